@@ -1,0 +1,104 @@
+# make         build the programs into build/
+# make run     a demo: store, pool and nginx on this machine   [PORT=8080]
+# make test    everything that is tested; the last line is "N passed, N failed"
+# CONTRIBUTING.md names the rest.
+
+BUILD  ?= build
+PORT   ?= 8080
+PREFIX ?= /usr/local
+PYTHON ?= /usr/bin/python3
+
+LIBRARIES = lmdb libsodium json-c zlib
+WARNINGS  = -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
+            -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual \
+            -Wwrite-strings -Wvla -Wformat=2 -Wno-format-truncation -Wnull-dereference -Wundef
+CFLAGS   ?= -O2 -g
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) -pthread -fno-common \
+             -fstack-protector-strong -fstack-clash-protection -fcf-protection \
+             $(HARDENING) $(shell pkg-config --cflags $(LIBRARIES)) $(CFLAGS) $(SANITIZE)
+HARDENING ?= -D_FORTIFY_SOURCE=2
+ALL_LDFLAGS = -pthread -Wl,-z,relro,-z,now -pie $(LDFLAGS) $(SANITIZE)
+ALL_CFLAGS += -fPIE
+LDLIBS = $(shell pkg-config --libs $(LIBRARIES))
+
+ROOMS      = token settings store api
+COMMON     = $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
+WORKER     = $(wildcard fcgi/*.c)
+TOKENCTL   = $(wildcard ctl/*.c)
+UNIT_TESTS = $(wildcard tests/unit/test_*.c)
+
+object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+.PHONY: all run test test-asan test-tsan lint format deps install clean
+.SECONDARY:
+
+all: $(BUILD)/token.fcgi $(BUILD)/tokenctl
+
+$(BUILD)/token.fcgi: $(call object,$(COMMON) $(WORKER))
+	@echo '  LD  $@'
+	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/tokenctl: $(call object,$(COMMON) $(TOKENCTL))
+	@echo '  LD  $@'
+	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# A unit test sees every room but main.
+$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(call object,$(COMMON) $(filter-out fcgi/main.c,$(WORKER)))
+	@mkdir -p $(@D)
+	@echo '  LD  $@'
+	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+$(BUILD)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	@echo '  CC  $<'
+	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+unit-tests: $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_TESTS))
+
+deps:
+	./dev/deps.sh all
+
+run:
+	@./dev/deps.sh build run
+	@$(MAKE) --no-print-directory -s all
+	@BUILD='$(BUILD)' ./dev/run.sh '$(PORT)'
+
+test:
+	@./dev/deps.sh build run test
+	@$(MAKE) --no-print-directory all unit-tests
+	@BUILD='$(BUILD)' $(PYTHON) -m pytest $(PYTEST) tests
+
+# The same tests on programs that watch themselves.
+ASAN = BUILD=build/asan HARDENING= CFLAGS='-O1 -g -fno-omit-frame-pointer' \
+       SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
+TSAN = BUILD=build/tsan HARDENING= CFLAGS='-O1 -g' SANITIZE=-fsanitize=thread
+
+test-asan:
+	@$(MAKE) --no-print-directory test $(ASAN)
+
+test-tsan:
+	@$(MAKE) --no-print-directory test $(TSAN)
+
+SOURCES = $(COMMON) $(WORKER) $(TOKENCTL) $(UNIT_TESTS)
+HEADERS = $(foreach room,$(ROOMS) fcgi ctl,$(wildcard $(room)/*.h))
+
+lint:
+	@./dev/deps.sh build test
+	clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
+	clang-tidy --quiet $(SOURCES) -- -std=gnu11 -D_GNU_SOURCE -I. $(shell pkg-config --cflags $(LIBRARIES))
+	shellcheck spawn.sh dev/*.sh .ci/run
+
+format:
+	clang-format -i $(SOURCES) $(HEADERS)
+
+install: all
+	install -d '$(DESTDIR)$(PREFIX)/lib/token' '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/doc/token'
+	install -m 755 $(BUILD)/token.fcgi '$(DESTDIR)$(PREFIX)/lib/token/token.fcgi'
+	install -m 755 $(BUILD)/tokenctl '$(DESTDIR)$(PREFIX)/bin/tokenctl'
+	install -m 755 spawn.sh '$(DESTDIR)$(PREFIX)/lib/token/spawn.sh'
+	install -m 644 README.md nginx.conf.example openapi.yaml '$(DESTDIR)$(PREFIX)/share/doc/token'
+
+clean:
+	rm -rf build

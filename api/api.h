@@ -1,0 +1,76 @@
+#ifndef API_API_H
+#define API_API_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/buffer.h"
+#include "store/store.h"
+#include "token/span.h"
+
+/* The HTTP API without any transport: a request in, a reply out. What clients see
+ * of it is openapi.yaml. */
+
+enum { API_BODY_LEN_MAX = 1024 * 1024 };
+
+/* A request, as CGI's variables have it (RFC 3875 section 4.1). The spans belong to
+ * the transport and must live until api_begin returns. */
+struct api_request {
+    struct span method;         /* REQUEST_METHOD */
+    struct span path_info;      /* PATH_INFO: below the collection; absent or empty: */
+    struct span script_name;    /* SCRIPT_NAME: the whole path, where PATH_INFO says nothing */
+    struct span query;          /* QUERY_STRING */
+    struct span authorization;  /* HTTP_AUTHORIZATION */
+    struct span new_api_user;   /* HTTP_NEW_API_USER */
+    struct span content_length; /* CONTENT_LENGTH */
+    struct span body;
+    bool body_too_large; /* the body was over API_BODY_LEN_MAX and is not here */
+};
+
+/* What is sent back: CGI's header lines with the empty line after them, and the
+ * body. Both are reused from reply to reply; the caller frees them at its end. */
+struct api_reply {
+    struct buffer head;
+    struct buffer body;
+};
+
+/* How the API behaves. */
+struct api_options {
+    uint64_t max_per_user;   /* tokens a user may have; 0: no limit */
+    bool http_status_200;    /* failures other than 401 answer 200 */
+    const char *cors_origin; /* NULL: no CORS headers */
+};
+
+/* One thread's API: it may be used by one thread at a time. */
+struct api;
+
+/* NULL where there is no memory. options and reader must outlive it. */
+struct api *api_new(const struct api_options *options, struct store_reader *reader);
+void api_free(struct api *api);
+
+/* A request on its way: what api_begin leaves for api_finish. */
+struct api_call;
+
+/* NULL where there is no memory. A call may be used again after each end. */
+struct api_call *api_call_new(void);
+void api_call_free(struct api_call *call);
+
+/* Does a request up to the point where the store has to be written. NULL: the reply
+ * is there. Otherwise the write that the caller has to get done, by store_write or
+ * store_commit, from whatever thread, before it calls api_finish; it and what it
+ * points to belong to the call. */
+struct store_write *api_begin(struct api *api, struct api_call *call,
+                              const struct api_request *request, int64_t now_unix_s,
+                              struct api_reply *reply);
+
+/* Turns the write that is done into the reply. */
+void api_finish(struct api *api, struct api_call *call, struct api_reply *reply);
+
+/* The reply where there is no memory for the regular one, or where the service can't
+ * be started: static text, 503, head and body. */
+struct span api_unavailable_reply(void);
+
+void api_reply_free(struct api_reply *reply);
+
+#endif

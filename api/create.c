@@ -1,0 +1,87 @@
+/* POST /: one token, or an array of them, all or none. */
+
+#include <stdlib.h>
+
+#include "api/call.h"
+#include "api/reply.h"
+#include "api/token_json.h"
+
+enum { CREATE_COUNT_MAX = 100 };
+
+static const unsigned create_fields =
+    TOKEN_FIELD_NAME | TOKEN_FIELD_REMAIN_QUOTA | TOKEN_FIELD_UNLIMITED_QUOTA |
+    TOKEN_FIELD_MODEL_LIMITS_ENABLED | TOKEN_FIELD_MODEL_LIMITS | TOKEN_FIELD_ALLOW_IPS |
+    TOKEN_FIELD_GROUP | TOKEN_FIELD_EXPIRED;
+
+static bool read_token(struct api_call *call, struct json_object *json, struct token *token,
+                       struct json_refusal *refusal)
+{
+    if (!json_object_is_type(json, json_type_object)) {
+        refusal->text = "must be an object";
+        return false;
+    }
+    struct token_patch patch = {0, token_default()};
+    if (!token_json_read_patch(call, json, create_fields, &patch, refusal))
+        return false;
+    *token = patch.value; /* what the patch has not got is as token_default left it */
+    token_key_generate(token->key);
+    return true;
+}
+
+static bool read_tokens(struct api_call *call, size_t count, struct json_refusal *refusal)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *json =
+            call->is_array ? json_object_array_get_idx(call->json, i) : call->json;
+        refusal->element_index = call->is_array ? (int64_t)i : -1;
+        if (!read_token(call, json, &call->tokens[i], refusal))
+            return false;
+    }
+    return true;
+}
+
+bool create_begin(struct api *api, struct api_call *call, struct api_reply *reply)
+{
+    struct json_refusal refusal;
+    if (!token_json_parse(api, call, true, &refusal)) {
+        token_json_refuse(api, reply, &refusal);
+        return false;
+    }
+    call->is_array = json_object_is_type(call->json, json_type_array);
+    size_t count = call->is_array ? json_object_array_length(call->json) : 1;
+    if (count < 1 || count > CREATE_COUNT_MAX) {
+        refusal.field = "body";
+        refusal.text = "must have 1 to 100 tokens";
+        token_json_refuse(api, reply, &refusal);
+        return false;
+    }
+    call->tokens = calloc(count, sizeof(*call->tokens));
+    if (!call->tokens) {
+        reply_store_error(api, reply, STORE_UNAVAILABLE);
+        return false;
+    }
+    if (!read_tokens(call, count, &refusal)) {
+        token_json_refuse(api, reply, &refusal);
+        return false;
+    }
+    call->write.kind = STORE_CREATE;
+    call->write.create.tokens = call->tokens;
+    call->write.create.count = count;
+    call->write.create.max_per_user = api->options->max_per_user;
+    return true;
+}
+
+void create_finish(struct api *api, struct api_call *call, struct api_reply *reply)
+{
+    reply_begin_data(reply);
+    if (call->is_array)
+        buffer_append(&reply->body, SPAN("["));
+    for (size_t i = 0; i < call->write.create.count; i++) {
+        if (i > 0)
+            buffer_append(&reply->body, SPAN(","));
+        token_json_append(&reply->body, &call->tokens[i], call->now_unix_s);
+    }
+    if (call->is_array)
+        buffer_append(&reply->body, SPAN("]"));
+    reply_end_data(api, reply);
+}

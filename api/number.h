@@ -1,0 +1,12 @@
+#ifndef API_NUMBER_H
+#define API_NUMBER_H
+
+#include <stdint.h>
+
+#include "token/span.h"
+
+/* A decimal int64: an optional '-', then digits. False where the text is anything
+ * else, or beyond int64. */
+bool number_parse(struct span text, int64_t *number);
+
+#endif

@@ -1,0 +1,78 @@
+#include "api/query.h"
+
+#include "api/number.h"
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+/* Decodes text into out, which has size bytes. False where it does not fit or an
+ * escape is not one. */
+static bool decode(struct span text, char *out, size_t size, size_t *out_len)
+{
+    *out_len = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.at[i];
+        if (*out_len == size)
+            return false;
+        if (c == '%') {
+            int high = i + 2 < text.len ? hex_digit(text.at[i + 1]) : -1;
+            int low = high >= 0 ? hex_digit(text.at[i + 2]) : -1;
+            if (low < 0)
+                return false;
+            c = (char)(high << 4 | low);
+            i += 2;
+        } else if (c == '+') {
+            c = ' ';
+        }
+        out[(*out_len)++] = c;
+    }
+    return true;
+}
+
+/* Takes the next "name=value" off the front. */
+static bool next_pair(struct span *query, struct span *name, struct span *value)
+{
+    if (query->len == 0)
+        return false;
+    const char *end = memchr(query->at, '&', query->len);
+    size_t len = end ? (size_t)(end - query->at) : query->len;
+    const char *equals = memchr(query->at, '=', len);
+    size_t name_len = equals ? (size_t)(equals - query->at) : len;
+    *name = (struct span){query->at, name_len};
+    *value = equals ? (struct span){equals + 1, len - name_len - 1} : SPAN("");
+    *query = span_from(*query, end ? len + 1 : len);
+    return true;
+}
+
+struct span query_get(struct span query, const char *name, char value[static QUERY_VALUE_SIZE])
+{
+    struct span raw_name, raw_value;
+    char decoded[64];
+    size_t len;
+    while (next_pair(&query, &raw_name, &raw_value)) {
+        if (!decode(raw_name, decoded, sizeof(decoded), &len) ||
+            !span_equal((struct span){decoded, len}, span_of(name)))
+            continue;
+        if (!decode(raw_value, value, QUERY_VALUE_SIZE, &len)) {
+            len = raw_value.len < QUERY_VALUE_SIZE ? raw_value.len : QUERY_VALUE_SIZE;
+            memcpy(value, raw_value.at, len);
+        }
+        return (struct span){value, len};
+    }
+    return (struct span){NULL, 0};
+}
+
+bool query_get_number(struct span query, const char *name, int64_t *number)
+{
+    char value[QUERY_VALUE_SIZE];
+    struct span text = query_get(query, name, value);
+    return !text.at || number_parse(text, number);
+}

@@ -1,0 +1,206 @@
+#include "api/reply.h"
+
+#include "api/call.h"
+
+#define CONTENT_HEADERS                                                                            \
+    "Content-Type: application/json; charset=utf-8\r\n"                                            \
+    "Cache-Control: no-store\r\n"
+
+static const struct {
+    int status;
+    const char *message;
+} failures[] = {
+    [FAILURE_NOT_FOUND] = {404, "Not found"},
+    [FAILURE_METHOD] = {405, "Method not allowed"},
+    [FAILURE_AUTHORIZATION_MISSING] =
+        {401, "Authorization header is missing: send 'Authorization: Bearer <user access token>'"},
+    [FAILURE_AUTHORIZATION_WRONG] =
+        {401, "Authorization header is wrong: send 'Authorization: Bearer <user access token>'"},
+    [FAILURE_USER_MISSING] = {401,
+                              "New-Api-User header is missing: send 'New-Api-User: <user id>'"},
+    [FAILURE_USER_WRONG] =
+        {401, "New-Api-User header is wrong: send 'New-Api-User: <user id>', a decimal number"},
+    [FAILURE_DENIED] =
+        {401, "Authorization or New-Api-User is wrong: send 'Authorization: Bearer <user access "
+              "token>' and 'New-Api-User: <user id>' that belong together"},
+    [FAILURE_USER_DISABLED] = {403, "User is disabled"},
+    [FAILURE_NO_TOKEN] = {404, "Token does not exist"},
+    [FAILURE_INVALID] = {400, "Invalid parameters"},
+    [FAILURE_NAME_TOO_LONG] = {400, "Token name is too long"},
+    [FAILURE_BODY_TOO_LARGE] = {413, "Request body is too large"},
+    [FAILURE_ENABLE_EXPIRED] =
+        {409, "The token has expired and cannot be enabled. Please update the token expiration "
+              "time first, or set it to never expire"},
+    [FAILURE_ENABLE_EXHAUSTED] =
+        {409, "The token quota is exhausted and cannot be enabled. Please update the remaining "
+              "quota first, or set it to unlimited"},
+    [FAILURE_LIMIT] = {409, "Maximum number of tokens reached"},
+    [FAILURE_LIST] = {500, "Failed to retrieve token list"},
+    [FAILURE_CORRUPT] = {500, "The token could not be read"},
+    [FAILURE_UNAVAILABLE] = {503, "Service is temporarily unavailable"},
+};
+
+static const char *status_line(int status)
+{
+    switch (status) {
+    case 200:
+        return "Status: 200 OK\r\n";
+    case 204:
+        return "Status: 204 No Content\r\n";
+    case 400:
+        return "Status: 400 Bad Request\r\n";
+    case 401:
+        return "Status: 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n";
+    case 403:
+        return "Status: 403 Forbidden\r\n";
+    case 404:
+        return "Status: 404 Not Found\r\n";
+    case 405:
+        return "Status: 405 Method Not Allowed\r\n";
+    case 409:
+        return "Status: 409 Conflict\r\n";
+    case 413:
+        return "Status: 413 Content Too Large\r\n";
+    case 503:
+        return "Status: 503 Service Unavailable\r\n";
+    default:
+        return "Status: 500 Internal Server Error\r\n";
+    }
+}
+
+static void append_cors(struct buffer *head, const char *origin)
+{
+    if (!origin)
+        return;
+    buffer_append_string(head, "Access-Control-Allow-Origin: ");
+    buffer_append_string(head, origin);
+    buffer_append_string(head, strcmp(origin, "*") == 0 ? "\r\n" : "\r\nVary: Origin\r\n");
+}
+
+static void end_head(const struct api *api, struct api_reply *reply)
+{
+    append_cors(&reply->head, api->options->cors_origin);
+    buffer_append_string(&reply->head, "Content-Length: ");
+    buffer_append_int(&reply->head, (int64_t)reply->body.len);
+    buffer_append_string(&reply->head, "\r\n\r\n");
+}
+
+void reply_begin_data(struct api_reply *reply)
+{
+    buffer_append(&reply->body, SPAN("{\"success\":true,\"message\":\"\",\"data\":"));
+}
+
+void reply_end_data(const struct api *api, struct api_reply *reply)
+{
+    buffer_append(&reply->body, SPAN("}"));
+    buffer_append(&reply->head, SPAN("Status: 200 OK\r\n" CONTENT_HEADERS));
+    end_head(api, reply);
+}
+
+void reply_done(const struct api *api, struct api_reply *reply)
+{
+    buffer_append(&reply->body, SPAN("{\"success\":true,\"message\":\"\"}"));
+    buffer_append(&reply->head, SPAN("Status: 200 OK\r\n" CONTENT_HEADERS));
+    end_head(api, reply);
+}
+
+/* The body, which is all but the headers that only some failures have. */
+static void begin_failure(const struct api *api, struct api_reply *reply, enum failure failure,
+                          struct span detail)
+{
+    buffer_clear(&reply->head);
+    buffer_clear(&reply->body);
+    int status = failures[failure].status;
+    if (api->options->http_status_200 && status != 401)
+        status = 200;
+    buffer_append_string(&reply->head, status_line(status));
+    buffer_append(&reply->head, SPAN(CONTENT_HEADERS));
+
+    struct buffer message = {0};
+    buffer_append_string(&message, failures[failure].message);
+    buffer_append(&message, detail);
+    buffer_append(&reply->body, SPAN("{\"success\":false,\"message\":"));
+    buffer_append_json(&reply->body, (struct span){message.at, message.len});
+    buffer_append(&reply->body, SPAN("}"));
+    reply->body.failed |= message.failed;
+    buffer_free(&message);
+}
+
+void reply_failure(const struct api *api, struct api_reply *reply, enum failure failure,
+                   struct span detail)
+{
+    begin_failure(api, reply, failure, detail);
+    if (failure == FAILURE_UNAVAILABLE)
+        buffer_append(&reply->head, SPAN("Retry-After: 1\r\n"));
+    end_head(api, reply);
+}
+
+static void append_allow(struct buffer *head, struct span path)
+{
+    buffer_append(head, SPAN("Allow: "));
+    route_append_methods(head, path);
+    buffer_append(head, SPAN("\r\n"));
+}
+
+void reply_method_not_allowed(const struct api *api, struct api_reply *reply, struct span path)
+{
+    begin_failure(api, reply, FAILURE_METHOD, (struct span){NULL, 0});
+    append_allow(&reply->head, path);
+    end_head(api, reply);
+}
+
+/* RFC 9110 section 8.6: a 204 has no Content-Length. */
+void reply_options(const struct api *api, struct api_reply *reply, struct span path)
+{
+    struct buffer *head = &reply->head;
+    buffer_append_string(head, status_line(204));
+    buffer_append(head, SPAN("Cache-Control: no-store\r\n"));
+    append_allow(head, path);
+    if (api->options->cors_origin) {
+        append_cors(head, api->options->cors_origin);
+        buffer_append(head, SPAN("Access-Control-Allow-Methods: "));
+        route_append_methods(head, path);
+        buffer_append(head, SPAN("\r\nAccess-Control-Allow-Headers: Authorization, New-Api-User, "
+                                 "Content-Type\r\nAccess-Control-Max-Age: 600\r\n"));
+    }
+    buffer_append(head, SPAN("\r\n"));
+}
+
+void reply_store_error(const struct api *api, struct api_reply *reply, enum store_error error)
+{
+    static const enum failure by_error[] = {
+        [STORE_NOT_FOUND] = FAILURE_NO_TOKEN,
+        [STORE_NO_USER] = FAILURE_DENIED,
+        [STORE_DENIED] = FAILURE_DENIED,
+        [STORE_USER_DISABLED] = FAILURE_USER_DISABLED,
+        [STORE_LIMIT] = FAILURE_LIMIT,
+        [STORE_ENABLE_EXPIRED] = FAILURE_ENABLE_EXPIRED,
+        [STORE_ENABLE_EXHAUSTED] = FAILURE_ENABLE_EXHAUSTED,
+        [STORE_FULL] = FAILURE_UNAVAILABLE,
+        [STORE_UNAVAILABLE] = FAILURE_UNAVAILABLE,
+        [STORE_CORRUPT] = FAILURE_CORRUPT,
+        [STORE_BROKEN] = FAILURE_UNAVAILABLE,
+        [STORE_REFUSED] = FAILURE_UNAVAILABLE,
+    };
+    struct buffer detail = {0};
+    if (error == STORE_LIMIT) {
+        buffer_append(&detail, SPAN(" ("));
+        buffer_append_int(&detail, (int64_t)api->options->max_per_user);
+        buffer_append(&detail, SPAN(")"));
+    }
+    reply_failure(api, reply, by_error[error], (struct span){detail.at, detail.len});
+    buffer_free(&detail);
+}
+
+struct span api_unavailable_reply(void)
+{
+    return SPAN("Status: 503 Service Unavailable\r\n" CONTENT_HEADERS "Retry-After: 1\r\n"
+                "Content-Length: 64\r\n\r\n"
+                "{\"success\":false,\"message\":\"Service is temporarily unavailable\"}");
+}
+
+void api_reply_free(struct api_reply *reply)
+{
+    buffer_free(&reply->head);
+    buffer_free(&reply->body);
+}

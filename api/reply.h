@@ -1,0 +1,48 @@
+#ifndef API_REPLY_H
+#define API_REPLY_H
+
+#include "api/api.h"
+
+/* Answers: the envelope {"success":…,"message":…,"data":…} and the header lines. */
+
+/* Each failure of the API, with its status and message in one table. */
+enum failure {
+    FAILURE_NOT_FOUND,
+    FAILURE_METHOD,
+    FAILURE_AUTHORIZATION_MISSING,
+    FAILURE_AUTHORIZATION_WRONG,
+    FAILURE_USER_MISSING,
+    FAILURE_USER_WRONG,
+    FAILURE_DENIED,
+    FAILURE_USER_DISABLED,
+    FAILURE_NO_TOKEN,
+    FAILURE_INVALID,
+    FAILURE_NAME_TOO_LONG,
+    FAILURE_BODY_TOO_LARGE,
+    FAILURE_ENABLE_EXPIRED,
+    FAILURE_ENABLE_EXHAUSTED,
+    FAILURE_LIMIT,
+    FAILURE_LIST,
+    FAILURE_CORRUPT,
+    FAILURE_UNAVAILABLE
+};
+
+/* Begins a successful answer's body; the caller appends the data. */
+void reply_begin_data(struct api_reply *reply);
+/* Ends it, and writes the head. */
+void reply_end_data(const struct api *api, struct api_reply *reply);
+/* A successful answer without data. */
+void reply_done(const struct api *api, struct api_reply *reply);
+
+/* A failure; detail, which may be absent, goes after the message. */
+void reply_failure(const struct api *api, struct api_reply *reply, enum failure failure,
+                   struct span detail);
+
+/* The failure that an error of the store is to a client. */
+void reply_store_error(const struct api *api, struct api_reply *reply, enum store_error error);
+
+/* 405, and the answer to OPTIONS, for a path that exists. */
+void reply_method_not_allowed(const struct api *api, struct api_reply *reply, struct span path);
+void reply_options(const struct api *api, struct api_reply *reply, struct span path);
+
+#endif

@@ -1,0 +1,39 @@
+#ifndef API_TOKEN_JSON_H
+#define API_TOKEN_JSON_H
+
+#include "api/api.h"
+
+/* A token as JSON: the one place that knows its form in answers, and the one that
+ * knows it in requests. */
+
+/* Appends the token as clients see it at that time. */
+void token_json_append(struct buffer *buffer, const struct token *token, int64_t now_unix_s);
+
+/* A body that was refused: "Invalid parameters: [1].name must be a string". */
+struct json_refusal {
+    const char *field;     /* NULL: the body as a whole, or the element */
+    const char *text;      /* what is wrong with it; NULL: exactly "Invalid parameters" */
+    int64_t element_index; /* -1: not in an array */
+    bool name_too_long;    /* which has a message of its own */
+};
+
+/* Parses the call's request body into call->json: strict JSON, the outermost value
+ * an object or, where array_allowed, an array. */
+bool token_json_parse(struct api *api, struct api_call *call, bool array_allowed,
+                      struct json_refusal *refusal);
+
+/* Reads those of the given fields (of enum token_field) that the object has into the
+ * patch, lists normalized, and checks them. Other members, and null ones, are passed
+ * over. The texts stay the call's. */
+struct json_object;
+bool token_json_read_patch(struct api_call *call, struct json_object *object, unsigned fields,
+                           struct token_patch *patch, struct json_refusal *refusal);
+
+/* Reads an integer member that has to be there. */
+bool token_json_read_id(struct json_object *object, int64_t *id, struct json_refusal *refusal);
+
+/* Answers 400; in an array, the message says "[1].name": element 1, counted from 0. */
+void token_json_refuse(const struct api *api, struct api_reply *reply,
+                       const struct json_refusal *refusal);
+
+#endif

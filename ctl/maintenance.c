@@ -1,0 +1,92 @@
+/* tokenctl init, check, stat. */
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "ctl/commands.h"
+#include "ctl/output.h"
+
+int ctl_fail(const char *why)
+{
+    fprintf(stderr, "tokenctl: %s\n", why);
+    return CTL_FAILED;
+}
+
+/* Whom the store is given to: nobody where the caller isn't root. */
+static bool find_owner(const struct settings *settings, uid_t *uid, gid_t *gid)
+{
+    *uid = (uid_t)-1;
+    *gid = (gid_t)-1;
+    if (geteuid() != 0)
+        return true;
+    const struct passwd *user = getpwnam(settings->user ? settings->user : "www-data");
+    if (!user)
+        return false;
+    *uid = user->pw_uid;
+    *gid = user->pw_gid;
+    return true;
+}
+
+int ctl_init(struct ctl *ctl, char **arguments)
+{
+    (void)arguments;
+    struct store_options options = {.path = ctl->settings.store_path,
+                                    .secret_path = ctl->settings.secret_path};
+    uid_t uid;
+    gid_t gid;
+    char reason[STORE_REASON_SIZE];
+    if (!find_owner(&ctl->settings, &uid, &gid))
+        return ctl_fail("the user that TOKEN_USER names (default www-data) does not exist");
+    if (store_create(&options, uid, gid, reason) != STORE_OK)
+        return ctl_fail(reason);
+    struct output output = {.json = ctl->json};
+    output_text(&output, "store", span_of(options.path));
+    output_text(&output, "secret", span_of(options.secret_path));
+    output_end(&output);
+    return CTL_DONE;
+}
+
+static void print_problem(void *context, const char *line)
+{
+    const struct ctl *ctl = context;
+    struct output output = {.json = ctl->json};
+    output_text(&output, "problem", span_of(line));
+    output_end(&output);
+}
+
+int ctl_check(struct ctl *ctl, char **arguments)
+{
+    (void)arguments;
+    uint64_t found;
+    enum store_error error = store_check(ctl->store, print_problem, ctl, &found);
+    if (error != STORE_OK)
+        return ctl_fail(store_error_text(error));
+    if (found > 0) {
+        fflush(stdout);
+        return ctl_fail("the store has problems, listed on standard output");
+    }
+    struct output output = {.json = ctl->json};
+    output_bool(&output, "ok", true);
+    output_end(&output);
+    return CTL_DONE;
+}
+
+int ctl_stat(struct ctl *ctl, char **arguments)
+{
+    (void)arguments;
+    struct store_stat stat;
+    enum store_error error = store_stat(ctl->store, &stat);
+    if (error != STORE_OK)
+        return ctl_fail(store_error_text(error));
+    struct output output = {.json = ctl->json};
+    output_int(&output, "users", (int64_t)stat.users);
+    output_int(&output, "tokens", (int64_t)stat.tokens);
+    output_int(&output, "bytes", (int64_t)stat.bytes);
+    output_int(&output, "map_bytes", (int64_t)stat.map_bytes);
+    output_int(&output, "map_used_bytes", (int64_t)stat.map_used_bytes);
+    output_int(&output, "readers", (int64_t)stat.readers);
+    output_end(&output);
+    return CTL_DONE;
+}

@@ -1,0 +1,97 @@
+#include "fcgi/cgi.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "api/number.h"
+#include "fcgi/parameters.h"
+
+enum { READ_TIMEOUT_MS = 30000 };
+
+bool cgi_write(struct span reply)
+{
+    while (reply.len > 0) {
+        ssize_t len = write(STDOUT_FILENO, reply.at, reply.len);
+        if (len < 0 && errno != EINTR)
+            return false;
+        if (len > 0)
+            reply = span_from(reply, (size_t)len);
+    }
+    return true;
+}
+
+static void read_environment(char **environment, struct api_request *request)
+{
+    for (; *environment; environment++) {
+        const char *equals = strchr(*environment, '=');
+        if (equals)
+            parameter_set(request, (struct span){*environment, (size_t)(equals - *environment)},
+                          span_of(equals + 1));
+    }
+}
+
+/* RFC 3875 section 4.2: no more than CONTENT_LENGTH may be read; standard input
+ * need not end after it. What is missing shows in the body's length. */
+static void read_body(struct api_request *request, struct buffer *body)
+{
+    int64_t length;
+    if (!number_parse(request->content_length, &length) || length <= 0)
+        return;
+    if (length > API_BODY_LEN_MAX) {
+        request->body_too_large = true;
+        return;
+    }
+    char *at = buffer_reserve(body, (size_t)length);
+    while (at && body->len < (size_t)length) {
+        struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+        int ready = poll(&input, 1, READ_TIMEOUT_MS);
+        ssize_t len = ready > 0 ? read(STDIN_FILENO, at + body->len, (size_t)length - body->len)
+                                : (ready < 0 ? -1 : 0);
+        if (len < 0 && errno == EINTR)
+            continue;
+        if (len <= 0)
+            break;
+        body->len += (size_t)len;
+    }
+    request->body = (struct span){body->at, body->len};
+}
+
+static bool serve(char **environment, struct store *store, struct api *api, struct api_call *call,
+                  struct api_reply *reply)
+{
+    struct api_request request = {0};
+    struct buffer body = {0};
+    read_environment(environment, &request);
+    read_body(&request, &body);
+    struct store_write *write = api_begin(api, call, &request, (int64_t)time(NULL), reply);
+    if (write) {
+        store_write(store, write);
+        api_finish(api, call, reply);
+    }
+    bool failed = body.failed || reply->head.failed || reply->body.failed;
+    buffer_free(&body);
+    return !failed;
+}
+
+bool cgi_serve(char **environment, struct store *store, const struct api_options *options)
+{
+    struct store_reader *reader = NULL;
+    struct api_reply reply = {0};
+    struct api *api = NULL;
+    struct api_call *call = api_call_new();
+    bool written;
+    if (store_reader_open(store, &reader) == STORE_OK)
+        api = api_new(options, reader);
+    if (api && call && serve(environment, store, api, call, &reply))
+        written = cgi_write((struct span){reply.head.at, reply.head.len}) &&
+                  cgi_write((struct span){reply.body.at, reply.body.len});
+    else
+        written = cgi_write(api_unavailable_reply());
+    api_reply_free(&reply);
+    api_call_free(call);
+    api_free(api);
+    store_reader_close(reader);
+    return written;
+}

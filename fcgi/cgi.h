@@ -1,0 +1,13 @@
+#ifndef FCGI_CGI_H
+#define FCGI_CGI_H
+
+#include "api/api.h"
+
+/* One plain CGI request (RFC 3875): the environment and standard input in, the reply
+ * to standard output. True where the reply was written whole. */
+bool cgi_serve(char **environment, struct store *store, const struct api_options *options);
+
+/* Writes a whole reply, head and body, to standard output. */
+bool cgi_write(struct span reply);
+
+#endif

@@ -1,0 +1,22 @@
+#ifndef FCGI_COMMITTER_H
+#define FCGI_COMMITTER_H
+
+#include "store/store.h"
+
+/* A thread that does the writes: all that came while the last commit was on its way
+ * go into the next one together. */
+struct committer;
+
+/* Called in the committer's thread once a write is done; it may hand over only. */
+typedef void committer_done(struct store_write *write);
+
+/* Starts the thread. NULL where it can't. */
+struct committer *committer_start(struct store *store, committer_done *done);
+
+/* Hands a write over; from any thread. It comes back by done, always. */
+void committer_submit(struct committer *committer, struct store_write *write);
+
+/* Does what has been submitted, ends the thread and frees it. */
+void committer_stop(struct committer *committer);
+
+#endif

@@ -1,0 +1,195 @@
+/* token.fcgi: a FastCGI worker where standard input is a listening socket, and a
+ * plain CGI program where it is not. */
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fcgi/cgi.h"
+#include "fcgi/loop.h"
+#include "settings/settings.h"
+
+extern char **environ;
+
+struct worker {
+    struct store *store;
+    struct committer *committer;
+    struct loop **loops;
+    pthread_t *threads;
+    unsigned loop_count; /* that run */
+    int signal_fd;
+    int broken_fd; /* an eventfd: the store has broken */
+    int ended_fd;  /* an eventfd: all loops have ended */
+};
+
+static void complain(const char *what, const char *why)
+{
+    fprintf(stderr, "token.fcgi: %s%s%s\n", what, *why ? ": " : "", why);
+}
+
+static bool is_listening(int fd)
+{
+    int listening = 0;
+    socklen_t len = sizeof(listening);
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
+}
+
+/* Before any thread: all of them inherit the mask, and main alone hears of signals. */
+static int open_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGUSR1);
+    if (pthread_sigmask(SIG_BLOCK, &signals, NULL) != 0)
+        return -1;
+    return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
+static void *run_loop(void *context)
+{
+    loop_run(context);
+    return NULL;
+}
+
+static bool start(struct worker *worker, const struct settings *settings,
+                  const struct api_options *api)
+{
+    worker->signal_fd = open_signals();
+    worker->broken_fd = eventfd(0, EFD_CLOEXEC);
+    worker->ended_fd = eventfd(0, EFD_CLOEXEC);
+    worker->committer = committer_start(worker->store, loop_write_done);
+    worker->loops = calloc(settings->threads, sizeof(*worker->loops));
+    worker->threads = calloc(settings->threads, sizeof(*worker->threads));
+    if (worker->signal_fd < 0 || worker->broken_fd < 0 || worker->ended_fd < 0 ||
+        !worker->committer || !worker->loops || !worker->threads)
+        return false;
+    struct loop_options options = {.listen_fd = STDIN_FILENO,
+                                   .store = worker->store,
+                                   .api = api,
+                                   .committer = worker->committer,
+                                   .broken_fd = worker->broken_fd};
+    for (unsigned i = 0; i < settings->threads; i++) {
+        worker->loops[i] = loop_new(&options);
+        if (!worker->loops[i])
+            return false;
+        errno = pthread_create(&worker->threads[i], NULL, run_loop, worker->loops[i]);
+        if (errno != 0) {
+            loop_free(worker->loops[i]);
+            return false;
+        }
+        worker->loop_count++;
+    }
+    return true;
+}
+
+static void stop_loops(struct worker *worker, enum loop_stop stop)
+{
+    for (unsigned i = 0; i < worker->loop_count; i++)
+        loop_stop(worker->loops[i], stop);
+}
+
+/* In a thread of its own, so that main goes on hearing signals meanwhile. */
+static void *join_loops(void *context)
+{
+    struct worker *worker = context;
+    for (unsigned i = 0; i < worker->loop_count; i++)
+        pthread_join(worker->threads[i], NULL);
+    eventfd_write(worker->ended_fd, 1);
+    return NULL;
+}
+
+/* Until all loops have ended. False where that was because the store broke. */
+static bool wait_for_end(struct worker *worker)
+{
+    pthread_t joiner;
+    if (pthread_create(&joiner, NULL, join_loops, worker) != 0)
+        return false;
+    struct pollfd fds[] = {{.fd = worker->ended_fd, .events = POLLIN},
+                           {.fd = worker->signal_fd, .events = POLLIN},
+                           {.fd = worker->broken_fd, .events = POLLIN}};
+    bool broken = false;
+    while (poll(fds, 3, -1) < 0 || !fds[0].revents) {
+        struct signalfd_siginfo signal;
+        eventfd_t count;
+        if (fds[1].revents && read(worker->signal_fd, &signal, sizeof(signal)) > 0)
+            stop_loops(worker, signal.ssi_signo == SIGUSR1 ? LOOP_STOP_GENTLY : LOOP_STOP_NOW);
+        if (fds[2].revents && eventfd_read(worker->broken_fd, &count) == 0 && !broken) {
+            broken = true;
+            complain("the store can't be used any more", "this worker ends");
+            stop_loops(worker, LOOP_STOP_NOW);
+        }
+    }
+    pthread_join(joiner, NULL);
+    return !broken;
+}
+
+static int serve_fastcgi(const struct settings *settings, struct store *store,
+                         const struct api_options *api)
+{
+    struct worker worker = {.store = store, .signal_fd = -1, .broken_fd = -1, .ended_fd = -1};
+    bool well = start(&worker, settings, api);
+    if (!well) {
+        complain("could not start", strerror(errno));
+        stop_loops(&worker, LOOP_STOP_NOW);
+    }
+    if (worker.loop_count > 0)
+        well = wait_for_end(&worker) && well;
+    committer_stop(worker.committer);
+    for (unsigned i = 0; i < worker.loop_count; i++)
+        loop_free(worker.loops[i]);
+    free(worker.loops);
+    free(worker.threads);
+    if (worker.signal_fd >= 0)
+        close(worker.signal_fd);
+    if (worker.broken_fd >= 0)
+        close(worker.broken_fd);
+    if (worker.ended_fd >= 0)
+        close(worker.ended_fd);
+    return well ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(void)
+{
+    bool fastcgi = is_listening(STDIN_FILENO);
+    if (!fastcgi && !getenv("REQUEST_METHOD")) {
+        complain("standard input is no listening socket (FastCGI) and REQUEST_METHOD is not set "
+                 "(CGI)",
+                 "see spawn.sh");
+        return 2;
+    }
+    struct settings settings;
+    struct store *store = NULL;
+    char reason[STORE_REASON_SIZE];
+    bool ready = settings_read(environ, &settings, reason, sizeof(reason));
+    if (ready) {
+        struct store_options options = {.path = settings.store_path,
+                                        .secret_path = settings.secret_path};
+        ready = store_open(&options, &store, reason) == STORE_OK;
+    }
+    if (!ready) {
+        complain(reason, "");
+        if (!fastcgi)
+            cgi_write(api_unavailable_reply());
+        return EXIT_FAILURE;
+    }
+    struct api_options api = {.max_per_user = settings.max_per_user,
+                              .http_status_200 = settings.http_status_200,
+                              .cors_origin = settings.cors_origin};
+    int status = EXIT_FAILURE;
+    if (fastcgi)
+        status = serve_fastcgi(&settings, store, &api);
+    else if (cgi_serve(environ, store, &api))
+        status = EXIT_SUCCESS;
+    store_close(store);
+    return status;
+}

@@ -1,0 +1,185 @@
+#include "store/engine.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "store/bytes.h"
+
+static enum store_error translate(int rc)
+{
+    switch (rc) {
+    case MDB_SUCCESS:
+        return STORE_OK;
+    case MDB_NOTFOUND:
+        return STORE_NOT_FOUND;
+    case MDB_MAP_FULL:
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        return STORE_FULL;
+    case ENOMEM:
+    case EAGAIN:
+    case MDB_READERS_FULL:
+    case MDB_TXN_FULL:
+        return STORE_UNAVAILABLE;
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_BAD_VALSIZE:
+    case MDB_INCOMPATIBLE:
+    case MDB_KEYEXIST:
+        return STORE_CORRUPT;
+    default: /* MDB_PANIC and EIO among them */
+        return STORE_BROKEN;
+    }
+}
+
+enum store_error engine_error(struct store *store, int rc)
+{
+    enum store_error error = translate(rc);
+    if (error == STORE_BROKEN)
+        atomic_store(&store->broken, true);
+    return error;
+}
+
+bool store_is_broken(const struct store *store)
+{
+    return atomic_load(&store->broken);
+}
+
+const char *store_error_text(enum store_error error)
+{
+    static const char *const texts[] = {
+        [STORE_OK] = "done",
+        [STORE_NOT_FOUND] = "no such token",
+        [STORE_NO_USER] = "no such user",
+        [STORE_DENIED] = "the access token is not this user's",
+        [STORE_USER_DISABLED] = "the user is disabled",
+        [STORE_LIMIT] = "the user has the most tokens allowed",
+        [STORE_ENABLE_EXPIRED] = "the token has expired",
+        [STORE_ENABLE_EXHAUSTED] = "the token's quota is exhausted",
+        [STORE_FULL] = "no room for the store to grow",
+        [STORE_UNAVAILABLE] = "out of memory or reader slots",
+        [STORE_CORRUPT] = "the store is damaged: run tokenctl check",
+        [STORE_BROKEN] = "the store's engine has failed",
+        [STORE_REFUSED] = "refused",
+    };
+    return texts[error];
+}
+
+int engine_adopt_map(struct store *store)
+{
+    pthread_rwlock_wrlock(&store->map_lock);
+    int rc = mdb_env_set_mapsize(store->env, 0);
+    pthread_rwlock_unlock(&store->map_lock);
+    return rc;
+}
+
+int engine_begin_read(struct store_reader *reader)
+{
+    struct store *store = reader->store;
+    for (;;) {
+        pthread_rwlock_rdlock(&store->map_lock);
+        int rc = mdb_txn_renew(reader->txn);
+        if (rc == MDB_SUCCESS)
+            return rc;
+        pthread_rwlock_unlock(&store->map_lock);
+        if (rc != MDB_MAP_RESIZED)
+            return rc;
+        rc = engine_adopt_map(store);
+        if (rc != MDB_SUCCESS)
+            return rc;
+    }
+}
+
+void engine_end_read(struct store_reader *reader)
+{
+    mdb_txn_reset(reader->txn);
+    pthread_rwlock_unlock(&reader->store->map_lock);
+}
+
+int engine_begin_write(struct store *store, MDB_txn **txn)
+{
+    for (;;) {
+        pthread_rwlock_rdlock(&store->map_lock);
+        int rc = mdb_txn_begin(store->env, NULL, 0, txn);
+        if (rc == MDB_SUCCESS)
+            return rc;
+        pthread_rwlock_unlock(&store->map_lock);
+        if (rc != MDB_MAP_RESIZED)
+            return rc;
+        rc = engine_adopt_map(store);
+        if (rc != MDB_SUCCESS)
+            return rc;
+    }
+}
+
+int engine_commit_write(struct store *store, MDB_txn *txn)
+{
+    int rc = mdb_txn_commit(txn);
+    pthread_rwlock_unlock(&store->map_lock);
+    return rc;
+}
+
+void engine_abort_write(struct store *store, MDB_txn *txn)
+{
+    mdb_txn_abort(txn);
+    pthread_rwlock_unlock(&store->map_lock);
+}
+
+/* Whether the address space has room. mdb_env_set_mapsize unmaps before it maps, so
+ * that a failure there would leave the process with no map at all. */
+static bool has_address_space(size_t size)
+{
+    void *probe = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return probe != MAP_FAILED && munmap(probe, size) == 0;
+}
+
+enum store_error engine_grow(struct store *store)
+{
+    MDB_envinfo info;
+    enum store_error error = STORE_FULL;
+    pthread_rwlock_wrlock(&store->map_lock);
+    mdb_env_info(store->env, &info);
+    if (info.me_mapsize <= SIZE_MAX / 2 && has_address_space(info.me_mapsize * 2))
+        error = engine_error(store, mdb_env_set_mapsize(store->env, info.me_mapsize * 2));
+    pthread_rwlock_unlock(&store->map_lock);
+    return error;
+}
+
+MDB_val engine_user_key(unsigned char bytes[static USER_KEY_LEN], int64_t user_id)
+{
+    put_big64(bytes, user_id);
+    return (MDB_val){USER_KEY_LEN, bytes};
+}
+
+MDB_val engine_token_key(unsigned char bytes[static TOKEN_ID_KEY_LEN], int64_t user_id,
+                         int64_t token_id)
+{
+    put_big64(bytes, user_id);
+    put_big64(bytes + 8, token_id);
+    return (MDB_val){TOKEN_ID_KEY_LEN, bytes};
+}
+
+static MDB_val meta_key(const char *name)
+{
+    return (MDB_val){strlen(name), (void *)(uintptr_t)name}; /* LMDB only reads it */
+}
+
+int engine_meta_get(MDB_txn *txn, MDB_dbi meta, const char *name, int64_t *value)
+{
+    MDB_val key = meta_key(name), data;
+    int rc = mdb_get(txn, meta, &key, &data);
+    if (rc == MDB_NOTFOUND || (rc == MDB_SUCCESS && data.mv_size != META_VALUE_LEN))
+        return MDB_CORRUPTED;
+    if (rc == MDB_SUCCESS)
+        *value = get_little64(data.mv_data);
+    return rc;
+}
+
+int engine_meta_put(MDB_txn *txn, MDB_dbi meta, const char *name, int64_t value)
+{
+    unsigned char bytes[META_VALUE_LEN];
+    put_little64(bytes, value);
+    MDB_val key = meta_key(name), data = {sizeof(bytes), bytes};
+    return mdb_put(txn, meta, &key, &data, 0);
+}

@@ -1,0 +1,74 @@
+#ifndef STORE_ENGINE_H
+#define STORE_ENGINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <lmdb.h>
+
+#include "store/secret.h"
+#include "store/store.h"
+
+/* What the files of this room share: the LMDB environment and transactions that
+ * survive the map's growth. Results are LMDB's unless the type says otherwise.
+ *
+ * LMDB's data file is mapped whole. When a write meets the map's end, the writer
+ * maps more (engine_grow); other processes then meet MDB_MAP_RESIZED and follow.
+ * No transaction of the process may be open meanwhile: each holds map_lock for
+ * reading, and remapping takes it for writing. */
+
+struct store {
+    MDB_env *env;
+    MDB_dbi meta, users, tokens, ids_by_user, token_by_key;
+    pthread_rwlock_t map_lock;
+    struct secret *secret;
+    atomic_bool broken; /* see store_is_broken */
+};
+
+struct store_reader {
+    struct store *store;
+    MDB_txn *txn; /* reset between operations: an open one would keep pages from reuse */
+    MDB_cursor *tokens, *ids_by_user, *users;
+};
+
+/* One transaction of reads. After MDB_SUCCESS the caller ends it. */
+int engine_begin_read(struct store_reader *reader);
+void engine_end_read(struct store_reader *reader);
+
+/* One transaction of writes; waits for the other processes' writers. After
+ * MDB_SUCCESS the caller commits or aborts it, in the same thread. The transaction
+ * is gone after either, also where the commit failed. */
+int engine_begin_write(struct store *store, MDB_txn **txn);
+int engine_commit_write(struct store *store, MDB_txn *txn);
+void engine_abort_write(struct store *store, MDB_txn *txn);
+
+/* After MDB_MAP_FULL, with no transaction open in this thread: doubles the map.
+ * STORE_FULL where the address space has no room. */
+enum store_error engine_grow(struct store *store);
+
+/* After MDB_MAP_RESIZED, with no transaction open in this thread: follows another
+ * process that has grown the map. */
+int engine_adopt_map(struct store *store);
+
+/* Translates LMDB's codes, once for the whole room, and remembers the one that
+ * leaves the environment unusable. */
+enum store_error engine_error(struct store *store, int rc);
+
+/* Keys. */
+enum { USER_KEY_LEN = 8, TOKEN_ID_KEY_LEN = 16, META_VALUE_LEN = 8 };
+MDB_val engine_user_key(unsigned char bytes[static USER_KEY_LEN], int64_t user_id);
+MDB_val engine_token_key(unsigned char bytes[static TOKEN_ID_KEY_LEN], int64_t user_id,
+                         int64_t token_id);
+
+static inline struct span engine_span(const MDB_val *value)
+{
+    return (struct span){value->mv_data, value->mv_size};
+}
+
+/* Counters in the database "meta": the next id to give out. */
+#define META_NEXT_USER_ID  "next_user_id"
+#define META_NEXT_TOKEN_ID "next_token_id"
+int engine_meta_get(MDB_txn *txn, MDB_dbi meta, const char *name, int64_t *value);
+int engine_meta_put(MDB_txn *txn, MDB_dbi meta, const char *name, int64_t value);
+
+#endif

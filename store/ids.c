@@ -1,0 +1,99 @@
+#include "store/ids.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "store/bytes.h"
+
+/* MDB_INTEGERDUP compares values as size_t in the machine's own order. */
+_Static_assert(sizeof(int64_t) == sizeof(size_t), "a 64-bit machine is needed");
+
+const unsigned ids_database_flags = MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP;
+
+int ids_count(MDB_cursor *cursor, int64_t user_id, uint64_t *count)
+{
+    unsigned char key_bytes[8];
+    put_big64(key_bytes, user_id);
+    MDB_val key = {sizeof(key_bytes), key_bytes}, value;
+    *count = 0;
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET);
+    if (rc == MDB_NOTFOUND)
+        return MDB_SUCCESS;
+    if (rc != MDB_SUCCESS)
+        return rc;
+    size_t duplicates;
+    rc = mdb_cursor_count(cursor, &duplicates);
+    if (rc == MDB_SUCCESS)
+        *count = duplicates;
+    return rc;
+}
+
+static int64_t id_in_page(const MDB_val *page, uint64_t index)
+{
+    int64_t id;
+    memcpy(&id, (const char *)page->mv_data + index * sizeof(id), sizeof(id));
+    return id;
+}
+
+/* The steps over whole pages. MDB_GET_MULTIPLE returns the whole page that the
+ * cursor stands on, not the rest of it from there; so on MDB_LAST_DUP's page it has
+ * to come before the first MDB_PREV_MULTIPLE, which moves to the page before. */
+static int seek_page(MDB_cursor *cursor, MDB_cursor_op end, MDB_cursor_op step, uint64_t *distance,
+                     MDB_val *page)
+{
+    MDB_val key;
+    int rc = mdb_cursor_get(cursor, &key, page, end);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_cursor_get(cursor, &key, page, MDB_GET_MULTIPLE);
+    while (rc == MDB_SUCCESS && *distance >= page->mv_size / sizeof(int64_t)) {
+        *distance -= page->mv_size / sizeof(int64_t);
+        rc = mdb_cursor_get(cursor, &key, page, step);
+    }
+    return rc;
+}
+
+int ids_at_rank(MDB_cursor *cursor, int64_t user_id, uint64_t count, uint64_t rank, int64_t *id)
+{
+    unsigned char key_bytes[8];
+    put_big64(key_bytes, user_id);
+    MDB_val key = {sizeof(key_bytes), key_bytes}, value;
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    if (count == 1) { /* kept without a page of its own: MDB_GET_MULTIPLE would not set value */
+        *id = id_in_page(&value, 0);
+        return MDB_SUCCESS;
+    }
+    uint64_t distance;
+    bool from_newest = rank < count / 2;
+    if (from_newest) {
+        distance = rank;
+        rc = seek_page(cursor, MDB_LAST_DUP, MDB_PREV_MULTIPLE, &distance, &value);
+    } else {
+        distance = count - 1 - rank;
+        rc = seek_page(cursor, MDB_FIRST_DUP, MDB_NEXT_MULTIPLE, &distance, &value);
+    }
+    if (rc != MDB_SUCCESS)
+        return rc;
+    uint64_t ids_in_page = value.mv_size / sizeof(int64_t);
+    *id = id_in_page(&value, from_newest ? ids_in_page - 1 - distance : distance);
+    return MDB_SUCCESS;
+}
+
+/* MDB_APPENDDUP fills pages whole; a plain put would split them in halves. */
+int ids_append(MDB_txn *txn, MDB_dbi ids_by_user, int64_t user_id, int64_t id)
+{
+    unsigned char key_bytes[8];
+    put_big64(key_bytes, user_id);
+    MDB_val key = {sizeof(key_bytes), key_bytes}, value = {sizeof(id), &id};
+    return mdb_put(txn, ids_by_user, &key, &value, MDB_APPENDDUP);
+}
+
+/* By key and value: mdb_cursor_del has open bugs in MDB_DUPSORT databases. */
+int ids_delete(MDB_txn *txn, MDB_dbi ids_by_user, int64_t user_id, int64_t id)
+{
+    unsigned char key_bytes[8];
+    put_big64(key_bytes, user_id);
+    MDB_val key = {sizeof(key_bytes), key_bytes}, value = {sizeof(id), &id};
+    return mdb_del(txn, ids_by_user, &key, &value);
+}

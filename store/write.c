@@ -1,0 +1,138 @@
+/* Transactions of writes: one, or many in one commit. */
+
+#include <stdlib.h>
+
+#include "store/write.h"
+
+static int begin(struct writer *writer)
+{
+    int rc = engine_begin_write(writer->store, &writer->txn);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    writer->next_token_id = 0;
+    rc = mdb_cursor_open(writer->txn, writer->store->ids_by_user, &writer->ids_by_user);
+    if (rc != MDB_SUCCESS)
+        engine_abort_write(writer->store, writer->txn);
+    return rc;
+}
+
+static int commit(struct writer *writer)
+{
+    int rc = MDB_SUCCESS;
+    if (writer->next_token_id != 0)
+        rc = engine_meta_put(writer->txn, writer->store->meta, META_NEXT_TOKEN_ID,
+                             writer->next_token_id);
+    if (rc == MDB_SUCCESS)
+        return engine_commit_write(writer->store, writer->txn); /* frees the cursor too */
+    engine_abort_write(writer->store, writer->txn);
+    return rc;
+}
+
+static int try_once(struct writer *writer, writer_work *work, void *context)
+{
+    int rc = begin(writer);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    rc = work(writer, context);
+    if (rc == MDB_SUCCESS)
+        return commit(writer);
+    engine_abort_write(writer->store, writer->txn);
+    return rc;
+}
+
+enum store_error writer_run(struct store *store, writer_work *work, void *context)
+{
+    struct writer *writer = malloc(sizeof(*writer));
+    if (!writer)
+        return STORE_UNAVAILABLE;
+    writer->store = store;
+    int rc;
+    enum store_error error = STORE_OK;
+    while ((rc = try_once(writer, work, context)) == MDB_MAP_FULL && error == STORE_OK)
+        error = engine_grow(store);
+    free(writer);
+    return error == STORE_OK ? engine_error(store, rc) : error;
+}
+
+int writer_get_user(struct writer *writer, int64_t user_id, struct record_user *user)
+{
+    unsigned char key_bytes[USER_KEY_LEN];
+    MDB_val key = engine_user_key(key_bytes, user_id), record;
+    int rc = mdb_get(writer->txn, writer->store->users, &key, &record);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    if (!record_decode_user(engine_span(&record), user))
+        return MDB_CORRUPTED;
+    return user->deleted ? MDB_NOTFOUND : MDB_SUCCESS;
+}
+
+/* ---- the API's writes ---- */
+
+static int apply(struct writer *writer, struct store_write *write)
+{
+    switch (write->kind) {
+    case STORE_CREATE:
+        return writer_create_tokens(writer, write);
+    case STORE_UPDATE:
+        return writer_update_token(writer, write);
+    case STORE_DELETE:
+        return writer_delete_tokens(writer, write);
+    }
+    return MDB_PANIC;
+}
+
+struct batch {
+    store_take_writes *take; /* NULL once taken */
+    void *context;
+    struct store_write *writes;
+};
+
+/* Takes the writes only now: while this process waited for the transaction, more of
+ * them came together, and all share one commit. */
+static int apply_batch(struct writer *writer, void *context)
+{
+    struct batch *batch = context;
+    if (batch->take) {
+        batch->writes = batch->take(batch->context);
+        batch->take = NULL;
+    }
+    for (struct store_write *write = batch->writes; write; write = write->next) {
+        write->error = STORE_OK;
+        int rc = apply(writer, write);
+        if (rc != MDB_SUCCESS)
+            return rc;
+    }
+    return MDB_SUCCESS;
+}
+
+enum store_error store_commit(struct store *store, store_take_writes *take, void *context)
+{
+    struct batch batch = {take, context, NULL};
+    enum store_error error = writer_run(store, apply_batch, &batch);
+    if (batch.take) /* not even begun */
+        batch.writes = take(context);
+    if (error != STORE_OK)
+        for (struct store_write *write = batch.writes; write; write = write->next)
+            write->error = error;
+    return error;
+}
+
+static struct store_write *take_one(void *context)
+{
+    return context;
+}
+
+enum store_error store_write(struct store *store, struct store_write *write)
+{
+    write->next = NULL;
+    store_commit(store, take_one, write);
+    return write->error;
+}
+
+void store_write_free(struct store_write *write)
+{
+    if (write->kind == STORE_UPDATE) {
+        free(write->update.text);
+        write->update.text = NULL;
+    }
+}
