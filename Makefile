@@ -63,7 +63,7 @@ deps:
 run:
 	@./dev/deps.sh build run
 	@$(MAKE) --no-print-directory -s all
-	@BUILD='$(BUILD)' ./dev/run.sh '$(PORT)'
+	@BUILD='$(BUILD)' exec ./dev/run.sh '$(PORT)'
 
 test:
 	@./dev/deps.sh build run test

@@ -20,7 +20,9 @@ static bool fail(struct scan *scan, enum json_error error)
 /* The byte that comes next; 0, which is never right, at the end. */
 static char peek(const struct scan *scan)
 {
-    return scan->at < scan->end ? *scan->at : '\0';
+    if (scan->at == scan->end)
+        return '\0';
+    return *scan->at;
 }
 
 static bool take(struct scan *scan, char c)

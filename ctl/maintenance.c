@@ -60,7 +60,7 @@ int ctl_check(struct ctl *ctl, char **arguments)
 {
     (void)arguments;
     uint64_t found;
-    enum store_error error = store_check(ctl->store, print_problem, ctl, &found);
+    enum store_error error = store_check(ctl->reader, print_problem, ctl, &found);
     if (error != STORE_OK)
         return ctl_fail(store_error_text(error));
     if (found > 0) {
@@ -77,7 +77,7 @@ int ctl_stat(struct ctl *ctl, char **arguments)
 {
     (void)arguments;
     struct store_stat stat;
-    enum store_error error = store_stat(ctl->store, &stat);
+    enum store_error error = store_stat(ctl->reader, &stat);
     if (error != STORE_OK)
         return ctl_fail(store_error_text(error));
     struct output output = {.json = ctl->json};

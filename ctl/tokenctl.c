@@ -4,11 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "ctl/commands.h"
 #include "settings/settings.h"
-
-extern char **environ;
 
 static const struct command {
     const char *words[2]; /* the second may be NULL */

@@ -17,8 +17,6 @@
 #include "fcgi/loop.h"
 #include "settings/settings.h"
 
-extern char **environ;
-
 struct worker {
     struct store *store;
     struct committer *committer;

@@ -237,28 +237,23 @@ static int check_all(struct check *check)
     return rc;
 }
 
-enum store_error store_check(struct store *store, store_report *report, void *context,
+enum store_error store_check(struct store_reader *reader, store_report *report, void *context,
                              uint64_t *found_count)
 {
-    struct store_reader *reader;
     *found_count = 0;
-    enum store_error error = store_reader_open(store, &reader);
-    if (error != STORE_OK)
-        return error;
     int rc = engine_begin_read(reader);
-    if (rc == MDB_SUCCESS) {
-        struct check check = {.reader = reader,
-                              .store = store,
-                              .txn = reader->txn,
-                              .report = report,
-                              .context = context};
-        rc = check_all(&check);
-        free(check.seen);
-        *found_count = check.found;
-        engine_end_read(reader);
-    }
-    store_reader_close(reader);
-    return rc == MDB_NOTFOUND ? STORE_CORRUPT : engine_error(store, rc);
+    if (rc != MDB_SUCCESS)
+        return engine_error(reader->store, rc);
+    struct check check = {.reader = reader,
+                          .store = reader->store,
+                          .txn = reader->txn,
+                          .report = report,
+                          .context = context};
+    rc = check_all(&check);
+    free(check.seen);
+    *found_count = check.found;
+    engine_end_read(reader);
+    return rc == MDB_NOTFOUND ? STORE_CORRUPT : engine_error(reader->store, rc);
 }
 
 /* ---- figures ---- */
@@ -300,17 +295,12 @@ static int read_stat(struct store_reader *reader, struct store_stat *stat)
     return mdb_reader_list(store->env, count_reader, &stat->readers) < 0 ? EIO : MDB_SUCCESS;
 }
 
-enum store_error store_stat(struct store *store, struct store_stat *stat)
+enum store_error store_stat(struct store_reader *reader, struct store_stat *stat)
 {
-    struct store_reader *reader;
-    enum store_error error = store_reader_open(store, &reader);
-    if (error != STORE_OK)
-        return error;
     int rc = engine_begin_read(reader);
-    if (rc == MDB_SUCCESS) {
-        rc = read_stat(reader, stat);
-        engine_end_read(reader);
-    }
-    store_reader_close(reader);
-    return engine_error(store, rc);
+    if (rc != MDB_SUCCESS)
+        return engine_error(reader->store, rc);
+    rc = read_stat(reader, stat);
+    engine_end_read(reader);
+    return engine_error(reader->store, rc);
 }

@@ -26,7 +26,7 @@ enum store_error secret_create(const char *path, char reason[static STORE_REASON
 
 /* Reads the secret file and derives the keys. STORE_REFUSED where it can't be read,
  * is readable by others, or is not 32 bytes. The caller closes it. */
-enum store_error secret_open(const char *path, struct secret **secret,
+enum store_error secret_open(const char *path, struct secret **out,
                              char reason[static STORE_REASON_SIZE]);
 
 /* Wipes and frees. NULL is allowed. */

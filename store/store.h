@@ -66,7 +66,7 @@ enum store_error store_create(const struct store_options *options, unsigned owne
 /* Opens an existing store. STORE_REFUSED where the folder, the secret, the schema
  * version, the file system (one on which LMDB is unsafe) or the processor does not
  * serve; reason names the file. The caller closes it. */
-enum store_error store_open(const struct store_options *options, struct store **store,
+enum store_error store_open(const struct store_options *options, struct store **out,
                             char reason[static STORE_REASON_SIZE]);
 void store_close(struct store *store);
 
@@ -80,7 +80,7 @@ enum store_error store_free_dead_readers(struct store *store);
 
 /* A reader for one thread. STORE_UNAVAILABLE where there are too many.
  * To be closed before the store. */
-enum store_error store_reader_open(struct store *store, struct store_reader **reader);
+enum store_error store_reader_open(struct store *store, struct store_reader **out);
 void store_reader_close(struct store_reader *reader);
 
 /* ---- users ---- */
@@ -209,13 +209,13 @@ struct store_stat {
     uint64_t readers;        /* reader slots taken */
 };
 
-enum store_error store_stat(struct store *store, struct store_stat *stat);
+enum store_error store_stat(struct store_reader *reader, struct store_stat *stat);
 
 /* Verifies every record, every index both ways, every seal, counter and count, on
  * one snapshot. Calls report with one line for each thing that is off and sets
  * *found to how many; STORE_OK where the check could be made, whatever it found. */
 typedef void store_report(void *context, const char *line);
-enum store_error store_check(struct store *store, store_report *report, void *context,
+enum store_error store_check(struct store_reader *reader, store_report *report, void *context,
                              uint64_t *found);
 
 #endif
