@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "store/ids.h"
-#include "store/write.h"
+#include "store/tokens.h"
 
 /* Looks the user up and sets the write's error where it may not write. */
 static int get_writing_user(struct writer *writer, struct store_write *write,
@@ -50,7 +50,7 @@ static void complete_token(struct writer *writer, struct store_write *write, str
         token->group = user_group;
 }
 
-int writer_create_tokens(struct writer *writer, struct store_write *write)
+int tokens_create(struct writer *writer, struct store_write *write)
 {
     struct record_user user;
     uint64_t held;
@@ -112,7 +112,7 @@ static enum store_error patch_token(struct store_write *write, struct token *tok
     }
 }
 
-int writer_update_token(struct writer *writer, struct store_write *write)
+int tokens_update(struct writer *writer, struct store_write *write)
 {
     const struct store *store = writer->store;
     struct record_user user;
@@ -152,7 +152,7 @@ int writer_update_token(struct writer *writer, struct store_write *write)
 
 /* ---- delete ---- */
 
-int writer_delete_token(struct writer *writer, int64_t user_id, int64_t token_id)
+int tokens_delete_one(struct writer *writer, int64_t user_id, int64_t token_id)
 {
     const struct store *store = writer->store;
     unsigned char id_key[TOKEN_ID_KEY_LEN], hash[SECRET_HASH_LEN];
@@ -175,7 +175,7 @@ int writer_delete_token(struct writer *writer, int64_t user_id, int64_t token_id
     return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
 }
 
-int writer_delete_tokens(struct writer *writer, struct store_write *write)
+int tokens_delete(struct writer *writer, struct store_write *write)
 {
     struct record_user user;
     int rc = get_writing_user(writer, write, &user);
@@ -183,7 +183,7 @@ int writer_delete_tokens(struct writer *writer, struct store_write *write)
         return rc;
     write->delete.deleted_count = 0;
     for (size_t i = 0; i < write->delete.id_count; i++) {
-        rc = writer_delete_token(writer, write->user_id, write->delete.ids[i]);
+        rc = tokens_delete_one(writer, write->user_id, write->delete.ids[i]);
         if (rc == MDB_SUCCESS)
             write->delete.deleted_count++;
         else if (rc != MDB_NOTFOUND)

@@ -6,7 +6,7 @@
 
 #include "store/bytes.h"
 #include "store/ids.h"
-#include "store/write.h"
+#include "store/tokens.h"
 
 _Static_assert(RECORD_ACCESS_HASH_LEN == crypto_generichash_BYTES, "hash");
 
@@ -218,7 +218,7 @@ static int delete_some(struct writer *writer, void *context)
         int64_t id;
         rc = ids_at_rank(writer->ids_by_user, deletion->user_id, left, 0, &id);
         if (rc == MDB_SUCCESS)
-            rc = writer_delete_token(writer, deletion->user_id, id);
+            rc = tokens_delete_one(writer, deletion->user_id, id);
         if (rc == MDB_NOTFOUND)
             rc = MDB_CORRUPTED;
     }

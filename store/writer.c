@@ -1,8 +1,6 @@
-/* Transactions of writes: one, or many in one commit. */
+#include "store/writer.h"
 
 #include <stdlib.h>
-
-#include "store/write.h"
 
 static int begin(struct writer *writer)
 {
@@ -64,75 +62,4 @@ int writer_get_user(struct writer *writer, int64_t user_id, struct record_user *
     if (!record_decode_user(engine_span(&record), user))
         return MDB_CORRUPTED;
     return user->deleted ? MDB_NOTFOUND : MDB_SUCCESS;
-}
-
-/* ---- the API's writes ---- */
-
-static int apply(struct writer *writer, struct store_write *write)
-{
-    switch (write->kind) {
-    case STORE_CREATE:
-        return writer_create_tokens(writer, write);
-    case STORE_UPDATE:
-        return writer_update_token(writer, write);
-    case STORE_DELETE:
-        return writer_delete_tokens(writer, write);
-    }
-    return MDB_PANIC;
-}
-
-struct batch {
-    store_take_writes *take; /* NULL once taken */
-    void *context;
-    struct store_write *writes;
-};
-
-/* Takes the writes only now: while this process waited for the transaction, more of
- * them came together, and all share one commit. */
-static int apply_batch(struct writer *writer, void *context)
-{
-    struct batch *batch = context;
-    if (batch->take) {
-        batch->writes = batch->take(batch->context);
-        batch->take = NULL;
-    }
-    for (struct store_write *write = batch->writes; write; write = write->next) {
-        write->error = STORE_OK;
-        int rc = apply(writer, write);
-        if (rc != MDB_SUCCESS)
-            return rc;
-    }
-    return MDB_SUCCESS;
-}
-
-enum store_error store_commit(struct store *store, store_take_writes *take, void *context)
-{
-    struct batch batch = {take, context, NULL};
-    enum store_error error = writer_run(store, apply_batch, &batch);
-    if (batch.take) /* not even begun */
-        batch.writes = take(context);
-    if (error != STORE_OK)
-        for (struct store_write *write = batch.writes; write; write = write->next)
-            write->error = error;
-    return error;
-}
-
-static struct store_write *take_one(void *context)
-{
-    return context;
-}
-
-enum store_error store_write(struct store *store, struct store_write *write)
-{
-    write->next = NULL;
-    store_commit(store, take_one, write);
-    return write->error;
-}
-
-void store_write_free(struct store_write *write)
-{
-    if (write->kind == STORE_UPDATE) {
-        free(write->update.text);
-        write->update.text = NULL;
-    }
 }
