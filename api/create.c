@@ -50,7 +50,7 @@ bool create_begin(struct api *api, struct api_call *call, struct api_reply *repl
     call->is_array = json_object_is_type(call->json, json_type_array);
     size_t count = call->is_array ? json_object_array_length(call->json) : 1;
     if (count < 1 || count > CREATE_COUNT_MAX) {
-        refusal.field = "body";
+        refusal.field = SPAN("body");
         refusal.text = "must have 1 to 100 tokens";
         token_json_refuse(api, reply, &refusal);
         return false;

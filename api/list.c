@@ -51,7 +51,7 @@ bool list_begin(struct api *api, struct api_call *call, struct api_reply *reply)
     int64_t page, size;
     const char *wrong;
     if (!read_paging(call->request->query, &page, &size, &wrong)) {
-        struct json_refusal refusal = {wrong, "must be a decimal number", -1, false};
+        struct json_refusal refusal = {span_of(wrong), "must be a decimal number", -1, false};
         token_json_refuse(api, reply, &refusal);
         return false;
     }

@@ -11,7 +11,7 @@ void token_json_append(struct buffer *buffer, const struct token *token, int64_t
 
 /* A body that was refused: "Invalid parameters: [1].name must be a string". */
 struct json_refusal {
-    const char *field;     /* NULL: the body as a whole, or the element */
+    struct span field;     /* absent: the element as a whole */
     const char *text;      /* what is wrong with it; NULL: exactly "Invalid parameters" */
     int64_t element_index; /* -1: not in an array */
     bool name_too_long;    /* which has a message of its own */

@@ -11,24 +11,20 @@
 
 /* ---- the body ---- */
 
-static bool refuse(struct json_refusal *refusal, const char *field, const char *text)
+static bool refuse(struct json_refusal *refusal, struct span field, const char *text)
 {
     refusal->field = field;
     refusal->text = text;
     return false;
 }
 
-/* The scan knows the member as it was written; only a plain name is repeated. */
-static const char *known_field(struct span key)
+/* The member that a number stands in, as the client wrote it; not a page of it. */
+static struct span fault_field(struct span key)
 {
-    static const char *const names[] = {
-        "id",           "name",      "status", "remain_quota",    "expired_time",
-        "model_limits", "allow_ips", "group",  "unlimited_quota", "model_limits_enabled",
-        "ids"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (span_equal(key, span_of(names[i])))
-            return names[i];
-    return key.at ? "a member" : "body";
+    enum { FIELD_LEN_MAX = 64 };
+    if (!key.at)
+        return SPAN("body");
+    return key.len <= FIELD_LEN_MAX ? key : SPAN("a member");
 }
 
 bool token_json_parse(struct api *api, struct api_call *call, bool array_allowed,
@@ -38,24 +34,24 @@ bool token_json_parse(struct api *api, struct api_call *call, bool array_allowed
     struct json_fault fault;
     *refusal = (struct json_refusal){.element_index = -1};
     if (body.len == 0)
-        return refuse(refusal, "body", "is empty: send a JSON object");
+        return refuse(refusal, SPAN("body"), "is empty: send a JSON object");
     if (!json_scan(body, &fault)) {
         bool of_member = fault.error == JSON_NUMBER_RANGE;
         if (of_member)
             refusal->element_index = fault.element_index;
-        return refuse(refusal, of_member ? known_field(fault.key) : "body",
+        return refuse(refusal, of_member ? fault_field(fault.key) : SPAN("body"),
                       json_error_text(fault.error));
     }
     json_tokener_reset(api->tokener);
     call->json = json_tokener_parse_ex(api->tokener, body.at, (int)body.len);
     if (!call->json)
-        return refuse(refusal, "body", "is not valid JSON");
+        return refuse(refusal, SPAN("body"), "is not valid JSON");
     if (!array_allowed && !json_object_is_type(call->json, json_type_object))
-        return refuse(refusal, "body", "must be a JSON object");
+        return refuse(refusal, SPAN("body"), "must be a JSON object");
     /* What the lists are normalized to is never longer than what it is made from. */
     call->text = malloc(body.len);
     call->text_len = 0;
-    return call->text || refuse(refusal, "body", "could not be read");
+    return call->text || refuse(refusal, SPAN("body"), "could not be read");
 }
 
 void token_json_refuse(const struct api *api, struct api_reply *reply,
@@ -68,10 +64,9 @@ void token_json_refuse(const struct api *api, struct api_reply *reply,
         if (in_array) {
             buffer_append(&detail, SPAN("["));
             buffer_append_int(&detail, refusal->element_index);
-            buffer_append(&detail, refusal->field ? SPAN("].") : SPAN("]"));
+            buffer_append(&detail, refusal->field.at ? SPAN("].") : SPAN("]"));
         }
-        if (refusal->field)
-            buffer_append_string(&detail, refusal->field);
+        buffer_append(&detail, refusal->field);
         if (!refusal->name_too_long) {
             buffer_append(&detail, SPAN(" "));
             buffer_append_string(&detail, refusal->text);
@@ -95,9 +90,9 @@ bool token_json_read_id(struct json_object *object, int64_t *id, struct json_ref
 {
     struct json_object *member;
     if (!json_object_object_get_ex(object, "id", &member) || !member)
-        return refuse(refusal, "id", "is required");
+        return refuse(refusal, SPAN("id"), "is required");
     if (!json_object_is_type(member, json_type_int))
-        return refuse(refusal, "id", must_be_integer);
+        return refuse(refusal, SPAN("id"), must_be_integer);
     *id = json_object_get_int64(member);
     return true;
 }
@@ -252,10 +247,11 @@ bool token_json_read_patch(struct api_call *call, struct json_object *object, un
             continue;
         const char *wrong = members[i].read(call, json, &patch->value);
         if (wrong)
-            return refuse(refusal, members[i].name, wrong);
+            return refuse(refusal, span_of(members[i].name), wrong);
         patch->fields |= members[i].field;
     }
     enum token_error error = token_patch_check(patch);
     refusal->name_too_long = error == TOKEN_NAME_TOO_LONG;
-    return error == TOKEN_OK || refuse(refusal, token_error_field(error), token_error_text(error));
+    return error == TOKEN_OK ||
+           refuse(refusal, span_of(token_error_field(error)), token_error_text(error));
 }

@@ -23,7 +23,7 @@ static bool check_status_only(const struct token_patch *patch, struct json_refus
     if (patch->fields & TOKEN_FIELD_STATUS &&
         (patch->value.status == TOKEN_ENABLED || patch->value.status == TOKEN_DISABLED))
         return true;
-    refusal->field = "status";
+    refusal->field = SPAN("status");
     refusal->text = token_error_text(TOKEN_STATUS_INVALID);
     return false;
 }

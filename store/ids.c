@@ -35,16 +35,33 @@ static int64_t id_in_page(const MDB_val *page, uint64_t index)
     return id;
 }
 
-/* The steps over whole pages. MDB_GET_MULTIPLE returns the whole page that the
- * cursor stands on, not the rest of it from there; so on MDB_LAST_DUP's page it has
- * to come before the first MDB_PREV_MULTIPLE, which moves to the page before. */
-static int seek_page(MDB_cursor *cursor, MDB_cursor_op end, MDB_cursor_op step, uint64_t *distance,
-                     MDB_val *page)
+/* MDB_GET_MULTIPLE returns the whole page that the cursor stands on, not the rest of
+ * it from there. But after MDB_LAST_DUP it succeeds and leaves the value untouched, as
+ * the cursor counts as past the end; so the last id, once known, is searched for. */
+static int last_page(MDB_cursor *cursor, MDB_val *key, MDB_val *page)
+{
+    int64_t id;
+    int rc = mdb_cursor_get(cursor, key, page, MDB_LAST_DUP);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    id = id_in_page(page, 0);
+    *page = (MDB_val){sizeof(id), &id};
+    rc = mdb_cursor_get(cursor, key, page, MDB_GET_BOTH);
+    return rc == MDB_SUCCESS ? mdb_cursor_get(cursor, key, page, MDB_GET_MULTIPLE) : rc;
+}
+
+static int first_page(MDB_cursor *cursor, MDB_val *key, MDB_val *page)
+{
+    int rc = mdb_cursor_get(cursor, key, page, MDB_FIRST_DUP);
+    return rc == MDB_SUCCESS ? mdb_cursor_get(cursor, key, page, MDB_GET_MULTIPLE) : rc;
+}
+
+/* Steps from the page at hand to the one that has the id at that distance; what is
+ * left of the distance is within it. */
+static int step_pages(MDB_cursor *cursor, MDB_cursor_op step, uint64_t *distance, MDB_val *page)
 {
     MDB_val key;
-    int rc = mdb_cursor_get(cursor, &key, page, end);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_cursor_get(cursor, &key, page, MDB_GET_MULTIPLE);
+    int rc = MDB_SUCCESS;
     while (rc == MDB_SUCCESS && *distance >= page->mv_size / sizeof(int64_t)) {
         *distance -= page->mv_size / sizeof(int64_t);
         rc = mdb_cursor_get(cursor, &key, page, step);
@@ -64,15 +81,12 @@ int ids_at_rank(MDB_cursor *cursor, int64_t user_id, uint64_t count, uint64_t ra
         *id = id_in_page(&value, 0);
         return MDB_SUCCESS;
     }
-    uint64_t distance;
     bool from_newest = rank < count / 2;
-    if (from_newest) {
-        distance = rank;
-        rc = seek_page(cursor, MDB_LAST_DUP, MDB_PREV_MULTIPLE, &distance, &value);
-    } else {
-        distance = count - 1 - rank;
-        rc = seek_page(cursor, MDB_FIRST_DUP, MDB_NEXT_MULTIPLE, &distance, &value);
-    }
+    uint64_t distance = from_newest ? rank : count - 1 - rank;
+    rc = from_newest ? last_page(cursor, &key, &value) : first_page(cursor, &key, &value);
+    if (rc == MDB_SUCCESS)
+        rc = step_pages(cursor, from_newest ? MDB_PREV_MULTIPLE : MDB_NEXT_MULTIPLE, &distance,
+                        &value);
     if (rc != MDB_SUCCESS)
         return rc;
     uint64_t ids_in_page = value.mv_size / sizeof(int64_t);
