@@ -17,6 +17,7 @@ struct connection {
     enum connection_state state;
     unsigned events; /* that epoll watches for it; 0: none but hang-ups */
     bool gone;       /* the peer has hung up while the write was under way */
+    bool served;     /* has had a request */
     bool closed;
     int64_t deadline_ms; /* to get on by; 0: none */
     struct fcgi_parser parser;

@@ -195,6 +195,7 @@ static void serve(struct connection *connection)
                                   .body = {read->body.at, read->body.len}};
     connection->request_id = read->id;
     connection->keep = read->keep_connection;
+    connection->served = true;
     if (!read_params((struct span){read->params.at, read->params.len}, &request)) {
         close_connection(connection);
         return;
@@ -406,6 +407,16 @@ static void accept_connection(struct loop *loop)
     }
 }
 
+/* Before stopping: a connection may wait whose wake-up was this loop's, and no other will
+ * hear of it before the next one comes. */
+static void accept_waiting(struct loop *loop)
+{
+    int fd;
+    while (loop->accepting &&
+           (fd = accept4(loop->options.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+        open_connection(loop, fd);
+}
+
 /* ---- time and stopping ---- */
 
 static void close_late(struct loop *loop)
@@ -423,9 +434,11 @@ static void close_late(struct loop *loop)
     }
 }
 
-/* Idle connections are closed, but not over a request that is there already. */
+/* Idle connections are closed, but not over a request that is there already; a new one
+ * may still send its first. */
 static void begin_stop_now(struct loop *loop)
 {
+    accept_waiting(loop);
     loop->stop = LOOP_STOP_NOW;
     stop_accepting(loop);
     for (struct connection *connection = loop->connections, *next; connection; connection = next) {
@@ -436,7 +449,8 @@ static void begin_stop_now(struct loop *loop)
             }
         if (connection->closed || connection->state == CONNECTION_COMMITTING)
             continue;
-        if (connection->state == CONNECTION_READING && fcgi_parser_is_idle(&connection->parser))
+        if (connection->state == CONNECTION_READING && connection->served &&
+            fcgi_parser_is_idle(&connection->parser))
             close_connection(connection);
         else
             set_deadline(connection, STOPPING_PEER_TIMEOUT_MS);
@@ -449,6 +463,7 @@ static void obey_stop(struct loop *loop)
     if (wanted == LOOP_STOP_GENTLY && loop->stop == 0) {
         loop->stop = LOOP_STOP_GENTLY;
         loop->stop_now_ms = loop->now_ms + GENTLE_STOP_MS;
+        accept_waiting(loop);
         stop_accepting(loop);
     }
     bool late = loop->stop == LOOP_STOP_GENTLY && loop->now_ms >= loop->stop_now_ms;

@@ -1,0 +1,196 @@
+#!/bin/sh
+# A private demo of the whole service, as `make run` starts it: store, user, pool and nginx, all
+# under var/, in the foreground until Ctrl-C or SIGTERM.
+#
+#   dev/run.sh [PORT]        default: $PORT, or 8080
+set -eu
+
+here=$(dirname "$(dirname "$(readlink -f "$0")")")
+build=$here/${BUILD:-build}
+var=$here/var
+port=${1:-${PORT:-8080}}
+url=http://127.0.0.1:$port/api/token/
+
+# Debian keeps nginx where a normal user's PATH does not look.
+PATH=$PATH:/usr/sbin:/sbin
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "make run: $*"; exit 1; }
+
+# ---- who -----------------------------------------------------------------------------------
+
+# The demo is its owner's, whoever starts it: root steps down, so that var/ never holds files
+# that the owner cannot use the next time.
+become_owner() {
+    owner=$(stat -c %U "$here")
+    [ "$(id -u)" -eq 0 ] || return 0
+    case $owner in root | UNKNOWN) return 0 ;; esac
+    exec setpriv --reuid "$owner" --regid "$(id -g "$owner")" --init-groups "$0" "$port"
+}
+
+# One demo a checkout. The kernel drops the lock of a run that was killed.
+lock() {
+    mkdir -p "$var"
+    chmod 0700 "$var"
+    exec 9>"$var/lock"
+    flock -n 9 || die "already running in this checkout"
+}
+
+# ---- settings ------------------------------------------------------------------------------
+
+settings() {
+    link_run_folder
+    TOKEN_STORE=$var/store TOKEN_SECRET=$var/secret
+    TOKEN_SOCKET=$run/token.sock TOKEN_PIDFILE=$run/token.pid TOKEN_LOG=$var/worker.log
+    TOKEN_BIN=$build/token.fcgi TOKEN_USER=$(id -un) TOKEN_SOCKET_GROUP=$(id -gn)
+    export TOKEN_STORE TOKEN_SECRET TOKEN_SOCKET TOKEN_PIDFILE TOKEN_LOG TOKEN_BIN
+    export TOKEN_USER TOKEN_SOCKET_GROUP
+}
+
+# var/run is a folder, or a link to one in /tmp where the checkout's path is too long for a
+# socket's (107 bytes) or has characters that nginx.conf would have to quote. A link that is
+# there is kept: it leads to what a killed run left.
+link_run_folder() {
+    if is_plain_path "$var/run/token.sock"; then
+        [ ! -L "$var/run" ] || rm "$var/run"
+        mkdir -p "$var/run"
+    elif [ ! -d "$var/run/" ] || [ ! -O "$var/run/" ]; then
+        rm -f "$var/run"
+        ln -s "$(mktemp -d /tmp/token.XXXXXX)" "$var/run"
+    fi
+    run=$(readlink -f "$var/run")
+}
+
+is_plain_path() {
+    case $1 in *[!A-Za-z0-9._/-]*) return 1 ;; esac
+    [ ${#1} -le 107 ]
+}
+
+check() {
+    case $port in '' | *[!0-9]* | 0* | ??????*) port=0 ;; esac
+    { [ "$port" -ge 1 ] && [ "$port" -le 65535 ]; } || die "PORT is not a number from 1 to 65535"
+    [ -x "$build/token.fcgi" ] || die "nothing is built yet: run make"
+    # Exit status 7 is "could not connect": nobody is there.
+    status=0
+    curl -s -o /dev/null --max-time 2 --noproxy '*' "http://127.0.0.1:$port/" || status=$?
+    [ "$status" -eq 7 ] || die "port $port is in use; another one: make run PORT=9000"
+}
+
+# ---- store and user ------------------------------------------------------------------------
+
+# Remembered in var/demo, as tokenctl says it once only.
+make_user() {
+    is_new=false
+    if [ ! -d "$var/store" ]; then
+        "$build/tokenctl" init >/dev/null
+        is_new=true
+    fi
+    [ ! -s "$var/demo" ] || $is_new || return 0
+    (umask 077 && "$build/tokenctl" --json user add demo >"$var/demo.new")
+    mv "$var/demo.new" "$var/demo"
+}
+
+demo() { sed -n 's/.*"'"$1"'": *"\{0,1\}\([^",}]*\).*/\1/p' "$var/demo"; }
+
+# ---- nginx ---------------------------------------------------------------------------------
+
+# The example, with this demo's places. Relative ones are below nginx's prefix (-p), var/.
+write_nginx_conf() {
+    sed -e '/^user /d' \
+        -e 's|^pid .*|pid run/nginx.pid;|' \
+        -e 's|^error_log .*|error_log error.log;|' \
+        -e "s|unix:[^;]*|unix:$TOKEN_SOCKET|" \
+        -e "s|listen 127.0.0.1:8080|listen 127.0.0.1:$port|" \
+        -e 's|access_log .*|access_log access.log token;|' \
+        -e 's|^http {|&\n    client_body_temp_path tmp/body;\n    fastcgi_temp_path tmp/fastcgi;\n    proxy_temp_path tmp/proxy;\n    scgi_temp_path tmp/scgi;\n    uwsgi_temp_path tmp/uwsgi;|' \
+        "$here/nginx.conf.example" >"$var/nginx.conf"
+    # Root's nginx would step down to a user who may not enter var/.
+    [ "$(id -u)" -ne 0 ] || sed -i '1i user root;' "$var/nginx.conf"
+    mkdir -p "$var/tmp"
+}
+
+start_nginx() {
+    : >"$var/access.log"
+    nginx -p "$var/" -c nginx.conf -e error.log || die "nginx did not start, see $var/error.log"
+}
+
+# By the pid file, if that process is this nginx still (its command line names var/).
+stop_nginx() {
+    pid=$(cat "$run/nginx.pid" 2>/dev/null) || return 0
+    is_ours "$pid" || return 0
+    kill -TERM "$pid"
+    while is_ours "$pid"; do sleep 0.1; done
+}
+
+is_ours() { { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null | grep -qF -e "-p $var/"; }
+
+# ---- the run -------------------------------------------------------------------------------
+
+stop_servers() {
+    stop_nginx
+    "$here/spawn.sh" stop >/dev/null
+}
+
+stop_all() {
+    trap '' INT TERM HUP # once is enough
+    [ -z "$tail" ] || kill "$tail"
+    stop_servers
+    [ ! -L "$var/run" ] || rm -r "$run" "$var/run"
+}
+
+print_usage() {
+    user=$(demo id) access_token=$(demo access_token)
+    printf 'url %s\nuser %s\naccess_token %s\n\n' "$url" "$user" "$access_token"
+    id=$(example_id)
+    echo '# create one, create several, list, get'
+    request_line -X POST -d "'{\"name\":\"first\",\"unlimited_quota\":true}'" "$url"
+    request_line -X POST -d "'[{\"name\":\"second\",\"remain_quota\":500000},{\"name\":\"third\",\"remain_quota\":1}]'" "$url"
+    request_line "'$url?p=1&size=20'"
+    request_line "$url$id"
+    echo '# update, status only, delete, delete several, what is allowed'
+    request_line -X PUT -d "'{\"id\":$id,\"name\":\"renamed\",\"model_limits\":[\"gpt-4o\"]}'" "$url"
+    request_line -X PUT -d "'{\"id\":$id,\"status\":2}'" "'$url?status_only=true'"
+    request_line -X DELETE "$url$id"
+    request_line -X POST -d "'{\"ids\":[$((id + 1)),$((id + 2))]}'" "${url}batch"
+    echo "curl -i -X OPTIONS $url"
+    echo
+}
+
+# The newest token's, or what the first create of all will answer, or one made for the purpose.
+example_id() {
+    ! $is_new || { echo 1; return; }
+    id=$(request "$url?size=1" | first_id)
+    [ -n "$id" ] || id=$(request -d '{"name":"first"}' "$url" | first_id)
+    echo "$id"
+}
+
+first_id() { grep -o '"id":[0-9]*' | head -n 1 | cut -d: -f2; }
+
+request() {
+    curl -s --noproxy '*' --max-time 5 -H "Authorization: Bearer $access_token" -H "New-Api-User: $user" "$@"
+}
+
+request_line() {
+    echo "curl -H 'Authorization: Bearer $access_token' -H 'New-Api-User: $user' $*"
+}
+
+"$here/dev/deps.sh" run
+become_owner
+lock
+settings
+stop_servers # those that a killed run left
+check
+tail=
+trap stop_all EXIT
+trap 'exit 0' INT TERM HUP
+make_user
+# What is started must not inherit the lock, as that would outlive this script.
+"$here/spawn.sh" start 9>&- >/dev/null
+write_nginx_conf
+start_nginx 9>&-
+print_usage
+# In the background, as a shell runs no trap while it waits for a foreground command; --pid, so
+# that it ends even when this script is killed.
+tail -n 0 -f --pid=$$ "$var/access.log" 9>&- &
+tail=$!
+wait "$tail"
