@@ -1,6 +1,8 @@
 #include "api/call.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "api/auth.h"
 #include "api/json_scan.h"
@@ -14,9 +16,10 @@ struct api *api_new(const struct api_options *options, struct store_reader *read
         return NULL;
     api->options = options;
     api->reader = reader;
+    api->swept_unix_s = (int64_t)time(NULL);
     api->tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 1); /* json_scan is the one that counts */
-    if (!api->tokener) {
-        free(api);
+    if (!api->tokener || !touches_init(&api->touches)) {
+        api_free(api);
         return NULL;
     }
     json_tokener_set_flags(api->tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
@@ -27,7 +30,9 @@ void api_free(struct api *api)
 {
     if (!api)
         return;
-    json_tokener_free(api->tokener);
+    if (api->tokener)
+        json_tokener_free(api->tokener);
+    touches_free(&api->touches);
     free(api);
 }
 
@@ -43,6 +48,8 @@ void call_clear(struct api_call *call)
     free(call->text);
     free(call->tokens);
     free(call->ids);
+    buffer_free(&call->found);
+    buffer_free(&call->answer);
     *call = (struct api_call){.request = NULL};
 }
 
@@ -68,21 +75,50 @@ static bool find_route(struct api *api, struct api_call *call, struct api_reply 
 {
     bool path_known;
     struct span method = call->request->method;
-    call->path = route_path(call->request->path_info, call->request->script_name);
-    call->route = route_find(method, call->path, &path_known, &call->path_id);
+    call->path = route_path(call->request, &call->root);
+    call->route = route_find(method, call->root, call->path, &path_known, &call->path_id);
     if (call->route)
         return true;
     if (!path_known)
         reply_failure(api, reply, FAILURE_NOT_FOUND, (struct span){NULL, 0});
     else if (span_equal(method, SPAN("OPTIONS")))
-        reply_options(api, reply, call->path);
+        reply_options(api, reply, call);
     else
-        reply_method_not_allowed(api, reply, call->path);
+        reply_method_not_allowed(api, reply, call);
+    return false;
+}
+
+static bool reads_body(const struct route *route)
+{
+    return route && route->method[0] != '*';
+}
+
+bool api_reads_body(const struct api_request *request)
+{
+    bool path_known;
+    int64_t id;
+    enum route_root root;
+    struct span path = route_path(request, &root);
+    return reads_body(route_find(request->method, root, path, &path_known, &id));
+}
+
+static bool authenticate(struct api *api, struct api_call *call, struct api_reply *reply)
+{
+    switch (call->route->caller) {
+    case ROUTE_USER:
+        return auth_check_user(api, call, reply);
+    case ROUTE_GATEWAY:
+        return auth_check_gateway(api, call, reply);
+    case ROUTE_KEY:
+        return true;
+    }
     return false;
 }
 
 static bool check_body(struct api *api, struct api_call *call, struct api_reply *reply)
 {
+    if (!reads_body(call->route))
+        return true;
     if (call->request->body_too_large) {
         reply_failure(api, reply, FAILURE_BODY_TOO_LARGE, (struct span){NULL, 0});
         return false;
@@ -94,33 +130,106 @@ static bool check_body(struct api *api, struct api_call *call, struct api_reply 
     return false;
 }
 
-struct store_write *api_begin(struct api *api, struct api_call *call,
-                              const struct api_request *request, int64_t now_unix_s,
-                              struct api_reply *reply)
+enum api_step api_begin(struct api *api, struct api_call *call, const struct api_request *request,
+                        int64_t now_unix_s, struct api_reply *reply)
 {
+    enum api_step step = API_REPLIED;
     buffer_clear(&reply->head);
     buffer_clear(&reply->body);
     call->request = request;
     call->now_unix_s = now_unix_s;
-    bool writes = find_route(api, call, reply) && auth_check(api, call, reply) &&
-                  check_body(api, call, reply) && call->route->begin(api, call, reply);
+    call->mask_keys = api->options->mask_keys;
+    if (find_route(api, call, reply) && authenticate(api, call, reply) &&
+        check_body(api, call, reply))
+        step = call->route->begin(api, call, reply);
     call->request = NULL; /* the transport's, and gone after this */
-    if (!writes) {
+    if (step == API_REPLIED)
         call_clear(call);
-        return NULL;
-    }
     call->write.user_id = call->user_id;
     call->write.now_unix_s = now_unix_s;
+    return step;
+}
+
+struct store_write *api_write(struct api_call *call)
+{
     return &call->write;
 }
 
 void api_finish(struct api *api, struct api_call *call, struct api_reply *reply)
 {
+    const struct store_repeat *repeat = &call->write.repeat;
     buffer_clear(&reply->head);
     buffer_clear(&reply->body);
-    if (call->write.error == STORE_OK)
-        call->route->finish(api, call, reply);
-    else
+    if (call->write.error != STORE_OK) {
         reply_store_error(api, reply, call->write.error);
+    } else if (repeat->repeated) {
+        buffer_append(&reply->body, (struct span){repeat->answer, repeat->answer_len});
+        reply_end(api, reply);
+    } else if (call->route->finish) {
+        call->route->finish(api, call, reply);
+    } else {
+        call->route->render(call, &reply->body);
+        reply_end(api, reply);
+    }
     call_clear(call);
+}
+
+/* ---- writes that may come twice ---- */
+
+static struct span render_answer(struct store_write *write)
+{
+    struct api_call *call = (struct api_call *)write; /* its first member */
+    buffer_clear(&call->answer);
+    call->route->render(call, &call->answer);
+    if (call->answer.failed)
+        return (struct span){NULL, 0};
+    return (struct span){call->answer.at, call->answer.len};
+}
+
+void call_set_repeat(struct api_call *call, const char *who, int64_t who_id, struct span key)
+{
+    char scope[128];
+    snprintf(scope, sizeof(scope), "%s %lld %s %s %lld", who, (long long)who_id,
+             call->route->method, call->route->pattern, (long long)call->path_id);
+    store_repeat_init(&call->write.repeat, span_of(scope), key, call->request->body, render_answer);
+}
+
+bool call_set_idempotency(struct api_call *call)
+{
+    struct span key = call->request->idempotency_key;
+    if (!key.at)
+        return true;
+    bool well_formed = key.len >= 1 && key.len <= 255;
+    for (size_t i = 0; i < key.len; i++)
+        well_formed = well_formed && key.at[i] > ' ' && key.at[i] < 0x7F;
+    if (well_formed)
+        call_set_repeat(call, "user", call->user_id, key);
+    return well_formed;
+}
+
+/* ---- in the background ---- */
+
+struct store_write *api_background(struct api *api, int64_t now_unix_s, bool all)
+{
+    struct touches *touches = &api->touches;
+    if (api->background_under_way)
+        return NULL;
+    bool touch = touches->count > 0 && (all || touches->count == TOUCHES_MAX ||
+                                        now_unix_s - touches->first_unix_s >= API_TOUCH_DELAY_S);
+    bool sweep = !touch && !all && now_unix_s - api->swept_unix_s >= API_SWEEP_INTERVAL_S;
+    if (!touch && !sweep)
+        return NULL;
+    api->background =
+        (struct store_write){.kind = touch ? STORE_TOUCH : STORE_SWEEP, .now_unix_s = now_unix_s};
+    if (touch)
+        api->background.touch.count = touches_take(touches, &api->background.touch.touched);
+    else
+        api->swept_unix_s = now_unix_s;
+    api->background_under_way = true;
+    return &api->background;
+}
+
+void api_background_done(struct api *api)
+{
+    api->background_under_way = false;
 }

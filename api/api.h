@@ -17,13 +17,20 @@ enum { API_BODY_LEN_MAX = 1024 * 1024 };
 /* A request, as CGI's variables have it (RFC 3875 section 4.1). The spans belong to
  * the transport and must live until api_begin returns. */
 struct api_request {
-    struct span method;         /* REQUEST_METHOD */
-    struct span path_info;      /* PATH_INFO: below the collection; absent or empty: */
-    struct span script_name;    /* SCRIPT_NAME: the whole path, where PATH_INFO says nothing */
-    struct span query;          /* QUERY_STRING */
-    struct span authorization;  /* HTTP_AUTHORIZATION */
-    struct span new_api_user;   /* HTTP_NEW_API_USER */
-    struct span content_length; /* CONTENT_LENGTH */
+    struct span method;          /* REQUEST_METHOD */
+    struct span path_info;       /* PATH_INFO: below the collection; absent or empty: */
+    struct span script_name;     /* SCRIPT_NAME: the whole path, where PATH_INFO says nothing */
+    struct span document_uri;    /* DOCUMENT_URI: the location of a subrequest of nginx */
+    struct span query;           /* QUERY_STRING */
+    struct span authorization;   /* HTTP_AUTHORIZATION */
+    struct span new_api_user;    /* HTTP_NEW_API_USER */
+    struct span x_api_key;       /* HTTP_X_API_KEY */
+    struct span gateway_token;   /* HTTP_X_GATEWAY_TOKEN */
+    struct span idempotency_key; /* HTTP_IDEMPOTENCY_KEY */
+    struct span remote_addr;     /* REMOTE_ADDR */
+    struct span cost;            /* TOKEN_COST: quota units that the request costs */
+    struct span model;           /* TOKEN_MODEL */
+    struct span content_length;  /* CONTENT_LENGTH */
     struct span body;
     bool body_too_large; /* the body was over API_BODY_LEN_MAX and is not here */
 };
@@ -40,6 +47,7 @@ struct api_options {
     uint64_t max_per_user;   /* tokens a user may have; 0: no limit */
     bool http_status_200;    /* failures other than 401 answer 200 */
     const char *cors_origin; /* NULL: no CORS headers */
+    bool mask_keys;          /* keys are shown whole only where they are asked for */
 };
 
 /* One thread's API: it may be used by one thread at a time. */
@@ -56,16 +64,35 @@ struct api_call;
 struct api_call *api_call_new(void);
 void api_call_free(struct api_call *call);
 
-/* Does a request up to the point where the store has to be written. NULL: the reply
- * is there. Otherwise the write that the caller has to get done, by store_write or
- * store_commit, from whatever thread, before it calls api_finish; it and what it
- * points to belong to the call. */
-struct store_write *api_begin(struct api *api, struct api_call *call,
-                              const struct api_request *request, int64_t now_unix_s,
-                              struct api_reply *reply);
+enum api_step {
+    API_REPLIED, /* the reply is there */
+    API_WRITES,  /* api_write's write has to be done, then api_finish */
+    API_SEARCHES /* api_search has to be called, which may take seconds, then api_finish */
+};
 
-/* Turns the write that is done into the reply. */
+/* Does a request up to the point where it has to wait for something. */
+enum api_step api_begin(struct api *api, struct api_call *call, const struct api_request *request,
+                        int64_t now_unix_s, struct api_reply *reply);
+
+/* After API_WRITES: what the caller has to get done, by store_write or store_commit, from
+ * whatever thread. It and what it points to belong to the call. */
+struct store_write *api_write(struct api_call *call);
+
+/* After API_SEARCHES: searches, in any thread, with a reader of that thread's. */
+void api_search(struct api_call *call, struct store_reader *reader);
+
+/* Turns what has been done into the reply. */
 void api_finish(struct api *api, struct api_call *call, struct api_reply *reply);
+
+/* Whether the route reads a body; for a transport that need not read it otherwise. */
+bool api_reads_body(const struct api_request *request);
+
+/* Work that is due and nobody's request: noting when tokens were used (after
+ * API_TOUCH_DELAY_S, or at once with all), and sweeping. To be called now and then; NULL: nothing
+ * to do. The write is one at a time, and comes back by api_background_done. */
+enum { API_TOUCH_DELAY_S = 20, API_SWEEP_INTERVAL_S = 60 };
+struct store_write *api_background(struct api *api, int64_t now_unix_s, bool all);
+void api_background_done(struct api *api);
 
 /* The reply where there is no memory for the regular one, or where the service can't
  * be started: static text, 503, head and body. */

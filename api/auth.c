@@ -15,12 +15,12 @@ static struct span trim(struct span text)
     return text;
 }
 
-/* The credentials of "Bearer <token>" (RFC 6750 section 2.1, the scheme in any letter
- * case) or of a bare token; empty where the header is anything else. */
-static struct span bearer_token(struct span authorization)
+struct span auth_bearer(struct span authorization)
 {
     const struct span scheme = SPAN("Bearer");
     struct span text = trim(authorization);
+    if (text.len == 0)
+        return text;
     const char *blank = memchr(text.at, ' ', text.len);
     bool has_scheme = text.len >= scheme.len && strncasecmp(text.at, scheme.at, scheme.len) == 0 &&
                       (text.len == scheme.len || text.at[scheme.len] == ' ');
@@ -35,12 +35,12 @@ static bool fail(struct api *api, struct api_reply *reply, enum failure failure)
     return false;
 }
 
-bool auth_check(struct api *api, struct api_call *call, struct api_reply *reply)
+bool auth_check_user(struct api *api, struct api_call *call, struct api_reply *reply)
 {
     const struct api_request *request = call->request;
     if (request->authorization.len == 0)
         return fail(api, reply, FAILURE_AUTHORIZATION_MISSING);
-    struct span access_token = bearer_token(request->authorization);
+    struct span access_token = auth_bearer(request->authorization);
     if (access_token.len == 0)
         return fail(api, reply, FAILURE_AUTHORIZATION_WRONG);
     struct span user_id = trim(request->new_api_user);
@@ -50,6 +50,19 @@ bool auth_check(struct api *api, struct api_call *call, struct api_reply *reply)
         return fail(api, reply, FAILURE_USER_WRONG);
 
     enum store_error error = store_user_authenticate(api->reader, call->user_id, access_token);
+    if (error != STORE_OK)
+        reply_store_error(api, reply, error);
+    return error == STORE_OK;
+}
+
+bool auth_check_gateway(struct api *api, struct api_call *call, struct api_reply *reply)
+{
+    struct span secret = trim(call->request->gateway_token);
+    if (secret.len == 0)
+        return fail(api, reply, FAILURE_GATEWAY);
+    enum store_error error = store_gateway_authenticate(api->reader, secret, &call->gateway_id);
+    if (error == STORE_DENIED)
+        return fail(api, reply, FAILURE_GATEWAY);
     if (error != STORE_OK)
         reply_store_error(api, reply, error);
     return error == STORE_OK;

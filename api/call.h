@@ -5,6 +5,7 @@
 
 #include "api/api.h"
 #include "api/route.h"
+#include "api/touches.h"
 
 /* What the files of this room share. */
 
@@ -12,14 +13,20 @@ struct api {
     const struct api_options *options;
     struct store_reader *reader;
     struct json_tokener *tokener;
+    struct touches touches;
+    struct store_write background;
+    bool background_under_way;
+    int64_t swept_unix_s;
 };
 
 struct api_call {
     struct store_write write; /* first: a pointer to it is one to the call */
     const struct route *route;
     const struct api_request *request; /* during api_begin */
-    struct span path;                  /* below the collection, from the '/' on */
-    int64_t user_id;                   /* authenticated */
+    enum route_root root;              /* the collection */
+    struct span path;                  /* below it, from the '/' on */
+    int64_t user_id;                   /* authenticated, on a user's route */
+    int64_t gateway_id;                /* or on a gateway's */
     int64_t path_id;                   /* the :id of the path */
     int64_t now_unix_s;
     struct json_object *json; /* the body; the write's texts point into it */
@@ -28,9 +35,28 @@ struct api_call {
     struct token *tokens; /* of a create */
     int64_t *ids;         /* of a delete */
     bool is_array;        /* a create of an array: the answer is one too */
+    bool mask_keys;
+
+    struct store_search search; /* of a search: what for, and what came of it */
+    int64_t page;
+    struct buffer found; /* the items, rendered */
+    bool found_any;
+    uint64_t total;
+    enum store_error search_error;
+
+    struct buffer answer; /* the body of a write that may come twice */
 };
 
 /* Frees what a request has left in the call. */
 void call_clear(struct api_call *call);
+
+#define BAD_IDEMPOTENCY_KEY ": Idempotency-Key must be 1 to 255 visible characters"
+
+/* Has the call's write done once however often it is asked for, where the request has an
+ * Idempotency-Key. False where that is malformed. */
+bool call_set_idempotency(struct api_call *call);
+
+/* The same for a transaction_id. */
+void call_set_repeat(struct api_call *call, const char *who, int64_t who_id, struct span key);
 
 #endif

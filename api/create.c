@@ -40,12 +40,12 @@ static bool read_tokens(struct api_call *call, size_t count, struct json_refusal
     return true;
 }
 
-bool create_begin(struct api *api, struct api_call *call, struct api_reply *reply)
+enum api_step create_begin(struct api *api, struct api_call *call, struct api_reply *reply)
 {
     struct json_refusal refusal;
     if (!token_json_parse(api, call, true, &refusal)) {
         token_json_refuse(api, reply, &refusal);
-        return false;
+        return API_REPLIED;
     }
     call->is_array = json_object_is_type(call->json, json_type_array);
     size_t count = call->is_array ? json_object_array_length(call->json) : 1;
@@ -53,35 +53,37 @@ bool create_begin(struct api *api, struct api_call *call, struct api_reply *repl
         refusal.field = SPAN("body");
         refusal.text = "must have 1 to 100 tokens";
         token_json_refuse(api, reply, &refusal);
-        return false;
+        return API_REPLIED;
     }
     call->tokens = calloc(count, sizeof(*call->tokens));
     if (!call->tokens) {
         reply_store_error(api, reply, STORE_UNAVAILABLE);
-        return false;
+        return API_REPLIED;
     }
     if (!read_tokens(call, count, &refusal)) {
         token_json_refuse(api, reply, &refusal);
-        return false;
+        return API_REPLIED;
+    }
+    if (!call_set_idempotency(call)) {
+        reply_failure(api, reply, FAILURE_INVALID, SPAN(BAD_IDEMPOTENCY_KEY));
+        return API_REPLIED;
     }
     call->write.kind = STORE_CREATE;
     call->write.create.tokens = call->tokens;
     call->write.create.count = count;
     call->write.create.max_per_user = api->options->max_per_user;
-    return true;
+    return API_WRITES;
 }
 
-void create_finish(struct api *api, struct api_call *call, struct api_reply *reply)
+void create_render(struct api_call *call, struct buffer *body)
 {
-    reply_begin_data(reply);
+    reply_begin_data(body);
     if (call->is_array)
-        buffer_append(&reply->body, SPAN("["));
+        buffer_append(body, SPAN("["));
     for (size_t i = 0; i < call->write.create.count; i++) {
         if (i > 0)
-            buffer_append(&reply->body, SPAN(","));
-        token_json_append(&reply->body, &call->tokens[i], call->now_unix_s);
+            buffer_append(body, SPAN(","));
+        token_json_append(body, &call->tokens[i], call->now_unix_s, false);
     }
-    if (call->is_array)
-        buffer_append(&reply->body, SPAN("]"));
-    reply_end_data(api, reply);
+    buffer_append(body, call->is_array ? SPAN("]}") : SPAN("}"));
 }

@@ -35,6 +35,12 @@ static const struct {
         {409, "The token quota is exhausted and cannot be enabled. Please update the remaining "
               "quota first, or set it to unlimited"},
     [FAILURE_LIMIT] = {409, "Maximum number of tokens reached"},
+    [FAILURE_OTHER_REQUEST] =
+        {409, "This Idempotency-Key or transaction_id has been used with another request"},
+    [FAILURE_GATEWAY] =
+        {401,
+         "X-Gateway-Token header is missing or wrong: send 'X-Gateway-Token: <gateway secret>'"},
+    [FAILURE_NO_RESERVATION] = {404, "Reservation does not exist"},
     [FAILURE_LIST] = {500, "Failed to retrieve token list"},
     [FAILURE_CORRUPT] = {500, "The token could not be read"},
     [FAILURE_UNAVAILABLE] = {503, "Service is temporarily unavailable"},
@@ -85,37 +91,44 @@ static void end_head(const struct api *api, struct api_reply *reply)
     buffer_append_string(&reply->head, "\r\n\r\n");
 }
 
-void reply_begin_data(struct api_reply *reply)
+void reply_begin_data(struct buffer *body)
 {
-    buffer_append(&reply->body, SPAN("{\"success\":true,\"message\":\"\",\"data\":"));
+    buffer_append(body, SPAN("{\"success\":true,\"message\":\"\",\"data\":"));
+}
+
+void reply_end(const struct api *api, struct api_reply *reply)
+{
+    buffer_append(&reply->head, SPAN("Status: 200 OK\r\n" CONTENT_HEADERS));
+    end_head(api, reply);
 }
 
 void reply_end_data(const struct api *api, struct api_reply *reply)
 {
     buffer_append(&reply->body, SPAN("}"));
-    buffer_append(&reply->head, SPAN("Status: 200 OK\r\n" CONTENT_HEADERS));
-    end_head(api, reply);
+    reply_end(api, reply);
 }
 
 void reply_done(const struct api *api, struct api_reply *reply)
 {
     buffer_append(&reply->body, SPAN("{\"success\":true,\"message\":\"\"}"));
-    buffer_append(&reply->head, SPAN("Status: 200 OK\r\n" CONTENT_HEADERS));
-    end_head(api, reply);
+    reply_end(api, reply);
 }
 
-/* The body, which is all but the headers that only some failures have. */
-static void begin_failure(const struct api *api, struct api_reply *reply, enum failure failure,
-                          struct span detail)
+/* The head, all but what only some failures have. */
+static void begin_failure_head(const struct api *api, struct api_reply *reply, int status)
 {
     buffer_clear(&reply->head);
     buffer_clear(&reply->body);
-    int status = failures[failure].status;
     if (api->options->http_status_200 && status != 401)
         status = 200;
     buffer_append_string(&reply->head, status_line(status));
     buffer_append(&reply->head, SPAN(CONTENT_HEADERS));
+}
 
+static void begin_failure(const struct api *api, struct api_reply *reply, enum failure failure,
+                          struct span detail)
+{
+    begin_failure_head(api, reply, failures[failure].status);
     struct buffer message = {0};
     buffer_append_string(&message, failures[failure].message);
     buffer_append(&message, detail);
@@ -135,35 +148,96 @@ void reply_failure(const struct api *api, struct api_reply *reply, enum failure 
     end_head(api, reply);
 }
 
-static void append_allow(struct buffer *head, struct span path)
+static void append_allow(struct buffer *head, const struct api_call *call)
 {
     buffer_append(head, SPAN("Allow: "));
-    route_append_methods(head, path);
+    route_append_methods(head, call->root, call->path);
     buffer_append(head, SPAN("\r\n"));
 }
 
-void reply_method_not_allowed(const struct api *api, struct api_reply *reply, struct span path)
+void reply_method_not_allowed(const struct api *api, struct api_reply *reply,
+                              const struct api_call *call)
 {
     begin_failure(api, reply, FAILURE_METHOD, (struct span){NULL, 0});
-    append_allow(&reply->head, path);
+    append_allow(&reply->head, call);
     end_head(api, reply);
 }
 
 /* RFC 9110 section 8.6: a 204 has no Content-Length. */
-void reply_options(const struct api *api, struct api_reply *reply, struct span path)
+void reply_options(const struct api *api, struct api_reply *reply, const struct api_call *call)
 {
     struct buffer *head = &reply->head;
     buffer_append_string(head, status_line(204));
     buffer_append(head, SPAN("Cache-Control: no-store\r\n"));
-    append_allow(head, path);
+    append_allow(head, call);
     if (api->options->cors_origin) {
         append_cors(head, api->options->cors_origin);
         buffer_append(head, SPAN("Access-Control-Allow-Methods: "));
-        route_append_methods(head, path);
-        buffer_append(head, SPAN("\r\nAccess-Control-Allow-Headers: Authorization, New-Api-User, "
-                                 "Content-Type\r\nAccess-Control-Max-Age: 600\r\n"));
+        route_append_methods(head, call->root, call->path);
+        buffer_append(head,
+                      SPAN("\r\nAccess-Control-Allow-Headers: Authorization, New-Api-User, "
+                           "Content-Type, Idempotency-Key\r\nAccess-Control-Max-Age: 600\r\n"));
     }
     buffer_append(head, SPAN("\r\n"));
+}
+
+/* ---- keys in use ---- */
+
+void reply_refusal(const struct api *api, struct api_reply *reply, enum token_refusal refusal)
+{
+    static const char *const messages[] = {
+        [TOKEN_GOOD] = "",
+        [TOKEN_REFUSED_MISSING] = "No key was sent",
+        [TOKEN_REFUSED_MALFORMED] = "The key is malformed",
+        [TOKEN_REFUSED_UNKNOWN] = "The key is unknown",
+        [TOKEN_REFUSED_USER] = "The key's owner is disabled",
+        [TOKEN_REFUSED_DISABLED] = "The token is disabled",
+        [TOKEN_REFUSED_EXPIRED] = "The token has expired",
+        [TOKEN_REFUSED_ADDRESS] = "The token may not be used from this address",
+        [TOKEN_REFUSED_MODEL] = "The token may not be used for this model",
+        [TOKEN_REFUSED_EXHAUSTED] = "The token quota is exhausted",
+    };
+    begin_failure_head(api, reply, token_refusal_status(refusal));
+    buffer_append(&reply->body, SPAN("{\"success\":false,\"message\":"));
+    buffer_append_json(&reply->body, span_of(messages[refusal]));
+    buffer_append(&reply->body, SPAN(",\"code\":"));
+    buffer_append_json(&reply->body, span_of(token_refusal_reason(refusal)));
+    buffer_append(&reply->body, SPAN("}"));
+    end_head(api, reply);
+}
+
+/* What a header can't hold is left out of it: a group is any text without control characters. */
+static void append_header_text(struct buffer *head, struct span text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.at[i] >= ' ' && text.at[i] != 0x7F)
+            buffer_append(head, (struct span){text.at + i, 1});
+}
+
+void reply_verified(struct api_reply *reply, const struct store_use_answer *answer)
+{
+    struct buffer *head = &reply->head;
+    buffer_append(head, SPAN("Status: 204 No Content\r\nCache-Control: no-store\r\nX-Token-Id: "));
+    buffer_append_int(head, answer->token_id);
+    buffer_append(head, SPAN("\r\nX-Token-User: "));
+    buffer_append_int(head, answer->user_id);
+    buffer_append(head, SPAN("\r\nX-Token-Group: "));
+    append_header_text(head, (struct span){answer->group, answer->group_len});
+    buffer_append(head, SPAN("\r\nX-Token-Remain: "));
+    if (answer->unlimited_quota)
+        buffer_append(head, SPAN("unlimited"));
+    else
+        buffer_append_int(head, answer->remain_quota);
+    buffer_append(head, SPAN("\r\n\r\n"));
+}
+
+void reply_not_verified(struct api_reply *reply, int status, const char *reason)
+{
+    struct buffer *head = &reply->head;
+    buffer_append_string(head, status_line(status));
+    buffer_append(head, SPAN("Cache-Control: no-store\r\nX-Token-Reason: "));
+    buffer_append_string(head, reason);
+    buffer_append(head, SPAN("\r\nContent-Length: 0\r\n\r\n"));
 }
 
 void reply_store_error(const struct api *api, struct api_reply *reply, enum store_error error)
@@ -174,6 +248,8 @@ void reply_store_error(const struct api *api, struct api_reply *reply, enum stor
         [STORE_DENIED] = FAILURE_DENIED,
         [STORE_USER_DISABLED] = FAILURE_USER_DISABLED,
         [STORE_LIMIT] = FAILURE_LIMIT,
+        [STORE_OTHER_REQUEST] = FAILURE_OTHER_REQUEST,
+        [STORE_NO_RESERVATION] = FAILURE_NO_RESERVATION,
         [STORE_ENABLE_EXPIRED] = FAILURE_ENABLE_EXPIRED,
         [STORE_ENABLE_EXHAUSTED] = FAILURE_ENABLE_EXHAUSTED,
         [STORE_FULL] = FAILURE_UNAVAILABLE,

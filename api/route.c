@@ -1,29 +1,74 @@
 #include "api/route.h"
 
-#include "api/buffer.h"
 #include "api/number.h"
 
+/* clang-format off */
 static const struct route routes[] = {
-    {"GET", "/", list_begin, NULL},
-    {"POST", "/", create_begin, create_finish},
-    {"PUT", "/", update_begin, update_finish},
-    {"GET", "/:id", get_begin, NULL},
-    {"DELETE", "/:id", delete_begin, delete_finish},
-    {"POST", "/batch", delete_batch_begin, delete_batch_finish},
+    {ROUTE_TOKEN, "GET", "/", ROUTE_USER, list_begin, search_finish, NULL},
+    {ROUTE_TOKEN, "POST", "/", ROUTE_USER, create_begin, NULL, create_render},
+    {ROUTE_TOKEN, "PUT", "/", ROUTE_USER, update_begin, update_finish, NULL},
+    {ROUTE_TOKEN, "GET", "/search", ROUTE_USER, search_begin, search_finish, NULL},
+    {ROUTE_TOKEN, "GET", "/:id", ROUTE_USER, get_begin, NULL, NULL},
+    {ROUTE_TOKEN, "DELETE", "/:id", ROUTE_USER, delete_begin, delete_finish, NULL},
+    {ROUTE_TOKEN, "POST", "/:id/key", ROUTE_USER, key_begin, NULL, NULL},
+    {ROUTE_TOKEN, "POST", "/:id/rotate", ROUTE_USER, rotate_begin, NULL, rotate_render},
+    {ROUTE_TOKEN, "POST", "/batch", ROUTE_USER, delete_batch_begin, delete_batch_finish, NULL},
+    {ROUTE_TOKEN, "POST", "/batch/keys", ROUTE_USER, keys_begin, NULL, NULL},
+    {ROUTE_TOKEN, "*", "/verify", ROUTE_KEY, verify_begin, verify_finish, NULL},
+    {ROUTE_TOKEN, "POST", "/consume", ROUTE_GATEWAY, consume_begin, consume_finish, consume_render},
+    {ROUTE_TOKEN, "POST", "/reserve", ROUTE_GATEWAY, reserve_begin, consume_finish, consume_render},
+    {ROUTE_TOKEN, "POST", "/settle", ROUTE_GATEWAY, settle_begin, NULL, settle_render},
+    {ROUTE_TOKEN, "POST", "/cancel", ROUTE_GATEWAY, cancel_begin, NULL, settle_render},
+    {ROUTE_USAGE, "GET", "/", ROUTE_KEY, usage_begin, NULL, NULL},
 };
+/* clang-format on */
 
 enum { ROUTE_COUNT = sizeof(routes) / sizeof(routes[0]) };
 
-/* Some servers hand the whole path over, and some only SCRIPT_NAME. */
-struct span route_path(struct span path_info, struct span script_name)
+/* Takes the collection's own path off the front. */
+static bool strip(struct span *path, struct span collection)
 {
-    const struct span collection = SPAN("/api/token");
-    struct span path = path_info.len > 0 ? path_info : script_name;
-    if (span_starts_with(path, collection) &&
-        (path.len == collection.len || path.at[collection.len] == '/'))
-        path = span_from(path, collection.len);
-    else if (path_info.len == 0)
-        path.len = 0; /* SCRIPT_NAME names the program itself */
+    if (!span_starts_with(*path, collection) ||
+        (path->len > collection.len && path->at[collection.len] != '/'))
+        return false;
+    *path = span_from(*path, collection.len);
+    return true;
+}
+
+static bool strip_root(struct span *path, enum route_root *root)
+{
+    *root = ROUTE_TOKEN;
+    if (strip(path, SPAN("/api/token")))
+        return true;
+    if (!strip(path, SPAN("/api/usage/token")))
+        return false;
+    *root = ROUTE_USAGE;
+    return true;
+}
+
+/* In a subrequest of nginx (auth_request) the method and most variables are the original
+ * request's: only the location's own path says that it is one. */
+static bool is_verify(struct span document_uri)
+{
+    enum route_root root;
+    strip_root(&document_uri, &root);
+    return span_equal(document_uri, SPAN("/verify"));
+}
+
+/* Some servers hand the whole path over in PATH_INFO, and some only SCRIPT_NAME. */
+struct span route_path(const struct api_request *request, enum route_root *root)
+{
+    struct span script = request->script_name, path = request->path_info;
+    if (is_verify(request->document_uri)) {
+        *root = ROUTE_TOKEN;
+        return SPAN("/verify");
+    }
+    bool script_has_root = strip_root(&script, root);
+    enum route_root path_root;
+    if (strip_root(&path, &path_root))
+        *root = path_root;
+    else if (path.len == 0 && script_has_root)
+        path = script; /* where it has no root it names the program itself */
     return path.len > 0 ? path : SPAN("/");
 }
 
@@ -66,24 +111,26 @@ static bool matches_pattern(const char *pattern, struct span path, int64_t *id)
     return rest.len == path.len;
 }
 
-const struct route *route_find(struct span method, struct span path, bool *path_known, int64_t *id)
+const struct route *route_find(struct span method, enum route_root root, struct span path,
+                               bool *path_known, int64_t *id)
 {
     *path_known = false;
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
-        if (!matches_pattern(routes[i].pattern, path, id))
+        const struct route *route = &routes[i];
+        if (route->root != root || !matches_pattern(route->pattern, path, id))
             continue;
         *path_known = true;
-        if (span_equal(method, span_of(routes[i].method)))
-            return &routes[i];
+        if (route->method[0] == '*' || span_equal(method, span_of(route->method)))
+            return route;
     }
     return NULL;
 }
 
-void route_append_methods(struct buffer *buffer, struct span path)
+void route_append_methods(struct buffer *buffer, enum route_root root, struct span path)
 {
     int64_t id;
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
-        if (!matches_pattern(routes[i].pattern, path, &id))
+        if (routes[i].root != root || !matches_pattern(routes[i].pattern, path, &id))
             continue;
         buffer_append_string(buffer, routes[i].method);
         buffer_append_string(buffer, ", ");

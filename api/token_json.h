@@ -6,8 +6,9 @@
 /* A token as JSON: the one place that knows its form in answers, and the one that
  * knows it in requests. */
 
-/* Appends the token as clients see it at that time. */
-void token_json_append(struct buffer *buffer, const struct token *token, int64_t now_unix_s);
+/* Appends the token as clients see it at that time, its key whole or masked. */
+void token_json_append(struct buffer *buffer, const struct token *token, int64_t now_unix_s,
+                       bool mask_key);
 
 /* A body that was refused: "Invalid parameters: [1].name must be a string". */
 struct json_refusal {
@@ -31,6 +32,16 @@ bool token_json_read_patch(struct api_call *call, struct json_object *object, un
 
 /* Reads an integer member that has to be there. */
 bool token_json_read_id(struct json_object *object, int64_t *id, struct json_refusal *refusal);
+
+/* Reads an integer or a string member; *number or *text stays where there is none. */
+bool token_json_read_int(struct json_object *object, const char *name, int64_t min, int64_t max,
+                         int64_t *number, struct json_refusal *refusal);
+bool token_json_read_text(struct json_object *object, const char *name, struct span *text,
+                          struct json_refusal *refusal);
+
+/* Parses a body {"ids":[...]} of 1 to max integers into call->ids. */
+bool token_json_read_ids(struct api *api, struct api_call *call, size_t max, size_t *count,
+                         struct json_refusal *refusal);
 
 /* Answers 400; in an array, the message says "[1].name": element 1, counted from 0. */
 void token_json_refuse(const struct api *api, struct api_reply *reply,

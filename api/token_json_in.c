@@ -97,6 +97,55 @@ bool token_json_read_id(struct json_object *object, int64_t *id, struct json_ref
     return true;
 }
 
+bool token_json_read_int(struct json_object *object, const char *name, int64_t min, int64_t max,
+                         int64_t *number, struct json_refusal *refusal)
+{
+    struct json_object *member;
+    if (!json_object_object_get_ex(object, name, &member) || !member)
+        return true;
+    if (!json_object_is_type(member, json_type_int))
+        return refuse(refusal, span_of(name), must_be_integer);
+    *number = json_object_get_int64(member);
+    return (*number >= min && *number <= max) || refuse(refusal, span_of(name), "is out of range");
+}
+
+bool token_json_read_text(struct json_object *object, const char *name, struct span *text,
+                          struct json_refusal *refusal)
+{
+    struct json_object *member;
+    if (!json_object_object_get_ex(object, name, &member) || !member)
+        return true;
+    if (!json_object_is_type(member, json_type_string))
+        return refuse(refusal, span_of(name), "must be a string");
+    *text = json_text(member);
+    return true;
+}
+
+bool token_json_read_ids(struct api *api, struct api_call *call, size_t max, size_t *count,
+                         struct json_refusal *refusal)
+{
+    struct json_object *json;
+    if (!token_json_parse(api, call, false, refusal))
+        return false;
+    refusal->text = NULL; /* the contract has one message for all that is wrong with ids */
+    if (!json_object_object_get_ex(call->json, "ids", &json) ||
+        !json_object_is_type(json, json_type_array))
+        return false;
+    *count = json_object_array_length(json);
+    if (*count < 1 || *count > max)
+        return false;
+    call->ids = calloc(*count, sizeof(*call->ids));
+    if (!call->ids)
+        return refuse(refusal, SPAN("ids"), "could not be read");
+    for (size_t i = 0; i < *count; i++) {
+        struct json_object *item = json_object_array_get_idx(json, i);
+        if (!json_object_is_type(item, json_type_int))
+            return false;
+        call->ids[i] = json_object_get_int64(item);
+    }
+    return true;
+}
+
 /* Each reads one member, which is not null, into the value; what is wrong, or NULL. */
 typedef const char *read_member(struct api_call *call, struct json_object *json,
                                 struct token *value);

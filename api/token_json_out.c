@@ -11,7 +11,18 @@
 /* All the names, punctuation, booleans, numbers and the key. */
 enum { FIXED_LEN_MAX = 512 };
 
-void token_json_append(struct buffer *buffer, const struct token *token, int64_t now_unix_s)
+/* "sk-" and the first 4 of the 48 characters, and the last 4. */
+static char *write_masked_key(char *at, const char key[static TOKEN_KEY_LEN])
+{
+    at = write_text(at, SPAN("\""));
+    at = write_text(at, (struct span){key, TOKEN_KEY_PREFIX_LEN + 4});
+    at = write_text(at, SPAN("**********"));
+    at = write_text(at, (struct span){key + TOKEN_KEY_LEN - 4, 4});
+    return write_text(at, SPAN("\""));
+}
+
+void token_json_append(struct buffer *buffer, const struct token *token, int64_t now_unix_s,
+                       bool mask_key)
 {
     size_t texts_len =
         token->name.len + token->model_limits.len + token->allow_ips.len + token->group.len;
@@ -21,7 +32,9 @@ void token_json_append(struct buffer *buffer, const struct token *token, int64_t
     at = write_int(write_text(at, SPAN("{\"id\":")), token->id);
     FIELD_INT("user_id", token->user_id);
     FIELD_TEXT("name", token->name);
-    FIELD_TEXT("key", ((struct span){token->key, sizeof(token->key)}));
+    at = write_text(at, SPAN(",\"key\":"));
+    at = mask_key ? write_masked_key(at, token->key)
+                  : write_json(at, (struct span){token->key, sizeof(token->key)});
     FIELD_INT("status", token_status_at(token, now_unix_s));
     FIELD_INT("remain_quota", token->remain_quota);
     FIELD_INT("used_quota", token->used_quota);

@@ -41,18 +41,18 @@ static bool read_update(struct api *api, struct api_call *call, struct json_refu
            (!status_only || check_status_only(&write->update.patch, refusal));
 }
 
-bool update_begin(struct api *api, struct api_call *call, struct api_reply *reply)
+enum api_step update_begin(struct api *api, struct api_call *call, struct api_reply *reply)
 {
     struct json_refusal refusal;
     if (read_update(api, call, &refusal))
-        return true;
+        return API_WRITES;
     token_json_refuse(api, reply, &refusal);
-    return false;
+    return API_REPLIED;
 }
 
 void update_finish(struct api *api, struct api_call *call, struct api_reply *reply)
 {
-    reply_begin_data(reply);
-    token_json_append(&reply->body, &call->write.update.token, call->now_unix_s);
+    reply_begin_data(&reply->body);
+    token_json_append(&reply->body, &call->write.update.token, call->now_unix_s, call->mask_keys);
     reply_end_data(api, reply);
 }

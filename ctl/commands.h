@@ -19,6 +19,17 @@ enum { CTL_DONE = 0, CTL_FAILED = 1, CTL_WRONG_USAGE = 2 };
 /* Prints one line on standard error; returns CTL_FAILED. */
 int ctl_fail(const char *why);
 
+/* The same for what the store answered. */
+int ctl_fail_with(enum store_error error);
+
+/* Reads an argument that is an id; where it is none, says so and returns false: the command's
+ * status is then CTL_WRONG_USAGE. */
+bool ctl_read_id(const char *argument, int64_t *id);
+
+/* Copies a name or a group that is fit to be one: 1 to len_max bytes of UTF-8 without
+ * control characters. to has room for one more, the NUL. */
+bool ctl_copy_label(const char *from, size_t len_max, char *to);
+
 /* The commands: arguments are those after the command's words. Each returns an exit status. */
 int ctl_init(struct ctl *ctl, char **arguments);
 int ctl_user_add(struct ctl *ctl, char **arguments);
@@ -28,6 +39,13 @@ int ctl_user_rotate(struct ctl *ctl, char **arguments);
 int ctl_user_disable(struct ctl *ctl, char **arguments);
 int ctl_user_enable(struct ctl *ctl, char **arguments);
 int ctl_user_delete(struct ctl *ctl, char **arguments);
+int ctl_gateway_add(struct ctl *ctl, char **arguments);
+int ctl_gateway_list(struct ctl *ctl, char **arguments);
+int ctl_gateway_delete(struct ctl *ctl, char **arguments);
+int ctl_token_list(struct ctl *ctl, char **arguments);
+int ctl_token_show(struct ctl *ctl, char **arguments);
+int ctl_token_disable(struct ctl *ctl, char **arguments);
+int ctl_token_find(struct ctl *ctl, char **arguments);
 int ctl_check(struct ctl *ctl, char **arguments);
 int ctl_stat(struct ctl *ctl, char **arguments);
 

@@ -8,12 +8,6 @@
 #include "ctl/commands.h"
 #include "ctl/output.h"
 
-int ctl_fail(const char *why)
-{
-    fprintf(stderr, "tokenctl: %s\n", why);
-    return CTL_FAILED;
-}
-
 /* Whom the store is given to: nobody where the caller isn't root. */
 static bool find_owner(const struct settings *settings, uid_t *uid, gid_t *gid)
 {

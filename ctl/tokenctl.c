@@ -37,6 +37,19 @@ static const struct command {
     {{"user", "disable"}, "ID", 1, 1, "answer 403 to the user", ctl_user_disable, true},
     {{"user", "enable"}, "ID", 1, 1, "the opposite", ctl_user_enable, true},
     {{"user", "delete"}, "ID", 1, 1, "delete the user and all its tokens", ctl_user_delete, true},
+    {{"gateway", "add"}, "NAME", 1, 1, "print id and secret, once", ctl_gateway_add, true},
+    {{"gateway", "list"}, "", 0, 0, "all gateways", ctl_gateway_list, true},
+    {{"gateway", "delete"}, "ID", 1, 1, "void its secret", ctl_gateway_delete, true},
+    {{"token", "list"}, "USER", 1, 1, "a user's tokens, newest first", ctl_token_list, true},
+    {{"token", "show"}, "ID", 1, 1, "one token, without its key", ctl_token_show, true},
+    {{"token", "disable"}, "ID", 1, 1, "refuse its key", ctl_token_disable, true},
+    {{"token", "find"},
+     "KEY",
+     1,
+     1,
+     "whose key is this? - reads it from stdin",
+     ctl_token_find,
+     true},
     {{"check", NULL}, "", 0, 0, "verify every record and index", ctl_check, true},
     {{"stat", NULL}, "", 0, 0, "users, tokens, bytes, map use, readers", ctl_stat, true},
 };
@@ -48,7 +61,7 @@ static int print_usage(FILE *to, int status)
     fputs("usage: tokenctl [--json] COMMAND\n\n", to);
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         const char *second = commands[i].words[1] ? commands[i].words[1] : "";
-        fprintf(to, "  %-4s %-8s %-17s %s\n", commands[i].words[0], second, commands[i].arguments,
+        fprintf(to, "  %-7s %-8s %-17s %s\n", commands[i].words[0], second, commands[i].arguments,
                 commands[i].does);
     }
     fputs("\nThe store is TOKEN_STORE's, its secret TOKEN_SECRET's. "

@@ -1,42 +1,12 @@
 /* tokenctl user … */
 
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #include <sodium.h>
 
-#include "api/number.h"
 #include "ctl/commands.h"
 #include "ctl/output.h"
-#include "token/text.h"
-
-static int fail_with(enum store_error error)
-{
-    return ctl_fail(store_error_text(error));
-}
-
-/* An argument that names a user. */
-static bool read_id(const char *argument, int64_t *id)
-{
-    return number_parse(span_of(argument), id);
-}
-
-static int wrong_id(void)
-{
-    ctl_fail("a user's id is a decimal number");
-    return CTL_WRONG_USAGE;
-}
-
-/* Copies a name or a group that is fit to be one. */
-static bool copy_label(const char *from, size_t len_max, char *to)
-{
-    struct span text = span_of(from);
-    if (text.len == 0 || text.len > len_max || !text_is_utf8(text) || text_has_control(text))
-        return false;
-    memcpy(to, from, text.len + 1);
-    return true;
-}
 
 static void print_access_token(struct output *output, char token[static STORE_ACCESS_TOKEN_LEN])
 {
@@ -47,14 +17,14 @@ static void print_access_token(struct output *output, char token[static STORE_AC
 int ctl_user_add(struct ctl *ctl, char **arguments)
 {
     struct store_user user = {.id = 0};
-    if (!copy_label(arguments[0], STORE_USER_NAME_LEN_MAX, user.name))
+    if (!ctl_copy_label(arguments[0], STORE_USER_NAME_LEN_MAX, user.name))
         return ctl_fail("a user's name is 1 to 64 bytes of UTF-8 without control characters");
-    if (!copy_label(ctl->group ? ctl->group : "default", TOKEN_GROUP_LEN_MAX, user.group))
+    if (!ctl_copy_label(ctl->group ? ctl->group : "default", TOKEN_GROUP_LEN_MAX, user.group))
         return ctl_fail("a group is 1 to 64 bytes of UTF-8 without control characters");
     char access_token[STORE_ACCESS_TOKEN_LEN];
     enum store_error error = store_user_add(ctl->store, (int64_t)time(NULL), &user, access_token);
     if (error != STORE_OK)
-        return fail_with(error);
+        return ctl_fail_with(error);
     struct output output = {.json = ctl->json};
     output_int(&output, "id", user.id);
     output_text(&output, "name", span_of(user.name));
@@ -91,18 +61,18 @@ int ctl_user_list(struct ctl *ctl, char **arguments)
                    user.disabled ? "disabled" : "enabled", (unsigned long long)user.token_count,
                    user.group, user.name);
     }
-    return error == STORE_NO_USER ? CTL_DONE : fail_with(error);
+    return error == STORE_NO_USER ? CTL_DONE : ctl_fail_with(error);
 }
 
 int ctl_user_show(struct ctl *ctl, char **arguments)
 {
     int64_t id;
     struct store_user user;
-    if (!read_id(arguments[0], &id))
-        return wrong_id();
+    if (!ctl_read_id(arguments[0], &id))
+        return CTL_WRONG_USAGE;
     enum store_error error = store_user_get(ctl->reader, id, &user);
     if (error != STORE_OK)
-        return fail_with(error);
+        return ctl_fail_with(error);
     print_user(ctl, &user);
     return CTL_DONE;
 }
@@ -111,11 +81,11 @@ int ctl_user_rotate(struct ctl *ctl, char **arguments)
 {
     int64_t id;
     char access_token[STORE_ACCESS_TOKEN_LEN];
-    if (!read_id(arguments[0], &id))
-        return wrong_id();
+    if (!ctl_read_id(arguments[0], &id))
+        return CTL_WRONG_USAGE;
     enum store_error error = store_user_rotate(ctl->store, id, access_token);
     if (error != STORE_OK)
-        return fail_with(error);
+        return ctl_fail_with(error);
     struct output output = {.json = ctl->json};
     output_int(&output, "id", id);
     print_access_token(&output, access_token);
@@ -126,7 +96,7 @@ int ctl_user_rotate(struct ctl *ctl, char **arguments)
 static int end_change(const struct ctl *ctl, int64_t id, const char *done, enum store_error error)
 {
     if (error != STORE_OK)
-        return fail_with(error);
+        return ctl_fail_with(error);
     struct output output = {.json = ctl->json};
     output_int(&output, "id", id);
     output_bool(&output, done, true);
@@ -137,23 +107,23 @@ static int end_change(const struct ctl *ctl, int64_t id, const char *done, enum 
 int ctl_user_disable(struct ctl *ctl, char **arguments)
 {
     int64_t id;
-    if (!read_id(arguments[0], &id))
-        return wrong_id();
+    if (!ctl_read_id(arguments[0], &id))
+        return CTL_WRONG_USAGE;
     return end_change(ctl, id, "disabled", store_user_set_disabled(ctl->store, id, true));
 }
 
 int ctl_user_enable(struct ctl *ctl, char **arguments)
 {
     int64_t id;
-    if (!read_id(arguments[0], &id))
-        return wrong_id();
+    if (!ctl_read_id(arguments[0], &id))
+        return CTL_WRONG_USAGE;
     return end_change(ctl, id, "enabled", store_user_set_disabled(ctl->store, id, false));
 }
 
 int ctl_user_delete(struct ctl *ctl, char **arguments)
 {
     int64_t id;
-    if (!read_id(arguments[0], &id))
-        return wrong_id();
+    if (!ctl_read_id(arguments[0], &id))
+        return CTL_WRONG_USAGE;
     return end_change(ctl, id, "deleted", store_user_delete(ctl->store, id));
 }

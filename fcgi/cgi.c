@@ -58,18 +58,37 @@ static void read_body(struct api_request *request, struct buffer *body)
     request->body = (struct span){body->at, body->len};
 }
 
-static bool serve(char **environment, struct store *store, struct api *api, struct api_call *call,
-                  struct api_reply *reply)
+/* A process that serves one request tidies up as often as one that serves many. */
+static bool is_sweeper(void)
 {
-    struct api_request request = {0};
+    return getpid() % 256 == 0;
+}
+
+static void work_in_background(struct store *store, struct api *api)
+{
+    struct store_write sweep = {.kind = STORE_SWEEP, .now_unix_s = (int64_t)time(NULL)};
+    struct store_write *write = api_background(api, sweep.now_unix_s, true);
+    if (write)
+        store_write(store, write);
+    if (is_sweeper())
+        store_write(store, &sweep);
+}
+
+static bool serve(char **environment, struct store *store, struct api *api, struct api_call *call,
+                  struct store_reader *reader, struct api_reply *reply)
+{
+    struct api_request request = {.body_too_large = false};
     struct buffer body = {0};
     read_environment(environment, &request);
-    read_body(&request, &body);
-    struct store_write *write = api_begin(api, call, &request, (int64_t)time(NULL), reply);
-    if (write) {
-        store_write(store, write);
+    if (api_reads_body(&request))
+        read_body(&request, &body);
+    enum api_step step = api_begin(api, call, &request, (int64_t)time(NULL), reply);
+    if (step == API_WRITES)
+        store_write(store, api_write(call));
+    if (step == API_SEARCHES)
+        api_search(call, reader);
+    if (step != API_REPLIED)
         api_finish(api, call, reply);
-    }
     bool failed = body.failed || reply->head.failed || reply->body.failed;
     buffer_free(&body);
     return !failed;
@@ -84,11 +103,13 @@ bool cgi_serve(char **environment, struct store *store, const struct api_options
     bool written;
     if (store_reader_open(store, &reader) == STORE_OK)
         api = api_new(options, reader);
-    if (api && call && serve(environment, store, api, call, &reply))
+    if (api && call && serve(environment, store, api, call, reader, &reply))
         written = cgi_write((struct span){reply.head.at, reply.head.len}) &&
                   cgi_write((struct span){reply.body.at, reply.body.len});
     else
         written = cgi_write(api_unavailable_reply());
+    if (api)
+        work_in_background(store, api);
     api_reply_free(&reply);
     api_call_free(call);
     api_free(api);

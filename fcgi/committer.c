@@ -28,6 +28,8 @@ static size_t item_count(const struct store_write *write)
         return write->create.count;
     case STORE_DELETE:
         return write->delete.id_count;
+    case STORE_TOUCH:
+        return write->touch.count;
     default:
         return 1;
     }

@@ -2,14 +2,15 @@
 #define FCGI_CONNECTION_H
 
 #include "api/api.h"
+#include "fcgi/job.h"
 #include "fcgi/parser.h"
 
 /* One connection's bytes: what came in too early, what could not be sent yet. */
 
 enum connection_state {
-    CONNECTION_READING,    /* waits for bytes of a request; idle between two of them */
-    CONNECTION_COMMITTING, /* its request's write is at the committer */
-    CONNECTION_WRITING     /* the peer does not take the reply fast enough */
+    CONNECTION_READING, /* waits for bytes of a request; idle between two of them */
+    CONNECTION_WAITING, /* for its write or its search */
+    CONNECTION_WRITING  /* the peer does not take the reply fast enough */
 };
 
 struct connection {
@@ -22,7 +23,7 @@ struct connection {
     int64_t deadline_ms; /* to get on by; 0: none */
     struct fcgi_parser parser;
     struct fcgi_request *request; /* while one is being read */
-    struct api_call *call;        /* while it is at the committer */
+    struct job job;               /* while it waits */
     unsigned request_id;
     bool keep;
     struct buffer unread; /* came after the request under way */

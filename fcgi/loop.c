@@ -23,7 +23,8 @@ enum {
     STOPPING_PEER_TIMEOUT_MS = 5000,
     GENTLE_STOP_MS = 8000, /* nginx.conf.example has nginx close its connections before that */
     ACCEPT_PAUSE_MS = 100, /* after running out of descriptors */
-    SWEEP_INTERVAL_MS = 500
+    SWEEP_INTERVAL_MS = 500,
+    BACKGROUND_INTERVAL_MS = 5000
 };
 
 struct loop {
@@ -37,12 +38,14 @@ struct loop {
     struct connection *connections;
     struct connection *closed; /* freed after the events at hand: one may be theirs */
     size_t waiting_count;      /* connections with a deadline, at most: see sweep */
-    int64_t now_ms, sweep_ms, accept_again_ms, stop_now_ms;
+    int64_t now_ms, sweep_ms, accept_again_ms, stop_now_ms, background_ms;
+    struct job background;
+    bool background_under_way;
     bool accepting;
     int stop; /* of enum loop_stop, as acted on */
     atomic_int stop_wanted;
     pthread_mutex_t done_lock; /* of what follows */
-    struct store_write *done, **done_end;
+    struct job *done, **done_end;
     unsigned char bytes[READ_SIZE];
 };
 
@@ -186,6 +189,24 @@ static bool read_params(struct span params, struct api_request *request)
     return !broken;
 }
 
+/* Gives the call to the thread that does what it wants. */
+static void wait_for(struct connection *connection, enum api_step step)
+{
+    struct loop *loop = connection->loop;
+    struct api_call *call = loop->spare_call;
+    loop->spare_call = NULL;
+    connection->state = CONNECTION_WAITING;
+    set_deadline(connection, 0);
+    connection->job = (struct job){.loop = loop, .connection = connection, .call = call};
+    if (step == API_SEARCHES) {
+        searcher_submit(loop->options.searcher, &connection->job);
+        return;
+    }
+    struct store_write *write = api_write(call);
+    write->context = &connection->job;
+    committer_submit(loop->options.committer, write);
+}
+
 /* The connection's request has been read. */
 static void serve(struct connection *connection)
 {
@@ -207,26 +228,19 @@ static void serve(struct connection *connection)
                                                         (struct span){"", 0}));
         return;
     }
-    struct store_write *write =
+    enum api_step step =
         api_begin(loop->api, loop->spare_call, &request, (int64_t)time(NULL), &loop->reply);
-    if (!write) {
+    if (step == API_REPLIED)
         send_reply(connection);
-        return;
-    }
-    connection->call = loop->spare_call;
-    loop->spare_call = NULL;
-    connection->state = CONNECTION_COMMITTING;
-    set_deadline(connection, 0);
-    write->context = connection;
-    committer_submit(loop->options.committer, write);
+    else
+        wait_for(connection, step);
 }
 
-/* The connection's write is done. */
+/* What the connection waited for is done. */
 static void finish(struct connection *connection)
 {
     struct loop *loop = connection->loop;
-    struct api_call *call = connection->call;
-    connection->call = NULL;
+    struct api_call *call = connection->job.call;
     api_finish(loop->api, call, &loop->reply);
     if (!loop->spare_call)
         loop->spare_call = call;
@@ -334,7 +348,7 @@ static void on_connection(struct connection *connection, unsigned events)
         after_sending(connection, connection_flush(connection));
         take_unread(connection);
         return;
-    case CONNECTION_COMMITTING:
+    case CONNECTION_WAITING:
         /* Nothing to do before the write is done; what comes waits in the socket. */
         if (events & (EPOLLHUP | EPOLLERR)) { /* which can't be ignored otherwise */
             epoll_ctl(connection->loop->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL);
@@ -346,36 +360,59 @@ static void on_connection(struct connection *connection, unsigned events)
     }
 }
 
-/* ---- the committer ---- */
+/* ---- the other threads ---- */
 
-void loop_write_done(struct store_write *write)
+void loop_job_done(struct job *job)
 {
-    struct connection *connection = write->context;
-    struct loop *loop = connection->loop;
-    write->next = NULL;
+    struct loop *loop = job->loop;
+    job->next = NULL;
     pthread_mutex_lock(&loop->done_lock);
     bool wake = !loop->done;
-    *loop->done_end = write;
-    loop->done_end = &write->next;
+    *loop->done_end = job;
+    loop->done_end = &job->next;
     pthread_mutex_unlock(&loop->done_lock);
     if (wake)
         eventfd_write(loop->wake_fd, 1);
 }
 
+void loop_write_done(struct store_write *write)
+{
+    loop_job_done(write->context);
+}
+
 static void finish_done(struct loop *loop)
 {
     pthread_mutex_lock(&loop->done_lock);
-    struct store_write *write = loop->done;
+    struct job *job = loop->done;
     loop->done = NULL;
     loop->done_end = &loop->done;
     pthread_mutex_unlock(&loop->done_lock);
-    while (write) {
-        struct store_write *next = write->next;
-        struct connection *connection = write->context;
-        finish(connection);
-        take_unread(connection);
-        write = next;
+    while (job) {
+        struct job *next = job->next;
+        if (job->connection) {
+            finish(job->connection);
+            take_unread(job->connection);
+        } else {
+            api_background_done(loop->api);
+            loop->background_under_way = false;
+        }
+        job = next;
     }
+}
+
+/* What is due and nobody's request; before the end, all of it. */
+static void start_background(struct loop *loop, bool all)
+{
+    if (loop->background_under_way || (!all && loop->now_ms < loop->background_ms))
+        return;
+    loop->background_ms = loop->now_ms + BACKGROUND_INTERVAL_MS;
+    struct store_write *write = api_background(loop->api, (int64_t)time(NULL), all);
+    if (!write)
+        return;
+    loop->background_under_way = true;
+    loop->background = (struct job){.loop = loop};
+    write->context = &loop->background;
+    committer_submit(loop->options.committer, write);
 }
 
 /* ---- accepting ---- */
@@ -447,7 +484,7 @@ static void begin_stop_now(struct loop *loop)
             while (read_bytes(connection) && !connection->closed &&
                    connection->state == CONNECTION_READING) {
             }
-        if (connection->closed || connection->state == CONNECTION_COMMITTING)
+        if (connection->closed || connection->state == CONNECTION_WAITING)
             continue;
         if (connection->state == CONNECTION_READING && connection->served &&
             fcgi_parser_is_idle(&connection->parser))
@@ -474,8 +511,10 @@ static void obey_stop(struct loop *loop)
 /* Until when epoll may wait. */
 static int timeout_ms(const struct loop *loop)
 {
-    int64_t until_ms = INT64_MAX;
-    if (loop->waiting_count > 0)
+    int64_t until_ms = loop->background_ms;
+    if (loop->background_under_way)
+        until_ms = INT64_MAX; /* its end wakes the loop */
+    if (loop->waiting_count > 0 && loop->sweep_ms < until_ms)
         until_ms = loop->sweep_ms;
     if (!loop->accepting && !loop->stop && loop->accept_again_ms < until_ms)
         until_ms = loop->accept_again_ms;
@@ -502,7 +541,7 @@ void loop_run(struct loop *loop)
     struct epoll_event events[EVENTS_MAX];
     loop->now_ms = clock_ms();
     start_accepting(loop);
-    while (!loop->stop || loop->connections) {
+    while (!loop->stop || loop->connections || loop->background_under_way) {
         int count = epoll_wait(loop->epoll_fd, events, EVENTS_MAX, timeout_ms(loop));
         loop->now_ms = clock_ms();
         for (int i = 0; i < count; i++)
@@ -510,6 +549,7 @@ void loop_run(struct loop *loop)
         close_late(loop);
         obey_stop(loop);
         free_closed(loop);
+        start_background(loop, loop->stop && !loop->connections);
         if (!loop->accepting && !loop->stop && loop->now_ms >= loop->accept_again_ms)
             start_accepting(loop);
         if (store_is_broken(loop->options.store) && !loop->stop)

@@ -3,6 +3,7 @@
 
 #include "api/api.h"
 #include "fcgi/committer.h"
+#include "fcgi/searcher.h"
 
 /* The event loop: accepts connections, reads requests, has the API do them, and
  * writes the replies. All connections are parked in one epoll set and nothing in the loop ever
@@ -14,6 +15,7 @@ struct loop_options {
     struct store *store;
     const struct api_options *api;
     struct committer *committer;
+    struct searcher *searcher;
     int broken_fd; /* an eventfd: written to when the store breaks */
 };
 

@@ -20,6 +20,7 @@
 struct worker {
     struct store *store;
     struct committer *committer;
+    struct searcher *searcher;
     struct loop **loops;
     pthread_t *threads;
     unsigned loop_count; /* that run */
@@ -67,15 +68,17 @@ static bool start(struct worker *worker, const struct settings *settings,
     worker->broken_fd = eventfd(0, EFD_CLOEXEC);
     worker->ended_fd = eventfd(0, EFD_CLOEXEC);
     worker->committer = committer_start(worker->store, loop_write_done);
+    worker->searcher = searcher_start(worker->store);
     worker->loops = calloc(settings->threads, sizeof(*worker->loops));
     worker->threads = calloc(settings->threads, sizeof(*worker->threads));
     if (worker->signal_fd < 0 || worker->broken_fd < 0 || worker->ended_fd < 0 ||
-        !worker->committer || !worker->loops || !worker->threads)
+        !worker->committer || !worker->searcher || !worker->loops || !worker->threads)
         return false;
     struct loop_options options = {.listen_fd = STDIN_FILENO,
                                    .store = worker->store,
                                    .api = api,
                                    .committer = worker->committer,
+                                   .searcher = worker->searcher,
                                    .broken_fd = worker->broken_fd};
     for (unsigned i = 0; i < settings->threads; i++) {
         worker->loops[i] = loop_new(&options);
@@ -144,6 +147,7 @@ static int serve_fastcgi(const struct settings *settings, struct store *store,
     if (worker.loop_count > 0)
         well = wait_for_end(&worker) && well;
     committer_stop(worker.committer);
+    searcher_stop(worker.searcher);
     for (unsigned i = 0; i < worker.loop_count; i++)
         loop_free(worker.loops[i]);
     free(worker.loops);
@@ -183,7 +187,8 @@ int main(void)
     }
     struct api_options api = {.max_per_user = settings.max_per_user,
                               .http_status_200 = settings.http_status_200,
-                              .cors_origin = settings.cors_origin};
+                              .cors_origin = settings.cors_origin,
+                              .mask_keys = settings.mask_keys};
     int status = EXIT_FAILURE;
     if (fastcgi)
         status = serve_fastcgi(&settings, store, &api);

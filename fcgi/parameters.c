@@ -1,16 +1,28 @@
 #include "fcgi/parameters.h"
 
+#define PARAMETER(name, member)                                                                    \
+    {                                                                                              \
+        {name, sizeof(name) - 1}, offsetof(struct api_request, member)                             \
+    }
+
 static const struct {
     struct span name;
     size_t offset; /* of the span in struct api_request */
 } parameters[] = {
-    {{"REQUEST_METHOD", 14}, offsetof(struct api_request, method)},
-    {{"PATH_INFO", 9}, offsetof(struct api_request, path_info)},
-    {{"SCRIPT_NAME", 11}, offsetof(struct api_request, script_name)},
-    {{"QUERY_STRING", 12}, offsetof(struct api_request, query)},
-    {{"CONTENT_LENGTH", 14}, offsetof(struct api_request, content_length)},
-    {{"HTTP_AUTHORIZATION", 18}, offsetof(struct api_request, authorization)},
-    {{"HTTP_NEW_API_USER", 17}, offsetof(struct api_request, new_api_user)},
+    PARAMETER("REQUEST_METHOD", method),
+    PARAMETER("PATH_INFO", path_info),
+    PARAMETER("SCRIPT_NAME", script_name),
+    PARAMETER("DOCUMENT_URI", document_uri),
+    PARAMETER("QUERY_STRING", query),
+    PARAMETER("CONTENT_LENGTH", content_length),
+    PARAMETER("REMOTE_ADDR", remote_addr),
+    PARAMETER("HTTP_AUTHORIZATION", authorization),
+    PARAMETER("HTTP_NEW_API_USER", new_api_user),
+    PARAMETER("HTTP_X_API_KEY", x_api_key),
+    PARAMETER("HTTP_X_GATEWAY_TOKEN", gateway_token),
+    PARAMETER("HTTP_IDEMPOTENCY_KEY", idempotency_key),
+    PARAMETER("TOKEN_COST", cost),
+    PARAMETER("TOKEN_MODEL", model),
 };
 
 void parameter_set(struct api_request *request, struct span name, struct span value)

@@ -47,6 +47,12 @@ static bool set_http_status(const char *value, struct settings *settings)
     return settings->http_status_200;
 }
 
+static bool set_keys(const char *value, struct settings *settings)
+{
+    settings->mask_keys = strcmp(value, "masked") == 0;
+    return settings->mask_keys || strcmp(value, "shown") == 0;
+}
+
 static bool set_cors_origin(const char *value, struct settings *settings)
 {
     settings->cors_origin = value;
@@ -86,6 +92,7 @@ static const struct {
     {"TOKEN_MAX_PER_USER", set_max_per_user, "a number, 0 for no limit"},
     {"TOKEN_HTTP_STATUS", set_http_status, "200, or empty"},
     {"TOKEN_CORS_ORIGIN", set_cors_origin, "an origin such as https://example.org, or *"},
+    {"TOKEN_KEYS", set_keys, "shown or masked"},
     {"TOKEN_THREADS", set_threads, "a number from 1 to 64"},
     {"TOKEN_USER", set_user, "a user's name"},
     {"TOKEN_SOCKET", pass_over, ""},

@@ -13,6 +13,7 @@ struct settings {
     const char *user;        /* whom the workers run as; NULL where nothing was said */
     const char *cors_origin; /* NULL: no CORS headers */
     uint64_t max_per_user;   /* tokens a user may have; 0: no limit */
+    bool mask_keys;          /* answers show keys masked */
     bool http_status_200;    /* failures other than 401 answer 200 */
     unsigned threads;        /* event loops in one worker */
 };

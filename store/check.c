@@ -1,17 +1,22 @@
-/* Verification of a whole store, and its figures. */
+/* Verification of a whole store. */
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "store/bytes.h"
 #include "store/engine.h"
 #include "store/ids.h"
-#include "store/record.h"
+#include "store/lookup.h"
+#include "store/repeat.h"
 #include "token/text.h"
+
+/* What a reservation has taken of a token's used_quota. */
+struct reserved {
+    int64_t user_id, token_id, amount;
+};
 
 struct check {
     struct store_reader *reader;
@@ -20,9 +25,11 @@ struct check {
     store_report *report;
     void *context;
     uint64_t found;
-    int64_t next_user_id, next_token_id;
-    uint64_t token_count;
-    unsigned char *seen; /* a bit for each token id below next_token_id */
+    int64_t next_user_id, next_token_id, next_gateway_id, next_reservation_id;
+    uint64_t token_count, old_key_count;
+    unsigned char *seen;       /* a bit for each token id below next_token_id */
+    struct reserved *reserved; /* what reservations have taken */
+    size_t reserved_count, reserved_size;
 };
 
 __attribute__((format(printf, 2, 3))) static void found(struct check *check, const char *format,
@@ -60,7 +67,7 @@ static int each_entry(struct check *check, MDB_dbi database, visit_entry *visit)
 
 static int check_user(struct check *check, const MDB_val *key, const MDB_val *value)
 {
-    if (key->mv_size != USER_KEY_LEN) {
+    if (key->mv_size != ID_KEY_LEN) {
         found(check, "users: a key of %zu bytes", key->mv_size);
         return MDB_SUCCESS;
     }
@@ -80,8 +87,8 @@ static int check_user(struct check *check, const MDB_val *key, const MDB_val *va
 
 static bool user_exists(struct check *check, int64_t user_id)
 {
-    unsigned char bytes[USER_KEY_LEN];
-    MDB_val key = engine_user_key(bytes, user_id), value;
+    unsigned char bytes[ID_KEY_LEN];
+    MDB_val key = engine_id_key(bytes, user_id), value;
     return mdb_get(check->txn, check->store->users, &key, &value) == MDB_SUCCESS;
 }
 
@@ -112,26 +119,40 @@ static void check_id(struct check *check, const struct token *token)
     check->seen[token->id >> 3] |= bit;
 }
 
-static int check_index_entries(struct check *check, const struct token *token,
-                               const MDB_val *token_key)
+static int check_key(struct check *check, const struct token *token,
+                     const unsigned char hash[static SECRET_HASH_LEN], int64_t until_unix_s)
 {
-    unsigned char user_key[USER_KEY_LEN], hash[SECRET_HASH_LEN];
+    unsigned char bytes[SECRET_HASH_LEN];
+    memcpy(bytes, hash, sizeof(bytes));
+    struct lookup_key entry;
+    MDB_val key = {sizeof(bytes), bytes}, value;
+    int rc = mdb_get(check->txn, check->store->token_by_key, &key, &value);
+    if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
+        return rc;
+    if (rc == MDB_NOTFOUND || !lookup_decode_key(&value, &entry) || entry.token_id != token->id ||
+        entry.user_id != token->user_id || entry.until_unix_s != until_unix_s)
+        found(check, "token %" PRId64 ": is not found by its %s", token->id,
+              until_unix_s ? "old key" : "key");
+    return MDB_SUCCESS;
+}
+
+static int check_index_entries(struct check *check, const struct token *token,
+                               const struct record_keys *keys)
+{
+    unsigned char user_key[ID_KEY_LEN], hash[SECRET_HASH_LEN];
     int64_t id = token->id;
-    MDB_val key = engine_user_key(user_key, token->user_id), value = {sizeof(id), &id};
+    MDB_val key = engine_id_key(user_key, token->user_id), value = {sizeof(id), &id};
     int rc = mdb_cursor_get(check->reader->ids_by_user, &key, &value, MDB_GET_BOTH);
     if (rc == MDB_NOTFOUND)
         found(check, "token %" PRId64 ": is not in its user's index", token->id);
     else if (rc != MDB_SUCCESS)
         return rc;
-
     secret_hash_key(check->store->secret, token->key, hash);
-    key = (MDB_val){sizeof(hash), hash};
-    rc = mdb_get(check->txn, check->store->token_by_key, &key, &value);
-    if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
+    rc = check_key(check, token, hash, 0);
+    if (rc != MDB_SUCCESS || !keys->has_old)
         return rc;
-    if (rc == MDB_NOTFOUND || !span_equal(engine_span(&value), engine_span(token_key)))
-        found(check, "token %" PRId64 ": is not found by its key", token->id);
-    return MDB_SUCCESS;
+    check->old_key_count++;
+    return check_key(check, token, keys->old_hash, keys->old_until_unix_s);
 }
 
 static int check_token(struct check *check, const MDB_val *key, const MDB_val *value)
@@ -143,23 +164,23 @@ static int check_token(struct check *check, const MDB_val *key, const MDB_val *v
     }
     const unsigned char *bytes = key->mv_data;
     struct token token = {.user_id = get_big64(bytes), .id = get_big64(bytes + 8)};
-    const unsigned char *sealed;
+    struct record_keys keys;
     check_id(check, &token);
     if (!user_exists(check, token.user_id))
         found(check, "token %" PRId64 ": its user %" PRId64 " does not exist", token.id,
               token.user_id);
-    if (!record_decode_token(engine_span(value), &token, &sealed)) {
+    if (!record_decode_token(engine_span(value), &token, &keys)) {
         found(check, "token %" PRId64 ": its record can't be read", token.id);
         return MDB_SUCCESS;
     }
     check_fields(check, &token);
-    if (!secret_unseal(check->store->secret, token.user_id, token.id, sealed, token.key)) {
+    if (!secret_unseal(check->store->secret, token.user_id, token.id, keys.sealed, token.key)) {
         found(check, "token %" PRId64 ": its key can't be unsealed", token.id);
         return MDB_SUCCESS;
     }
     if (!token_key_is_well_formed((struct span){token.key, sizeof(token.key)}))
         found(check, "token %" PRId64 ": its key is not well formed", token.id);
-    return check_index_entries(check, &token, key);
+    return check_index_entries(check, &token, &keys);
 }
 
 /* ---- from the indexes to the tokens ---- */
@@ -167,7 +188,7 @@ static int check_token(struct check *check, const MDB_val *key, const MDB_val *v
 static int check_id_entry(struct check *check, const MDB_val *key, const MDB_val *value)
 {
     int64_t id;
-    if (key->mv_size != USER_KEY_LEN || value->mv_size != sizeof(id)) {
+    if (key->mv_size != ID_KEY_LEN || value->mv_size != sizeof(id)) {
         found(check, "ids_by_user: an entry of %zu and %zu bytes", key->mv_size, value->mv_size);
         return MDB_SUCCESS;
     }
@@ -183,58 +204,162 @@ static int check_id_entry(struct check *check, const MDB_val *key, const MDB_val
 
 static int check_key_entry(struct check *check, const MDB_val *key, const MDB_val *value)
 {
-    if (key->mv_size != SECRET_HASH_LEN || value->mv_size != TOKEN_ID_KEY_LEN) {
+    struct lookup_key entry;
+    if (key->mv_size != SECRET_HASH_LEN || !lookup_decode_key(value, &entry)) {
         found(check, "token_by_key: an entry of %zu and %zu bytes", key->mv_size, value->mv_size);
         return MDB_SUCCESS;
     }
-    MDB_val token_key = *value, record;
-    int rc = mdb_get(check->txn, check->store->tokens, &token_key, &record);
+    struct token token;
+    struct record_keys keys;
+    int rc = lookup_token(check->txn, check->store, entry.user_id, entry.token_id, &token, &keys);
     if (rc == MDB_NOTFOUND)
         found(check, "token_by_key: leads to token %" PRId64 ", which is not there",
-              get_big64((const unsigned char *)value->mv_data + 8));
-    return rc == MDB_NOTFOUND ? MDB_SUCCESS : rc;
+              entry.token_id);
+    return rc == MDB_NOTFOUND || rc == MDB_CORRUPTED ? MDB_SUCCESS : rc;
+}
+
+/* ---- gateways, reservations, repeats ---- */
+
+static int check_gateway(struct check *check, const MDB_val *key, const MDB_val *value)
+{
+    struct record_gateway gateway;
+    int64_t id = key->mv_size == ID_KEY_LEN ? get_big64(key->mv_data) : 0;
+    if (!record_decode_gateway(engine_span(value), &gateway))
+        found(check, "gateway %" PRId64 ": its record can't be read", id);
+    if (id < 1 || id >= check->next_gateway_id)
+        found(check, "gateway %" PRId64 ": is not below the next gateway id %" PRId64, id,
+              check->next_gateway_id);
+    return MDB_SUCCESS;
+}
+
+static int note_reserved(struct check *check, const struct record_reservation *reservation)
+{
+    if (check->reserved_count == check->reserved_size) {
+        size_t size = check->reserved_size ? check->reserved_size * 2 : 1024;
+        struct reserved *reserved = reallocarray(check->reserved, size, sizeof(*reserved));
+        if (!reserved)
+            return ENOMEM;
+        check->reserved = reserved;
+        check->reserved_size = size;
+    }
+    check->reserved[check->reserved_count++] =
+        (struct reserved){reservation->user_id, reservation->token_id,
+                          reservation->ended ? reservation->amount : reservation->reserved};
+    return MDB_SUCCESS;
+}
+
+static int check_reservation(struct check *check, const MDB_val *key, const MDB_val *value)
+{
+    struct record_reservation reservation;
+    int64_t id = key->mv_size == ID_KEY_LEN ? get_big64(key->mv_data) : 0;
+    if (id < 1 || id >= check->next_reservation_id)
+        found(check, "reservation %" PRId64 ": is not below the next reservation id %" PRId64, id,
+              check->next_reservation_id);
+    if (!record_decode_reservation(engine_span(value), &reservation)) {
+        found(check, "reservation %" PRId64 ": its record can't be read", id);
+        return MDB_SUCCESS;
+    }
+    if (reservation.reserved < 0 || reservation.amount < 0 || reservation.shortfall < 0)
+        found(check, "reservation %" PRId64 ": has an amount below 0", id);
+    return note_reserved(check, &reservation);
+}
+
+static int compare_reserved(const void *left, const void *right)
+{
+    const struct reserved *a = left, *b = right;
+    if (a->user_id != b->user_id)
+        return a->user_id < b->user_id ? -1 : 1;
+    return (a->token_id > b->token_id) - (a->token_id < b->token_id);
+}
+
+/* What reservations have taken is part of what their tokens have used. */
+static int check_reserved(struct check *check)
+{
+    if (check->reserved_count > 0)
+        qsort(check->reserved, check->reserved_count, sizeof(*check->reserved), compare_reserved);
+    for (size_t i = 0, next; i < check->reserved_count; i = next) {
+        const struct reserved *first = &check->reserved[i];
+        int64_t sum = 0;
+        bool overflow = false;
+        for (next = i;
+             next < check->reserved_count && compare_reserved(first, &check->reserved[next]) == 0;
+             next++)
+            overflow |= __builtin_add_overflow(sum, check->reserved[next].amount, &sum);
+        struct token token;
+        struct record_keys keys;
+        int rc =
+            lookup_token(check->txn, check->store, first->user_id, first->token_id, &token, &keys);
+        if (rc == MDB_SUCCESS && (overflow || sum > token.used_quota))
+            found(check, "token %" PRId64 ": its reservations took more than it has used",
+                  token.id);
+        else if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND && rc != MDB_CORRUPTED)
+            return rc;
+    }
+    return MDB_SUCCESS;
+}
+
+static int check_repeat_entry(struct check *check, const MDB_val *key, const MDB_val *value)
+{
+    bool opens;
+    int rc = repeat_check(check->store, key, value, &opens);
+    if (rc == MDB_SUCCESS && !opens)
+        found(check, "repeats: an answer that can't be unsealed");
+    return rc;
 }
 
 /* Each token was found in each index: with as many entries there are no others. */
-static int check_count(struct check *check, MDB_dbi database, const char *name)
+static int check_count(struct check *check, MDB_dbi database, const char *name, uint64_t expected)
 {
     MDB_stat stat;
     int rc = mdb_stat(check->txn, database, &stat);
-    if (rc == MDB_SUCCESS && stat.ms_entries != check->token_count)
-        found(check, "%s: %zu entries for %" PRIu64 " tokens", name, stat.ms_entries,
-              check->token_count);
+    if (rc == MDB_SUCCESS && stat.ms_entries != expected)
+        found(check, "%s: %zu entries instead of %" PRIu64, name, stat.ms_entries, expected);
+    return rc;
+}
+
+static int read_counters(struct check *check)
+{
+    MDB_dbi meta = check->store->meta;
+    int rc = engine_meta_get(check->txn, meta, META_NEXT_USER_ID, &check->next_user_id);
+    if (rc == MDB_SUCCESS)
+        rc = engine_meta_get(check->txn, meta, META_NEXT_TOKEN_ID, &check->next_token_id);
+    if (rc == MDB_SUCCESS)
+        rc = engine_meta_get(check->txn, meta, META_NEXT_GATEWAY_ID, &check->next_gateway_id);
+    if (rc == MDB_SUCCESS)
+        rc = engine_meta_get(check->txn, meta, META_NEXT_RESERVATION_ID,
+                             &check->next_reservation_id);
+    if (rc == MDB_SUCCESS && (check->next_token_id < 1 || check->next_user_id < 1))
+        rc = MDB_CORRUPTED;
     return rc;
 }
 
 static int check_all(struct check *check)
 {
     const struct store *store = check->store;
-    int rc = engine_meta_get(check->txn, store->meta, META_NEXT_USER_ID, &check->next_user_id);
-    if (rc == MDB_SUCCESS)
-        rc = engine_meta_get(check->txn, store->meta, META_NEXT_TOKEN_ID, &check->next_token_id);
-    if (rc == MDB_SUCCESS && (check->next_token_id < 1 || check->next_user_id < 1))
-        rc = MDB_CORRUPTED;
+    const struct {
+        MDB_dbi database;
+        visit_entry *visit;
+    } passes[] = {{store->users, check_user},           {store->tokens, check_token},
+                  {store->ids_by_user, check_id_entry}, {store->token_by_key, check_key_entry},
+                  {store->gateways, check_gateway},     {store->reservations, check_reservation},
+                  {store->repeats, check_repeat_entry}};
+    int rc = read_counters(check);
     if (rc != MDB_SUCCESS)
         return rc;
     check->seen = calloc((size_t)(check->next_token_id >> 3) + 1, 1);
     if (!check->seen)
         return ENOMEM;
     rc = mdb_cursor_renew(check->txn, check->reader->ids_by_user);
+    for (size_t i = 0; rc == MDB_SUCCESS && i < sizeof(passes) / sizeof(passes[0]); i++)
+        rc = each_entry(check, passes[i].database, passes[i].visit);
     if (rc == MDB_SUCCESS)
-        rc = each_entry(check, store->users, check_user);
+        rc = check_count(check, store->tokens, "tokens", check->token_count);
     if (rc == MDB_SUCCESS)
-        rc = each_entry(check, store->tokens, check_token);
+        rc = check_count(check, store->ids_by_user, "ids_by_user", check->token_count);
     if (rc == MDB_SUCCESS)
-        rc = each_entry(check, store->ids_by_user, check_id_entry);
-    if (rc == MDB_SUCCESS)
-        rc = each_entry(check, store->token_by_key, check_key_entry);
-    if (rc == MDB_SUCCESS)
-        rc = check_count(check, store->tokens, "tokens");
-    if (rc == MDB_SUCCESS)
-        rc = check_count(check, store->ids_by_user, "ids_by_user");
-    if (rc == MDB_SUCCESS)
-        rc = check_count(check, store->token_by_key, "token_by_key");
-    return rc;
+        rc = check_count(check, store->token_by_key, "token_by_key",
+                         check->token_count + check->old_key_count);
+    return rc == MDB_SUCCESS ? check_reserved(check) : rc;
 }
 
 enum store_error store_check(struct store_reader *reader, store_report *report, void *context,
@@ -251,56 +376,8 @@ enum store_error store_check(struct store_reader *reader, store_report *report, 
                           .context = context};
     rc = check_all(&check);
     free(check.seen);
+    free(check.reserved);
     *found_count = check.found;
     engine_end_read(reader);
     return rc == MDB_NOTFOUND ? STORE_CORRUPT : engine_error(reader->store, rc);
-}
-
-/* ---- figures ---- */
-
-/* mdb_reader_list prints a heading, then a line a slot that begins with the pid. */
-static int count_reader(const char *line, void *context)
-{
-    uint64_t *readers = context;
-    while (*line == ' ')
-        line++;
-    if (*line >= '0' && *line <= '9')
-        ++*readers;
-    return 0;
-}
-
-static int read_stat(struct store_reader *reader, struct store_stat *stat)
-{
-    const struct store *store = reader->store;
-    MDB_stat users, tokens;
-    MDB_envinfo info;
-    struct stat file;
-    mdb_filehandle_t fd;
-    int rc = mdb_stat(reader->txn, store->users, &users);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_stat(reader->txn, store->tokens, &tokens);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_env_info(store->env, &info);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_env_get_fd(store->env, &fd);
-    if (rc == MDB_SUCCESS && fstat(fd, &file) != 0)
-        rc = errno;
-    if (rc != MDB_SUCCESS)
-        return rc;
-    *stat = (struct store_stat){.users = users.ms_entries,
-                                .tokens = tokens.ms_entries,
-                                .bytes = (uint64_t)file.st_size,
-                                .map_bytes = info.me_mapsize,
-                                .map_used_bytes = (info.me_last_pgno + 1) * users.ms_psize};
-    return mdb_reader_list(store->env, count_reader, &stat->readers) < 0 ? EIO : MDB_SUCCESS;
-}
-
-enum store_error store_stat(struct store_reader *reader, struct store_stat *stat)
-{
-    int rc = engine_begin_read(reader);
-    if (rc != MDB_SUCCESS)
-        return engine_error(reader->store, rc);
-    rc = read_stat(reader, stat);
-    engine_end_read(reader);
-    return engine_error(reader->store, rc);
 }

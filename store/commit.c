@@ -2,7 +2,15 @@
 
 #include <stdlib.h>
 
+#include "store/repeat.h"
+#include "store/spend.h"
 #include "store/tokens.h"
+
+static int sweep(struct writer *writer, int64_t now_unix_s)
+{
+    int rc = spend_sweep(writer, now_unix_s);
+    return rc == MDB_SUCCESS ? repeat_sweep(writer, now_unix_s) : rc;
+}
 
 static int apply(struct writer *writer, struct store_write *write)
 {
@@ -13,8 +21,32 @@ static int apply(struct writer *writer, struct store_write *write)
         return tokens_update(writer, write);
     case STORE_DELETE:
         return tokens_delete(writer, write);
+    case STORE_ROTATE:
+        return tokens_rotate(writer, write);
+    case STORE_SPEND:
+        return spend_take(writer, write);
+    case STORE_SETTLE:
+        return spend_settle(writer, write);
+    case STORE_TOUCH:
+        return spend_touch(writer, write);
+    case STORE_SWEEP:
+        return sweep(writer, write->now_unix_s);
     }
     return MDB_PANIC;
+}
+
+/* Does the write, or finds the answer that it got before. */
+static int apply_once(struct writer *writer, struct store_write *write)
+{
+    if (!write->repeat.wanted)
+        return apply(writer, write);
+    int rc = repeat_find(writer, write);
+    if (rc != MDB_SUCCESS || write->repeat.repeated || write->error != STORE_OK)
+        return rc;
+    rc = apply(writer, write);
+    bool refused = write->error != STORE_OK ||
+                   (write->kind == STORE_SPEND && write->spend.refusal != TOKEN_GOOD);
+    return rc == MDB_SUCCESS && !refused ? repeat_remember(writer, write) : rc;
 }
 
 struct batch {
@@ -34,7 +66,7 @@ static int apply_batch(struct writer *writer, void *context)
     }
     for (struct store_write *write = batch->writes; write; write = write->next) {
         write->error = STORE_OK;
-        int rc = apply(writer, write);
+        int rc = apply_once(writer, write);
         if (rc != MDB_SUCCESS)
             return rc;
     }
@@ -67,8 +99,9 @@ enum store_error store_write(struct store *store, struct store_write *write)
 
 void store_write_free(struct store_write *write)
 {
-    if (write->kind == STORE_UPDATE) {
+    if (write->kind == STORE_UPDATE)
         free(write->update.text);
-        write->update.text = NULL;
-    }
+    else if (write->kind == STORE_ROTATE)
+        free(write->rotate.text);
+    free(write->repeat.answer);
 }

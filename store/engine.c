@@ -55,6 +55,8 @@ const char *store_error_text(enum store_error error)
         [STORE_DENIED] = "the access token is not this user's",
         [STORE_USER_DISABLED] = "the user is disabled",
         [STORE_LIMIT] = "the user has the most tokens allowed",
+        [STORE_OTHER_REQUEST] = "the repeat key has been used with another request",
+        [STORE_NO_RESERVATION] = "no such reservation",
         [STORE_ENABLE_EXPIRED] = "the token has expired",
         [STORE_ENABLE_EXHAUSTED] = "the token's quota is exhausted",
         [STORE_FULL] = "no room for the store to grow",
@@ -146,10 +148,10 @@ enum store_error engine_grow(struct store *store)
     return error;
 }
 
-MDB_val engine_user_key(unsigned char bytes[static USER_KEY_LEN], int64_t user_id)
+MDB_val engine_id_key(unsigned char bytes[static ID_KEY_LEN], int64_t id)
 {
-    put_big64(bytes, user_id);
-    return (MDB_val){USER_KEY_LEN, bytes};
+    put_big64(bytes, id);
+    return (MDB_val){ID_KEY_LEN, bytes};
 }
 
 MDB_val engine_token_key(unsigned char bytes[static TOKEN_ID_KEY_LEN], int64_t user_id,
@@ -182,4 +184,12 @@ int engine_meta_put(MDB_txn *txn, MDB_dbi meta, const char *name, int64_t value)
     put_little64(bytes, value);
     MDB_val key = meta_key(name), data = {sizeof(bytes), bytes};
     return mdb_put(txn, meta, &key, &data, 0);
+}
+
+int engine_meta_take(MDB_txn *txn, MDB_dbi meta, const char *name, int64_t *id)
+{
+    int rc = engine_meta_get(txn, meta, name, id);
+    if (rc == MDB_SUCCESS && *id == INT64_MAX)
+        return ENOSPC;
+    return rc == MDB_SUCCESS ? engine_meta_put(txn, meta, name, *id + 1) : rc;
 }

@@ -19,7 +19,7 @@
 
 struct store {
     MDB_env *env;
-    MDB_dbi meta, users, tokens, ids_by_user, token_by_key;
+    MDB_dbi meta, users, tokens, ids_by_user, token_by_key, gateways, reservations, repeats;
     pthread_rwlock_t map_lock;
     struct secret *secret;
     atomic_bool broken; /* see store_is_broken */
@@ -28,7 +28,7 @@ struct store {
 struct store_reader {
     struct store *store;
     MDB_txn *txn; /* reset between operations: an open one would keep pages from reuse */
-    MDB_cursor *tokens, *ids_by_user, *users;
+    MDB_cursor *tokens, *ids_by_user, *users, *gateways;
 };
 
 /* One transaction of reads. After MDB_SUCCESS the caller ends it. */
@@ -55,8 +55,8 @@ int engine_adopt_map(struct store *store);
 enum store_error engine_error(struct store *store, int rc);
 
 /* Keys. */
-enum { USER_KEY_LEN = 8, TOKEN_ID_KEY_LEN = 16, META_VALUE_LEN = 8 };
-MDB_val engine_user_key(unsigned char bytes[static USER_KEY_LEN], int64_t user_id);
+enum { ID_KEY_LEN = 8, TOKEN_ID_KEY_LEN = 16, META_VALUE_LEN = 8 };
+MDB_val engine_id_key(unsigned char bytes[static ID_KEY_LEN], int64_t id);
 MDB_val engine_token_key(unsigned char bytes[static TOKEN_ID_KEY_LEN], int64_t user_id,
                          int64_t token_id);
 
@@ -66,9 +66,14 @@ static inline struct span engine_span(const MDB_val *value)
 }
 
 /* Counters in the database "meta": the next id to give out. */
-#define META_NEXT_USER_ID  "next_user_id"
-#define META_NEXT_TOKEN_ID "next_token_id"
+#define META_NEXT_USER_ID        "next_user_id"
+#define META_NEXT_TOKEN_ID       "next_token_id"
+#define META_NEXT_GATEWAY_ID     "next_gateway_id"
+#define META_NEXT_RESERVATION_ID "next_reservation_id"
 int engine_meta_get(MDB_txn *txn, MDB_dbi meta, const char *name, int64_t *value);
 int engine_meta_put(MDB_txn *txn, MDB_dbi meta, const char *name, int64_t value);
+
+/* Takes the next id off a counter. */
+int engine_meta_take(MDB_txn *txn, MDB_dbi meta, const char *name, int64_t *id);
 
 #endif

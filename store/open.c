@@ -16,7 +16,7 @@
 #include "store/ids.h"
 
 enum {
-    SCHEMA_VERSION = 1,
+    SCHEMA_VERSION = 2,
     READERS_MAX = 1024, /* a slot a loop thread, and one a CGI request under way */
     DATABASES_MAX = 16
 };
@@ -158,6 +158,12 @@ static int open_databases(struct store *store, MDB_txn *txn, unsigned flags)
         rc = mdb_dbi_open(txn, "ids_by_user", flags | ids_database_flags, &store->ids_by_user);
     if (rc == MDB_SUCCESS)
         rc = mdb_dbi_open(txn, "token_by_key", flags, &store->token_by_key);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_dbi_open(txn, "gateways", flags, &store->gateways);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_dbi_open(txn, "reservations", flags, &store->reservations);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_dbi_open(txn, "repeats", flags, &store->repeats);
     return rc;
 }
 
@@ -193,6 +199,16 @@ static int put_check(struct store *store, MDB_txn *txn)
     return mdb_put(txn, store->meta, &key, &value, 0);
 }
 
+static int put_first_ids(struct store *store, MDB_txn *txn)
+{
+    static const char *const counters[] = {META_NEXT_USER_ID, META_NEXT_TOKEN_ID,
+                                           META_NEXT_GATEWAY_ID, META_NEXT_RESERVATION_ID};
+    int rc = MDB_SUCCESS;
+    for (size_t i = 0; rc == MDB_SUCCESS && i < sizeof(counters) / sizeof(counters[0]); i++)
+        rc = engine_meta_put(txn, store->meta, counters[i], 1);
+    return rc;
+}
+
 static int write_first_records(struct store *store, enum store_cipher cipher)
 {
     MDB_txn *txn;
@@ -205,9 +221,7 @@ static int write_first_records(struct store *store, enum store_cipher cipher)
     if (rc == MDB_SUCCESS)
         rc = engine_meta_put(txn, store->meta, META_CIPHER, cipher);
     if (rc == MDB_SUCCESS)
-        rc = engine_meta_put(txn, store->meta, META_NEXT_USER_ID, 1);
-    if (rc == MDB_SUCCESS)
-        rc = engine_meta_put(txn, store->meta, META_NEXT_TOKEN_ID, 1);
+        rc = put_first_ids(store, txn);
     if (rc == MDB_SUCCESS)
         rc = put_check(store, txn);
     if (rc == MDB_SUCCESS)
@@ -290,21 +304,31 @@ enum store_error store_create(const struct store_options *options, unsigned owne
 
 /* ---- opening ---- */
 
-static enum store_error check_meta(const struct store_options *options, struct store *store,
-                                   MDB_txn *txn, char reason[static STORE_REASON_SIZE])
+/* Before the other databases are opened: another version may have others. */
+static enum store_error check_schema(const struct store_options *options, struct store *store,
+                                     MDB_txn *txn, char reason[static STORE_REASON_SIZE])
 {
-    int64_t schema, cipher;
-    int rc = engine_meta_get(txn, store->meta, META_SCHEMA, &schema);
+    int64_t schema;
+    int rc = mdb_dbi_open(txn, "meta", 0, &store->meta);
     if (rc == MDB_SUCCESS)
-        rc = engine_meta_get(txn, store->meta, META_CIPHER, &cipher);
+        rc = engine_meta_get(txn, store->meta, META_SCHEMA, &schema);
+    if (rc != MDB_SUCCESS)
+        return refuse(reason, options->path, "is not a store of this program");
+    if (schema == SCHEMA_VERSION)
+        return STORE_OK;
+    snprintf(reason, STORE_REASON_SIZE,
+             "%s: has schema version %lld, this program knows version %d", options->path,
+             (long long)schema, SCHEMA_VERSION);
+    return STORE_REFUSED;
+}
+
+static enum store_error check_secret(const struct store_options *options, struct store *store,
+                                     MDB_txn *txn, char reason[static STORE_REASON_SIZE])
+{
+    int64_t cipher;
+    int rc = engine_meta_get(txn, store->meta, META_CIPHER, &cipher);
     if (rc != MDB_SUCCESS)
         return refuse(reason, options->path, mdb_strerror(rc));
-    if (schema != SCHEMA_VERSION) {
-        snprintf(reason, STORE_REASON_SIZE,
-                 "%s: has schema version %lld, this program knows version %d", options->path,
-                 (long long)schema, SCHEMA_VERSION);
-        return STORE_REFUSED;
-    }
     unsigned char check[SECRET_CHECK_LEN];
     secret_check_value(store->secret, check);
     char name[] = META_CHECK;
@@ -333,12 +357,11 @@ static enum store_error open_and_check_databases(const struct store_options *opt
     }
     if (rc != MDB_SUCCESS)
         return refuse(reason, options->path, mdb_strerror(rc));
-    rc = open_databases(store, txn, 0);
-    if (rc != MDB_SUCCESS) {
-        mdb_txn_abort(txn);
-        return refuse(reason, options->path, "is not a store of this program");
-    }
-    enum store_error error = check_meta(options, store, txn, reason);
+    enum store_error error = check_schema(options, store, txn, reason);
+    if (error == STORE_OK && (rc = open_databases(store, txn, 0)) != MDB_SUCCESS)
+        error = refuse(reason, options->path, mdb_strerror(rc));
+    if (error == STORE_OK)
+        error = check_secret(options, store, txn, reason);
     rc = mdb_txn_commit(txn); /* keeps the database handles, an abort would close them */
     if (error == STORE_OK && rc != MDB_SUCCESS)
         error = refuse(reason, options->path, mdb_strerror(rc));

@@ -5,7 +5,7 @@
 #include "store/bytes.h"
 #include "store/engine.h"
 #include "store/ids.h"
-#include "store/record.h"
+#include "store/lookup.h"
 
 enum store_error store_free_dead_readers(struct store *store)
 {
@@ -46,6 +46,8 @@ enum store_error store_reader_open(struct store *store, struct store_reader **ou
         rc = mdb_cursor_open(reader->txn, store->ids_by_user, &reader->ids_by_user);
     if (rc == MDB_SUCCESS)
         rc = mdb_cursor_open(reader->txn, store->users, &reader->users);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_cursor_open(reader->txn, store->gateways, &reader->gateways);
     if (reader->txn)
         mdb_txn_reset(reader->txn);
     pthread_rwlock_unlock(&store->map_lock);
@@ -67,6 +69,8 @@ void store_reader_close(struct store_reader *reader)
         mdb_cursor_close(reader->ids_by_user);
     if (reader->users)
         mdb_cursor_close(reader->users);
+    if (reader->gateways)
+        mdb_cursor_close(reader->gateways);
     if (reader->txn)
         mdb_txn_abort(reader->txn);
     free(reader);
@@ -78,28 +82,98 @@ static enum store_error visit_record(const struct store_reader *reader, int64_t 
                                      store_visit_token *visit, void *context)
 {
     struct token token = {.id = token_id, .user_id = user_id};
-    const unsigned char *sealed;
-    if (!record_decode_token(engine_span(record), &token, &sealed) ||
-        !secret_unseal(reader->store->secret, user_id, token_id, sealed, token.key))
+    struct record_keys keys;
+    if (!record_decode_token(engine_span(record), &token, &keys) ||
+        !secret_unseal(reader->store->secret, user_id, token_id, keys.sealed, token.key))
         return STORE_CORRUPT;
     visit(context, &token);
+    return STORE_OK;
+}
+
+/* The same for a token that has been looked up. */
+static enum store_error visit_token(const struct store_reader *reader, struct token *token,
+                                    const struct record_keys *keys, store_visit_token *visit,
+                                    void *context)
+{
+    if (!secret_unseal(reader->store->secret, token->user_id, token->id, keys->sealed, token->key))
+        return STORE_CORRUPT;
+    visit(context, token);
     return STORE_OK;
 }
 
 enum store_error store_token_get(struct store_reader *reader, int64_t user_id, int64_t token_id,
                                  store_visit_token *visit, void *context)
 {
+    struct token token;
+    struct record_keys keys;
     int rc = engine_begin_read(reader);
     if (rc != MDB_SUCCESS)
         return engine_error(reader->store, rc);
-    unsigned char key_bytes[TOKEN_ID_KEY_LEN];
-    MDB_val key = engine_token_key(key_bytes, user_id, token_id), record;
-    rc = mdb_get(reader->txn, reader->store->tokens, &key, &record);
+    rc = lookup_token(reader->txn, reader->store, user_id, token_id, &token, &keys);
     enum store_error error = engine_error(reader->store, rc);
     if (error == STORE_OK)
-        error = visit_record(reader, user_id, token_id, &record, visit, context);
+        error = visit_token(reader, &token, &keys, visit, context);
     engine_end_read(reader);
     return error;
+}
+
+enum store_error store_token_check_use(struct store_reader *reader,
+                                       const char key[static TOKEN_KEY_LEN],
+                                       const struct token_use *use, int64_t now_unix_s,
+                                       enum token_refusal *refusal, struct store_use_answer *answer)
+{
+    struct token token;
+    struct record_keys keys;
+    int rc = engine_begin_read(reader);
+    if (rc != MDB_SUCCESS)
+        return engine_error(reader->store, rc);
+    rc = lookup_check_use(reader->txn, reader->store, key, use, now_unix_s, &token, &keys, refusal);
+    if (rc == MDB_SUCCESS && *refusal == TOKEN_GOOD)
+        lookup_fill_answer(&token, answer);
+    engine_end_read(reader);
+    return engine_error(reader->store, rc);
+}
+
+enum store_error store_token_find(struct store_reader *reader, const char key[static TOKEN_KEY_LEN],
+                                  int64_t now_unix_s, bool *owner_disabled,
+                                  store_visit_token *visit, void *context)
+{
+    struct token token;
+    struct record_keys keys;
+    struct record_user owner;
+    int rc = engine_begin_read(reader);
+    if (rc != MDB_SUCCESS)
+        return engine_error(reader->store, rc);
+    rc = lookup_by_key(reader->txn, reader->store, key, now_unix_s, &token, &keys, &owner);
+    enum store_error error = engine_error(reader->store, rc);
+    if (error == STORE_OK && owner_disabled)
+        *owner_disabled = owner.disabled;
+    if (error == STORE_OK)
+        error = visit_token(reader, &token, &keys, visit, context);
+    engine_end_read(reader);
+    return error;
+}
+
+enum store_error store_token_owner(struct store_reader *reader, int64_t token_id, int64_t *user_id)
+{
+    int rc = engine_begin_read(reader);
+    if (rc != MDB_SUCCESS)
+        return engine_error(reader->store, rc);
+    MDB_val key, value;
+    rc = mdb_cursor_renew(reader->txn, reader->users);
+    while (rc == MDB_SUCCESS &&
+           (rc = mdb_cursor_get(reader->users, &key, &value, MDB_NEXT)) == MDB_SUCCESS) {
+        struct token token;
+        struct record_keys keys;
+        *user_id = key.mv_size == ID_KEY_LEN ? get_big64(key.mv_data) : 0;
+        int found = lookup_token(reader->txn, reader->store, *user_id, token_id, &token, &keys);
+        if (found != MDB_NOTFOUND) {
+            rc = found;
+            break;
+        }
+    }
+    engine_end_read(reader);
+    return engine_error(reader->store, rc);
 }
 
 /* Visits limit tokens from the given id on, downwards. They lie side by side: one

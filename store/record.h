@@ -11,21 +11,28 @@ enum {
     RECORD_TOKEN_HEAD_LEN = 2 + 5 * 8 + SECRET_SEALED_LEN + 2 + 4,
     RECORD_TOKEN_LEN_MAX = RECORD_TOKEN_HEAD_LEN + 4 * TOKEN_NAME_CHARACTERS_MAX +
                            TOKEN_GROUP_LEN_MAX + TOKEN_MODEL_LIMITS_LEN_MAX +
-                           TOKEN_ALLOW_IPS_LEN_MAX,
+                           TOKEN_ALLOW_IPS_LEN_MAX + SECRET_HASH_LEN + 8,
     RECORD_ACCESS_HASH_LEN = 32,
     RECORD_USER_LEN_MAX =
         2 + 8 + RECORD_ACCESS_HASH_LEN + 2 + STORE_USER_NAME_LEN_MAX + TOKEN_GROUP_LEN_MAX
 };
 
-/* Encodes all of a token but its key and ids, with the key as sealed already.
- * record has room for RECORD_TOKEN_LEN_MAX. Returns the length. */
-size_t record_encode_token(const struct token *token,
-                           const unsigned char sealed[static SECRET_SEALED_LEN],
+/* A token's keys as stored. */
+struct record_keys {
+    unsigned char sealed[SECRET_SEALED_LEN];
+    bool has_old; /* the key before the last rotation, in its grace or after it */
+    unsigned char old_hash[SECRET_HASH_LEN];
+    int64_t old_until_unix_s;
+};
+
+/* Encodes all of a token but its key and ids. record has room for
+ * RECORD_TOKEN_LEN_MAX. Returns the length. */
+size_t record_encode_token(const struct token *token, const struct record_keys *keys,
                            unsigned char *record);
 
-/* Decodes what record_encode_token made; ids and key are left alone. The spans and
- * *sealed point into record. False where it is not such a record. */
-bool record_decode_token(struct span record, struct token *token, const unsigned char **sealed);
+/* Decodes what record_encode_token made; ids and key are left alone. The spans point
+ * into record. False where it is not such a record. */
+bool record_decode_token(struct span record, struct token *token, struct record_keys *keys);
 
 /* A user as stored. */
 struct record_user {
@@ -39,5 +46,37 @@ struct record_user {
 /* The same for users. record has room for RECORD_USER_LEN_MAX. */
 size_t record_encode_user(const struct record_user *user, unsigned char *record);
 bool record_decode_user(struct span record, struct record_user *user);
+
+/* A reservation. Once it has ended it keeps the answer that a repeat gets. */
+struct record_reservation {
+    int64_t gateway_id, user_id, token_id;
+    int64_t reserved; /* what it took when it was made */
+    bool from_remain; /* the token was finite then */
+    int64_t created_unix_s, due_unix_s;
+    bool ended;
+    int64_t amount; /* what it took in the end */
+    int64_t shortfall;
+    int64_t remain_quota; /* the token's, after that */
+    bool unlimited_quota;
+    struct span group;
+};
+
+enum { RECORD_RESERVATION_LEN_MAX = 2 + 9 * 8 + 1 + TOKEN_GROUP_LEN_MAX };
+
+size_t record_encode_reservation(const struct record_reservation *reservation,
+                                 unsigned char *record);
+bool record_decode_reservation(struct span record, struct record_reservation *reservation);
+
+/* A gateway. */
+struct record_gateway {
+    struct span name;
+    int64_t created_unix_s;
+    unsigned char secret_hash[RECORD_ACCESS_HASH_LEN];
+};
+
+enum { RECORD_GATEWAY_LEN_MAX = 1 + 8 + RECORD_ACCESS_HASH_LEN + 1 + STORE_GATEWAY_NAME_LEN_MAX };
+
+size_t record_encode_gateway(const struct record_gateway *gateway, unsigned char *record);
+bool record_decode_gateway(struct span record, struct record_gateway *gateway);
 
 #endif

@@ -140,22 +140,45 @@ static void bind_to_id(int64_t user_id, int64_t token_id, unsigned char binding[
 
 /* The nonce is random and not a counter: after a restored backup the same ids, and
  * so the same counters, would seal other keys. */
+void secret_seal_text(const struct secret *secret, struct span binding, struct span plain,
+                      unsigned char *sealed)
+{
+    const unsigned char *bound = (const unsigned char *)binding.at;
+    const unsigned char *from = (const unsigned char *)plain.at;
+    unsigned char *nonce = sealed, *text = sealed + SECRET_NONCE_LEN;
+    randombytes_buf(nonce, SECRET_NONCE_LEN);
+    if (secret->cipher == STORE_CIPHER_AES256_GCM)
+        crypto_aead_aes256gcm_encrypt_afternm(text, NULL, from, plain.len, bound, binding.len, NULL,
+                                              nonce, &secret->aes);
+    else
+        crypto_aead_chacha20poly1305_ietf_encrypt(text, NULL, from, plain.len, bound, binding.len,
+                                                  NULL, nonce, secret->seal_key);
+}
+
+bool secret_unseal_text(const struct secret *secret, struct span binding, struct span sealed,
+                        char *plain)
+{
+    if (sealed.len < SECRET_NONCE_LEN + SECRET_TAG_LEN)
+        return false;
+    const unsigned char *bound = (const unsigned char *)binding.at;
+    const unsigned char *nonce = (const unsigned char *)sealed.at, *text = nonce + SECRET_NONCE_LEN;
+    size_t text_len = sealed.len - SECRET_NONCE_LEN;
+    unsigned char *to = (unsigned char *)plain;
+    if (secret->cipher == STORE_CIPHER_AES256_GCM)
+        return crypto_aead_aes256gcm_decrypt_afternm(to, NULL, NULL, text, text_len, bound,
+                                                     binding.len, nonce, &secret->aes) == 0;
+    return crypto_aead_chacha20poly1305_ietf_decrypt(to, NULL, NULL, text, text_len, bound,
+                                                     binding.len, nonce, secret->seal_key) == 0;
+}
+
 void secret_seal(const struct secret *secret, int64_t user_id, int64_t token_id,
                  const char key[static TOKEN_KEY_LEN],
                  unsigned char sealed[static SECRET_SEALED_LEN])
 {
     unsigned char binding[BINDING_LEN];
     bind_to_id(user_id, token_id, binding);
-    const unsigned char *plain = (const unsigned char *)key + TOKEN_KEY_PREFIX_LEN;
-    unsigned char *nonce = sealed, *text = sealed + SECRET_NONCE_LEN;
-    randombytes_buf(nonce, SECRET_NONCE_LEN);
-    if (secret->cipher == STORE_CIPHER_AES256_GCM)
-        crypto_aead_aes256gcm_encrypt_afternm(text, NULL, plain, SECRET_SEALED_PLAIN_LEN, binding,
-                                              sizeof(binding), NULL, nonce, &secret->aes);
-    else
-        crypto_aead_chacha20poly1305_ietf_encrypt(text, NULL, plain, SECRET_SEALED_PLAIN_LEN,
-                                                  binding, sizeof(binding), NULL, nonce,
-                                                  secret->seal_key);
+    secret_seal_text(secret, (struct span){(char *)binding, sizeof(binding)},
+                     (struct span){key + TOKEN_KEY_PREFIX_LEN, SECRET_SEALED_PLAIN_LEN}, sealed);
 }
 
 bool secret_unseal(const struct secret *secret, int64_t user_id, int64_t token_id,
@@ -164,15 +187,10 @@ bool secret_unseal(const struct secret *secret, int64_t user_id, int64_t token_i
 {
     unsigned char binding[BINDING_LEN];
     bind_to_id(user_id, token_id, binding);
-    unsigned char *plain = (unsigned char *)key + TOKEN_KEY_PREFIX_LEN;
-    const unsigned char *nonce = sealed, *text = sealed + SECRET_NONCE_LEN;
-    const size_t text_len = SECRET_SEALED_PLAIN_LEN + SECRET_TAG_LEN;
     memcpy(key, "sk-", TOKEN_KEY_PREFIX_LEN);
-    if (secret->cipher == STORE_CIPHER_AES256_GCM)
-        return crypto_aead_aes256gcm_decrypt_afternm(plain, NULL, NULL, text, text_len, binding,
-                                                     sizeof(binding), nonce, &secret->aes) == 0;
-    return crypto_aead_chacha20poly1305_ietf_decrypt(plain, NULL, NULL, text, text_len, binding,
-                                                     sizeof(binding), nonce, secret->seal_key) == 0;
+    return secret_unseal_text(secret, (struct span){(char *)binding, sizeof(binding)},
+                              (struct span){(const char *)sealed, SECRET_SEALED_LEN},
+                              key + TOKEN_KEY_PREFIX_LEN);
 }
 
 void secret_hash_key(const struct secret *secret, const char key[static TOKEN_KEY_LEN],

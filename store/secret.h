@@ -52,6 +52,14 @@ bool secret_unseal(const struct secret *secret, int64_t user_id, int64_t token_i
                    const unsigned char sealed[static SECRET_SEALED_LEN],
                    char key[static TOKEN_KEY_LEN]);
 
+/* The same for a text, bound to bytes of the caller's choice. sealed has room for
+ * SECRET_NONCE_LEN + plain.len + SECRET_TAG_LEN bytes; plain, for SECRET_NONCE_LEN +
+ * SECRET_TAG_LEN less than sealed.len. */
+void secret_seal_text(const struct secret *secret, struct span binding, struct span plain,
+                      unsigned char *sealed);
+bool secret_unseal_text(const struct secret *secret, struct span binding, struct span sealed,
+                        char *plain);
+
 /* What a token's key is found by: keyed BLAKE2b. */
 void secret_hash_key(const struct secret *secret, const char key[static TOKEN_KEY_LEN],
                      unsigned char hash[static SECRET_HASH_LEN]);

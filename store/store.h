@@ -7,6 +7,7 @@
 
 #include "token/patch.h"
 #include "token/token.h"
+#include "token/use.h"
 
 /* Users and their tokens on disk, safe against the death of any process at any
  * moment, for many processes at once. The engine (LMDB) stays below this header.
@@ -23,6 +24,8 @@ enum store_error {
     STORE_DENIED,           /* the access token is not this user's, or no such user */
     STORE_USER_DISABLED,    /* the user exists and is disabled */
     STORE_LIMIT,            /* the user would have more tokens than allowed */
+    STORE_OTHER_REQUEST,    /* the repeat key has been used with another request */
+    STORE_NO_RESERVATION,   /* no such reservation, or another gateway's */
     STORE_ENABLE_EXPIRED,   /* the update enables a token that has expired */
     STORE_ENABLE_EXHAUSTED, /* the update enables a token whose quota is exhausted */
     STORE_FULL,             /* no room on the disk or in the address space */
@@ -144,16 +147,141 @@ enum store_error store_token_page(struct store_reader *reader, int64_t user_id, 
                                   uint64_t limit, uint64_t *total, store_visit_token *visit,
                                   void *context);
 
+/* What a search looks for. Members that are absent (at == NULL) or 0 do not narrow it. */
+enum store_sort {
+    STORE_SORT_ID,
+    STORE_SORT_NAME, /* by bytes */
+    STORE_SORT_CREATED,
+    STORE_SORT_EXPIRED,
+    STORE_SORT_ACCESSED,
+    STORE_SORT_REMAIN_QUOTA,
+    STORE_SORT_USED_QUOTA
+};
+
+struct store_search {
+    int64_t user_id;
+    int64_t now_unix_s;
+    struct span keyword; /* in the name, ASCII letter case aside; with a % it is a whole pattern */
+    struct span key;     /* the key or its beginning, with or without "sk-" */
+    struct span group;
+    enum token_status status; /* as it is at now_unix_s */
+    enum store_sort sort;
+    bool ascending; /* ties are in the order of ids */
+    uint64_t offset, limit;
+};
+
+/* Visits those tokens of a page that match, in order; *total is how many match. All of
+ * it is one snapshot. Cost: all of the user's tokens are looked at, several times for a
+ * deep page of a sorted search, in bounded memory: not for a thread that others wait for. */
+enum store_error store_token_search(struct store_reader *reader, const struct store_search *search,
+                                    uint64_t *total, store_visit_token *visit, void *context);
+
+/* What is told of a token that is used. */
+struct store_use_answer {
+    int64_t token_id, user_id;
+    int64_t remain_quota;
+    bool unlimited_quota;
+    char group[TOKEN_GROUP_LEN_MAX];
+    size_t group_len;
+    int64_t accessed_unix_s;
+    /* Of reservations only. */
+    int64_t reservation_id; /* 0: none */
+    int64_t amount;         /* what it took in the end */
+    int64_t shortfall;      /* what the token could not cover */
+};
+
+/* Whether a key may be used so; takes nothing. key must be well formed. *refusal says why
+ * not; the answer is filled in where it is TOKEN_GOOD. */
+enum store_error store_token_check_use(struct store_reader *reader,
+                                       const char key[static TOKEN_KEY_LEN],
+                                       const struct token_use *use, int64_t now_unix_s,
+                                       enum token_refusal *refusal,
+                                       struct store_use_answer *answer);
+
+/* Visits the token of a key, whatever its status; STORE_NOT_FOUND where nobody has it, or its
+ * owner is gone. *owner_disabled may be NULL. */
+enum store_error store_token_find(struct store_reader *reader, const char key[static TOKEN_KEY_LEN],
+                                  int64_t now_unix_s, bool *owner_disabled,
+                                  store_visit_token *visit, void *context);
+
+/* The owner of a token id: asks user after user. STORE_NOT_FOUND. */
+enum store_error store_token_owner(struct store_reader *reader, int64_t token_id, int64_t *user_id);
+
+/* ---- gateways: programs that spend ---- */
+
+enum { STORE_GATEWAY_SECRET_LEN = 48, STORE_GATEWAY_NAME_LEN_MAX = 64 };
+
+struct store_gateway {
+    int64_t id;
+    char name[STORE_GATEWAY_NAME_LEN_MAX + 1];
+    int64_t created_unix_s;
+};
+
+/* STORE_DENIED where no gateway has the secret; compared in constant time. */
+enum store_error store_gateway_authenticate(struct store_reader *reader, struct span secret,
+                                            int64_t *gateway_id);
+
+/* As store_user_add: the secret is kept only as a hash. */
+enum store_error store_gateway_add(struct store *store, int64_t now_unix_s,
+                                   struct store_gateway *gateway,
+                                   char secret[static STORE_GATEWAY_SECRET_LEN]);
+
+/* The gateway with the smallest id above after_id; STORE_NOT_FOUND at the end. */
+enum store_error store_gateway_next(struct store_reader *reader, int64_t after_id,
+                                    struct store_gateway *gateway);
+
+/* STORE_NOT_FOUND. */
+enum store_error store_gateway_delete(struct store *store, int64_t gateway_id);
+
 /* ---- writing tokens ---- */
 
-enum store_write_kind { STORE_CREATE, STORE_UPDATE, STORE_DELETE };
+enum store_write_kind {
+    STORE_CREATE,
+    STORE_UPDATE,
+    STORE_DELETE,
+    STORE_ROTATE,
+    STORE_SPEND,
+    STORE_SETTLE,
+    STORE_TOUCH,
+    STORE_SWEEP
+};
+
+enum { STORE_REPEAT_S = 24 * 3600, STORE_HASH_LEN = 32 };
+
+struct store_write;
+
+/* Makes a write repeatable: for STORE_REPEAT_S seconds a write with the same key and
+ * request is not done again but gets the first one's answer, which is committed with it. Only what
+ * was done is remembered; a refusal changes nothing, so that a repeat is tried anew. */
+struct store_repeat {
+    bool wanted;
+    unsigned char key_hash[STORE_HASH_LEN], request_hash[STORE_HASH_LEN];
+    /* Called in the transaction, once the write is done: returns the answer to remember,
+     * which lives until the next call; absent where there is no memory. */
+    struct span (*render)(struct store_write *write);
+    bool repeated; /* out: the write was not done; answer is the first one's */
+    char *answer;  /* out: freed by store_write_free */
+    size_t answer_len;
+};
+
+/* Asks for it. who is the scope in which a key is unique, such as a user and a route.
+ * STORE_OTHER_REQUEST is then a possible error of the write. */
+void store_repeat_init(struct store_repeat *repeat, struct span who, struct span key,
+                       struct span request, struct span (*render)(struct store_write *write));
+
+/* A token that was used. */
+struct store_touched {
+    int64_t user_id, token_id, accessed_unix_s;
+};
 
 /* One write: what is wanted, and what came of it. Everything it points to is the
  * caller's and must live until the write is done. */
 struct store_write {
     enum store_write_kind kind;
-    int64_t user_id; /* STORE_NO_USER or STORE_USER_DISABLED where that does not hold */
+    int64_t user_id; /* STORE_NO_USER or STORE_USER_DISABLED where that does not hold; not
+                        looked at from STORE_SPEND on */
     int64_t now_unix_s;
+    struct store_repeat repeat;
     union {
         /* All or none. In: all that a client may set, and the keys; a group that is
          * absent (at == NULL) becomes the user's own. Out: ids, user ids and times.
@@ -179,6 +307,40 @@ struct store_write {
             size_t id_count;
             size_t deleted_count;
         } delete;
+        /* Gives the token another key. The old one is good for grace_s seconds more; one
+         * that was in its own grace ends. Out: as update. STORE_NOT_FOUND. */
+        struct {
+            int64_t token_id;
+            char key[TOKEN_KEY_LEN]; /* the new one */
+            int64_t grace_s;
+            struct token token;
+            char *text;
+        } rotate;
+        /* Checks as store_token_check_use does and takes the amount, for good or, with a
+         * ttl_s above 0, as a reservation of that many seconds. */
+        struct {
+            char key[TOKEN_KEY_LEN];
+            struct token_use use;
+            int64_t gateway_id; /* of a reservation: who may settle it */
+            int64_t ttl_s;
+            enum token_refusal refusal; /* out; the answer is there where it is TOKEN_GOOD */
+            struct store_use_answer answer;
+        } spend;
+        /* Ends a reservation: gives back or takes the difference to amount (0: all is given
+         * back). One whose time is up has been settled at what it took. Each ends once; a
+         * repeat gets the first answer. STORE_NO_RESERVATION; STORE_NOT_FOUND where
+         * the token has been deleted meanwhile. */
+        struct {
+            int64_t gateway_id, reservation_id, amount;
+            struct store_use_answer answer;
+        } settle;
+        /* Notes when tokens were used; those that are gone are passed over. */
+        struct {
+            struct store_touched *touched;
+            size_t count;
+        } touch;
+        /* STORE_SWEEP has no members: it drops some of the repeats and ended reservations that are
+         * no longer answered for. */
     };
     enum store_error error;   /* out, valid once the write is done */
     struct store_write *next; /* in a list */
@@ -196,7 +358,7 @@ enum store_error store_write(struct store *store, struct store_write *write);
 typedef struct store_write *store_take_writes(void *context);
 enum store_error store_commit(struct store *store, store_take_writes *take, void *context);
 
-/* Frees what the store added to a write. */
+/* Frees what the store added to a write, which is then done with. */
 void store_write_free(struct store_write *write);
 
 /* ---- looking after it ---- */

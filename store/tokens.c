@@ -1,10 +1,12 @@
-/* What the writes of tokens do in a transaction. */
+/* What the writes of a user's tokens do in a transaction. */
+
+#include "store/tokens.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include "store/ids.h"
-#include "store/tokens.h"
+#include "store/lookup.h"
 
 /* Looks the user up and sets the write's error where it may not write. */
 static int get_writing_user(struct writer *writer, struct store_write *write,
@@ -20,23 +22,80 @@ static int get_writing_user(struct writer *writer, struct store_write *write,
     return rc;
 }
 
+/* ---- token_by_key ---- */
+
+static int put_key(struct writer *writer, const unsigned char hash[static SECRET_HASH_LEN],
+                   const struct lookup_key *entry, unsigned flags)
+{
+    unsigned char bytes[LOOKUP_KEY_LEN_MAX], hash_bytes[SECRET_HASH_LEN];
+    memcpy(hash_bytes, hash, sizeof(hash_bytes));
+    MDB_val key = {sizeof(hash_bytes), hash_bytes},
+            value = {lookup_encode_key(entry, bytes), bytes};
+    return mdb_put(writer->txn, writer->store->token_by_key, &key, &value, flags);
+}
+
+static int delete_key(struct writer *writer, const unsigned char hash[static SECRET_HASH_LEN])
+{
+    unsigned char hash_bytes[SECRET_HASH_LEN];
+    memcpy(hash_bytes, hash, sizeof(hash_bytes));
+    MDB_val key = {sizeof(hash_bytes), hash_bytes};
+    return mdb_del(writer->txn, writer->store->token_by_key, &key, NULL);
+}
+
+/* ---- records ---- */
+
+int tokens_get(struct writer *writer, int64_t user_id, int64_t token_id, struct token *token,
+               struct record_keys *keys)
+{
+    return lookup_token(writer->txn, writer->store, user_id, token_id, token, keys);
+}
+
+int tokens_put(struct writer *writer, const struct token *token, const struct record_keys *keys,
+               size_t *record_len)
+{
+    unsigned char id_key[TOKEN_ID_KEY_LEN];
+    MDB_val key = engine_token_key(id_key, token->user_id, token->id);
+    *record_len = record_encode_token(token, keys, writer->record);
+    MDB_val record = {*record_len, writer->record};
+    return mdb_put(writer->txn, writer->store->tokens, &key, &record, 0);
+}
+
+/* Stores the changed token and decodes it for the caller from a copy of its record,
+ * which outlives the transaction. */
+static int put_for_caller(struct writer *writer, struct store_write *write,
+                          const struct record_keys *keys, struct token *token, char **text)
+{
+    struct record_keys same;
+    size_t record_len = record_encode_token(token, keys, writer->record);
+    char *copy = realloc(*text, record_len);
+    if (!copy) { /* nothing is changed yet: only this write fails */
+        write->error = STORE_UNAVAILABLE;
+        return MDB_SUCCESS;
+    }
+    *text = memcpy(copy, writer->record, record_len);
+    if (!record_decode_token((struct span){copy, record_len}, token, &same))
+        return MDB_CORRUPTED;
+    return tokens_put(writer, token, keys, &record_len);
+}
+
 /* ---- create ---- */
 
-static int put_token(struct writer *writer, const struct token *token)
+static int put_new_token(struct writer *writer, const struct token *token)
 {
     const struct store *store = writer->store;
-    unsigned char id_key[TOKEN_ID_KEY_LEN], hash[SECRET_HASH_LEN], sealed[SECRET_SEALED_LEN];
-    MDB_val key = engine_token_key(id_key, token->user_id, token->id);
-    secret_seal(store->secret, token->user_id, token->id, token->key, sealed);
-    MDB_val record = {record_encode_token(token, sealed, writer->record), writer->record};
-    int rc = mdb_put(writer->txn, store->tokens, &key, &record, MDB_NOOVERWRITE);
+    unsigned char hash[SECRET_HASH_LEN];
+    struct record_keys keys = {.has_old = false};
+    size_t record_len;
+    secret_seal(store->secret, token->user_id, token->id, token->key, keys.sealed);
+    int rc = tokens_put(writer, token, &keys, &record_len);
     if (rc == MDB_SUCCESS)
         rc = ids_append(writer->txn, store->ids_by_user, token->user_id, token->id);
     if (rc != MDB_SUCCESS)
         return rc;
     secret_hash_key(store->secret, token->key, hash);
-    MDB_val hash_key = {sizeof(hash), hash}, id_value = {sizeof(id_key), id_key};
-    return mdb_put(writer->txn, store->token_by_key, &hash_key, &id_value, MDB_NOOVERWRITE);
+    return put_key(writer, hash,
+                   &(struct lookup_key){.user_id = token->user_id, .token_id = token->id},
+                   MDB_NOOVERWRITE);
 }
 
 static void complete_token(struct writer *writer, struct store_write *write, struct token *token,
@@ -76,26 +135,29 @@ int tokens_create(struct writer *writer, struct store_write *write)
     memcpy(write->create.user_group, user.group.at, user.group.len);
     for (size_t i = 0; rc == MDB_SUCCESS && i < write->create.count; i++) {
         complete_token(writer, write, &write->create.tokens[i], group);
-        rc = put_token(writer, &write->create.tokens[i]);
+        rc = put_new_token(writer, &write->create.tokens[i]);
     }
     return rc;
 }
 
-/* ---- update ---- */
+/* ---- update and rotate ---- */
 
-/* Decodes the token of the update from its record, which is copied to the write's
- * text: what it returns outlives the transaction. */
-static int decode_for_caller(struct writer *writer, struct store_write *write, size_t record_len)
+/* The user's own token; the write's error is set where it is not there. */
+static int get_own_token(struct writer *writer, struct store_write *write, int64_t token_id,
+                         struct token *token, struct record_keys *keys)
 {
-    char *text = realloc(write->update.text, record_len);
-    if (!text)
-        return ENOMEM;
-    memcpy(text, writer->record, record_len);
-    write->update.text = text;
-    const unsigned char *sealed;
-    return record_decode_token((struct span){text, record_len}, &write->update.token, &sealed)
-               ? MDB_SUCCESS
-               : MDB_CORRUPTED;
+    struct record_user user;
+    int rc = get_writing_user(writer, write, &user);
+    if (rc != MDB_SUCCESS || write->error != STORE_OK)
+        return rc;
+    rc = tokens_get(writer, write->user_id, token_id, token, keys);
+    if (rc == MDB_NOTFOUND) {
+        write->error = STORE_NOT_FOUND;
+        return MDB_SUCCESS;
+    }
+    bool unsealed = rc != MDB_SUCCESS || secret_unseal(writer->store->secret, write->user_id,
+                                                       token_id, keys->sealed, token->key);
+    return unsealed ? rc : MDB_CORRUPTED;
 }
 
 static enum store_error patch_token(struct store_write *write, struct token *token)
@@ -114,40 +176,63 @@ static enum store_error patch_token(struct store_write *write, struct token *tok
 
 int tokens_update(struct writer *writer, struct store_write *write)
 {
-    const struct store *store = writer->store;
-    struct record_user user;
-    int rc = get_writing_user(writer, write, &user);
-    if (rc != MDB_SUCCESS || write->error != STORE_OK)
-        return rc;
-
-    int64_t user_id = write->user_id, token_id = write->update.token_id;
-    unsigned char id_key[TOKEN_ID_KEY_LEN];
-    MDB_val key = engine_token_key(id_key, user_id, token_id), record;
-    rc = mdb_get(writer->txn, store->tokens, &key, &record);
-    if (rc == MDB_NOTFOUND) {
-        write->error = STORE_NOT_FOUND;
-        return MDB_SUCCESS;
-    }
     struct token *token = &write->update.token;
-    *token = (struct token){.id = token_id, .user_id = user_id};
-    const unsigned char *sealed;
-    if (rc == MDB_SUCCESS && (!record_decode_token(engine_span(&record), token, &sealed) ||
-                              !secret_unseal(store->secret, user_id, token_id, sealed, token->key)))
-        rc = MDB_CORRUPTED;
-    if (rc != MDB_SUCCESS)
+    struct record_keys keys;
+    int rc = get_own_token(writer, write, write->update.token_id, token, &keys);
+    if (rc != MDB_SUCCESS || write->error != STORE_OK)
         return rc;
     write->error = patch_token(write, token);
     if (write->error != STORE_OK)
         return MDB_SUCCESS;
+    return put_for_caller(writer, write, &keys, token, &write->update.text);
+}
 
-    size_t record_len = record_encode_token(token, sealed, writer->record);
-    rc = decode_for_caller(writer, write, record_len);
-    if (rc == ENOMEM)
-        write->error = STORE_UNAVAILABLE; /* nothing is changed yet: only this one fails */
-    if (rc != MDB_SUCCESS)
-        return rc == ENOMEM ? MDB_SUCCESS : rc;
-    record = (MDB_val){record_len, writer->record};
-    return mdb_put(writer->txn, store->tokens, &key, &record, 0);
+/* The old key's entry stays, with an end, while it is in its grace. */
+static int replace_key(struct writer *writer, struct store_write *write, struct token *token,
+                       struct record_keys *keys)
+{
+    const struct store *store = writer->store;
+    unsigned char old_hash[SECRET_HASH_LEN], new_hash[SECRET_HASH_LEN];
+    struct lookup_key entry = {.user_id = token->user_id, .token_id = token->id};
+    secret_hash_key(store->secret, token->key, old_hash);
+    secret_hash_key(store->secret, write->rotate.key, new_hash);
+    int rc = keys->has_old ? delete_key(writer, keys->old_hash) : MDB_SUCCESS;
+    keys->has_old = write->rotate.grace_s > 0;
+    if (keys->has_old) {
+        memcpy(keys->old_hash, old_hash, sizeof(old_hash));
+        keys->old_until_unix_s = write->now_unix_s + write->rotate.grace_s;
+        entry.until_unix_s = keys->old_until_unix_s;
+    }
+    if (rc == MDB_SUCCESS)
+        rc = keys->has_old ? put_key(writer, old_hash, &entry, 0) : delete_key(writer, old_hash);
+    entry.until_unix_s = 0;
+    if (rc == MDB_SUCCESS)
+        rc = put_key(writer, new_hash, &entry, MDB_NOOVERWRITE);
+    memcpy(token->key, write->rotate.key, sizeof(token->key));
+    secret_seal(store->secret, token->user_id, token->id, token->key, keys->sealed);
+    return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
+}
+
+int tokens_rotate(struct writer *writer, struct store_write *write)
+{
+    struct token *token = &write->rotate.token;
+    struct record_keys keys;
+    int rc = get_own_token(writer, write, write->rotate.token_id, token, &keys);
+    if (rc != MDB_SUCCESS || write->error != STORE_OK)
+        return rc;
+    /* What may be refused for want of memory comes first. */
+    char *room = realloc(write->rotate.text, RECORD_TOKEN_LEN_MAX);
+    if (!room) {
+        write->error = STORE_UNAVAILABLE;
+        return MDB_SUCCESS;
+    }
+    write->rotate.text = room;
+    /* The texts lie in the record, which moves when other pages are changed. */
+    size_t record_len = record_encode_token(token, &keys, (unsigned char *)room);
+    if (!record_decode_token((struct span){room, record_len}, token, &keys))
+        return MDB_CORRUPTED;
+    rc = replace_key(writer, write, token, &keys);
+    return rc == MDB_SUCCESS ? tokens_put(writer, token, &keys, &record_len) : rc;
 }
 
 /* ---- delete ---- */
@@ -156,18 +241,18 @@ int tokens_delete_one(struct writer *writer, int64_t user_id, int64_t token_id)
 {
     const struct store *store = writer->store;
     unsigned char id_key[TOKEN_ID_KEY_LEN], hash[SECRET_HASH_LEN];
-    MDB_val key = engine_token_key(id_key, user_id, token_id), record;
-    int rc = mdb_get(writer->txn, store->tokens, &key, &record);
+    MDB_val key = engine_token_key(id_key, user_id, token_id);
+    struct token token;
+    struct record_keys keys;
+    int rc = tokens_get(writer, user_id, token_id, &token, &keys);
     if (rc != MDB_SUCCESS)
         return rc;
-    struct token token;
-    const unsigned char *sealed;
-    if (!record_decode_token(engine_span(&record), &token, &sealed) ||
-        !secret_unseal(store->secret, user_id, token_id, sealed, token.key))
+    if (!secret_unseal(store->secret, user_id, token_id, keys.sealed, token.key))
         return MDB_CORRUPTED;
     secret_hash_key(store->secret, token.key, hash);
-    MDB_val hash_key = {sizeof(hash), hash};
-    rc = mdb_del(writer->txn, store->token_by_key, &hash_key, NULL);
+    rc = delete_key(writer, hash);
+    if (rc == MDB_SUCCESS && keys.has_old)
+        rc = delete_key(writer, keys.old_hash);
     if (rc == MDB_SUCCESS)
         rc = ids_delete(writer->txn, store->ids_by_user, user_id, token_id);
     if (rc == MDB_SUCCESS)

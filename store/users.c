@@ -6,6 +6,7 @@
 
 #include "store/bytes.h"
 #include "store/ids.h"
+#include "store/lookup.h"
 #include "store/tokens.h"
 
 _Static_assert(RECORD_ACCESS_HASH_LEN == crypto_generichash_BYTES, "hash");
@@ -19,18 +20,6 @@ static void hash_access_token(struct span access_token,
 
 /* ---- reading ---- */
 
-static int get_user(struct store_reader *reader, int64_t user_id, struct record_user *user)
-{
-    unsigned char key_bytes[USER_KEY_LEN];
-    MDB_val key = engine_user_key(key_bytes, user_id), record;
-    int rc = mdb_get(reader->txn, reader->store->users, &key, &record);
-    if (rc != MDB_SUCCESS)
-        return rc;
-    if (!record_decode_user(engine_span(&record), user))
-        return MDB_CORRUPTED;
-    return user->deleted ? MDB_NOTFOUND : MDB_SUCCESS;
-}
-
 enum store_error store_user_authenticate(struct store_reader *reader, int64_t user_id,
                                          struct span access_token)
 {
@@ -41,7 +30,7 @@ enum store_error store_user_authenticate(struct store_reader *reader, int64_t us
     int rc = engine_begin_read(reader);
     if (rc != MDB_SUCCESS)
         return engine_error(reader->store, rc);
-    rc = get_user(reader, user_id, &user);
+    rc = lookup_user(reader->txn, reader->store, user_id, &user);
     engine_end_read(reader);
     if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
         return engine_error(reader->store, rc);
@@ -74,7 +63,7 @@ enum store_error store_user_get(struct store_reader *reader, int64_t user_id,
     int rc = engine_begin_read(reader);
     if (rc != MDB_SUCCESS)
         return engine_error(reader->store, rc);
-    rc = get_user(reader, user_id, &record);
+    rc = lookup_user(reader->txn, reader->store, user_id, &record);
     if (rc == MDB_SUCCESS)
         rc = fill_user(reader, user_id, &record, user);
     engine_end_read(reader);
@@ -86,8 +75,8 @@ enum store_error store_user_next(struct store_reader *reader, int64_t after_id,
 {
     if (after_id == INT64_MAX)
         return STORE_NO_USER;
-    unsigned char key_bytes[USER_KEY_LEN];
-    MDB_val key = engine_user_key(key_bytes, after_id + 1), value;
+    unsigned char key_bytes[ID_KEY_LEN];
+    MDB_val key = engine_id_key(key_bytes, after_id + 1), value;
     struct record_user record;
     int rc = engine_begin_read(reader);
     if (rc != MDB_SUCCESS)
@@ -96,7 +85,7 @@ enum store_error store_user_next(struct store_reader *reader, int64_t after_id,
     if (rc == MDB_SUCCESS)
         rc = mdb_cursor_get(reader->users, &key, &value, MDB_SET_RANGE);
     while (rc == MDB_SUCCESS) {
-        if (key.mv_size != USER_KEY_LEN || !record_decode_user(engine_span(&value), &record)) {
+        if (key.mv_size != ID_KEY_LEN || !record_decode_user(engine_span(&value), &record)) {
             rc = MDB_CORRUPTED;
         } else if (!record.deleted) {
             rc = fill_user(reader, get_big64(key.mv_data), &record, user);
@@ -114,8 +103,8 @@ enum store_error store_user_next(struct store_reader *reader, int64_t after_id,
 static int put_user(struct writer *writer, int64_t user_id, const struct record_user *user,
                     unsigned flags)
 {
-    unsigned char key_bytes[USER_KEY_LEN], bytes[RECORD_USER_LEN_MAX];
-    MDB_val key = engine_user_key(key_bytes, user_id);
+    unsigned char key_bytes[ID_KEY_LEN], bytes[RECORD_USER_LEN_MAX];
+    MDB_val key = engine_id_key(key_bytes, user_id);
     MDB_val record = {record_encode_user(user, bytes), bytes};
     return mdb_put(writer->txn, writer->store->users, &key, &record, flags);
 }
@@ -129,11 +118,7 @@ static int add_user(struct writer *writer, void *context)
 {
     struct addition *addition = context;
     const struct store *store = writer->store;
-    int rc = engine_meta_get(writer->txn, store->meta, META_NEXT_USER_ID, &addition->user_id);
-    if (rc == MDB_SUCCESS && addition->user_id == INT64_MAX)
-        rc = ENOSPC;
-    if (rc == MDB_SUCCESS)
-        rc = engine_meta_put(writer->txn, store->meta, META_NEXT_USER_ID, addition->user_id + 1);
+    int rc = engine_meta_take(writer->txn, store->meta, META_NEXT_USER_ID, &addition->user_id);
     if (rc == MDB_SUCCESS)
         rc = put_user(writer, addition->user_id, &addition->record, MDB_NOOVERWRITE);
     return rc;
@@ -225,8 +210,8 @@ static int delete_some(struct writer *writer, void *context)
     deletion->done = some == count;
     if (rc != MDB_SUCCESS || !deletion->done)
         return rc;
-    unsigned char key_bytes[USER_KEY_LEN];
-    MDB_val key = engine_user_key(key_bytes, deletion->user_id);
+    unsigned char key_bytes[ID_KEY_LEN];
+    MDB_val key = engine_id_key(key_bytes, deletion->user_id);
     return mdb_del(writer->txn, store->users, &key, NULL);
 }
 
@@ -234,8 +219,8 @@ static int delete_some(struct writer *writer, void *context)
 static int mark_deleted(struct writer *writer, void *context)
 {
     int64_t *user_id = context;
-    unsigned char key_bytes[USER_KEY_LEN];
-    MDB_val key = engine_user_key(key_bytes, *user_id), record;
+    unsigned char key_bytes[ID_KEY_LEN];
+    MDB_val key = engine_id_key(key_bytes, *user_id), record;
     struct record_user user;
     int rc = mdb_get(writer->txn, writer->store->users, &key, &record);
     if (rc != MDB_SUCCESS)

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "store/lookup.h"
+
 static int begin(struct writer *writer)
 {
     int rc = engine_begin_write(writer->store, &writer->txn);
@@ -54,12 +56,5 @@ enum store_error writer_run(struct store *store, writer_work *work, void *contex
 
 int writer_get_user(struct writer *writer, int64_t user_id, struct record_user *user)
 {
-    unsigned char key_bytes[USER_KEY_LEN];
-    MDB_val key = engine_user_key(key_bytes, user_id), record;
-    int rc = mdb_get(writer->txn, writer->store->users, &key, &record);
-    if (rc != MDB_SUCCESS)
-        return rc;
-    if (!record_decode_user(engine_span(&record), user))
-        return MDB_CORRUPTED;
-    return user->deleted ? MDB_NOTFOUND : MDB_SUCCESS;
+    return lookup_user(writer->txn, writer->store, user_id, user);
 }

@@ -1,0 +1,19 @@
+#ifndef FCGI_JOB_H
+#define FCGI_JOB_H
+
+struct loop;
+struct connection;
+struct api_call;
+
+/* Something that another thread does for a loop: a write or a search. */
+struct job {
+    struct loop *loop;
+    struct connection *connection; /* that waits for it; NULL: the loop's background work */
+    struct api_call *call;
+    struct job *next; /* in a queue */
+};
+
+/* Takes a job that is done back to its loop; from any thread. */
+void loop_job_done(struct job *job);
+
+#endif

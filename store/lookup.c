@@ -1,0 +1,97 @@
+#include "store/lookup.h"
+
+#include "store/bytes.h"
+
+int lookup_user(MDB_txn *txn, const struct store *store, int64_t user_id, struct record_user *user)
+{
+    unsigned char key_bytes[ID_KEY_LEN];
+    MDB_val key = engine_id_key(key_bytes, user_id), record;
+    int rc = mdb_get(txn, store->users, &key, &record);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    if (!record_decode_user(engine_span(&record), user))
+        return MDB_CORRUPTED;
+    return user->deleted ? MDB_NOTFOUND : MDB_SUCCESS;
+}
+
+int lookup_token(MDB_txn *txn, const struct store *store, int64_t user_id, int64_t token_id,
+                 struct token *token, struct record_keys *keys)
+{
+    unsigned char key_bytes[TOKEN_ID_KEY_LEN];
+    MDB_val key = engine_token_key(key_bytes, user_id, token_id), record;
+    int rc = mdb_get(txn, store->tokens, &key, &record);
+    token->user_id = user_id;
+    token->id = token_id;
+    if (rc == MDB_SUCCESS && !record_decode_token(engine_span(&record), token, keys))
+        return MDB_CORRUPTED;
+    return rc;
+}
+
+size_t lookup_encode_key(const struct lookup_key *entry,
+                         unsigned char bytes[static LOOKUP_KEY_LEN_MAX])
+{
+    put_big64(bytes, entry->user_id);
+    put_big64(bytes + 8, entry->token_id);
+    if (entry->until_unix_s == 0)
+        return LOOKUP_KEY_LEN;
+    put_big64(bytes + LOOKUP_KEY_LEN, entry->until_unix_s);
+    return LOOKUP_KEY_LEN_MAX;
+}
+
+bool lookup_decode_key(const MDB_val *value, struct lookup_key *entry)
+{
+    const unsigned char *bytes = value->mv_data;
+    if (value->mv_size != LOOKUP_KEY_LEN && value->mv_size != LOOKUP_KEY_LEN_MAX)
+        return false;
+    entry->user_id = get_big64(bytes);
+    entry->token_id = get_big64(bytes + 8);
+    entry->until_unix_s =
+        value->mv_size == LOOKUP_KEY_LEN_MAX ? get_big64(bytes + LOOKUP_KEY_LEN) : 0;
+    return true;
+}
+
+int lookup_by_key(MDB_txn *txn, const struct store *store, const char key[static TOKEN_KEY_LEN],
+                  int64_t now_unix_s, struct token *token, struct record_keys *keys,
+                  struct record_user *owner)
+{
+    unsigned char hash[SECRET_HASH_LEN];
+    struct lookup_key entry;
+    secret_hash_key(store->secret, key, hash);
+    MDB_val hash_key = {sizeof(hash), hash}, value;
+    int rc = mdb_get(txn, store->token_by_key, &hash_key, &value);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    if (!lookup_decode_key(&value, &entry))
+        return MDB_CORRUPTED;
+    if (entry.until_unix_s != 0 && entry.until_unix_s <= now_unix_s)
+        return MDB_NOTFOUND;
+    rc = lookup_user(txn, store, entry.user_id, owner);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    rc = lookup_token(txn, store, entry.user_id, entry.token_id, token, keys);
+    return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
+}
+
+int lookup_check_use(MDB_txn *txn, const struct store *store, const char key[static TOKEN_KEY_LEN],
+                     const struct token_use *use, int64_t now_unix_s, struct token *token,
+                     struct record_keys *keys, enum token_refusal *refusal)
+{
+    struct record_user owner;
+    int rc = lookup_by_key(txn, store, key, now_unix_s, token, keys, &owner);
+    if (rc == MDB_NOTFOUND)
+        *refusal = TOKEN_REFUSED_UNKNOWN;
+    else if (rc == MDB_SUCCESS)
+        *refusal = owner.disabled ? TOKEN_REFUSED_USER : token_use_check(token, use, now_unix_s);
+    return rc == MDB_NOTFOUND ? MDB_SUCCESS : rc;
+}
+
+void lookup_fill_answer(const struct token *token, struct store_use_answer *answer)
+{
+    *answer = (struct store_use_answer){.token_id = token->id,
+                                        .user_id = token->user_id,
+                                        .remain_quota = token->remain_quota,
+                                        .unlimited_quota = token->unlimited_quota,
+                                        .group_len = token->group.len,
+                                        .accessed_unix_s = token->accessed_unix_s};
+    memcpy(answer->group, token->group.at, token->group.len);
+}

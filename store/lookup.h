@@ -1,0 +1,43 @@
+#ifndef STORE_LOOKUP_H
+#define STORE_LOOKUP_H
+
+#include "store/engine.h"
+#include "store/record.h"
+
+/* Look-ups that reads and writes share. Results are LMDB's; what they find lies in the
+ * store's pages and is valid until the transaction's next change or its end. */
+
+/* A user that has not been deleted; MDB_NOTFOUND. */
+int lookup_user(MDB_txn *txn, const struct store *store, int64_t user_id, struct record_user *user);
+
+/* A token's record, the key not unsealed; MDB_NOTFOUND. */
+int lookup_token(MDB_txn *txn, const struct store *store, int64_t user_id, int64_t token_id,
+                 struct token *token, struct record_keys *keys);
+
+/* A value in "token_by_key". */
+struct lookup_key {
+    int64_t user_id, token_id;
+    int64_t until_unix_s; /* 0: the token's present key; else an old one, good until then */
+};
+
+enum { LOOKUP_KEY_LEN = 16, LOOKUP_KEY_LEN_MAX = 24 };
+
+size_t lookup_encode_key(const struct lookup_key *entry,
+                         unsigned char bytes[static LOOKUP_KEY_LEN_MAX]);
+bool lookup_decode_key(const MDB_val *value, struct lookup_key *entry);
+
+/* The token and the owner of a key that holds at now_unix_s; MDB_NOTFOUND where nobody has it, or
+ * its owner is deleted. */
+int lookup_by_key(MDB_txn *txn, const struct store *store, const char key[static TOKEN_KEY_LEN],
+                  int64_t now_unix_s, struct token *token, struct record_keys *keys,
+                  struct record_user *owner);
+
+/* The checks of a use, in their order, from the key on; *refusal says what came of them. */
+int lookup_check_use(MDB_txn *txn, const struct store *store, const char key[static TOKEN_KEY_LEN],
+                     const struct token_use *use, int64_t now_unix_s, struct token *token,
+                     struct record_keys *keys, enum token_refusal *refusal);
+
+/* What is told of a token that was used. */
+void lookup_fill_answer(const struct token *token, struct store_use_answer *answer);
+
+#endif

@@ -1,0 +1,54 @@
+#include "token/use.h"
+
+#include "token/limits.h"
+
+enum token_refusal token_use_check(const struct token *token, const struct token_use *use,
+                                   int64_t now_unix_s)
+{
+    enum token_status status = token_status_at(token, now_unix_s);
+    if (status == TOKEN_DISABLED)
+        return TOKEN_REFUSED_DISABLED;
+    if (status == TOKEN_EXPIRED)
+        return TOKEN_REFUSED_EXPIRED;
+    if (token->allow_ips.len > 0 && !limits_allow_ip(token->allow_ips, use->ip))
+        return TOKEN_REFUSED_ADDRESS;
+    if (token->model_limits_enabled && !limits_allow_model(token->model_limits, use->model))
+        return TOKEN_REFUSED_MODEL;
+    if (status == TOKEN_EXHAUSTED || token->used_quota > INT64_MAX - use->amount ||
+        (!token->unlimited_quota && token->remain_quota < use->amount))
+        return TOKEN_REFUSED_EXHAUSTED;
+    return TOKEN_GOOD;
+}
+
+void token_spend(struct token *token, int64_t amount)
+{
+    token->used_quota += amount;
+    if (!token->unlimited_quota)
+        token->remain_quota -= amount;
+}
+
+static const struct {
+    const char *reason;
+    int status;
+} refusals[] = {
+    [TOKEN_GOOD] = {"", 204},
+    [TOKEN_REFUSED_MISSING] = {"missing", 401},
+    [TOKEN_REFUSED_MALFORMED] = {"malformed", 401},
+    [TOKEN_REFUSED_UNKNOWN] = {"unknown", 401},
+    [TOKEN_REFUSED_USER] = {"user", 403},
+    [TOKEN_REFUSED_DISABLED] = {"disabled", 401},
+    [TOKEN_REFUSED_EXPIRED] = {"expired", 401},
+    [TOKEN_REFUSED_ADDRESS] = {"address", 403},
+    [TOKEN_REFUSED_MODEL] = {"model", 403},
+    [TOKEN_REFUSED_EXHAUSTED] = {"exhausted", 401},
+};
+
+const char *token_refusal_reason(enum token_refusal refusal)
+{
+    return refusals[refusal].reason;
+}
+
+int token_refusal_status(enum token_refusal refusal)
+{
+    return refusals[refusal].status;
+}
