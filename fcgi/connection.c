@@ -74,6 +74,8 @@ static enum connection_sent send_copied(struct connection *connection, struct sp
 enum connection_sent connection_send_reply(struct connection *connection, struct span head,
                                            struct span body)
 {
+    if (connection->unsent.failed)
+        return CONNECTION_LOST;
     if (connection->unsent.len > 0 || head.len + body.len > FCGI_CONTENT_LEN_MAX)
         return send_copied(connection, head, body);
 

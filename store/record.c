@@ -2,7 +2,13 @@
 
 #include "store/bytes.h"
 
-enum { TOKEN_VERSION = 1, USER_VERSION = 1, RESERVATION_VERSION = 1, GATEWAY_VERSION = 1 };
+enum {
+    TOKEN_VERSION = 1,
+    USER_VERSION = 1,
+    RESERVATION_VERSION = 1,
+    GATEWAY_VERSION = 1,
+    NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX
+};
 
 enum token_flag {
     FLAG_DISABLED = 1 << 0,
@@ -88,6 +94,9 @@ bool record_decode_token(struct span record, struct token *token, struct record_
     size_t name_len = bytes[AT_NAME_LEN], group_len = bytes[AT_GROUP_LEN];
     size_t models_len = get_little16(bytes + AT_MODEL_LIMITS_LEN);
     size_t ips_len = get_little16(bytes + AT_ALLOW_IPS_LEN);
+    if (name_len > NAME_LEN_MAX || group_len > TOKEN_GROUP_LEN_MAX ||
+        models_len > TOKEN_MODEL_LIMITS_LEN_MAX || ips_len > TOKEN_ALLOW_IPS_LEN_MAX)
+        return false; /* it would not fit where records are made */
     unsigned flags = bytes[AT_FLAGS];
     keys->has_old = flags & FLAG_OLD_KEY;
     if (record.len !=
