@@ -1,0 +1,31 @@
+"""For all tests: the closing line, "N passed, N failed", and an exit status to match."""
+
+import sys
+
+import pytest
+
+sys.dont_write_bytecode = True
+
+outcomes = {}  # test -> whether all of its phases passed
+
+
+def pytest_runtest_logreport(report):
+    outcomes[report.nodeid] = outcomes.get(report.nodeid, True) and report.passed
+
+
+def pytest_collectreport(report):
+    if report.failed:
+        outcomes[report.nodeid] = False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    # A skipped test has shown nothing: it counts as failed.
+    if exitstatus == pytest.ExitCode.OK and not all(outcomes.values()):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure():
+    passed = sum(outcomes.values())
+    print(f"{passed} passed, {len(outcomes) - passed} failed", flush=True)

@@ -1,0 +1,148 @@
+"""A client of the token API. It checks every answer against openapi.yaml."""
+
+import http.client
+import json
+import zlib
+from dataclasses import dataclass
+
+import contract
+
+# Every access token and key that a test has seen. None may turn up in a log.
+ISSUED = set()
+
+
+@dataclass(frozen=True)
+class User:
+    id: int
+    name: str
+    group: str
+    access_token: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: dict  # names in lower case
+    body: bytes
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def data(self):
+        """What a successful answer holds."""
+        assert self.status == 200 and self.json["success"] is True, self
+        assert self.json["message"] == "", self
+        return self.json["data"]
+
+    @property
+    def message(self):
+        """What a failure says."""
+        answer = self.json
+        assert answer["success"] is False and list(answer) == ["success", "message"], self
+        return answer["message"]
+
+    @property
+    def failure(self):
+        return self.status, self.message
+
+
+def transport(port):
+    """A way to send requests, for Client: HTTP to nginx, a new connection each."""
+
+    def send(method, target, headers, body):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        try:
+            connection.request(method, target, body, headers)
+            return read_reply(connection)
+        finally:
+            connection.close()
+
+    return send
+
+
+def read_reply(connection):
+    response = connection.getresponse()
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return Reply(response.status, headers, response.read())
+
+
+class Client:
+    """Speaks as one user, or as nobody, over one transport."""
+
+    def __init__(self, send, user=None, checked=True):
+        self.send = send
+        self.user = user
+        self.checked = checked
+
+    @property
+    def credentials(self):
+        if self.user is None:
+            return {}
+        return {
+            "Authorization": f"Bearer {self.user.access_token}",
+            "New-Api-User": str(self.user.id),
+        }
+
+    def request(self, method, target, body=None, headers=None):
+        """body: bytes as they are, anything else as JSON. A header that is None is left out."""
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        wanted = {**self.credentials, **(headers or {})}
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        reply = self.send(method, target, wanted, body)
+        if self.checked:
+            contract.check(method, target, reply)
+        remember_keys(reply)
+        return reply
+
+    def list(self, query=""):
+        return self.request("GET", "/api/token/" + query)
+
+    def get(self, token_id):
+        return self.request("GET", f"/api/token/{token_id}")
+
+    def create(self, body):
+        return self.request("POST", "/api/token/", body)
+
+    def update(self, body, query=""):
+        return self.request("PUT", "/api/token/" + query, body)
+
+    def delete(self, token_id):
+        return self.request("DELETE", f"/api/token/{token_id}")
+
+    def batch(self, body):
+        return self.request("POST", "/api/token/batch", body)
+
+    def make(self, **fields):
+        """A new token; enabled, unless the fields say otherwise."""
+        return self.create({"unlimited_quota": True, **fields}).data
+
+    def make_many(self, count, **fields):
+        """Tokens with the names "1", "2" and so on, in the order of their ids."""
+        tokens = []
+        for start in range(0, count, 100):
+            names = range(start + 1, min(start + 100, count) + 1)
+            tokens += self.create(
+                [{"unlimited_quota": True, "name": str(name), **fields} for name in names]
+            ).data
+        return tokens
+
+
+def remember_keys(reply):
+    if b'"key"' not in reply.body:
+        return
+    data = reply.json.get("data")
+    for token in data.get("items", [data]) if isinstance(data, dict) else data:
+        ISSUED.add(token["key"])
+
+
+def key_checksum(key):
+    """What the last 6 characters of a key must be: a CRC-32 of the 42 before, in base 62."""
+    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    number, text = zlib.crc32(key[3:45].encode()), ""
+    for _ in range(6):
+        number, digit = divmod(number, 62)
+        text = digits[digit] + text
+    return text

@@ -1,0 +1,44 @@
+"""Fixtures: the running service, and clients of fresh users."""
+
+import os
+
+import pytest
+
+pytest.register_assert_rewrite("client", "contract", "fastcgi", "service")
+
+from service import Site  # noqa: E402
+
+# `make run` runs the usual build, whichever one is being tested.
+collect_ignore = ["test_run.py"] if os.environ.get("BUILD", "build") != "build" else []
+
+
+@pytest.fixture(scope="session")
+def site():
+    with Site() as running:
+        yield running
+
+
+@pytest.fixture
+def user(site):
+    """A client of a user who has no tokens yet."""
+    return site.http(site.add_user())
+
+
+@pytest.fixture
+def stranger(site):
+    """A client of another one."""
+    return site.http(site.add_user())
+
+
+@pytest.fixture(scope="session")
+def refused(site):
+    """A client whose requests are all to be refused: it must never own a token."""
+    client = site.http(site.add_user())
+    yield client
+    assert client.list().data["total"] == 0
+
+
+@pytest.fixture
+def nobody(site):
+    """A client without credentials."""
+    return site.http()

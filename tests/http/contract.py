@@ -1,0 +1,86 @@
+"""openapi.yaml, and whether an answer is as it says."""
+
+import re
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+SPEC = yaml.safe_load((Path(__file__).parents[2] / "openapi.yaml").read_text("utf-8"))
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+
+# OpenAPI has no place for a method that a path does not have, nor for a path that
+# does not exist. openapi.yaml says it in extensions of these names.
+OTHER_METHODS = "x-other-methods"
+OTHER_PATHS = "x-other-paths"
+
+_resolver = jsonschema.RefResolver.from_schema(SPEC)
+_validators = {}
+
+
+def resolve(node):
+    """The node itself, or what its $ref points to."""
+    while isinstance(node, dict) and "$ref" in node:
+        node = _resolver.resolve(node["$ref"])[1]
+    return node
+
+
+def operations():
+    """Each operation as (path, method, operation)."""
+    for path, item in SPEC["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield path, method, item[method]
+
+
+def validate(schema, value):
+    """Raises jsonschema.ValidationError where value is not as schema says."""
+    validator = _validators.get(id(schema))
+    if validator is None:
+        validator = jsonschema.Draft202012Validator(schema, resolver=_resolver)
+        _validators[id(schema)] = validator
+    validator.validate(value)
+
+
+def path_item(target):
+    """What openapi.yaml has for a request's target, or None."""
+    path = target.partition("?")[0]
+    if path == "/api/token":
+        path = "/api/token/"
+    if re.fullmatch(r"/api/token/[0-9]+", path):
+        path = "/api/token/{id}"
+    return SPEC["paths"].get(path)
+
+
+def response(method, target, status):
+    """The response object for an answer, or None where it is not foreseen."""
+    item = path_item(target)
+    if item is None:
+        node = SPEC["paths"][OTHER_PATHS] if status == 404 else None
+    elif method.lower() not in item:
+        node = item[OTHER_METHODS] if status == 405 else None
+    else:
+        node = item[method.lower()]["responses"].get(str(status))
+    return resolve(node)
+
+
+def check(method, target, reply):
+    """Fails where the reply is not one that openapi.yaml foresees for the request."""
+    foreseen = response(method, target, reply.status)
+    assert foreseen, f"{method} {target}: {reply.status} is not in openapi.yaml: {reply}"
+    for name, node in foreseen.get("headers", {}).items():
+        header = resolve(node)
+        value = reply.headers.get(name.lower())
+        assert value is not None or not header.get("required"), f"no {name}: {reply}"
+        if value is not None:
+            validate(header["schema"], int(value) if value.isdigit() else value)
+    if method == "HEAD":
+        assert reply.body == b""
+    elif "content" in foreseen:
+        (media_type, content), = foreseen["content"].items()
+        assert reply.headers["content-type"] == "application/json; charset=utf-8"
+        assert media_type == "application/json"
+        assert int(reply.headers["content-length"]) == len(reply.body)
+        validate(content["schema"], reply.json)
+    else:
+        assert reply.body == b""

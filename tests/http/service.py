@@ -1,0 +1,325 @@
+"""Private installations of the service, for tests: a store, workers and an nginx."""
+
+import contextlib
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import fastcgi
+import client
+from client import ISSUED, Client, User
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / os.environ.get("BUILD", "build")
+TOKENCTL = BUILD / "tokenctl"
+WORKER = BUILD / "token.fcgi"
+
+IS_ROOT = os.geteuid() == 0
+WORKER_USER = "www-data" if IS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
+
+SANITIZER_REPORT = re.compile(
+    r"ERROR: AddressSanitizer|LeakSanitizer|WARNING: ThreadSanitizer|runtime error:"
+)
+
+# What the surrounding `make test` or shell says must not reach the programs.
+CLEAN_ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("TOKEN_", "MAKE", "MFLAGS")) and name not in ("BUILD", "PORT")
+}
+
+
+def wait_until(condition, what, timeout=30):
+    """Polls until condition() is true; the time-out is only there to end a hopeless wait."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.01)
+    return value
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def running(program):
+    """The ids of the processes that run this program file."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if os.readlink(entry / "exe") == str(program):
+                    found.add(int(entry.name))
+    return found
+
+
+class Store:
+    """A store and its secret in a folder of their own, and programs to run on them.
+
+    settings are environment variables for every program; None takes one away.
+    """
+
+    def __init__(self, **settings):
+        # The name is short because a Unix socket's path has at most 107 bytes.
+        self.dir = Path(tempfile.mkdtemp(prefix="tk", dir="/tmp"))
+        self.dir.chmod(0o755)  # the workers run as another user where this is root
+        self.log = self.dir / "worker.log"
+        self.log.touch()
+        # Copies: the workers' user may have no way into this checkout.
+        self.program = self.dir / "token.fcgi"
+        shutil.copy(WORKER, self.program)
+        self.environment = {
+            **CLEAN_ENVIRONMENT,
+            "TOKEN_STORE": str(self.dir / "store"),
+            "TOKEN_SECRET": str(self.dir / "secret"),
+        }
+        self.environment = self.with_settings(settings)
+        self.workers = []
+        self.listeners = []
+        self.user_count = 0
+
+    def __enter__(self):
+        self.ctl("init")
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Ends the workers, checks what they logged and takes the folder away."""
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.terminate()
+            worker.wait(timeout=60)
+        for listener in self.listeners:
+            listener.close()
+        try:
+            self.check_logs()
+        finally:
+            shutil.rmtree(self.dir)
+
+    def check_logs(self):
+        for log in self.dir.glob("*.log"):
+            text = log.read_text("utf-8", "replace")
+            report = SANITIZER_REPORT.search(text)
+            assert not report, f"{log.name}:\n{text[report.start() :][:20000]}"
+            assert not [secret for secret in ISSUED if secret in text], f"a secret in {log.name}"
+
+    def with_settings(self, settings):
+        changed = {**self.environment, **settings}
+        return {name: value for name, value in changed.items() if value is not None}
+
+    # ---- tokenctl ----
+
+    def run_ctl(self, *arguments, **settings):
+        """Runs tokenctl; returns its exit status and what it printed."""
+        return subprocess.run(
+            [TOKENCTL, *map(str, arguments)],
+            env=self.with_settings(settings),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def ctl(self, *arguments, **settings):
+        """Runs tokenctl --json; returns its objects."""
+        done = self.run_ctl("--json", *arguments, **settings)
+        assert done.returncode == 0, done
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def add_user(self, name=None, group=None):
+        self.user_count += 1
+        name = name or f"user{self.user_count}"
+        (added,) = self.ctl("user", "add", name, *(["--group", group] if group else []))
+        ISSUED.add(added["access_token"])
+        return User(**added)
+
+    def check(self):
+        done = self.run_ctl("check")
+        assert done.returncode == 0, done
+
+    def damage_token(self, name):
+        """Changes a byte of a token's record on disk, in the sealed key before its name."""
+        with (self.dir / "store/data.mdb").open("r+b") as file:
+            data = file.read()
+            places = [found.start() - 20 for found in re.finditer(name.encode(), data)]
+            assert places
+            for place in places:
+                file.seek(place)
+                file.write(bytes([data[place] ^ 1]))
+
+    # ---- the worker ----
+
+    def as_worker_user(self):
+        """Arguments for subprocess: the workers' user, where that is not this one."""
+        if not IS_ROOT:
+            return {}
+        return {"user": WORKER_USER, "group": WORKER_USER, "extra_groups": []}
+
+    def start_worker(self, name="direct.sock", prefix=(), **settings):
+        """One worker on a listening socket, as spawn-fcgi would start it: (process, path)."""
+        path = self.dir / name
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        listener.listen(1024)
+        path.chmod(0o666)
+        self.listeners.append(listener)
+        return self.start_worker_on(listener, prefix, **settings), path
+
+    def start_worker_on(self, listener, prefix=(), **settings):
+        """prefix: a command that runs the worker, with its arguments."""
+        with self.log.open("ab") as log:
+            worker = subprocess.Popen(
+                [*prefix, self.program],
+                stdin=listener,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env=self.with_settings(settings),
+                restore_signals=False,  # SIGXFSZ stays ignored, see test_disk_that_is_full
+                **self.as_worker_user(),
+            )
+        self.workers.append(worker)
+        return worker
+
+    def run_cgi(self, variables, body=b"", **settings):
+        """Runs the worker as plain CGI does: stdin is a pipe, and there are no variables
+        but the request's and the settings."""
+        settings = self.with_settings(settings)
+        kept = {n: v for n, v in settings.items() if n.startswith("TOKEN_") or "SAN_OPT" in n}
+        return subprocess.run(
+            [self.program],
+            env={**kept, **variables},
+            input=body,
+            capture_output=True,
+            timeout=60,
+            **self.as_worker_user(),
+        )
+
+    def cgi(self, method, target, headers, body):
+        """A transport for Client: each request is a run of the worker as plain CGI."""
+        body = body or b""
+        done = self.run_cgi(fastcgi.environment(method, target, headers, body), body)
+        assert (done.returncode, done.stderr) == (0, b""), done
+        return fastcgi.parse_cgi(done.stdout)
+
+
+class Site(Store):
+    """A store with a pool of workers, started by spawn.sh, and an nginx before it.
+
+    nginx_changes: more (pattern, replacement) pairs for nginx.conf.example.
+    """
+
+    def __init__(self, workers=2, pool=True, nginx_changes=(), **settings):
+        super().__init__(**settings)
+        self.has_pool = pool
+        self.nginx_changes = nginx_changes
+        self.socket = self.dir / "token.sock"
+        self.spawn_sh = self.dir / "spawn.sh"
+        shutil.copy(ROOT / "spawn.sh", self.spawn_sh)
+        self.environment = {
+            **self.environment,
+            "TOKEN_SOCKET": str(self.socket),
+            "TOKEN_WORKERS": str(workers),
+            "TOKEN_BIN": str(self.program),
+            "TOKEN_LOG": str(self.dir / "pool.log"),
+        }
+        self.nginx = None
+
+    def __enter__(self):
+        super().__enter__()
+        try:
+            if self.has_pool:
+                self.spawn("start")
+            self.start_nginx()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self):
+        if self.nginx:
+            self.nginx.send_signal(signal.SIGQUIT)
+            self.nginx.wait(timeout=60)
+        try:
+            self.spawn("stop")
+            wait_until(lambda: not self.pids(), "the pool has ended")
+        finally:
+            super().close()
+
+    def run_spawn(self, action, **settings):
+        """Runs spawn.sh; output goes through a file, because a pool may keep it open."""
+        with (self.dir / "spawn.txt").open("w+") as output:
+            done = subprocess.run(
+                [self.spawn_sh, action],
+                env=self.with_settings(settings),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                timeout=120,
+            )
+            output.seek(0)
+            return done.returncode, output.read()
+
+    def spawn(self, action, **settings):
+        status, output = self.run_spawn(action, **settings)
+        assert status == 0, f"spawn.sh {action}: exit status {status}\n{output}"
+
+    def pids(self):
+        """The workers of the pool."""
+        return running(self.program)
+
+    def start_nginx(self):
+        self.port = free_port()
+        configuration = self.dir / "nginx.conf"
+        configuration.write_text(self.nginx_configuration())
+        (self.dir / "tmp").mkdir()
+        self.nginx = subprocess.Popen(
+            ["/usr/sbin/nginx", "-p", self.dir, "-c", configuration, "-e", self.dir / "nginx.log"],
+            stdin=subprocess.DEVNULL,
+        )
+
+        def answers():
+            assert self.nginx.poll() is None, (self.dir / "nginx.log").read_text()
+            with contextlib.suppress(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return True
+
+        wait_until(answers, "nginx answers")
+
+    def nginx_configuration(self):
+        """The example with this site's places: as dev/run.sh does it."""
+        places = [
+            (r"^user .*", "user www-data;" if IS_ROOT else ""),
+            (r"^pid .*", "pid nginx.pid;\ndaemon off;"),
+            (r"^error_log .*", "error_log nginx.log;"),
+            (r"^http \{", "http {" + "".join(
+                f"\n    {kind}_temp_path tmp/{kind};"
+                for kind in ("client_body", "fastcgi", "proxy", "scgi", "uwsgi")
+            )),
+            (r"unix:[^;]*", f"unix:{self.socket}"),
+            (r"listen 127\.0\.0\.1:8080", f"listen 127.0.0.1:{self.port}"),
+            (r"access_log [^ ]*", f"access_log {self.dir}/access.log"),
+            *self.nginx_changes,
+        ]
+        text = (ROOT / "nginx.conf.example").read_text()
+        for pattern, place in places:
+            text, count = re.subn(pattern, place, text, flags=re.MULTILINE)
+            assert count == 1, f"{pattern} is {count} times in nginx.conf.example"
+        return text
+
+    def http(self, user=None, checked=True):
+        return Client(client.transport(self.port), user, checked)
+
+    def direct(self, user=None):
+        """Past nginx, over the pool's socket."""
+        return Client(fastcgi.transport(self.socket), user)
+

@@ -1,0 +1,127 @@
+"""POST /api/token/batch: deletes several tokens in one go."""
+
+import pytest
+
+INVALID = (400, "Invalid parameters")
+
+
+def ids(tokens):
+    return [token["id"] for token in tokens]
+
+
+def test_deletes_these_and_no_other(user):
+    tokens = user.make_many(6)
+    reply = user.batch({"ids": ids(tokens)[1:4]})
+    assert reply.json == {"success": True, "message": "", "data": 3}
+    assert user.list().data["items"] == [tokens[5], tokens[4], tokens[0]]
+
+
+def test_each_once(user):
+    first, second = user.make_many(2)
+    assert user.batch({"ids": [first["id"]] * 3 + [second["id"]]}).data == 2
+    assert user.batch({"ids": [first["id"]]}).data == 0
+
+
+def test_those_that_are_not_the_users_do_not_count(user, stranger):
+    mine, theirs = user.make(), stranger.make()
+    wanted = [theirs["id"], mine["id"], 2**40, 0, -1, 2**63 - 1, -(2**63)]
+    assert user.batch({"ids": wanted}).data == 1
+    assert stranger.get(theirs["id"]).data == theirs
+
+
+def test_none_of_them(user):
+    assert user.batch({"ids": [2**40]}).data == 0
+
+
+def test_a_thousand(user):
+    tokens = user.make_many(1000)
+    assert user.batch({"ids": ids(tokens)}).data == 1000
+    assert user.list().data["total"] == 0
+
+
+def test_a_thousand_and_one(user):
+    tokens = user.make_many(2)
+    assert user.batch({"ids": ids(tokens) + [2**40] * 999}).failure == INVALID
+    assert user.list().data["total"] == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"ids": None},
+        {"ids": []},
+        {"ids": {}},
+        {"ids": {"0": 1}},
+        {"ids": 1},
+        {"ids": "1"},
+        {"ids": True},
+        {"id": [1]},
+        {"IDS": [1]},
+        {"ids": ["1"]},
+        {"ids": [None]},
+        {"ids": [True]},
+        {"ids": [[1]]},
+        {"ids": [{"id": 1}]},
+        b'{"ids":[1.0]}',
+        b'{"ids":[1e2]}',
+        b'{"ids":[1.5]}',
+        b'{"ids":[1,2,"3"]}',
+    ],
+    ids=str,
+)
+def test_malformed_ids(refused, body):
+    assert refused.batch(body).failure == INVALID
+
+
+def test_one_bad_id_spoils_all(user):
+    tokens = user.make_many(2)
+    assert user.batch({"ids": ids(tokens) + ["3"]}).failure == INVALID
+    assert user.list().data["total"] == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"[1,2]",
+        b"1",
+        b"null",
+        b'"ids"',
+        b'{"ids":[1]',
+        b'{"ids":[1]}x',
+        b'{"ids":[01]}',
+        b'{"ids":[1,]}',
+        b'{"ids":[9223372036854775808]}',
+        b'{"ids":[-9223372036854775809]}',
+        b'{"ids":[1],"other":1e999}',
+    ],
+)
+def test_malformed_body(refused, body):
+    status, message = refused.batch(body).failure
+    assert status == 400
+    assert message.startswith("Invalid parameters")
+
+
+def test_unknown_fields_are_ignored(user):
+    token = user.make()
+    assert user.batch({"ids": [token["id"]], "all": True, "id": "x"}).data == 1
+
+
+def test_last_of_a_repeated_field_counts(user):
+    first, second = user.make_many(2)
+    body = b'{"ids":[%d],"ids":[%d]}' % (first["id"], second["id"])
+    assert user.batch(body).data == 1
+    assert user.list().data["items"] == [first]
+
+
+@pytest.mark.parametrize("status", ["disabled", "expired", "exhausted"])
+def test_whatever_their_status(user, status):
+    token = {
+        "disabled": lambda: user.update({"id": user.make()["id"], "status": 2}).data,
+        "expired": lambda: user.make(expired_time=1),
+        "exhausted": lambda: user.make(unlimited_quota=False),
+    }[status]()
+    assert user.batch({"ids": [token["id"]]}).data == 1

@@ -1,0 +1,438 @@
+"""openapi.yaml: that it is well formed, and that the service does what it says.
+
+Each example in it is carried out: a scenario of the same name brings the service to give
+that answer. Where the operation has a request example of that name too, the scenario
+sends it.
+"""
+
+import json
+import re
+
+import contract
+import jsonschema
+import pytest
+from client import key_checksum
+from contract import METHODS, OTHER_METHODS, OTHER_PATHS, SPEC, resolve
+from service import Site
+
+# ---- the document ----
+
+# The fields of the objects of OpenAPI 3.1 that are used here; * is required.
+OBJECTS = {
+    "root": "openapi* info* servers paths* components security tags",
+    "info": "title* version* summary description",
+    "server": "url* description",
+    "tag": "name* description",
+    "path": "summary description parameters " + " ".join(METHODS),
+    "operation": "tags operationId* summary* description parameters requestBody responses* security",
+    "parameter": "name* in* description required schema* example*",
+    "body": "description content* required",
+    "response": "description* headers content",
+    "header": "description required schema* example",
+    "media": "schema* examples*",
+    "example": "summary description value*",
+    "components": "schemas responses headers securitySchemes",
+    "http": "type* scheme* description",
+    "apiKey": "type* in* name* description",
+}
+
+
+def check_object(kind, node):
+    assert isinstance(node, dict), f"{kind}: {node!r}"
+    if "$ref" in node:
+        assert list(node) == ["$ref"]
+        node = resolve(node)
+    fields = OBJECTS[kind].split()
+    required = {field[:-1] for field in fields if field.endswith("*")}
+    known = {field.rstrip("*") for field in fields}
+    present = {name for name in node if not name.startswith("x-")}
+    assert required <= present <= known, f"{kind}: {present ^ known}"
+    return node
+
+
+def check_schema(schema):
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for node in walk(schema):
+        if "$ref" in node:
+            assert resolve(node)
+
+
+def walk(node):
+    """Every mapping in a node, itself included."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from walk(child)
+
+
+def check_parameter(node):
+    parameter = check_object("parameter", node)
+    assert parameter["in"] in ("query", "path")
+    assert parameter.get("required", False) is (parameter["in"] == "path")
+    check_schema(parameter["schema"])
+    contract.validate(parameter["schema"], parameter["example"])
+    return parameter
+
+
+def check_content(content):
+    assert list(content) == ["application/json"]
+    media = check_object("media", content["application/json"])
+    check_schema(media["schema"])
+    assert media["examples"]
+    for name, example in media["examples"].items():
+        check_object("example", example)
+        contract.validate(media["schema"], example["value"])
+        for key in re.findall(r'"(sk-[^"]*)"', json.dumps(example["value"])):
+            assert key[45:] == key_checksum(key), f"{name}: {key}"
+
+
+def check_response(status, node):
+    response = check_object("response", node)
+    assert re.fullmatch("[1-5][0-9][0-9]", status)
+    for name, header in response.get("headers", {}).items():
+        header = check_object("header", header)
+        check_schema(header["schema"])
+        if "example" in header:
+            contract.validate(header["schema"], header["example"])
+        assert name.lower() not in ("content-type", "authorization")  # OpenAPI ignores these
+    assert ("content" in response) is (status != "204")
+    if "content" in response:
+        check_content(response["content"])
+
+
+def test_root():
+    check_object("root", SPEC)
+    assert re.fullmatch(r"3\.1\.\d+", SPEC["openapi"])
+    check_object("info", SPEC["info"])
+    for server in SPEC["servers"]:
+        check_object("server", server)
+    for tag in SPEC["tags"]:
+        check_object("tag", tag)
+
+
+def test_components():
+    components = check_object("components", SPEC["components"])
+    for scheme in components["securitySchemes"].values():
+        check_object(scheme["type"], scheme)
+    for schema in components["schemas"].values():
+        check_schema(schema)
+    used = {node["$ref"] for node in walk(SPEC) if "$ref" in node}
+    for section in ("schemas", "responses", "headers"):
+        for name in components[section]:
+            assert f"#/components/{section}/{name}" in used, f"{name} is not used"
+
+
+def test_paths():
+    for path, item in SPEC["paths"].items():
+        if path.startswith("x-"):
+            continue
+        assert path.startswith("/api/token/")
+        check_object("path", item)
+        parameters = [check_parameter(node) for node in item.get("parameters", [])]
+        in_path = [node["name"] for node in parameters if node["in"] == "path"]
+        assert in_path == re.findall(r"\{(.*?)\}", path)
+        check_response("405", item[OTHER_METHODS])
+    check_response("404", SPEC["paths"][OTHER_PATHS])
+
+
+@pytest.mark.parametrize("path, method, operation", contract.operations())
+def test_operation(path, method, operation):
+    check_object("operation", operation)
+    for node in operation.get("parameters", []):
+        check_parameter(node)
+    if "requestBody" in operation:
+        check_content(check_object("body", operation["requestBody"])["content"])
+    for status, response in operation["responses"].items():
+        check_response(status, response)
+    for requirement in operation.get("security", SPEC["security"]):
+        assert set(requirement) == set(SPEC["components"]["securitySchemes"])
+    assert set(operation["tags"]) <= {tag["name"] for tag in SPEC["tags"]}
+
+
+def test_operation_ids_are_unique():
+    ids = [operation["operationId"] for _, _, operation in contract.operations()]
+    assert len(ids) == len(set(ids))
+
+
+# ---- the service ----
+
+# What each operation does when nothing is in the way. An operation that OpenAPI has no
+# name for is called after its path.
+PLAIN = {
+    "listTokens": ("GET", "/api/token/", None),
+    "createTokens": ("POST", "/api/token/", {}),
+    "updateToken": ("PUT", "/api/token/", {"id": 1}),
+    "getToken": ("GET", "/api/token/1", None),
+    "deleteToken": ("DELETE", "/api/token/1", None),
+    "deleteTokens": ("POST", "/api/token/batch", {"ids": [1]}),
+    "optionsTokens": ("OPTIONS", "/api/token/", None),
+    "optionsToken": ("OPTIONS", "/api/token/1", None),
+    "optionsBatch": ("OPTIONS", "/api/token/batch", None),
+    "/api/token/": ("DELETE", "/api/token/", None),
+    "/api/token/{id}": ("PATCH", "/api/token/1", None),
+    "/api/token/batch": ("GET", "/api/token/batch", None),
+    OTHER_PATHS: ("GET", "/api/token/nothing", None),
+}
+
+NO_CONTENT = "no-content"  # stands for the example of an answer that has no body
+
+
+class Scene:
+    """What a scenario acts on: a fresh user, and the operation it is about."""
+
+    def __init__(self, request, operation, body):
+        self.fixture = request.getfixturevalue
+        self.site = self.fixture("site")
+        self.user = self.fixture("user")
+        self.operation = operation
+        self.body = body  # the request's example of the same name
+
+    def plain(self, client=None, headers=None, body=None, token_id=None):
+        method, target, usual = PLAIN[self.operation]
+        if token_id is not None:
+            target = target.replace("/1", f"/{token_id}")
+            usual = {
+                "updateToken": {"id": token_id},
+                "deleteTokens": {"ids": [token_id]},
+            }.get(self.operation)
+        return (client or self.user).request(method, target, body or usual, headers)
+
+    def update(self, query="", made=None):
+        """Sends the request's example, with the id of a fresh token."""
+        made = {"name": "API Token", "remain_quota": 1000000, **(made or {})}
+        token = self.user.create(made).data
+        return self.user.update({**self.body, "id": token["id"]}, query)
+
+
+def page(scene):
+    scene.user.create(
+        {
+            "name": "API Token",
+            "remain_quota": 1000000,
+            "model_limits_enabled": True,
+            "model_limits": ["gpt-3.5-turbo", "gpt-4"],
+            "allow_ips": "192.168.1.1,10.0.0.1",
+        }
+    )
+    backup = scene.user.make(name="Backup")
+    scene.user.update({"id": backup["id"], "status": 2})
+    return scene.user.list()
+
+
+def past_the_end(scene):
+    scene.user.make_many(2)
+    return scene.user.list("?p=7")
+
+
+def one_token(scene):
+    token = scene.user.make(
+        name="API Token",
+        remain_quota=1000000,
+        unlimited_quota=False,
+        model_limits_enabled=True,
+        model_limits=["gpt-3.5-turbo", "gpt-4"],
+        allow_ips="192.168.1.1,10.0.0.1",
+        expired_time=4102444800,
+    )
+    return scene.user.get(token["id"])
+
+
+def batch(scene):
+    tokens = scene.user.make_many(len(scene.body["ids"]))
+    return scene.user.batch({**scene.body, "ids": [token["id"] for token in tokens]})
+
+
+def limit_reached(scene):
+    scene.user.make_many(1000)
+    return scene.user.create({})
+
+
+def disabled(scene):
+    scene.site.ctl("user", "disable", scene.user.user.id)
+    return scene.plain()
+
+
+def unreadable(scene):
+    user, token_id = scene.fixture("damaged")
+    return scene.plain(user, token_id=token_id)
+
+
+def too_many(scene):
+    client = scene.fixture("limited").http()
+    for _ in range(1000):
+        reply = scene.plain(client)
+        if reply.status == 429:
+            return reply
+    raise AssertionError("1000 requests were not too many")
+
+
+def enable(**made):
+    def scenario(scene):
+        token = scene.user.make(**made)
+        return scene.user.update({"id": token["id"], "status": 1})
+
+    return scenario
+
+
+def authorization(**headers):
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda scene: scene.plain(headers=headers)
+
+
+SCENARIOS = {
+    # listTokens
+    "page": page,
+    "past-the-end": past_the_end,
+    "page-not-a-number": lambda scene: scene.user.list("?p=first"),
+    "size-too-great": lambda scene: scene.user.list("?size=9223372036854775808"),
+    "list-unreadable": unreadable,
+    # createTokens
+    "one": lambda scene: scene.user.create(scene.body),
+    "defaults": lambda scene: scene.user.create(scene.body),
+    "several": lambda scene: scene.user.create(scene.body),
+    "name-too-long": lambda scene: scene.user.create({"name": "字" * 31}),
+    "name-too-long-in-array": lambda scene: scene.user.create([{}, {"name": "x" * 31}]),
+    "quota-negative": lambda scene: scene.user.create({"remain_quota": -1}),
+    "quota-negative-in-array": lambda scene: scene.user.create([{}, {"remain_quota": -1}]),
+    "expiry-negative": lambda scene: scene.user.create({"expired_time": -2}),
+    "wrong-type": lambda scene: scene.user.create({"unlimited_quota": "yes"}),
+    "not-json": lambda scene: scene.user.create(b"{name: 1}"),
+    "limit-reached": limit_reached,
+    # updateToken
+    "full": lambda scene: scene.update(),
+    "partial": lambda scene: scene.update(),
+    "extend-and-enable": lambda scene: scene.update(made={"expired_time": 1640995200}),
+    "disable": lambda scene: scene.update("?status_only=true"),
+    "id-missing": lambda scene: scene.user.update({"name": "x"}),
+    "status-unknown": lambda scene: scene.user.update({"id": 1, "status": 5}),
+    "status-only-missing": lambda scene: scene.user.update({"id": 1}, "?status_only=true"),
+    "update-name-too-long": lambda scene: scene.user.update({"id": 1, "name": "x" * 31}),
+    "expired": enable(expired_time=1640995200),
+    "exhausted": enable(unlimited_quota=False, remain_quota=0),
+    # getToken, deleteToken, deleteTokens
+    "token": one_token,
+    "deleted": lambda scene: scene.user.delete(scene.user.make()["id"]),
+    "batch": batch,
+    "none-of-them": lambda scene: scene.user.batch({"ids": [2**40]}),
+    "ids-empty": lambda scene: scene.user.batch({"ids": []}),
+    "batch-not-json": lambda scene: scene.user.batch(b'{"ids":[1,]}'),
+    # several operations
+    "authorization-missing": authorization(Authorization=None),
+    "authorization-malformed": authorization(Authorization="Basic dXNlcjpwYXNz"),
+    "user-missing": authorization(New_Api_User=None),
+    "user-malformed": authorization(New_Api_User="alice"),
+    "credentials-wrong": authorization(Authorization="Bearer wrong"),
+    "user-disabled": disabled,
+    "token-not-found": lambda scene: scene.plain(token_id=2**40),
+    "token-unreadable": unreadable,
+    "body-too-large": lambda scene: scene.plain(body=b" " * (1 << 20) + b"{}"),
+    "too-many-requests": too_many,
+    "unavailable": lambda scene: scene.plain(scene.fixture("down").http()),
+    "path-not-found": lambda scene: scene.plain(),
+    "method-not-allowed": lambda scene: scene.plain(),
+    NO_CONTENT: lambda scene: scene.plain(),
+}
+
+
+@pytest.fixture(scope="module")
+def damaged():
+    """A client, and the id of a token whose record is damaged."""
+    with Site(workers=1) as site:
+        user = site.http(site.add_user())
+        token = user.make(name="to be damaged")
+        site.damage_token("to be damaged")
+        yield user, token["id"]
+
+
+@pytest.fixture(scope="module")
+def down():
+    """nginx, and nobody behind it."""
+    with Site(pool=False) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def limited():
+    """An nginx that limits this machine's requests too."""
+    with Site(pool=False, nginx_changes=[(r"127\.0\.0\.0/8  1;", "127.0.0.0/8  0;")]) as site:
+        yield site
+
+
+def media(node):
+    return resolve(node).get("content", {}).get("application/json", {})
+
+
+def answers():
+    """Each answer of each operation: (operation, status, example's name, example, body)."""
+    for path, item in SPEC["paths"].items():
+        if path == OTHER_PATHS:
+            yield from examples_of(OTHER_PATHS, "404", item, {})
+            continue
+        yield from examples_of(path, "405", item[OTHER_METHODS], {})
+    for _, _, operation in contract.operations():
+        bodies = media(operation.get("requestBody", {})).get("examples", {})
+        for status, response in operation["responses"].items():
+            yield from examples_of(operation["operationId"], status, response, bodies)
+
+
+def examples_of(operation, status, response, bodies):
+    for name, example in media(response).get("examples", {NO_CONTENT: {}}).items():
+        body = bodies.get(name, {}).get("value")
+        yield pytest.param(
+            operation, status, name, example, body, id=f"{operation}-{status}-{name}"
+        )
+
+
+# These differ from run to run; only their type is compared.
+VOLATILE = {"id", "user_id", "key", "created_time", "accessed_time"}
+
+
+def assert_alike(live, example):
+    """Fails where an answer differs from its example in more than what must differ."""
+    assert type(live) is type(example)
+    if isinstance(example, dict):
+        assert list(live) == list(example)
+        for name, value in example.items():
+            if name in VOLATILE:
+                assert type(live[name]) is type(value)
+            else:
+                assert_alike(live[name], value)
+    elif isinstance(example, list):
+        assert len(live) == len(example)
+        for one, other in zip(live, example):
+            assert_alike(one, other)
+    else:
+        assert live == example
+
+
+@pytest.mark.parametrize("operation, status, name, example, body", answers())
+def test_example(request, operation, status, name, example, body):
+    reply = SCENARIOS[name](Scene(request, operation, body))
+    assert reply.status == int(status), reply
+    if name == NO_CONTENT:
+        assert reply.body == b""
+    else:
+        assert_alike(reply.json, example["value"])
+
+
+def test_each_scenario_has_an_example():
+    assert set(SCENARIOS) == {param.values[2] for param in answers()}
+
+
+def test_each_request_example_has_its_answer():
+    for _, _, operation in contract.operations():
+        requests = set(media(operation.get("requestBody", {})).get("examples", {}))
+        found = {
+            name
+            for response in operation["responses"].values()
+            for name in media(response).get("examples", {})
+        }
+        assert requests <= found
+
+
+def test_parameters_examples(user):
+    """A parameter's example is one that is taken."""
+    for parameter in SPEC["paths"]["/api/token/"]["get"]["parameters"]:
+        assert user.list(f"?{parameter['name']}={parameter['example']}").status == 200

@@ -1,0 +1,526 @@
+"""spawn.sh and the pool: its commands, reload, and the death of workers under load."""
+
+import contextlib
+import grp
+import os
+import random
+import signal
+import socket
+import stat
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import fastcgi
+import pytest
+from client import Client
+from fastcgi import Connection
+from service import IS_ROOT, WORKER_USER, Site, Store, free_port, wait_until
+
+NOT_REACHED = (503, "Service is temporarily unavailable")
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """A site of this module's own, whose pool comes and goes."""
+    with Site(TOKEN_MAX_PER_USER="0") as running:
+        yield running
+
+
+@pytest.fixture
+def client(pool):
+    """Of a fresh user, through nginx; with the pool running."""
+    pool.spawn("start")
+    wait_until(lambda: len(pool.pids()) == 2, "there are two workers")
+    return pool.http(pool.add_user())
+
+
+@pytest.fixture(scope="module")
+def stopped():
+    """A site whose pool is not started."""
+    with Site(pool=False, workers=1) as site:
+        yield site
+
+
+def pid_file(pool):
+    return pool.dir / "token.pid"
+
+
+# ---- commands ----
+
+
+def test_start_twice_starts_nothing_twice(pool, client):
+    before = pool.pids(), pid_file(pool).read_text()
+    pool.spawn("start")
+    assert (pool.pids(), pid_file(pool).read_text()) == before
+    assert client.list().status == 200
+
+
+def test_workers_run_as_their_user(pool, client):
+    assert {Path(f"/proc/{pid}").owner() for pid in pool.pids()} == {WORKER_USER}
+
+
+def test_only_nginx_reaches_the_socket(pool, client):
+    status = os.stat(pool.socket)
+    assert stat.S_ISSOCK(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o660
+    if IS_ROOT:
+        assert grp.getgrgid(status.st_gid).gr_name == "www-data"
+
+
+def test_settings(stopped):
+    settings = {
+        "TOKEN_SOCKET": str(stopped.dir / "other.sock"),
+        "TOKEN_SOCKET_MODE": "0600",
+        "TOKEN_WORKERS": "3",
+        "TOKEN_PIDFILE": str(stopped.dir / "elsewhere.pid"),
+    }
+    stopped.spawn("start", **settings)
+    try:
+        wait_until(lambda: len(stopped.pids()) == 3, "there are three workers")
+        assert stat.S_IMODE(os.stat(settings["TOKEN_SOCKET"]).st_mode) == 0o600
+        assert Path(settings["TOKEN_PIDFILE"]).read_text().strip().isdigit()
+        assert stopped.run_spawn("status", **settings)[0] == 0
+        assert stopped.run_spawn("status")[0] != 0  # that is another pool
+    finally:
+        stopped.spawn("stop", **settings)
+    assert not stopped.pids()
+
+
+def test_stop_and_start(pool, client):
+    """nginx answers 503 meanwhile, in the envelope, and needs no restart."""
+    token = client.make()
+    assert pool.run_spawn("status")[0] == 0
+    pool.spawn("stop")
+    assert not pool.pids()
+    assert not pool.socket.exists() and not pid_file(pool).exists()
+    assert pool.run_spawn("status")[0] != 0
+    pool.spawn("stop")  # twice is no error
+    for reply in (client.list(), client.create({})):
+        assert reply.failure == NOT_REACHED
+        assert int(reply.headers["retry-after"]) > 0
+    pool.spawn("restart")  # from nothing
+    assert pool.run_spawn("status")[0] == 0
+    assert client.list().data["items"] == [token]
+
+
+def test_restart(pool, client):
+    before = pool.pids()
+    token = client.make()
+    pool.spawn("restart")
+    assert not before & pool.pids()
+    assert client.list().data["items"] == [token]
+
+
+def test_worker_that_dies_is_started_again(pool, client):
+    for number in (signal.SIGKILL, signal.SIGABRT, signal.SIGTERM):
+        victim = min(pool.pids())
+        os.kill(victim, number)
+        wait_until(lambda: victim not in pool.pids(), "the worker has ended")
+        wait_until(lambda: len(pool.pids()) == 2, "there are two workers again")
+        assert client.list().status == 200
+
+
+def test_stale_files_are_no_obstacle(pool, client):
+    """What a machine that lost its power leaves: a socket, and a pid that is not ours."""
+    pool.spawn("stop")
+    with subprocess.Popen(["sleep", "600"]) as bystander:
+        for content in ("", "\n", "999999999\n", "-1\n", "garbage\n", f"{bystander.pid}\n"):
+            with socket.socket(socket.AF_UNIX) as left:
+                left.bind(str(pool.socket))
+            pid_file(pool).write_text(content)
+            assert pool.run_spawn("status")[0] != 0
+            pool.spawn("stop")
+            pool.socket.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(pool.socket))
+        pid_file(pool).write_text(f"{bystander.pid}\n")
+        pool.spawn("start")
+        assert client.list().status == 200
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_holder_that_was_killed(pool, client):
+    """No worker outlives it for long, and the next start does not mind."""
+    token = client.make()
+    old = pool.pids()
+    os.kill(int(pid_file(pool).read_text()), signal.SIGKILL)
+    pool.spawn("start")
+    assert client.list().data["items"] == [token]
+    wait_until(lambda: not old & pool.pids(), "the old workers have ended")
+    wait_until(lambda: len(pool.pids()) == 2, "there are two workers")
+
+
+def test_over_tcp(pool):
+    port = free_port()
+    settings = {
+        "TOKEN_SOCKET": f"127.0.0.1:{port}",
+        "TOKEN_PIDFILE": str(pool.dir / "tcp.pid"),
+        "TOKEN_WORKERS": "1",
+    }
+    pool.spawn("start", **settings)
+    try:
+        client = Client(fastcgi.transport(("127.0.0.1", port)), pool.add_user())
+        assert client.make(name="by TCP")["name"] == "by TCP"
+        assert pool.run_spawn("status", **settings)[0] == 0
+        pool.spawn("reload", **settings)
+        assert client.list().data["total"] == 1
+    finally:
+        pool.spawn("stop", **settings)
+    assert pool.run_spawn("status", **settings)[0] != 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["start", "stop"]])
+def test_wrong_usage(pool, arguments):
+    done = subprocess.run(
+        [pool.spawn_sh, *arguments], env=pool.environment, capture_output=True, timeout=60
+    )
+    assert done.returncode != 0 and done.stderr
+
+
+# ---- what keeps it from starting ----
+
+CANNOT = [
+    ({"TOKEN_UNKNOWN": "1"}, "TOKEN_UNKNOWN"),
+    ({"TOKEN_MAX_PER_USER": "many"}, "TOKEN_MAX_PER_USER"),
+    ({"TOKEN_STORE": "/nonexistent/store"}, "/nonexistent/store"),
+    ({"TOKEN_SECRET": "/nonexistent/secret"}, "/nonexistent/secret"),
+    ({"TOKEN_BIN": "/nonexistent/token.fcgi"}, "/nonexistent/token.fcgi"),
+    ({"TOKEN_BIN": "/bin/false"}, ""),
+    ({"TOKEN_WORKERS": "0"}, "TOKEN_WORKERS"),
+    ({"TOKEN_WORKERS": "two"}, "TOKEN_WORKERS"),
+    ({"TOKEN_SOCKET": "/tmp/" + "x" * 200}, "107"),
+    ({"TOKEN_SOCKET": "0.0.0.0:9000"}, "TOKEN_SOCKET"),
+    ({"TOKEN_SOCKET": "192.0.2.1:9000"}, "TOKEN_SOCKET"),
+    ({"TOKEN_SOCKET": "127.0.0.1:99999"}, "TOKEN_SOCKET"),
+    ({"TOKEN_SOCKET_MODE": "rw"}, "TOKEN_SOCKET_MODE"),
+    ({"TOKEN_USER": "nobody-of-that-name"}, "TOKEN_USER"),
+]
+
+
+@pytest.mark.parametrize("settings, word", CANNOT, ids=str)
+def test_start_that_fails_says_why(stopped, settings, word):
+    status, output = stopped.run_spawn("start", **settings)
+    assert status != 0
+    assert output.strip() and word in output
+    assert not stopped.pids()
+    assert stopped.run_spawn("status")[0] != 0
+
+
+def test_start_after_one_that_failed(stopped):
+    stopped.run_spawn("start", TOKEN_MAX_PER_USER="many")
+    stopped.spawn("start")
+    assert stopped.http(stopped.add_user()).list().status == 200
+    stopped.spawn("stop")
+
+
+# ---- under load ----
+
+
+class Load:
+    """Threads that call step() again and again until the block ends.
+
+    What step returns is in results, what it raised in errors.
+    """
+
+    def __init__(self, threads, step):
+        self.results, self.errors = [], []
+        self.step, self.ended = step, False
+        self.threads = [threading.Thread(target=self.run, args=(n,)) for n in range(threads)]
+
+    def run(self, number):
+        while not self.ended:
+            try:
+                self.results.append(self.step(number))
+            except Exception as error:  # to be looked at by the test
+                self.errors.append(error)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended = True
+        for thread in self.threads:
+            thread.join()
+
+    def goes_on(self):
+        """Waits until every thread has had the time for another result."""
+        wanted = len(self.results) + 4 * len(self.threads)
+        wait_until(lambda: len(self.results) + len(self.errors) >= wanted, "the load goes on")
+
+
+def ids_of(client):
+    """The ids of all of a user's tokens, page by page."""
+    found, page = [], 1
+    while items := client.list(f"?p={page}&size=100").data["items"]:
+        found += [token["id"] for token in items]
+        page += 1
+    return found
+
+
+def test_reload_drops_no_request(pool, client):
+    """Creates and lists at all times, through three reloads: every one is answered."""
+    clients = [pool.http(pool.add_user(), checked=False) for _ in range(8)]
+
+    def step(number):
+        if number % 2:
+            return number, clients[number].list("?size=1").data["total"]
+        return number, clients[number].create({}).data["id"]
+
+    retired = set()
+    with Load(8, step) as load:
+        for _ in range(3):
+            load.goes_on()
+            retired |= pool.pids()
+            pool.spawn("reload")
+            wait_until(lambda: len(pool.pids() - retired) == 2, "there are two new workers")
+            load.goes_on()
+    assert load.errors == []
+    for number in range(0, 8, 2):
+        created = [result for who, result in load.results if who == number]
+        assert ids_of(clients[number]) == created[::-1]
+    wait_until(lambda: not retired & pool.pids(), "the old workers have ended")
+    pool.check()
+
+
+def test_reload_serves_kept_connections(pool, client):
+    """A connection from before, as nginx keeps some: no answer is missing on it."""
+    with Connection(pool.socket) as connection:
+        assert connection.ask("OPTIONS", "/api/token/").status == 204
+        pool.spawn("reload")
+        for _ in range(10):
+            assert connection.ask("OPTIONS", "/api/token/").status == 204
+    assert client.list().status == 200
+
+
+def test_reload_that_cannot_start_workers_keeps_the_old(pool, client):
+    secret = Path(pool.environment["TOKEN_SECRET"])
+    wait_until(lambda: len(pool.pids()) == 2, "there are two workers")
+    before = pool.pids()
+    secret.chmod(0o644)
+    try:
+        status, output = pool.run_spawn("reload")
+        assert status != 0 and str(secret) in output
+        assert pool.pids() == before
+        assert client.list().status == 200
+    finally:
+        secret.chmod(0o600)
+    pool.spawn("reload")
+    assert client.list().status == 200
+
+
+def test_reload_of_nothing(stopped):
+    assert stopped.run_spawn("reload")[0] != 0
+
+
+def test_killed_workers_lose_no_acknowledged_write(pool, client):
+    """kill -9, ten times, while tokens are created, changed and deleted."""
+    clients = [pool.http(pool.add_user(), checked=False) for _ in range(6)]
+    chance = random.Random(1)
+    # Acknowledged and asked for, by user: a request without an answer may have been done.
+    created = [[] for _ in clients]
+    renamed = [{} for _ in clients]
+    deleted = [set() for _ in clients]
+    attempts = [0] * len(clients)
+
+    def step(number):
+        me = clients[number]
+        attempts[number] += 1
+        reply = me.create({"name": "before"})
+        if reply.status != 200:
+            assert reply.failure == NOT_REACHED
+            return
+        token_id = reply.data["id"]
+        created[number].append(token_id)
+        if token_id % 3 == 0:
+            name = f"after {attempts[number]}"
+            if me.update({"id": token_id, "name": name}).status == 200:
+                renamed[number][token_id] = name
+        elif token_id % 3 == 1:
+            deleted[number].add(token_id)  # whether or not the answer comes
+            me.delete(token_id)
+
+    with Load(6, step) as load:
+        for _ in range(10):
+            load.goes_on()
+            workers = wait_until(pool.pids, "there is a worker")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(chance.choice(sorted(workers)), signal.SIGKILL)
+    wait_until(lambda: len(pool.pids()) == 2, "there are two workers again")
+    assert load.errors == []
+    for number, me in enumerate(clients):
+        found = ids_of(me)
+        assert len(found) == len(set(found)) == me.list("?size=1").data["total"]
+        assert set(created[number]) - deleted[number] <= set(found)
+        assert len(found) <= attempts[number]
+        for token_id, name in renamed[number].items():
+            assert me.get(token_id).data["name"] == name
+    assert sum(map(len, created)) > 100
+    pool.check()
+
+
+# ---- two workers at once ----
+
+
+def test_two_workers_write_at_once():
+    """Each has its own socket here, so that both surely take part."""
+    with Store() as store:
+        user = store.add_user()
+        paths = [
+            store.start_worker(f"{name}.sock", TOKEN_MAX_PER_USER="0")[1] for name in ("a", "b")
+        ]
+        found, errors = [], []
+
+        def write(path):
+            try:
+                client = Client(fastcgi.transport(path), user, checked=False)
+                for _ in range(50):
+                    found.append(client.create({}).data["id"])
+                    found.extend(token["id"] for token in client.create([{}, {}]).data)
+            except Exception as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=write, args=(paths[n % 2],)) for n in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        assert len(found) == len(set(found)) == 6 * 50 * 3
+        for path in paths:  # either sees what the other wrote
+            client = Client(fastcgi.transport(path), user)
+            assert ids_of(client) == sorted(found, reverse=True)
+        store.check()
+
+
+def test_two_workers_and_one_last_place():
+    """The limit holds over processes: of many creates at once, just as many as fit."""
+    with Store() as store:
+        user = store.add_user()
+        paths = [
+            store.start_worker(f"{name}.sock", TOKEN_MAX_PER_USER="10")[1] for name in ("a", "b")
+        ]
+        clients = [Client(fastcgi.transport(path), user) for path in paths]
+        statuses = []
+
+        def write(client):
+            for _ in range(10):
+                statuses.append(client.create({}).status)
+
+        threads = [threading.Thread(target=write, args=(clients[n % 2],)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(statuses) == [200] * 10 + [409] * 30
+        assert clients[0].list().data["total"] == 10
+        store.check()
+
+
+def test_one_delete_of_many_succeeds():
+    """The same token, deleted over two workers at once: one 200, and 404 for the rest."""
+    with Store() as store:
+        user = store.add_user()
+        clients = [
+            Client(fastcgi.transport(store.start_worker(f"{name}.sock")[1]), user)
+            for name in ("a", "b")
+        ]
+        for _ in range(20):
+            token_id = clients[0].make()["id"]
+            barrier, statuses = threading.Barrier(4), []
+
+            def delete(client):
+                barrier.wait()
+                statuses.append(client.delete(token_id).status)
+
+            threads = [threading.Thread(target=delete, args=(clients[n % 2],)) for n in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert sorted(statuses) == [200, 404, 404, 404]
+        store.check()
+
+
+def test_store_grows_over_processes():
+    """Past the map that it begins with: each worker adopts what the other has grown."""
+    with Store() as store:
+        user = store.add_user()
+        clients = []
+        for name in ("a", "b"):
+            _, path = store.start_worker(f"{name}.sock", TOKEN_MAX_PER_USER="0")
+            clients.append(Client(fastcgi.transport(path), user))
+        (before,) = store.ctl("stat")
+        large = {"model_limits": "m" * 8192, "allow_ips": "1.2.3.4," * 1000}
+        created = []
+        for turn in range(24):
+            created += [token["id"] for token in clients[turn % 2].create([large] * 50).data]
+            for client in clients:
+                page = client.list("?size=1").data
+                assert page["total"] == len(created)
+                assert page["items"][0]["id"] == created[-1]
+        (after,) = store.ctl("stat")
+        assert after["map_used_bytes"] > before["map_bytes"]
+        assert ids_of(clients[0]) == created[::-1]
+        store.check()
+
+
+def processor_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_more_connections_than_descriptors():
+    """A worker that has no descriptor left goes on with those it has, and accepts later."""
+    with Store() as store:
+        worker, path = store.start_worker(prefix=["prlimit", "--nofile=40"])
+        connections = [Connection(path) for _ in range(80)]
+        for connection in connections[:20]:
+            assert connection.ask("OPTIONS", "/api/token/").status == 204
+        request = fastcgi.request(fastcgi.environment("OPTIONS", "/api/token/"), keep=True)
+        for connection in connections[20:]:
+            connection.send(request)
+        before = processor_seconds(worker.pid)
+        time.sleep(0.6)
+        assert processor_seconds(worker.pid) - before < 0.3  # it waits, and does not spin
+        for connection in connections[:20]:
+            assert connection.ask("OPTIONS", "/api/token/").status == 204
+            connection.close()
+        for connection in connections[20:]:
+            assert connection.read_reply().status == 204
+            connection.close()
+        assert worker.poll() is None
+
+
+# ---- a disk that is full ----
+
+
+def test_disk_that_is_full():
+    """Writes get 503, reads go on, and nothing that was acknowledged is lost.
+
+    A limit on the size of files stands for the disk's end. The worker may go on or end
+    with an error, for the supervisor to start another.
+    """
+    with Store() as store:
+        user = store.add_user()
+        limit = (store.dir / "store/data.mdb").stat().st_size + 100_000
+        worker, path = store.start_worker(prefix=["prlimit", f"--fsize={limit}:"])
+        client = Client(fastcgi.transport(path), user)
+        created = []
+        for _ in range(1000):
+            reply = client.create({"model_limits": "m" * 3000})
+            if reply.status != 200:
+                break
+            created.append(reply.data["id"])
+        assert reply.failure == NOT_REACHED and int(reply.headers["retry-after"]) > 0
+
+        store.start_worker_on(store.listeners[-1])
+        assert ids_of(client) == created[::-1]
+        worker.terminate()
+        worker.wait(timeout=60)
+        created.append(client.create({"model_limits": "m" * 3000}).data["id"])
+        assert ids_of(client) == created[::-1]
+        store.check()

@@ -1,0 +1,135 @@
+"""make run, as a newcomer types it: in a copy of this checkout, on a free port."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from service import CLEAN_ENVIRONMENT, ROOT, free_port, wait_until
+
+NOT_COPIED = shutil.ignore_patterns(".git", "var", "asan", "tsan", "tests", "__pycache__")
+
+
+@pytest.fixture(scope="module")
+def checkout():
+    parent = Path(tempfile.mkdtemp(prefix="tk", dir="/tmp"))
+    copy = parent / "token"
+    shutil.copytree(ROOT, copy, ignore=NOT_COPIED, symlinks=True)
+    yield copy
+    assert processes(copy) == []
+    shutil.rmtree(parent)
+
+
+def processes(checkout):
+    """Those that have the checkout's path in their command line, folder or program."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            places = [os.readlink(entry / "exe"), os.readlink(entry / "cwd")]
+            places.append((entry / "cmdline").read_text(errors="replace"))
+        except OSError:
+            continue
+        if any(str(checkout) in place for place in places):
+            found.append((int(entry.name), places))
+    return found
+
+
+class Run:
+    """A `make run` in the checkout, and what it has printed so far."""
+
+    def __init__(self, checkout, port):
+        self.output = checkout.parent / f"output{port}"
+        with self.output.open("w") as output:
+            self.process = subprocess.Popen(
+                ["make", "run", f"PORT={port}"],
+                cwd=checkout,
+                env=CLEAN_ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __enter__(self):
+        wait_until(lambda: self.process.poll() is not None or self.curl_lines(), "it is up", 300)
+        assert self.process.poll() is None, self.text()
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=60)
+
+    def text(self):
+        return self.output.read_text()
+
+    def value(self, name):
+        (value,) = re.findall(rf"^{name} (\S+)$", self.text(), re.MULTILINE)
+        return value
+
+    def curl_lines(self):
+        """Complete once the one for OPTIONS, the last, is there."""
+        lines = re.findall(r"^curl .*\n", self.text(), re.MULTILINE)
+        return lines if any("OPTIONS" in line for line in lines) else []
+
+
+def paste(line):
+    """Runs a line in a shell; returns what a person would see."""
+    done = subprocess.run(
+        ["sh", "-c", line], capture_output=True, text=True, timeout=60, env=CLEAN_ENVIRONMENT
+    )
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+def test_first_run_and_second(checkout):
+    port = free_port()
+    with Run(checkout, port) as run:
+        assert run.value("url") == f"http://127.0.0.1:{port}/api/token/"
+        user, access_token = run.value("user"), run.value("access_token")
+        assert user == "1" and len(access_token) >= 32
+        lines = run.curl_lines()
+        for word in ("POST", "PUT", "DELETE", "status_only=true", "/batch", "OPTIONS", "?p="):
+            assert any(word in line for line in lines), word
+        for line in lines:
+            answer = paste(line)
+            assert '"success":true' in answer or "204 No Content" in answer, line + answer
+        wait_until(lambda: '"DELETE /api/token/1" 200' in run.text(), "the log shows a request")
+        assert access_token not in run.text().split(lines[-1])[1]
+        run.process.send_signal(signal.SIGTERM)
+        run.process.wait(timeout=60)
+        wait_until(lambda: processes(checkout) == [], "all has ended")
+
+    port = free_port()
+    with Run(checkout, port) as run:
+        assert run.value("url") == f"http://127.0.0.1:{port}/api/token/"
+        assert (run.value("user"), run.value("access_token")) == (user, access_token)
+        listing = next(line for line in run.curl_lines() if "?p=" in line)
+        assert '"total":1' in paste(listing)  # of three, the lines have deleted two
+        os.killpg(run.process.pid, signal.SIGINT)  # Ctrl-C goes to all in the foreground
+        run.process.wait(timeout=60)
+        wait_until(lambda: processes(checkout) == [], "all has ended")
+
+
+def test_port_that_is_taken(checkout):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        done = subprocess.run(
+            ["make", "run", f"PORT={port}"],
+            cwd=checkout,
+            env=CLEAN_ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    assert done.returncode != 0
+    assert str(port) in done.stderr
+    assert processes(checkout) == []

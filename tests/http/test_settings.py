@@ -1,0 +1,312 @@
+"""Settings: what they change, and that a wrong one is an error that names it."""
+
+import os
+import shutil
+
+import fastcgi
+import pytest
+from client import Client
+from service import Store
+
+
+@pytest.fixture(scope="module")
+def store():
+    with Store() as made:
+        yield made
+
+
+@pytest.fixture
+def start(store):
+    """Starts a worker with settings; returns a client of a fresh user."""
+
+    def started(**settings):
+        _, path = store.start_worker(f"{len(store.workers)}.sock", **settings)
+        return Client(fastcgi.transport(path), store.add_user())
+
+    return started
+
+
+# ---- errors ----
+
+WRONG = [
+    ("TOKEN_UNKNOWN", "1"),
+    ("TOKEN_STORES", "/tmp"),
+    ("TOKEN_store", "/tmp"),
+    ("TOKEN_", "1"),
+    ("TOKEN_MAX_PER_USER", "-1"),
+    ("TOKEN_MAX_PER_USER", "many"),
+    ("TOKEN_MAX_PER_USER", "1.5"),
+    ("TOKEN_MAX_PER_USER", "10x"),
+    ("TOKEN_MAX_PER_USER", "+1"),
+    ("TOKEN_MAX_PER_USER", " 1"),
+    ("TOKEN_MAX_PER_USER", "99999999999999999999"),
+    ("TOKEN_HTTP_STATUS", "201"),
+    ("TOKEN_HTTP_STATUS", "yes"),
+    ("TOKEN_HTTP_STATUS", "0"),
+    ("TOKEN_CORS_ORIGIN", "example.org"),
+    ("TOKEN_CORS_ORIGIN", "https://example.org/path"),
+    ("TOKEN_CORS_ORIGIN", "https://example.org\r\nX-Evil: 1"),
+    ("TOKEN_CORS_ORIGIN", "https://a.example https://b.example"),
+    ("TOKEN_THREADS", "0"),
+    ("TOKEN_THREADS", "-1"),
+    ("TOKEN_THREADS", "two"),
+    ("TOKEN_THREADS", "1000000"),
+]
+
+
+def only_line(text):
+    lines = text.splitlines()
+    assert len(lines) == 1, text
+    return lines[0]
+
+
+def refusal(store, **settings):
+    """What a worker that does not start says on stderr."""
+    length = store.log.stat().st_size
+    worker, path = store.start_worker(f"{len(store.workers)}.sock", **settings)
+    assert worker.wait(timeout=60) not in (0, None)
+    return only_line(store.log.read_text()[length:])
+
+
+@pytest.mark.parametrize("name, value", WRONG)
+def test_wrong_setting_stops_a_worker(store, name, value):
+    assert name in refusal(store, **{name: value})
+
+
+@pytest.mark.parametrize("name, value", WRONG)
+def test_wrong_setting_stops_tokenctl(store, name, value):
+    done = store.run_ctl("user", "list", **{name: value})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert name in only_line(done.stderr)
+
+
+@pytest.mark.parametrize("name", ["TOKEN_MAX_PER_USER", "TOKEN_HTTP_STATUS", "TOKEN_CORS_ORIGIN"])
+def test_empty_is_as_good_as_unset(start, name):
+    assert start(**{name: ""}).list().data["total"] == 0
+
+
+def test_spawn_shs_own_settings_are_no_error(start):
+    own = {
+        "TOKEN_SOCKET": "/run/x.sock",
+        "TOKEN_SOCKET_MODE": "0660",
+        "TOKEN_SOCKET_GROUP": "www-data",
+        "TOKEN_WORKERS": "3",
+        "TOKEN_PIDFILE": "/run/x.pid",
+        "TOKEN_BIN": "/x",
+    }
+    assert start(**own).list().data["total"] == 0
+
+
+# ---- the secret and the store ----
+
+
+@pytest.fixture
+def secret(store):
+    """A copy of the secret, to be spoilt."""
+    path = store.dir / f"secret{len(store.workers)}"
+    shutil.copy(store.environment["TOKEN_SECRET"], path)
+    original = os.stat(store.environment["TOKEN_SECRET"])
+    os.chown(path, original.st_uid, original.st_gid)
+    path.chmod(0o600)
+    return path
+
+
+def test_copied_secret_serves(start, secret):
+    assert start(TOKEN_SECRET=str(secret)).list().data["total"] == 0
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o640, 0o644, 0o660, 0o666, 0o602, 0o620])
+def test_secret_that_others_may_use(store, secret, mode):
+    secret.chmod(mode)
+    assert str(secret) in refusal(store, TOKEN_SECRET=str(secret))
+
+
+@pytest.mark.parametrize("length", [0, 1, 31, 33, 64])
+def test_secret_of_a_wrong_length(store, secret, length):
+    secret.write_bytes(bytes(range(length)))
+    assert str(secret) in refusal(store, TOKEN_SECRET=str(secret))
+
+
+def test_secret_of_another_store(store, secret):
+    secret.write_bytes(bytes(32))
+    line = refusal(store, TOKEN_SECRET=str(secret))
+    assert "secret" in line.lower()
+    done = store.run_ctl("check", TOKEN_SECRET=str(secret))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "secret" in only_line(done.stderr).lower()
+
+
+def test_secret_that_is_not_there(store):
+    path = str(store.dir / "nothing")
+    assert path in refusal(store, TOKEN_SECRET=path)
+
+
+def test_secret_that_is_no_file(store):
+    path = store.dir / "folder"
+    path.mkdir(mode=0o700, exist_ok=True)
+    assert str(path) in refusal(store, TOKEN_SECRET=str(path))
+
+
+def test_store_that_is_not_there(store):
+    path = store.dir / "nothing"
+    assert str(path) in refusal(store, TOKEN_STORE=str(path))
+    assert not path.exists()
+
+
+def test_store_that_is_no_store(store):
+    path = store.dir / "empty"
+    path.mkdir(exist_ok=True)
+    path.chmod(0o777)
+    assert str(path) in refusal(store, TOKEN_STORE=str(path))
+
+
+def test_tokenctl_says_the_same_of_a_missing_store(store):
+    path = str(store.dir / "nothing")
+    done = store.run_ctl("user", "list", TOKEN_STORE=path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert path in only_line(done.stderr)
+
+
+def test_cgi_answers_503_and_says_why(store):
+    """A web server that starts it for a request gets an answer all the same."""
+    variables = fastcgi.environment("GET", "/api/token/", {"Authorization": "x"})
+    done = store.run_cgi(variables, TOKEN_MAX_PER_USER="many")
+    reply = fastcgi.parse_cgi(done.stdout)
+    assert reply.failure == (503, "Service is temporarily unavailable")
+    assert int(reply.headers["retry-after"]) > 0
+    assert int(reply.headers["content-length"]) == len(reply.body)
+    assert "TOKEN_MAX_PER_USER" in only_line(done.stderr.decode())
+
+
+# ---- what they change ----
+
+
+def test_most_tokens_a_user_may_have(start):
+    user = start(TOKEN_MAX_PER_USER="3")
+    full = (409, "Maximum number of tokens reached (3)")
+    first, *_ = user.make_many(2)
+    assert user.create([{}, {}]).failure == full
+    assert user.list().data["total"] == 2
+    user.make()
+    assert user.create({}).failure == full
+    user.delete(first["id"])
+    user.make()
+    assert user.create({}).failure == full
+
+
+def test_no_limit(start):
+    user = start(TOKEN_MAX_PER_USER="0")
+    user.make_many(1100)
+    assert user.list().data["total"] == 1100
+
+
+def test_lowered_limit_takes_nothing_away(store, start):
+    user = start(TOKEN_MAX_PER_USER="0")
+    token = user.make_many(5)[0]
+    _, path = store.start_worker(f"{len(store.workers)}.sock", TOKEN_MAX_PER_USER="3")
+    lower = Client(fastcgi.transport(path), user.user)
+    assert lower.create({}).failure == (409, "Maximum number of tokens reached (3)")
+    assert lower.list().data["total"] == 5
+    assert lower.update({"id": token["id"], "name": "x"}).data["name"] == "x"
+    assert lower.delete(token["id"]).status == 200
+
+
+def test_threads(start):
+    user = start(TOKEN_THREADS="4")
+    user.make_many(100)
+    for _ in range(20):
+        assert user.list().data["total"] == 100
+
+
+FAILURES = [
+    ("GET", "/api/token/?p=x", None, "Invalid parameters: p must be a decimal number"),
+    ("GET", "/api/token/1000000", None, "Token does not exist"),
+    ("GET", "/api/token/nothing", None, "Not found"),
+    ("PATCH", "/api/token/", None, "Method not allowed"),
+    ("POST", "/api/token/", {"name": "x" * 31}, "Token name is too long"),
+    ("POST", "/api/token/", [{}] * 2, "Maximum number of tokens reached (1)"),
+    ("POST", "/api/token/", b" " * (1 << 20) + b"{}", "Request body is too large"),
+    ("POST", "/api/token/batch", {"ids": []}, "Invalid parameters"),
+    ("DELETE", "/api/token/1000000", None, "Token does not exist"),
+]
+
+
+def test_status_200_for_failures(store, start):
+    user = start(TOKEN_HTTP_STATUS="200", TOKEN_MAX_PER_USER="1")
+    user.checked = False  # openapi.yaml has the other statuses
+    for method, target, body, message in FAILURES:
+        reply = user.request(method, target, body)
+        assert reply.failure == (200, message)
+    token = user.create({"expired_time": 1}).data
+    reply = user.update({"id": token["id"], "status": 1})
+    assert reply.status == 200 and reply.message.startswith("The token has expired")
+    store.ctl("user", "disable", user.user.id)
+    assert user.list().failure == (200, "User is disabled")
+
+
+def test_401_stays(start):
+    user = start(TOKEN_HTTP_STATUS="200")
+    for headers in ({"Authorization": None}, {"New-Api-User": "x"}, {"Authorization": "wrong"}):
+        reply = user.request("GET", "/api/token/", headers=headers)
+        assert reply.status == 401 and reply.headers["www-authenticate"] == "Bearer"
+
+
+def test_success_is_as_ever_with_status_200(start):
+    user = start(TOKEN_HTTP_STATUS="200")
+    assert user.make(name="a")["name"] == "a"
+    reply = user.request("OPTIONS", "/api/token/")
+    assert (reply.status, reply.body) == (204, b"")
+
+
+ORIGIN = "https://console.example.org:8443"
+
+
+@pytest.mark.parametrize("setting", [ORIGIN, "*"])
+def test_cors(start, setting):
+    user = start(TOKEN_CORS_ORIGIN=setting)
+    for origin in (ORIGIN, "https://elsewhere.example"):
+        headers = {"Origin": origin}
+        replies = [
+            user.request("GET", "/api/token/", headers=headers),
+            user.request("POST", "/api/token/", {}, headers),
+            user.request("POST", "/api/token/", b"{", headers),
+            user.request("GET", "/api/token/nothing", headers=headers),
+            user.request("GET", "/api/token/", headers={**headers, "Authorization": None}),
+            user.request("OPTIONS", "/api/token/", headers=headers),
+        ]
+        assert [reply.status for reply in replies] == [200, 200, 400, 404, 401, 204]
+        for reply in replies:
+            # Never the asker's: a browser lets the configured origin read, and no other.
+            if origin == ORIGIN or "access-control-allow-origin" in reply.headers:
+                assert reply.headers["access-control-allow-origin"] == setting
+            assert "access-control-allow-credentials" not in reply.headers
+            if setting != "*":
+                assert reply.headers["vary"] == "Origin"
+
+
+@pytest.mark.parametrize(
+    "path, methods",
+    [
+        ("/api/token/", {"GET", "POST", "PUT"}),
+        ("/api/token/1", {"GET", "DELETE"}),
+        ("/api/token/batch", {"POST"}),
+    ],
+)
+def test_preflight(start, path, methods):
+    user = start(TOKEN_CORS_ORIGIN=ORIGIN)
+    reply = user.request(
+        "OPTIONS",
+        path,
+        headers={
+            "Authorization": None,
+            "New-Api-User": None,
+            "Origin": ORIGIN,
+            "Access-Control-Request-Method": "PUT",
+            "Access-Control-Request-Headers": "authorization,content-type,new-api-user",
+        },
+    )
+    assert reply.status == 204
+    assert reply.headers["access-control-allow-origin"] == ORIGIN
+    assert methods <= set(reply.headers["access-control-allow-methods"].split(", "))
+    allowed = reply.headers["access-control-allow-headers"].lower().split(", ")
+    assert {"authorization", "content-type", "new-api-user"} <= set(allowed)

@@ -1,0 +1,414 @@
+"""tokenctl: every command, as text and as JSON, and its exit statuses."""
+
+import json
+import os
+import pwd
+import stat
+import subprocess
+
+import fastcgi
+import pytest
+from client import Client
+from service import TOKENCTL, WORKER_USER, Store
+
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+@pytest.fixture(scope="module")
+def store():
+    """A store with a worker on it: tokenctl must be safe beside one."""
+    with Store() as made:
+        _, made.socket = made.start_worker()
+        yield made
+
+
+@pytest.fixture
+def client(store):
+    return Client(fastcgi.transport(store.socket), store.add_user())
+
+
+@pytest.fixture
+def fresh():
+    """A place for a store that does not exist yet."""
+    empty = Store()
+    yield empty
+    empty.close()
+
+
+def assert_failed(done, word=""):
+    assert (done.returncode, done.stdout) == (FAILED, "")
+    assert len(done.stderr.splitlines()) == 1 and word in done.stderr, done
+
+
+def text(store, *arguments):
+    done = store.run_ctl(*arguments)
+    assert (done.returncode, done.stderr) == (DONE, ""), done
+    return done.stdout
+
+
+# ---- init ----
+
+
+def mode(path):
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def test_init(fresh):
+    done = fresh.run_ctl("init")
+    assert (done.returncode, done.stderr) == (DONE, "")
+    secret, folder = fresh.dir / "secret", fresh.dir / "store"
+    assert mode(secret) == 0o600 and secret.stat().st_size == 32
+    assert mode(folder) == 0o700
+    assert [path.name for path in folder.iterdir() if mode(path) & 0o077] == []
+
+
+def test_init_gives_them_to_the_workers_user(fresh):
+    """To TOKEN_USER where root runs it; otherwise that is who runs it."""
+    fresh.ctl("init")
+    folder = fresh.dir / "store"
+    for path in (fresh.dir / "secret", folder, *folder.iterdir()):
+        assert path.owner() == WORKER_USER
+
+
+def test_init_gives_them_to_another_user(fresh):
+    """root itself, or a normal user, who is the only one that he can name."""
+    name = pwd.getpwuid(os.geteuid()).pw_name
+    fresh.ctl("init", TOKEN_USER=name)
+    assert (fresh.dir / "store").owner() == (fresh.dir / "secret").owner() == name
+
+
+def test_init_for_a_user_who_does_not_exist(fresh):
+    assert_failed(fresh.run_ctl("init", TOKEN_USER="nobody-of-that-name"))
+    assert not (fresh.dir / "store").exists() and not (fresh.dir / "secret").exists()
+
+
+def test_init_makes_missing_parents(fresh):
+    places = {
+        "TOKEN_STORE": str(fresh.dir / "a/b/store"),
+        "TOKEN_SECRET": str(fresh.dir / "c/d/secret"),
+    }
+    assert fresh.run_ctl("init", **places).returncode == DONE
+    assert mode(fresh.dir / "a/b/store") == 0o700
+    assert (fresh.dir / "c/d/secret").stat().st_size == 32
+    assert fresh.run_ctl("check", **places).returncode == DONE
+
+
+@pytest.mark.parametrize("mask", ["000", "077"])
+def test_init_with_another_umask(fresh, mask):
+    """The same modes, and folders that let the workers through."""
+    places = {"TOKEN_STORE": str(fresh.dir / "a/store"), "TOKEN_SECRET": str(fresh.dir / "b/secret")}
+    done = subprocess.run(
+        ["sh", "-c", f"umask {mask}; exec {TOKENCTL} init"],
+        env={**fresh.environment, **places},
+        timeout=60,
+    )
+    assert done.returncode == DONE
+    modes = [mode(fresh.dir / place) for place in ("a", "b", "a/store", "b/secret")]
+    assert modes == [0o755, 0o755, 0o700, 0o600]
+
+
+def test_init_twice(store):
+    before = (store.dir / "secret").read_bytes()
+    assert_failed(store.run_ctl("init"))
+    assert (store.dir / "secret").read_bytes() == before
+    store.check()
+
+
+@pytest.mark.parametrize("existing", ["secret", "store"])
+def test_init_where_one_of_them_exists(fresh, existing):
+    path = fresh.dir / existing
+    path.mkdir() if existing == "store" else path.write_bytes(b"precious")
+    assert_failed(fresh.run_ctl("init"), str(path))
+    other = fresh.dir / ("secret" if existing == "store" else "store")
+    assert not other.exists()
+    if existing == "secret":
+        assert path.read_bytes() == b"precious"
+
+
+def test_init_where_it_cannot(fresh):
+    (fresh.dir / "file").touch()
+    place = str(fresh.dir / "file/store")
+    assert_failed(fresh.run_ctl("init", TOKEN_STORE=place), place)
+    assert not (fresh.dir / "secret").exists()
+
+
+def test_secrets_are_random(fresh, store):
+    fresh.ctl("init")
+    secret = (fresh.dir / "secret").read_bytes()
+    assert secret != (store.dir / "secret").read_bytes() and len(set(secret)) > 10
+
+
+# ---- users ----
+
+
+def test_add_as_json(store):
+    done = store.run_ctl("--json", "user", "add", "alice", "--group", "vip")
+    added = json.loads(done.stdout)
+    assert list(added) == ["id", "name", "group", "access_token"]
+    assert (added["name"], added["group"]) == ("alice", "vip")
+    assert len(added["access_token"]) >= 32
+    assert done.stdout.count("\n") == 1
+
+
+def test_add_as_text(store):
+    printed = text(store, "user", "add", "bob")
+    (bob,) = [user for user in store.ctl("user", "list") if user["name"] == "bob"]
+    assert str(bob["id"]) in printed.split()
+    token = max(printed.split(), key=len)
+    client = Client(fastcgi.transport(store.socket))
+    headers = {"Authorization": f"Bearer {token}", "New-Api-User": str(bob["id"])}
+    assert client.request("GET", "/api/token/", headers=headers).status == 200
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--json", "user", "add", "carol", "--group", "g"],
+        ["user", "--json", "add", "carol", "--group", "g"],
+        ["user", "add", "--json", "carol", "--group", "g"],
+        ["user", "add", "carol", "--json", "--group", "g"],
+        ["user", "add", "carol", "--group", "g", "--json"],
+        ["user", "add", "--group", "g", "carol", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_order_of_options(store, arguments):
+    added = json.loads(text(store, *arguments))
+    assert (added["name"], added["group"]) == ("carol", "g")
+
+
+def test_default_group(store):
+    assert store.add_user("dave").group == "default"
+
+
+def test_ids_rise_and_are_never_used_again(store):
+    first, second = store.add_user(), store.add_user()
+    store.ctl("user", "delete", second.id)
+    assert first.id < second.id < store.add_user().id
+
+
+def test_names_need_not_differ(store):
+    assert store.add_user("twin").id != store.add_user("twin").id
+
+
+@pytest.mark.parametrize("name", ["a" * 64, "字" * 21, "with blank", '"quoted"', "-", "ünï"])
+def test_name_comes_back(store, name):
+    user = store.add_user(name)
+    (shown,) = store.ctl("user", "show", user.id)
+    assert user.name == shown["name"] == name
+    assert name in text(store, "user", "show", user.id)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [""],
+        ["a" * 65],
+        ["字" * 22],
+        ["a\nb"],
+        ["a\x7fb"],
+        ["a\x1b[31mb"],
+        [b"\xff\xfe"],
+        ["a", "--group", "g" * 65],
+        ["a", "--group", "g\n"],
+    ],
+    ids=str,
+)
+def test_name_or_group_that_will_not_do(store, arguments):
+    count = len(store.ctl("user", "list"))
+    done = subprocess.run(
+        [TOKENCTL, "user", "add", *arguments],
+        env=store.environment,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode in (FAILED, USAGE) and done.stdout == b""
+    assert done.stderr
+    assert len(store.ctl("user", "list")) == count
+
+
+def test_list_and_show(store, client):
+    client.make_many(3)
+    (shown,) = store.ctl("user", "show", client.user.id)
+    assert list(shown) == ["id", "name", "group", "status", "tokens", "created_time"]
+    assert shown["id"] == client.user.id and shown["name"] == client.user.name
+    assert (shown["group"], shown["status"], shown["tokens"]) == ("default", 1, 3)
+    assert shown in store.ctl("user", "list")
+    for printed in (text(store, "user", "show", client.user.id), text(store, "user", "list")):
+        assert client.user.name in printed
+        assert client.user.access_token not in printed
+
+
+def test_list_is_in_the_order_of_ids(store):
+    for _ in range(3):
+        store.add_user()
+    ids = [user["id"] for user in store.ctl("user", "list")]
+    assert ids == sorted(ids)
+
+
+def test_list_of_nobody(fresh):
+    fresh.ctl("init")
+    assert fresh.ctl("user", "list") == []
+    assert fresh.ctl("stat")[0]["users"] == 0
+    fresh.check()
+
+
+def test_list_of_many(fresh):
+    fresh.ctl("init")
+    users = [fresh.add_user(f"n{number}") for number in range(60)]
+    assert [user["name"] for user in fresh.ctl("user", "list")] == [user.name for user in users]
+
+
+def headers(user_id, access_token):
+    return {"Authorization": f"Bearer {access_token}", "New-Api-User": str(user_id)}
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_rotate(store, client, as_json):
+    token = client.make()
+    if as_json:
+        (rotated,) = store.ctl("user", "rotate", client.user.id)
+        assert list(rotated) == ["id", "access_token"]
+        assert rotated["id"] == client.user.id
+        new = rotated["access_token"]
+    else:
+        new = max(text(store, "user", "rotate", client.user.id).split(), key=len)
+    assert new != client.user.access_token
+    assert client.list().status == 401
+    reply = client.request("GET", "/api/token/", headers=headers(client.user.id, new))
+    assert reply.data["items"] == [token]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_disable_and_enable(store, client, as_json):
+    run = store.ctl if as_json else lambda *arguments: text(store, *arguments)
+    for _ in range(2):  # twice is no error
+        run("user", "disable", client.user.id)
+        assert client.list().failure == (403, "User is disabled")
+        assert store.ctl("user", "show", client.user.id)[0]["status"] == 2
+    for _ in range(2):
+        run("user", "enable", client.user.id)
+        assert client.list().status == 200
+        assert store.ctl("user", "show", client.user.id)[0]["status"] == 1
+
+
+def test_delete(store, client):
+    tokens = client.make_many(250)
+    other = Client(client.send, store.add_user())
+    kept = other.make()
+    store.ctl("user", "delete", client.user.id)
+    assert client.list().status == 401
+    assert client.get(tokens[0]["id"]).status == 401
+    assert_failed(store.run_ctl("user", "show", client.user.id))
+    assert client.user.id not in [user["id"] for user in store.ctl("user", "list")]
+    assert other.list().data["items"] == [kept]
+    store.check()
+
+
+def test_delete_as_text(store, client):
+    client.make()
+    text(store, "user", "delete", client.user.id)
+    assert client.list().status == 401
+
+
+def test_deleted_users_tokens_are_gone(store, client):
+    before = store.ctl("stat")[0]["tokens"]
+    client.make_many(120)
+    assert store.ctl("stat")[0]["tokens"] == before + 120
+    store.ctl("user", "delete", client.user.id)
+    assert store.ctl("stat")[0]["tokens"] == before
+
+
+@pytest.mark.parametrize("command", ["show", "rotate", "disable", "enable", "delete"])
+@pytest.mark.parametrize("user_id", ["999999999", "0", "9223372036854775807"])
+def test_no_such_user(store, command, user_id):
+    assert_failed(store.run_ctl("user", command, user_id))
+
+
+# ---- check and stat ----
+
+
+def test_check_of_what_is_in_order(store, client):
+    client.make_many(30)
+    for arguments in (["check"], ["check", "--json"]):
+        done = store.run_ctl(*arguments)
+        assert (done.returncode, done.stderr) == (DONE, "")
+
+
+def test_check_finds_a_damaged_token(fresh):
+    fresh.ctl("init")
+    _, path = fresh.start_worker()
+    client = Client(fastcgi.transport(path), fresh.add_user())
+    client.make_many(5)
+    damaged = client.make(name="to be damaged")
+    fresh.check()
+    fresh.damage_token("to be damaged")
+    done = fresh.run_ctl("check")
+    assert done.returncode == FAILED
+    assert len(done.stdout.splitlines()) >= 1
+    assert str(damaged["id"]) in done.stdout + done.stderr
+    done = fresh.run_ctl("check", "--json")
+    assert done.returncode == FAILED
+    assert all(isinstance(json.loads(line), dict) for line in done.stdout.splitlines())
+
+
+def test_stat(store, client):
+    before = store.ctl("stat")[0]
+    client.make_many(7)
+    (found,) = store.ctl("stat")
+    assert list(found) == ["users", "tokens", "bytes", "map_bytes", "map_used_bytes", "readers"]
+    assert found["tokens"] == before["tokens"] + 7
+    assert found["users"] == before["users"] == len(store.ctl("user", "list"))
+    assert 0 < found["map_used_bytes"] <= found["map_bytes"]
+    assert found["bytes"] > 0 and found["readers"] >= 0
+    printed = text(store, "stat")
+    for name in ("users", "tokens", "readers"):
+        assert name in printed
+
+
+# ---- wrong usage ----
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nothing"],
+        ["user"],
+        ["user", "nothing"],
+        ["user", "add"],
+        ["user", "add", "a", "b"],
+        ["user", "add", "a", "--group"],
+        ["user", "add", "a", "--nothing"],
+        ["user", "list", "1"],
+        ["user", "show"],
+        ["user", "show", "x"],
+        ["user", "show", "1x"],
+        ["user", "show", "1", "2"],
+        ["user", "show", "9223372036854775808"],
+        ["user", "delete"],
+        ["init", "x"],
+        ["check", "x"],
+        ["stat", "x"],
+        ["--nothing"],
+        ["--json"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(store, arguments):
+    done = store.run_ctl(*arguments)
+    assert (done.returncode, done.stdout) == (USAGE, "")
+    assert done.stderr
+
+
+def test_no_output_is_lost_silently(store):
+    """A full disk behind stdout is a failure: what was printed once is gone for ever."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [TOKENCTL, "user", "list"],
+            env=store.environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    assert done.returncode == FAILED and done.stderr

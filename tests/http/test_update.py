@@ -1,0 +1,423 @@
+"""PUT /api/token/: full, partial and status-only updates."""
+
+import re
+import time
+
+import pytest
+
+NOT_THERE = (404, "Token does not exist")
+EXPIRED_REFUSAL = (
+    409,
+    "The token has expired and cannot be enabled. Please update the token expiration time "
+    "first, or set it to never expire",
+)
+EXHAUSTED_REFUSAL = (
+    409,
+    "The token quota is exhausted and cannot be enabled. Please update the remaining quota "
+    "first, or set it to unlimited",
+)
+
+INT64_MAX = 2**63 - 1
+ENABLED, DISABLED, EXPIRED, EXHAUSTED = 1, 2, 3, 4
+STATUS_ONLY = "?status_only=true"
+
+
+def changed(token, **fields):
+    return {**token, **fields}
+
+
+@pytest.fixture
+def token(user):
+    """An enabled token that has something in every field."""
+    return user.make(
+        name="before",
+        remain_quota=7,
+        unlimited_quota=False,
+        model_limits_enabled=True,
+        model_limits=["a", "b"],
+        allow_ips="1.2.3.4",
+        group="g",
+        expired_time=4102444800,
+    )
+
+
+# ---- fields ----
+
+CHANGES = [
+    ("name", "after", "after"),
+    ("name", "", ""),
+    ("name", "字" * 30, "字" * 30),
+    ("remain_quota", 8, 8),
+    ("remain_quota", INT64_MAX, INT64_MAX),
+    ("unlimited_quota", True, True),
+    ("model_limits_enabled", False, False),
+    ("model_limits", ["c", " d "], "c,d"),
+    ("model_limits", "c, d", "c,d"),
+    ("model_limits", [], ""),
+    ("model_limits", "", ""),
+    ("allow_ips", "::1 10.0.0.0/8", "::1,10.0.0.0/8"),
+    ("allow_ips", "", ""),
+    ("group", "vip", "vip"),
+    ("expired_time", -1, -1),
+    ("expired_time", INT64_MAX, INT64_MAX),
+]
+
+
+@pytest.mark.parametrize("field, given, kept", CHANGES)
+def test_one_field_and_no_other(user, token, field, given, kept):
+    expected = changed(token, **{field: kept})
+    assert user.update({"id": token["id"], field: given}).data == expected
+    assert user.get(token["id"]).data == expected
+
+
+def test_all_fields_at_once(user, token):
+    fields = {
+        "name": "after",
+        "remain_quota": 9,
+        "unlimited_quota": True,
+        "model_limits_enabled": False,
+        "model_limits": "c",
+        "allow_ips": "::1",
+        "group": "vip",
+        "expired_time": -1,
+        "status": DISABLED,
+    }
+    expected = changed(token, **fields)
+    assert user.update({"id": token["id"], **fields}).data == expected
+    assert user.list().data["items"] == [expected]
+
+
+def test_nothing_but_the_id_changes_nothing(user, token):
+    assert user.update({"id": token["id"]}).data == token
+
+
+def test_null_keeps_the_value(user, token):
+    body = dict.fromkeys([*token, "unknown"])
+    assert user.update({**body, "id": token["id"]}).data == token
+
+
+def test_other_tokens_stay(user):
+    first, second, third = user.make_many(3)
+    user.update({"id": second["id"], "name": "other"})
+    assert user.list().data["items"] == [third, changed(second, name="other"), first]
+
+
+def test_growing_and_shrinking(user):
+    """A record that no longer fits where it was."""
+    tokens = user.make_many(20)
+    for length in (8000, 0, 4000, 8192, 10):
+        for token in tokens[::3]:
+            token["model_limits"] = "m" * length
+            assert user.update({"id": token["id"], "model_limits": "m" * length}).data == token
+    assert user.list().data["items"] == tokens[::-1]
+
+
+def test_what_a_client_cannot_set_is_ignored(user, token):
+    body = {
+        "id": token["id"],
+        "user_id": 1,
+        "key": "sk-mine",
+        "used_quota": 5,
+        "created_time": 1,
+        "accessed_time": 1,
+        "unknown": "x",
+    }
+    assert user.update(body).data == token
+
+
+def test_path_without_slash(user, token):
+    reply = user.request("PUT", "/api/token", {"id": token["id"], "name": "after"})
+    assert reply.data == changed(token, name="after")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"unlimited_quota": True},
+        {"unlimited_quota": True, "expired_time": 1},
+        {"unlimited_quota": False, "remain_quota": 0},
+        {"model_limits": "a,b", "allow_ips": "1.2.3.4,::1", "remain_quota": INT64_MAX},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("disabled", [False, True])
+def test_whole_token_sent_back_changes_nothing(user, fields, disabled):
+    token = user.create({"name": "whole", **fields}).data
+    if disabled:
+        token = user.update({"id": token["id"], "status": DISABLED}).data
+    assert user.update(token).data == token
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("name", 1),
+        ("name", "a\nb"),
+        ("group", []),
+        ("group", "g" * 65),
+        ("remain_quota", "1"),
+        ("remain_quota", -1),
+        ("expired_time", True),
+        ("expired_time", -2),
+        ("unlimited_quota", 1),
+        ("model_limits_enabled", "true"),
+        ("model_limits", 1),
+        ("model_limits", "m" * 8193),
+        ("allow_ips", ["1.2.3.4"]),
+        ("allow_ips", "nowhere"),
+        ("status", "1"),
+        ("status", True),
+        ("status", []),
+        ("status", 0),
+        ("status", 5),
+        ("status", -1),
+        ("status", 2**32 + 1),
+    ],
+)
+def test_wrong_field_is_named_and_nothing_changes(user, token, field, value):
+    body = {"id": token["id"], "name": "after", "remain_quota": 99, field: value}
+    status, message = user.update(body).failure
+    assert status == 400
+    assert re.match(rf"Invalid parameters: {field}\b", message)
+    assert user.get(token["id"]).data == token
+
+
+@pytest.mark.parametrize(
+    "field, number",
+    [
+        ("remain_quota", "9223372036854775808"),
+        ("remain_quota", "1.0"),
+        ("expired_time", "-9223372036854775809"),
+        ("status", "9223372036854775808"),
+        ("status", "1.0"),
+        ("unknown", "9223372036854775808"),
+    ],
+)
+def test_wrong_number_is_named(user, token, field, number):
+    body = f'{{"id":{token["id"]},"{field}":{number}}}'.encode()
+    status, message = user.update(body).failure
+    assert status == 400
+    assert message.startswith(f"Invalid parameters: {field} ")
+    assert user.get(token["id"]).data == token
+
+
+def test_name_too_long(user, token):
+    reply = user.update({"id": token["id"], "name": "字" * 31})
+    assert reply.failure == (400, "Token name is too long")
+    assert user.get(token["id"]).data == token
+
+
+@pytest.mark.parametrize("body", [b"[]", b"[{}]", b"null", b"1", b'"a"', b"", b"{"])
+@pytest.mark.parametrize("query", ["", STATUS_ONLY])
+def test_no_object(refused, body, query):
+    status, message = refused.update(body, query).failure
+    assert status == 400
+    assert message.startswith("Invalid parameters: ")
+
+
+# ---- the id ----
+
+
+@pytest.mark.parametrize("query", ["", STATUS_ONLY])
+@pytest.mark.parametrize("token_id", [0, -1, 2**40, INT64_MAX, -(2**63)])
+def test_id_that_is_no_token(refused, token_id, query):
+    assert refused.update({"id": token_id, "status": 1}, query).failure == NOT_THERE
+
+
+@pytest.mark.parametrize("query", ["", STATUS_ONLY])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"status":1}',
+        b'{"id":null,"status":1}',
+        b'{"id":"1","status":1}',
+        b'{"id":true,"status":1}',
+        b'{"id":[1],"status":1}',
+        b'{"id":1.0,"status":1}',
+        b'{"id":1e0,"status":1}',
+        b'{"id":9223372036854775808,"status":1}',
+        b'{"id":-9223372036854775809,"status":1}',
+    ],
+)
+def test_id_missing_or_malformed(refused, body, query):
+    status, message = refused.update(body, query).failure
+    assert status == 400
+    assert message.startswith("Invalid parameters: id ")
+
+
+@pytest.mark.parametrize("query", ["", STATUS_ONLY])
+def test_somebody_elses_is_as_one_that_never_was(user, stranger, token, query):
+    theirs = stranger.update({"id": token["id"], "status": 2, "name": "x"}, query)
+    never = stranger.update({"id": 2**40, "status": 2, "name": "x"}, query)
+    assert theirs.failure == NOT_THERE
+    assert theirs.body == never.body
+    assert user.get(token["id"]).data == token
+
+
+def test_deleted_stays_deleted(user, token):
+    user.delete(token["id"])
+    assert user.update({"id": token["id"], "name": "x"}).failure == NOT_THERE
+    assert user.list().data["total"] == 0
+
+
+# ---- status ----
+
+
+def test_disable_and_enable(user, token):
+    for status in (DISABLED, DISABLED, ENABLED, ENABLED):
+        expected = changed(token, status=status)
+        assert user.update({"id": token["id"], "status": status}).data == expected
+        assert user.get(token["id"]).data == expected
+
+
+@pytest.mark.parametrize("status", [EXPIRED, EXHAUSTED])
+def test_derived_status_sent_back_is_ignored(user, token, status):
+    body = {"id": token["id"], "status": status, "name": "after"}
+    assert user.update(body).data == changed(token, name="after")
+    user.update({"id": token["id"], "status": DISABLED})
+    assert user.update(body).data["status"] == DISABLED
+
+
+@pytest.mark.parametrize(
+    "fields, status",
+    [
+        ({"expired_time": 1}, EXPIRED),
+        ({"expired_time": 0}, EXPIRED),
+        ({"remain_quota": 0}, EXHAUSTED),
+        ({"remain_quota": 0, "unlimited_quota": True}, ENABLED),
+        ({"remain_quota": 0, "expired_time": 1}, EXPIRED),
+    ],
+    ids=str,
+)
+def test_status_follows_expiry_and_quota(user, token, fields, status):
+    """Also where status 1 is sent: the token is enabled, nothing is to be enabled."""
+    for sent in ({}, {"status": ENABLED}):
+        back = {"expired_time": -1, "remain_quota": 7, "unlimited_quota": False}
+        assert user.update({"id": token["id"], **back}).data["status"] == ENABLED
+        assert user.update({"id": token["id"], **fields, **sent}).data["status"] == status
+        assert user.get(token["id"]).data["status"] == status
+
+
+@pytest.mark.parametrize(
+    "made, back",
+    [
+        ({"expired_time": 1}, {"expired_time": -1}),
+        ({"expired_time": 1}, {"expired_time": 4102444800}),
+        ({"unlimited_quota": False}, {"unlimited_quota": True}),
+        ({"unlimited_quota": False}, {"remain_quota": 1}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("sent", [{}, {"status": ENABLED}, {"status": EXPIRED}], ids=str)
+def test_extending_brings_a_token_back(user, made, back, sent):
+    token = user.make(**made)
+    assert token["status"] in (EXPIRED, EXHAUSTED)
+    assert user.update({"id": token["id"], **back, **sent}).data["status"] == ENABLED
+    assert user.get(token["id"]).data["status"] == ENABLED
+
+
+def test_disabled_reads_as_disabled_whatever_else(user, token):
+    user.update({"id": token["id"], "status": DISABLED})
+    for fields in ({"expired_time": 1}, {"remain_quota": 0}, {"expired_time": -1}):
+        assert user.update({"id": token["id"], **fields}).data["status"] == DISABLED
+
+
+UNUSABLE = [
+    ({"expired_time": 1}, EXPIRED_REFUSAL),
+    ({"expired_time": 0}, EXPIRED_REFUSAL),
+    ({"unlimited_quota": False}, EXHAUSTED_REFUSAL),
+    ({"unlimited_quota": False, "expired_time": 1}, EXPIRED_REFUSAL),
+]
+
+
+@pytest.mark.parametrize("query", ["", STATUS_ONLY])
+@pytest.mark.parametrize("disabled", [False, True])
+@pytest.mark.parametrize("made, refusal", UNUSABLE, ids=str)
+def test_enabling_what_cannot_be(user, made, refusal, disabled, query):
+    token = user.make(name="before", **made)
+    if disabled:
+        token = user.update({"id": token["id"], "status": DISABLED}, query).data
+    body = {"id": token["id"], "status": ENABLED, "name": "after", "group": "g"}
+    assert user.update(body, query).failure == refusal
+    assert user.get(token["id"]).data == token
+
+
+def test_disabling_what_is_expired(user):
+    token = user.make(expired_time=1)
+    assert user.update({"id": token["id"], "status": DISABLED}).data["status"] == DISABLED
+
+
+def test_extending_the_wrong_one_of_two(user):
+    """Expired and exhausted: it takes both to enable it."""
+    token = user.make(unlimited_quota=False, expired_time=1)
+    more = {"id": token["id"], "status": ENABLED}
+    assert user.update({**more, "expired_time": -1}).failure == EXHAUSTED_REFUSAL
+    assert user.update({**more, "remain_quota": 1}).failure == EXPIRED_REFUSAL
+    both = {**more, "expired_time": -1, "remain_quota": 1}
+    assert user.update(both).data["status"] == ENABLED
+
+
+def test_enabling_after_disabling_and_expiring_in_one_go(user, token):
+    user.update({"id": token["id"], "status": DISABLED})
+    body = {"id": token["id"], "status": ENABLED, "expired_time": int(time.time()) - 1}
+    assert user.update(body).failure == EXPIRED_REFUSAL
+    assert user.get(token["id"]).data["expired_time"] == token["expired_time"]
+
+
+# ---- status only ----
+
+
+@pytest.mark.parametrize("value", ["true", "1", "yes", "TRUE", "2", "x", "%20", "%30%30", "null"])
+def test_status_only_when_the_parameter_is_true(user, token, value):
+    body = {"id": token["id"], "status": DISABLED, "name": "after"}
+    reply = user.update(body, f"?status_only={value}")
+    assert reply.data == changed(token, status=DISABLED)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "?status_only=", "?status_only=0", "?status_only=false", "?status_only", "?other=true"],
+)
+def test_full_update_when_it_is_not(user, token, query):
+    body = {"id": token["id"], "status": DISABLED, "name": "after"}
+    assert user.update(body, query).data == changed(token, status=DISABLED, name="after")
+
+
+def test_first_of_a_repeated_parameter_counts(user, token):
+    body = {"id": token["id"], "status": DISABLED, "name": "after"}
+    reply = user.update(body, "?status_only=1&status_only=0")
+    assert reply.data == changed(token, status=DISABLED)
+
+
+def test_status_only_ignores_the_rest_whatever_it_is(user, token):
+    body = {
+        "id": token["id"],
+        "status": DISABLED,
+        "name": 1,
+        "group": ["x"],
+        "remain_quota": "much",
+        "unlimited_quota": 1,
+        "model_limits": {},
+        "allow_ips": "nowhere",
+        "expired_time": -7,
+    }
+    assert user.update(body, STATUS_ONLY).data == changed(token, status=DISABLED)
+    body["status"] = ENABLED
+    assert user.update(body, STATUS_ONLY).data == token
+
+
+@pytest.mark.parametrize(
+    "status", ["0", "3", "4", "5", "-1", "null", '"1"', "true", "[]", "1.0", "9223372036854775808"]
+)
+def test_status_only_with_another_status(user, token, status):
+    body = f'{{"id":{token["id"]},"status":{status}}}'.encode()
+    code, message = user.update(body, STATUS_ONLY).failure
+    assert code == 400
+    assert message.startswith("Invalid parameters: status ")
+    assert user.get(token["id"]).data == token
+
+
+def test_status_only_without_a_status(user, token):
+    status, message = user.update({"id": token["id"], "name": "after"}, STATUS_ONLY).failure
+    assert status == 400
+    assert message.startswith("Invalid parameters: status ")

@@ -1,0 +1,66 @@
+"""The unit tests in C: each cmocka test of each program in $BUILD/tests is one test here.
+
+The programs run while pytest collects, since only they know what tests they have.
+"""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / os.environ.get("BUILD", "build")
+TIMEOUT_S = 900  # a model test under a sanitizer takes its time
+
+
+def run(program):
+    try:
+        return subprocess.run(
+            [program],
+            env={**os.environ, "CMOCKA_MESSAGE_OUTPUT": "TAP"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired as late:
+        output = (late.stdout or b"").decode(errors="replace")
+        return subprocess.CompletedProcess(program, "time-out", output)
+
+
+def cases(program):
+    """The program's tests, and one more: that it ran all that it planned and exited 0."""
+    done = run(program)
+    results = re.findall(r"^(ok|not ok) \d+ - (.+)$", done.stdout, re.MULTILINE)
+    for result, name in results:
+        yield f"{program.name}:{name}", result == "ok", done.stdout
+    planned = sum(map(int, re.findall(r"^1\.\.(\d+)$", done.stdout, re.MULTILINE)))
+    ended_well = done.returncode == 0 and len(results) == planned > 0
+    summary = f"exit status {done.returncode}, {len(results)} of {planned} tests\n"
+    yield f"{program.name}:whole", ended_well, summary + done.stdout
+
+
+def pytest_generate_tests(metafunc):
+    if "passed" in metafunc.fixturenames:
+        found = [case for program in programs() for case in cases(program)]
+        metafunc.parametrize(
+            "passed, output",
+            [pytest.param(passed, output, id=name) for name, passed, output in found],
+        )
+
+
+def programs():
+    return sorted(path for path in (BUILD / "tests").glob("test_*") if os.access(path, os.X_OK))
+
+
+def test_every_source_has_its_program():
+    sources = {path.stem for path in (ROOT / "tests/unit").glob("test_*.c")}
+    assert sources and sources <= {program.name for program in programs()}
+
+
+def test_unit(passed, output):
+    assert passed, output

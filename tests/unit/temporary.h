@@ -1,0 +1,167 @@
+#ifndef UNIT_TEMPORARY_H
+#define UNIT_TEMPORARY_H
+
+/* A folder of its own for a test, and a store in it. */
+
+#include "tests/unit/unit.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/store.h"
+
+struct folder {
+    char path[64];
+};
+
+struct folder_file {
+    char path[128];
+};
+
+static inline struct folder folder_make(void)
+{
+    struct folder folder = {"/tmp/token-unit-XXXXXX"};
+    if (!mkdtemp(folder.path))
+        fail_msg("mkdtemp %s", folder.path);
+    return folder;
+}
+
+/* The path of a name in the folder. */
+static inline struct folder_file folder_file(const struct folder *folder, const char *name)
+{
+    struct folder_file file;
+    snprintf(file.path, sizeof(file.path), "%s/%s", folder->path, name);
+    return file;
+}
+
+/* Takes the folder away, with what is in it and in its folders. */
+static inline void folder_remove(const struct folder *folder)
+{
+    static const char *const names[] = {"store/data.mdb", "store/lock.mdb", "store", "data.mdb",
+                                        "lock.mdb",       "secret",         "other", "link"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        struct folder_file file = folder_file(folder, names[i]);
+        if (unlink(file.path) != 0)
+            rmdir(file.path);
+    }
+    if (rmdir(folder->path) != 0)
+        fail_msg("%s is not empty", folder->path);
+}
+
+/* A store, where it is and how it is opened. The paths make it stay where it is. */
+struct temporary {
+    struct folder folder;
+    struct folder_file store_path, secret_path;
+    struct store_options options;
+    struct store *store;
+    struct store_reader *reader;
+};
+
+static inline void temporary_open(struct temporary *temporary)
+{
+    char reason[STORE_REASON_SIZE] = "";
+    if (store_open(&temporary->options, &temporary->store, reason) != STORE_OK)
+        fail_msg("store_open: %s", reason);
+    assert_int_equal(store_reader_open(temporary->store, &temporary->reader), STORE_OK);
+}
+
+static inline void temporary_close(struct temporary *temporary)
+{
+    store_reader_close(temporary->reader);
+    store_close(temporary->store);
+    temporary->reader = NULL;
+    temporary->store = NULL;
+}
+
+/* Creates a store; not opened. map_size and cipher may be 0. */
+static inline void temporary_create(struct temporary *temporary, size_t map_size,
+                                    enum store_cipher cipher)
+{
+    char reason[STORE_REASON_SIZE] = "";
+    *temporary = (struct temporary){.folder = folder_make()};
+    temporary->store_path = folder_file(&temporary->folder, "store");
+    temporary->secret_path = folder_file(&temporary->folder, "secret");
+    temporary->options = (struct store_options){.path = temporary->store_path.path,
+                                                .secret_path = temporary->secret_path.path,
+                                                .map_size = map_size,
+                                                .cipher = cipher};
+    if (store_create(&temporary->options, (unsigned)-1, (unsigned)-1, reason) != STORE_OK)
+        fail_msg("store_create: %s", reason);
+    temporary->options.map_size = 0;
+}
+
+/* Closes it, where it is open, and removes it. */
+static inline void temporary_remove(struct temporary *temporary)
+{
+    temporary_close(temporary);
+    folder_remove(&temporary->folder);
+}
+
+/* Adds a user named "user" of group "vip"; its id. */
+static inline int64_t temporary_add_user(struct temporary *temporary,
+                                         char access_token[static STORE_ACCESS_TOKEN_LEN])
+{
+    struct store_user user = {.name = "user", .group = "vip"};
+    assert_int_equal(store_user_add(temporary->store, 1000, &user, access_token), STORE_OK);
+    return user.id;
+}
+
+/* Creates count tokens of one user with one write, all alike but for their keys, with
+ * model_limits of that many bytes. Returns the write's error, and the first one's id. */
+static inline enum store_error temporary_create_tokens(struct store *store, int64_t user_id,
+                                                       size_t count, size_t models_len,
+                                                       uint64_t max_per_user, int64_t *first_id)
+{
+    struct token *tokens = calloc(count, sizeof(*tokens));
+    char *models = malloc(models_len + 1);
+    enum store_error error = STORE_UNAVAILABLE;
+    *first_id = 0;
+    if (tokens && models) {
+        memset(models, 'm', models_len);
+        for (size_t i = 0; i < count; i++) {
+            tokens[i] = token_default();
+            tokens[i].name = SPAN("name");
+            tokens[i].unlimited_quota = true;
+            tokens[i].model_limits = (struct span){models, models_len};
+            token_key_generate(tokens[i].key);
+        }
+        struct store_write write = {
+            .kind = STORE_CREATE,
+            .user_id = user_id,
+            .now_unix_s = 1000,
+            .create = {.tokens = tokens, .count = count, .max_per_user = max_per_user}};
+        error = store_write(store, &write);
+        if (error == STORE_OK)
+            *first_id = tokens[0].id;
+    }
+    free(models);
+    free(tokens);
+    return error;
+}
+
+/* How many tokens the user has; UINT64_MAX where that can't be read. */
+static inline uint64_t temporary_count(struct store_reader *reader, int64_t user_id)
+{
+    uint64_t total;
+    enum store_error error = store_token_page(reader, user_id, 0, 0, &total, NULL, NULL);
+    return error == STORE_OK ? total : UINT64_MAX;
+}
+
+static inline void temporary_print_finding(void *context, const char *line)
+{
+    (void)context;
+    print_error("check: %s\n", line);
+}
+
+/* Fails where store_check finds anything. */
+static inline void temporary_check(struct temporary *temporary)
+{
+    uint64_t found = 99;
+    assert_int_equal(store_check(temporary->reader, temporary_print_finding, NULL, &found),
+                     STORE_OK);
+    assert_int_equal(found, 0);
+}
+
+#endif

@@ -1,0 +1,506 @@
+#include "tests/unit/unit.h"
+
+#include "store/record.h"
+#include "tests/unit/raw.h"
+
+/* store_check finds what is planted: each row damages a store of two users, 1 with the
+ * tokens 1 to 3, 2 with the tokens 4 to 6, and expects a line that says so. */
+
+enum { AT_SEALED = 2 + 5 * 8, AT_LENGTHS = RECORD_TOKEN_HEAD_LEN - 6 };
+
+/* ---- tokens ---- */
+
+static void change_token(struct raw *raw, void change(struct raw_bytes *record))
+{
+    struct raw_bytes key = raw_token_key(1, 2), record = raw_get(raw, raw->tokens, key);
+    change(&record);
+    raw_put(raw, raw->tokens, key, record);
+}
+
+static void remove_token(struct raw *raw)
+{
+    raw_delete(raw, raw->tokens, raw_token_key(1, 2), NULL);
+}
+
+static void other_version(struct raw_bytes *record)
+{
+    record->at[0] = 200;
+}
+
+static void token_of_another_version(struct raw *raw)
+{
+    change_token(raw, other_version);
+}
+
+static void cut_short(struct raw_bytes *record)
+{
+    record->len--;
+}
+
+static void token_cut_short(struct raw *raw)
+{
+    change_token(raw, cut_short);
+}
+
+static void empty(struct raw_bytes *record)
+{
+    record->len = 0;
+}
+
+static void token_empty(struct raw *raw)
+{
+    change_token(raw, empty);
+}
+
+static void flip_seal(struct raw_bytes *record)
+{
+    record->at[AT_SEALED + 20] ^= 4;
+}
+
+static void token_with_a_flipped_bit(struct raw *raw)
+{
+    change_token(raw, flip_seal);
+}
+
+/* Two of a user's keys exchanged: each is sealed for its own id. */
+static void tokens_with_exchanged_seals(struct raw *raw)
+{
+    struct raw_bytes a = raw_get(raw, raw->tokens, raw_token_key(1, 2));
+    struct raw_bytes b = raw_get(raw, raw->tokens, raw_token_key(1, 3));
+    raw_put(raw, raw->tokens, raw_token_key(1, 2), b);
+    raw_put(raw, raw->tokens, raw_token_key(1, 3), a);
+}
+
+static void name_with_control(struct raw_bytes *record)
+{
+    record->at[RECORD_TOKEN_HEAD_LEN] = '\n';
+}
+
+static void token_name_with_a_control_character(struct raw *raw)
+{
+    change_token(raw, name_with_control);
+}
+
+static void name_not_utf8(struct raw_bytes *record)
+{
+    record->at[RECORD_TOKEN_HEAD_LEN] = 0xFF;
+}
+
+static void token_name_not_utf8(struct raw *raw)
+{
+    change_token(raw, name_not_utf8);
+}
+
+static void name_too_long(struct raw_bytes *record)
+{
+    size_t at = RECORD_TOKEN_HEAD_LEN, more = 31;
+    memmove(record->at + at + more, record->at + at, record->len - at);
+    memset(record->at + at, 'n', more);
+    record->at[AT_LENGTHS] = (unsigned char)(record->at[AT_LENGTHS] + more);
+    record->len += more;
+}
+
+static void token_name_too_long(struct raw *raw)
+{
+    change_token(raw, name_too_long);
+}
+
+static void remain_quota_negative(struct raw_bytes *record)
+{
+    put_little64(record->at + 2, -1);
+}
+
+static void token_remain_quota_negative(struct raw *raw)
+{
+    change_token(raw, remain_quota_negative);
+}
+
+static void used_quota_negative(struct raw_bytes *record)
+{
+    put_little64(record->at + 10, -1);
+}
+
+static void token_used_quota_negative(struct raw *raw)
+{
+    change_token(raw, used_quota_negative);
+}
+
+static void expired_time_negative(struct raw_bytes *record)
+{
+    put_little64(record->at + 18, -2);
+}
+
+static void token_expired_time_negative(struct raw *raw)
+{
+    change_token(raw, expired_time_negative);
+}
+
+static void token_under_a_short_key(struct raw *raw)
+{
+    raw_put(raw, raw->tokens, raw_text("1234567"), raw_text("x"));
+}
+
+static void token_of_nobody(struct raw *raw)
+{
+    raw_put(raw, raw->tokens, raw_token_key(77, 2), raw_get(raw, raw->tokens, raw_token_key(1, 2)));
+}
+
+static void token_twice(struct raw *raw)
+{
+    raw_put(raw, raw->tokens, raw_token_key(2, 2), raw_get(raw, raw->tokens, raw_token_key(1, 2)));
+}
+
+static void token_of_id_0(struct raw *raw)
+{
+    raw_put(raw, raw->tokens, raw_token_key(1, 0), raw_get(raw, raw->tokens, raw_token_key(1, 2)));
+}
+
+static void token_of_a_negative_id(struct raw *raw)
+{
+    raw_put(raw, raw->tokens, raw_token_key(1, -5), raw_get(raw, raw->tokens, raw_token_key(1, 2)));
+}
+
+/* ---- the indexes ---- */
+
+static void id_missing(struct raw *raw)
+{
+    int64_t id = 2;
+    struct raw_bytes value = raw_bytes(&id, sizeof(id));
+    raw_delete(raw, raw->ids_by_user, raw_user_key(1), &value);
+}
+
+static void id_too_many(struct raw *raw)
+{
+    int64_t id = 99;
+    raw_put(raw, raw->ids_by_user, raw_user_key(1), raw_bytes(&id, sizeof(id)));
+}
+
+static void id_under_another_user(struct raw *raw)
+{
+    int64_t id = 2;
+    id_missing(raw);
+    raw_put(raw, raw->ids_by_user, raw_user_key(2), raw_bytes(&id, sizeof(id)));
+}
+
+static void id_under_a_short_key(struct raw *raw)
+{
+    int64_t id = 2;
+    raw_put(raw, raw->ids_by_user, raw_text("1234567"), raw_bytes(&id, sizeof(id)));
+}
+
+static void key_missing(struct raw *raw)
+{
+    struct raw_bytes key, value;
+    raw_entry(raw, raw->token_by_key, 1, &key, &value);
+    raw_delete(raw, raw->token_by_key, key, NULL);
+}
+
+static void key_of_another_hash(struct raw *raw)
+{
+    struct raw_bytes key, value;
+    raw_entry(raw, raw->token_by_key, 1, &key, &value);
+    raw_delete(raw, raw->token_by_key, key, NULL);
+    key.at[3] ^= 1;
+    raw_put(raw, raw->token_by_key, key, value);
+}
+
+static void key_to_another_token(struct raw *raw)
+{
+    struct raw_bytes key, value, other_key, other_value;
+    raw_entry(raw, raw->token_by_key, 1, &key, &value);
+    raw_entry(raw, raw->token_by_key, 2, &other_key, &other_value);
+    raw_put(raw, raw->token_by_key, key, other_value);
+}
+
+static void key_to_no_token(struct raw *raw)
+{
+    struct raw_bytes key, value;
+    raw_entry(raw, raw->token_by_key, 1, &key, &value);
+    raw_put(raw, raw->token_by_key, key, raw_token_key(1, 99));
+}
+
+static void key_too_many(struct raw *raw)
+{
+    raw_put(raw, raw->token_by_key, raw_text("0123456789abcdef"), raw_token_key(1, 2));
+}
+
+static void key_of_another_length(struct raw *raw)
+{
+    raw_put(raw, raw->token_by_key, raw_text("0123456789"), raw_token_key(1, 2));
+}
+
+static void key_with_a_short_value(struct raw *raw)
+{
+    struct raw_bytes key, value;
+    raw_entry(raw, raw->token_by_key, 1, &key, &value);
+    value.len = 8;
+    raw_put(raw, raw->token_by_key, key, value);
+}
+
+/* ---- users ---- */
+
+static void user_missing(struct raw *raw)
+{
+    raw_delete(raw, raw->users, raw_user_key(2), NULL);
+}
+
+static void user_of_another_version(struct raw *raw)
+{
+    struct raw_bytes record = raw_get(raw, raw->users, raw_user_key(2));
+    record.at[0] = 200;
+    raw_put(raw, raw->users, raw_user_key(2), record);
+}
+
+static void user_cut_short(struct raw *raw)
+{
+    struct raw_bytes record = raw_get(raw, raw->users, raw_user_key(2));
+    record.len--;
+    raw_put(raw, raw->users, raw_user_key(2), record);
+}
+
+static void user_name_not_utf8(struct raw *raw)
+{
+    struct raw_bytes record = raw_get(raw, raw->users, raw_user_key(2));
+    record.at[record.len - 7] = 0xC3; /* of "user" "vip" */
+    raw_put(raw, raw->users, raw_user_key(2), record);
+}
+
+static void user_group_not_utf8(struct raw *raw)
+{
+    struct raw_bytes record = raw_get(raw, raw->users, raw_user_key(2));
+    record.at[record.len - 1] = 0xC3;
+    raw_put(raw, raw->users, raw_user_key(2), record);
+}
+
+static void user_under_a_short_key(struct raw *raw)
+{
+    raw_put(raw, raw->users, raw_text("1234567"), raw_get(raw, raw->users, raw_user_key(2)));
+}
+
+static void user_above_the_next_id(struct raw *raw)
+{
+    raw_put(raw, raw->users, raw_user_key(3), raw_get(raw, raw->users, raw_user_key(2)));
+}
+
+/* ---- counters ---- */
+
+static void next_token_id_too_low(struct raw *raw)
+{
+    raw_put(raw, raw->meta, raw_text("next_token_id"), raw_little64(6));
+}
+
+static void next_user_id_too_low(struct raw *raw)
+{
+    raw_put(raw, raw->meta, raw_text("next_user_id"), raw_little64(2));
+}
+
+static void next_token_id_missing(struct raw *raw)
+{
+    raw_delete(raw, raw->meta, raw_text("next_token_id"), NULL);
+}
+
+static void next_user_id_missing(struct raw *raw)
+{
+    raw_delete(raw, raw->meta, raw_text("next_user_id"), NULL);
+}
+
+static void next_token_id_of_another_length(struct raw *raw)
+{
+    raw_put(raw, raw->meta, raw_text("next_token_id"), raw_text("7"));
+}
+
+static void next_token_id_negative(struct raw *raw)
+{
+    raw_put(raw, raw->meta, raw_text("next_token_id"), raw_little64(-7));
+}
+
+/* ---- all of them ---- */
+
+#define ROW(damage, line)                                                                          \
+    {                                                                                              \
+#damage, damage, line                                                                      \
+    }
+static const struct {
+    const char *name;
+    void (*damage)(struct raw *raw);
+    const char *line; /* NULL: the check itself has to fail */
+} rows[] = {
+    ROW(remove_token, "ids_by_user: user 1 has no token 2"),
+    ROW(remove_token, "token_by_key: leads to token 2"),
+    ROW(token_of_another_version, "token 2: its record can't be read"),
+    ROW(token_cut_short, "token 2: its record can't be read"),
+    ROW(token_empty, "token 2: its record can't be read"),
+    ROW(token_with_a_flipped_bit, "token 2: its key can't be unsealed"),
+    ROW(tokens_with_exchanged_seals, "token 2: its key can't be unsealed"),
+    ROW(tokens_with_exchanged_seals, "token 3: its key can't be unsealed"),
+    ROW(token_name_with_a_control_character, "token 2: name"),
+    ROW(token_name_not_utf8, "token 2: a text is not UTF-8"),
+    ROW(token_name_too_long, "token 2: "),
+    ROW(token_remain_quota_negative, "token 2: remain_quota"),
+    ROW(token_used_quota_negative, "token 2: used_quota"),
+    ROW(token_expired_time_negative, "token 2: expired_time"),
+    ROW(token_under_a_short_key, "tokens: a key of 7 bytes"),
+    ROW(token_of_nobody, "its user 77 does not exist"),
+    ROW(token_twice, "token 2: exists twice"),
+    ROW(token_of_id_0, "token 0: "),
+    ROW(token_of_a_negative_id, "token -5: "),
+    ROW(id_missing, "token 2: is not in its user's index"),
+    ROW(id_missing, "ids_by_user: 5 entries for 6 tokens"),
+    ROW(id_too_many, "ids_by_user: user 1 has no token 99"),
+    ROW(id_under_another_user, "ids_by_user: user 2 has no token 2"),
+    ROW(id_under_another_user, "token 2: is not in its user's index"),
+    ROW(id_under_a_short_key, "ids_by_user: an entry of 7"),
+    ROW(key_missing, "is not found by its key"),
+    ROW(key_of_another_hash, "is not found by its key"),
+    ROW(key_to_another_token, "is not found by its key"),
+    ROW(key_to_no_token, "token_by_key: leads to token 99"),
+    ROW(key_too_many, "token_by_key: 7 entries for 6 tokens"),
+    ROW(key_of_another_length, "token_by_key: an entry of 10"),
+    ROW(key_with_a_short_value, "token_by_key: an entry of 16 and 8 bytes"),
+    ROW(user_missing, "its user 2 does not exist"),
+    ROW(user_of_another_version, "user 2: its record can't be read"),
+    ROW(user_cut_short, "user 2: its record can't be read"),
+    ROW(user_name_not_utf8, "user 2: its name or group is not UTF-8"),
+    ROW(user_group_not_utf8, "user 2: its name or group is not UTF-8"),
+    ROW(user_under_a_short_key, "users: a key of 7 bytes"),
+    ROW(user_above_the_next_id, "user 3: is not below the next user id 3"),
+    ROW(next_token_id_too_low, "token 6: is not below the next token id 6"),
+    ROW(next_user_id_too_low, "user 2: is not below the next user id 2"),
+    ROW(next_token_id_missing, NULL),
+    ROW(next_user_id_missing, NULL),
+    ROW(next_token_id_of_another_length, NULL),
+    ROW(next_token_id_negative, NULL),
+};
+
+struct findings {
+    const char *line;
+    uint64_t count;
+    bool seen;
+};
+
+static void collect(void *context, const char *line)
+{
+    struct findings *findings = context;
+    findings->count++;
+    findings->seen |= findings->line && strstr(line, findings->line) != NULL;
+}
+
+static void fill_store(struct temporary *temporary)
+{
+    char access_token[STORE_ACCESS_TOKEN_LEN];
+    int64_t first;
+    temporary_create(temporary, 0, STORE_CIPHER_BEST);
+    temporary_open(temporary);
+    for (int64_t user_id = 1; user_id <= 2; user_id++) {
+        assert_int_equal(temporary_add_user(temporary, access_token), user_id);
+        assert_int_equal(temporary_create_tokens(temporary->store, user_id, 3, 3, 0, &first),
+                         STORE_OK);
+        assert_int_equal(first, 3 * user_id - 2);
+    }
+    temporary_check(temporary);
+    temporary_close(temporary);
+}
+
+static void test_each_damage_is_found(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct temporary temporary;
+        struct raw raw;
+        struct findings findings = {.line = rows[i].line};
+        uint64_t found = 0;
+        fill_store(&temporary);
+        raw_open(&raw, &temporary);
+        rows[i].damage(&raw);
+        raw_commit(&raw);
+        temporary_open(&temporary);
+        enum store_error error = store_check(temporary.reader, collect, &findings, &found);
+        require(error == (rows[i].line ? STORE_OK : STORE_CORRUPT), "%s: %s", rows[i].name,
+                store_error_text(error));
+        require(!rows[i].line || (findings.seen && found > 0), "%s: \"%s\" is not reported",
+                rows[i].name, rows[i].line);
+        require(findings.count == found, "%s: the number of lines", rows[i].name);
+        temporary_remove(&temporary);
+    }
+}
+
+/* ---- what the API makes of a damaged store: an error, not a wrong answer ---- */
+
+static void ignore(void *context, const struct token *token)
+{
+    (void)context;
+    (void)token;
+}
+
+static void test_reading_a_damaged_token(void **state)
+{
+    (void)state;
+    static void (*const damages[])(struct raw *) = {token_of_another_version, token_cut_short,
+                                                    token_with_a_flipped_bit};
+    for (size_t i = 0; i < COUNT_OF(damages); i++) {
+        struct temporary temporary;
+        struct raw raw;
+        uint64_t total;
+        fill_store(&temporary);
+        raw_open(&raw, &temporary);
+        damages[i](&raw);
+        raw_commit(&raw);
+        temporary_open(&temporary);
+        assert_int_equal(store_token_get(temporary.reader, 1, 2, ignore, NULL), STORE_CORRUPT);
+        assert_int_equal(store_token_page(temporary.reader, 1, 0, 10, &total, ignore, NULL),
+                         STORE_CORRUPT);
+        assert_int_equal(store_token_get(temporary.reader, 1, 3, ignore, NULL), STORE_OK);
+        assert_int_equal(store_token_page(temporary.reader, 2, 0, 10, &total, ignore, NULL),
+                         STORE_OK);
+        const int64_t id = 2;
+        struct store_write update = {
+            .kind = STORE_UPDATE,
+            .user_id = 1,
+            .update = {.token_id = id, .patch = {TOKEN_FIELD_NAME, {.name = SPAN("n")}}}};
+        assert_int_equal(store_write(temporary.store, &update), STORE_CORRUPT);
+        store_write_free(&update);
+        struct store_write delete = {
+            .kind = STORE_DELETE, .user_id = 1, .delete = {.ids = &id, .id_count = 1}};
+        assert_int_equal(store_write(temporary.store, &delete), STORE_CORRUPT);
+        assert_false(store_is_broken(temporary.store)); /* the others can still be served */
+        temporary_remove(&temporary);
+    }
+}
+
+/* An index with more ids than there are records, or fewer. */
+static void test_paging_with_a_damaged_index(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct raw raw;
+    uint64_t total;
+    fill_store(&temporary);
+    raw_open(&raw, &temporary);
+    id_too_many(&raw);
+    raw_commit(&raw);
+    temporary_open(&temporary);
+    assert_int_equal(store_token_page(temporary.reader, 1, 0, 10, &total, ignore, NULL),
+                     STORE_CORRUPT);
+    temporary_remove(&temporary);
+
+    fill_store(&temporary);
+    raw_open(&raw, &temporary);
+    raw_delete(&raw, raw.tokens, raw_token_key(1, 1), NULL); /* nothing lies before it */
+    raw_delete(&raw, raw.tokens, raw_token_key(2, 4), NULL); /* another user's token does */
+    raw_commit(&raw);
+    temporary_open(&temporary);
+    for (int64_t user_id = 1; user_id <= 2; user_id++)
+        assert_int_equal(store_token_page(temporary.reader, user_id, 0, 10, &total, ignore, NULL),
+                         STORE_CORRUPT);
+    temporary_remove(&temporary);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_damage_is_found),
+        cmocka_unit_test(test_reading_a_damaged_token),
+        cmocka_unit_test(test_paging_with_a_damaged_index),
+    };
+    return cmocka_run_group_tests_name("check", tests, NULL, NULL);
+}

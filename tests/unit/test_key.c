@@ -1,0 +1,198 @@
+#include "tests/unit/unit.h"
+
+#include "token/key.h"
+
+static const char alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/* CRC-32 (IEEE 802.3, reflected), bit by bit: independent of zlib's. */
+static uint32_t crc32_bitwise(const char *bytes, size_t len)
+{
+    uint32_t crc = 0xFFFFFFFF;
+    for (size_t i = 0; i < len; i++) {
+        crc ^= (unsigned char)bytes[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc & 1 ? crc >> 1 ^ 0xEDB88320 : crc >> 1;
+    }
+    return ~crc;
+}
+
+static void put_check(char key[static TOKEN_KEY_LEN])
+{
+    uint32_t crc = crc32_bitwise(key + TOKEN_KEY_PREFIX_LEN, TOKEN_KEY_RANDOM_LEN);
+    for (size_t i = TOKEN_KEY_LEN; i-- > TOKEN_KEY_PREFIX_LEN + TOKEN_KEY_RANDOM_LEN;) {
+        key[i] = alphabet[crc % 62];
+        crc /= 62;
+    }
+}
+
+static bool is_well_formed(const char *key, size_t len)
+{
+    return token_key_is_well_formed((struct span){key, len});
+}
+
+static void test_crc_is_the_known_one(void **state)
+{
+    (void)state;
+    assert_int_equal(crc32_bitwise("123456789", 9), 0xCBF43926); /* the published check value */
+}
+
+static void test_vectors(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {
+        "sk-0000000000000000000000000000000000000000001CtB1C",
+        "sk-zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz16Uak5",
+        "sk-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef2P40Ol",
+        "sk-KLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz2NCnTh",
+        "sk-00000000000000000000000000000000000000007800Uavz", /* leading zeros in the checksum */
+    };
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        char copy[TOKEN_KEY_LEN + 1];
+        require(token_key_is_well_formed(span_of(keys[i])), "%s is refused", keys[i]);
+        memcpy(copy, keys[i], sizeof(copy));
+        put_check(copy);
+        assert_string_equal(copy, keys[i]);
+    }
+}
+
+static void test_generated_keys_have_the_form(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        char key[TOKEN_KEY_LEN + 1], copy[TOKEN_KEY_LEN];
+        key[TOKEN_KEY_LEN] = '#';
+        token_key_generate(key);
+        assert_int_equal(key[TOKEN_KEY_LEN], '#');
+        assert_memory_equal(key, "sk-", 3);
+        memcpy(copy, key, TOKEN_KEY_LEN);
+        put_check(copy);
+        assert_memory_equal(copy, key, TOKEN_KEY_LEN);
+        assert_true(is_well_formed(key, TOKEN_KEY_LEN));
+    }
+}
+
+static void test_each_wrong_character_is_refused(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        char key[TOKEN_KEY_LEN];
+        token_key_generate(key);
+        for (size_t at = 0; at < TOKEN_KEY_LEN; at++) {
+            char right = key[at];
+            for (int c = 0; c < 256; c++) {
+                key[at] = (char)c;
+                require(is_well_formed(key, TOKEN_KEY_LEN) == (key[at] == right),
+                        "byte %d in place of %d at %zu of %.51s", c, right, at, key);
+            }
+            key[at] = right;
+        }
+    }
+}
+
+static void test_swapped_neighbours_are_refused(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        char key[TOKEN_KEY_LEN];
+        token_key_generate(key);
+        for (size_t at = 0; at + 1 < TOKEN_KEY_LEN; at++) {
+            char first = key[at], second = key[at + 1];
+            key[at] = second;
+            key[at + 1] = first;
+            require(is_well_formed(key, TOKEN_KEY_LEN) == (first == second), "swapped at %zu", at);
+            key[at] = first;
+            key[at + 1] = second;
+        }
+    }
+}
+
+/* A right checksum does not make other characters right. */
+static void test_characters_outside_the_alphabet_are_refused(void **state)
+{
+    (void)state;
+    for (int c = 0; c < 256; c++) {
+        char key[TOKEN_KEY_LEN];
+        token_key_generate(key);
+        key[TOKEN_KEY_PREFIX_LEN + 7] = (char)c;
+        put_check(key);
+        bool expected = c != 0 && strchr(alphabet, c);
+        require(is_well_formed(key, TOKEN_KEY_LEN) == expected, "byte %d", c);
+    }
+}
+
+static void test_other_lengths_are_refused(void **state)
+{
+    (void)state;
+    char key[TOKEN_KEY_LEN + 1];
+    token_key_generate(key);
+    key[TOKEN_KEY_LEN] = '0';
+    for (size_t len = 0; len <= TOKEN_KEY_LEN + 1; len++)
+        require(is_well_formed(key, len) == (len == TOKEN_KEY_LEN), "%zu characters", len);
+    assert_false(token_key_is_well_formed((struct span){NULL, 0}));
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    return memcmp(a, b, TOKEN_KEY_LEN);
+}
+
+enum { MANY = 20000 };
+
+/* None twice, and each character about as often as the others: 62 and 63 folded
+ * onto two characters would double those. */
+static void test_many_keys_are_spread_evenly(void **state)
+{
+    (void)state;
+    static char keys[MANY][TOKEN_KEY_LEN];
+    static unsigned counts[TOKEN_KEY_RANDOM_LEN][256];
+    unsigned totals[256] = {0};
+    for (size_t i = 0; i < MANY; i++) {
+        token_key_generate(keys[i]);
+        for (size_t at = 0; at < TOKEN_KEY_RANDOM_LEN; at++) {
+            unsigned char c = (unsigned char)keys[i][TOKEN_KEY_PREFIX_LEN + at];
+            counts[at][c]++;
+            totals[c]++;
+        }
+    }
+    qsort(keys, MANY, TOKEN_KEY_LEN, compare_keys);
+    for (size_t i = 1; i < MANY; i++)
+        assert_memory_not_equal(keys[i - 1], keys[i], TOKEN_KEY_LEN);
+    const unsigned mean = MANY * TOKEN_KEY_RANDOM_LEN / 62;
+    for (int c = 0; c < 256; c++) {
+        bool known = c != 0 && strchr(alphabet, c);
+        require(known ? totals[c] > mean - mean / 12 && totals[c] < mean + mean / 12
+                      : totals[c] == 0,
+                "byte %d came %u times, the mean is %u", c, totals[c], mean);
+        for (size_t at = 0; known && at < TOKEN_KEY_RANDOM_LEN; at++)
+            require(counts[at][c] > 0, "%c never came at %zu", c, at);
+    }
+}
+
+static void test_random_base62_writes_what_it_is_asked_for(void **state)
+{
+    (void)state;
+    for (size_t len = 0; len <= 200; len++) {
+        char text[201];
+        memset(text, '#', sizeof(text));
+        token_random_base62(text, len);
+        for (size_t i = 0; i < sizeof(text); i++)
+            require((i < len) == (text[i] != '#' && strchr(alphabet, text[i]) != NULL),
+                    "byte %zu of %zu", i, len);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_crc_is_the_known_one),
+        cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_generated_keys_have_the_form),
+        cmocka_unit_test(test_each_wrong_character_is_refused),
+        cmocka_unit_test(test_swapped_neighbours_are_refused),
+        cmocka_unit_test(test_characters_outside_the_alphabet_are_refused),
+        cmocka_unit_test(test_other_lengths_are_refused),
+        cmocka_unit_test(test_many_keys_are_spread_evenly),
+        cmocka_unit_test(test_random_base62_writes_what_it_is_asked_for),
+    };
+    return cmocka_run_group_tests_name("key", tests, NULL, NULL);
+}

@@ -1,0 +1,210 @@
+#include "tests/unit/unit.h"
+
+#include "token/limits.h"
+
+/* Calls with an exact copy of the list on the heap, first with an output of its own
+ * of as many bytes, then in place. */
+
+static const struct {
+    const char *in, *out;
+} models[] = {
+    {"", ""},
+    {"gpt-4", "gpt-4"},
+    {"a,b", "a,b"},
+    {"a,b,c", "a,b,c"},
+    {" a , b ", "a,b"},
+    {"\ta\t,\nb\r\n", "a,b"},
+    {"a b,c", "a b,c"}, /* blanks separate no models */
+    {",", ""},
+    {",,,", ""},
+    {" , ,\n", ""},
+    {"   ", ""},
+    {",a", "a"},
+    {"a,", "a"},
+    {",,a,,b,,", "a,b"},
+    {"a,,b", "a,b"},
+    {"a,a", "a,a"}, /* repeated as it was written */
+    {"  long/model:name-1.5  ,x", "long/model:name-1.5,x"},
+    {"\xE6\xA8\xA1\xE5\x9E\x8B , b", "\xE6\xA8\xA1\xE5\x9E\x8B,b"},
+    {"a\x0B,b", "a\x0B,b"}, /* a control character stays, to be refused */
+};
+
+static void test_models(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(models); i++) {
+        struct span in = span_of(models[i].in);
+        char *copy = heap_copy(in), *out = heap_copy(in);
+        size_t len = limits_normalize_models((struct span){copy, in.len}, out);
+        assert_memory_equal(copy, models[i].in, in.len);
+        assert_span_equal(((struct span){out, len}), span_of(models[i].out));
+        len = limits_normalize_models((struct span){copy, in.len}, copy);
+        assert_span_equal(((struct span){copy, len}), span_of(models[i].out));
+        len = limits_normalize_models((struct span){copy, len}, copy);
+        assert_span_equal(((struct span){copy, len}), span_of(models[i].out));
+        free(copy);
+        free(out);
+    }
+}
+
+static void test_models_keep_a_nul(void **state)
+{
+    (void)state;
+    char out[8];
+    size_t len = limits_normalize_models(SPAN(" a\0b ,c"), out);
+    assert_span_equal(((struct span){out, len}), SPAN("a\0b,c"));
+}
+
+static const struct {
+    const char *in, *out;
+} ips[] = {
+    {"", ""},
+    {"192.168.1.1", "192.168.1.1"},
+    {"192.168.1.1,10.0.0.0/8", "192.168.1.1,10.0.0.0/8"},
+    {"1.1.1.1 2.2.2.2", "1.1.1.1,2.2.2.2"},
+    {"1.1.1.1\n2.2.2.2\r\n3.3.3.3", "1.1.1.1,2.2.2.2,3.3.3.3"},
+    {"\n\n1.1.1.1\t,,  2.2.2.2\n", "1.1.1.1,2.2.2.2"},
+    {" ,\n\t", ""},
+    {"0.0.0.0", "0.0.0.0"},
+    {"255.255.255.255", "255.255.255.255"},
+    {"0.0.0.0/0", "0.0.0.0/0"},
+    {"10.0.0.1/32", "10.0.0.1/32"},
+    {"10.1.2.3/8", "10.1.2.3/8"}, /* as it was written */
+    {"::", "::"},
+    {"::1", "::1"},
+    {"::/0", "::/0"},
+    {"::1/128", "::1/128"},
+    {"2001:db8::/32", "2001:db8::/32"},
+    {"2001:DB8::A", "2001:DB8::A"},
+    {"::ffff:1.2.3.4", "::ffff:1.2.3.4"},
+    {"ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255",
+     "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255"}, /* the longest: 45 */
+    {"ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255/128",
+     "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255/128"},
+};
+
+static void test_ips(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(ips); i++) {
+        struct span in = span_of(ips[i].in), bad;
+        char *copy = heap_copy(in), *out = heap_copy(in);
+        size_t len = 99;
+        require(limits_normalize_ips((struct span){copy, in.len}, out, &len, &bad), "row %zu", i);
+        assert_span_equal(((struct span){out, len}), span_of(ips[i].out));
+        require(limits_normalize_ips((struct span){copy, in.len}, copy, &len, &bad), "row %zu", i);
+        assert_span_equal(((struct span){copy, len}), span_of(ips[i].out));
+        require(limits_normalize_ips((struct span){copy, len}, copy, &len, &bad), "row %zu", i);
+        assert_span_equal(((struct span){copy, len}), span_of(ips[i].out));
+        free(copy);
+        free(out);
+    }
+}
+
+static const struct {
+    struct span in, bad;
+} bad_ips[] = {
+#define BAD(text)                                                                                  \
+    {                                                                                              \
+        SPAN(text), SPAN(text)                                                                     \
+    }
+#define BAD_ITEM(text, item)                                                                       \
+    {                                                                                              \
+        SPAN(text), SPAN(item)                                                                     \
+    }
+    BAD("x"),
+    BAD("localhost"),
+    BAD("1"),
+    BAD("1.2.3"),
+    BAD("1.2.3.4.5"),
+    BAD("1.2.3.256"),
+    BAD("1.2.3.-4"),
+    BAD("01.2.3.4"),
+    BAD("0x7f.0.0.1"),
+    BAD("1.2.3.4:80"),
+    BAD("[::1]"),
+    BAD("1.2.3.4-1.2.3.9"),
+    BAD("*"),
+    BAD("/"),
+    BAD("/8"),
+    BAD("1.2.3.4/"),
+    BAD("1.2.3.4/33"),
+    BAD("1.2.3.4/128"),
+    BAD("1.2.3.4/-1"),
+    BAD("1.2.3.4/+8"),
+    BAD("1.2.3.4/08"),
+    BAD("1.2.3.4/00"),
+    BAD("1.2.3.4/8x"),
+    BAD("1.2.3.4/0x8"),
+    BAD("1.2.3.4/8/8"),
+    BAD("1.2.3.4/255.0.0.0"),
+    BAD("1.2.3.4/4294967304"), /* 8 and 2^32 */
+    BAD("::1/129"),
+    BAD("::1/"),
+    BAD("::1/1280"),
+    BAD(":::"),
+    BAD("::1::"),
+    BAD("1:2:3:4:5:6:7"),
+    BAD("1:2:3:4:5:6:7:8:9"),
+    BAD("fe80::1%eth0"),
+    BAD("12345::"),
+    BAD("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.2555"), /* 46: over every form */
+    BAD("1.2.3.4;5.6.7.8"),
+    BAD("1.2.3.4\0"),
+    BAD("\0001.2.3.4"),
+    BAD("1.2.3.4\0/8"),
+    BAD("1.2.3.4/8\0"),
+    BAD("\xEF\xBB\xBF"
+        "1.2.3.4"),
+    BAD_ITEM("1.1.1.1,nope,2.2.2.2", "nope"),
+    BAD_ITEM("1.1.1.1 10.0.0.0 / 8", "/"),
+    BAD_ITEM("1.1.1.1\n\n2.2.2.2/40\n", "2.2.2.2/40"),
+    BAD_ITEM("bad worse", "bad"),
+    BAD_ITEM("1.1.1.1,2.2.2.2\0,3.3.3.3", "2.2.2.2\0"),
+};
+
+static void test_bad_ips(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(bad_ips); i++) {
+        struct span in = bad_ips[i].in, bad;
+        char *copy = heap_copy(in), *out = heap_copy(in);
+        size_t len;
+        require(!limits_normalize_ips((struct span){copy, in.len}, out, &len, &bad), "row %zu: %s",
+                i, in.at);
+        assert_span_equal(bad, bad_ips[i].bad);
+        assert_true(bad.at >= copy && bad.at + bad.len <= copy + in.len);
+        free(copy);
+        free(out);
+    }
+}
+
+static void test_prefix_lengths(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *address;
+        unsigned max;
+    } rows[] = {{"10.0.0.0", 32}, {"2001:db8::", 128}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        for (unsigned prefix = 0; prefix <= 1100; prefix++) {
+            char text[64], out[64];
+            size_t len;
+            struct span bad;
+            snprintf(text, sizeof(text), "%s/%u", rows[i].address, prefix);
+            bool taken = limits_normalize_ips(span_of(text), out, &len, &bad);
+            require(taken == (prefix <= rows[i].max), "%s", text);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_models),
+        cmocka_unit_test(test_models_keep_a_nul),
+        cmocka_unit_test(test_ips),
+        cmocka_unit_test(test_bad_ips),
+        cmocka_unit_test(test_prefix_lengths),
+    };
+    return cmocka_run_group_tests_name("limits", tests, NULL, NULL);
+}

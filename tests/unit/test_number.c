@@ -1,0 +1,107 @@
+#include "tests/unit/unit.h"
+
+#include <inttypes.h>
+
+#include "api/number.h"
+#include "tests/unit/random.h"
+
+static bool parse(const char *text, int64_t *number)
+{
+    struct span span = span_of(text);
+    char *copy = heap_copy(span);
+    bool parsed = number_parse((struct span){copy, span.len}, number);
+    free(copy);
+    return parsed;
+}
+
+static void test_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t number;
+    } rows[] = {
+        {"0", 0},
+        {"-0", 0},
+        {"1", 1},
+        {"-1", -1},
+        {"42", 42},
+        {"007", 7},
+        {"-007", -7},
+        {"00000000000000000000000000000000000000000005", 5},
+        {"1000000000000000000", 1000000000000000000},
+        {"9223372036854775806", INT64_MAX - 1},
+        {"9223372036854775807", INT64_MAX},
+        {"-9223372036854775807", -INT64_MAX},
+        {"-9223372036854775808", INT64_MIN},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        int64_t number = 77;
+        require(parse(rows[i].text, &number) && number == rows[i].number, "%s", rows[i].text);
+    }
+}
+
+static void test_others(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "",
+        "-",
+        "+",
+        "+1",
+        "--1",
+        "1-",
+        " 1",
+        "1 ",
+        "\t1",
+        "1\n",
+        "1.0",
+        "1e3",
+        "0x10",
+        "1_000",
+        "1,000",
+        "a",
+        "1a",
+        "/",
+        ":",
+        "\xEF\xBC\x91", /* a full-width 1 */
+        "9223372036854775808",
+        "9223372036854775810",
+        "-9223372036854775809",
+        "-9223372036854775810",
+        "10000000000000000000",
+        "18446744073709551615",
+        "18446744073709551617",
+        "99999999999999999999999999999999",
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        int64_t number;
+        require(!parse(rows[i], &number), "%s", rows[i]);
+    }
+    int64_t number;
+    assert_false(number_parse((struct span){NULL, 0}, &number));
+    assert_false(number_parse(SPAN("1\0"), &number));
+    assert_false(number_parse(SPAN("\0001"), &number));
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    struct random random = {11};
+    for (int i = 0; i < 20000; i++) {
+        int64_t expected = (int64_t)random_next(&random) >> random_below(&random, 64), number;
+        char text[32];
+        snprintf(text, sizeof(text), "%" PRId64, expected);
+        require(parse(text, &number) && number == expected, "%s", text);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_others),
+        cmocka_unit_test(test_round_trip),
+    };
+    return cmocka_run_group_tests_name("number", tests, NULL, NULL);
+}

@@ -1,0 +1,417 @@
+#include "tests/unit/unit.h"
+
+#include "tests/unit/token_same.h"
+#include "token/patch.h"
+
+/* ---- limits ---- */
+
+/* A text of count times the same character. The caller frees it. */
+static struct span repeated(const char *character, size_t count)
+{
+    size_t len = strlen(character);
+    char *text = malloc(len * count);
+    assert_non_null(text);
+    for (size_t i = 0; i < len * count; i++)
+        text[i] = character[i % len];
+    return (struct span){text, len * count};
+}
+
+static void free_text(struct span text)
+{
+    free((void *)(uintptr_t)text.at);
+}
+
+static struct span *text_of(struct token *token, enum token_field field)
+{
+    switch (field) {
+    case TOKEN_FIELD_NAME:
+        return &token->name;
+    case TOKEN_FIELD_GROUP:
+        return &token->group;
+    case TOKEN_FIELD_MODEL_LIMITS:
+        return &token->model_limits;
+    default:
+        return &token->allow_ips;
+    }
+}
+
+static enum token_error check_text(enum token_field field, struct span text)
+{
+    struct token_patch patch = {.fields = field};
+    *text_of(&patch.value, field) = text;
+    return token_patch_check(&patch);
+}
+
+static void test_text_lengths(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *character;
+        size_t max; /* of them */
+        enum token_field field;
+        enum token_error error;
+    } rows[] = {
+        {"a", 30, TOKEN_FIELD_NAME, TOKEN_NAME_TOO_LONG},
+        {"\xC3\xA9", 30, TOKEN_FIELD_NAME, TOKEN_NAME_TOO_LONG}, /* characters, not bytes */
+        {"\xE4\xBB\xA4", 30, TOKEN_FIELD_NAME, TOKEN_NAME_TOO_LONG},
+        {"\xF0\x9F\x98\x80", 30, TOKEN_FIELD_NAME, TOKEN_NAME_TOO_LONG},
+        {"g", 64, TOKEN_FIELD_GROUP, TOKEN_GROUP_TOO_LONG},
+        {"\xC3\xA9", 32, TOKEN_FIELD_GROUP, TOKEN_GROUP_TOO_LONG},
+        {"m", 8192, TOKEN_FIELD_MODEL_LIMITS, TOKEN_MODEL_LIMITS_TOO_LONG},
+        {"1", 8192, TOKEN_FIELD_ALLOW_IPS, TOKEN_ALLOW_IPS_TOO_LONG},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct span most = repeated(rows[i].character, rows[i].max);
+        struct span more = repeated(rows[i].character, rows[i].max + 1);
+        require(check_text(rows[i].field, SPAN("")) == TOKEN_OK, "row %zu: empty", i);
+        require(check_text(rows[i].field, most) == TOKEN_OK, "row %zu: the most", i);
+        require(check_text(rows[i].field, more) == rows[i].error, "row %zu: one more", i);
+        free_text(most);
+        free_text(more);
+    }
+}
+
+static void test_control_characters(void **state)
+{
+    (void)state;
+    static const struct {
+        enum token_field field;
+        enum token_error error;
+    } fields[] = {
+        {TOKEN_FIELD_NAME, TOKEN_NAME_CONTROL},
+        {TOKEN_FIELD_GROUP, TOKEN_GROUP_CONTROL},
+        {TOKEN_FIELD_MODEL_LIMITS, TOKEN_MODEL_LIMITS_CONTROL},
+    };
+    static const struct span bad[] = {SPAN("\0"),   SPAN("a\0b"),    SPAN("\n"),
+                                      SPAN("\x1F"), SPAN("\x7F"),    SPAN("a\xC2\x80"),
+                                      SPAN("\tab"), SPAN("\xC2\x9F")};
+    static const struct span good[] = {SPAN(" "), SPAN("~"), SPAN("\xC2\xA0"), SPAN("a\"\\/b")};
+    for (size_t f = 0; f < COUNT_OF(fields); f++) {
+        for (size_t i = 0; i < COUNT_OF(bad); i++)
+            require(check_text(fields[f].field, bad[i]) == fields[f].error, "%zu %zu", f, i);
+        for (size_t i = 0; i < COUNT_OF(good); i++)
+            require(check_text(fields[f].field, good[i]) == TOKEN_OK, "%zu %zu", f, i);
+    }
+}
+
+static void test_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t value;
+        enum token_error expired, quota;
+    } rows[] = {
+        {INT64_MIN, TOKEN_EXPIRED_TIME_NEGATIVE, TOKEN_REMAIN_QUOTA_NEGATIVE},
+        {-2, TOKEN_EXPIRED_TIME_NEGATIVE, TOKEN_REMAIN_QUOTA_NEGATIVE},
+        {-1, TOKEN_OK, TOKEN_REMAIN_QUOTA_NEGATIVE},
+        {0, TOKEN_OK, TOKEN_OK},
+        {1, TOKEN_OK, TOKEN_OK},
+        {INT64_MAX, TOKEN_OK, TOKEN_OK},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct token_patch patch = {.fields = TOKEN_FIELD_EXPIRED};
+        patch.value.expired_unix_s = rows[i].value;
+        require(token_patch_check(&patch) == rows[i].expired, "expired, row %zu", i);
+        patch = (struct token_patch){.fields = TOKEN_FIELD_REMAIN_QUOTA};
+        patch.value.remain_quota = rows[i].value;
+        require(token_patch_check(&patch) == rows[i].quota, "quota, row %zu", i);
+    }
+    for (int status = -1; status <= 6; status++) {
+        struct token_patch patch = {.fields = TOKEN_FIELD_STATUS};
+        patch.value.status = (enum token_status)status;
+        enum token_error expected = status >= 1 && status <= 4 ? TOKEN_OK : TOKEN_STATUS_INVALID;
+        require(token_patch_check(&patch) == expected, "status %d", status);
+    }
+}
+
+/* What is not in the patch is not looked at. */
+static void test_other_fields_are_not_checked(void **state)
+{
+    (void)state;
+    struct span name = repeated("x", 31), group = repeated("x", 65), list = repeated("x", 8193);
+    struct token_patch patch = {
+        .value = {.name = name,
+                  .group = group,
+                  .model_limits = list,
+                  .allow_ips = list,
+                  .status = (enum token_status)9,
+                  .remain_quota = -1,
+                  .expired_unix_s = -2},
+    };
+    static const struct {
+        enum token_field field;
+        enum token_error error;
+    } rows[] = {
+        {TOKEN_FIELD_NAME, TOKEN_NAME_TOO_LONG},
+        {TOKEN_FIELD_STATUS, TOKEN_STATUS_INVALID},
+        {TOKEN_FIELD_REMAIN_QUOTA, TOKEN_REMAIN_QUOTA_NEGATIVE},
+        {TOKEN_FIELD_UNLIMITED_QUOTA, TOKEN_OK},
+        {TOKEN_FIELD_MODEL_LIMITS_ENABLED, TOKEN_OK},
+        {TOKEN_FIELD_MODEL_LIMITS, TOKEN_MODEL_LIMITS_TOO_LONG},
+        {TOKEN_FIELD_ALLOW_IPS, TOKEN_ALLOW_IPS_TOO_LONG},
+        {TOKEN_FIELD_GROUP, TOKEN_GROUP_TOO_LONG},
+        {TOKEN_FIELD_EXPIRED, TOKEN_EXPIRED_TIME_NEGATIVE},
+    };
+    assert_int_equal(token_patch_check(&patch), TOKEN_OK);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        patch.fields = rows[i].field;
+        require(token_patch_check(&patch) == rows[i].error, "row %zu", i);
+    }
+    free_text(name);
+    free_text(group);
+    free_text(list);
+}
+
+static void test_error_texts(void **state)
+{
+    (void)state;
+    static const char *const fields[] = {
+        [TOKEN_NAME_TOO_LONG] = "name",
+        [TOKEN_NAME_CONTROL] = "name",
+        [TOKEN_STATUS_INVALID] = "status",
+        [TOKEN_REMAIN_QUOTA_NEGATIVE] = "remain_quota",
+        [TOKEN_MODEL_LIMITS_CONTROL] = "model_limits",
+        [TOKEN_MODEL_LIMITS_TOO_LONG] = "model_limits",
+        [TOKEN_ALLOW_IPS_TOO_LONG] = "allow_ips",
+        [TOKEN_GROUP_CONTROL] = "group",
+        [TOKEN_GROUP_TOO_LONG] = "group",
+        [TOKEN_EXPIRED_TIME_NEGATIVE] = "expired_time",
+        [TOKEN_ENABLE_EXPIRED] = "status",
+        [TOKEN_ENABLE_EXHAUSTED] = "status",
+    };
+    for (int error = TOKEN_NAME_TOO_LONG; error <= TOKEN_ENABLE_EXHAUSTED; error++) {
+        assert_string_equal(token_error_field((enum token_error)error), fields[error]);
+        assert_true(strlen(token_error_text((enum token_error)error)) > 0);
+    }
+}
+
+/* ---- applying ---- */
+
+enum { NOW = 1700000000, PAST = NOW - 5, FUTURE = NOW + 5, NEVER = -1 };
+
+static struct token sample(void)
+{
+    return (struct token){
+        .id = 7,
+        .user_id = 3,
+        .name = SPAN("old"),
+        .key = "sk-0000000000000000000000000000000000000000001CtB1",
+        .status = TOKEN_ENABLED,
+        .remain_quota = 100,
+        .used_quota = 11,
+        .model_limits = SPAN("m"),
+        .allow_ips = SPAN("1.1.1.1"),
+        .group = SPAN("g"),
+        .expired_unix_s = NEVER,
+        .created_unix_s = 5,
+        .accessed_unix_s = 6,
+    };
+}
+
+/* Each set of fields changes those and no other. */
+static void test_fields_in_the_patch_change(void **state)
+{
+    (void)state;
+    const struct token before = sample();
+    struct token other = {
+        .id = 99, /* these can't be set */
+        .user_id = 98,
+        .key = "nothing",
+        .used_quota = 97,
+        .created_unix_s = 96,
+        .accessed_unix_s = 95,
+        .name = SPAN("new"),
+        .status = TOKEN_DISABLED,
+        .remain_quota = 200,
+        .unlimited_quota = true,
+        .model_limits_enabled = true,
+        .model_limits = SPAN("x,y"),
+        .allow_ips = SPAN("::1"),
+        .group = SPAN("h"),
+        .expired_unix_s = FUTURE,
+    };
+    for (unsigned fields = 0; fields < 1U << 9; fields++) {
+        struct token_patch patch = {fields, other};
+        struct token expected = before, token = before;
+        if (fields & TOKEN_FIELD_NAME)
+            expected.name = other.name;
+        if (fields & TOKEN_FIELD_STATUS)
+            expected.status = other.status;
+        if (fields & TOKEN_FIELD_REMAIN_QUOTA)
+            expected.remain_quota = other.remain_quota;
+        if (fields & TOKEN_FIELD_UNLIMITED_QUOTA)
+            expected.unlimited_quota = other.unlimited_quota;
+        if (fields & TOKEN_FIELD_MODEL_LIMITS_ENABLED)
+            expected.model_limits_enabled = other.model_limits_enabled;
+        if (fields & TOKEN_FIELD_MODEL_LIMITS)
+            expected.model_limits = other.model_limits;
+        if (fields & TOKEN_FIELD_ALLOW_IPS)
+            expected.allow_ips = other.allow_ips;
+        if (fields & TOKEN_FIELD_GROUP)
+            expected.group = other.group;
+        if (fields & TOKEN_FIELD_EXPIRED)
+            expected.expired_unix_s = other.expired_unix_s;
+        require(token_patch_apply(&patch, NOW, &token) == TOKEN_OK, "fields %x", fields);
+        require(token_same(&token, &expected), "fields %x", fields);
+    }
+}
+
+/* What a patch may say, beside nothing. */
+enum { KEEP = -100 };
+
+/* Read: stored status, expiry, remaining quota (NEVER: unlimited); the patch's
+ * status, expiry, remaining quota and unlimited; what comes of it and what the token
+ * then reads as. */
+static const struct {
+    int status, expired, quota;
+    int new_status, new_expired, new_quota, new_unlimited;
+    enum token_error error;
+    enum token_status reads;
+} enabling[] = {
+    /* a disabled token that is fine otherwise */
+    {2, NEVER, 10, 1, KEEP, KEEP, KEEP, TOKEN_OK, TOKEN_ENABLED},
+    {2, FUTURE, 10, 1, KEEP, KEEP, KEEP, TOKEN_OK, TOKEN_ENABLED},
+    {2, NEVER, NEVER, 1, KEEP, KEEP, KEEP, TOKEN_OK, TOKEN_ENABLED},
+    /* disabled and expired */
+    {2, PAST, 10, 1, KEEP, KEEP, KEEP, TOKEN_ENABLE_EXPIRED, TOKEN_DISABLED},
+    {2, NOW, 10, 1, KEEP, KEEP, KEEP, TOKEN_ENABLE_EXPIRED, TOKEN_DISABLED},
+    {2, PAST, NEVER, 1, KEEP, KEEP, KEEP, TOKEN_ENABLE_EXPIRED, TOKEN_DISABLED},
+    {2, PAST, 10, 1, FUTURE, KEEP, KEEP, TOKEN_OK, TOKEN_ENABLED},
+    {2, PAST, 10, 1, NEVER, KEEP, KEEP, TOKEN_OK, TOKEN_ENABLED},
+    {2, PAST, 10, 1, NOW, KEEP, KEEP, TOKEN_ENABLE_EXPIRED, TOKEN_DISABLED},
+    {2, PAST, 10, KEEP, FUTURE, KEEP, KEEP, TOKEN_OK, TOKEN_DISABLED},
+    /* disabled and exhausted */
+    {2, NEVER, 0, 1, KEEP, KEEP, KEEP, TOKEN_ENABLE_EXHAUSTED, TOKEN_DISABLED},
+    {2, NEVER, 0, 1, KEEP, 1, KEEP, TOKEN_OK, TOKEN_ENABLED},
+    {2, NEVER, 0, 1, KEEP, KEEP, true, TOKEN_OK, TOKEN_ENABLED},
+    {2, NEVER, 0, 1, KEEP, 0, false, TOKEN_ENABLE_EXHAUSTED, TOKEN_DISABLED},
+    {2, NEVER, NEVER, 1, KEEP, KEEP, false, TOKEN_ENABLE_EXHAUSTED, TOKEN_DISABLED},
+    {2, NEVER, 0, KEEP, KEEP, 5, KEEP, TOKEN_OK, TOKEN_DISABLED},
+    /* disabled, and both: the expiry comes first */
+    {2, PAST, 0, 1, KEEP, KEEP, KEEP, TOKEN_ENABLE_EXPIRED, TOKEN_DISABLED},
+    {2, PAST, 0, 1, FUTURE, KEEP, KEEP, TOKEN_ENABLE_EXHAUSTED, TOKEN_DISABLED},
+    {2, PAST, 0, 1, KEEP, 5, KEEP, TOKEN_ENABLE_EXPIRED, TOKEN_DISABLED},
+    {2, PAST, 0, 1, FUTURE, 5, KEEP, TOKEN_OK, TOKEN_ENABLED},
+    /* enabled as stored, and expired or exhausted since */
+    {1, PAST, 10, 1, KEEP, KEEP, KEEP, TOKEN_ENABLE_EXPIRED, TOKEN_EXPIRED},
+    {1, NEVER, 0, 1, KEEP, KEEP, KEEP, TOKEN_ENABLE_EXHAUSTED, TOKEN_EXHAUSTED},
+    {1, PAST, 10, 1, FUTURE, KEEP, KEEP, TOKEN_OK, TOKEN_ENABLED},
+    {1, NEVER, 0, 1, KEEP, 5, KEEP, TOKEN_OK, TOKEN_ENABLED},
+    /* extending brings it back without a word about the status */
+    {1, PAST, 10, KEEP, FUTURE, KEEP, KEEP, TOKEN_OK, TOKEN_ENABLED},
+    {1, PAST, 10, KEEP, NEVER, KEEP, KEEP, TOKEN_OK, TOKEN_ENABLED},
+    {1, NEVER, 0, KEEP, KEEP, 1, KEEP, TOKEN_OK, TOKEN_ENABLED},
+    {1, NEVER, 0, KEEP, KEEP, KEEP, true, TOKEN_OK, TOKEN_ENABLED},
+    {1, PAST, 0, KEEP, FUTURE, KEEP, KEEP, TOKEN_OK, TOKEN_EXHAUSTED},
+    /* other changes of an expired or exhausted token are none of it */
+    {1, PAST, 10, KEEP, KEEP, KEEP, KEEP, TOKEN_OK, TOKEN_EXPIRED},
+    {1, NEVER, 0, KEEP, KEEP, KEEP, KEEP, TOKEN_OK, TOKEN_EXHAUSTED},
+    /* a whole answer sent back: 3 and 4 are passed over */
+    {1, PAST, 10, 3, PAST, 10, false, TOKEN_OK, TOKEN_EXPIRED},
+    {1, NEVER, 0, 4, NEVER, 0, false, TOKEN_OK, TOKEN_EXHAUSTED},
+    {1, PAST, 10, 3, FUTURE, 10, false, TOKEN_OK, TOKEN_ENABLED},
+    {1, NEVER, 0, 4, NEVER, 5, false, TOKEN_OK, TOKEN_ENABLED},
+    {2, NEVER, 10, 3, KEEP, KEEP, KEEP, TOKEN_OK, TOKEN_DISABLED},
+    {2, NEVER, 10, 4, KEEP, KEEP, KEEP, TOKEN_OK, TOKEN_DISABLED},
+    /* disabling is always possible */
+    {1, NEVER, 10, 2, KEEP, KEEP, KEEP, TOKEN_OK, TOKEN_DISABLED},
+    {1, PAST, 10, 2, KEEP, KEEP, KEEP, TOKEN_OK, TOKEN_DISABLED},
+    {1, NEVER, 0, 2, KEEP, KEEP, KEEP, TOKEN_OK, TOKEN_DISABLED},
+    {2, PAST, 0, 2, KEEP, KEEP, KEEP, TOKEN_OK, TOKEN_DISABLED},
+    /* an enabled token sent back with a past expiry, or no quota: not enabled by that */
+    {1, NEVER, 10, 1, PAST, KEEP, KEEP, TOKEN_OK, TOKEN_EXPIRED},
+    {1, NEVER, 10, 1, KEEP, 0, KEEP, TOKEN_OK, TOKEN_EXHAUSTED},
+    {1, NEVER, NEVER, 1, KEEP, KEEP, false, TOKEN_OK, TOKEN_EXHAUSTED},
+    {1, FUTURE, 10, 1, KEEP, KEEP, KEEP, TOKEN_OK, TOKEN_ENABLED},
+};
+
+static struct token stored(int status, int expired, int quota)
+{
+    struct token token = sample();
+    token.status = (enum token_status)status;
+    token.expired_unix_s = expired;
+    token.unlimited_quota = quota == NEVER;
+    token.remain_quota = quota == NEVER ? 0 : quota;
+    return token;
+}
+
+static struct token_patch patched(int status, int expired, int quota, int unlimited)
+{
+    struct token_patch patch = {.fields = TOKEN_FIELD_NAME, .value = {.name = SPAN("new")}};
+    if (status != KEEP)
+        patch.fields |= TOKEN_FIELD_STATUS;
+    if (expired != KEEP)
+        patch.fields |= TOKEN_FIELD_EXPIRED;
+    if (quota != KEEP)
+        patch.fields |= TOKEN_FIELD_REMAIN_QUOTA;
+    if (unlimited != KEEP)
+        patch.fields |= TOKEN_FIELD_UNLIMITED_QUOTA;
+    patch.value.status = (enum token_status)status;
+    patch.value.expired_unix_s = expired;
+    patch.value.remain_quota = quota;
+    patch.value.unlimited_quota = unlimited == true;
+    return patch;
+}
+
+static void test_enabling(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(enabling); i++) {
+        struct token before = stored(enabling[i].status, enabling[i].expired, enabling[i].quota);
+        struct token token = before;
+        struct token_patch patch = patched(enabling[i].new_status, enabling[i].new_expired,
+                                           enabling[i].new_quota, enabling[i].new_unlimited);
+        enum token_error error = token_patch_apply(&patch, NOW, &token);
+        require(error == enabling[i].error, "row %zu: error %d", i, (int)error);
+        require(token_status_at(&token, NOW) == enabling[i].reads, "row %zu: reads %d", i,
+                (int)token_status_at(&token, NOW));
+        if (error != TOKEN_OK)
+            require(token_same(&token, &before), "row %zu: changed though refused", i);
+        else
+            assert_span_equal(token.name, SPAN("new"));
+    }
+}
+
+/* For every combination: what is refused changes nothing, what was enabled reads as
+ * enabled, only 1 and 2 are ever stored. */
+static void test_enabling_holds_for_all(void **state)
+{
+    (void)state;
+    static const int expiries[] = {KEEP, NEVER, 0, PAST, NOW, FUTURE}, quotas[] = {KEEP, 0, 1};
+    static const int unlimiteds[] = {KEEP, false, true}, statuses[] = {KEEP, 1, 2, 3, 4};
+    size_t refused = 0;
+    for (int old = 0; old < 2 * 5 * 3; old++)
+        for (int new = 0; new < 5 * 6 * 3 * 3; new ++) {
+            int quota = old / 10 == 2 ? NEVER : old / 10;
+            struct token before = stored(1 + old % 2, expiries[1 + old / 2 % 5], quota);
+            struct token token = before;
+            int status = statuses[new % 5];
+            struct token_patch patch =
+                patched(status, expiries[new / 5 % 6], quotas[new / 30 % 3], unlimiteds[new / 90]);
+            enum token_error error = token_patch_apply(&patch, NOW, &token);
+            enum token_status was = token_status_at(&before, NOW),
+                              is = token_status_at(&token, NOW);
+            refused += error != TOKEN_OK;
+            require(token.status == TOKEN_ENABLED || token.status == TOKEN_DISABLED, "stored");
+            require(error == TOKEN_OK || token_same(&token, &before), "%d %d: changed", old, new);
+            require(error == TOKEN_OK || (status == 1 && was != TOKEN_ENABLED),
+                    "%d %d: refused for nothing", old, new);
+            require(error != TOKEN_OK || status != 1 || was == TOKEN_ENABLED || is == TOKEN_ENABLED,
+                    "%d %d: enabled, and is not", old, new);
+            require(status != 2 || is == TOKEN_DISABLED, "%d %d: disabled, and is not", old, new);
+            require(status == 1 || status == 2 || token.status == before.status,
+                    "%d %d: another status", old, new);
+        }
+    assert_true(refused > 100);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_text_lengths), cmocka_unit_test(test_control_characters),
+        cmocka_unit_test(test_numbers),      cmocka_unit_test(test_other_fields_are_not_checked),
+        cmocka_unit_test(test_error_texts),  cmocka_unit_test(test_fields_in_the_patch_change),
+        cmocka_unit_test(test_enabling),     cmocka_unit_test(test_enabling_holds_for_all),
+    };
+    return cmocka_run_group_tests_name("patch", tests, NULL, NULL);
+}

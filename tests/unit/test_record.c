@@ -1,0 +1,284 @@
+#include "tests/unit/unit.h"
+
+#include "store/record.h"
+#include "tests/unit/random.h"
+
+enum { NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX };
+
+static struct span random_text(struct random *random, size_t max_len)
+{
+    static char text[TOKEN_MODEL_LIMITS_LEN_MAX + 1];
+    size_t len = random_below(random, 4) == 0 ? max_len : random_below(random, max_len + 1);
+    random_bytes(random, text, sizeof(text)); /* the same for all: any bytes will do */
+    return (struct span){text, len};
+}
+
+static int64_t random_number(struct random *random)
+{
+    return (int64_t)random_next(random) >> random_below(random, 64);
+}
+
+static struct token random_token(struct random *random)
+{
+    return (struct token){
+        .name = random_text(random, NAME_LEN_MAX),
+        .status = random_below(random, 2) ? TOKEN_ENABLED : TOKEN_DISABLED,
+        .remain_quota = random_number(random),
+        .used_quota = random_number(random),
+        .unlimited_quota = random_below(random, 2),
+        .model_limits_enabled = random_below(random, 2),
+        .model_limits = random_text(random, TOKEN_MODEL_LIMITS_LEN_MAX),
+        .allow_ips = random_text(random, TOKEN_ALLOW_IPS_LEN_MAX),
+        .group = random_text(random, TOKEN_GROUP_LEN_MAX),
+        .expired_unix_s = random_number(random),
+        .created_unix_s = random_number(random),
+        .accessed_unix_s = random_number(random),
+    };
+}
+
+/* On the heap, exactly as long. */
+static struct span encode(const struct token *token, const unsigned char *sealed)
+{
+    static unsigned char record[RECORD_TOKEN_LEN_MAX];
+    size_t len = record_encode_token(token, sealed, record);
+    assert_true(len >= RECORD_TOKEN_HEAD_LEN && len <= sizeof(record));
+    return (struct span){heap_copy((struct span){(char *)record, len}), len};
+}
+
+static void free_record(struct span record)
+{
+    free((void *)(uintptr_t)record.at);
+}
+
+static void test_tokens_come_back(void **state)
+{
+    (void)state;
+    struct random random = {21};
+    for (int i = 0; i < 3000; i++) {
+        struct token in = random_token(&random);
+        unsigned char sealed_in[SECRET_SEALED_LEN];
+        const unsigned char *sealed;
+        random_bytes(&random, sealed_in, sizeof(sealed_in));
+        struct span record = encode(&in, sealed_in);
+        struct token out = {.id = 5, .user_id = 6, .key = "left alone"};
+        assert_true(record_decode_token(record, &out, &sealed));
+        assert_int_equal(out.id, 5);
+        assert_int_equal(out.user_id, 6);
+        assert_memory_equal(out.key, "left alone", 10);
+        assert_true(span_equal(in.name, out.name));
+        assert_true(span_equal(in.group, out.group));
+        assert_true(span_equal(in.model_limits, out.model_limits));
+        assert_true(span_equal(in.allow_ips, out.allow_ips));
+        assert_int_equal(in.status, out.status);
+        assert_int_equal(in.unlimited_quota, out.unlimited_quota);
+        assert_int_equal(in.model_limits_enabled, out.model_limits_enabled);
+        assert_int_equal(in.remain_quota, out.remain_quota);
+        assert_int_equal(in.used_quota, out.used_quota);
+        assert_int_equal(in.expired_unix_s, out.expired_unix_s);
+        assert_int_equal(in.created_unix_s, out.created_unix_s);
+        assert_int_equal(in.accessed_unix_s, out.accessed_unix_s);
+        assert_memory_equal(sealed, sealed_in, sizeof(sealed_in));
+        free_record(record);
+    }
+}
+
+/* Every beginning of a record, and one with more behind it. */
+static void test_tokens_of_other_lengths_are_refused(void **state)
+{
+    (void)state;
+    struct random random = {22};
+    for (int i = 0; i < 20; i++) {
+        struct token token = random_token(&random);
+        unsigned char sealed_in[SECRET_SEALED_LEN] = {0};
+        const unsigned char *sealed;
+        struct span record = encode(&token, sealed_in);
+        for (size_t len = 0; len < record.len; len++) {
+            char *cut = heap_copy((struct span){record.at, len});
+            require(!record_decode_token((struct span){cut, len}, &token, &sealed), "%zu of %zu",
+                    len, record.len);
+            free(cut);
+        }
+        char *longer = malloc(record.len + 1);
+        assert_non_null(longer);
+        memcpy(longer, record.at, record.len);
+        longer[record.len] = '\0';
+        assert_false(record_decode_token((struct span){longer, record.len + 1}, &token, &sealed));
+        free(longer);
+        free_record(record);
+    }
+}
+
+static void test_other_versions_are_refused(void **state)
+{
+    (void)state;
+    struct token token = {.status = TOKEN_ENABLED};
+    unsigned char sealed_in[SECRET_SEALED_LEN] = {0}, bytes[RECORD_TOKEN_LEN_MAX];
+    unsigned char user_bytes[RECORD_USER_LEN_MAX];
+    const unsigned char *sealed;
+    struct record_user user = {.created_unix_s = 1};
+    size_t len = record_encode_token(&token, sealed_in, bytes);
+    size_t user_len = record_encode_user(&user, user_bytes);
+    for (unsigned version = 0; version < 256; version++) {
+        bytes[0] = user_bytes[0] = (unsigned char)version;
+        require(record_decode_token((struct span){(char *)bytes, len}, &token, &sealed) ==
+                    (version == 1),
+                "token of version %u", version);
+        require(record_decode_user((struct span){(char *)user_bytes, user_len}, &user) ==
+                    (version == 1),
+                "user of version %u", version);
+    }
+}
+
+/* The form on disk, byte by byte: stores of today are to be read tomorrow. */
+static void test_the_form_of_a_token(void **state)
+{
+    (void)state;
+    struct token token = {
+        .name = SPAN("NAME"),
+        .status = TOKEN_DISABLED,
+        .remain_quota = 0x0102030405060708,
+        .used_quota = 2,
+        .model_limits_enabled = true,
+        .model_limits = SPAN("mm"),
+        .allow_ips = SPAN("1"),
+        .group = SPAN("ggg"),
+        .expired_unix_s = -1,
+        .created_unix_s = 0x1122,
+        .accessed_unix_s = 4,
+    };
+    unsigned char sealed[SECRET_SEALED_LEN];
+    memset(sealed, 'S', sizeof(sealed));
+    struct span record = encode(&token, sealed);
+    static const char head[] = "\x01\x05"
+                               "\x08\x07\x06\x05\x04\x03\x02\x01"
+                               "\x02\0\0\0\0\0\0\0"
+                               "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"
+                               "\x22\x11\0\0\0\0\0\0"
+                               "\x04\0\0\0\0\0\0";
+    static const char tail[] = "\x04\x03\x02\x00\x01\x00NAMEgggmm1";
+    assert_int_equal(record.len, sizeof(head) + SECRET_SEALED_LEN + sizeof(tail) - 1);
+    assert_memory_equal(record.at, head, sizeof(head));
+    assert_memory_equal(record.at + sizeof(head), sealed, SECRET_SEALED_LEN);
+    assert_memory_equal(record.at + sizeof(head) + SECRET_SEALED_LEN, tail, sizeof(tail) - 1);
+    free_record(record);
+
+    token.status = TOKEN_ENABLED;
+    token.unlimited_quota = true;
+    token.model_limits_enabled = false;
+    record = encode(&token, sealed);
+    assert_int_equal(record.at[1], 2);
+    free_record(record);
+}
+
+/* What is longer than the limits was not made by record_encode_token, and decoded it
+ * would not fit RECORD_TOKEN_LEN_MAX again: an update of it would write past the end. */
+static void test_tokens_over_the_limits_are_refused(void **state)
+{
+    (void)state;
+    static const size_t lengths[][4] = {
+        {NAME_LEN_MAX + 1, 0, 0, 0},
+        {255, 255, 0, 0},
+        {0, TOKEN_GROUP_LEN_MAX + 1, 0, 0},
+        {0, 0, TOKEN_MODEL_LIMITS_LEN_MAX + 1, 0},
+        {0, 0, 0, TOKEN_ALLOW_IPS_LEN_MAX + 1},
+        {0, 0, 65535, 65535},
+    };
+    for (size_t i = 0; i < COUNT_OF(lengths); i++) {
+        const size_t *len = lengths[i];
+        size_t record_len = RECORD_TOKEN_HEAD_LEN + len[0] + len[1] + len[2] + len[3];
+        unsigned char *record = calloc(1, record_len);
+        assert_non_null(record);
+        record[0] = 1;
+        unsigned char *at = record + RECORD_TOKEN_HEAD_LEN - 6;
+        at[0] = (unsigned char)len[0];
+        at[1] = (unsigned char)len[1];
+        at[2] = (unsigned char)len[2];
+        at[3] = (unsigned char)(len[2] >> 8);
+        at[4] = (unsigned char)len[3];
+        at[5] = (unsigned char)(len[3] >> 8);
+        struct token token;
+        const unsigned char *sealed;
+        bool decoded =
+            record_decode_token((struct span){(char *)record, record_len}, &token, &sealed);
+        free(record);
+        require(!decoded, "row %zu", i);
+    }
+}
+
+/* ---- users ---- */
+
+static void test_users_come_back(void **state)
+{
+    (void)state;
+    struct random random = {23};
+    for (int i = 0; i < 2000; i++) {
+        struct record_user in = {.name = random_text(&random, STORE_USER_NAME_LEN_MAX),
+                                 .group = random_text(&random, TOKEN_GROUP_LEN_MAX),
+                                 .disabled = random_below(&random, 2),
+                                 .deleted = random_below(&random, 2),
+                                 .created_unix_s = random_number(&random)};
+        struct record_user out;
+        unsigned char bytes[RECORD_USER_LEN_MAX];
+        random_bytes(&random, in.access_hash, sizeof(in.access_hash));
+        size_t len = record_encode_user(&in, bytes);
+        assert_true(len <= sizeof(bytes));
+        for (size_t cut = 0; cut <= len; cut++) {
+            char *copy = heap_copy((struct span){(char *)bytes, cut});
+            bool decoded = record_decode_user((struct span){copy, cut}, &out);
+            require(decoded == (cut == len), "%zu of %zu", cut, len);
+            if (decoded) {
+                assert_true(span_equal(in.name, out.name));
+                assert_true(span_equal(in.group, out.group));
+            }
+            free(copy);
+        }
+        assert_int_equal(in.disabled, out.disabled);
+        assert_int_equal(in.deleted, out.deleted);
+        assert_int_equal(in.created_unix_s, out.created_unix_s);
+        assert_memory_equal(in.access_hash, out.access_hash, sizeof(in.access_hash));
+    }
+}
+
+static void test_the_form_of_a_user(void **state)
+{
+    (void)state;
+    struct record_user user = {
+        .name = SPAN("NAME"), .group = SPAN("ggg"), .disabled = true, .created_unix_s = 0x0102};
+    unsigned char bytes[RECORD_USER_LEN_MAX];
+    memset(user.access_hash, 'H', sizeof(user.access_hash));
+    size_t len = record_encode_user(&user, bytes);
+    static const char expected[] = "\x01\x01\x02\x01\0\0\0\0\0\0"
+                                   "HHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHH"
+                                   "\x04\x03NAMEggg";
+    assert_int_equal(len, sizeof(expected) - 1);
+    assert_memory_equal(bytes, expected, len);
+}
+
+static void test_users_over_the_limits_are_refused(void **state)
+{
+    (void)state;
+    enum { AT_NAME_LEN = 2 + 8 + RECORD_ACCESS_HASH_LEN };
+    for (size_t which = 0; which < 2; which++) {
+        unsigned char bytes[AT_NAME_LEN + 2 + 65] = {1};
+        struct record_user user;
+        bytes[AT_NAME_LEN + which] = 64;
+        assert_true(record_decode_user((struct span){(char *)bytes, sizeof(bytes) - 1}, &user));
+        bytes[AT_NAME_LEN + which] = 65;
+        assert_false(record_decode_user((struct span){(char *)bytes, sizeof(bytes)}, &user));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tokens_come_back),
+        cmocka_unit_test(test_tokens_of_other_lengths_are_refused),
+        cmocka_unit_test(test_other_versions_are_refused),
+        cmocka_unit_test(test_the_form_of_a_token),
+        cmocka_unit_test(test_tokens_over_the_limits_are_refused),
+        cmocka_unit_test(test_users_come_back),
+        cmocka_unit_test(test_the_form_of_a_user),
+        cmocka_unit_test(test_users_over_the_limits_are_refused),
+    };
+    return cmocka_run_group_tests_name("record", tests, NULL, NULL);
+}

@@ -1,0 +1,185 @@
+#include "tests/unit/unit.h"
+
+#include "settings/settings.h"
+
+static char reason[200];
+
+static bool read_one(const char *variable, struct settings *settings)
+{
+    char *environment[] = {(char *)(uintptr_t)variable, NULL};
+    reason[0] = '\0';
+    return settings_read(environment, settings, reason, sizeof(reason));
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    char *environment[] = {NULL};
+    struct settings settings;
+    assert_true(settings_read(environment, &settings, reason, sizeof(reason)));
+    assert_string_equal(settings.store_path, "/var/lib/token/store");
+    assert_string_equal(settings.secret_path, "/etc/token/secret");
+    assert_null(settings.user);
+    assert_null(settings.cors_origin);
+    assert_int_equal(settings.max_per_user, 1000);
+    assert_false(settings.http_status_200);
+    assert_in_range(settings.threads, 1, 64);
+}
+
+static void test_all_at_once(void **state)
+{
+    (void)state;
+    char variables[][48] = {"PATH=/bin",
+                            "TOKEN_STORE=/s",
+                            "TOKEN_SECRET=/x=y",
+                            "TOKEN_USER=www-data",
+                            "TOKEN_CORS_ORIGIN=https://example.org:8443",
+                            "TOKEN_MAX_PER_USER=7",
+                            "TOKEN_HTTP_STATUS=200",
+                            "TOKEN_THREADS=3",
+                            "TOKENS_OTHER=1",
+                            "token_store=/no"};
+    char *environment[COUNT_OF(variables) + 1] = {NULL};
+    for (size_t i = 0; i < COUNT_OF(variables); i++)
+        environment[i] = variables[i];
+    struct settings settings;
+    assert_true(settings_read(environment, &settings, reason, sizeof(reason)));
+    assert_string_equal(settings.store_path, "/s");
+    assert_string_equal(settings.secret_path, "/x=y");
+    assert_string_equal(settings.user, "www-data");
+    assert_string_equal(settings.cors_origin, "https://example.org:8443");
+    assert_int_equal(settings.max_per_user, 7);
+    assert_true(settings.http_status_200);
+    assert_int_equal(settings.threads, 3);
+}
+
+/* Empty is as good as unset. */
+static void test_empty(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "TOKEN_STORE=", "TOKEN_SECRET=",      "TOKEN_MAX_PER_USER=", "TOKEN_HTTP_STATUS=",
+        "TOKEN_USER=",  "TOKEN_CORS_ORIGIN=", "TOKEN_THREADS=",
+    };
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        struct settings settings;
+        require(read_one(names[i], &settings), "%s", names[i]);
+        assert_string_equal(settings.store_path, "/var/lib/token/store");
+        assert_string_equal(settings.secret_path, "/etc/token/secret");
+        assert_int_equal(settings.max_per_user, 1000);
+        assert_false(settings.http_status_200);
+        assert_null(settings.cors_origin);
+        assert_null(settings.user);
+        assert_true(settings.threads >= 1);
+    }
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *variable;
+        bool good;
+    } rows[] = {
+        {"TOKEN_MAX_PER_USER=0", true},
+        {"TOKEN_MAX_PER_USER=9223372036854775807", true},
+        {"TOKEN_MAX_PER_USER=9223372036854775808", false},
+        {"TOKEN_MAX_PER_USER=18446744073709551616", false},
+        {"TOKEN_MAX_PER_USER=99999999999999999999999", false},
+        {"TOKEN_MAX_PER_USER=-1", false},
+        {"TOKEN_MAX_PER_USER=+1", false},
+        {"TOKEN_MAX_PER_USER= 1", false},
+        {"TOKEN_MAX_PER_USER=1 ", false},
+        {"TOKEN_MAX_PER_USER=1k", false},
+        {"TOKEN_MAX_PER_USER=0x10", false},
+        {"TOKEN_MAX_PER_USER=1.5", false},
+        {"TOKEN_MAX_PER_USER=many", false},
+        {"TOKEN_THREADS=1", true},
+        {"TOKEN_THREADS=64", true},
+        {"TOKEN_THREADS=0", false},
+        {"TOKEN_THREADS=65", false},
+        {"TOKEN_THREADS=-1", false},
+        {"TOKEN_THREADS=4294967297", false},
+        {"TOKEN_HTTP_STATUS=200", true},
+        {"TOKEN_HTTP_STATUS=0200", false},
+        {"TOKEN_HTTP_STATUS=201", false},
+        {"TOKEN_HTTP_STATUS=2000", false},
+        {"TOKEN_HTTP_STATUS=yes", false},
+        {"TOKEN_CORS_ORIGIN=*", true},
+        {"TOKEN_CORS_ORIGIN=https://example.org", true},
+        {"TOKEN_CORS_ORIGIN=http://[::1]:3000", true},
+        {"TOKEN_CORS_ORIGIN=**", false},
+        {"TOKEN_CORS_ORIGIN=example.org", false},
+        {"TOKEN_CORS_ORIGIN=://example.org", false},
+        {"TOKEN_CORS_ORIGIN=https://", false},
+        {"TOKEN_CORS_ORIGIN=https://example.org/", false},
+        {"TOKEN_CORS_ORIGIN=https://a https://b", false},
+        {"TOKEN_CORS_ORIGIN=https://a\r\nSet-Cookie: x=y", false}, /* no header of one's own */
+        {"TOKEN_CORS_ORIGIN=https://a\nb", false},
+        {"TOKEN_CORS_ORIGIN=https://\xC3\xA9.example", false},
+        {"TOKEN_CORS_ORIGIN=https://\x7F.example", false},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct settings settings;
+        require(read_one(rows[i].variable, &settings) == rows[i].good, "%s", rows[i].variable);
+        char name[32] = "";
+        memcpy(name, rows[i].variable, strcspn(rows[i].variable, "="));
+        require(rows[i].good || strstr(reason, name), "%s is not named: %s", name, reason);
+    }
+}
+
+static void test_unknown_variables(void **state)
+{
+    (void)state;
+    static const char *const unknown[] = {
+        "TOKEN_",    "TOKEN_=1",       "TOKEN_STOR=/x", "TOKEN_STORES=/x", "TOKEN_MAXPERUSER=1",
+        "TOKEN_DB=", "TOKEN_store=/x",
+    };
+    for (size_t i = 0; i < COUNT_OF(unknown); i++) {
+        struct settings settings;
+        require(!read_one(unknown[i], &settings), "%s", unknown[i]);
+        size_t len = strcspn(unknown[i], "=");
+        require(strncmp(reason, unknown[i], len) == 0, "%s is not named: %s", unknown[i], reason);
+    }
+}
+
+/* spawn.sh's own: none of this program's business. */
+static void test_variables_of_spawn_sh(void **state)
+{
+    (void)state;
+    static const char *const theirs[] = {
+        "TOKEN_SOCKET=/run/x", "TOKEN_SOCKET_MODE=0660", "TOKEN_SOCKET_GROUP=www-data",
+        "TOKEN_WORKERS=4",     "TOKEN_PIDFILE=/run/pid", "TOKEN_BIN=build/token.fcgi",
+    };
+    for (size_t i = 0; i < COUNT_OF(theirs); i++) {
+        struct settings settings;
+        require(read_one(theirs[i], &settings), "%s", theirs[i]);
+    }
+}
+
+static void test_a_long_name_is_cut(void **state)
+{
+    (void)state;
+    char variable[2000], small[16];
+    memset(variable, 'X', sizeof(variable) - 1);
+    variable[sizeof(variable) - 1] = '\0';
+    memcpy(variable, "TOKEN_", 6);
+    char *environment[] = {variable, NULL};
+    struct settings settings;
+    assert_false(settings_read(environment, &settings, small, sizeof(small)));
+    assert_string_equal(small, "TOKEN_XXXXXXXXX");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_all_at_once),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_unknown_variables),
+        cmocka_unit_test(test_variables_of_spawn_sh),
+        cmocka_unit_test(test_a_long_name_is_cut),
+    };
+    return cmocka_run_group_tests_name("settings", tests, NULL, NULL);
+}

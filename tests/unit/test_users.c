@@ -1,0 +1,267 @@
+#include "tests/unit/unit.h"
+
+#include "tests/unit/raw.h"
+
+static struct span access_span(const char access_token[static STORE_ACCESS_TOKEN_LEN])
+{
+    return (struct span){access_token, STORE_ACCESS_TOKEN_LEN};
+}
+
+static void open_store(struct temporary *temporary)
+{
+    temporary_create(temporary, 0, STORE_CIPHER_BEST);
+    temporary_open(temporary);
+}
+
+static void test_add_and_get(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    open_store(&temporary);
+    char longest[STORE_USER_NAME_LEN_MAX + 1] = "", access_token[STORE_ACCESS_TOKEN_LEN];
+    memset(longest, 'n', STORE_USER_NAME_LEN_MAX);
+    static const char *const groups[] = {"default", "", "\xE7\xBB\x84"};
+    for (size_t i = 0; i < COUNT_OF(groups); i++) {
+        struct store_user in = {.disabled = true, .token_count = 9}, out;
+        snprintf(in.name, sizeof(in.name), "%s", i == 0 ? longest : "alice");
+        snprintf(in.group, sizeof(in.group), "%s", groups[i]);
+        assert_int_equal(store_user_add(temporary.store, 12345, &in, access_token), STORE_OK);
+        assert_int_equal(in.id, i + 1);
+        assert_int_equal(store_user_get(temporary.reader, in.id, &out), STORE_OK);
+        for (int which = 0; which < 2; which++, out = in) {
+            assert_int_equal(out.id, i + 1);
+            assert_string_equal(out.name, i == 0 ? longest : "alice");
+            assert_string_equal(out.group, groups[i]);
+            assert_false(out.disabled);
+            assert_int_equal(out.created_unix_s, 12345);
+            assert_int_equal(out.token_count, 0);
+        }
+    }
+    static const int64_t others[] = {0, 4, -1, INT64_MAX, INT64_MIN};
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        struct store_user out;
+        assert_int_equal(store_user_get(temporary.reader, others[i], &out), STORE_NO_USER);
+    }
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
+static void test_authenticate(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    char alices[STORE_ACCESS_TOKEN_LEN], bobs[STORE_ACCESS_TOKEN_LEN];
+    char wrong[STORE_ACCESS_TOKEN_LEN + 1];
+    open_store(&temporary);
+    struct store_reader *reader = temporary.reader;
+    int64_t alice = temporary_add_user(&temporary, alices);
+    int64_t bob = temporary_add_user(&temporary, bobs);
+    assert_memory_not_equal(alices, bobs, STORE_ACCESS_TOKEN_LEN);
+    assert_int_equal(store_user_authenticate(reader, alice, access_span(alices)), STORE_OK);
+    assert_int_equal(store_user_authenticate(reader, bob, access_span(bobs)), STORE_OK);
+    assert_int_equal(store_user_authenticate(reader, alice, access_span(bobs)), STORE_DENIED);
+    assert_int_equal(store_user_authenticate(reader, bob, access_span(alices)), STORE_DENIED);
+    static const int64_t nobodys[] = {0, -1, 3, INT64_MAX, INT64_MIN};
+    for (size_t i = 0; i < COUNT_OF(nobodys); i++)
+        assert_int_equal(store_user_authenticate(reader, nobodys[i], access_span(alices)),
+                         STORE_DENIED);
+    for (size_t at = 0; at < STORE_ACCESS_TOKEN_LEN; at++) {
+        memcpy(wrong, alices, STORE_ACCESS_TOKEN_LEN);
+        wrong[at] ^= 1;
+        assert_int_equal(store_user_authenticate(reader, alice, access_span(wrong)), STORE_DENIED);
+    }
+    memcpy(wrong, alices, STORE_ACCESS_TOKEN_LEN);
+    wrong[STORE_ACCESS_TOKEN_LEN] = '0';
+    for (size_t len = 0; len <= sizeof(wrong); len++)
+        assert_int_equal(store_user_authenticate(reader, alice, (struct span){wrong, len}),
+                         len == STORE_ACCESS_TOKEN_LEN ? STORE_OK : STORE_DENIED);
+    temporary_remove(&temporary);
+}
+
+static void test_disable_and_enable(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    char access_token[STORE_ACCESS_TOKEN_LEN], others[STORE_ACCESS_TOKEN_LEN];
+    struct store_user user;
+    int64_t first;
+    open_store(&temporary);
+    int64_t id = temporary_add_user(&temporary, access_token);
+    temporary_add_user(&temporary, others);
+    for (int i = 0; i < 2; i++) { /* twice is no error */
+        assert_int_equal(store_user_set_disabled(temporary.store, id, true), STORE_OK);
+        assert_int_equal(store_user_get(temporary.reader, id, &user), STORE_OK);
+        assert_true(user.disabled);
+    }
+    assert_int_equal(store_user_authenticate(temporary.reader, id, access_span(access_token)),
+                     STORE_USER_DISABLED);
+    /* who does not know the access token is not told */
+    assert_int_equal(store_user_authenticate(temporary.reader, id, access_span(others)),
+                     STORE_DENIED);
+    assert_int_equal(temporary_create_tokens(temporary.store, id, 1, 0, 0, &first),
+                     STORE_USER_DISABLED);
+    assert_int_equal(store_user_set_disabled(temporary.store, id, false), STORE_OK);
+    assert_int_equal(store_user_authenticate(temporary.reader, id, access_span(access_token)),
+                     STORE_OK);
+    assert_int_equal(temporary_create_tokens(temporary.store, id, 1, 0, 0, &first), STORE_OK);
+    assert_int_equal(store_user_set_disabled(temporary.store, 99, true), STORE_NO_USER);
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
+static void test_rotate(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    char old[STORE_ACCESS_TOKEN_LEN], new[STORE_ACCESS_TOKEN_LEN];
+    struct store_user before, after;
+    open_store(&temporary);
+    int64_t id = temporary_add_user(&temporary, old);
+    assert_int_equal(store_user_get(temporary.reader, id, &before), STORE_OK);
+    assert_int_equal(store_user_rotate(temporary.store, id, new), STORE_OK);
+    assert_int_equal(store_user_authenticate(temporary.reader, id, access_span(old)), STORE_DENIED);
+    assert_int_equal(store_user_authenticate(temporary.reader, id, access_span(new)), STORE_OK);
+    assert_int_equal(store_user_get(temporary.reader, id, &after), STORE_OK);
+    assert_string_equal(before.name, after.name);
+    assert_string_equal(before.group, after.group);
+    assert_int_equal(before.created_unix_s, after.created_unix_s);
+    assert_int_equal(store_user_rotate(temporary.store, 99, new), STORE_NO_USER);
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
+static void test_next(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    char access_token[STORE_ACCESS_TOKEN_LEN];
+    struct store_user user;
+    open_store(&temporary);
+    assert_int_equal(store_user_next(temporary.reader, 0, &user), STORE_NO_USER);
+    for (int i = 0; i < 5; i++)
+        temporary_add_user(&temporary, access_token);
+    assert_int_equal(store_user_delete(temporary.store, 2), STORE_OK);
+    assert_int_equal(store_user_delete(temporary.store, 5), STORE_OK);
+    static const struct {
+        int64_t after_id, id; /* 0: none */
+    } rows[] = {{-1, 1}, {0, 1}, {1, 3}, {2, 3}, {3, 4}, {4, 0}, {5, 0}, {INT64_MAX, 0}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        enum store_error error = store_user_next(temporary.reader, rows[i].after_id, &user);
+        require(error == (rows[i].id ? STORE_OK : STORE_NO_USER), "row %zu", i);
+        require(!rows[i].id || user.id == rows[i].id, "row %zu", i);
+    }
+    temporary_add_user(&temporary, access_token); /* the ids go on, also after the last is gone */
+    assert_int_equal(store_user_next(temporary.reader, 4, &user), STORE_OK);
+    assert_int_equal(user.id, 6);
+    temporary_remove(&temporary);
+}
+
+/* Of more tokens than one commit deletes; the neighbours keep theirs. */
+static void test_delete_many_tokens(void **state)
+{
+    (void)state;
+    enum { MANY = 20500 };
+    struct temporary temporary;
+    char access_token[3][STORE_ACCESS_TOKEN_LEN];
+    struct store_user user;
+    struct store_stat stat;
+    int64_t first;
+    open_store(&temporary);
+    for (int i = 0; i < 3; i++)
+        temporary_add_user(&temporary, access_token[i]);
+    for (size_t i = 0; i < MANY / 500; i++)
+        for (int64_t id = 1; id <= 3; id++)
+            assert_int_equal(
+                temporary_create_tokens(temporary.store, id, id == 2 ? 500 : 3, 0, 0, &first),
+                STORE_OK);
+    assert_int_equal(store_user_get(temporary.reader, 2, &user), STORE_OK);
+    assert_int_equal(user.token_count, MANY);
+    assert_int_equal(store_user_delete(temporary.store, 2), STORE_OK);
+
+    assert_int_equal(store_user_get(temporary.reader, 2, &user), STORE_NO_USER);
+    assert_int_equal(store_user_authenticate(temporary.reader, 2, access_span(access_token[1])),
+                     STORE_DENIED);
+    assert_int_equal(temporary_create_tokens(temporary.store, 2, 1, 0, 0, &first), STORE_NO_USER);
+    assert_int_equal(temporary_count(temporary.reader, 1), MANY / 500 * 3);
+    assert_int_equal(temporary_count(temporary.reader, 2), 0);
+    assert_int_equal(temporary_count(temporary.reader, 3), MANY / 500 * 3);
+    assert_int_equal(store_stat(temporary.reader, &stat), STORE_OK);
+    assert_int_equal(stat.tokens, MANY / 500 * 6);
+    assert_int_equal(stat.users, 2);
+    temporary_check(&temporary);
+    assert_int_equal(store_user_delete(temporary.store, 2), STORE_NO_USER);
+    temporary_remove(&temporary);
+}
+
+/* A deletion that was cut off after its first commit: the user is gone for everybody,
+ * and a second call goes on. */
+static void test_delete_that_was_cut_off(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct raw raw;
+    char access_token[STORE_ACCESS_TOKEN_LEN], new[STORE_ACCESS_TOKEN_LEN];
+    struct store_user user;
+    struct store_stat stat;
+    int64_t first;
+    open_store(&temporary);
+    int64_t id = temporary_add_user(&temporary, access_token);
+    assert_int_equal(temporary_create_tokens(temporary.store, id, 10, 0, 0, &first), STORE_OK);
+    temporary_close(&temporary);
+    raw_open(&raw, &temporary);
+    struct raw_bytes record = raw_get(&raw, raw.users, raw_user_key(id));
+    record.at[1] |= 2; /* what the first commit sets */
+    raw_put(&raw, raw.users, raw_user_key(id), record);
+    raw_commit(&raw);
+    temporary_open(&temporary);
+
+    assert_int_equal(store_user_get(temporary.reader, id, &user), STORE_NO_USER);
+    assert_int_equal(store_user_next(temporary.reader, 0, &user), STORE_NO_USER);
+    assert_int_equal(store_user_authenticate(temporary.reader, id, access_span(access_token)),
+                     STORE_DENIED);
+    assert_int_equal(store_user_rotate(temporary.store, id, new), STORE_NO_USER);
+    assert_int_equal(store_user_set_disabled(temporary.store, id, false), STORE_NO_USER);
+    assert_int_equal(temporary_create_tokens(temporary.store, id, 1, 0, 0, &first), STORE_NO_USER);
+    temporary_check(&temporary);
+    assert_int_equal(store_user_delete(temporary.store, id), STORE_OK);
+    assert_int_equal(store_stat(temporary.reader, &stat), STORE_OK);
+    assert_int_equal(stat.tokens, 0);
+    assert_int_equal(stat.users, 0);
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
+/* The access token is nowhere in the files. */
+static void test_access_tokens_are_not_stored(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    char access_token[STORE_ACCESS_TOKEN_LEN];
+    open_store(&temporary);
+    temporary_add_user(&temporary, access_token);
+    temporary_close(&temporary);
+    FILE *stream = fopen(folder_file(&temporary.folder, "store/data.mdb").path, "r");
+    assert_non_null(stream);
+    static char bytes[1 << 20];
+    size_t len = fread(bytes, 1, sizeof(bytes), stream);
+    assert_true(len > 4096 && len < sizeof(bytes));
+    assert_non_null(memmem(bytes, len, "uservip", 7)); /* the search works */
+    assert_null(memmem(bytes, len, access_token, 12));
+    fclose(stream);
+    temporary_remove(&temporary);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_add_and_get),
+        cmocka_unit_test(test_authenticate),
+        cmocka_unit_test(test_disable_and_enable),
+        cmocka_unit_test(test_rotate),
+        cmocka_unit_test(test_next),
+        cmocka_unit_test(test_delete_many_tokens),
+        cmocka_unit_test(test_delete_that_was_cut_off),
+        cmocka_unit_test(test_access_tokens_are_not_stored),
+    };
+    return cmocka_run_group_tests_name("users", tests, NULL, NULL);
+}
