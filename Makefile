@@ -8,7 +8,7 @@ PORT   ?= 8080
 PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 
-LIBRARIES = lmdb libsodium json-c zlib
+LIBRARIES = lmdb libsodium json-c zlib libseccomp
 WARNINGS  = -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
             -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual \
             -Wwrite-strings -Wvla -Wformat=2 -Wno-format-truncation -Wnull-dereference -Wundef
@@ -21,7 +21,7 @@ ALL_LDFLAGS = -pthread -Wl,-z,relro,-z,now -pie $(LDFLAGS) $(SANITIZE)
 ALL_CFLAGS += -fPIE
 LDLIBS = $(shell pkg-config --libs $(LIBRARIES))
 
-ROOMS      = token settings store api
+ROOMS      = token settings sandbox store api
 COMMON     = $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
 WORKER     = $(wildcard fcgi/*.c)
 TOKENCTL   = $(wildcard ctl/*.c)

@@ -45,12 +45,16 @@ void call_clear(struct api_call *call)
 {
     store_write_free(&call->write);
     json_object_put(call->json);
+    if (call->text)
+        explicit_bzero(call->text, call->text_len);
     free(call->text);
+    if (call->tokens)
+        explicit_bzero(call->tokens, call->token_count * sizeof(*call->tokens));
     free(call->tokens);
     free(call->ids);
     buffer_free(&call->found);
     buffer_free(&call->answer);
-    *call = (struct api_call){.request = NULL};
+    explicit_bzero(call, sizeof(*call)); /* keys are in it */
 }
 
 void api_call_free(struct api_call *call)
@@ -143,8 +147,10 @@ enum api_step api_begin(struct api *api, struct api_call *call, const struct api
         check_body(api, call, reply))
         step = call->route->begin(api, call, reply);
     call->request = NULL; /* the transport's, and gone after this */
-    if (step == API_REPLIED)
+    if (step == API_REPLIED) {
         call_clear(call);
+        return step;
+    }
     call->write.user_id = call->user_id;
     call->write.now_unix_s = now_unix_s;
     return step;

@@ -12,14 +12,34 @@ void buffer_clear(struct buffer *buffer)
 {
     if (buffer->size > KEPT_SIZE_MAX)
         buffer_free(buffer);
+    else if (buffer->len > 0)
+        explicit_bzero(buffer->at, buffer->len);
     buffer->len = 0;
     buffer->failed = false;
 }
 
 void buffer_free(struct buffer *buffer)
 {
+    if (buffer->len > 0)
+        explicit_bzero(buffer->at, buffer->len);
     free(buffer->at);
     *buffer = (struct buffer){0};
+}
+
+/* Not realloc, which would leave a copy behind. */
+static bool grow(struct buffer *buffer, size_t size)
+{
+    char *at = malloc(size);
+    if (!at)
+        return false;
+    if (buffer->len > 0) {
+        memcpy(at, buffer->at, buffer->len);
+        explicit_bzero(buffer->at, buffer->len);
+    }
+    free(buffer->at);
+    buffer->at = at;
+    buffer->size = size;
+    return true;
 }
 
 char *buffer_reserve(struct buffer *buffer, size_t len)
@@ -29,21 +49,13 @@ char *buffer_reserve(struct buffer *buffer, size_t len)
     if (len <= buffer->size - buffer->len)
         return buffer->at + buffer->len;
     size_t size = buffer->size ? buffer->size : FIRST_SIZE;
-    while (size - buffer->len < len) {
-        if (size > SIZE_MAX / 2) {
-            buffer->failed = true;
-            return NULL;
-        }
+    while (size - buffer->len < len && size <= SIZE_MAX / 2)
         size *= 2;
-    }
-    char *at = realloc(buffer->at, size);
-    if (!at) {
+    if (size - buffer->len < len || !grow(buffer, size)) {
         buffer->failed = true;
         return NULL;
     }
-    buffer->at = at;
-    buffer->size = size;
-    return at + buffer->len;
+    return buffer->at + buffer->len;
 }
 
 void buffer_append(struct buffer *buffer, struct span text)

@@ -9,7 +9,7 @@
 
 /* Bytes that grow at their end. An append that finds no memory sets failed and does
  * nothing, as do all after it, so that callers check once, at the end. Zeroed is
- * empty. */
+ * empty. What is taken out of it is wiped: most of what passes holds a key. */
 struct buffer {
     char *at;
     size_t len, size;

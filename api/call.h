@@ -33,6 +33,7 @@ struct api_call {
     char *text;               /* or into this: what the lists were normalized to */
     size_t text_len;
     struct token *tokens; /* of a create */
+    size_t token_count;
     int64_t *ids;         /* of a delete */
     bool is_array;        /* a create of an array: the answer is one too */
     bool mask_keys;

@@ -56,6 +56,7 @@ enum api_step create_begin(struct api *api, struct api_call *call, struct api_re
         return API_REPLIED;
     }
     call->tokens = calloc(count, sizeof(*call->tokens));
+    call->token_count = call->tokens ? count : 0;
     if (!call->tokens) {
         reply_store_error(api, reply, STORE_UNAVAILABLE);
         return API_REPLIED;

@@ -2,6 +2,7 @@
  * the thread that others wait for. */
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/number.h"
 #include "api/paging.h"
@@ -25,12 +26,13 @@ static const struct {
 /* A parameter's value, in the call's text: the search outlives the request. */
 static struct span get_text(struct api_call *call, const char *name)
 {
-    char value[QUERY_VALUE_SIZE];
+    char value[QUERY_VALUE_SIZE]; /* may be a key */
     struct span text = query_get(call->request->query, name, value);
     if (!text.at)
         return text;
     text.at = memcpy(call->text + call->text_len, text.at, text.len);
     call->text_len += text.len;
+    explicit_bzero(value, sizeof(value));
     return text;
 }
 

@@ -1,5 +1,7 @@
 /* POST /consume, /reserve, /settle, /cancel: what a gateway spends. */
 
+#include <string.h>
+
 #include "api/call.h"
 #include "api/reply.h"
 #include "api/token_json.h"
@@ -47,6 +49,7 @@ static enum api_step take(struct api *api, struct api_call *call, struct span ke
     call->write.spend.gateway_id = call->gateway_id;
     if (key.len > 0 && token_key_is_well_formed(key)) {
         memcpy(call->write.spend.key, key.at, TOKEN_KEY_LEN);
+        explicit_bzero((char *)(uintptr_t)key.at, key.len); /* json-c's copy, ours to wipe */
         return API_WRITES;
     }
     reply_refusal(api, reply, key.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED);

@@ -3,6 +3,9 @@
 #include "api/token_json.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#include <printbuf.h>
 
 #include "api/call.h"
 #include "api/json_scan.h"
@@ -44,6 +47,7 @@ bool token_json_parse(struct api *api, struct api_call *call, bool array_allowed
     }
     json_tokener_reset(api->tokener);
     call->json = json_tokener_parse_ex(api->tokener, body.at, (int)body.len);
+    explicit_bzero(api->tokener->pb->buf, (size_t)api->tokener->pb->size); /* the last string */
     if (!call->json)
         return refuse(refusal, SPAN("body"), "is not valid JSON");
     if (!array_allowed && !json_object_is_type(call->json, json_type_object))

@@ -54,6 +54,7 @@ static bool prepare(struct api_call *call, const char *key, const struct token_u
     call->text = malloc(ip_len + model_len + 1);
     if (!call->text)
         return false;
+    call->text_len = ip_len + model_len;
     call->write.kind = STORE_SPEND;
     memcpy(call->write.spend.key, key, TOKEN_KEY_LEN);
     call->write.spend.use = (struct token_use){.amount = use->amount};

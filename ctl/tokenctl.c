@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "ctl/commands.h"
+#include "sandbox/sandbox.h"
 #include "settings/settings.h"
 
 static const struct command {
@@ -103,20 +104,36 @@ static const struct command *find_command(char **words, int word_count, int *use
     return NULL;
 }
 
+/* Opens what the command needs, and gives up the rest. */
+static bool get_ready(struct ctl *ctl, const struct command *command,
+                      char reason[static STORE_REASON_SIZE])
+{
+    char level[128];
+    const struct settings *settings = &ctl->settings;
+    if (!settings_read(environ, &ctl->settings, reason, STORE_REASON_SIZE))
+        return false;
+    if (!command->needs_store)
+        return true;
+    struct store_options options = {.path = settings->store_path,
+                                    .secret_path = settings->secret_path};
+    if (store_open(&options, &ctl->store, reason) != STORE_OK)
+        return false;
+    if (store_reader_open(ctl->store, &ctl->reader) != STORE_OK) {
+        snprintf(reason, STORE_REASON_SIZE, "too many processes read the store");
+        return false;
+    }
+    return !settings->sandbox || !sandbox_is_possible() ||
+           sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE);
+}
+
 static int run(struct ctl *ctl, const struct command *command, char **arguments)
 {
     char reason[STORE_REASON_SIZE];
-    if (!settings_read(environ, &ctl->settings, reason, sizeof(reason)))
-        return ctl_fail(reason);
-    struct store_options options = {.path = ctl->settings.store_path,
-                                    .secret_path = ctl->settings.secret_path};
-    if (command->needs_store && store_open(&options, &ctl->store, reason) != STORE_OK)
-        return ctl_fail(reason);
-    if (command->needs_store && store_reader_open(ctl->store, &ctl->reader) != STORE_OK) {
-        store_close(ctl->store);
-        return ctl_fail("too many processes read the store");
-    }
-    int status = command->run(ctl, arguments);
+    int status;
+    if (get_ready(ctl, command, reason))
+        status = command->run(ctl, arguments);
+    else
+        status = ctl_fail(reason);
     if (status == CTL_DONE && fflush(stdout) != 0)
         status = ctl_fail("standard output can't be written");
     store_reader_close(ctl->reader);

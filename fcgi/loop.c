@@ -83,6 +83,10 @@ static int64_t peer_timeout_ms(const struct loop *loop)
 static void give_back_request(struct connection *connection)
 {
     struct loop *loop = connection->loop;
+    if (connection->request) {
+        buffer_clear(&connection->request->params);
+        buffer_clear(&connection->request->body);
+    }
     if (!loop->spare_request) {
         loop->spare_request = connection->request;
     } else if (connection->request) {
@@ -177,7 +181,10 @@ static void send_reply(struct connection *connection)
         head = api_unavailable_reply();
         body.len = 0;
     }
-    after_sending(connection, connection_send_reply(connection, head, body));
+    enum connection_sent sent = connection_send_reply(connection, head, body);
+    buffer_clear(&reply->head);
+    buffer_clear(&reply->body);
+    after_sending(connection, sent);
 }
 
 static bool read_params(struct span params, struct api_request *request)
@@ -331,6 +338,7 @@ static bool read_bytes(struct connection *connection)
         return false;
     }
     take_bytes(connection, loop->bytes, (size_t)len);
+    explicit_bzero(loop->bytes, (size_t)len); /* credentials pass through it */
     after_bytes(connection);
     take_unread(connection);
     return true;

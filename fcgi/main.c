@@ -15,6 +15,7 @@
 
 #include "fcgi/cgi.h"
 #include "fcgi/loop.h"
+#include "sandbox/sandbox.h"
 #include "settings/settings.h"
 
 struct worker {
@@ -161,6 +162,26 @@ static int serve_fastcgi(const struct settings *settings, struct store *store,
     return well ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* Opens the store and gives up what is not needed after that. */
+static bool get_ready(struct settings *settings, struct store **store, bool log_sandbox,
+                      char reason[static STORE_REASON_SIZE])
+{
+    char level[128];
+    if (!settings_read(environ, settings, reason, STORE_REASON_SIZE))
+        return false;
+    struct store_options options = {.path = settings->store_path,
+                                    .secret_path = settings->secret_path};
+    if (store_open(&options, store, reason) != STORE_OK)
+        return false;
+    if (!settings->sandbox || !sandbox_is_possible())
+        snprintf(level, sizeof(level), "sandbox: off");
+    else if (!sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE))
+        return false;
+    if (log_sandbox)
+        complain(level, "");
+    return true;
+}
+
 int main(void)
 {
     bool fastcgi = is_listening(STDIN_FILENO);
@@ -173,16 +194,11 @@ int main(void)
     struct settings settings;
     struct store *store = NULL;
     char reason[STORE_REASON_SIZE];
-    bool ready = settings_read(environ, &settings, reason, sizeof(reason));
-    if (ready) {
-        struct store_options options = {.path = settings.store_path,
-                                        .secret_path = settings.secret_path};
-        ready = store_open(&options, &store, reason) == STORE_OK;
-    }
-    if (!ready) {
+    if (!get_ready(&settings, &store, fastcgi, reason)) {
         complain(reason, "");
         if (!fastcgi)
             cgi_write(api_unavailable_reply());
+        store_close(store);
         return EXIT_FAILURE;
     }
     struct api_options api = {.max_per_user = settings.max_per_user,

@@ -64,6 +64,12 @@ static bool set_cors_origin(const char *value, struct settings *settings)
     return strcmp(value, "*") == 0 || (host && host > value && host[3] && !strchr(host + 3, '/'));
 }
 
+static bool set_sandbox(const char *value, struct settings *settings)
+{
+    settings->sandbox = strcmp(value, "on") == 0;
+    return settings->sandbox || strcmp(value, "off") == 0;
+}
+
 static bool set_threads(const char *value, struct settings *settings)
 {
     uint64_t threads;
@@ -93,6 +99,7 @@ static const struct {
     {"TOKEN_HTTP_STATUS", set_http_status, "200, or empty"},
     {"TOKEN_CORS_ORIGIN", set_cors_origin, "an origin such as https://example.org, or *"},
     {"TOKEN_KEYS", set_keys, "shown or masked"},
+    {"TOKEN_SANDBOX", set_sandbox, "on or off"},
     {"TOKEN_THREADS", set_threads, "a number from 1 to 64"},
     {"TOKEN_USER", set_user, "a user's name"},
     {"TOKEN_SOCKET", pass_over, ""},
@@ -130,6 +137,7 @@ bool settings_read(char **environment, struct settings *settings, char *reason, 
         .secret_path = "/etc/token/secret",
         .max_per_user = 1000,
         .threads = 1,
+        .sandbox = true,
     };
     for (; *environment; environment++)
         if (strncmp(*environment, "TOKEN_", strlen("TOKEN_")) == 0 &&

@@ -15,6 +15,7 @@ struct settings {
     uint64_t max_per_user;   /* tokens a user may have; 0: no limit */
     bool mask_keys;          /* answers show keys masked */
     bool http_status_200;    /* failures other than 401 answer 200 */
+    bool sandbox;            /* enter the sandbox once the store is open */
     unsigned threads;        /* event loops in one worker */
 };
 

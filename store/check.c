@@ -180,7 +180,9 @@ static int check_token(struct check *check, const MDB_val *key, const MDB_val *v
     }
     if (!token_key_is_well_formed((struct span){token.key, sizeof(token.key)}))
         found(check, "token %" PRId64 ": its key is not well formed", token.id);
-    return check_index_entries(check, &token, &keys);
+    int rc = check_index_entries(check, &token, &keys);
+    explicit_bzero(token.key, sizeof(token.key));
+    return rc;
 }
 
 /* ---- from the indexes to the tokens ---- */

@@ -1,6 +1,7 @@
 /* The writes of store.h: one, or many in one commit. */
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "store/repeat.h"
 #include "store/spend.h"
@@ -103,5 +104,7 @@ void store_write_free(struct store_write *write)
         free(write->update.text);
     else if (write->kind == STORE_ROTATE)
         free(write->rotate.text);
+    if (write->repeat.answer)
+        explicit_bzero(write->repeat.answer, write->repeat.answer_len);
     free(write->repeat.answer);
 }

@@ -87,6 +87,7 @@ static enum store_error visit_record(const struct store_reader *reader, int64_t 
         !secret_unseal(reader->store->secret, user_id, token_id, keys.sealed, token.key))
         return STORE_CORRUPT;
     visit(context, &token);
+    explicit_bzero(token.key, sizeof(token.key));
     return STORE_OK;
 }
 
@@ -98,6 +99,7 @@ static enum store_error visit_token(const struct store_reader *reader, struct to
     if (!secret_unseal(reader->store->secret, token->user_id, token->id, keys->sealed, token->key))
         return STORE_CORRUPT;
     visit(context, token);
+    explicit_bzero(token->key, sizeof(token->key));
     return STORE_OK;
 }
 

@@ -60,10 +60,12 @@ static bool matches_keyword(struct span name, struct span keyword)
     return find_part(name, keyword) <= name.len;
 }
 
-static bool matches_key(const struct token *token, struct span key)
+static bool matches_key(struct token *token, struct span key)
 {
     struct span whole = {token->key, TOKEN_KEY_LEN};
-    return span_starts_with(whole, key) || span_starts_with(span_from(whole, 3), key);
+    bool matches = span_starts_with(whole, key) || span_starts_with(span_from(whole, 3), key);
+    explicit_bzero(token->key, sizeof(token->key));
+    return matches;
 }
 
 /* ---- one pass ---- */
@@ -110,7 +112,7 @@ static int next_token(struct pass *pass, bool ascending, bool begin, struct toke
     return MDB_SUCCESS;
 }
 
-static bool matches(const struct store_search *search, const struct token *token)
+static bool matches(const struct store_search *search, struct token *token)
 {
     return (!search->group.at || span_equal(search->group, token->group)) &&
            (!search->status || search->status == token_status_at(token, search->now_unix_s)) &&
@@ -240,6 +242,7 @@ static enum store_error visit_id(struct store_reader *reader, int64_t user_id, i
         rc = MDB_CORRUPTED;
     if (rc == MDB_SUCCESS)
         visit(context, &token);
+    explicit_bzero(token.key, sizeof(token.key));
     return rc == MDB_NOTFOUND ? STORE_CORRUPT : engine_error(reader->store, rc);
 }
 

@@ -250,6 +250,7 @@ int tokens_delete_one(struct writer *writer, int64_t user_id, int64_t token_id)
     if (!secret_unseal(store->secret, user_id, token_id, keys.sealed, token.key))
         return MDB_CORRUPTED;
     secret_hash_key(store->secret, token.key, hash);
+    explicit_bzero(token.key, sizeof(token.key));
     rc = delete_key(writer, hash);
     if (rc == MDB_SUCCESS && keys.has_old)
         rc = delete_key(writer, keys.old_hash);
