@@ -91,39 +91,62 @@ char *write_text(char *at, struct span text)
     return at + text.len;
 }
 
+/* Two digits at a time, from the last. */
 char *write_int(char *at, int64_t number)
 {
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233"
+        "34353637383940414243444546474849505152535455565758596061626364656667"
+        "68697071727374757677787980818283848586878889909192939495969798"
+        "99";
     char digits[INT_LEN_MAX];
-    size_t count = 0;
+    size_t at_digit = sizeof(digits);
     uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
-    do {
-        digits[count++] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
     if (number < 0)
         *at++ = '-';
-    while (count > 0)
-        *at++ = digits[--count];
+    for (; rest >= 10; rest /= 100) {
+        at_digit -= 2;
+        memcpy(digits + at_digit, pairs + rest % 100 * 2, 2);
+    }
+    if (rest > 0 || at_digit == sizeof(digits))
+        digits[--at_digit] = (char)('0' + rest);
+    memcpy(at, digits + at_digit, sizeof(digits) - at_digit);
+    return at + sizeof(digits) - at_digit;
+}
+
+static bool needs_escape(char c)
+{
+    return c == '"' || c == '\\' || (unsigned char)c < 0x20;
+}
+
+static char *write_escaped(char *at, char c)
+{
+    static const char hex[] = "0123456789abcdef";
+    if ((unsigned char)c >= 0x20) {
+        *at++ = '\\';
+        *at++ = c;
+        return at;
+    }
+    at = write_text(at, SPAN("\\u00"));
+    *at++ = hex[c >> 4];
+    *at++ = hex[c & 15];
     return at;
 }
 
+/* Runs without anything to escape, which is nearly all, are copied whole. */
 char *write_json(char *at, struct span text)
 {
-    static const char hex[] = "0123456789abcdef";
+    size_t start = 0;
     *at++ = '"';
     for (size_t i = 0; i < text.len; i++) {
-        char c = text.at[i];
-        if (c == '"' || c == '\\') {
-            *at++ = '\\';
-            *at++ = c;
-        } else if ((unsigned char)c < 0x20) {
-            at = write_text(at, SPAN("\\u00"));
-            *at++ = hex[c >> 4];
-            *at++ = hex[c & 15];
-        } else {
-            *at++ = c;
-        }
+        if (!needs_escape(text.at[i]))
+            continue;
+        at = write_text(at, (struct span){text.at + start, i - start});
+        at = write_escaped(at, text.at[i]);
+        start = i + 1;
     }
+    if (text.len > start)
+        at = write_text(at, span_from(text, start));
     *at++ = '"';
     return at;
 }

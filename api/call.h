@@ -34,8 +34,8 @@ struct api_call {
     size_t text_len;
     struct token *tokens; /* of a create */
     size_t token_count;
-    int64_t *ids;         /* of a delete */
-    bool is_array;        /* a create of an array: the answer is one too */
+    int64_t *ids;  /* of a delete */
+    bool is_array; /* a create of an array: the answer is one too */
     bool mask_keys;
 
     struct store_search search; /* of a search: what for, and what came of it */

@@ -13,8 +13,15 @@ typedef void committer_done(struct store_write *write);
 /* Starts the thread. NULL where it can't. */
 struct committer *committer_start(struct store *store, committer_done *done);
 
-/* Hands a write over; from any thread. It comes back by done, always. */
-void committer_submit(struct committer *committer, struct store_write *write);
+/* Writes that are to be submitted together; zeroed is empty. */
+struct committer_list {
+    struct store_write *first, *last;
+};
+
+void committer_list_add(struct committer_list *list, struct store_write *write);
+
+/* Hands writes over, from any thread, and empties the list. They come back by done, always. */
+void committer_submit(struct committer *committer, struct committer_list *list);
 
 /* Does what has been submitted, ends the thread and frees it. */
 void committer_stop(struct committer *committer);

@@ -40,6 +40,7 @@ struct loop {
     size_t waiting_count;      /* connections with a deadline, at most: see sweep */
     int64_t now_ms, sweep_ms, accept_again_ms, stop_now_ms, background_ms;
     struct job background;
+    struct committer_list writes; /* of this round of events */
     bool background_under_way;
     bool accepting;
     int stop; /* of enum loop_stop, as acted on */
@@ -211,7 +212,7 @@ static void wait_for(struct connection *connection, enum api_step step)
     }
     struct store_write *write = api_write(call);
     write->context = &connection->job;
-    committer_submit(loop->options.committer, write);
+    committer_list_add(&loop->writes, write);
 }
 
 /* The connection's request has been read. */
@@ -420,7 +421,7 @@ static void start_background(struct loop *loop, bool all)
     loop->background_under_way = true;
     loop->background = (struct job){.loop = loop};
     write->context = &loop->background;
-    committer_submit(loop->options.committer, write);
+    committer_list_add(&loop->writes, write);
 }
 
 /* ---- accepting ---- */
@@ -558,6 +559,7 @@ void loop_run(struct loop *loop)
         obey_stop(loop);
         free_closed(loop);
         start_background(loop, loop->stop && !loop->connections);
+        committer_submit(loop->options.committer, &loop->writes);
         if (!loop->accepting && !loop->stop && loop->now_ms >= loop->accept_again_ms)
             start_accepting(loop);
         if (store_is_broken(loop->options.store) && !loop->stop)

@@ -25,10 +25,13 @@ static const struct {
     PARAMETER("TOKEN_MODEL", model),
 };
 
+/* Most of what a server sends is none of ours: the length and the first byte tell. */
 void parameter_set(struct api_request *request, struct span name, struct span value)
 {
     for (size_t i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++) {
-        if (!span_equal(name, parameters[i].name))
+        const struct span *known = &parameters[i].name;
+        if (known->len != name.len || known->at[0] != name.at[0] ||
+            memcmp(known->at, name.at, name.len) != 0)
             continue;
         memcpy((char *)request + parameters[i].offset, &value, sizeof(value));
         return;

@@ -4,6 +4,7 @@
 
 #include "store/bytes.h"
 #include "store/writer.h"
+#include "token/random.h"
 
 static void hash_secret(struct span secret, unsigned char hash[static RECORD_ACCESS_HASH_LEN])
 {
@@ -92,7 +93,7 @@ enum store_error store_gateway_add(struct store *store, int64_t now_unix_s,
 {
     struct addition addition = {
         .record = {.name = span_of(gateway->name), .created_unix_s = now_unix_s}};
-    token_random_base62(secret, STORE_GATEWAY_SECRET_LEN);
+    random_base62(secret, STORE_GATEWAY_SECRET_LEN);
     hash_secret((struct span){secret, STORE_GATEWAY_SECRET_LEN}, addition.record.secret_hash);
     enum store_error error = writer_run(store, add_gateway, &addition);
     gateway->id = addition.id;

@@ -10,6 +10,7 @@
 #include <sodium.h>
 
 #include "store/bytes.h"
+#include "token/random.h"
 
 struct secret {
     crypto_aead_aes256gcm_state aes; /* 16-byte aligned by its type; the key expanded once */
@@ -36,7 +37,7 @@ enum store_error secret_create(const char *path, char reason[static STORE_REASON
         snprintf(reason, STORE_REASON_SIZE, "%s: %s", path, strerror(errno));
         return STORE_REFUSED;
     }
-    randombytes_buf(bytes, sizeof(bytes));
+    random_fill(bytes, sizeof(bytes));
     bool written = write(fd, bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes) && fsync(fd) == 0;
     int write_errno = errno;
     sodium_memzero(bytes, sizeof(bytes));
@@ -146,7 +147,7 @@ void secret_seal_text(const struct secret *secret, struct span binding, struct s
     const unsigned char *bound = (const unsigned char *)binding.at;
     const unsigned char *from = (const unsigned char *)plain.at;
     unsigned char *nonce = sealed, *text = sealed + SECRET_NONCE_LEN;
-    randombytes_buf(nonce, SECRET_NONCE_LEN);
+    random_fill(nonce, SECRET_NONCE_LEN);
     if (secret->cipher == STORE_CIPHER_AES256_GCM)
         crypto_aead_aes256gcm_encrypt_afternm(text, NULL, from, plain.len, bound, binding.len, NULL,
                                               nonce, &secret->aes);

@@ -8,6 +8,7 @@
 #include "store/ids.h"
 #include "store/lookup.h"
 #include "store/tokens.h"
+#include "token/random.h"
 
 _Static_assert(RECORD_ACCESS_HASH_LEN == crypto_generichash_BYTES, "hash");
 
@@ -130,7 +131,7 @@ enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct 
     struct addition addition = {.record = {.name = span_of(user->name),
                                            .group = span_of(user->group),
                                            .created_unix_s = now_unix_s}};
-    token_random_base62(access_token, STORE_ACCESS_TOKEN_LEN);
+    random_base62(access_token, STORE_ACCESS_TOKEN_LEN);
     hash_access_token((struct span){access_token, STORE_ACCESS_TOKEN_LEN},
                       addition.record.access_hash);
     enum store_error error = writer_run(store, add_user, &addition);
@@ -172,7 +173,7 @@ enum store_error store_user_rotate(struct store *store, int64_t user_id,
                                    char access_token[static STORE_ACCESS_TOKEN_LEN])
 {
     unsigned char hash[RECORD_ACCESS_HASH_LEN];
-    token_random_base62(access_token, STORE_ACCESS_TOKEN_LEN);
+    random_base62(access_token, STORE_ACCESS_TOKEN_LEN);
     hash_access_token((struct span){access_token, STORE_ACCESS_TOKEN_LEN}, hash);
     return run_change(store, (struct change){.user_id = user_id, .access_hash = hash});
 }

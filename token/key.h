@@ -16,14 +16,13 @@ enum {
     TOKEN_KEY_LEN = TOKEN_KEY_PREFIX_LEN + TOKEN_KEY_RANDOM_LEN + TOKEN_KEY_CHECK_LEN
 };
 
+/* The characters of a key, in the order of their values. */
+extern const char token_key_alphabet[63];
+
 /* Fills key with a fresh one from the operating system's random source. */
 void token_key_generate(char key[static TOKEN_KEY_LEN]);
 
 /* Whether text has the form of a key, checksum included. */
 bool token_key_is_well_formed(struct span text);
-
-/* Fills text with len characters of [0-9A-Za-z], each equally likely, from the
- * operating system's random source. */
-void token_random_base62(char *text, size_t len);
 
 #endif

@@ -50,7 +50,9 @@ static void submit(struct committer *committer, struct item *item)
     item->done = false;
     item->write.context = item;
     item->write.error = (enum store_error)99;
-    committer_submit(committer, &item->write);
+    struct committer_list list = {NULL, NULL};
+    committer_list_add(&list, &item->write);
+    committer_submit(committer, &list);
 }
 
 static void await(const struct item *item)

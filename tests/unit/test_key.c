@@ -1,6 +1,7 @@
 #include "tests/unit/unit.h"
 
 #include "token/key.h"
+#include "token/random.h"
 
 static const char alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -174,7 +175,7 @@ static void test_random_base62_writes_what_it_is_asked_for(void **state)
     for (size_t len = 0; len <= 200; len++) {
         char text[201];
         memset(text, '#', sizeof(text));
-        token_random_base62(text, len);
+        random_base62(text, len);
         for (size_t i = 0; i < sizeof(text); i++)
             require((i < len) == (text[i] != '#' && strchr(alphabet, text[i]) != NULL),
                     "byte %zu of %zu", i, len);

@@ -1,0 +1,46 @@
+#include "token/random.h"
+
+#include <string.h>
+
+#include <sodium.h>
+
+#include "token/key.h"
+
+enum { POOL_LEN = 2048 };
+
+static _Thread_local unsigned char pool[POOL_LEN];
+static _Thread_local size_t pool_left; /* unused bytes, at the end */
+
+void random_fill(void *bytes, size_t len)
+{
+    unsigned char *to = bytes;
+    while (len > 0) {
+        if (pool_left == 0) {
+            randombytes_buf(pool, sizeof(pool));
+            pool_left = sizeof(pool);
+        }
+        size_t some = len < pool_left ? len : pool_left;
+        unsigned char *from = pool + POOL_LEN - pool_left;
+        memcpy(to, from, some);
+        explicit_bzero(from, some); /* it may become a key */
+        pool_left -= some;
+        to += some;
+        len -= some;
+    }
+}
+
+void random_base62(char *text, size_t len)
+{
+    unsigned char some[64];
+    size_t used = sizeof(some);
+    for (size_t i = 0; i < len;) {
+        if (used == sizeof(some)) {
+            random_fill(some, sizeof(some));
+            used = 0;
+        }
+        unsigned char byte = some[used++] & 63;
+        if (byte < 62) /* drop 62 and 63: a modulo would favour two characters */
+            text[i++] = token_key_alphabet[byte];
+    }
+    explicit_bzero(some, sizeof(some));
+}
