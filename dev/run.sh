@@ -147,6 +147,10 @@ print_usage() {
     request_line -X POST -d "'[{\"name\":\"second\",\"remain_quota\":500000},{\"name\":\"third\",\"remain_quota\":1}]'" "$url"
     request_line "'$url?p=1&size=20'"
     request_line "$url$id"
+    echo '# find, filter and sort, a new key (the old one is good for an hour more)'
+    request_line "'${url}search?keyword=FIRST'"
+    request_line "'$url?status=1&sort=name&order=asc'"
+    request_line -X POST -d "'{\"grace_seconds\":3600}'" "$url$id/rotate"
     echo '# update, status only, delete, delete several, what is allowed'
     request_line -X PUT -d "'{\"id\":$id,\"name\":\"renamed\",\"model_limits\":[\"gpt-4o\"]}'" "$url"
     request_line -X PUT -d "'{\"id\":$id,\"status\":2}'" "'$url?status_only=true'"
