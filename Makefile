@@ -102,3 +102,5 @@ install: all
 
 clean:
 	rm -rf build
+
+include bench/bench.mk

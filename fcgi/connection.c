@@ -96,5 +96,7 @@ enum connection_sent connection_send_reply(struct connection *connection, struct
         buffer_append(&connection->unsent, (struct span){(char *)parts[i].iov_base + sent_of_part,
                                                          parts[i].iov_len - sent_of_part});
     }
+    if (connection->unsent.failed) /* a part of the reply is sent and the rest is lost */
+        return CONNECTION_LOST;
     return connection->unsent.len == 0 ? CONNECTION_SENT_ALL : connection_flush(connection);
 }

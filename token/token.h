@@ -27,8 +27,8 @@ struct token {
     int64_t used_quota;       /* quota units, 0 or more */
     bool unlimited_quota;     /* remain_quota is not looked at */
     bool model_limits_enabled;
-    struct span model_limits; /* "a,b", as token_models_normalize leaves it */
-    struct span allow_ips;    /* "a,b", as token_ips_normalize leaves it */
+    struct span model_limits; /* "a,b", as limits_normalize_models leaves it */
+    struct span allow_ips;    /* "a,b", as limits_normalize_ips leaves it */
     struct span group;
     int64_t expired_unix_s; /* 0 or more, or TOKEN_NEVER_EXPIRES */
     int64_t created_unix_s;

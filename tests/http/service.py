@@ -13,8 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import fastcgi
 import client
+import fastcgi
 from client import ISSUED, Client, User
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,23 +88,32 @@ class Store:
         self.user_count = 0
 
     def __enter__(self):
-        self.ctl("init")
+        try:
+            self.set_up()
+        except BaseException:
+            self.close()
+            raise
         return self
+
+    def set_up(self):
+        self.ctl("init")
 
     def __exit__(self, *_):
         self.close()
 
     def close(self):
         """Ends the workers, checks what they logged and takes the folder away."""
-        for worker in self.workers:
-            if worker.poll() is None:
-                worker.terminate()
-            worker.wait(timeout=60)
-        for listener in self.listeners:
-            listener.close()
         try:
+            for worker in self.workers:
+                if worker.poll() is None:
+                    worker.terminate()
+                worker.wait(timeout=60)
             self.check_logs()
         finally:
+            for worker in self.workers:
+                worker.kill()
+            for listener in self.listeners:
+                listener.close()
             shutil.rmtree(self.dir)
 
     def check_logs(self):
@@ -184,7 +193,6 @@ class Store:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=self.with_settings(settings),
-                restore_signals=False,  # SIGXFSZ stays ignored, see test_disk_that_is_full
                 **self.as_worker_user(),
             )
         self.workers.append(worker)
@@ -234,16 +242,11 @@ class Site(Store):
         }
         self.nginx = None
 
-    def __enter__(self):
-        super().__enter__()
-        try:
-            if self.has_pool:
-                self.spawn("start")
-            self.start_nginx()
-        except BaseException:
-            self.close()
-            raise
-        return self
+    def set_up(self):
+        super().set_up()
+        if self.has_pool:
+            self.spawn("start")
+        self.start_nginx()
 
     def close(self):
         if self.nginx:
@@ -297,14 +300,13 @@ class Site(Store):
 
     def nginx_configuration(self):
         """The example with this site's places: as dev/run.sh does it."""
+        kinds = ("client_body", "fastcgi", "proxy", "scgi", "uwsgi")
+        temp_paths = "".join(f"\n    {kind}_temp_path tmp/{kind};" for kind in kinds)
         places = [
             (r"^user .*", "user www-data;" if IS_ROOT else ""),
             (r"^pid .*", "pid nginx.pid;\ndaemon off;"),
             (r"^error_log .*", "error_log nginx.log;"),
-            (r"^http \{", "http {" + "".join(
-                f"\n    {kind}_temp_path tmp/{kind};"
-                for kind in ("client_body", "fastcgi", "proxy", "scgi", "uwsgi")
-            )),
+            (r"^http \{", f"http {{{temp_paths}"),
             (r"unix:[^;]*", f"unix:{self.socket}"),
             (r"listen 127\.0\.0\.1:8080", f"listen 127.0.0.1:{self.port}"),
             (r"access_log [^ ]*", f"access_log {self.dir}/access.log"),

@@ -111,7 +111,7 @@ def test_empty_headers(user):
         assert message.startswith(f"{name} header is ")
 
 
-def test_same_answer_whether_or_not_a_user_exists(site, user, stranger):
+def test_same_answer_whether_or_not_a_user_exists(user, stranger):
     """A stranger's id, one that no user has, or a wrong access token: the same bytes."""
     ids = [str(stranger.user.id), "999999999", "9223372036854775807", str(user.user.id)]
     tokens = [user.user.access_token] * 3 + ["x" * 48]

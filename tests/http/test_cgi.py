@@ -94,9 +94,8 @@ def test_largest_body(site, user):
     [("/api/token", "/batch"), ("/api/token/batch", ""), ("/cgi-bin/token.fcgi", "/batch")],
 )
 def test_path(site, script_name, path_info):
-    variables = {
-        "REQUEST_METHOD": "OPTIONS", "SCRIPT_NAME": script_name, "PATH_INFO": path_info
-    }
+    variables = {"REQUEST_METHOD": "OPTIONS", "SCRIPT_NAME": script_name}
+    variables["PATH_INFO"] = path_info
     reply = fastcgi.parse_cgi(site.run_cgi(variables).stdout)
     assert (reply.status, reply.headers["allow"]) == (204, "POST, OPTIONS")
 

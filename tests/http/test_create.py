@@ -5,6 +5,7 @@ import time
 
 import pytest
 from client import key_checksum
+from service import wait_until
 
 INT64_MAX = 2**63 - 1
 INT64_MIN = -(2**63)
@@ -417,9 +418,8 @@ def test_status(user, fields, status):
 def test_expires_when_its_time_has_come(user):
     token = user.make(expired_time=int(time.time()) + 2)
     assert token["status"] == ENABLED
-    while int(time.time()) < token["expired_time"]:
-        time.sleep(0.05)
-    assert user.get(token["id"]).data["status"] == EXPIRED
+    wait_until(lambda: user.get(token["id"]).data["status"] == EXPIRED, "it has expired")
+    assert time.time() >= token["expired_time"]
     assert user.list().data["items"][0]["status"] == EXPIRED
 
 

@@ -431,7 +431,7 @@ def test_body_cut_short(connection, user):
         (None, "/batch"),
     ],
 )
-def test_path(connection, nobody, script_name, path_info):
+def test_path(connection, script_name, path_info):
     """PATH_INFO where there is one, and else SCRIPT_NAME after /api/token."""
     variables = {"REQUEST_METHOD": "OPTIONS"}
     if script_name is not None:
@@ -448,9 +448,8 @@ def test_path(connection, nobody, script_name, path_info):
 )
 def test_collection_where_no_path_is_given(connection, script_name):
     connection.send(fastcgi.request({"REQUEST_METHOD": "OPTIONS", "SCRIPT_NAME": script_name}))
-    assert set(connection.read_reply().headers["allow"].split(", ")) == {
-        "GET", "POST", "PUT", "OPTIONS",
-    }
+    methods = connection.read_reply().headers["allow"].split(", ")
+    assert set(methods) == {"GET", "POST", "PUT", "OPTIONS"}
 
 
 @pytest.mark.parametrize("variables", [{}, {"REQUEST_METHOD": ""}, {"PATH_INFO": "/"}, {"": ""}])

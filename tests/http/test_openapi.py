@@ -24,7 +24,8 @@ OBJECTS = {
     "server": "url* description",
     "tag": "name* description",
     "path": "summary description parameters " + " ".join(METHODS),
-    "operation": "tags operationId* summary* description parameters requestBody responses* security",
+    "operation": "tags operationId* summary* description parameters requestBody responses* "
+    "security",
     "parameter": "name* in* description required schema* example*",
     "body": "description content* required",
     "response": "description* headers content",
@@ -137,8 +138,12 @@ def test_paths():
     check_response("404", SPEC["paths"][OTHER_PATHS])
 
 
-@pytest.mark.parametrize("path, method, operation", contract.operations())
-def test_operation(path, method, operation):
+@pytest.mark.parametrize(
+    "operation",
+    [operation for _, _, operation in contract.operations()],
+    ids=lambda operation: operation["operationId"],
+)
+def test_operation(operation):
     check_object("operation", operation)
     for node in operation.get("parameters", []):
         check_parameter(node)

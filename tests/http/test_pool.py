@@ -507,7 +507,9 @@ def test_disk_that_is_full():
     with Store() as store:
         user = store.add_user()
         limit = (store.dir / "store/data.mdb").stat().st_size + 100_000
-        worker, path = store.start_worker(prefix=["prlimit", f"--fsize={limit}:"])
+        worker, path = store.start_worker(
+            prefix=["env", "--ignore-signal=XFSZ", "prlimit", f"--fsize={limit}:"]
+        )
         client = Client(fastcgi.transport(path), user)
         created = []
         for _ in range(1000):

@@ -26,7 +26,7 @@ def user(store):
 
 
 @pytest.fixture
-def started(store, request):
+def started(store):
     """A worker that answers, and its socket's path."""
     worker, path = store.start_worker(f"{len(store.workers)}.sock")
     assert ask(path).status == 204

@@ -1,0 +1,82 @@
+-- The requests of bench/run.py, for wrk. Arguments after "--":
+--   KIND USERS_FILE USERS PASSES CHUNK STRIDE FIRST_ID QUERY
+-- KIND: get, list, put, post: the same bytes each time; random (get over all users), mixed (80 %
+-- get, 15 % list, 5 % writes). USERS_FILE and the numbers are what bench/load wrote and printed.
+
+local body = '{"name":"bench-000001","remain_quota":500000,"model_limits_enabled":true,' ..
+    '"model_limits":"gpt-4o,claude-3-5-sonnet","allow_ips":"203.0.113.7"}'
+local users = {}
+local passes, chunk, stride, first_id
+
+local function build(method, user, path, content)
+    local text = method .. " /api/token/" .. path .. " HTTP/1.1\r\nHost: 127.0.0.1\r\n" .. user.head
+    if content then
+        text = text .. "Content-Type: application/json\r\nContent-Length: " .. #content .. "\r\n"
+    end
+    return text .. "\r\n" .. (content or "")
+end
+
+local function random_user()
+    return users[math.random(#users)]
+end
+
+local function random_id(user)
+    return first_id + math.random(0, passes - 1) * stride + user.number * chunk + math.random(0, chunk - 1)
+end
+
+local function status(user, id, value)
+    return build("PUT", user, "?status_only=true", '{"id":' .. id .. ',"status":' .. value .. '}')
+end
+
+local threads = 0
+function setup(thread)
+    thread:set("thread_number", threads)
+    threads = threads + 1
+end
+
+function init(args)
+    local kind, file, query = args[1], args[2], args[8] or ""
+    passes, chunk, stride, first_id =
+        tonumber(args[4]), tonumber(args[5]), tonumber(args[6]), tonumber(args[7])
+    local wanted = (kind == "random" or kind == "mixed") and math.huge or 1
+    for line in io.lines(file) do
+        local id, access = line:match("^(%d+) (%S+)$")
+        users[#users + 1] = {number = #users,
+            head = "Authorization: Bearer " .. access .. "\r\nNew-Api-User: " .. id .. "\r\n"}
+        if #users >= wanted then break end
+    end
+    math.randomseed(os.time() * 64 + thread_number)
+    local user = users[1]
+    local fixed = {
+        get = build("GET", user, tostring(first_id + 1)),
+        list = build("GET", user, query),
+        put = status(user, first_id + 1, 2),
+        post = build("POST", user, "", body),
+    }
+    if fixed[kind] then
+        request = function() return fixed[kind] end
+    elseif kind == "random" then
+        request = function()
+            local someone = random_user()
+            return build("GET", someone, tostring(random_id(someone)))
+        end
+    else
+        request = function()
+            local someone, dice = random_user(), math.random(1000)
+            if dice <= 800 then return build("GET", someone, tostring(random_id(someone))) end
+            if dice <= 950 then return build("GET", someone, "?p=1&size=20") end
+            if dice <= 975 then return status(someone, random_id(someone), math.random(2)) end
+            return build("POST", someone, "", body)
+        end
+    end
+end
+
+function done(summary, latency)
+    local errors = summary.errors
+    io.write(string.format(
+        'RESULT {"requests":%d,"seconds":%.6f,"p50_us":%d,"p99_us":%d,"p999_us":%d,"connect":%d,' ..
+        '"read":%d,"write":%d,"status":%d,"timeout":%d}\n',
+        summary.requests, summary.duration / 1e6, latency:percentile(50), latency:percentile(99),
+        latency:percentile(99.9), errors.connect, errors.read, errors.write, errors.status,
+        errors.timeout))
+end

@@ -1,0 +1,81 @@
+/* The ceiling by libfcgi: connections parked in epoll in one thread, each readable one
+ * given to libfcgi, which reads the request and gets as many fixed bytes as the service answers.
+ *
+ *   parked_libfcgi BODY_LEN     FastCGI on standard input's listening socket */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <fcgiapp.h>
+
+enum { EVENTS_MAX = 64, BODY_LEN_MAX = 1024 * 1024 };
+
+static char reply[BODY_LEN_MAX + 256];
+static int reply_len;
+
+static void drain_body(FCGX_Request *request)
+{
+    char bytes[4096];
+    while (FCGX_GetStr(bytes, sizeof(bytes), request->in) == (int)sizeof(bytes)) {
+    }
+}
+
+/* FCGX_Accept_r accepts a connection of its own unless the request has one: ipcFd and
+ * keepConnection are set so that it reads the parked one. */
+static void serve(int epoll_fd, int fd)
+{
+    FCGX_Request request;
+    FCGX_InitRequest(&request, -1, 0);
+    request.ipcFd = fd;
+    request.keepConnection = 1;
+    if (FCGX_Accept_r(&request) != 0) {
+        epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+        close(fd);
+        return;
+    }
+    drain_body(&request);
+    FCGX_PutStr(reply, reply_len, request.out);
+    FCGX_Finish_r(&request);
+    if (request.ipcFd < 0) /* not kept: libfcgi has closed it */
+        return;
+    request.ipcFd = -1;
+}
+
+int main(int argc, char **argv)
+{
+    int body_len = argc == 2 ? atoi(argv[1]) : -1;
+    if (body_len < 0 || body_len > BODY_LEN_MAX || FCGX_Init() != 0)
+        return 2;
+    reply_len = snprintf(reply, 256,
+                         "Status: 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n"
+                         "Cache-Control: no-store\r\nContent-Length: %d\r\n\r\n",
+                         body_len);
+    memset(reply + reply_len, 'x', (size_t)body_len);
+    reply_len += body_len;
+
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.fd = STDIN_FILENO};
+    if (epoll_fd < 0 || fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK) != 0 ||
+        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, STDIN_FILENO, &event) != 0)
+        return 1;
+    for (;;) {
+        struct epoll_event events[EVENTS_MAX];
+        int count = epoll_wait(epoll_fd, events, EVENTS_MAX, -1);
+        for (int i = 0; i < count; i++) {
+            if (events[i].data.fd != STDIN_FILENO) {
+                serve(epoll_fd, events[i].data.fd);
+                continue;
+            }
+            event = (struct epoll_event){.events = EPOLLIN};
+            event.data.fd = accept4(STDIN_FILENO, NULL, NULL, SOCK_CLOEXEC);
+            if (event.data.fd >= 0)
+                epoll_ctl(epoll_fd, EPOLL_CTL_ADD, event.data.fd, &event);
+        }
+    }
+}
