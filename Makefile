@@ -98,7 +98,7 @@ install: all
 	install -m 755 $(BUILD)/token.fcgi '$(DESTDIR)$(PREFIX)/lib/token/token.fcgi'
 	install -m 755 $(BUILD)/tokenctl '$(DESTDIR)$(PREFIX)/bin/tokenctl'
 	install -m 755 spawn.sh '$(DESTDIR)$(PREFIX)/lib/token/spawn.sh'
-	install -m 644 README.md nginx.conf.example openapi.yaml '$(DESTDIR)$(PREFIX)/share/doc/token'
+	install -m 644 README.md nginx.conf.example nginx-protect.conf.example openapi.yaml '$(DESTDIR)$(PREFIX)/share/doc/token'
 
 clean:
 	rm -rf build

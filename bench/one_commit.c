@@ -57,14 +57,16 @@ struct committer *committer_start(struct store *store, committer_done *done)
     return NULL;
 }
 
-void committer_submit(struct committer *committer, struct store_write *write)
+void committer_submit(struct committer *committer, struct committer_list *list)
 {
-    write->next = NULL;
+    if (!list->first)
+        return;
     pthread_mutex_lock(&committer->lock);
-    *committer->end = write;
-    committer->end = &write->next;
+    *committer->end = list->first;
+    committer->end = &list->last->next;
     pthread_cond_signal(&committer->changed);
     pthread_mutex_unlock(&committer->lock);
+    *list = (struct committer_list){NULL, NULL};
 }
 
 void committer_stop(struct committer *committer)

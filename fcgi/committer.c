@@ -120,16 +120,6 @@ struct committer *committer_start(struct store *store, committer_done *done)
     return NULL;
 }
 
-void committer_list_add(struct committer_list *list, struct store_write *write)
-{
-    write->next = NULL;
-    if (list->last)
-        list->last->next = write;
-    else
-        list->first = write;
-    list->last = write;
-}
-
 void committer_submit(struct committer *committer, struct committer_list *list)
 {
     if (!list->first)

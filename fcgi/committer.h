@@ -18,7 +18,15 @@ struct committer_list {
     struct store_write *first, *last;
 };
 
-void committer_list_add(struct committer_list *list, struct store_write *write);
+static inline void committer_list_add(struct committer_list *list, struct store_write *write)
+{
+    write->next = NULL;
+    if (list->last)
+        list->last->next = write;
+    else
+        list->first = write;
+    list->last = write;
+}
 
 /* Hands writes over, from any thread, and empties the list. They come back by done, always. */
 void committer_submit(struct committer *committer, struct committer_list *list);

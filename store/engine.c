@@ -68,9 +68,16 @@ const char *store_error_text(enum store_error error)
     return texts[error];
 }
 
+static void lock_map(struct store *store)
+{
+    atomic_fetch_add(&store->remapping, 1);
+    pthread_rwlock_wrlock(&store->map_lock);
+    atomic_fetch_sub(&store->remapping, 1);
+}
+
 int engine_adopt_map(struct store *store)
 {
-    pthread_rwlock_wrlock(&store->map_lock);
+    lock_map(store);
     int rc = mdb_env_set_mapsize(store->env, 0);
     pthread_rwlock_unlock(&store->map_lock);
     return rc;
@@ -140,7 +147,7 @@ enum store_error engine_grow(struct store *store)
 {
     MDB_envinfo info;
     enum store_error error = STORE_FULL;
-    pthread_rwlock_wrlock(&store->map_lock);
+    lock_map(store);
     mdb_env_info(store->env, &info);
     if (info.me_mapsize <= SIZE_MAX / 2 && has_address_space(info.me_mapsize * 2))
         error = engine_error(store, mdb_env_set_mapsize(store->env, info.me_mapsize * 2));

@@ -21,6 +21,7 @@ struct store {
     MDB_env *env;
     MDB_dbi meta, users, tokens, ids_by_user, token_by_key, gateways, reservations, repeats;
     pthread_rwlock_t map_lock;
+    atomic_int remapping; /* threads that wait to remap: long readers give way */
     struct secret *secret;
     atomic_bool broken; /* see store_is_broken */
 };

@@ -81,9 +81,10 @@ static int take_answer(struct writer *writer, struct store_write *write, const M
 
 int repeat_find(struct writer *writer, struct store_write *write)
 {
-    /* Today's, or one of yesterday that is not a day old. */
+    /* Today's, or one of yesterday that is not a day old; or one of a tomorrow that began
+     * while this request waited. */
     write->repeat.repeated = false;
-    for (int64_t days = 0; days < 2; days++) {
+    for (int64_t days = -1; days < 2; days++) {
         unsigned char key_bytes[REPEAT_KEY_LEN];
         MDB_val key = repeat_key(&write->repeat, write->now_unix_s - days * DAY_S, key_bytes);
         MDB_val value;

@@ -1,4 +1,5 @@
-/* Searches: every token of a user is looked at, in one snapshot and in bounded memory. */
+/* Searches: every token of a user is looked at, in one snapshot (see give_way) and in
+ * bounded memory. */
 
 #include <stdlib.h>
 #include <strings.h>
@@ -74,26 +75,51 @@ struct pass {
     struct store_reader *reader;
     const struct store_search *search;
     MDB_cursor *cursor;
+    bool reading; /* in a transaction */
 };
 
-/* The next token of the user in the order of ids; MDB_NOTFOUND at the end. The key is unsealed
- * where it is asked for. */
-static int next_token(struct pass *pass, bool ascending, bool begin, struct token *token)
+/* The first token of the user from the id on, upwards or downwards. */
+static int seek(struct pass *pass, bool ascending, int64_t id, MDB_val *key, MDB_val *record)
 {
     unsigned char key_bytes[TOKEN_ID_KEY_LEN];
+    *key = engine_token_key(key_bytes, pass->search->user_id, id);
+    int rc = mdb_cursor_get(pass->cursor, key, record, MDB_SET_RANGE);
+    if (ascending)
+        return rc;
+    if (rc == MDB_SUCCESS && key->mv_size == TOKEN_ID_KEY_LEN &&
+        memcmp(key->mv_data, key_bytes, TOKEN_ID_KEY_LEN) == 0)
+        return rc;
+    return mdb_cursor_get(pass->cursor, key, record, rc == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
+}
+
+/* Lets a thread remap that would have to wait for the end of the search. What is found
+ * before and after is then of two snapshots. */
+static int give_way(struct pass *pass)
+{
+    engine_end_read(pass->reader);
+    int rc = engine_begin_read(pass->reader);
+    pass->reading = rc == MDB_SUCCESS;
+    return pass->reading ? mdb_cursor_renew(pass->reader->txn, pass->cursor) : rc;
+}
+
+static int step(struct pass *pass, bool ascending, int64_t id, MDB_val *key, MDB_val *record)
+{
+    if (atomic_load_explicit(&pass->reader->store->remapping, memory_order_relaxed) == 0)
+        return mdb_cursor_get(pass->cursor, key, record, ascending ? MDB_NEXT : MDB_PREV);
+    if (id == (ascending ? INT64_MAX : 0))
+        return MDB_NOTFOUND;
+    int rc = give_way(pass);
+    return rc == MDB_SUCCESS ? seek(pass, ascending, ascending ? id + 1 : id - 1, key, record) : rc;
+}
+
+/* The next token of the user in the order of ids, or the first with begin; MDB_NOTFOUND at the
+ * end. The key is unsealed where it is asked for. */
+static int next_token(struct pass *pass, bool ascending, bool begin, struct token *token)
+{
     int64_t user_id = pass->search->user_id;
     MDB_val key, record;
-    int rc;
-    if (begin && ascending) {
-        key = engine_token_key(key_bytes, user_id, 0);
-        rc = mdb_cursor_get(pass->cursor, &key, &record, MDB_SET_RANGE);
-    } else if (begin) {
-        key = engine_token_key(key_bytes, user_id, INT64_MAX);
-        rc = mdb_cursor_get(pass->cursor, &key, &record, MDB_SET_RANGE);
-        rc = mdb_cursor_get(pass->cursor, &key, &record, rc == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
-    } else {
-        rc = mdb_cursor_get(pass->cursor, &key, &record, ascending ? MDB_NEXT : MDB_PREV);
-    }
+    int rc = begin ? seek(pass, ascending, ascending ? 0 : INT64_MAX, &key, &record)
+                   : step(pass, ascending, token->id, &key, &record);
     if (rc != MDB_SUCCESS)
         return rc;
     const unsigned char *id_bytes = key.mv_data;
@@ -243,7 +269,8 @@ static enum store_error visit_id(struct store_reader *reader, int64_t user_id, i
     if (rc == MDB_SUCCESS)
         visit(context, &token);
     explicit_bzero(token.key, sizeof(token.key));
-    return rc == MDB_NOTFOUND ? STORE_CORRUPT : engine_error(reader->store, rc);
+    /* It may have been deleted since it was found: see give_way. */
+    return rc == MDB_NOTFOUND ? STORE_OK : engine_error(reader->store, rc);
 }
 
 /* In the order of ids, which is that of the records: one pass. */
@@ -347,10 +374,10 @@ enum store_error store_token_search(struct store_reader *reader, const struct st
         return engine_error(reader->store, rc);
     rc = mdb_cursor_renew(reader->txn, reader->tokens);
     enum store_error error = engine_error(reader->store, rc);
-    if (error == STORE_OK) {
-        struct pass pass = {reader, search, reader->tokens};
+    struct pass pass = {reader, search, reader->tokens, true};
+    if (error == STORE_OK)
         error = run(&pass, total, visit, context);
-    }
-    engine_end_read(reader);
+    if (pass.reading)
+        engine_end_read(reader);
     return error;
 }
