@@ -371,12 +371,18 @@ replace_pool() {
     note "$result"
 }
 
-# No worker ended and was started again within 300 ms.
+# All workers have begun, and none ended and was started again within 300 ms.
 is_steady() {
-    sleep 0.2
+    wait_for 50 has_all_workers || { note "new pool: not all workers began"; return 1; }
     workers=$(pool_workers)
     sleep 0.3
-    [ -n "$workers" ] && [ "$workers" = "$(pool_workers)" ]
+    [ "$workers" = "$(pool_workers)" ] || { note "new pool: a worker ended at once"; return 1; }
+}
+
+has_all_workers() {
+    # shellcheck disable=SC2046 # to count words
+    set -- $(pool_workers)
+    [ $# -ge "$TOKEN_WORKERS" ]
 }
 
 pool_workers() { cat "/proc/$pool/task/$pool/children" 2>/dev/null; }
