@@ -1,5 +1,7 @@
 #include "token/random.h"
 
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
@@ -11,14 +13,33 @@ enum { POOL_LEN = 2048 };
 static _Thread_local unsigned char pool[POOL_LEN];
 static _Thread_local size_t pool_left; /* unused bytes, at the end */
 
+/* Or parent and child would hand out the same bytes. */
+static void forget(void)
+{
+    explicit_bzero(pool, sizeof(pool));
+    pool_left = 0;
+}
+
+static void forget_after_fork(void)
+{
+    if (pthread_atfork(NULL, NULL, forget) != 0)
+        abort(); /* out of memory before the first key: nothing safe can follow */
+}
+
+static void refill(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, forget_after_fork);
+    randombytes_buf(pool, sizeof(pool));
+    pool_left = sizeof(pool);
+}
+
 void random_fill(void *bytes, size_t len)
 {
     unsigned char *to = bytes;
     while (len > 0) {
-        if (pool_left == 0) {
-            randombytes_buf(pool, sizeof(pool));
-            pool_left = sizeof(pool);
-        }
+        if (pool_left == 0)
+            refill();
         size_t some = len < pool_left ? len : pool_left;
         unsigned char *from = pool + POOL_LEN - pool_left;
         memcpy(to, from, some);

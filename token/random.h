@@ -5,7 +5,7 @@
 
 /* Fills bytes from the operating system's random source. A thread asks for much at a time
  * and hands it out bit by bit, each byte once: a system call for every nonce was a
- * tenth of a create. Not to be called before fork in a process whose child goes on. */
+ * tenth of a create. After fork the child begins anew. */
 void random_fill(void *bytes, size_t len);
 
 /* Fills text with len characters of [0-9A-Za-z], each equally likely, from the same

@@ -240,18 +240,18 @@ static void test_peer_is_gone(void **state)
 
 /* ---- no memory for what could not be sent: half a reply is no reply ---- */
 
-static bool realloc_fails;
+static bool malloc_fails;
 
 /* In place of the library's, which finds memory whenever it is asked. */
 /* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
-void *realloc(void *at, size_t size)
+void *malloc(size_t size)
 {
-    static void *(*next)(void *, size_t);
+    static void *(*next)(size_t);
     if (!next) {
-        void *found = dlsym(RTLD_NEXT, "realloc");
+        void *found = dlsym(RTLD_NEXT, "malloc");
         memcpy(&next, &found, sizeof(next));
     }
-    return realloc_fails ? NULL : next(at, size);
+    return malloc_fails ? NULL : next(size);
 }
 
 static void test_no_memory(void **state)
@@ -269,10 +269,10 @@ static void test_no_memory(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct pair pair;
         open_pair(&pair);
-        realloc_fails = true;
+        malloc_fails = true;
         enum connection_sent sent = connection_send_reply(&pair.connection, SPAN("h"),
                                                           (struct span){text, rows[i].body_len});
-        realloc_fails = false;
+        malloc_fails = false;
         close_pair(&pair);
         require(sent == rows[i].sent, "%zu bytes: %d", rows[i].body_len, (int)sent);
     }
