@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import zlib
 from dataclasses import dataclass
 
@@ -46,6 +47,21 @@ class Reply:
     @property
     def failure(self):
         return self.status, self.message
+
+    @property
+    def refusal(self):
+        """Why a key may not be used: the status and the code."""
+        answer = self.json
+        assert list(answer) == ["success", "message", "code"], self
+        assert answer["success"] is False and answer["message"], self
+        return self.status, answer["code"]
+
+    @property
+    def verdict(self):
+        """What /verify says: the status, and the reason or what remains."""
+        assert self.body == b"", self
+        name = "x-token-remain" if self.status == 204 else "x-token-reason"
+        return self.status, self.headers.get(name)
 
 
 def transport(port):
@@ -115,6 +131,27 @@ class Client:
     def batch(self, body):
         return self.request("POST", "/api/token/batch", body)
 
+    def search(self, query=""):
+        return self.request("GET", "/api/token/search" + query)
+
+    def show_key(self, token_id):
+        return self.request("POST", f"/api/token/{token_id}/key")
+
+    def show_keys(self, body):
+        return self.request("POST", "/api/token/batch/keys", body)
+
+    def rotate(self, token_id, body=None, headers=None):
+        return self.request("POST", f"/api/token/{token_id}/rotate", body, headers)
+
+    def verify(self, key, method="GET", **headers):
+        """As a web server would: with a key, and no credentials of a user."""
+        sent = {"Authorization": f"Bearer {key}", "New-Api-User": None, **headers}
+        return self.request(method, "/api/token/verify", None, sent)
+
+    def usage(self, key):
+        sent = {"Authorization": f"Bearer {key}", "New-Api-User": None}
+        return self.request("GET", "/api/usage/token/", None, sent)
+
     def make(self, **fields):
         """A new token; enabled, unless the fields say otherwise."""
         return self.create({"unlimited_quota": True, **fields}).data
@@ -130,12 +167,32 @@ class Client:
         return tokens
 
 
+class Gateway(Client):
+    """Speaks as a gateway."""
+
+    def __init__(self, send, secret, checked=True):
+        super().__init__(send, None, checked)
+        self.secret = secret
+
+    @property
+    def credentials(self):
+        return {"X-Gateway-Token": self.secret}
+
+    def consume(self, **body):
+        return self.request("POST", "/api/token/consume", body)
+
+    def reserve(self, **body):
+        return self.request("POST", "/api/token/reserve", body)
+
+    def settle(self, **body):
+        return self.request("POST", "/api/token/settle", body)
+
+    def cancel(self, **body):
+        return self.request("POST", "/api/token/cancel", body)
+
+
 def remember_keys(reply):
-    if b'"key"' not in reply.body:
-        return
-    data = reply.json.get("data")
-    for token in data.get("items", [data]) if isinstance(data, dict) else data:
-        ISSUED.add(token["key"])
+    ISSUED.update(key.decode() for key in re.findall(rb"\bsk-[0-9A-Za-z]{48}\b", reply.body))
 
 
 def key_checksum(key):

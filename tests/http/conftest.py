@@ -6,6 +6,7 @@ import pytest
 
 pytest.register_assert_rewrite("client", "contract", "fastcgi", "service")
 
+import fastcgi  # noqa: E402
 from service import Site  # noqa: E402
 
 # `make run` runs the usual build, whichever one is being tested.
@@ -36,6 +37,17 @@ def refused(site):
     client = site.http(site.add_user())
     yield client
     assert client.list().data["total"] == 0
+
+
+@pytest.fixture(scope="session")
+def gateway(site):
+    return site.gateway()
+
+
+@pytest.fixture(params=["fastcgi", "cgi"])
+def send(request, site):
+    """Both transports, without nginx."""
+    return fastcgi.transport(site.socket) if request.param == "fastcgi" else site.cgi
 
 
 @pytest.fixture

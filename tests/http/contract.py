@@ -13,6 +13,8 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 # does not exist. openapi.yaml says it in extensions of these names.
 OTHER_METHODS = "x-other-methods"
 OTHER_PATHS = "x-other-paths"
+# Nor for a path that answers every method alike: this names the one that is described.
+ANY_METHOD = "x-any-method"
 
 _resolver = jsonschema.RefResolver.from_schema(SPEC)
 _validators = {}
@@ -45,10 +47,9 @@ def validate(schema, value):
 def path_item(target):
     """What openapi.yaml has for a request's target, or None."""
     path = target.partition("?")[0]
-    if path == "/api/token":
-        path = "/api/token/"
-    if re.fullmatch(r"/api/token/[0-9]+", path):
-        path = "/api/token/{id}"
+    if path in ("/api/token", "/api/usage/token"):
+        path += "/"
+    path = re.sub(r"^/api/token/[0-9]+(/key|/rotate|)\Z", r"/api/token/{id}\1", path)
     return SPEC["paths"].get(path)
 
 
@@ -57,6 +58,8 @@ def response(method, target, status):
     item = path_item(target)
     if item is None:
         node = SPEC["paths"][OTHER_PATHS] if status == 404 else None
+    elif ANY_METHOD in item:
+        node = item[item[ANY_METHOD]]["responses"].get(str(status))
     elif method.lower() not in item:
         node = item[OTHER_METHODS] if status == 405 else None
     else:

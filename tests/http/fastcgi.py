@@ -64,9 +64,12 @@ def request(environment, body=b"", request_id=1, keep=False):
     )
 
 
-def environment(method, target, headers=None, body=b"", script="/api/token"):
+def environment(method, target, headers=None, body=b"", script=None):
     """The CGI variables of a request (RFC 3875), for FastCGI and plain CGI alike."""
     path, _, query = target.partition("?")
+    if script is None:
+        usage = "/api/usage/token"
+        script = usage if path.startswith(usage) else "/api/token"
     assert path.startswith(script)
     variables = {
         "GATEWAY_INTERFACE": "CGI/1.1",

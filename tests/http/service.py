@@ -14,8 +14,9 @@ import time
 from pathlib import Path
 
 import client
+import client
 import fastcgi
-from client import ISSUED, Client, User
+from client import ISSUED, Client, Gateway, User
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("BUILD", "build")
@@ -24,6 +25,8 @@ WORKER = BUILD / "token.fcgi"
 
 IS_ROOT = os.geteuid() == 0
 WORKER_USER = "www-data" if IS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
+
+TOKEN_RECORD_HEAD = 124  # what stands before a token's name in its record
 
 SANITIZER_REPORT = re.compile(
     r"ERROR: AddressSanitizer|LeakSanitizer|WARNING: ThreadSanitizer|runtime error:"
@@ -152,6 +155,12 @@ class Store:
         ISSUED.add(added["access_token"])
         return User(**added)
 
+    def add_gateway(self, name="gateway"):
+        """Its secret."""
+        (added,) = self.ctl("gateway", "add", name)
+        ISSUED.add(added["secret"])
+        return added["secret"]
+
     def check(self):
         done = self.run_ctl("check")
         assert done.returncode == 0, done
@@ -165,6 +174,22 @@ class Store:
             for place in places:
                 file.seek(place)
                 file.write(bytes([data[place] ^ 1]))
+
+    def change_record(self, name, offset, value):
+        """Changes bytes of a token's record on disk, which is found by the token's name."""
+        with (self.dir / "store/data.mdb").open("r+b") as file:
+            data = file.read()
+            places = [found.start() for found in re.finditer(name.encode(), data)]
+            assert places
+            for place in places:
+                file.seek(place - TOKEN_RECORD_HEAD + offset)
+                file.write(value)
+
+    def damage_version(self, name):
+        self.change_record(name, 0, b"\xff")
+
+    def set_accessed(self, name, unix_s):
+        self.change_record(name, 34, unix_s.to_bytes(8, "little"))
 
     # ---- the worker ----
 
@@ -280,6 +305,10 @@ class Site(Store):
         """The workers of the pool."""
         return running(self.program)
 
+    def kill(self, pid):
+        """Kills a worker of the pool, which the supervisor then replaces."""
+        os.kill(pid, signal.SIGKILL)
+
     def start_nginx(self):
         self.port = free_port()
         configuration = self.dir / "nginx.conf"
@@ -320,6 +349,10 @@ class Site(Store):
 
     def http(self, user=None, checked=True):
         return Client(client.transport(self.port), user, checked)
+
+    def gateway(self, checked=True):
+        """A client of a new gateway."""
+        return Gateway(client.transport(self.port), self.add_gateway(), checked)
 
     def direct(self, user=None):
         """Past nginx, over the pool's socket."""

@@ -16,6 +16,11 @@ ROUTES = [
     ("GET", "/api/token/1", None),
     ("DELETE", "/api/token/1", None),
     ("POST", "/api/token/batch", {"ids": [1]}),
+    ("GET", "/api/token/search", None),
+    ("GET", "/api/token/?sort=name", None),
+    ("POST", "/api/token/1/key", None),
+    ("POST", "/api/token/1/rotate", {}),
+    ("POST", "/api/token/batch/keys", {"ids": [1]}),
 ]
 
 

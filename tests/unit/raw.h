@@ -12,7 +12,7 @@
 struct raw {
     MDB_env *env;
     MDB_txn *txn;
-    MDB_dbi meta, users, tokens, ids_by_user, token_by_key;
+    MDB_dbi meta, users, tokens, ids_by_user, token_by_key, gateways, reservations, repeats;
 };
 
 /* The store must not be open. */
@@ -28,6 +28,9 @@ static inline void raw_open(struct raw *raw, const struct temporary *temporary)
     assert_int_equal(mdb_dbi_open(raw->txn, "tokens", 0, &raw->tokens), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "ids_by_user", 0, &raw->ids_by_user), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "token_by_key", 0, &raw->token_by_key), 0);
+    assert_int_equal(mdb_dbi_open(raw->txn, "gateways", 0, &raw->gateways), 0);
+    assert_int_equal(mdb_dbi_open(raw->txn, "reservations", 0, &raw->reservations), 0);
+    assert_int_equal(mdb_dbi_open(raw->txn, "repeats", 0, &raw->repeats), 0);
 }
 
 static inline void raw_commit(struct raw *raw)

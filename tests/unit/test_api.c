@@ -1,6 +1,7 @@
 #include "tests/unit/unit.h"
 
 #include <json.h>
+#include <time.h>
 
 #include "api/api.h"
 #include "tests/unit/temporary.h"
@@ -126,12 +127,14 @@ static struct api_request request_of(struct fixture *fixture, int user, const ch
 
 static int run_at(struct fixture *fixture, const struct api_request *request, int64_t now_unix_s)
 {
-    struct store_write *write =
+    enum api_step step =
         api_begin(fixture->api, fixture->call, request, now_unix_s, &fixture->reply);
-    if (write) {
-        store_write(fixture->temporary.store, write);
+    if (step == API_WRITES)
+        store_write(fixture->temporary.store, api_write(fixture->call));
+    if (step == API_SEARCHES)
+        api_search(fixture->call, fixture->temporary.reader);
+    if (step != API_REPLIED)
         api_finish(fixture->api, fixture->call, &fixture->reply);
-    }
     return check_reply(fixture);
 }
 
@@ -910,9 +913,9 @@ static void test_store_errors(void **state)
         for (size_t i = 0; i < COUNT_OF(rows); i++) {
             struct api_request made = request_of(&fixture, ALICE, writes[w].method, writes[w].path,
                                                  span_of(writes[w].body));
-            struct store_write *write =
-                api_begin(fixture.api, fixture.call, &made, NOW, &fixture.reply);
-            assert_non_null(write);
+            assert_int_equal(api_begin(fixture.api, fixture.call, &made, NOW, &fixture.reply),
+                             API_WRITES);
+            struct store_write *write = api_write(fixture.call);
             assert_int_equal(write->user_id, ALICE);
             assert_int_equal(write->now_unix_s, NOW);
             write->error = rows[i].error;
@@ -923,6 +926,76 @@ static void test_store_errors(void **state)
             assert_true((rows[i].status == 503) ==
                         (header(&fixture, "Retry-After", value) != NULL));
         }
+    tear_down(&fixture);
+}
+
+/* ---- work that is nobody's request ---- */
+
+/* A use of token 1; /verify's replies have a form of their own. */
+static void verify(struct fixture *fixture, const char *key, int64_t now_unix_s)
+{
+    struct api_request made = {
+        .method = SPAN("GET"), .path_info = SPAN("/verify"), .x_api_key = {key, TOKEN_KEY_LEN}};
+    assert_int_equal(api_begin(fixture->api, fixture->call, &made, now_unix_s, &fixture->reply),
+                     API_REPLIED);
+    assert_true(span_starts_with((struct span){fixture->reply.head.at, fixture->reply.head.len},
+                                 SPAN("Status: 204 ")));
+}
+
+static void copy_used(void *context, const struct token *token)
+{
+    struct token *copy = context;
+    copy->accessed_unix_s = token->accessed_unix_s;
+    memcpy(copy->key, token->key, TOKEN_KEY_LEN);
+}
+
+static int64_t accessed(struct fixture *fixture, struct token *token)
+{
+    assert_int_equal(store_token_get(fixture->temporary.reader, ALICE, 1, copy_used, token),
+                     STORE_OK);
+    return token->accessed_unix_s;
+}
+
+static void test_background(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct token token;
+    set_up(&fixture);
+    assert_int_equal(request(&fixture, ALICE, "POST", "/", "{\"unlimited_quota\":true}"), 200);
+    assert_int_equal(accessed(&fixture, &token), NOW);
+    verify(&fixture, token.key, NOW + 19); /* too new for a write */
+    assert_null(api_background(fixture.api, NOW + 19, true));
+
+    verify(&fixture, token.key, NOW + 100);
+    verify(&fixture, token.key, NOW + 110);
+    assert_null(api_background(fixture.api, NOW + 100 + API_TOUCH_DELAY_S - 1, false));
+    struct store_write *write = api_background(fixture.api, NOW + 100 + API_TOUCH_DELAY_S, false);
+    assert_non_null(write);
+    assert_int_equal(write->kind, STORE_TOUCH);
+    assert_int_equal(write->touch.count, 1);
+    verify(&fixture, token.key, NOW + 200);
+    assert_null(api_background(fixture.api, NOW + 900, true)); /* one at a time */
+    assert_int_equal(store_write(fixture.temporary.store, write), STORE_OK);
+    api_background_done(fixture.api);
+    assert_int_equal(accessed(&fixture, &token), NOW + 100);
+
+    write = api_background(fixture.api, NOW + 200, true); /* before the end, at once */
+    assert_non_null(write);
+    assert_int_equal(store_write(fixture.temporary.store, write), STORE_OK);
+    api_background_done(fixture.api);
+    assert_int_equal(accessed(&fixture, &token), NOW + 200);
+    assert_null(api_background(fixture.api, NOW + 300, true));
+
+    int64_t late = (int64_t)time(NULL) + API_SWEEP_INTERVAL_S;
+    assert_null(api_background(fixture.api, late, true));
+    write = api_background(fixture.api, late, false);
+    assert_non_null(write);
+    assert_int_equal(write->kind, STORE_SWEEP);
+    assert_int_equal(store_write(fixture.temporary.store, write), STORE_OK);
+    api_background_done(fixture.api);
+    assert_null(api_background(fixture.api, late + API_SWEEP_INTERVAL_S - 1, false));
+    assert_non_null(api_background(fixture.api, late + API_SWEEP_INTERVAL_S, false));
     tear_down(&fixture);
 }
 
@@ -951,7 +1024,7 @@ static void test_a_call_that_is_given_up(void **state)
     set_up(&fixture);
     struct api_request made = request_of(&fixture, ALICE, "POST", "/",
                                          SPAN("[{\"name\":\"a\",\"model_limits\":[\"b\"]}]"));
-    assert_non_null(api_begin(fixture.api, fixture.call, &made, NOW, &fixture.reply));
+    assert_int_equal(api_begin(fixture.api, fixture.call, &made, NOW, &fixture.reply), API_WRITES);
     api_call_free(fixture.call);
     fixture.call = NULL;
     api_call_free(NULL);
@@ -980,6 +1053,7 @@ int main(void)
         cmocka_unit_test(test_paths_and_methods),
         cmocka_unit_test(test_http_status_200),
         cmocka_unit_test(test_store_errors),
+        cmocka_unit_test(test_background),
         cmocka_unit_test(test_unavailable_reply),
         cmocka_unit_test(test_a_call_that_is_given_up),
     };

@@ -100,6 +100,12 @@ static void name_too_long(struct raw_bytes *record)
     record->len += more;
 }
 
+static void cut_old_key(struct raw_bytes *record)
+{
+    record->at[1] &= (unsigned char)~8;
+    record->len -= 24;
+}
+
 static void token_name_too_long(struct raw *raw)
 {
     change_token(raw, name_too_long);
@@ -314,6 +320,135 @@ static void next_token_id_negative(struct raw *raw)
     raw_put(raw, raw->meta, raw_text("next_token_id"), raw_little64(-7));
 }
 
+/* ---- gateways, reservations, repeats, old keys ---- */
+
+static void gateway_cut_short(struct raw *raw)
+{
+    raw_put(raw, raw->gateways, raw_user_key(1), raw_text("\1"));
+}
+
+static void gateway_above_the_next_id(struct raw *raw)
+{
+    struct raw_bytes record = {.len = 1 + 8 + 32 + 1, .at = {1}};
+    raw_put(raw, raw->gateways, raw_user_key(1), record);
+}
+
+static struct raw_bytes reservation(int64_t token_id, int64_t reserved, int64_t shortfall)
+{
+    struct record_reservation made = {.user_id = 1,
+                                      .token_id = token_id,
+                                      .reserved = reserved,
+                                      .amount = reserved,
+                                      .shortfall = shortfall,
+                                      .group = SPAN("vip")};
+    struct raw_bytes record;
+    record.len = record_encode_reservation(&made, record.at);
+    return record;
+}
+
+static void put_reservation(struct raw *raw, struct raw_bytes record)
+{
+    raw_put(raw, raw->meta, raw_text("next_reservation_id"), raw_little64(2));
+    raw_put(raw, raw->reservations, raw_user_key(1), record);
+}
+
+static void reservation_cut_short(struct raw *raw)
+{
+    struct raw_bytes record = reservation(2, 0, 0);
+    record.len--;
+    put_reservation(raw, record);
+}
+
+static void reservation_above_the_next_id(struct raw *raw)
+{
+    raw_put(raw, raw->reservations, raw_user_key(1), reservation(2, 0, 0));
+}
+
+static void reservation_below_0(struct raw *raw)
+{
+    put_reservation(raw, reservation(2, -1, 0));
+}
+
+static void shortfall_below_0(struct raw *raw)
+{
+    put_reservation(raw, reservation(2, 0, -1));
+}
+
+static void reservation_that_is_not_used(struct raw *raw)
+{
+    put_reservation(raw, reservation(2, 1, 0));
+}
+
+static void reservations_beyond_int64(struct raw *raw)
+{
+    struct raw_bytes key = raw_token_key(1, 2), record = raw_get(raw, raw->tokens, key);
+    put_little64(record.at + 10, INT64_MAX); /* used_quota */
+    raw_put(raw, raw->tokens, key, record);
+    put_reservation(raw, reservation(2, INT64_MAX, 0));
+    raw_put(raw, raw->meta, raw_text("next_reservation_id"), raw_little64(3));
+    raw_put(raw, raw->reservations, raw_user_key(2), reservation(2, 1, 0));
+}
+
+static void repeat_that_is_not_sealed(struct raw *raw)
+{
+    struct raw_bytes key = {.len = 40}, value = {.len = 200};
+    raw_put(raw, raw->repeats, key, value);
+}
+
+static void repeat_cut_short(struct raw *raw)
+{
+    struct raw_bytes key = {.len = 40}, value = {.len = 67};
+    raw_put(raw, raw->repeats, key, value);
+}
+
+static void repeat_under_a_short_key(struct raw *raw)
+{
+    struct raw_bytes key = {.len = 39}, value = {.len = 200};
+    raw_put(raw, raw->repeats, key, value);
+}
+
+/* A record with an old key in it, with the entry that leads from it or another. */
+static void put_old_key(struct raw *raw, int64_t until_in_index)
+{
+    struct raw_bytes key = raw_token_key(1, 2), record = raw_get(raw, raw->tokens, key);
+    record.at[1] |= 8;
+    memcpy(record.at + record.len, "0123456789abcdef", 16);
+    put_little64(record.at + record.len + 16, 5000);
+    record.len += 24;
+    raw_put(raw, raw->tokens, key, record);
+    struct raw_bytes value = key;
+    put_big64(value.at + value.len, until_in_index);
+    value.len += 8;
+    if (until_in_index > 0)
+        raw_put(raw, raw->token_by_key, raw_text("0123456789abcdef"), value);
+}
+
+static void old_key_missing(struct raw *raw)
+{
+    put_old_key(raw, 0);
+}
+
+static void old_key_of_another_end(struct raw *raw)
+{
+    put_old_key(raw, 5001);
+}
+
+static void old_key_that_the_record_has_not(struct raw *raw)
+{
+    put_old_key(raw, 5000);
+    change_token(raw, cut_old_key);
+}
+
+static void next_gateway_id_missing(struct raw *raw)
+{
+    raw_delete(raw, raw->meta, raw_text("next_gateway_id"), NULL);
+}
+
+static void next_reservation_id_missing(struct raw *raw)
+{
+    raw_delete(raw, raw->meta, raw_text("next_reservation_id"), NULL);
+}
+
 /* ---- all of them ---- */
 
 #define ROW(damage, line)                                                                          \
@@ -345,7 +480,7 @@ static const struct {
     ROW(token_of_id_0, "token 0: "),
     ROW(token_of_a_negative_id, "token -5: "),
     ROW(id_missing, "token 2: is not in its user's index"),
-    ROW(id_missing, "ids_by_user: 5 entries for 6 tokens"),
+    ROW(id_missing, "ids_by_user: 5 entries instead of 6"),
     ROW(id_too_many, "ids_by_user: user 1 has no token 99"),
     ROW(id_under_another_user, "ids_by_user: user 2 has no token 2"),
     ROW(id_under_another_user, "token 2: is not in its user's index"),
@@ -354,7 +489,7 @@ static const struct {
     ROW(key_of_another_hash, "is not found by its key"),
     ROW(key_to_another_token, "is not found by its key"),
     ROW(key_to_no_token, "token_by_key: leads to token 99"),
-    ROW(key_too_many, "token_by_key: 7 entries for 6 tokens"),
+    ROW(key_too_many, "token_by_key: 7 entries instead of 6"),
     ROW(key_of_another_length, "token_by_key: an entry of 10"),
     ROW(key_with_a_short_value, "token_by_key: an entry of 16 and 8 bytes"),
     ROW(user_missing, "its user 2 does not exist"),
@@ -370,6 +505,23 @@ static const struct {
     ROW(next_user_id_missing, NULL),
     ROW(next_token_id_of_another_length, NULL),
     ROW(next_token_id_negative, NULL),
+    ROW(gateway_cut_short, "gateway 1: its record can't be read"),
+    ROW(gateway_above_the_next_id, "gateway 1: is not below the next gateway id 1"),
+    ROW(reservation_cut_short, "reservation 1: its record can't be read"),
+    ROW(reservation_above_the_next_id, "reservation 1: is not below the next reservation id 1"),
+    ROW(reservation_below_0, "reservation 1: has an amount below 0"),
+    ROW(shortfall_below_0, "reservation 1: has an amount below 0"),
+    ROW(reservation_that_is_not_used, "token 2: its reservations took more than it has used"),
+    ROW(reservations_beyond_int64, "token 2: its reservations took more than it has used"),
+    ROW(repeat_that_is_not_sealed, "repeats: an answer that can't be unsealed"),
+    ROW(repeat_cut_short, "repeats: an answer that can't be unsealed"),
+    ROW(repeat_under_a_short_key, "repeats: an answer that can't be unsealed"),
+    ROW(old_key_missing, "token 2: is not found by its old key"),
+    ROW(old_key_missing, "token_by_key: 6 entries instead of 7"),
+    ROW(old_key_of_another_end, "token 2: is not found by its old key"),
+    ROW(old_key_that_the_record_has_not, "token_by_key: 7 entries instead of 6"),
+    ROW(next_gateway_id_missing, NULL),
+    ROW(next_reservation_id_missing, NULL),
 };
 
 struct findings {

@@ -197,6 +197,100 @@ static void test_prefix_lengths(void **state)
         }
 }
 
+/* ---- what the lists allow ---- */
+
+static void test_allowed_models(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *models, *model;
+        bool allowed;
+    } rows[] = {
+        {"gpt-4", "gpt-4", true},
+        {"gpt-4,gpt-4o", "gpt-4o", true},
+        {"gpt-4,gpt-4o", "gpt-4", true},
+        {"gpt-4o", "gpt-4", false},
+        {"gpt-4", "gpt-4o", false},
+        {"gpt-4", "GPT-4", false},
+        {"a,b,c", "b", true},
+        {"a,b,c", "a,b", false},
+        {"a,b,c", "", false},
+        {"a,b,c", NULL, false},
+        {"", "a", false},
+        {"", "", false},
+        {"", NULL, false},
+        {"*", "a", false},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        require(limits_allow_model(span_of(rows[i].models), span_of(rows[i].model)) ==
+                    rows[i].allowed,
+                "row %zu", i);
+}
+
+static void test_allowed_addresses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *ips, *ip;
+        bool allowed;
+    } rows[] = {
+        {"1.2.3.4", "1.2.3.4", true},
+        {"1.2.3.4", "1.2.3.5", false},
+        {"1.2.3.4", "11.2.3.4", false},
+        {"1.2.3.4", "::ffff:1.2.3.4", true},
+        {"1.2.3.4", "::ffff:102:304", true},
+        {"::ffff:1.2.3.4", "1.2.3.4", true},
+        {"1.2.3.4", "::1.2.3.4", false},
+        {"10.0.0.0/8", "10.255.255.255", true},
+        {"10.0.0.0/8", "11.0.0.0", false},
+        {"10.0.0.0/8", "9.255.255.255", false},
+        {"10.1.2.3/8", "10.9.9.9", true},
+        {"10.0.0.0/9", "10.127.255.255", true},
+        {"10.0.0.0/9", "10.128.0.0", false},
+        {"10.0.0.0/31", "10.0.0.1", true},
+        {"10.0.0.0/31", "10.0.0.2", false},
+        {"10.0.0.7/32", "10.0.0.7", true},
+        {"10.0.0.7/32", "10.0.0.6", false},
+        {"0.0.0.0/0", "255.255.255.255", true},
+        {"0.0.0.0/0", "::1", false},
+        {"::/0", "2001:db8::1", true},
+        {"2001:db8::/32", "2001:db8:ffff::1", true},
+        {"2001:db8::/32", "2001:db9::1", false},
+        {"2001:db8::/33", "2001:db8:7fff::1", true},
+        {"2001:db8::/33", "2001:db8:8000::1", false},
+        {"2001:db8::1", "2001:0DB8:0:0::1", true},
+        {"::1/128", "::1", true},
+        {"::1/128", "::2", false},
+        {"::ffff:0:0/96", "1.2.3.4", true},
+        {"1.1.1.1,2.2.2.0/24,::1", "2.2.2.200", true},
+        {"1.1.1.1,2.2.2.0/24,::1", "::1", true},
+        {"1.1.1.1,2.2.2.0/24,::1", "2.2.3.200", false},
+        /* no address: nobody */
+        {"0.0.0.0/0", NULL, false},
+        {"0.0.0.0/0", "", false},
+        {"0.0.0.0/0", "localhost", false},
+        {"0.0.0.0/0", "1.2.3.4:80", false},
+        {"0.0.0.0/0", "1.2.3.4/32", false},
+        {"0.0.0.0/0", " 1.2.3.4", false},
+        {"0.0.0.0/0", "1.2.3.4,5.6.7.8", false},
+        {"0.0.0.0/0", "1.2.3", false},
+        {"0.0.0.0/0", "0x01020304", false},
+        {"0.0.0.0/0", "1.2.3.04", false},
+        {"::/0", "fe80::1%eth0", false},
+        {"::/0", "[::1]", false},
+        {"::/0", "unix:", false},
+        {"", "1.2.3.4", false},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct span ip = span_of(rows[i].ip);
+        char *copy = heap_copy(ip);
+        struct span copied = {ip.at ? copy : NULL, ip.len};
+        require(limits_allow_ip(span_of(rows[i].ips), copied) == rows[i].allowed, "row %zu: %s %s",
+                i, rows[i].ips, rows[i].ip ? rows[i].ip : "(none)");
+        free(copy);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +299,8 @@ int main(void)
         cmocka_unit_test(test_ips),
         cmocka_unit_test(test_bad_ips),
         cmocka_unit_test(test_prefix_lengths),
+        cmocka_unit_test(test_allowed_models),
+        cmocka_unit_test(test_allowed_addresses),
     };
     return cmocka_run_group_tests_name("limits", tests, NULL, NULL);
 }

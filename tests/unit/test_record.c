@@ -37,12 +37,21 @@ static struct token random_token(struct random *random)
 }
 
 /* On the heap, exactly as long. */
-static struct span encode(const struct token *token, const unsigned char *sealed)
+static struct span encode(const struct token *token, const struct record_keys *keys)
 {
     static unsigned char record[RECORD_TOKEN_LEN_MAX];
-    size_t len = record_encode_token(token, sealed, record);
+    size_t len = record_encode_token(token, keys, record);
     assert_true(len >= RECORD_TOKEN_HEAD_LEN && len <= sizeof(record));
     return (struct span){heap_copy((struct span){(char *)record, len}), len};
+}
+
+static struct record_keys random_keys(struct random *random)
+{
+    struct record_keys keys = {.has_old = random_below(random, 2),
+                               .old_until_unix_s = random_number(random)};
+    random_bytes(random, keys.sealed, sizeof(keys.sealed));
+    random_bytes(random, keys.old_hash, sizeof(keys.old_hash));
+    return keys;
 }
 
 static void free_record(struct span record)
@@ -56,12 +65,10 @@ static void test_tokens_come_back(void **state)
     struct random random = {21};
     for (int i = 0; i < 3000; i++) {
         struct token in = random_token(&random);
-        unsigned char sealed_in[SECRET_SEALED_LEN];
-        const unsigned char *sealed;
-        random_bytes(&random, sealed_in, sizeof(sealed_in));
-        struct span record = encode(&in, sealed_in);
+        struct record_keys keys_in = random_keys(&random), keys = {.has_old = !keys_in.has_old};
+        struct span record = encode(&in, &keys_in);
         struct token out = {.id = 5, .user_id = 6, .key = "left alone"};
-        assert_true(record_decode_token(record, &out, &sealed));
+        assert_true(record_decode_token(record, &out, &keys));
         assert_int_equal(out.id, 5);
         assert_int_equal(out.user_id, 6);
         assert_memory_equal(out.key, "left alone", 10);
@@ -77,7 +84,12 @@ static void test_tokens_come_back(void **state)
         assert_int_equal(in.expired_unix_s, out.expired_unix_s);
         assert_int_equal(in.created_unix_s, out.created_unix_s);
         assert_int_equal(in.accessed_unix_s, out.accessed_unix_s);
-        assert_memory_equal(sealed, sealed_in, sizeof(sealed_in));
+        assert_memory_equal(keys.sealed, keys_in.sealed, sizeof(keys.sealed));
+        assert_int_equal(keys.has_old, keys_in.has_old);
+        if (keys.has_old) {
+            assert_memory_equal(keys.old_hash, keys_in.old_hash, sizeof(keys.old_hash));
+            assert_int_equal(keys.old_until_unix_s, keys_in.old_until_unix_s);
+        }
         free_record(record);
     }
 }
@@ -89,20 +101,19 @@ static void test_tokens_of_other_lengths_are_refused(void **state)
     struct random random = {22};
     for (int i = 0; i < 20; i++) {
         struct token token = random_token(&random);
-        unsigned char sealed_in[SECRET_SEALED_LEN] = {0};
-        const unsigned char *sealed;
-        struct span record = encode(&token, sealed_in);
+        struct record_keys keys = random_keys(&random);
+        struct span record = encode(&token, &keys);
         for (size_t len = 0; len < record.len; len++) {
             char *cut = heap_copy((struct span){record.at, len});
-            require(!record_decode_token((struct span){cut, len}, &token, &sealed), "%zu of %zu",
-                    len, record.len);
+            require(!record_decode_token((struct span){cut, len}, &token, &keys), "%zu of %zu", len,
+                    record.len);
             free(cut);
         }
         char *longer = malloc(record.len + 1);
         assert_non_null(longer);
         memcpy(longer, record.at, record.len);
         longer[record.len] = '\0';
-        assert_false(record_decode_token((struct span){longer, record.len + 1}, &token, &sealed));
+        assert_false(record_decode_token((struct span){longer, record.len + 1}, &token, &keys));
         free(longer);
         free_record(record);
     }
@@ -112,15 +123,14 @@ static void test_other_versions_are_refused(void **state)
 {
     (void)state;
     struct token token = {.status = TOKEN_ENABLED};
-    unsigned char sealed_in[SECRET_SEALED_LEN] = {0}, bytes[RECORD_TOKEN_LEN_MAX];
-    unsigned char user_bytes[RECORD_USER_LEN_MAX];
-    const unsigned char *sealed;
+    unsigned char bytes[RECORD_TOKEN_LEN_MAX], user_bytes[RECORD_USER_LEN_MAX];
+    struct record_keys keys = {.has_old = true};
     struct record_user user = {.created_unix_s = 1};
-    size_t len = record_encode_token(&token, sealed_in, bytes);
+    size_t len = record_encode_token(&token, &keys, bytes);
     size_t user_len = record_encode_user(&user, user_bytes);
     for (unsigned version = 0; version < 256; version++) {
         bytes[0] = user_bytes[0] = (unsigned char)version;
-        require(record_decode_token((struct span){(char *)bytes, len}, &token, &sealed) ==
+        require(record_decode_token((struct span){(char *)bytes, len}, &token, &keys) ==
                     (version == 1),
                 "token of version %u", version);
         require(record_decode_user((struct span){(char *)user_bytes, user_len}, &user) ==
@@ -146,9 +156,10 @@ static void test_the_form_of_a_token(void **state)
         .created_unix_s = 0x1122,
         .accessed_unix_s = 4,
     };
-    unsigned char sealed[SECRET_SEALED_LEN];
-    memset(sealed, 'S', sizeof(sealed));
-    struct span record = encode(&token, sealed);
+    struct record_keys keys = {.has_old = false, .old_until_unix_s = 0x0304};
+    memset(keys.sealed, 'S', sizeof(keys.sealed));
+    memset(keys.old_hash, 'O', sizeof(keys.old_hash));
+    struct span record = encode(&token, &keys);
     static const char head[] = "\x01\x05"
                                "\x08\x07\x06\x05\x04\x03\x02\x01"
                                "\x02\0\0\0\0\0\0\0"
@@ -158,15 +169,24 @@ static void test_the_form_of_a_token(void **state)
     static const char tail[] = "\x04\x03\x02\x00\x01\x00NAMEgggmm1";
     assert_int_equal(record.len, sizeof(head) + SECRET_SEALED_LEN + sizeof(tail) - 1);
     assert_memory_equal(record.at, head, sizeof(head));
-    assert_memory_equal(record.at + sizeof(head), sealed, SECRET_SEALED_LEN);
+    assert_memory_equal(record.at + sizeof(head), keys.sealed, SECRET_SEALED_LEN);
     assert_memory_equal(record.at + sizeof(head) + SECRET_SEALED_LEN, tail, sizeof(tail) - 1);
     free_record(record);
 
     token.status = TOKEN_ENABLED;
     token.unlimited_quota = true;
     token.model_limits_enabled = false;
-    record = encode(&token, sealed);
+    record = encode(&token, &keys);
     assert_int_equal(record.at[1], 2);
+    free_record(record);
+
+    keys.has_old = true; /* it comes last, so that records without one are as they were */
+    record = encode(&token, &keys);
+    assert_int_equal(record.at[1], 10);
+    static const char old[] = "OOOOOOOOOOOOOOOO\x04\x03\0\0\0\0\0";
+    assert_int_equal(record.len, sizeof(head) + SECRET_SEALED_LEN + sizeof(tail) - 1 + sizeof(old));
+    assert_memory_equal(record.at + record.len - sizeof(old), old, sizeof(old));
+    assert_memory_equal(record.at + sizeof(head) + SECRET_SEALED_LEN, tail, sizeof(tail) - 1);
     free_record(record);
 }
 
@@ -197,9 +217,9 @@ static void test_tokens_over_the_limits_are_refused(void **state)
         at[4] = (unsigned char)len[3];
         at[5] = (unsigned char)(len[3] >> 8);
         struct token token;
-        const unsigned char *sealed;
+        struct record_keys keys;
         bool decoded =
-            record_decode_token((struct span){(char *)record, record_len}, &token, &sealed);
+            record_decode_token((struct span){(char *)record, record_len}, &token, &keys);
         free(record);
         require(!decoded, "row %zu", i);
     }
@@ -268,6 +288,97 @@ static void test_users_over_the_limits_are_refused(void **state)
     }
 }
 
+/* ---- reservations and gateways ---- */
+
+static void test_reservations_come_back(void **state)
+{
+    (void)state;
+    struct random random = {24};
+    for (int i = 0; i < 2000; i++) {
+        struct record_reservation in = {.gateway_id = random_number(&random),
+                                        .user_id = random_number(&random),
+                                        .token_id = random_number(&random),
+                                        .reserved = random_number(&random),
+                                        .from_remain = random_below(&random, 2),
+                                        .created_unix_s = random_number(&random),
+                                        .due_unix_s = random_number(&random),
+                                        .ended = random_below(&random, 2),
+                                        .amount = random_number(&random),
+                                        .shortfall = random_number(&random),
+                                        .remain_quota = random_number(&random),
+                                        .unlimited_quota = random_below(&random, 2),
+                                        .group = random_text(&random, TOKEN_GROUP_LEN_MAX)};
+        struct record_reservation out;
+        unsigned char bytes[RECORD_RESERVATION_LEN_MAX];
+        size_t len = record_encode_reservation(&in, bytes);
+        assert_true(len <= sizeof(bytes));
+        for (size_t cut = 0; cut <= len; cut++) {
+            char *copy = heap_copy((struct span){(char *)bytes, cut});
+            bool decoded = record_decode_reservation((struct span){copy, cut}, &out);
+            require(decoded == (cut == len), "%zu of %zu", cut, len);
+            if (decoded)
+                assert_true(span_equal(in.group, out.group));
+            free(copy);
+        }
+        assert_int_equal(in.gateway_id, out.gateway_id);
+        assert_int_equal(in.user_id, out.user_id);
+        assert_int_equal(in.token_id, out.token_id);
+        assert_int_equal(in.reserved, out.reserved);
+        assert_int_equal(in.from_remain, out.from_remain);
+        assert_int_equal(in.created_unix_s, out.created_unix_s);
+        assert_int_equal(in.due_unix_s, out.due_unix_s);
+        assert_int_equal(in.ended, out.ended);
+        assert_int_equal(in.amount, out.amount);
+        assert_int_equal(in.shortfall, out.shortfall);
+        assert_int_equal(in.remain_quota, out.remain_quota);
+        assert_int_equal(in.unlimited_quota, out.unlimited_quota);
+    }
+}
+
+static void test_gateways_come_back(void **state)
+{
+    (void)state;
+    struct random random = {25};
+    for (int i = 0; i < 2000; i++) {
+        struct record_gateway in = {.name = random_text(&random, STORE_GATEWAY_NAME_LEN_MAX),
+                                    .created_unix_s = random_number(&random)};
+        struct record_gateway out;
+        unsigned char bytes[RECORD_GATEWAY_LEN_MAX];
+        random_bytes(&random, in.secret_hash, sizeof(in.secret_hash));
+        size_t len = record_encode_gateway(&in, bytes);
+        assert_true(len <= sizeof(bytes));
+        for (size_t cut = 0; cut <= len; cut++) {
+            char *copy = heap_copy((struct span){(char *)bytes, cut});
+            bool decoded = record_decode_gateway((struct span){copy, cut}, &out);
+            require(decoded == (cut == len), "%zu of %zu", cut, len);
+            if (decoded)
+                assert_true(span_equal(in.name, out.name));
+            free(copy);
+        }
+        assert_int_equal(in.created_unix_s, out.created_unix_s);
+        assert_memory_equal(in.secret_hash, out.secret_hash, sizeof(in.secret_hash));
+    }
+}
+
+/* Longer than what fits where the group or the name is copied to. */
+static void test_texts_over_the_limits_are_refused(void **state)
+{
+    (void)state;
+    unsigned char bytes[RECORD_RESERVATION_LEN_MAX + 1];
+    char text[65];
+    memset(text, 'g', sizeof(text));
+    struct record_reservation reservation = {.group = {text, 64}};
+    struct record_gateway gateway = {.name = {text, 64}};
+    size_t len = record_encode_reservation(&reservation, bytes);
+    assert_true(record_decode_reservation((struct span){(char *)bytes, len}, &reservation));
+    bytes[len - 65] = 65;
+    assert_false(record_decode_reservation((struct span){(char *)bytes, len + 1}, &reservation));
+    len = record_encode_gateway(&gateway, bytes);
+    assert_true(record_decode_gateway((struct span){(char *)bytes, len}, &gateway));
+    bytes[len - 65] = 65;
+    assert_false(record_decode_gateway((struct span){(char *)bytes, len + 1}, &gateway));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +390,9 @@ int main(void)
         cmocka_unit_test(test_users_come_back),
         cmocka_unit_test(test_the_form_of_a_user),
         cmocka_unit_test(test_users_over_the_limits_are_refused),
+        cmocka_unit_test(test_reservations_come_back),
+        cmocka_unit_test(test_gateways_come_back),
+        cmocka_unit_test(test_texts_over_the_limits_are_refused),
     };
     return cmocka_run_group_tests_name("record", tests, NULL, NULL);
 }

@@ -8,39 +8,67 @@ static void test_path(void **state)
     (void)state;
     static const struct {
         const char *path_info, *script_name, *path;
+        enum route_root root;
+        const char *document_uri;
     } rows[] = {
-        {NULL, NULL, "/"},
-        {"", "", "/"},
-        {"/", NULL, "/"},
-        {"/5", NULL, "/5"},
-        {"/batch", NULL, "/batch"},
-        {"/5/", NULL, "/5/"},
-        {"/api/token", NULL, "/"}, /* servers that hand the whole path over */
-        {"/api/token/", NULL, "/"},
-        {"/api/token/5", NULL, "/5"},
-        {"/api/token/batch", NULL, "/batch"},
-        {"/api/tokens", NULL, "/api/tokens"},
-        {"/api/token5", NULL, "/api/token5"},
-        {"/api", NULL, "/api"},
-        {"/5", "/api/token/6", "/5"},
-        {"", "/api/token", "/"},
-        {NULL, "/api/token/7", "/7"},
-        {NULL, "/api/token/batch", "/batch"},
-        {NULL, "/cgi-bin/token.cgi", "/"}, /* the program's own name */
-        {"/5", "/cgi-bin/token.cgi", "/5"},
-        {NULL, "/api/tokens/7", "/"},
+        {NULL, NULL, "/", ROUTE_TOKEN, NULL},
+        {"", "", "/", ROUTE_TOKEN, NULL},
+        {"/", NULL, "/", ROUTE_TOKEN, NULL},
+        {"/5", NULL, "/5", ROUTE_TOKEN, NULL},
+        {"/batch", NULL, "/batch", ROUTE_TOKEN, NULL},
+        {"/5/", NULL, "/5/", ROUTE_TOKEN, NULL},
+        {"/api/token", NULL, "/", ROUTE_TOKEN, NULL}, /* servers that hand the whole path over */
+        {"/api/token/", NULL, "/", ROUTE_TOKEN, NULL},
+        {"/api/token/5", NULL, "/5", ROUTE_TOKEN, NULL},
+        {"/api/token/batch", NULL, "/batch", ROUTE_TOKEN, NULL},
+        {"/api/tokens", NULL, "/api/tokens", ROUTE_TOKEN, NULL},
+        {"/api/token5", NULL, "/api/token5", ROUTE_TOKEN, NULL},
+        {"/api", NULL, "/api", ROUTE_TOKEN, NULL},
+        {"/5", "/api/token/6", "/5", ROUTE_TOKEN, NULL},
+        {"", "/api/token", "/", ROUTE_TOKEN, NULL},
+        {NULL, "/api/token/7", "/7", ROUTE_TOKEN, NULL},
+        {NULL, "/api/token/batch", "/batch", ROUTE_TOKEN, NULL},
+        {NULL, "/cgi-bin/token.cgi", "/", ROUTE_TOKEN, NULL}, /* the program's own name */
+        {"/5", "/cgi-bin/token.cgi", "/5", ROUTE_TOKEN, NULL},
+        {NULL, "/api/tokens/7", "/", ROUTE_TOKEN, NULL},
+        /* the second collection */
+        {NULL, "/api/usage/token", "/", ROUTE_USAGE, NULL},
+        {"/", "/api/usage/token", "/", ROUTE_USAGE, NULL},
+        {"/5", "/api/usage/token", "/5", ROUTE_USAGE, NULL},
+        {"/api/usage/token/", NULL, "/", ROUTE_USAGE, NULL},
+        {"/api/usage/token/", "/cgi-bin/token.cgi", "/", ROUTE_USAGE, NULL},
+        {NULL, "/api/usage/token/", "/", ROUTE_USAGE, NULL},
+        {NULL, "/api/usage/tokens", "/", ROUTE_TOKEN, NULL},
+        {"/api/usage/tokens", NULL, "/api/usage/tokens", ROUTE_TOKEN, NULL},
+        /* a subrequest of nginx: all but its location is the original request's */
+        {NULL, NULL, "/verify", ROUTE_TOKEN, "/verify"},
+        {NULL, NULL, "/verify", ROUTE_TOKEN, "/api/token/verify"},
+        {"/5", "/api/token", "/verify", ROUTE_TOKEN, "/api/token/verify"},
+        {"/5", "/api/usage/token", "/verify", ROUTE_TOKEN, "/api/token/verify"},
+        {"/verify", "/api/token", "/verify", ROUTE_TOKEN, "/api/token/verify"},
+        {"/verify", "/api/token", "/verify", ROUTE_TOKEN, NULL},
+        {"/5", "/api/token", "/5", ROUTE_TOKEN, "/api/token/5"},
+        {"/5", "/api/token", "/5", ROUTE_TOKEN, "/verify/5"},
+        {"/5", "/api/token", "/5", ROUTE_TOKEN, "/verified"},
+        {"/5", "/api/token", "/5", ROUTE_TOKEN, "/other/verify"},
+        {"/5", "/api/token", "/5", ROUTE_TOKEN, ""},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct span path = route_path(span_of(rows[i].path_info), span_of(rows[i].script_name));
+        struct api_request request = {.path_info = span_of(rows[i].path_info),
+                                      .script_name = span_of(rows[i].script_name),
+                                      .document_uri = span_of(rows[i].document_uri)};
+        enum route_root root = ROUTE_USAGE;
+        struct span path = route_path(&request, &root);
         require(span_equal(path, span_of(rows[i].path)), "row %zu: %.*s", i, (int)path.len,
                 path.at);
+        require(root == rows[i].root, "row %zu: root", i);
     }
 }
 
 /* The handler that is expected, or NULL; and whether the path is known at all. */
 static const struct {
     const char *method, *path;
-    bool (*begin)(struct api *, struct api_call *, struct api_reply *);
+    enum api_step (*begin)(struct api *, struct api_call *, struct api_reply *);
     bool known;
     int64_t id;
 } routes[] = {
@@ -50,6 +78,19 @@ static const struct {
     {"GET", "/5", get_begin, true, 5},
     {"DELETE", "/5", delete_begin, true, 5},
     {"POST", "/batch", delete_batch_begin, true, 0},
+    {"GET", "/search", search_begin, true, 0},
+    {"POST", "/5/key", key_begin, true, 5},
+    {"POST", "/5/rotate", rotate_begin, true, 5},
+    {"POST", "/batch/keys", keys_begin, true, 0},
+    {"POST", "/consume", consume_begin, true, 0},
+    {"POST", "/reserve", reserve_begin, true, 0},
+    {"POST", "/settle", settle_begin, true, 0},
+    {"POST", "/cancel", cancel_begin, true, 0},
+    /* any method */
+    {"GET", "/verify", verify_begin, true, 0},
+    {"OPTIONS", "/verify", verify_begin, true, 0},
+    {"BREW", "/verify", verify_begin, true, 0},
+    {"", "/verify", verify_begin, true, 0},
     /* ids */
     {"GET", "/0", get_begin, true, 0},
     {"GET", "/007", get_begin, true, 7},
@@ -57,6 +98,7 @@ static const struct {
     {"GET", "/9223372036854775808", get_begin, true, -1},
     {"GET", "/99999999999999999999999999999999", get_begin, true, -1},
     {"DELETE", "/18446744073709551617", delete_begin, true, -1}, /* not token 1 */
+    {"POST", "/18446744073709551617/key", key_begin, true, -1},
     /* other methods */
     {"DELETE", "/", NULL, true, 0},
     {"PATCH", "/", NULL, true, 0},
@@ -71,6 +113,14 @@ static const struct {
     {"OPTIONS", "/5", NULL, true, 0},
     {"GET", "/batch", NULL, true, 0},
     {"DELETE", "/batch", NULL, true, 0},
+    {"POST", "/search", NULL, true, 0},
+    {"GET", "/5/key", NULL, true, 0},
+    {"GET", "/5/rotate", NULL, true, 0},
+    {"GET", "/batch/keys", NULL, true, 0},
+    {"GET", "/consume", NULL, true, 0},
+    {"GET", "/reserve", NULL, true, 0},
+    {"PUT", "/settle", NULL, true, 0},
+    {"DELETE", "/cancel", NULL, true, 0},
     /* other paths */
     {"GET", "", NULL, false, 0},
     {"GET", "//", NULL, false, 0},
@@ -91,7 +141,17 @@ static const struct {
     {"POST", "/batch/5", NULL, false, 0},
     {"POST", "/batches", NULL, false, 0},
     {"POST", "/batc", NULL, false, 0},
-    {"GET", "/search", NULL, false, 0},
+    {"GET", "/search/", NULL, false, 0},
+    {"GET", "/searched", NULL, false, 0},
+    {"POST", "/key", NULL, false, 0},
+    {"POST", "//key", NULL, false, 0},
+    {"POST", "/x/key", NULL, false, 0},
+    {"POST", "/5/keys", NULL, false, 0},
+    {"POST", "/5/key/", NULL, false, 0},
+    {"POST", "/5/6/key", NULL, false, 0},
+    {"POST", "/batch/key", NULL, false, 0},
+    {"POST", "/batch/rotate", NULL, false, 0},
+    {"GET", "/verify/", NULL, false, 0},
 };
 
 static void test_routes(void **state)
@@ -102,8 +162,8 @@ static void test_routes(void **state)
         char *copy = heap_copy(path);
         bool known;
         int64_t id = 0;
-        const struct route *route =
-            route_find(span_of(routes[i].method), (struct span){copy, path.len}, &known, &id);
+        const struct route *route = route_find(span_of(routes[i].method), ROUTE_TOKEN,
+                                               (struct span){copy, path.len}, &known, &id);
         require(known == routes[i].known, "%s %s", routes[i].method, routes[i].path);
         require((route ? route->begin : NULL) == routes[i].begin, "%s %s", routes[i].method,
                 routes[i].path);
@@ -117,34 +177,92 @@ static void test_a_nul_is_no_end(void **state)
     (void)state;
     bool known;
     int64_t id;
-    assert_null(route_find(SPAN("GET"), SPAN("/5\0"), &known, &id));
+    assert_null(route_find(SPAN("GET"), ROUTE_TOKEN, SPAN("/5\0"), &known, &id));
     assert_false(known);
-    assert_null(route_find(SPAN("GET\0"), SPAN("/5"), &known, &id));
+    assert_null(route_find(SPAN("GET\0"), ROUTE_TOKEN, SPAN("/5"), &known, &id));
     assert_true(known);
 }
 
-/* A write has both halves, a read one. */
-static void test_finish(void **state)
+/* The second collection has one route, and the first has not that one. */
+static void test_usage(void **state)
+{
+    (void)state;
+    bool known;
+    int64_t id;
+    const struct route *route = route_find(SPAN("GET"), ROUTE_USAGE, SPAN("/"), &known, &id);
+    assert_non_null(route);
+    assert_true(route->begin == usage_begin);
+    assert_null(route_find(SPAN("POST"), ROUTE_USAGE, SPAN("/"), &known, &id));
+    assert_true(known);
+    static const char *const others[] = {"/5", "/batch", "/search", "/verify", "/consume"};
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        assert_null(route_find(SPAN("GET"), ROUTE_USAGE, span_of(others[i]), &known, &id));
+        require(!known, "%s", others[i]);
+    }
+}
+
+/* Who has to wait for a write has one half more, which may be the rendering alone; and
+ * each route says who may call it. */
+static void test_halves_and_callers(void **state)
 {
     (void)state;
     static const struct {
         const char *method, *path;
+        enum route_caller caller;
         void (*finish)(struct api *, struct api_call *, struct api_reply *);
+        void (*render)(struct api_call *, struct buffer *);
     } rows[] = {
-        {"GET", "/", NULL},
-        {"GET", "/5", NULL},
-        {"POST", "/", create_finish},
-        {"PUT", "/", update_finish},
-        {"DELETE", "/5", delete_finish},
-        {"POST", "/batch", delete_batch_finish},
+        {"GET", "/", ROUTE_USER, search_finish, NULL},
+        {"GET", "/search", ROUTE_USER, search_finish, NULL},
+        {"GET", "/5", ROUTE_USER, NULL, NULL},
+        {"POST", "/", ROUTE_USER, NULL, create_render},
+        {"PUT", "/", ROUTE_USER, update_finish, NULL},
+        {"DELETE", "/5", ROUTE_USER, delete_finish, NULL},
+        {"POST", "/batch", ROUTE_USER, delete_batch_finish, NULL},
+        {"POST", "/batch/keys", ROUTE_USER, NULL, NULL},
+        {"POST", "/5/key", ROUTE_USER, NULL, NULL},
+        {"POST", "/5/rotate", ROUTE_USER, NULL, rotate_render},
+        {"GET", "/verify", ROUTE_KEY, verify_finish, NULL},
+        {"POST", "/consume", ROUTE_GATEWAY, consume_finish, consume_render},
+        {"POST", "/reserve", ROUTE_GATEWAY, consume_finish, consume_render},
+        {"POST", "/settle", ROUTE_GATEWAY, NULL, settle_render},
+        {"POST", "/cancel", ROUTE_GATEWAY, NULL, settle_render},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         bool known;
         int64_t id;
         const struct route *route =
-            route_find(span_of(rows[i].method), span_of(rows[i].path), &known, &id);
-        assert_non_null(route);
-        assert_true(route->finish == rows[i].finish);
+            route_find(span_of(rows[i].method), ROUTE_TOKEN, span_of(rows[i].path), &known, &id);
+        require(route, "row %zu", i);
+        require(route->caller == rows[i].caller, "row %zu", i);
+        require(route->finish == rows[i].finish, "row %zu", i);
+        require(route->render == rows[i].render, "row %zu", i);
+    }
+}
+
+/* A body that is not there is not waited for. */
+static void test_bodies_that_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *path_info, *document_uri;
+        bool reads;
+    } rows[] = {
+        {"POST", "/", NULL, true},
+        {"POST", "/consume", NULL, true},
+        {"PUT", "/", NULL, true},
+        {"POST", "/5/rotate", NULL, true},
+        {"POST", "/verify", NULL, false},
+        {"POST", "/", "/api/token/verify", false},
+        {"POST", "/nothing", NULL, false},
+        {"PATCH", "/", NULL, false},
+        {"POST", "/", "/api/token/5", true},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct api_request request = {.method = span_of(rows[i].method),
+                                      .path_info = span_of(rows[i].path_info),
+                                      .document_uri = span_of(rows[i].document_uri)};
+        require(api_reads_body(&request) == rows[i].reads, "row %zu", i);
     }
 }
 
@@ -153,15 +271,21 @@ static void test_methods(void **state)
     (void)state;
     static const struct {
         const char *path, *methods;
+        enum route_root root;
     } rows[] = {
-        {"/", "GET, POST, PUT, OPTIONS"},
-        {"/5", "GET, DELETE, OPTIONS"},
-        {"/99999999999999999999", "GET, DELETE, OPTIONS"},
-        {"/batch", "POST, OPTIONS"},
+        {"/", "GET, POST, PUT, OPTIONS", ROUTE_TOKEN},
+        {"/5", "GET, DELETE, OPTIONS", ROUTE_TOKEN},
+        {"/99999999999999999999", "GET, DELETE, OPTIONS", ROUTE_TOKEN},
+        {"/batch", "POST, OPTIONS", ROUTE_TOKEN},
+        {"/batch/keys", "POST, OPTIONS", ROUTE_TOKEN},
+        {"/search", "GET, OPTIONS", ROUTE_TOKEN},
+        {"/5/key", "POST, OPTIONS", ROUTE_TOKEN},
+        {"/consume", "POST, OPTIONS", ROUTE_TOKEN},
+        {"/", "GET, OPTIONS", ROUTE_USAGE},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct buffer buffer = {0};
-        route_append_methods(&buffer, span_of(rows[i].path));
+        route_append_methods(&buffer, rows[i].root, span_of(rows[i].path));
         assert_span_equal(((struct span){buffer.at, buffer.len}), span_of(rows[i].methods));
         buffer_free(&buffer);
     }
@@ -173,7 +297,9 @@ int main(void)
         cmocka_unit_test(test_path),
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_a_nul_is_no_end),
-        cmocka_unit_test(test_finish),
+        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_halves_and_callers),
+        cmocka_unit_test(test_bodies_that_are_read),
         cmocka_unit_test(test_methods),
     };
     return cmocka_run_group_tests_name("route", tests, NULL, NULL);

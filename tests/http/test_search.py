@@ -1,0 +1,286 @@
+"""GET /search, and the list with filters, beside a plain search of all tokens."""
+
+import fastcgi
+import pytest
+from client import Client
+
+SORTS = [
+    "id",
+    "name",
+    "created_time",
+    "expired_time",
+    "accessed_time",
+    "remain_quota",
+    "used_quota",
+]
+
+NAMES = ["Prod", "prod-a", "production", "my prod", "test", "Test 2", "", "100%", "ä", "Ä", "a_b"]
+
+
+@pytest.fixture(scope="module")
+def owner(site):
+    """A user with 55 tokens of all kinds, some of them used."""
+    made = site.http(site.add_user())
+    gateway = site.gateway()
+    for number in range(55):
+        token = made.make(
+            name=NAMES[number % len(NAMES)],
+            group=["vip", "default"][number % 2],
+            expired_time=[-1, 1, 4102444800, 4102444801, -1][number % 5],
+            unlimited_quota=number % 3 == 0,
+            remain_quota=[0, 5, 2**63 - 1, 5][number % 4],
+        )
+        if number % 4 == 1:
+            gateway.consume(key=token["key"], amount=number % 5)
+        if number % 7 == 6:
+            made.update({"id": token["id"], "status": 2}, "?status_only=1")
+    site.http(site.add_user()).make_many(5, name="prod")  # a stranger's
+    return made
+
+
+@pytest.fixture(scope="module")
+def tokens(owner):
+    return owner.list("?size=100").data["items"]
+
+
+@pytest.fixture
+def client(send, owner):
+    return Client(send, owner.user)
+
+
+def rank(sort):
+    def ranked(token):
+        value = token[sort]
+        if sort == "expired_time" and value == -1:
+            value = 2**63
+        if sort == "name":
+            value = value.encode()
+        return value, token["id"]
+
+    return ranked
+
+
+def ordered(tokens, sort="id", order="desc"):
+    return sorted(tokens, key=rank(sort), reverse=order == "desc")
+
+
+def found(reply):
+    data = reply.data
+    assert data["total"] >= len(data["items"])
+    return data["items"]
+
+
+def test_without_anything_it_is_the_list(client, tokens):
+    assert found(client.search("?size=100")) == tokens
+    assert client.search().data == client.list().data
+
+
+# ---- keyword ----
+
+
+@pytest.mark.parametrize(
+    "keyword, names",
+    [
+        ("prod", ["Prod", "prod-a", "production", "my prod"]),
+        ("PROD", ["Prod", "prod-a", "production", "my prod"]),
+        ("rod", ["Prod", "prod-a", "production", "my prod"]),
+        ("prod%25", ["Prod", "prod-a", "production"]),
+        ("%25prod", ["Prod", "my prod"]),
+        ("%25prod%25", ["Prod", "prod-a", "production", "my prod"]),
+        ("p%25a", ["prod-a"]),
+        ("p%25%25n", ["production"]),
+        ("t%25t", ["test"]),
+        ("t%25t%25", ["test", "Test 2"]),
+        ("%25", NAMES),
+        ("%25%25", NAMES),
+        ("", NAMES),
+        ("%C3%A4", ["ä"]),
+        ("%C3%84", ["Ä"]),
+        ("_", ["a_b"]),
+        ("a_", ["a_b"]),
+        ("+2", ["Test 2"]),
+        ("%202", ["Test 2"]),
+        ("00%25", []),
+        ("%2500%25", ["100%"]),
+        ("nothing", []),
+        ("%00", []),
+        ("*", []),
+        (".", []),
+    ],
+)
+def test_keyword(client, tokens, keyword, names):
+    expected = [token for token in tokens if token["name"] in names]
+    assert found(client.search(f"?keyword={keyword}&size=100")) == expected
+    # The list does not know it.
+    assert client.list(f"?keyword={keyword}&size=100").data["total"] == len(tokens)
+
+
+# ---- token ----
+
+
+def test_token(client, tokens):
+    token = tokens[20]
+    key = token["key"]
+    for text in (key, key[3:], key[:20], key[3:20], key[:-1]):
+        assert found(client.search(f"?token={text}")) == [token]
+    for text in (key + "x", key[:10] + "." + key[11:], key[5:], key.swapcase(), key[:-1] + "!"):
+        assert found(client.search(f"?token={text}")) == []
+
+
+def test_token_prefixes(client, tokens):
+    for text in ("sk-", "", *"0aZ", "sk-a", "sk-Z"):
+        expected = [
+            token
+            for token in tokens
+            if token["key"].startswith(text) or token["key"][3:].startswith(text)
+        ]
+        assert found(client.search(f"?token={text}&size=100")) == expected
+
+
+def test_keyword_and_token(client, tokens):
+    """Both hold."""
+    prod = next(token for token in tokens if token["name"] == "Prod")
+    assert found(client.search(f"?keyword=prod&token={prod['key']}")) == [prod]
+    assert found(client.search(f"?keyword=test&token={prod['key']}")) == []
+
+
+def test_strangers_key(client, site):
+    other = site.http(site.add_user()).make(name="prod")
+    assert client.search(f"?token={other['key']}").data["total"] == 0
+
+
+# ---- filters and orders, of the list and of the search ----
+
+
+@pytest.fixture(params=["list", "search"])
+def ask(request, client):
+    return getattr(client, request.param)
+
+
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_sort(ask, tokens, sort, order):
+    expected = ordered(tokens, sort, order)
+    assert found(ask(f"?sort={sort}&order={order}&size=100")) == expected
+    pages = [found(ask(f"?sort={sort}&order={order}&size=9&p={p}")) for p in range(1, 9)]
+    assert [token for page in pages for token in page] == expected
+
+
+def test_default_order_is_newest_first(ask, tokens):
+    assert found(ask("?sort=name&size=100")) == ordered(tokens, "name", "desc")
+    assert found(ask("?order=asc&size=100")) == ordered(tokens, "id", "asc")
+
+
+@pytest.mark.parametrize("status", [1, 2, 3, 4])
+def test_status(ask, tokens, status):
+    """The one that answers show."""
+    expected = [token for token in tokens if token["status"] == status]
+    assert expected and len(expected) < len(tokens)
+    assert found(ask(f"?status={status}&size=100")) == expected
+
+
+@pytest.mark.parametrize("group", ["vip", "default", "VIP", "nobody%27s"])
+def test_group(ask, tokens, group):
+    expected = [token for token in tokens if token["group"] == group]
+    assert found(ask(f"?group={group}&size=100")) == expected
+
+
+def test_all_at_once(client, tokens):
+    expected = [
+        token
+        for token in tokens
+        if "prod" in token["name"].lower() and token["group"] == "vip" and token["status"] == 1
+    ]
+    query = "?keyword=prod&group=vip&status=1&sort=remain_quota&order=asc"
+    assert expected
+    assert found(client.search(query + "&size=100")) == ordered(expected, "remain_quota", "asc")
+    data = client.search(query + "&size=2&p=2").data
+    assert (data["total"], data["page"], data["page_size"]) == (len(expected), 2, 2)
+    assert data["items"] == ordered(expected, "remain_quota", "asc")[2:4]
+
+
+def test_empty_parameters_are_ignored(ask, tokens):
+    assert found(ask("?status=&group=&sort=&order=&keyword=&token=&size=100")) == tokens
+
+
+@pytest.mark.parametrize(
+    "query, name",
+    [
+        ("status=0", "status"),
+        ("status=5", "status"),
+        ("status=-1", "status"),
+        ("status=x", "status"),
+        ("status=1.0", "status"),
+        ("status=9223372036854775809", "status"),
+        ("sort=key", "sort"),
+        ("sort=ID", "sort"),
+        ("sort=name,id", "sort"),
+        ("sort=-id", "sort"),
+        ("order=up", "order"),
+        ("order=DESC", "order"),
+        ("p=x", "p"),
+        ("size=x", "size"),
+    ],
+)
+def test_wrong_parameters(ask, query, name):
+    status, message = ask(f"?{query}").failure
+    assert status == 400 and message.startswith(f"Invalid parameters: {name} must be"), message
+
+
+@pytest.mark.parametrize("page, size", [(0, 20), (-3, 20), (1, 0), (1, -1), (1, 1000), (99, 20)])
+def test_pages(client, tokens, page, size):
+    """As in the list."""
+    shown = client.search(f"?p={page}&size={size}&sort=id").data
+    plain = client.list(f"?p={page}&size={size}").data
+    assert shown == plain
+
+
+@pytest.mark.parametrize("name", ["size", "page_size", "ps"])
+def test_names_of_the_size(client, tokens, name):
+    assert found(client.search(f"?{name}=3&keyword=prod%25")) == [
+        token for token in tokens if token["name"].lower().startswith("prod")
+    ][:3]
+
+
+def test_greatest_page(client):
+    data = client.search("?p=9223372036854775807&size=100&sort=name").data
+    assert data["items"] == [] and data["page"] == 2**63 - 1
+
+
+@pytest.mark.parametrize("text", ["%", "%2", "%zz", "x" * 3000, "%00", "%ff", "&&&", "=", "%25" * 900])
+def test_odd_texts(client, text):
+    """Whatever comes is a search."""
+    for name in ("keyword", "token", "group"):
+        assert client.search(f"?{name}={text}").status == 200
+
+
+def test_new_and_changed_tokens_are_found_at_once(user):
+    token = user.make(name="first name")
+    assert found(user.search("?keyword=first")) == [token]
+    changed = user.update({"id": token["id"], "name": "second name"}).data
+    assert found(user.search("?keyword=first")) == []
+    assert found(user.search("?keyword=second")) == [changed]
+    user.delete(token["id"])
+    assert found(user.search("?keyword=second")) == []
+
+
+def test_two_at_once_on_one_connection(site, owner, tokens):
+    """What is sent while a search is under way is answered after it."""
+    with fastcgi.Connection(site.socket) as connection:
+        for target in ("/api/token/search?keyword=test", "/api/token/?size=1"):
+            variables = fastcgi.environment("GET", target, owner.credentials)
+            connection.send(fastcgi.request(variables, keep=True))
+        first, second = connection.read_reply(), connection.read_reply()
+    assert {token["name"] for token in first.data["items"]} == {"test", "Test 2"}
+    assert second.data["items"] == tokens[:1]
+
+
+def test_client_that_leaves(site, owner, tokens):
+    """The search goes on for nobody, and the worker for everybody else."""
+    for _ in range(20):
+        with fastcgi.Connection(site.socket) as connection:
+            variables = fastcgi.environment(
+                "GET", "/api/token/search?sort=name", owner.credentials
+            )
+            connection.send(fastcgi.request(variables, keep=True))
+    assert found(owner.search("?size=100")) == tokens
