@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import client
-import client
 import fastcgi
 from client import ISSUED, Client, Gateway, User
 
