@@ -104,3 +104,4 @@ clean:
 	rm -rf build
 
 include bench/bench.mk
+include tests/fuzz/fuzz.mk

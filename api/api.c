@@ -119,6 +119,14 @@ static bool authenticate(struct api *api, struct api_call *call, struct api_repl
     return false;
 }
 
+/* Only what a handler answers to a client of the family may be 200. A web server that asks
+ * for leave would take it for one: on the way to /verify, or to a path that is none. */
+static bool answer_as_route(struct api *api, const struct api_call *call)
+{
+    api->failures_answer_200 = api->options->http_status_200 && call->route->caller != ROUTE_KEY;
+    return true;
+}
+
 static bool check_body(struct api *api, struct api_call *call, struct api_reply *reply)
 {
     if (!reads_body(call->route))
@@ -143,8 +151,9 @@ enum api_step api_begin(struct api *api, struct api_call *call, const struct api
     call->request = request;
     call->now_unix_s = now_unix_s;
     call->mask_keys = api->options->mask_keys;
-    if (find_route(api, call, reply) && authenticate(api, call, reply) &&
-        check_body(api, call, reply))
+    api->failures_answer_200 = false;
+    if (find_route(api, call, reply) && answer_as_route(api, call) &&
+        authenticate(api, call, reply) && check_body(api, call, reply))
         step = call->route->begin(api, call, reply);
     call->request = NULL; /* the transport's, and gone after this */
     if (step == API_REPLIED) {
@@ -164,6 +173,7 @@ struct store_write *api_write(struct api_call *call)
 void api_finish(struct api *api, struct api_call *call, struct api_reply *reply)
 {
     const struct store_repeat *repeat = &call->write.repeat;
+    answer_as_route(api, call);
     buffer_clear(&reply->head);
     buffer_clear(&reply->body);
     if (call->write.error != STORE_OK) {
@@ -215,22 +225,28 @@ bool call_set_idempotency(struct api_call *call)
 
 /* ---- in the background ---- */
 
+bool api_background_is_urgent(const struct api *api)
+{
+    return api->touches.count == TOUCHES_MAX;
+}
+
+/* Sweeping comes first where it is due: there may be touches without end. */
 struct store_write *api_background(struct api *api, int64_t now_unix_s, bool all)
 {
     struct touches *touches = &api->touches;
     if (api->background_under_way)
         return NULL;
-    bool touch = touches->count > 0 && (all || touches->count == TOUCHES_MAX ||
+    bool sweep = !all && now_unix_s - api->swept_unix_s >= API_SWEEP_INTERVAL_S;
+    bool touch = touches->count > 0 && (all || api_background_is_urgent(api) ||
                                         now_unix_s - touches->first_unix_s >= API_TOUCH_DELAY_S);
-    bool sweep = !touch && !all && now_unix_s - api->swept_unix_s >= API_SWEEP_INTERVAL_S;
     if (!touch && !sweep)
         return NULL;
     api->background =
-        (struct store_write){.kind = touch ? STORE_TOUCH : STORE_SWEEP, .now_unix_s = now_unix_s};
-    if (touch)
-        api->background.touch.count = touches_take(touches, &api->background.touch.touched);
-    else
+        (struct store_write){.kind = sweep ? STORE_SWEEP : STORE_TOUCH, .now_unix_s = now_unix_s};
+    if (sweep)
         api->swept_unix_s = now_unix_s;
+    else
+        api->background.touch.count = touches_take(touches, &api->background.touch.touched);
     api->background_under_way = true;
     return &api->background;
 }
@@ -238,4 +254,7 @@ struct store_write *api_background(struct api *api, int64_t now_unix_s, bool all
 void api_background_done(struct api *api)
 {
     api->background_under_way = false;
+    if (api->background.kind == STORE_SWEEP && api->background.error == STORE_OK &&
+        api->background.sweep.more)
+        api->swept_unix_s = 0; /* due again */
 }

@@ -94,6 +94,9 @@ enum { API_TOUCH_DELAY_S = 20, API_SWEEP_INTERVAL_S = 60 };
 struct store_write *api_background(struct api *api, int64_t now_unix_s, bool all);
 void api_background_done(struct api *api);
 
+/* Whether it should not wait for its time. */
+bool api_background_is_urgent(const struct api *api);
+
 /* The reply where there is no memory for the regular one, or where the service can't
  * be started: static text, 503, head and body. */
 struct span api_unavailable_reply(void);

@@ -60,7 +60,7 @@ char *buffer_reserve(struct buffer *buffer, size_t len)
 
 void buffer_append(struct buffer *buffer, struct span text)
 {
-    char *at = buffer_reserve(buffer, text.len);
+    char *at = text.len > 0 ? buffer_reserve(buffer, text.len) : NULL;
     if (at)
         buffer->len = (size_t)(write_text(at, text) - buffer->at);
 }

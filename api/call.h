@@ -13,6 +13,7 @@ struct api {
     const struct api_options *options;
     struct store_reader *reader;
     struct json_tokener *tokener;
+    bool failures_answer_200; /* of the request at hand */
     struct touches touches;
     struct store_write background;
     bool background_under_way;

@@ -119,7 +119,7 @@ static void begin_failure_head(const struct api *api, struct api_reply *reply, i
 {
     buffer_clear(&reply->head);
     buffer_clear(&reply->body);
-    if (api->options->http_status_200 && status != 401)
+    if (api->failures_answer_200 && status != 401)
         status = 200;
     buffer_append_string(&reply->head, status_line(status));
     buffer_append(&reply->head, SPAN(CONTENT_HEADERS));

@@ -1,5 +1,6 @@
 /* tokenctl: the administrator's command. */
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,6 +147,7 @@ int main(int argc, char **argv)
     struct ctl ctl = {.json = false};
     char *words[ARGUMENTS_MAX + 1];
     int word_count, used;
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     umask(S_IWGRP | S_IWOTH); /* the folders that init makes must let the workers through */
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return print_usage(stdout, CTL_DONE);

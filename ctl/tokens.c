@@ -70,7 +70,8 @@ int ctl_token_show(struct ctl *ctl, char **arguments)
 int ctl_token_disable(struct ctl *ctl, char **arguments)
 {
     int64_t id;
-    struct store_write write = {.kind = STORE_UPDATE, .now_unix_s = (int64_t)time(NULL)};
+    struct store_write write = {
+        .kind = STORE_UPDATE, .by_administrator = true, .now_unix_s = (int64_t)time(NULL)};
     if (!ctl_read_id(arguments[0], &id))
         return CTL_WRONG_USAGE;
     write.update.token_id = id;

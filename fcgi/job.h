@@ -1,6 +1,8 @@
 #ifndef FCGI_JOB_H
 #define FCGI_JOB_H
 
+#include <stdatomic.h>
+
 struct loop;
 struct connection;
 struct api_call;
@@ -10,7 +12,8 @@ struct job {
     struct loop *loop;
     struct connection *connection; /* that waits for it; NULL: the loop's background work */
     struct api_call *call;
-    struct job *next; /* in a queue */
+    atomic_bool cancelled; /* nobody waits for it any more: a search need not be begun */
+    struct job *next;      /* in a queue */
 };
 
 /* Takes a job that is done back to its loop; from any thread. */

@@ -24,6 +24,7 @@ enum {
     GENTLE_STOP_MS = 8000, /* nginx.conf.example has nginx close its connections before that */
     ACCEPT_PAUSE_MS = 100, /* after running out of descriptors */
     SWEEP_INTERVAL_MS = 500,
+    STOP_READS_MAX = 64, /* a peer may send without end */
     BACKGROUND_INTERVAL_MS = 5000
 };
 
@@ -205,7 +206,10 @@ static void wait_for(struct connection *connection, enum api_step step)
     loop->spare_call = NULL;
     connection->state = CONNECTION_WAITING;
     set_deadline(connection, 0);
-    connection->job = (struct job){.loop = loop, .connection = connection, .call = call};
+    connection->job.loop = loop;
+    connection->job.connection = connection;
+    connection->job.call = call;
+    atomic_store(&connection->job.cancelled, false);
     if (step == API_SEARCHES) {
         searcher_submit(loop->options.searcher, &connection->job);
         return;
@@ -288,7 +292,9 @@ static void take_bytes(struct connection *connection, const unsigned char *bytes
     }
     if (len > 0 && !connection->closed) {
         buffer_append(&connection->unread, (struct span){(const char *)bytes, len});
-        if (connection->unread.failed)
+        if (connection->unread.failed && connection->state == CONNECTION_WAITING)
+            connection->gone = true; /* another thread still has its job */
+        else if (connection->unread.failed)
             close_connection(connection);
     }
 }
@@ -362,6 +368,7 @@ static void on_connection(struct connection *connection, unsigned events)
         if (events & (EPOLLHUP | EPOLLERR)) { /* which can't be ignored otherwise */
             epoll_ctl(connection->loop->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL);
             connection->gone = true;
+            atomic_store(&connection->job.cancelled, true);
         } else if (!watch(connection, 0)) {
             connection->gone = true;
         }
@@ -404,6 +411,7 @@ static void finish_done(struct loop *loop)
         } else {
             api_background_done(loop->api);
             loop->background_under_way = false;
+            loop->background_ms = 0; /* there may be more */
         }
         job = next;
     }
@@ -412,14 +420,15 @@ static void finish_done(struct loop *loop)
 /* What is due and nobody's request; before the end, all of it. */
 static void start_background(struct loop *loop, bool all)
 {
-    if (loop->background_under_way || (!all && loop->now_ms < loop->background_ms))
+    bool due = all || loop->now_ms >= loop->background_ms || api_background_is_urgent(loop->api);
+    if (loop->background_under_way || !due)
         return;
     loop->background_ms = loop->now_ms + BACKGROUND_INTERVAL_MS;
     struct store_write *write = api_background(loop->api, (int64_t)time(NULL), all);
     if (!write)
         return;
     loop->background_under_way = true;
-    loop->background = (struct job){.loop = loop};
+    loop->background.loop = loop;
     write->context = &loop->background;
     committer_list_add(&loop->writes, write);
 }
@@ -490,8 +499,9 @@ static void begin_stop_now(struct loop *loop)
     for (struct connection *connection = loop->connections, *next; connection; connection = next) {
         next = connection->next;
         if (connection->state == CONNECTION_READING)
-            while (read_bytes(connection) && !connection->closed &&
-                   connection->state == CONNECTION_READING) {
+            for (int reads = 0; reads < STOP_READS_MAX && read_bytes(connection) &&
+                                !connection->closed && connection->state == CONNECTION_READING;
+                 reads++) {
             }
         if (connection->closed || connection->state == CONNECTION_WAITING)
             continue;

@@ -50,7 +50,6 @@ static int open_signals(void)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGUSR1);
-    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     if (pthread_sigmask(SIG_BLOCK, &signals, NULL) != 0)
         return -1;
     return signalfd(-1, &signals, SFD_CLOEXEC);
@@ -184,6 +183,7 @@ static bool get_ready(struct settings *settings, struct store **store, bool log_
 
 int main(void)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     bool fastcgi = is_listening(STDIN_FILENO);
     if (!fastcgi && !getenv("REQUEST_METHOD")) {
         complain("standard input is no listening socket (FastCGI) and REQUEST_METHOD is not set "

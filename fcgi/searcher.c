@@ -40,7 +40,8 @@ static void *run(void *context)
     /* On Linux a thread has a niceness of its own. Without one it only is less polite. */
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
     while ((job = wait_for_job(searcher)) != NULL) {
-        api_search(job->call, searcher->reader);
+        if (!atomic_load(&job->cancelled))
+            api_search(job->call, searcher->reader);
         loop_job_done(job);
     }
     return NULL;

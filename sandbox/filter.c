@@ -41,14 +41,15 @@ static int allow_threads(scmp_filter_ctx filter)
     return rc == 0 ? seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) : rc;
 }
 
-/* fstat is newfstatat on an empty path; a path is not allowed. stdio asks whether its
- * output is a terminal. */
+/* fstat is newfstatat with AT_EMPTY_PATH. A filter can't see whether the path is empty:
+ * what stays possible is to ask whether a file exists. stdio asks whether its output is a
+ * terminal. */
 static int allow_inspection(scmp_filter_ctx filter)
 {
     int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
-                              SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH));
+                              SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH, 0));
     return rc == 0 ? seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                                      SCMP_A1(SCMP_CMP_EQ, TCGETS))
+                                      SCMP_A1(SCMP_CMP_EQ, TCGETS, 0))
                    : rc;
 }
 

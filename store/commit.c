@@ -7,10 +7,15 @@
 #include "store/spend.h"
 #include "store/tokens.h"
 
-static int sweep(struct writer *writer, int64_t now_unix_s)
+static int sweep(struct writer *writer, struct store_write *write)
 {
-    int rc = spend_sweep(writer, now_unix_s);
-    return rc == MDB_SUCCESS ? repeat_sweep(writer, now_unix_s) : rc;
+    bool more_reservations, more_repeats;
+    int rc = spend_sweep(writer, write->now_unix_s, &more_reservations);
+    if (rc == MDB_SUCCESS)
+        rc = repeat_sweep(writer, write->now_unix_s, &more_repeats);
+    if (rc == MDB_SUCCESS)
+        write->sweep.more = more_reservations || more_repeats;
+    return rc;
 }
 
 static int apply(struct writer *writer, struct store_write *write)
@@ -31,7 +36,7 @@ static int apply(struct writer *writer, struct store_write *write)
     case STORE_TOUCH:
         return spend_touch(writer, write);
     case STORE_SWEEP:
-        return sweep(writer, write->now_unix_s);
+        return sweep(writer, write);
     }
     return MDB_PANIC;
 }
@@ -74,13 +79,30 @@ static int apply_batch(struct writer *writer, void *context)
     return MDB_SUCCESS;
 }
 
+/* A write that meets a damaged record ends the transaction that it is in. So that it
+ * takes no others with it, each is then done in one of its own. */
+static void apply_one_by_one(struct store *store, struct store_write *writes)
+{
+    for (struct store_write *write = writes, *next; write; write = next) {
+        next = write->next;
+        write->next = NULL;
+        struct batch batch = {NULL, NULL, write};
+        enum store_error error = writer_run(store, apply_batch, &batch);
+        if (error != STORE_OK)
+            write->error = error;
+        write->next = next;
+    }
+}
+
 enum store_error store_commit(struct store *store, store_take_writes *take, void *context)
 {
     struct batch batch = {take, context, NULL};
     enum store_error error = writer_run(store, apply_batch, &batch);
     if (batch.take) /* not even begun */
         batch.writes = take(context);
-    if (error != STORE_OK)
+    if (error == STORE_CORRUPT && batch.writes && batch.writes->next)
+        apply_one_by_one(store, batch.writes);
+    else if (error != STORE_OK)
         for (struct store_write *write = batch.writes; write; write = write->next)
             write->error = error;
     return error;

@@ -79,6 +79,10 @@ int engine_adopt_map(struct store *store)
 {
     lock_map(store);
     int rc = mdb_env_set_mapsize(store->env, 0);
+    if (rc != MDB_SUCCESS) { /* the old map is gone already: nothing may touch it again */
+        atomic_store(&store->broken, true);
+        rc = MDB_PANIC;
+    }
     pthread_rwlock_unlock(&store->map_lock);
     return rc;
 }
@@ -88,7 +92,7 @@ int engine_begin_read(struct store_reader *reader)
     struct store *store = reader->store;
     for (;;) {
         pthread_rwlock_rdlock(&store->map_lock);
-        int rc = mdb_txn_renew(reader->txn);
+        int rc = store_is_broken(store) ? MDB_PANIC : mdb_txn_renew(reader->txn);
         if (rc == MDB_SUCCESS)
             return rc;
         pthread_rwlock_unlock(&store->map_lock);
@@ -110,7 +114,7 @@ int engine_begin_write(struct store *store, MDB_txn **txn)
 {
     for (;;) {
         pthread_rwlock_rdlock(&store->map_lock);
-        int rc = mdb_txn_begin(store->env, NULL, 0, txn);
+        int rc = store_is_broken(store) ? MDB_PANIC : mdb_txn_begin(store->env, NULL, 0, txn);
         if (rc == MDB_SUCCESS)
             return rc;
         pthread_rwlock_unlock(&store->map_lock);

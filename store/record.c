@@ -14,10 +14,15 @@ enum token_flag {
     FLAG_DISABLED = 1 << 0,
     FLAG_UNLIMITED = 1 << 1,
     FLAG_MODELS = 1 << 2,
-    FLAG_OLD_KEY = 1 << 3
+    FLAG_OLD_KEY = 1 << 3,
+    FLAGS_TOKEN = FLAG_DISABLED | FLAG_UNLIMITED | FLAG_MODELS | FLAG_OLD_KEY
 };
 
-enum user_flag { FLAG_USER_DISABLED = 1 << 0, FLAG_USER_DELETED = 1 << 1 };
+enum user_flag {
+    FLAG_USER_DISABLED = 1 << 0,
+    FLAG_USER_DELETED = 1 << 1,
+    FLAGS_USER = FLAG_USER_DISABLED | FLAG_USER_DELETED
+};
 
 /* Offsets in a token's record. */
 enum {
@@ -89,7 +94,8 @@ size_t record_encode_token(const struct token *token, const struct record_keys *
 bool record_decode_token(struct span record, struct token *token, struct record_keys *keys)
 {
     const unsigned char *bytes = (const unsigned char *)record.at;
-    if (record.len < AT_TEXTS || bytes[AT_VERSION] != TOKEN_VERSION)
+    if (record.len < AT_TEXTS || bytes[AT_VERSION] != TOKEN_VERSION ||
+        bytes[AT_FLAGS] & ~(unsigned)FLAGS_TOKEN)
         return false;
     size_t name_len = bytes[AT_NAME_LEN], group_len = bytes[AT_GROUP_LEN];
     size_t models_len = get_little16(bytes + AT_MODEL_LIMITS_LEN);
@@ -152,7 +158,8 @@ size_t record_encode_user(const struct record_user *user, unsigned char *record)
 bool record_decode_user(struct span record, struct record_user *user)
 {
     const unsigned char *bytes = (const unsigned char *)record.at;
-    if (record.len < AT_USER_TEXTS || bytes[AT_VERSION] != USER_VERSION)
+    if (record.len < AT_USER_TEXTS || bytes[AT_VERSION] != USER_VERSION ||
+        bytes[AT_FLAGS] & ~(unsigned)FLAGS_USER)
         return false;
     size_t name_len = bytes[AT_USER_NAME_LEN], group_len = bytes[AT_USER_GROUP_LEN];
     if (name_len > STORE_USER_NAME_LEN_MAX || group_len > TOKEN_GROUP_LEN_MAX ||
@@ -171,7 +178,8 @@ bool record_decode_user(struct span record, struct record_user *user)
 enum reservation_flag {
     FLAG_FROM_REMAIN = 1 << 0,
     FLAG_ENDED = 1 << 1,
-    FLAG_UNLIMITED_NOW = 1 << 2
+    FLAG_UNLIMITED_NOW = 1 << 2,
+    FLAGS_RESERVATION = FLAG_FROM_REMAIN | FLAG_ENDED | FLAG_UNLIMITED_NOW
 };
 
 /* Offsets in a reservation's record. */
@@ -198,6 +206,7 @@ bool record_decode_reservation(struct span record, struct record_reservation *re
 {
     const unsigned char *bytes = (const unsigned char *)record.at;
     if (record.len < AT_GROUP + 1 || bytes[AT_VERSION] != RESERVATION_VERSION ||
+        bytes[AT_FLAGS] & ~(unsigned)FLAGS_RESERVATION ||
         bytes[AT_GROUP] > TOKEN_GROUP_LEN_MAX ||
         record.len != AT_GROUP + 1 + (size_t)bytes[AT_GROUP])
         return false;

@@ -19,7 +19,7 @@ enum {
     AT_TIME = 0,
     AT_REQUEST = 8,
     AT_ANSWER = AT_REQUEST + STORE_HASH_LEN,
-    SWEPT_MAX = 1000
+    SWEPT_MAX = 10000
 };
 
 /* Each part with its length, so that no two pairs run into the same bytes. */
@@ -121,12 +121,13 @@ int repeat_remember(struct writer *writer, struct store_write *write)
     return MDB_SUCCESS;
 }
 
-int repeat_sweep(struct writer *writer, int64_t now_unix_s)
+int repeat_sweep(struct writer *writer, int64_t now_unix_s, bool *more)
 {
     MDB_cursor *cursor;
     MDB_val key, value;
     int rc = mdb_cursor_open(writer->txn, writer->store->repeats, &cursor);
-    for (int i = 0; rc == MDB_SUCCESS && i < SWEPT_MAX; i++) {
+    int swept = 0;
+    for (; rc == MDB_SUCCESS && swept < SWEPT_MAX; swept++) {
         rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
         if (rc == MDB_SUCCESS && key.mv_size != REPEAT_KEY_LEN)
             rc = MDB_CORRUPTED;
@@ -134,6 +135,7 @@ int repeat_sweep(struct writer *writer, int64_t now_unix_s)
             break;
         rc = mdb_cursor_del(cursor, 0);
     }
+    *more = swept == SWEPT_MAX;
     return rc == MDB_NOTFOUND ? MDB_SUCCESS : rc;
 }
 

@@ -12,8 +12,8 @@ int repeat_find(struct writer *writer, struct store_write *write);
 /* Renders the answer of a write that is done, and remembers it in its transaction. */
 int repeat_remember(struct writer *writer, struct store_write *write);
 
-/* Drops some answers that are too old to be given again. */
-int repeat_sweep(struct writer *writer, int64_t now_unix_s);
+/* Drops some answers that are too old to be given again; *more tells whether not all. */
+int repeat_sweep(struct writer *writer, int64_t now_unix_s, bool *more);
 
 /* Whether an entry of the database is whole, its answer unsealed. */
 int repeat_check(const struct store *store, const MDB_val *key, const MDB_val *value, bool *whole);

@@ -79,13 +79,16 @@ static void take_more(struct token *token, int64_t more, struct record_reservati
     reservation->amount = reservation->reserved + taken;
 }
 
-/* Less than was reserved. Units go back to where they came from; what an owner has set since
- * can't make either number leave its range. */
+/* Less than was reserved. Units go back to where they came from, as many as
+ * fit there: an owner may have set remain_quota to anything since. */
 static void give_back(struct token *token, int64_t back, struct record_reservation *reservation)
 {
-    token->used_quota -= smaller(back, token->used_quota);
+    back = smaller(back, token->used_quota);
     if (reservation->from_remain)
-        token->remain_quota += smaller(back, INT64_MAX - token->remain_quota);
+        back = smaller(back, INT64_MAX - token->remain_quota);
+    token->used_quota -= back;
+    if (reservation->from_remain)
+        token->remain_quota += back;
     reservation->amount = reservation->reserved - back;
 }
 
@@ -177,15 +180,16 @@ int spend_touch(struct writer *writer, struct store_write *write)
 
 /* ---- sweeping ---- */
 
-enum { SWEPT_MAX = 1000 };
+enum { SWEPT_MAX = 10000 };
 
 /* Ids are given out in the order of time, so that the oldest come first. */
-int spend_sweep(struct writer *writer, int64_t now_unix_s)
+int spend_sweep(struct writer *writer, int64_t now_unix_s, bool *more)
 {
     MDB_cursor *cursor;
     MDB_val key, record;
     int rc = mdb_cursor_open(writer->txn, writer->store->reservations, &cursor);
-    for (int i = 0; rc == MDB_SUCCESS && i < SWEPT_MAX; i++) {
+    int swept = 0;
+    for (; rc == MDB_SUCCESS && swept < SWEPT_MAX; swept++) {
         struct record_reservation reservation;
         rc = mdb_cursor_get(cursor, &key, &record, MDB_FIRST);
         if (rc == MDB_SUCCESS && !record_decode_reservation(engine_span(&record), &reservation))
@@ -194,5 +198,6 @@ int spend_sweep(struct writer *writer, int64_t now_unix_s)
             break;
         rc = mdb_cursor_del(cursor, 0);
     }
+    *more = swept == SWEPT_MAX;
     return rc == MDB_NOTFOUND ? MDB_SUCCESS : rc;
 }

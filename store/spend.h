@@ -9,7 +9,7 @@ int spend_take(struct writer *writer, struct store_write *write);
 int spend_settle(struct writer *writer, struct store_write *write);
 int spend_touch(struct writer *writer, struct store_write *write);
 
-/* Drops some reservations that are no longer answered for. */
-int spend_sweep(struct writer *writer, int64_t now_unix_s);
+/* Drops some reservations that are no longer answered for; *more tells whether not all. */
+int spend_sweep(struct writer *writer, int64_t now_unix_s, bool *more);
 
 #endif

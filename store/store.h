@@ -278,8 +278,9 @@ struct store_touched {
  * caller's and must live until the write is done. */
 struct store_write {
     enum store_write_kind kind;
-    int64_t user_id; /* STORE_NO_USER or STORE_USER_DISABLED where that does not hold; not
-                        looked at from STORE_SPEND on */
+    int64_t user_id;       /* STORE_NO_USER or STORE_USER_DISABLED where that does not hold; not
+                              looked at from STORE_SPEND on */
+    bool by_administrator; /* also where the user is disabled */
     int64_t now_unix_s;
     struct store_repeat repeat;
     union {
@@ -339,8 +340,10 @@ struct store_write {
             struct store_touched *touched;
             size_t count;
         } touch;
-        /* STORE_SWEEP has no members: it drops some of the repeats and ended reservations that are
-         * no longer answered for. */
+        /* Drops some of the repeats and reservations that are no longer answered for. */
+        struct {
+            bool more; /* out: not all of them */
+        } sweep;
     };
     enum store_error error;   /* out, valid once the write is done */
     struct store_write *next; /* in a list */

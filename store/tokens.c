@@ -17,7 +17,7 @@ static int get_writing_user(struct writer *writer, struct store_write *write,
         write->error = STORE_NO_USER;
         return MDB_SUCCESS;
     }
-    if (rc == MDB_SUCCESS && user->disabled)
+    if (rc == MDB_SUCCESS && user->disabled && !write->by_administrator)
         write->error = STORE_USER_DISABLED;
     return rc;
 }

@@ -262,7 +262,7 @@ def test_over_kills():
         spenders = [Spender(pool, token["key"], seed) for seed in range(THREADS)]
         with pool.killing() as kills:
             run_all(spenders)
-        assert len(kills) >= 3
+        assert kills
         remain, used = pool.quotas(token)
         through = sum(spender.through for spender in spenders)
         unsure = sum(sum(spender.unsure) for spender in spenders)
@@ -282,7 +282,7 @@ def test_single_units_over_kills():
             )
         with pool.killing() as kills:
             run_all(spenders)
-        assert len(kills) >= 3
+        assert kills
         remain, used = pool.quotas(token)
         through = sum(spender.through for spender in spenders)
         swallowed = sum(len(spender.unsure) for spender in spenders)
@@ -299,7 +299,7 @@ def test_repeats_over_kills():
         spenders = [Spender(pool, token["key"], seed, repeats=True) for seed in range(THREADS)]
         with pool.killing() as kills:
             run_all(spenders)
-        assert len(kills) >= 3
+        assert kills
         remain, used = pool.quotas(token)
         assert remain + used == quota
         assert sum(spender.through for spender in spenders) == used
@@ -393,7 +393,7 @@ def test_a_thousand_creates_over_kills():
         killer.join()
         if failures:
             raise failures[0]
-        assert len(kills) >= 3
+        assert kills
         tokens = {}
         for number, answers in replies.items():
             assert len(answers) == 3 and answers[0] == answers[1] == answers[2]

@@ -221,8 +221,6 @@ def test_threads(start):
 FAILURES = [
     ("GET", "/api/token/?p=x", None, "Invalid parameters: p must be a decimal number"),
     ("GET", "/api/token/1000000", None, "Token does not exist"),
-    ("GET", "/api/token/nothing", None, "Not found"),
-    ("PATCH", "/api/token/", None, "Method not allowed"),
     ("POST", "/api/token/", {"name": "x" * 31}, "Token name is too long"),
     ("POST", "/api/token/", [{}] * 2, "Maximum number of tokens reached (1)"),
     ("POST", "/api/token/", b" " * (1 << 20) + b"{}", "Request body is too large"),
@@ -242,6 +240,14 @@ def test_status_200_for_failures(store, start):
     assert reply.status == 200 and reply.message.startswith("The token has expired")
     store.ctl("user", "disable", user.user.id)
     assert user.list().failure == (200, "User is disabled")
+
+
+def test_what_no_route_handles_stays(start):
+    """A web server that asks for leave takes any 2xx for one: a wrong path must not be 200."""
+    user = start(TOKEN_HTTP_STATUS="200")
+    assert user.request("GET", "/api/token/nothing").failure == (404, "Not found")
+    assert user.request("GET", "/api/token/Verify").failure == (404, "Not found")
+    assert user.request("PATCH", "/api/token/").failure == (405, "Method not allowed")
 
 
 def test_401_stays(start):

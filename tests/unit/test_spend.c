@@ -701,6 +701,35 @@ static void test_unlimited_meanwhile(void **state)
     }
 }
 
+/* To the second: an old key is good until its grace is over. */
+static void test_the_end_of_a_grace(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t after_s;
+        enum token_refusal refusal;
+    } rows[] = {{0, TOKEN_GOOD}, {59, TOKEN_GOOD}, {60, TOKEN_REFUSED_UNKNOWN}};
+    struct one one;
+    open_one(&one, 100, false);
+    struct store_write write = {.kind = STORE_ROTATE,
+                                .user_id = 1,
+                                .now_unix_s = START,
+                                .rotate = {.token_id = 1, .grace_s = 60}};
+    token_key_generate(write.rotate.key);
+    assert_int_equal(store_write(one.temporary.store, &write), STORE_OK);
+    store_write_free(&write);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct token_use use = {.amount = 1};
+        struct store_use_answer answer;
+        enum token_refusal refusal;
+        assert_int_equal(store_token_check_use(one.temporary.reader, one.token.key, &use,
+                                               START + rows[i].after_s, &refusal, &answer),
+                         STORE_OK);
+        require(refusal == rows[i].refusal, "row %zu", i);
+    }
+    close_one(&one, 100, 0);
+}
+
 static void touch(struct one *one, int64_t user_id, int64_t token_id, int64_t at)
 {
     struct store_touched touched[] = {{9, 9, at}, {user_id, token_id, at}};
@@ -734,8 +763,11 @@ static void test_touches(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_model),     cmocka_unit_test(test_the_end_of_its_time),
-        cmocka_unit_test(test_shortfall), cmocka_unit_test(test_unlimited_meanwhile),
+        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_the_end_of_its_time),
+        cmocka_unit_test(test_shortfall),
+        cmocka_unit_test(test_unlimited_meanwhile),
+        cmocka_unit_test(test_the_end_of_a_grace),
         cmocka_unit_test(test_touches),
     };
     return cmocka_run_group_tests_name("spend", tests, NULL, NULL);

@@ -1,0 +1,109 @@
+/* api/route.h against the table of routes as regular expressions. The lines of the input are
+ * method, PATH_INFO, SCRIPT_NAME and DOCUMENT_URI; a line "-" is absent. */
+
+#include "tests/fuzz/fuzz.h"
+
+#include <regex.h>
+
+#include "api/route.h"
+
+static struct {
+    enum route_root root;
+    const char *path, *methods; /* each method with a blank before and after it */
+    regex_t form;
+} routes[] = {
+    {ROUTE_TOKEN, "^/$", " GET POST PUT ", {0}},
+    {ROUTE_TOKEN, "^/search$", " GET ", {0}},
+    {ROUTE_TOKEN, "^/[0-9]+$", " GET DELETE ", {0}},
+    {ROUTE_TOKEN, "^/[0-9]+/(key|rotate)$", " POST ", {0}},
+    {ROUTE_TOKEN, "^/batch(/keys)?$", " POST ", {0}},
+    {ROUTE_TOKEN, "^/verify$", " * ", {0}},
+    {ROUTE_TOKEN, "^/(consume|reserve|settle|cancel)$", " POST ", {0}},
+    {ROUTE_USAGE, "^/$", " GET ", {0}},
+};
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): libFuzzer's */
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc;
+    (void)argv;
+    for (size_t i = 0; i < COUNT_OF(routes); i++)
+        require(regcomp(&routes[i].form, routes[i].path, REG_EXTENDED | REG_NOSUB) == 0, "regcomp");
+    return 0;
+}
+
+/* The methods of a path, NULL where it is not known. */
+static const char *methods_of(enum route_root root, struct span path)
+{
+    const char *methods = NULL;
+    char *text = strndup(path.at, path.len);
+    require(text, "no memory");
+    for (size_t i = 0; i < COUNT_OF(routes) && strlen(text) == path.len; i++)
+        if (routes[i].root == root && regexec(&routes[i].form, text, 0, NULL, 0) == 0)
+            methods = routes[i].methods;
+    free(text);
+    return methods;
+}
+
+static bool has_method(const char *methods, struct span method)
+{
+    char *word;
+    require(asprintf(&word, " %.*s ", (int)method.len, method.at ? method.at : "") > 0,
+            "no memory");
+    bool has = strcmp(methods, " * ") == 0 ||
+               (method.len > 0 && !memchr(method.at, '\0', method.len) && strstr(methods, word) &&
+                !memchr(method.at, ' ', method.len));
+    free(word);
+    return has;
+}
+
+static void check_id(struct span path, int64_t id)
+{
+    int64_t expected = -1;
+    struct span rest = span_from(path, 1);
+    if (fuzz_number(fuzz_take(&rest, '/'), &expected))
+        require(id == expected, "id %lld", (long long)id);
+    else
+        require(id == -1, "id %lld", (long long)id);
+}
+
+static struct span next_line(struct span *rest)
+{
+    struct span line = fuzz_take(rest, '\n');
+    return span_equal(line, SPAN("-")) ? (struct span){NULL, 0} : fuzz_copy(line);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct span rest = fuzz_input(data, size);
+    struct api_request request = {.method = next_line(&rest)};
+    request.path_info = next_line(&rest);
+    request.script_name = next_line(&rest);
+    request.document_uri = next_line(&rest);
+
+    enum route_root root;
+    bool known;
+    int64_t id = 0;
+    struct span path = route_path(&request, &root);
+    require(path.len > 0 && (root == ROUTE_TOKEN || root == ROUTE_USAGE), "no path");
+    const struct route *route = route_find(request.method, root, path, &known, &id);
+    const char *methods = methods_of(root, path);
+    require(known == (methods != NULL), "%.*s", (int)path.len, path.at);
+    require((route != NULL) == (methods && has_method(methods, request.method)), "%.*s on %.*s",
+            (int)request.method.len, request.method.at ? request.method.at : "", (int)path.len,
+            path.at);
+    require(api_reads_body(&request) == (route && route->method[0] != '*'), "reads_body");
+    if (route && strstr(route->pattern, ":id"))
+        check_id(path, id);
+
+    struct buffer allow = {0};
+    route_append_methods(&allow, root, path);
+    require(!route || fuzz_has((struct span){allow.at, allow.len}, span_of(route->method)),
+            "Allow");
+    buffer_free(&allow);
+    fuzz_free(request.method);
+    fuzz_free(request.path_info);
+    fuzz_free(request.script_name);
+    fuzz_free(request.document_uri);
+    return 0;
+}
