@@ -206,8 +206,7 @@ bool record_decode_reservation(struct span record, struct record_reservation *re
 {
     const unsigned char *bytes = (const unsigned char *)record.at;
     if (record.len < AT_GROUP + 1 || bytes[AT_VERSION] != RESERVATION_VERSION ||
-        bytes[AT_FLAGS] & ~(unsigned)FLAGS_RESERVATION ||
-        bytes[AT_GROUP] > TOKEN_GROUP_LEN_MAX ||
+        bytes[AT_FLAGS] & ~(unsigned)FLAGS_RESERVATION || bytes[AT_GROUP] > TOKEN_GROUP_LEN_MAX ||
         record.len != AT_GROUP + 1 + (size_t)bytes[AT_GROUP])
         return false;
     int64_t *const numbers[NUMBER_COUNT] = {

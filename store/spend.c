@@ -128,10 +128,9 @@ static int end_reservation(struct writer *writer, struct store_write *write,
     reservation->ended = true;
     reservation->remain_quota = token.remain_quota;
     reservation->unlimited_quota = token.unlimited_quota;
-    char group[TOKEN_GROUP_LEN_MAX]; /* lies in a record that may move */
-    memcpy(group, reservation->group.at, reservation->group.len);
-    reservation->group.at = group;
-    fill_answer(write->settle.reservation_id, reservation, &write->settle.answer);
+    struct store_use_answer *answer = &write->settle.answer;
+    fill_answer(write->settle.reservation_id, reservation, answer);
+    reservation->group.at = answer->group; /* its own lies in a record that may move */
     rc = reservation->amount != reserved ? tokens_put(writer, &token, &keys, &record_len)
                                          : MDB_SUCCESS;
     return rc == MDB_SUCCESS ? put_reservation(writer, write->settle.reservation_id, reservation)
