@@ -55,7 +55,7 @@ static bool connects(const char *folder)
 {
     (void)folder;
     struct sockaddr_in address = {.sin_family = AF_INET};
-    connect(STDERR_FILENO, (struct sockaddr *)&address, sizeof(address));
+    (void)connect(STDERR_FILENO, (struct sockaddr *)&address, sizeof(address));
     return true;
 }
 
@@ -132,6 +132,12 @@ static void test_what_works(void **state)
     assert_true(exited_well(run(allocates_and_threads)));
 }
 
+static void read_field(const char *line, const char *name, int base, unsigned long long *value)
+{
+    if (strncmp(line, name, strlen(name)) == 0)
+        *value = strtoull(line + strlen(name), NULL, base);
+}
+
 /* As root: the folder's owner, or root without a capability. */
 static void test_root_is_dropped(void **state)
 {
@@ -153,12 +159,11 @@ static void test_root_is_dropped(void **state)
     for (int i = 0; i < 500 && !dropped; i++) {
         snprintf(name, sizeof(name), "/proc/%d/status", (int)child);
         FILE *file = fopen(name, "r");
-        unsigned uid = 0, seccomp = 0;
-        unsigned long long capabilities = 1;
+        unsigned long long uid = 0, seccomp = 0, capabilities = 1;
         while (file && fgets(line, sizeof(line), file)) {
-            sscanf(line, "Uid: %u", &uid);
-            sscanf(line, "CapEff: %llx", &capabilities);
-            sscanf(line, "Seccomp: %u", &seccomp);
+            read_field(line, "Uid:", 10, &uid);
+            read_field(line, "CapEff:", 16, &capabilities);
+            read_field(line, "Seccomp:", 10, &seccomp);
         }
         if (file)
             fclose(file);
