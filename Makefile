@@ -105,3 +105,4 @@ clean:
 
 include bench/bench.mk
 include tests/fuzz/fuzz.mk
+include tests/crash/crash.mk

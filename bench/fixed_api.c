@@ -113,6 +113,12 @@ struct store_write *api_background(struct api *api, int64_t now_unix_s, bool all
     return NULL;
 }
 
+bool api_background_is_urgent(const struct api *api)
+{
+    (void)api;
+    return false;
+}
+
 void api_background_done(struct api *api)
 {
     (void)api;

@@ -1,6 +1,7 @@
 #include "store/engine.h"
 
 #include <errno.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 
 #include "store/bytes.h"
@@ -110,7 +111,26 @@ void engine_end_read(struct store_reader *reader)
     pthread_rwlock_unlock(&reader->store->map_lock);
 }
 
-int engine_begin_write(struct store *store, MDB_txn **txn)
+static int lock_writers(struct store *store)
+{
+    pthread_mutex_lock(&store->write_lock);
+    while (flock(store->folder_fd, LOCK_EX) != 0) {
+        if (errno == EINTR)
+            continue;
+        int rc = errno;
+        pthread_mutex_unlock(&store->write_lock);
+        return rc;
+    }
+    return MDB_SUCCESS;
+}
+
+static void unlock_writers(struct store *store)
+{
+    flock(store->folder_fd, LOCK_UN); /* of a lock that is held: can't fail */
+    pthread_mutex_unlock(&store->write_lock);
+}
+
+static int begin_write(struct store *store, MDB_txn **txn)
 {
     for (;;) {
         pthread_rwlock_rdlock(&store->map_lock);
@@ -126,10 +146,22 @@ int engine_begin_write(struct store *store, MDB_txn **txn)
     }
 }
 
+int engine_begin_write(struct store *store, MDB_txn **txn)
+{
+    int rc = lock_writers(store);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    rc = begin_write(store, txn);
+    if (rc != MDB_SUCCESS)
+        unlock_writers(store);
+    return rc;
+}
+
 int engine_commit_write(struct store *store, MDB_txn *txn)
 {
     int rc = mdb_txn_commit(txn);
     pthread_rwlock_unlock(&store->map_lock);
+    unlock_writers(store);
     return rc;
 }
 
@@ -137,6 +169,7 @@ void engine_abort_write(struct store *store, MDB_txn *txn)
 {
     mdb_txn_abort(txn);
     pthread_rwlock_unlock(&store->map_lock);
+    unlock_writers(store);
 }
 
 /* Whether the address space has room. mdb_env_set_mapsize unmaps before it maps, so

@@ -21,6 +21,12 @@ struct store {
     MDB_env *env;
     MDB_dbi meta, users, tokens, ids_by_user, token_by_key, gateways, reservations, repeats;
     pthread_rwlock_t map_lock;
+    /* Before LMDB's own lock, which is a robust mutex in shared memory, each writer takes
+     * these two, the first among the threads of the process and the second, by flock, among
+     * processes. glibc's robust mutex can lose a wake-up when a process that waits for it
+     * is killed, and then the others wait for ever; so nobody ever waits for it. */
+    pthread_mutex_t write_lock;
+    int folder_fd;
     atomic_int remapping; /* threads that wait to remap: long readers give way */
     struct secret *secret;
     atomic_bool broken; /* see store_is_broken */

@@ -132,6 +132,9 @@ static bool give_to(const char *store_path, uid_t owner, gid_t group)
 static enum store_error open_environment(const struct store_options *options, struct store *store,
                                          char reason[static STORE_REASON_SIZE])
 {
+    store->folder_fd = open(options->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (store->folder_fd < 0)
+        return refuse(reason, options->path, strerror(errno));
     int rc = mdb_env_create(&store->env);
     if (rc == MDB_SUCCESS)
         rc = mdb_env_set_maxdbs(store->env, DATABASES_MAX);
@@ -170,10 +173,11 @@ static int open_databases(struct store *store, MDB_txn *txn, unsigned flags)
 static struct store *store_new(void)
 {
     struct store *store = calloc(1, sizeof(*store));
-    if (store && pthread_rwlock_init(&store->map_lock, NULL) != 0) {
-        free(store);
-        store = NULL;
-    }
+    if (!store)
+        return NULL;
+    pthread_rwlock_init(&store->map_lock, NULL); /* neither fails with default attributes */
+    pthread_mutex_init(&store->write_lock, NULL);
+    store->folder_fd = -1;
     return store;
 }
 
@@ -185,6 +189,9 @@ void store_close(struct store *store)
         mdb_env_close(store->env);
     secret_close(store->secret);
     pthread_rwlock_destroy(&store->map_lock);
+    pthread_mutex_destroy(&store->write_lock);
+    if (store->folder_fd >= 0)
+        close(store->folder_fd);
     free(store);
 }
 

@@ -1,0 +1,35 @@
+# tests/crash: what the programs do when the power, the disk, the memory or a process goes.
+
+CRASH = $(BUILD)/crash/record.so $(BUILD)/crash/replay
+CRASH_CFLAGS = $(filter-out -D_FORTIFY_SOURCE=% -fPIE,$(ALL_CFLAGS))
+
+$(BUILD)/crash/%.so: tests/crash/%.c tests/crash/log.h tests/crash/crash.mk
+	@mkdir -p $(@D)
+	@echo '  CC  $<'
+	@$(CC) -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) -O2 -g -fPIC -shared -fvisibility=hidden -o $@ $< -ldl
+
+$(BUILD)/crash/%: $(BUILD)/obj/tests/crash/%.o $(call object,$(COMMON))
+	@mkdir -p $(@D)
+	@echo '  LD  $@'
+	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+crash-tests: $(CRASH)
+
+unit-tests: crash-tests
+
+# The long form of all tests: an hour or so.
+torture: all unit-tests
+	@TORTURE=1 BUILD='$(BUILD)' $(PYTHON) -m pytest $(PYTEST) tests
+
+# The short form on programs that count; then what each file's lines and branches saw. Processes
+# that are killed do not count.
+coverage:
+	@rm -rf build/coverage
+	@$(MAKE) --no-print-directory all unit-tests BUILD=build/coverage HARDENING= \
+	    CFLAGS='-O0 -g -fprofile-update=atomic -Wno-error' SANITIZE=--coverage
+	@find build/coverage/obj -name '*.gcda' -delete
+	@umask 0; find build/coverage/obj -type d -exec chmod 777 {} +; \
+	    BUILD=build/coverage $(PYTHON) -m pytest $(PYTEST) tests || true
+	@tests/crash/coverage.sh build/coverage/obj $(ROOMS) fcgi ctl
+
+.PHONY: crash-tests torture coverage
