@@ -111,22 +111,31 @@ void engine_end_read(struct store_reader *reader)
     pthread_rwlock_unlock(&reader->store->map_lock);
 }
 
+static int lock_file(int fd)
+{
+    int rc;
+    do {
+        rc = flock(fd, LOCK_EX) == 0 ? MDB_SUCCESS : errno;
+    } while (rc == EINTR);
+    return rc;
+}
+
 static int lock_writers(struct store *store)
 {
     pthread_mutex_lock(&store->write_lock);
-    while (flock(store->folder_fd, LOCK_EX) != 0) {
-        if (errno == EINTR)
-            continue;
-        int rc = errno;
-        pthread_mutex_unlock(&store->write_lock);
-        return rc;
+    int rc = lock_file(store->turnstile_fd);
+    if (rc == MDB_SUCCESS) {
+        rc = lock_file(store->folder_fd);
+        flock(store->turnstile_fd, LOCK_UN); /* of a lock that is held: can't fail */
     }
-    return MDB_SUCCESS;
+    if (rc != MDB_SUCCESS)
+        pthread_mutex_unlock(&store->write_lock);
+    return rc;
 }
 
 static void unlock_writers(struct store *store)
 {
-    flock(store->folder_fd, LOCK_UN); /* of a lock that is held: can't fail */
+    flock(store->folder_fd, LOCK_UN);
     pthread_mutex_unlock(&store->write_lock);
 }
 

@@ -22,10 +22,12 @@ struct store {
     MDB_dbi meta, users, tokens, ids_by_user, token_by_key, gateways, reservations, repeats;
     pthread_rwlock_t map_lock;
     /* Before LMDB's own lock, which is a robust mutex in shared memory, each writer takes
-     * these two, the first among the threads of the process and the second, by flock, among
-     * processes. glibc's robust mutex can lose a wake-up when a process that waits for it
-     * is killed, and then the others wait for ever; so nobody ever waits for it. */
+     * these: one among the threads of the process, and flocks among processes. glibc's robust mutex
+     * can lose a wake-up when a process that waits for it is killed, and then the others wait for
+     * ever; so nobody ever waits for it. Of the flocks, the turnstile is held only while waiting
+     * for the folder's: who has just written queues behind who waits already. */
     pthread_mutex_t write_lock;
+    int turnstile_fd; /* of data.mdb */
     int folder_fd;
     atomic_int remapping; /* threads that wait to remap: long readers give way */
     struct secret *secret;

@@ -144,6 +144,11 @@ static enum store_error open_environment(const struct store_options *options, st
         rc = mdb_env_set_mapsize(store->env, options->map_size);
     if (rc == MDB_SUCCESS)
         rc = mdb_env_open(store->env, options->path, MDB_NOTLS, 0600);
+    char data[PATH_MAX];
+    if (rc == MDB_SUCCESS && file_in_store(options->path, "data.mdb", data))
+        store->turnstile_fd = open(data, O_RDONLY | O_CLOEXEC);
+    if (rc == MDB_SUCCESS && store->turnstile_fd < 0)
+        rc = errno;
     int dead;
     if (rc == MDB_SUCCESS)
         rc = mdb_reader_check(store->env, &dead);
@@ -177,7 +182,7 @@ static struct store *store_new(void)
         return NULL;
     pthread_rwlock_init(&store->map_lock, NULL); /* neither fails with default attributes */
     pthread_mutex_init(&store->write_lock, NULL);
-    store->folder_fd = -1;
+    store->folder_fd = store->turnstile_fd = -1;
     return store;
 }
 
@@ -192,6 +197,8 @@ void store_close(struct store *store)
     pthread_mutex_destroy(&store->write_lock);
     if (store->folder_fd >= 0)
         close(store->folder_fd);
+    if (store->turnstile_fd >= 0)
+        close(store->turnstile_fd);
     free(store);
 }
 
