@@ -103,6 +103,7 @@ install: all
 clean:
 	rm -rf build
 
-include bench/bench.mk
-include tests/fuzz/fuzz.mk
-include tests/crash/crash.mk
+# What a copy may have been made without.
+-include bench/bench.mk
+-include tests/fuzz/fuzz.mk
+-include tests/crash/crash.mk
