@@ -13,8 +13,8 @@ static const unsigned create_fields =
     TOKEN_FIELD_MODEL_LIMITS_ENABLED | TOKEN_FIELD_MODEL_LIMITS | TOKEN_FIELD_ALLOW_IPS |
     TOKEN_FIELD_GROUP | TOKEN_FIELD_EXPIRED;
 
-static bool read_token(struct api_call *call, struct json_object *json, struct token *token,
-                       struct json_refusal *refusal)
+static bool read_token(struct api *api, struct api_call *call, struct json_object *json,
+                       struct token *token, struct json_refusal *refusal)
 {
     if (!json_object_is_type(json, json_type_object)) {
         refusal->text = "must be an object";
@@ -24,17 +24,18 @@ static bool read_token(struct api_call *call, struct json_object *json, struct t
     if (!token_json_read_patch(call, json, create_fields, &patch, refusal))
         return false;
     *token = patch.value; /* what the patch has not got is as token_default left it */
-    token_key_generate(token->key);
+    store_fresh_key(api->reader, token->key);
     return true;
 }
 
-static bool read_tokens(struct api_call *call, size_t count, struct json_refusal *refusal)
+static bool read_tokens(struct api *api, struct api_call *call, size_t count,
+                        struct json_refusal *refusal)
 {
     for (size_t i = 0; i < count; i++) {
         struct json_object *json =
             call->is_array ? json_object_array_get_idx(call->json, i) : call->json;
         refusal->element_index = call->is_array ? (int64_t)i : -1;
-        if (!read_token(call, json, &call->tokens[i], refusal))
+        if (!read_token(api, call, json, &call->tokens[i], refusal))
             return false;
     }
     return true;
@@ -61,7 +62,7 @@ enum api_step create_begin(struct api *api, struct api_call *call, struct api_re
         reply_store_error(api, reply, STORE_UNAVAILABLE);
         return API_REPLIED;
     }
-    if (!read_tokens(call, count, &refusal)) {
+    if (!read_tokens(api, call, count, &refusal)) {
         token_json_refuse(api, reply, &refusal);
         return API_REPLIED;
     }

@@ -6,6 +6,7 @@
 
 #include <lmdb.h>
 
+#include "store/fresh_keys.h"
 #include "store/secret.h"
 #include "store/store.h"
 
@@ -38,6 +39,7 @@ struct store_reader {
     struct store *store;
     MDB_txn *txn; /* reset between operations: an open one would keep pages from reuse */
     MDB_cursor *tokens, *ids_by_user, *users, *gateways;
+    struct fresh_keys *fresh_keys; /* NULL: none asked for yet */
 };
 
 /* One transaction of reads. After MDB_SUCCESS the caller ends it. */

@@ -58,6 +58,16 @@ enum store_error store_reader_open(struct store *store, struct store_reader **ou
     return engine_error(store, rc);
 }
 
+void store_fresh_key(struct store_reader *reader, char key[static TOKEN_KEY_LEN])
+{
+    if (!reader->fresh_keys)
+        reader->fresh_keys = fresh_keys_new(reader->store->secret);
+    if (reader->fresh_keys)
+        fresh_keys_take(reader->fresh_keys, key);
+    else
+        token_key_generate(key); /* as good, and costs the index more */
+}
+
 void store_reader_close(struct store_reader *reader)
 {
     if (!reader)
@@ -73,6 +83,7 @@ void store_reader_close(struct store_reader *reader)
         mdb_cursor_close(reader->gateways);
     if (reader->txn)
         mdb_txn_abort(reader->txn);
+    fresh_keys_free(reader->fresh_keys);
     free(reader);
 }
 

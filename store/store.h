@@ -86,6 +86,10 @@ enum store_error store_free_dead_readers(struct store *store);
 enum store_error store_reader_open(struct store *store, struct store_reader **out);
 void store_reader_close(struct store_reader *reader);
 
+/* A fresh key for a token, from the operating system's random source, chosen such that keys
+ * which one reader's thread asks for in a row cost the index of keys less. */
+void store_fresh_key(struct store_reader *reader, char key[static TOKEN_KEY_LEN]);
+
 /* ---- users ---- */
 
 enum { STORE_ACCESS_TOKEN_LEN = 48, STORE_USER_NAME_LEN_MAX = 64 };
