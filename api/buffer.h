@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "token/span.h"
 
@@ -35,7 +36,13 @@ void buffer_append_json(struct buffer *buffer, struct span text);
  * the byte after the last it wrote. */
 enum { INT_LEN_MAX = 20 };        /* "-9223372036854775808" */
 enum { JSON_ESCAPE_LEN_MAX = 6 }; /* a byte at most becomes "\u001f" */
-char *write_text(char *at, struct span text);
+static inline char *write_text(char *at,
+                               struct span text) /* so that literals are copied by a move or two */
+{
+    if (text.len > 0)
+        memcpy(at, text.at, text.len);
+    return at + text.len;
+}
 char *write_int(char *at, int64_t number);
 char *write_json(char *at, struct span text);
 

@@ -1,8 +1,10 @@
 #include "token/random.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include <sodium.h>
 
@@ -30,7 +32,17 @@ static void refill(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, forget_after_fork);
-    randombytes_buf(pool, sizeof(pool));
+    size_t filled = 0;
+    while (filled < sizeof(pool)) {
+        ssize_t some = getrandom(pool + filled, sizeof(pool) - filled, 0);
+        if (some > 0)
+            filled += (size_t)some;
+        else if (errno != EINTR) {
+            randombytes_buf(
+                pool, sizeof(pool)); /* asks /dev/urandom where the system call is not there */
+            break;
+        }
+    }
     pool_left = sizeof(pool);
 }
 
