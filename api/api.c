@@ -5,7 +5,6 @@
 #include <time.h>
 
 #include "api/auth.h"
-#include "api/json_scan.h"
 #include "api/number.h"
 #include "api/reply.h"
 
@@ -17,12 +16,10 @@ struct api *api_new(const struct api_options *options, struct store_reader *read
     api->options = options;
     api->reader = reader;
     api->swept_unix_s = (int64_t)time(NULL);
-    api->tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 1); /* json_scan is the one that counts */
-    if (!api->tokener || !touches_init(&api->touches)) {
+    if (!touches_init(&api->touches)) {
         api_free(api);
         return NULL;
     }
-    json_tokener_set_flags(api->tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     return api;
 }
 
@@ -30,8 +27,7 @@ void api_free(struct api *api)
 {
     if (!api)
         return;
-    if (api->tokener)
-        json_tokener_free(api->tokener);
+    json_free(&api->json);
     touches_free(&api->touches);
     free(api);
 }
@@ -44,7 +40,6 @@ struct api_call *api_call_new(void)
 void call_clear(struct api_call *call)
 {
     store_write_free(&call->write);
-    json_object_put(call->json);
     if (call->text)
         explicit_bzero(call->text, call->text_len);
     free(call->text);
@@ -156,6 +151,8 @@ enum api_step api_begin(struct api *api, struct api_call *call, const struct api
         authenticate(api, call, reply) && check_body(api, call, reply))
         step = call->route->begin(api, call, reply);
     call->request = NULL; /* the transport's, and gone after this */
+    call->json = NULL;
+    json_clear(&api->json);
     if (step == API_REPLIED) {
         call_clear(call);
         return step;

@@ -34,7 +34,7 @@ static bool read_update(struct api *api, struct api_call *call, struct json_refu
     struct store_write *write = &call->write;
     write->kind = STORE_UPDATE;
     return token_json_parse(api, call, false, refusal) &&
-           token_json_read_id(call->json, &write->update.token_id, refusal) &&
+           token_json_read_id(call, &write->update.token_id, refusal) &&
            token_json_read_patch(call, call->json,
                                  status_only ? (unsigned)TOKEN_FIELD_STATUS : update_fields,
                                  &write->update.patch, refusal) &&
