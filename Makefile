@@ -49,7 +49,9 @@ $(BUILD)/tokenctl: $(call object,$(COMMON) $(TOKENCTL))
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(call object,$(COMMON) $(filter-out fcgi/main.c,$(WORKER)))
 	@mkdir -p $(@D)
 	@echo '  LD  $@'
-	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) $(TEST_LDLIBS) -lcmocka
+	@$(CC) $(ALL_LDFLAGS) $(WRAP) -o $@ $^ $(LDLIBS) $(TEST_LDLIBS) -lcmocka
+
+$(BUILD)/tests/test_no_memory: WRAP = $(foreach name,malloc calloc realloc free,-Wl,--wrap=$(name))
 
 $(BUILD)/obj/tests/unit/%.o: ALL_CFLAGS += $(TEST_CFLAGS)
 

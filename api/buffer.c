@@ -134,10 +134,9 @@ static char *write_escaped(char *at, char c)
 }
 
 /* Runs without anything to escape, which is nearly all, are copied whole. */
-char *write_json(char *at, struct span text)
+char *write_json_inside(char *at, struct span text)
 {
     size_t start = 0;
-    *at++ = '"';
     for (size_t i = 0; i < text.len; i++) {
         if (!needs_escape(text.at[i]))
             continue;
@@ -147,6 +146,13 @@ char *write_json(char *at, struct span text)
     }
     if (text.len > start)
         at = write_text(at, span_from(text, start));
+    return at;
+}
+
+char *write_json(char *at, struct span text)
+{
+    *at++ = '"';
+    at = write_json_inside(at, text);
     *at++ = '"';
     return at;
 }

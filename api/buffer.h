@@ -38,5 +38,6 @@ enum { JSON_ESCAPE_LEN_MAX = 6 }; /* a byte at most becomes "\u001f" */
 char *write_text(char *at, struct span text);
 char *write_int(char *at, int64_t number);
 char *write_json(char *at, struct span text);
+char *write_json_inside(char *at, struct span text); /* without the quotes */
 
 #endif

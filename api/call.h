@@ -45,11 +45,18 @@ struct api_call {
     uint64_t total;
     enum store_error search_error;
 
-    struct buffer answer; /* the body of a write that may come twice */
+    /* The reply's body to a write. Its room is reserved before the write is done, and kept for
+     * the next call; that of a write which may come twice is rendered into it in the transaction.
+     */
+    struct buffer answer;
+    size_t answer_len_max; /* as far as the handler knows it; 0: short */
 };
 
 /* Frees what a request has left in the call. */
 void call_clear(struct api_call *call);
+
+/* Replies with what the route renders, if it has not been rendered in the transaction. */
+void call_answer(struct api *api, struct api_call *call, struct api_reply *reply);
 
 #define BAD_IDEMPOTENCY_KEY ": Idempotency-Key must be 1 to 255 visible characters"
 

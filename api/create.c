@@ -39,6 +39,16 @@ static bool read_tokens(struct api_call *call, size_t count, struct json_refusal
     return true;
 }
 
+/* A token that names no group gets the user's. */
+static size_t answer_len_max(const struct api_call *call)
+{
+    enum { GROUP_LEN_MAX = TOKEN_GROUP_LEN_MAX * JSON_ESCAPE_LEN_MAX };
+    size_t len = REPLY_ENVELOPE_LEN_MAX;
+    for (size_t i = 0; i < call->token_count; i++)
+        len += token_json_len_max(&call->tokens[i]) + GROUP_LEN_MAX + 1;
+    return len;
+}
+
 enum api_step create_begin(struct api *api, struct api_call *call, struct api_reply *reply)
 {
     struct json_refusal refusal;
@@ -72,6 +82,7 @@ enum api_step create_begin(struct api *api, struct api_call *call, struct api_re
     call->write.create.tokens = call->tokens;
     call->write.create.count = count;
     call->write.create.max_per_user = api->options->max_per_user;
+    call->answer_len_max = answer_len_max(call);
     return API_WRITES;
 }
 

@@ -108,12 +108,10 @@ void consume_render(struct api_call *call, struct buffer *body)
 
 void consume_finish(struct api *api, struct api_call *call, struct api_reply *reply)
 {
-    if (call->write.spend.refusal != TOKEN_GOOD) {
+    if (call->write.spend.refusal != TOKEN_GOOD)
         reply_refusal(api, reply, call->write.spend.refusal);
-        return;
-    }
-    consume_render(call, &reply->body);
-    reply_end(api, reply);
+    else
+        call_answer(api, call, reply);
 }
 
 /* ---- settling ---- */

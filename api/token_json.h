@@ -11,6 +11,9 @@
 void token_json_append(struct buffer *buffer, const struct token *token, int64_t now_unix_s,
                        bool mask_key);
 
+/* What token_json_append reserves for it, and more than it can need. */
+size_t token_json_len_max(const struct token *token);
+
 /* A body that was refused: "Invalid parameters: [1].name must be a string". */
 struct json_refusal {
     struct span field;     /* absent: the element as a whole */

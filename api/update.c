@@ -44,8 +44,12 @@ static bool read_update(struct api *api, struct api_call *call, struct json_refu
 enum api_step update_begin(struct api *api, struct api_call *call, struct api_reply *reply)
 {
     struct json_refusal refusal;
-    if (read_update(api, call, &refusal))
+    if (read_update(api, call, &refusal)) {
+        /* Texts that stay as they are are not known yet. */
+        call->answer_len_max =
+            REPLY_ENVELOPE_LEN_MAX + token_json_len_max(&call->write.update.patch.value);
         return API_WRITES;
+    }
     token_json_refuse(api, reply, &refusal);
     return API_REPLIED;
 }
