@@ -776,8 +776,10 @@ static void test_memory_is_used_again(void **state)
     enum { MANY = 100000 };
     char *text = malloc(2 * MANY + 1);
     assert_non_null(text);
-    for (size_t i = 0; i < MANY; i++)
-        memcpy(text + 2 * i, i == 0 ? "[1" : ",1", 2);
+    for (size_t i = 0; i < MANY; i++) {
+        text[2 * i] = i == 0 ? '[' : ',';
+        text[2 * i + 1] = '1';
+    }
     text[2 * MANY] = ']';
     read_values(&doc, (struct span){text, 2 * MANY + 1});
     assert_int_equal(doc.values[0].count, MANY);
