@@ -8,7 +8,8 @@ PORT   ?= 8080
 PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 
-LIBRARIES = lmdb libsodium json-c zlib libseccomp
+LIBRARIES = lmdb libsodium zlib libseccomp
+TEST_LIBRARIES = json-c # to compare with
 WARNINGS  = -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
             -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual \
             -Wwrite-strings -Wvla -Wformat=2 -Wno-format-truncation -Wnull-dereference -Wundef
@@ -20,6 +21,8 @@ HARDENING ?= -D_FORTIFY_SOURCE=2
 ALL_LDFLAGS = -pthread -Wl,-z,relro,-z,now -pie $(LDFLAGS) $(SANITIZE)
 ALL_CFLAGS += -fPIE
 LDLIBS = $(shell pkg-config --libs $(LIBRARIES))
+TEST_CFLAGS = $(shell pkg-config --cflags $(TEST_LIBRARIES))
+TEST_LDLIBS = $(shell pkg-config --libs $(TEST_LIBRARIES))
 
 ROOMS      = token settings sandbox store api
 COMMON     = $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
@@ -46,7 +49,11 @@ $(BUILD)/tokenctl: $(call object,$(COMMON) $(TOKENCTL))
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(call object,$(COMMON) $(filter-out fcgi/main.c,$(WORKER)))
 	@mkdir -p $(@D)
 	@echo '  LD  $@'
-	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+	@$(CC) $(ALL_LDFLAGS) $(WRAP) -o $@ $^ $(LDLIBS) $(TEST_LDLIBS) -lcmocka
+
+$(BUILD)/tests/test_no_memory: WRAP = $(foreach name,malloc calloc realloc free,-Wl,--wrap=$(name))
+
+$(BUILD)/obj/tests/unit/%.o: ALL_CFLAGS += $(TEST_CFLAGS)
 
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -87,7 +94,7 @@ HEADERS = $(foreach room,$(ROOMS) fcgi ctl,$(wildcard $(room)/*.h))
 lint:
 	@./dev/deps.sh build test
 	clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
-	clang-tidy --quiet $(SOURCES) -- -std=gnu11 -D_GNU_SOURCE -I. $(shell pkg-config --cflags $(LIBRARIES))
+	clang-tidy --quiet $(SOURCES) -- -std=gnu11 -D_GNU_SOURCE -I. $(shell pkg-config --cflags $(LIBRARIES)) $(TEST_CFLAGS)
 	shellcheck spawn.sh dev/*.sh .ci/run
 
 format:

@@ -5,7 +5,6 @@
 #include <time.h>
 
 #include "api/auth.h"
-#include "api/json_scan.h"
 #include "api/number.h"
 #include "api/reply.h"
 
@@ -17,12 +16,10 @@ struct api *api_new(const struct api_options *options, struct store_reader *read
     api->options = options;
     api->reader = reader;
     api->swept_unix_s = (int64_t)time(NULL);
-    api->tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 1); /* json_scan is the one that counts */
-    if (!api->tokener || !touches_init(&api->touches)) {
+    if (!touches_init(&api->touches)) {
         api_free(api);
         return NULL;
     }
-    json_tokener_set_flags(api->tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     return api;
 }
 
@@ -30,8 +27,7 @@ void api_free(struct api *api)
 {
     if (!api)
         return;
-    if (api->tokener)
-        json_tokener_free(api->tokener);
+    json_free(&api->json);
     touches_free(&api->touches);
     free(api);
 }
@@ -44,7 +40,6 @@ struct api_call *api_call_new(void)
 void call_clear(struct api_call *call)
 {
     store_write_free(&call->write);
-    json_object_put(call->json);
     if (call->text)
         explicit_bzero(call->text, call->text_len);
     free(call->text);
@@ -53,8 +48,10 @@ void call_clear(struct api_call *call)
     free(call->tokens);
     free(call->ids);
     buffer_free(&call->found);
-    buffer_free(&call->answer);
+    buffer_clear(&call->answer);
+    struct buffer kept = call->answer;
     explicit_bzero(call, sizeof(*call)); /* keys are in it */
+    call->answer = kept;
 }
 
 void api_call_free(struct api_call *call)
@@ -62,6 +59,7 @@ void api_call_free(struct api_call *call)
     if (!call)
         return;
     call_clear(call);
+    buffer_free(&call->answer);
     free(call);
 }
 
@@ -142,6 +140,14 @@ static bool check_body(struct api *api, struct api_call *call, struct api_reply 
     return false;
 }
 
+/* Once the write is done it is too late to find that there is no memory for its answer. */
+static bool reserve_answer(struct api_call *call, struct api_reply *reply)
+{
+    enum { SHORT_LEN_MAX = 2048 };
+    size_t len = call->answer_len_max > SHORT_LEN_MAX ? call->answer_len_max : SHORT_LEN_MAX;
+    return buffer_reserve(&call->answer, len) && buffer_reserve(&reply->head, SHORT_LEN_MAX);
+}
+
 enum api_step api_begin(struct api *api, struct api_call *call, const struct api_request *request,
                         int64_t now_unix_s, struct api_reply *reply)
 {
@@ -156,6 +162,12 @@ enum api_step api_begin(struct api *api, struct api_call *call, const struct api
         authenticate(api, call, reply) && check_body(api, call, reply))
         step = call->route->begin(api, call, reply);
     call->request = NULL; /* the transport's, and gone after this */
+    call->json = NULL;
+    json_clear(&api->json);
+    if (step == API_WRITES && !reserve_answer(call, reply)) {
+        reply_store_error(api, reply, STORE_UNAVAILABLE);
+        step = API_REPLIED;
+    }
     if (step == API_REPLIED) {
         call_clear(call);
         return step;
@@ -170,22 +182,32 @@ struct store_write *api_write(struct api_call *call)
     return &call->write;
 }
 
+void call_answer(struct api *api, struct api_call *call, struct api_reply *reply)
+{
+    if (reply->body.len == 0)
+        call->route->render(call, &reply->body);
+    reply_end(api, reply);
+}
+
 void api_finish(struct api *api, struct api_call *call, struct api_reply *reply)
 {
     const struct store_repeat *repeat = &call->write.repeat;
     answer_as_route(api, call);
     buffer_clear(&reply->head);
     buffer_clear(&reply->body);
+    struct buffer body = reply->body;
+    reply->body = call->answer;
+    call->answer = body;
     if (call->write.error != STORE_OK) {
         reply_store_error(api, reply, call->write.error);
     } else if (repeat->repeated) {
+        buffer_clear(&reply->body);
         buffer_append(&reply->body, (struct span){repeat->answer, repeat->answer_len});
         reply_end(api, reply);
     } else if (call->route->finish) {
         call->route->finish(api, call, reply);
     } else {
-        call->route->render(call, &reply->body);
-        reply_end(api, reply);
+        call_answer(api, call, reply);
     }
     call_clear(call);
 }

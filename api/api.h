@@ -36,7 +36,8 @@ struct api_request {
 };
 
 /* What is sent back: CGI's header lines with the empty line after them, and the
- * body. Both are reused from reply to reply; the caller frees them at its end. */
+ * body. Where one has failed, api_unavailable_reply is to be sent instead. Both are reused from
+ * reply to reply; the caller frees them at its end. */
 struct api_reply {
     struct buffer head;
     struct buffer body;
@@ -81,7 +82,13 @@ struct store_write *api_write(struct api_call *call);
 /* After API_SEARCHES: searches, in any thread, with a reader of that thread's. */
 void api_search(struct api_call *call, struct store_reader *reader);
 
-/* Turns what has been done into the reply. */
+/* Turns what has been done into the reply.
+ *
+ * Where memory runs out, a request is answered 503 and has changed nothing, but for one case: the
+ * write is done, and then there is no memory for its answer. A client can't tell that from a
+ * connection that broke, and Idempotency-Key and transaction_id are for both: such a write's answer
+ * is made in its transaction. The room for the other answers is reserved before the write; only
+ * where an update or a rotation answers long texts that were there before may it not be enough. */
 void api_finish(struct api *api, struct api_call *call, struct api_reply *reply);
 
 /* Whether the route reads a body; for a transport that need not read it otherwise. */

@@ -5,14 +5,12 @@
 #include "api/call.h"
 #include "api/number.h"
 #include "api/reply.h"
+#include "token/text.h"
 
-static struct span trim(struct span text)
+/* RFC 9110 section 5.5: blanks and tabs around a field's value are not part of it. */
+static struct span trim(struct span value)
 {
-    while (text.len > 0 && (text.at[0] == ' ' || text.at[0] == '\t'))
-        text = span_from(text, 1);
-    while (text.len > 0 && (text.at[text.len - 1] == ' ' || text.at[text.len - 1] == '\t'))
-        text.len--;
-    return text;
+    return text_trim(value, SPAN(" \t"));
 }
 
 struct span auth_bearer(struct span authorization)

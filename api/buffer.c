@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/json.h"
+
 enum {
     FIRST_SIZE = 4096,
     KEPT_SIZE_MAX = 256 * 1024 /* one large page must not stay in memory for ever */
@@ -132,33 +134,15 @@ static char *write_escaped(char *at, char c)
     return at;
 }
 
-/* Whether one of eight bytes needs_escape. A byte's high bit in one of the three differences is set
- * by a byte that is less than what is subtracted, or by a borrow from such a byte: never where
- * there is none. */
-static bool any_needs_escape(uint64_t bytes)
-{
-    const uint64_t ones = 0x0101010101010101, highs = ones << 7;
-    uint64_t quotes = bytes ^ (ones * '"'), backslashes = bytes ^ (ones * '\\');
-    uint64_t found = ((bytes - ones * 0x20) & ~bytes) | ((quotes - ones) & ~quotes) |
-                     ((backslashes - ones) & ~backslashes);
-    return (found & highs) != 0;
-}
-
 /* Eight bytes at a time, as nearly all of them have nothing to escape. */
-char *write_json(char *at, struct span text)
+char *write_json_inside(char *at, struct span text)
 {
-    size_t i = 0;
-    *at++ = '"';
-    while (i < text.len) {
-        uint64_t bytes;
-        if (text.len - i >= sizeof(bytes)) {
-            memcpy(&bytes, text.at + i, sizeof(bytes));
-            if (!any_needs_escape(bytes)) {
-                memcpy(at, &bytes, sizeof(bytes));
-                at += sizeof(bytes);
-                i += sizeof(bytes);
-                continue;
-            }
+    for (size_t i = 0; i < text.len;) {
+        if (text.len - i >= JSON_WORD_LEN && !json_word_needs_escape(json_word(text.at + i))) {
+            memcpy(at, text.at + i, JSON_WORD_LEN);
+            at += JSON_WORD_LEN;
+            i += JSON_WORD_LEN;
+            continue;
         }
         char c = text.at[i++];
         if (needs_escape(c))
@@ -166,6 +150,13 @@ char *write_json(char *at, struct span text)
         else
             *at++ = c;
     }
+    return at;
+}
+
+char *write_json(char *at, struct span text)
+{
+    *at++ = '"';
+    at = write_json_inside(at, text);
     *at++ = '"';
     return at;
 }

@@ -45,5 +45,6 @@ static inline char *write_text(char *at,
 }
 char *write_int(char *at, int64_t number);
 char *write_json(char *at, struct span text);
+char *write_json_inside(char *at, struct span text); /* without the quotes */
 
 #endif

@@ -1,9 +1,8 @@
 #ifndef API_CALL_H
 #define API_CALL_H
 
-#include <json.h>
-
 #include "api/api.h"
+#include "api/json.h"
 #include "api/route.h"
 #include "api/touches.h"
 
@@ -12,7 +11,7 @@
 struct api {
     const struct api_options *options;
     struct store_reader *reader;
-    struct json_tokener *tokener;
+    struct json_doc json;     /* of the request at hand */
     bool failures_answer_200; /* of the request at hand */
     struct touches touches;
     struct store_write background;
@@ -30,8 +29,8 @@ struct api_call {
     int64_t gateway_id;                /* or on a gateway's */
     int64_t path_id;                   /* the :id of the path */
     int64_t now_unix_s;
-    struct json_object *json; /* the body; the write's texts point into it */
-    char *text;               /* or into this: what the lists were normalized to */
+    const struct json_value *json; /* the body, during api_begin */
+    char *text;                    /* what the write's texts point into; wiped in the end */
     size_t text_len;
     struct token *tokens; /* of a create */
     size_t token_count;
@@ -46,11 +45,18 @@ struct api_call {
     uint64_t total;
     enum store_error search_error;
 
-    struct buffer answer; /* the body of a write that may come twice */
+    /* The reply's body to a write. Its room is reserved before the write is done, and kept for
+     * the next call; that of a write which may come twice is rendered into it in the transaction.
+     */
+    struct buffer answer;
+    size_t answer_len_max; /* as far as the handler knows it; 0: short */
 };
 
 /* Frees what a request has left in the call. */
 void call_clear(struct api_call *call);
+
+/* Replies with what the route renders, if it has not been rendered in the transaction. */
+void call_answer(struct api *api, struct api_call *call, struct api_reply *reply);
 
 #define BAD_IDEMPOTENCY_KEY ": Idempotency-Key must be 1 to 255 visible characters"
 

@@ -13,10 +13,10 @@ static const unsigned create_fields =
     TOKEN_FIELD_MODEL_LIMITS_ENABLED | TOKEN_FIELD_MODEL_LIMITS | TOKEN_FIELD_ALLOW_IPS |
     TOKEN_FIELD_GROUP | TOKEN_FIELD_EXPIRED;
 
-static bool read_token(struct api *api, struct api_call *call, struct json_object *json,
+static bool read_token(struct api *api, struct api_call *call, const struct json_value *json,
                        struct token *token, struct json_refusal *refusal)
 {
-    if (!json_object_is_type(json, json_type_object)) {
+    if (json->kind != JSON_OBJECT) {
         refusal->text = "must be an object";
         return false;
     }
@@ -31,14 +31,23 @@ static bool read_token(struct api *api, struct api_call *call, struct json_objec
 static bool read_tokens(struct api *api, struct api_call *call, size_t count,
                         struct json_refusal *refusal)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct json_object *json =
-            call->is_array ? json_object_array_get_idx(call->json, i) : call->json;
+    const struct json_value *json = call->is_array ? json_first(call->json) : call->json;
+    for (size_t i = 0; i < count; i++, json = json_next(json)) {
         refusal->element_index = call->is_array ? (int64_t)i : -1;
         if (!read_token(api, call, json, &call->tokens[i], refusal))
             return false;
     }
     return true;
+}
+
+/* A token that names no group gets the user's. */
+static size_t answer_len_max(const struct api_call *call)
+{
+    enum { GROUP_LEN_MAX = TOKEN_GROUP_LEN_MAX * JSON_ESCAPE_LEN_MAX };
+    size_t len = REPLY_ENVELOPE_LEN_MAX;
+    for (size_t i = 0; i < call->token_count; i++)
+        len += token_json_len_max(&call->tokens[i]) + GROUP_LEN_MAX + 1;
+    return len;
 }
 
 enum api_step create_begin(struct api *api, struct api_call *call, struct api_reply *reply)
@@ -48,8 +57,8 @@ enum api_step create_begin(struct api *api, struct api_call *call, struct api_re
         token_json_refuse(api, reply, &refusal);
         return API_REPLIED;
     }
-    call->is_array = json_object_is_type(call->json, json_type_array);
-    size_t count = call->is_array ? json_object_array_length(call->json) : 1;
+    call->is_array = call->json->kind == JSON_ARRAY;
+    size_t count = call->is_array ? call->json->count : 1;
     if (count < 1 || count > CREATE_COUNT_MAX) {
         refusal.field = SPAN("body");
         refusal.text = "must have 1 to 100 tokens";
@@ -74,6 +83,7 @@ enum api_step create_begin(struct api *api, struct api_call *call, struct api_re
     call->write.create.tokens = call->tokens;
     call->write.create.count = count;
     call->write.create.max_per_user = api->options->max_per_user;
+    call->answer_len_max = answer_len_max(call);
     return API_WRITES;
 }
 

@@ -33,7 +33,7 @@ bool paging_read(struct span query, struct paging *paging, const char **wrong)
 void paging_refuse(const struct api *api, struct api_reply *reply, const char *parameter,
                    const char *text)
 {
-    struct json_refusal refusal = {span_of(parameter), text, -1, false};
+    struct json_refusal refusal = {.field = span_of(parameter), .text = text, .element_index = -1};
     token_json_refuse(api, reply, &refusal);
 }
 

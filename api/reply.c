@@ -1,5 +1,8 @@
 #include "api/reply.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "api/call.h"
 
 #define CONTENT_HEADERS                                                                            \
@@ -128,15 +131,18 @@ static void begin_failure_head(const struct api *api, struct api_reply *reply, i
 static void begin_failure(const struct api *api, struct api_reply *reply, enum failure failure,
                           struct span detail)
 {
+    struct span message = span_of(failures[failure].message);
+    size_t texts_len = message.len + detail.len;
     begin_failure_head(api, reply, failures[failure].status);
-    struct buffer message = {0};
-    buffer_append_string(&message, failures[failure].message);
-    buffer_append(&message, detail);
-    buffer_append(&reply->body, SPAN("{\"success\":false,\"message\":"));
-    buffer_append_json(&reply->body, (struct span){message.at, message.len});
-    buffer_append(&reply->body, SPAN("}"));
-    reply->body.failed |= message.failed;
-    buffer_free(&message);
+    char *at =
+        buffer_reserve(&reply->body, REPLY_ENVELOPE_LEN_MAX + texts_len * JSON_ESCAPE_LEN_MAX);
+    if (!at)
+        return;
+    at = write_text(at, SPAN("{\"success\":false,\"message\":\""));
+    at = write_json_inside(at, message);
+    at = write_json_inside(at, detail);
+    at = write_text(at, SPAN("\"}"));
+    reply->body.len = (size_t)(at - reply->body.at);
 }
 
 void reply_failure(const struct api *api, struct api_reply *reply, enum failure failure,
@@ -258,14 +264,10 @@ void reply_store_error(const struct api *api, struct api_reply *reply, enum stor
         [STORE_BROKEN] = FAILURE_UNAVAILABLE,
         [STORE_REFUSED] = FAILURE_UNAVAILABLE,
     };
-    struct buffer detail = {0};
-    if (error == STORE_LIMIT) {
-        buffer_append(&detail, SPAN(" ("));
-        buffer_append_int(&detail, (int64_t)api->options->max_per_user);
-        buffer_append(&detail, SPAN(")"));
-    }
-    reply_failure(api, reply, by_error[error], (struct span){detail.at, detail.len});
-    buffer_free(&detail);
+    char detail[32] = "";
+    if (error == STORE_LIMIT)
+        snprintf(detail, sizeof(detail), " (%" PRIu64 ")", api->options->max_per_user);
+    reply_failure(api, reply, by_error[error], span_of(detail));
 }
 
 struct span api_unavailable_reply(void)

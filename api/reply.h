@@ -30,6 +30,8 @@ enum failure {
     FAILURE_UNAVAILABLE
 };
 
+enum { REPLY_ENVELOPE_LEN_MAX = 64 }; /* of an answer, without data and message */
+
 /* Begins a successful answer's body; the caller appends the data. */
 void reply_begin_data(struct buffer *body);
 /* Ends it, and writes the head. */

@@ -14,7 +14,7 @@ static bool read_grace(struct api *api, struct api_call *call, int64_t *grace_s,
     if (call->request->body.len == 0)
         return true;
     return token_json_parse(api, call, false, refusal) &&
-           token_json_read_int(call->json, "grace_seconds", 0, GRACE_S_MAX, grace_s, refusal);
+           token_json_read_int(call, "grace_seconds", 0, GRACE_S_MAX, grace_s, refusal);
 }
 
 enum api_step rotate_begin(struct api *api, struct api_call *call, struct api_reply *reply)

@@ -17,13 +17,13 @@ static bool read_use(struct api *api, struct api_call *call, struct span *key,
     struct token_use *use = &call->write.spend.use;
     struct span transaction_id = {NULL, 0};
     if (!token_json_parse(api, call, false, refusal) ||
-        !token_json_read_text(call->json, "key", key, refusal) ||
-        !token_json_read_text(call->json, "ip", &use->ip, refusal) ||
-        !token_json_read_text(call->json, "model", &use->model, refusal) ||
-        !token_json_read_text(call->json, "transaction_id", &transaction_id, refusal))
+        !token_json_read_text(call, "key", key, refusal) ||
+        !token_json_read_text(call, "ip", &use->ip, refusal) ||
+        !token_json_read_text(call, "model", &use->model, refusal) ||
+        !token_json_read_text(call, "transaction_id", &transaction_id, refusal))
         return false;
     use->amount = -1;
-    if (!token_json_read_int(call->json, "amount", 0, INT64_MAX, &use->amount, refusal))
+    if (!token_json_read_int(call, "amount", 0, INT64_MAX, &use->amount, refusal))
         return false;
     if (use->amount < 0) {
         refusal->field = SPAN("amount");
@@ -49,7 +49,6 @@ static enum api_step take(struct api *api, struct api_call *call, struct span ke
     call->write.spend.gateway_id = call->gateway_id;
     if (key.len > 0 && token_key_is_well_formed(key)) {
         memcpy(call->write.spend.key, key.at, TOKEN_KEY_LEN);
-        explicit_bzero((char *)(uintptr_t)key.at, key.len); /* json-c's copy, ours to wipe */
         return API_WRITES;
     }
     reply_refusal(api, reply, key.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED);
@@ -72,7 +71,7 @@ enum api_step reserve_begin(struct api *api, struct api_call *call, struct api_r
     struct json_refusal refusal;
     int64_t ttl_s = TTL_S_DEFAULT;
     if (read_use(api, call, &key, &refusal) &&
-        token_json_read_int(call->json, "ttl_seconds", 1, TTL_S_MAX, &ttl_s, &refusal)) {
+        token_json_read_int(call, "ttl_seconds", 1, TTL_S_MAX, &ttl_s, &refusal)) {
         call->write.spend.ttl_s = ttl_s;
         return take(api, call, key, reply);
     }
@@ -109,12 +108,10 @@ void consume_render(struct api_call *call, struct buffer *body)
 
 void consume_finish(struct api *api, struct api_call *call, struct api_reply *reply)
 {
-    if (call->write.spend.refusal != TOKEN_GOOD) {
+    if (call->write.spend.refusal != TOKEN_GOOD)
         reply_refusal(api, reply, call->write.spend.refusal);
-        return;
-    }
-    consume_render(call, &reply->body);
-    reply_end(api, reply);
+    else
+        call_answer(api, call, reply);
 }
 
 /* ---- settling ---- */
@@ -127,9 +124,8 @@ static enum api_step begin_end(struct api *api, struct api_call *call, bool want
     int64_t id = 0, amount = wants_amount ? -1 : 0;
     bool read =
         token_json_parse(api, call, false, &refusal) &&
-        token_json_read_int(call->json, "reservation", INT64_MIN, INT64_MAX, &id, &refusal) &&
-        (!wants_amount ||
-         token_json_read_int(call->json, "amount", 0, INT64_MAX, &amount, &refusal));
+        token_json_read_int(call, "reservation", INT64_MIN, INT64_MAX, &id, &refusal) &&
+        (!wants_amount || token_json_read_int(call, "amount", 0, INT64_MAX, &amount, &refusal));
     if (read && (id == 0 || amount < 0)) {
         refusal.field = amount < 0 ? SPAN("amount") : SPAN("reservation");
         refusal.text = "is required";

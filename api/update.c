@@ -34,7 +34,7 @@ static bool read_update(struct api *api, struct api_call *call, struct json_refu
     struct store_write *write = &call->write;
     write->kind = STORE_UPDATE;
     return token_json_parse(api, call, false, refusal) &&
-           token_json_read_id(call->json, &write->update.token_id, refusal) &&
+           token_json_read_id(call, &write->update.token_id, refusal) &&
            token_json_read_patch(call, call->json,
                                  status_only ? (unsigned)TOKEN_FIELD_STATUS : update_fields,
                                  &write->update.patch, refusal) &&
@@ -44,8 +44,12 @@ static bool read_update(struct api *api, struct api_call *call, struct json_refu
 enum api_step update_begin(struct api *api, struct api_call *call, struct api_reply *reply)
 {
     struct json_refusal refusal;
-    if (read_update(api, call, &refusal))
+    if (read_update(api, call, &refusal)) {
+        /* Texts that stay as they are are not known yet. */
+        call->answer_len_max =
+            REPLY_ENVELOPE_LEN_MAX + token_json_len_max(&call->write.update.patch.value);
         return API_WRITES;
+    }
     token_json_refuse(api, reply, &refusal);
     return API_REPLIED;
 }

@@ -2,18 +2,11 @@
 
 #include <arpa/inet.h>
 
+#include "token/text.h"
+
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-static struct span trim(struct span text)
-{
-    while (text.len > 0 && is_blank(text.at[0]))
-        text = span_from(text, 1);
-    while (text.len > 0 && is_blank(text.at[text.len - 1]))
-        text.len--;
-    return text;
 }
 
 /* Takes the next item off the front of *list; separators are commas and, where
@@ -25,7 +18,7 @@ static bool next_item(struct span *list, bool blanks_separate, struct span *item
         while (len < list->len && list->at[len] != ',' &&
                !(blanks_separate && is_blank(list->at[len])))
             len++;
-        *item = trim((struct span){list->at, len});
+        *item = text_trim((struct span){list->at, len}, SPAN(" \t\n\r"));
         *list = span_from(*list, len < list->len ? len + 1 : len);
         if (item->len > 0)
             return true;

@@ -11,12 +11,12 @@
 
 /* Writes the models of the list in (separated by commas, blanks around each
  * dropped, empty ones left out) to out, joined by ",". out must have room for
- * in.len bytes. Returns how many bytes were written. */
+ * in.len bytes and may be in.at. Returns how many bytes were written. */
 size_t limits_normalize_models(struct span in, char *out);
 
 /* Writes the addresses and CIDR blocks of the list in (separated by commas, blanks
  * or newlines) to out, joined by ",", each as it was written. out must have room
- * for in.len bytes. Returns false, with *bad set to the first item that is
+ * for in.len bytes and may be in.at. Returns false, with *bad set to the first item that is
  * neither, or true with *out_len set. */
 bool limits_normalize_ips(struct span in, char *out, size_t *out_len, struct span *bad);
 

@@ -52,6 +52,15 @@ size_t text_utf8_sequence(struct span text)
     return len;
 }
 
+struct span text_trim(struct span text, struct span bytes)
+{
+    while (text.len > 0 && memchr(bytes.at, text.at[0], bytes.len))
+        text = span_from(text, 1);
+    while (text.len > 0 && memchr(bytes.at, text.at[text.len - 1], bytes.len))
+        text.len--;
+    return text;
+}
+
 bool text_is_utf8(struct span text)
 {
     while (text.len > 0) {

@@ -17,6 +17,9 @@ bool text_has_control(struct span text);
  * or the text is empty. */
 size_t text_utf8_sequence(struct span text);
 
+/* The text without those of the given bytes that it begins and ends with. */
+struct span text_trim(struct span text, struct span bytes);
+
 /* Whether the whole text is UTF-8. */
 bool text_is_utf8(struct span text);
 

@@ -10,7 +10,7 @@
 #include <json.h>
 
 #include "api/call.h"
-#include "api/json_scan.h"
+#include "api/json.h"
 
 static struct service service;
 static uint64_t bobs_hash;
@@ -174,8 +174,10 @@ static const int statuses[] = {200, 204, 400, 401, 403, 404, 405, 409, 413};
 static bool check_body(struct span body, int status, bool always_200)
 {
     struct json_fault fault;
+    struct json_doc doc = {0};
     struct json_object *member;
-    bool scanned = json_scan(body, &fault);
+    bool scanned = json_read(&doc, body, &fault);
+    json_free(&doc);
     /* The one number that may be beyond int64 (api/usage.c). */
     require(scanned ||
                 (fault.error == JSON_NUMBER_RANGE && span_equal(fault.key, SPAN("total_granted"))),

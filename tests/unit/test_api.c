@@ -1034,6 +1034,55 @@ static void test_a_call_that_is_given_up(void **state)
     tear_down(&fixture);
 }
 
+/* ---- the body is gone after api_begin ---- */
+
+/* Does the request with its body overwritten and freed before the write. */
+static void run_without_body(struct fixture *fixture, const char *method, const char *body)
+{
+    struct span text = span_of(body);
+    char *copy = heap_copy(text);
+    struct api_request made =
+        request_of(fixture, ALICE, method, "/", (struct span){copy, text.len});
+    assert_int_equal(api_begin(fixture->api, fixture->call, &made, NOW, &fixture->reply),
+                     API_WRITES);
+    memset(copy, '#', text.len);
+    free(copy);
+    assert_int_equal(store_write(fixture->temporary.store, api_write(fixture->call)), STORE_OK);
+    api_finish(fixture->api, fixture->call, &fixture->reply);
+    require(check_reply(fixture) == 200, "%s", body);
+}
+
+static void test_what_is_written_outlives_the_body(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *body, *part;
+    } rows[] = {
+        {"POST",
+         "{\"name\":\"plain\",\"group\":\"g\",\"model_limits\":\" a , b\","
+         "\"allow_ips\":\"::1 10.0.0.1\"}",
+         "\"model_limits\":\"a,b\",\"allow_ips\":\"::1,10.0.0.1\",\"group\":\"g\""},
+        {"POST",
+         "[{\"name\":\"\\u00e9\\n\",\"name\":\"\\u00e9\\u0041\",\"group\":\"\"},"
+         "{\"name\":\"second\",\"model_limits\":[\"\",\"\\u0061 \",\" b,,\\u002cc\",\" \",\"d\"]}]",
+         "\"model_limits\":\"a,b,c,d\""},
+        {"PUT",
+         "{\"id\":1,\"na\\u006de\":\"\\ud83d\\ude00\",\"allow_ips\":\"\\u003a:1\\n\\t1.1.1.1/8\","
+         "\"model_limits\":\"x\\/y , \\\"q\\\"\"}",
+         "\"model_limits\":\"x/y,\\\"q\\\"\",\"allow_ips\":\"::1,1.1.1.1/8\""},
+        {"PUT", "{\"id\":7,\"\\u0069d\":1,\"name\":\"x\",\"name\":null,\"group\":\"\\u0067\"}",
+         "\"name\":\"\xF0\x9F\x98\x80\""},
+    };
+    struct fixture fixture;
+    set_up(&fixture);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        run_without_body(&fixture, rows[i].method, rows[i].body);
+        require(has(body_of(&fixture), rows[i].part), "row %zu: %.*s", i,
+                (int)fixture.reply.body.len, fixture.reply.body.at);
+    }
+    tear_down(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1058,6 +1107,7 @@ int main(void)
         cmocka_unit_test(test_background),
         cmocka_unit_test(test_unavailable_reply),
         cmocka_unit_test(test_a_call_that_is_given_up),
+        cmocka_unit_test(test_what_is_written_outlives_the_body),
     };
     return cmocka_run_group_tests_name("api", tests, NULL, NULL);
 }

@@ -189,6 +189,19 @@ static void test_control(void **state)
     assert_false(text_has_control(SPAN("\xC3\x85\xE4\x85\x80\xC4\x80")));
 }
 
+static void test_trim(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *trimmed;
+    } rows[] = {{"", ""},       {" ", ""},         {" \t \t", ""},  {"a", "a"},      {" a\t", "a"},
+                {"a b", "a b"}, {"\ta b ", "a b"}, {"\na ", "\na"}, {"a \n", "a \n"}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        assert_span_equal(text_trim(span_of(rows[i].text), SPAN(" \t")), span_of(rows[i].trimmed));
+    assert_span_equal(text_trim(SPAN(" \0a\0 "), SPAN(" ")), SPAN("\0a\0"));
+    assert_null(text_trim((struct span){NULL, 0}, SPAN(" ")).at); /* absent stays absent */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +212,7 @@ int main(void)
         cmocka_unit_test(test_every_pair_of_bytes),
         cmocka_unit_test(test_count),
         cmocka_unit_test(test_control),
+        cmocka_unit_test(test_trim),
     };
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);
 }

@@ -1,15 +1,18 @@
 #include "tests/unit/unit.h"
 
-#include <json.h>
+#include <math.h>
 
-#include "api/json_scan.h"
+#include "api/json.h"
+#include "tests/json_c.h"
 #include "tests/unit/random.h"
 
 static struct json_fault scan(struct span text)
 {
     struct json_fault fault;
+    struct json_doc doc = {0};
     char *copy = heap_copy(text);
-    bool passed = json_scan((struct span){copy, text.len}, &fault);
+    bool passed = json_read(&doc, (struct span){copy, text.len}, &fault);
+    json_free(&doc);
     assert_int_equal(passed, fault.error == JSON_OK);
     assert_true(fault.offset <= text.len);
     if (fault.key.at) /* from the copy, which is gone, to the text */
@@ -275,9 +278,11 @@ static void test_a_million_brackets(void **state)
     assert_non_null(text);
     memset(text, '[', MANY);
     struct json_fault fault;
-    assert_false(json_scan((struct span){text, MANY}, &fault));
+    struct json_doc doc = {0};
+    assert_false(json_read(&doc, (struct span){text, MANY}, &fault));
     assert_int_equal(fault.error, JSON_TOO_DEEP);
     assert_int_equal(fault.offset, 32);
+    json_free(&doc);
     free(text);
 }
 
@@ -318,7 +323,7 @@ static void test_faults(void **state)
 static void test_error_texts(void **state)
 {
     (void)state;
-    for (int error = JSON_OK; error <= JSON_KEY_NUL; error++)
+    for (int error = JSON_OK; error <= JSON_NO_MEMORY; error++)
         assert_true(strlen(json_error_text((enum json_error)error)) > 0);
 }
 
@@ -477,12 +482,22 @@ static struct json_object *parse(struct json_tokener *tokener, struct span text,
     return json;
 }
 
-/* What passes is read whole, and what json-c read is written and read back alike. */
+/* What passes is read whole, means the same to both, and what json-c read is written and read
+ * back alike. */
 static void check_with_json_c(struct json_tokener *tokener, struct span text)
 {
     bool whole;
+    struct json_doc doc = {0};
+    struct json_fault fault;
     struct json_object *json = parse(tokener, text, &whole);
     require(json && whole, "json-c refuses or cuts: %.*s", (int)text.len, text.at);
+    char *copy = heap_copy(text);
+    require(json_read(&doc, (struct span){copy, text.len}, &fault), "refused");
+    if (!json_c_misreads(text))
+        json_c_compare(doc.values, json);
+    require(doc.count == doc.values[0].size, "%zu values", doc.count);
+    json_free(&doc);
+    free(copy);
     struct span again = span_of(json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN));
     require(scan(again).error == JSON_OK, "written back: %s", again.at);
     struct json_object *twice = parse(tokener, again, &whole);
@@ -491,18 +506,10 @@ static void check_with_json_c(struct json_tokener *tokener, struct span text)
     json_object_put(json);
 }
 
-static struct json_tokener *new_tokener(void)
-{
-    struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
-    assert_non_null(tokener);
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    return tokener;
-}
-
 static void test_json_c_takes_what_passes(void **state)
 {
     (void)state;
-    struct json_tokener *tokener = new_tokener();
+    struct json_tokener *tokener = json_c_new();
     for (size_t i = 0; i < COUNT_OF(good); i++)
         check_with_json_c(tokener, good[i]);
     char text[8192];
@@ -550,7 +557,7 @@ static size_t mutate(struct random *random, char *text, size_t len, size_t size)
 static void test_json_c_takes_what_passes_of_mutations(void **state)
 {
     (void)state;
-    struct json_tokener *tokener = new_tokener();
+    struct json_tokener *tokener = json_c_new();
     struct writer writer = {.random = {1234}};
     char text[sizeof(writer.text)];
     size_t passed = 0, refused = 0;
@@ -574,7 +581,7 @@ static void test_json_c_takes_what_passes_of_mutations(void **state)
 static void test_json_c_keeps_a_nul_in_values(void **state)
 {
     (void)state;
-    struct json_tokener *tokener = new_tokener();
+    struct json_tokener *tokener = json_c_new();
     bool whole;
     struct json_object *json = parse(tokener, SPAN("[\"a\\u0000b\"]"), &whole);
     struct json_object *item = json_object_array_get_idx(json, 0);
@@ -582,6 +589,204 @@ static void test_json_c_keeps_a_nul_in_values(void **state)
     assert_memory_equal(json_object_get_string(item), "a\0b", 3);
     json_object_put(json);
     json_tokener_free(tokener);
+}
+
+/* ---- values ---- */
+
+/* The text has to be the caller's: values point into it. */
+static const struct json_value *read_values(struct json_doc *doc, struct span text)
+{
+    struct json_fault fault;
+    require(json_read(doc, text, &fault), "%s: %s", text.at, json_error_text(fault.error));
+    return doc->values;
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    static const struct {
+        struct span text;
+        enum json_kind kind;
+        int64_t integer;
+    } rows[] = {
+        {SPAN("[0]"), JSON_INTEGER, 0},
+        {SPAN("[-0]"), JSON_INTEGER, 0},
+        {SPAN("[7]"), JSON_INTEGER, 7},
+        {SPAN("[-12]"), JSON_INTEGER, -12},
+        {SPAN("[1000000000000000000]"), JSON_INTEGER, 1000000000000000000},
+        {SPAN("[9223372036854775807]"), JSON_INTEGER, INT64_MAX},
+        {SPAN("[-9223372036854775808]"), JSON_INTEGER, INT64_MIN},
+        {SPAN("[1.0]"), JSON_DOUBLE, 0},
+        {SPAN("[1e3]"), JSON_DOUBLE, 0},
+        {SPAN("[-0.0]"), JSON_DOUBLE, 0},
+        {SPAN("[0e0]"), JSON_DOUBLE, 0},
+        {SPAN("[null]"), JSON_NULL, 0},
+    };
+    struct json_doc doc = {0};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        const struct json_value *value = read_values(&doc, rows[i].text) + 1;
+        require(value->kind == rows[i].kind, "row %zu: kind %d", i, (int)value->kind);
+        if (value->kind == JSON_INTEGER)
+            require(value->integer == rows[i].integer, "row %zu: %lld", i,
+                    (long long)value->integer);
+    }
+    assert_true(read_values(&doc, SPAN("[true]"))[1].boolean);
+    assert_false(read_values(&doc, SPAN("[false]"))[1].boolean);
+    json_free(&doc);
+}
+
+/* Near the largest double, where the cheap look at the exponent has to give way to strtod. */
+static void test_doubles_at_the_limit(void **state)
+{
+    (void)state;
+    char text[800];
+    for (int digits = 1; digits <= 400; digits += 3)
+        for (int exponent = 300 - digits; exponent <= 312 - digits; exponent++) {
+            char *end;
+            int len = snprintf(text, sizeof(text), "[%0*d", digits, 0);
+            memset(text + 1, '1', (size_t)digits);
+            len += snprintf(text + len, sizeof(text) - (size_t)len, ".5e%d]", exponent);
+            bool finite = isfinite(strtod(text + 1, &end));
+            assert_ptr_equal(end, text + len - 1);
+            require((scan((struct span){text, (size_t)len}).error == JSON_OK) == finite, "%s",
+                    text);
+        }
+    for (int zeros = 0; zeros < 320; zeros++) { /* 0.00…01 with a large exponent */
+        int len = snprintf(text, sizeof(text), "[0.%0*d1e%d]", zeros, 0, 309 + zeros);
+        assert_int_equal(scan((struct span){text, (size_t)len}).error, JSON_OK);
+        len = snprintf(text, sizeof(text), "[0.%0*d1e%d]", zeros, 0, 311 + zeros);
+        assert_int_equal(scan((struct span){text, (size_t)len}).error, JSON_NUMBER_RANGE);
+    }
+    assert_int_equal(scan(SPAN("[0e999,0.0e99999999999,1e-99999999999]")).error, JSON_OK);
+}
+
+static void test_keys(void **state)
+{
+    (void)state;
+    static const struct {
+        struct span written, name;
+        bool same;
+    } rows[] = {
+        {SPAN("name"), SPAN("name"), true},
+        {SPAN("name"), SPAN("nam"), false},
+        {SPAN("name"), SPAN("names"), false},
+        {SPAN("Name"), SPAN("name"), false},
+        {SPAN(""), SPAN(""), true},
+        {SPAN(""), SPAN("a"), false},
+        {SPAN("na\\u006de"), SPAN("name"), true},
+        {SPAN("\\u006e\\u0061\\u006D\\u0065"), SPAN("name"), true},
+        {SPAN("na\\u006d"), SPAN("name"), false},
+        {SPAN("na\\u006des"), SPAN("name"), false},
+        {SPAN("n\\u0061me\\u0020"), SPAN("name"), false},
+        {SPAN("\\\\"), SPAN("\\"), true},
+        {SPAN("\\\"\\/\\b\\f\\n\\r\\t"), SPAN("\"/\b\f\n\r\t"), true},
+        {SPAN("\\u00e9"), SPAN("\xC3\xA9"), true},
+        {SPAN("\\ud83d\\ude00!"), SPAN("\xF0\x9F\x98\x80!"), true},
+        {SPAN("\\uffff"), SPAN("\xEF\xBF\xBF"), true},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char text[100];
+        struct json_doc doc = {0};
+        int len = snprintf(text, sizeof(text), "{\"%s\":[5]}", rows[i].written.at);
+        const struct json_value *object = read_values(&doc, (struct span){text, (size_t)len});
+        const struct json_value *found = json_find(object, rows[i].name);
+        require((found != NULL) == rows[i].same, "row %zu", i);
+        require(!found || json_first(found)->integer == 5, "row %zu", i);
+        json_free(&doc);
+    }
+}
+
+/* As json-c has it: of several members of one name the last counts, also where it is null. */
+static void test_the_last_of_a_name_counts(void **state)
+{
+    (void)state;
+    struct json_doc doc = {0};
+    const struct json_value *object =
+        read_values(&doc, SPAN("{\"a\":1,\"b\":{\"a\":9},\"\\u0061\":2,\"c\":null,\"c\":[]}"));
+    assert_int_equal(object->count, 5);
+    assert_int_equal(json_find(object, SPAN("a"))->integer, 2);
+    assert_int_equal(json_find(object, SPAN("c"))->kind, JSON_ARRAY);
+    assert_null(json_find(object, SPAN("d")));
+    object = read_values(&doc, SPAN("{\"a\":1,\"a\":null}"));
+    assert_int_equal(json_find(object, SPAN("a"))->kind, JSON_NULL);
+    assert_null(json_find(read_values(&doc, SPAN("{}")), SPAN("a")));
+    json_free(&doc);
+}
+
+static void test_texts(void **state)
+{
+    (void)state;
+    struct json_doc doc = {0};
+    char out[64];
+    static const char body[] = "[\"plain\",\"a\\u0000b\",\"\",\"\\ud83d\\ude00x\\n\","
+                               "\"\\ud836\\udc00\\ud877\\udfff\\udbff\\udfff\"]";
+    const struct json_value *value = json_first(read_values(&doc, SPAN(body)));
+    struct span text = json_text(value, NULL); /* where it stands */
+    assert_ptr_equal(text.at, body + 2);
+    assert_span_equal(text, SPAN("plain"));
+    value = json_next(value);
+    assert_span_equal(json_text(value, out), SPAN("a\0b"));
+    value = json_next(value);
+    text = json_text(value, NULL);
+    assert_true(text.at && text.len == 0); /* empty, not absent */
+    value = json_next(value);
+    assert_span_equal(json_text(value, out), SPAN("\xF0\x9F\x98\x80x\n"));
+    value = json_next(value); /* the first two are none to json-c 0.16 */
+    assert_span_equal(json_text(value, out), SPAN("\xF0\x9D\xA0\x80"
+                                                  "\xF0\xAD\xBF\xBF"
+                                                  "\xF4\x8F\xBF\xBF"));
+    json_free(&doc);
+}
+
+/* Each byte at each place of strings of any length: none hides among eight that are looked at
+ * together. */
+static void test_bytes_in_strings(void **state)
+{
+    (void)state;
+    struct json_doc doc = {0};
+    for (int len = 1; len <= 19; len++)
+        for (int at = 0; at < len; at++)
+            for (int byte = 0; byte < 256; byte++) {
+                char text[32];
+                struct json_fault fault;
+                int size = snprintf(text, sizeof(text), "[\"%.*s\"]", len, "abcdefghijklmnopqrstu");
+                text[2 + at] = (char)byte;
+                bool plain = byte >= ' ' && byte < 0x80 && byte != '"' && byte != '\\';
+                bool passed = json_read(&doc, (struct span){text, (size_t)size}, &fault);
+                bool escape = byte == '\\' && at + 1 < len && strchr("bfnrt", 'b' + at);
+                require(passed == plain || (escape && passed), "byte %d at %d of %d", byte, at,
+                        len);
+                require(passed || byte == '\\' ||
+                            fault.offset == (size_t)at + (byte == '"' ? 3 : 2),
+                        "offset %zu", fault.offset);
+            }
+    json_free(&doc);
+}
+
+static void test_memory_is_used_again(void **state)
+{
+    (void)state;
+    struct json_doc doc = {0};
+    read_values(&doc, SPAN("[1,2,3]"));
+    const struct json_value *values = doc.values;
+    assert_int_equal(doc.count, 4);
+    json_clear(&doc);
+    assert_int_equal(doc.count, 0);
+    assert_ptr_equal(read_values(&doc, SPAN("{\"a\":1}")), values);
+    enum { MANY = 100000 };
+    char *text = malloc(2 * MANY + 1);
+    assert_non_null(text);
+    for (size_t i = 0; i < MANY; i++) {
+        text[2 * i] = i == 0 ? '[' : ',';
+        text[2 * i + 1] = '1';
+    }
+    text[2 * MANY] = ']';
+    read_values(&doc, (struct span){text, 2 * MANY + 1});
+    assert_int_equal(doc.values[0].count, MANY);
+    json_clear(&doc);
+    assert_null(doc.values); /* what is large is given back */
+    free(text);
+    json_free(&doc);
 }
 
 int main(void)
@@ -598,6 +803,13 @@ int main(void)
         cmocka_unit_test(test_json_c_takes_what_passes),
         cmocka_unit_test(test_json_c_takes_what_passes_of_mutations),
         cmocka_unit_test(test_json_c_keeps_a_nul_in_values),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_doubles_at_the_limit),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_the_last_of_a_name_counts),
+        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_bytes_in_strings),
+        cmocka_unit_test(test_memory_is_used_again),
     };
-    return cmocka_run_group_tests_name("json_scan", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("json", tests, NULL, NULL);
 }
