@@ -49,9 +49,10 @@ def say(*words):
 class Pool:
     """spawn-fcgi and multiwatch with some processes of one contestant, on a Unix socket."""
 
-    def __init__(self, bench, name, command, store=None, processes=CORES, kept=True):
+    def __init__(self, bench, name, command, store=None, processes=CORES, kept=True, cost=False):
         self.bench, self.name, self.command, self.store = bench, name, command, store
         self.processes, self.kept = processes, kept
+        self.cost = cost  # ?cost= of a request is its TOKEN_COST, which a site would set itself
         self.socket = bench.run / f"{name}.sock"
         self.port = FIRST_PORT + len(bench.pools)
         self.process = None
@@ -86,13 +87,15 @@ class Pool:
 class Store:
     """A store that bench/load has filled."""
 
-    def __init__(self, bench, name, users, tokens, passes=4):
+    def __init__(self, bench, name, users, tokens, passes=4, keys=False):
         self.path, self.secret = bench.work / name, bench.work / f"{name}.secret"
         self.users = bench.work / f"{name}.users"
+        self.keys = bench.work / f"{name}.users.keys"  # where load.lua looks for them
         say(f"filling {name}: {users:,} users, {tokens:,} tokens")
         out = subprocess.run(
             [PROGRAMS / "load", "-u", str(users), "-t", str(tokens), "-p", str(passes),
-             "-c", str(max(2000, tokens // 500)), "-o", self.users, self.path, self.secret],
+             "-c", str(max(2000, tokens // 500)), "-o", self.users,
+             *(["-k", self.keys] if keys else []), self.path, self.secret],
             check=True, stdout=subprocess.PIPE, timeout=3600).stdout
         self.info = json.loads(out)
         self.id, self.access = self.info["id"], self.info["access_token"]
@@ -155,6 +158,9 @@ class Bench:
             one = re.sub(r"unix:[^;]*", f"unix:{pool.socket}", one)
             upstreams.append(one.replace("upstream token", f"upstream token_{pool.name}"))
             other = other.replace("127.0.0.1:8080", f"127.0.0.1:{pool.port}")
+            if pool.cost:
+                other = other.replace("fastcgi_keep_conn on;",
+                                      "fastcgi_keep_conn on;\nfastcgi_param TOKEN_COST $arg_cost;")
             other = re.sub(r"access_log \S+", f"access_log {self.work}/access.log", other)
             servers.append(other.replace("fastcgi_pass token;", f"fastcgi_pass token_{pool.name};"))
         text = text.replace(upstream, "".join(upstreams)).replace(server, "".join(servers))
@@ -195,12 +201,12 @@ class Bench:
             raise SystemExit(f"{method} {path}: {response.status} {answer[:200]!r}")
         return len(answer)
 
-    def wrk(self, pool, store, kind, clients, seconds, query="", wait=None):
+    def wrk(self, pool, store, kind, clients, seconds, query="", status="", wait=None):
         info = store.info
         command = ["wrk", "-t", str(min(clients, 2)), "-c", str(clients), "-d", f"{seconds}s",
                    "-s", HERE / "load.lua", f"http://127.0.0.1:{pool.port}/", "--", kind,
                    store.users, *(str(info[key]) for key in
-                                  ("users", "passes", "chunk", "stride", "first_id")), query]
+                                  ("users", "passes", "chunk", "stride", "first_id")), query, status]
         process = subprocess.Popen(TIED + list(map(str, command)), stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True)
         self.processes.append(process)
@@ -229,14 +235,35 @@ def record(kind, content):
     return struct.pack(">BBHHBx", 1, kind, 1, len(content), padding) + content + bytes(padding)
 
 
-def get_request(store):
+def fastcgi_request(path_info, **variables):
     length = lambda text: struct.pack(">I", len(text) | 0x80000000)
-    pairs = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/api/token",
-             "PATH_INFO": f"/{store.info['first_id']}",
-             "HTTP_AUTHORIZATION": f"Bearer {store.access}", "HTTP_NEW_API_USER": str(store.id)}
+    pairs = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/api/token", "PATH_INFO": path_info,
+             **variables}
     params = b"".join(length(k) + length(v) + k.encode() + v.encode() for k, v in pairs.items())
     return (record(1, struct.pack(">HB5x", 1, 0)) + record(4, params) + record(4, b"") +
             record(5, b""))
+
+
+def get_request(store):
+    return fastcgi_request(f"/{store.info['first_id']}", HTTP_NEW_API_USER=str(store.id),
+                           HTTP_AUTHORIZATION=f"Bearer {store.access}")
+
+
+def verify_answer(pool, key, wanted, **variables):
+    """What a worker answers, byte for byte."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(pool.socket))
+        client.sendall(fastcgi_request("/verify", HTTP_AUTHORIZATION=f"Bearer {key}",
+                                       REMOTE_ADDR="127.0.0.1", **variables))
+        read, answer = client.makefile("rb").read(), b""
+    while read:
+        _, kind, _, length, padding = struct.unpack(">BBHHBx", read[:8])
+        answer += read[8:8 + length] if kind == 6 else b""
+        read = read[8 + length + padding:]
+    if not answer.startswith(b"Status: %d " % wanted):
+        raise SystemExit(f"verify: {answer[:200]!r} instead of {wanted}")
+    return answer.decode()
 
 
 def start_ms(bench, store, cold):
@@ -296,8 +323,9 @@ def soak(bench, pool, seconds):
 class Row:
     """Contestants that are measured next to each other, with the same requests."""
 
-    def __init__(self, name, clients, kind, contestants, base=None, query=""):
+    def __init__(self, name, clients, kind, contestants, base=None, query="", status=""):
         self.name, self.clients, self.kind, self.query = name, clients, kind, query
+        self.status = status  # that each answer must have; empty: any below 400
         self.contestants = contestants  # label -> (pool, store[, query])
         self.base = base  # the label that ratios are to
         self.results = {label: [] for label in contestants}
@@ -308,7 +336,7 @@ class Row:
         for label in labels[turn:] + labels[:turn]:
             pool, store, *query = self.contestants[label]
             self.results[label].append(bench.wrk(pool, store, self.kind, self.clients, seconds,
-                                                 query[0] if query else self.query))
+                                                 query[0] if query else self.query, self.status))
 
     def values(self, label, key="rate"):
         return [result[key] for result in self.results[label]]
@@ -329,6 +357,7 @@ def contestants(bench):
     small_users = 10 if options.quick else 100
     stores = {name: Store(bench, name, small_users, small_users * 100)
               for name in ("small", "mixed", "post", "alone")}
+    stores["use"] = Store(bench, "use", small_users, small_users * 100, keys=True)
     deep_tokens = 10000 if options.quick else 1000000
     stores["deep"] = Store(bench, "deep", 1, deep_tokens, passes=1)
     sizes, size = [], small_users * 1000
@@ -342,6 +371,7 @@ def contestants(bench):
     for name in ("small", "mixed", "post", "deep", *(f"t{size}" for size in sizes)):
         Pool(bench, name, worker, stores[name])
     Pool(bench, "alone", [PROGRAMS / "one_commit"], stores["alone"])
+    Pool(bench, "use", worker, stores["use"], cost=True)
     counts = [1] if options.quick else [1, 3, 4]
     for count in counts:
         if count != CORES:
@@ -352,6 +382,8 @@ def contestants(bench):
     names = ("get", "list", "put", "post", "mixed")
     for name in names:
         Pool(bench, f"ceiling_{name}", [])
+    for name in ("verify", "malformed"):
+        Pool(bench, f"ceiling_{name}", [], cost=True)
     for name in ("get", "list", "post"):
         Pool(bench, f"peer_{name}", [], kept=False)
     Pool(bench, "libfcgi_get", [])
@@ -373,6 +405,13 @@ def contestants(bench):
         pools[f"ceiling_{name}"].command = [PROGRAMS / "ceiling", *wanted]
     for name in ("get", "list", "post"):
         pools[f"peer_{name}"].command = [PROGRAMS / "blocking_peer", lengths[name]]
+    key = stores["use"].keys.read_text().split()[0]
+    verified = verify_answer(pools["use"], key, 204)
+    if verify_answer(pools["use"], key, 204, TOKEN_COST="1") != verified:
+        raise SystemExit("verify answers something else where there is a cost")
+    pools["ceiling_verify"].command = [PROGRAMS / "ceiling", "-a", verified]
+    pools["ceiling_malformed"].command = [PROGRAMS / "ceiling", "-a", verify_answer(
+        pools["use"], key[:-1] + "!", 401)]
     pools["libfcgi_get"].command = [PROGRAMS / "parked_libfcgi", lengths["get"]]
     for pool in pools.values():
         if not pool.process:
@@ -382,7 +421,8 @@ def contestants(bench):
 
 def rows_of(bench, stores, sizes):
     quick, pools = bench.options.quick, bench.pools
-    small, post, mixed, deep = (stores[name] for name in ("small", "post", "mixed", "deep"))
+    small, post, mixed, deep, use = (stores[name] for name in
+                                     ("small", "post", "mixed", "deep", "use"))
 
     def beside(name, store, kind, peer=False, libfcgi=False, alone=False):
         found = {"ceiling": (pools[f"ceiling_{kind}"], store), "service": (pools[name], store)}
@@ -411,6 +451,11 @@ def rows_of(bench, stores, sizes):
     for clients in [64] if quick else [1, 16, 64, 256]:
         rows[f"post {clients}"] = Row("POST create", clients, "post", beside(
             "post", post, "post", peer=clients == 64, alone=True), "ceiling")
+    rows["verify"] = Row("verify", 64, "verify", beside("use", use, "verify"), "ceiling")
+    rows["spend"] = Row("verify with a cost", 64, "verify", beside("use", use, "verify"),
+                        "ceiling", "?cost=1")
+    rows["malformed"] = Row("verify, malformed key", 64, "malformed",
+                            beside("use", use, "malformed"), "ceiling", status="401")
     rows["mixed"] = Row("80 % get, 15 % list, 5 % write", 64, "mixed",
                         beside("mixed", mixed, "mixed"), "ceiling")
     labels = {f"{store.info['tokens']:,}": (pools[name], store) for name, store in
@@ -448,6 +493,9 @@ def figures(rows, sizes, once):
     add("POST create, 64 clients / ceiling", *ratio("post 64", "service"), 0.50)
     add("POST create, 64 clients / one commit each",
         *ratio("post 64", "service", "one commit each"), 8)
+    add("verify / ceiling", *ratio("verify", "service"), 0.95)
+    add("verify with a cost, 64 clients / ceiling", *ratio("spend", "service"), 0.50)
+    add("verify, malformed key / ceiling", *ratio("malformed", "service"), 0.95)
     if "get 256" in rows:
         values = rows["get 256"].ratios("service", "ceiling", "p99_us")
         add("GET p99 at 256 connections / ceiling's", statistics.median(values),
