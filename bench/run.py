@@ -21,6 +21,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -188,9 +189,9 @@ class Bench:
             time.sleep(0.05)
         raise SystemExit("nginx did not start:\n" + self.log.read_text(errors="replace")[-2000:])
 
-    # One request through nginx; the body's length.
+    # One request through nginx; the answer's body.
     def ask(self, pool, method, path, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", pool.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", pool.port, timeout=60)
         headers = {"Authorization": f"Bearer {pool.store.access}", "Content-Type": "application/json",
                    "New-Api-User": str(pool.store.id)}
         connection.request(method, "/api/token/" + path, body, headers)
@@ -199,7 +200,7 @@ class Bench:
         connection.close()
         if response.status != 200:
             raise SystemExit(f"{method} {path}: {response.status} {answer[:200]!r}")
-        return len(answer)
+        return answer
 
     def wrk(self, pool, store, kind, clients, seconds, query="", status="", wait=None):
         info = store.info
@@ -334,9 +335,12 @@ class Row:
         labels = list(self.contestants)
         turn = round_number % len(labels)
         for label in labels[turn:] + labels[:turn]:
-            pool, store, *query = self.contestants[label]
-            self.results[label].append(bench.wrk(pool, store, self.kind, self.clients, seconds,
-                                                 query[0] if query else self.query, self.status))
+            self.results[label].append(self.measure_one(bench, label, seconds))
+
+    def measure_one(self, bench, label, seconds):
+        pool, store, *query = self.contestants[label]
+        return bench.wrk(pool, store, self.kind, self.clients, seconds,
+                         query[0] if query else self.query, self.status)
 
     def values(self, label, key="rate"):
         return [result[key] for result in self.results[label]]
@@ -349,6 +353,83 @@ class Row:
 
     def ratio(self, label, base=None, key="rate"):
         return statistics.median(self.ratios(label, base, key))
+
+
+class Searches:
+    """Clients that search all tokens of the store's user, one search after the other each, for
+    what is not there. They go on as long as the block does."""
+
+    def __init__(self, bench, pool, clients):
+        self.bench, self.pool = bench, pool
+        self.took_ms, self.ended = [], False
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(clients)]
+
+    def search(self):
+        begin = time.monotonic()
+        answer = json.loads(self.bench.ask(self.pool, "GET", "search?keyword=not-there"))
+        self.took_ms.append((time.monotonic() - begin) * 1000)
+        if answer["data"]["total"] != 0:
+            raise SystemExit(f"a search found {answer['data']['total']} tokens")
+
+    def run(self):
+        try:
+            while not self.ended:
+                self.search()
+        except (SystemExit, OSError) as error:
+            self.bench.errors.append(f"search: {error}")
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended = True
+        for thread in self.threads:
+            thread.join()
+
+
+class SearchedRow(Row):
+    """The same requests to the same pool, with and without SEARCHING clients beside them."""
+
+    SEARCHING = 2
+
+    def __init__(self, name, clients, kind, pool, store):
+        super().__init__(name, clients, kind, {
+            "alone": (pool, store), "while searched": (pool, store)}, "alone")
+        self.pool, self.alone_ms, self.beside_ms, self.dirty_kib = pool, [], [], []
+        self.ended_within = 0  # the rounds
+
+    def search_alone(self, bench):
+        """Not while the others are measured: to look through a worker's map takes milliseconds."""
+        with Searches(bench, self.pool, self.SEARCHING):
+            for _ in range(3):
+                time.sleep(0.05)
+                self.dirty_kib.append(max(private_dirty_kib(pid) for pid in self.pool.workers()))
+        searches = Searches(bench, self.pool, 0)
+        searches.search()
+        self.alone_ms += searches.took_ms
+
+    def measure_one(self, bench, label, seconds):
+        if label == "alone":
+            self.search_alone(bench)
+            return super().measure_one(bench, label, seconds)
+        with Searches(bench, self.pool, self.SEARCHING) as searches:
+            result = super().measure_one(bench, label, seconds)
+            self.ended_within += len(searches.took_ms)
+        self.beside_ms += searches.took_ms
+        return result
+
+    def check(self, bench):
+        if self.ended_within == 0:
+            bench.errors.append("no search ended within a round: nothing was measured beside one")
+
+    def text(self):
+        return (f"One search of all tokens takes {statistics.median(self.alone_ms):,.0f} ms; beside "
+                f"{self.clients} clients who GET, {self.SEARCHING} at a time, "
+                f"{statistics.median(self.beside_ms):,.0f} ms (median of {len(self.beside_ms)}, "
+                f"of which {self.ended_within} ended within the rounds; {max(self.beside_ms):,.0f} at most). Private_Dirty of a worker that searches: "
+                f"{max(self.dirty_kib) / 1024:.2f} MiB.")
 
 
 def contestants(bench):
@@ -391,7 +472,7 @@ def contestants(bench):
 
     pools = bench.pools
     one = stores["small"].info["first_id"] + 1
-    lengths = {
+    answers = {
         "get": bench.ask(pools["small"], "GET", str(one)),
         "list": bench.ask(pools["small"], "GET", "?p=1&size=20"),
         "put": bench.ask(pools["post"], "PUT", "?status_only=true",
@@ -400,6 +481,7 @@ def contestants(bench):
             {"name": "bench-000001", "remain_quota": 500000, "model_limits_enabled": True,
              "model_limits": "gpt-4o,claude-3-5-sonnet", "allow_ips": "203.0.113.7"})),
     }
+    lengths = {name: len(answer) for name, answer in answers.items()}
     for name in names:
         wanted = [lengths[name]] if name != "mixed" else [lengths[n] for n in ("get", "list", "post")]
         pools[f"ceiling_{name}"].command = [PROGRAMS / "ceiling", *wanted]
@@ -447,6 +529,7 @@ def rows_of(bench, stores, sizes):
     rows["deep"] = Row(f"page of {total:,}", 64, "list", {
         label: (pools["deep"], deep, f"?p={page}&size=20") for label, page in pages.items()},
         "page 1")
+    rows["searched"] = SearchedRow(f"GET of {total:,}", 64, "random", pools["deep"], deep)
     rows["put"] = Row("PUT status", 64, "put", beside("post", post, "put"), "ceiling")
     for clients in [64] if quick else [1, 16, 64, 256]:
         rows[f"post {clients}"] = Row("POST create", clients, "post", beside(
@@ -476,8 +559,8 @@ def rows_of(bench, stores, sizes):
 
 def figures(rows, sizes, once):
     """The figures that are wanted: name, what was measured, at least or at most, met or not."""
-    def ratio(row, label, base=None):
-        values = rows[row].ratios(label, base)
+    def ratio(row, label, base=None, key="rate"):
+        values = rows[row].ratios(label, base, key)
         return statistics.median(values), f"{min(values):.2f} – {max(values):.2f}"
 
     found = []
@@ -497,9 +580,11 @@ def figures(rows, sizes, once):
     add("verify with a cost, 64 clients / ceiling", *ratio("spend", "service"), 0.50)
     add("verify, malformed key / ceiling", *ratio("malformed", "service"), 0.95)
     if "get 256" in rows:
-        values = rows["get 256"].ratios("service", "ceiling", "p99_us")
-        add("GET p99 at 256 connections / ceiling's", statistics.median(values),
-            f"{min(values):.2f} – {max(values):.2f}", 2, False)
+        add("GET p99 at 256 connections / ceiling's",
+            *ratio("get 256", "service", key="p99_us"), 2, False)
+    add(f"GET p99 while {rows['deep'].name.split()[-1]} tokens are searched / without",
+        *ratio("searched", "while searched", key="p99_us"), 2, False)
+    add("GET p50, the same", *ratio("searched", "while searched", key="p50_us"), 2, False)
     last = rows["size"]
     add(f"GET at {sizes[-1]:,} tokens / at {next(iter(last.contestants))}",
         *ratio("size", f"{sizes[-1]:,}"), 0.85)
@@ -571,11 +656,12 @@ def report(bench, rows, sizes, lengths, stores, once):
         f"\n- bytes of the answers' bodies: {lengths}",
         "## Figures", table, "## Rows", runs,
         "## Stores, as bench/load filled them", loads,
+        rows["searched"].text(),
         f"Soak: {soaked['seconds']} s of the mixed load, {soaked['requests']:,} requests.",
         "Errors: " + ("none" if not bench.errors else "; ".join(bench.errors)), ""])
     (folder / "results.md").write_text(text)
     plots(folder / "plots", rows)
-    print(table, runs, sep="\n\n")
+    print(table, runs, rows["searched"].text(), sep="\n\n")
     print(f"\n{folder / 'results.md'}, {folder / 'plots'}")
 
 
@@ -620,6 +706,7 @@ def measure(bench):
         for row in rows.values():
             say(f"round {number + 1} of {options.rounds}: {row.name}, {row.clients} clients")
             row.measure(bench, number, options.seconds)
+    rows["searched"].check(bench)
     tries = 2 if options.quick else 7
     once["start_ms"] = statistics.median(start_ms(bench, stores[largest], False)
                                          for _ in range(tries))
