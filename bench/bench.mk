@@ -39,3 +39,6 @@ $(BENCH_PROGRAMS):
 	@mkdir -p $(@D)
 	@echo '  LD  $@'
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) -Wl,--as-needed -lfcgi
+
+SOURCES += $(wildcard bench/*.c)
+HEADERS += $(wildcard bench/*.h)

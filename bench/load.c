@@ -312,11 +312,13 @@ int main(int argc, char **argv)
         return 2;
     }
     struct filling filling = {.options = &options};
+    int status;
     if (!allocate(&filling))
-        return fail("memory", "can't be had");
-    if (open_store(&options, &filling.store, reason) != STORE_OK)
-        return fail(options.store_path, reason);
-    int status = fill_store(&filling);
+        status = fail("memory", "can't be had");
+    else if (open_store(&options, &filling.store, reason) != STORE_OK)
+        status = fail(options.store_path, reason);
+    else
+        status = fill_store(&filling);
     release(&filling);
     return status;
 }
