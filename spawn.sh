@@ -167,7 +167,7 @@ holder_pid() {
 command_line() { { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null; }
 
 # A zombie is gone too: whose child the holder has become may never reap it.
-is_gone() { ! grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"; }
+is_gone() { ! grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"; }
 
 # wait_for TENTHS COMMAND...: until COMMAND succeeds, so many tenths of a second at most.
 wait_for() {
@@ -395,6 +395,7 @@ worker_starts() {
 # not to run; multiwatch passes SIGTERM on as SIGUSR1 and starts no worker again after it.
 replace_pool() {
     trap '' HUP # one at a time
+    said=       # who asked is told why, again if need be
     old=$pool result="reload failed"
     if start_pool && is_steady; then
         kill -TERM "$old"

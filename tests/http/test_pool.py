@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -103,6 +104,28 @@ def test_stop_and_start(pool, client):
     pool.spawn("restart")  # from nothing
     assert pool.run_spawn("status")[0] == 0
     assert client.list().data["items"] == [token]
+
+
+REAPS_NOBODY = """
+import ctypes, subprocess, sys
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+for action in ("start", "stop"):
+    subprocess.run([sys.argv[1], action], check=True)
+"""
+
+
+def test_stop_below_one_who_reaps_nobody(stopped):
+    """As the first process of a container may be: a zombie has stopped."""
+    done = subprocess.run(
+        [sys.executable, "-c", REAPS_NOBODY, stopped.spawn_sh],
+        env=stopped.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert done.stdout.endswith("stopped\n")
 
 
 def test_restart(pool, client):
@@ -356,6 +379,17 @@ def test_reload_that_cannot_start_workers_keeps_the_old(pool, client):
         secret.chmod(0o600)
     pool.spawn("reload")
     assert client.list().status == 200
+
+
+def test_reload_that_fails_says_why_each_time(pool, client):
+    secret = Path(pool.environment["TOKEN_SECRET"])
+    secret.chmod(0o644)
+    try:
+        for _ in range(2):
+            status, output = pool.run_spawn("reload")
+            assert status != 0 and str(secret) in output
+    finally:
+        secret.chmod(0o600)
 
 
 def test_reload_of_nothing(stopped):
