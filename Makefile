@@ -92,7 +92,7 @@ SOURCES = $(COMMON) $(WORKER) $(TOKENCTL) $(UNIT_TESTS)
 HEADERS = $(foreach room,$(ROOMS) fcgi ctl,$(wildcard $(room)/*.h))
 
 lint:
-	@./dev/deps.sh build test
+	@./dev/deps.sh build test bench
 	clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
 	clang-tidy --quiet $(SOURCES) -- -std=gnu11 -D_GNU_SOURCE -I. $(shell pkg-config --cflags $(LIBRARIES)) $(TEST_CFLAGS)
 	shellcheck spawn.sh dev/*.sh .ci/run

@@ -21,14 +21,15 @@
 #                drops root. It keeps the socket open while workers come and go, so that a
 #                connection made in between waits in the socket's queue instead of failing.
 #   multiwatch   forks TOKEN_WORKERS workers, and a new one for each that dies.
-#   token.fcgi   serves.
+#   token.fcgi   serves. Until it would start, its place is held by this script as "_worker".
 #
 # None outlives its parent: the kernel sends each child a signal when its parent dies (setpriv
 # --pdeathsig), even by kill -9. So there is never an orphan to hunt for by name.
 set -u
 
 me=$(readlink -f "$0")
-readonly me start_seconds=10 stop_tenths=100 reload_tenths=150
+said=
+readonly me start_seconds=10 stop_tenths=100 reload_tenths=150 retry_seconds=0.5
 
 note() { printf 'spawn.sh: %s\n' "$*" >&2; }
 die() { note "$*"; exit 1; }
@@ -166,7 +167,7 @@ holder_pid() {
 command_line() { { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null; }
 
 # A zombie is gone too: whose child the holder has become may never reap it.
-is_gone() { ! grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"; }
+is_gone() { ! grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"; }
 
 # wait_for TENTHS COMMAND...: until COMMAND succeeds, so many tenths of a second at most.
 wait_for() {
@@ -309,13 +310,38 @@ is_reload_over() { new_log | grep -q '^spawn.sh: reload'; }
 
 status() {
     if answers; then
-        echo "running, pid $(holder_pid || echo unknown), on $TOKEN_SOCKET"
+        holder=$(holder_pid) || holder=unknown
+        echo "running, pid $holder, $(count_workers), on $TOKEN_SOCKET"
     elif holder=$(holder_pid); then
-        die "pid $holder runs but does not answer on $TOKEN_SOCKET; log $TOKEN_LOG"
+        why_not as_worker env >&2 || true
+        die "pid $holder runs with $(count_workers) but does not answer on $TOKEN_SOCKET; log $TOKEN_LOG"
     else
         note "not running"
         exit 3
     fi
+}
+
+# Of the holder's pools: in a reload there are two.
+count_workers() {
+    places=0 serving=0
+    for pool in $(children_of "$holder"); do
+        for child in $(children_of "$pool"); do
+            places=$((places + 1))
+            ! is_worker "$child" || serving=$((serving + 1))
+        done
+    done
+    echo "$serving of $places workers"
+}
+
+children_of() { cat "/proc/$1/task/$1/children" 2>/dev/null; }
+
+is_worker() { [ "$(command_line "$1")" = "$TOKEN_BIN " ]; }
+
+# Starts a worker as plain CGI, which needs no socket, by a command that ends in env. Fails
+# where it does not start, and prints why.
+why_not() {
+    "$@" REQUEST_METHOD=OPTIONS SCRIPT_NAME=/api/token PATH_INFO=/ \
+        timeout --foreground 10 "$TOKEN_BIN" </dev/null 2>&1 >/dev/null 3<&-
 }
 
 # ---- the holder ----------------------------------------------------------------------------
@@ -331,34 +357,45 @@ supervise() {
         wait "$pool"
         kill -0 "$pool" 2>/dev/null && continue # it was a signal that ended the wait
         note "multiwatch, pid $pool, ended; starting another"
-        sleep 1
-        until start_pool; do sleep 5; done
+        sleep 1 # once a second at most, whatever ends it
+        until start_pool; do sleep "$retry_seconds"; done
     done
 }
 
 # -r and -t: a worker may die at once a hundred times before multiwatch gives it up; one that
-# lived 200 ms is always started again.
+# lived 200 ms is always started again. None dies for what keeps it from starting, see worker.
 # When multiwatch dies its workers get SIGUSR1: they serve the connections they have and end,
 # while the holder starts others. When the holder dies SIGTERM has multiwatch do the same.
 start_pool() {
     worker_starts || return 1
     setpriv --pdeathsig TERM \
         multiwatch -f "$TOKEN_WORKERS" -r 100 -t 200 -- \
-        "$(command -v setpriv)" --pdeathsig USR1 "$TOKEN_BIN" <&3 3<&- &
+        "$(command -v setpriv)" --pdeathsig USR1 "$me" _worker <&3 3<&- &
     pool=$!
 }
 
-# What keeps a worker from starting (a setting, the store, the secret) it says once, as plain
-# CGI, instead of a hundred times under multiwatch; and a reload ends no worker for it.
+# A worker's place under multiwatch, which knows only to start it again at once, and after a
+# while never: the store or the secret may be gone for as long as a disk is being mounted.
+worker() {
+    until worker_starts; do sleep "$retry_seconds"; done
+    exec "$TOKEN_BIN"
+}
+
+# What keeps a worker from starting (a setting, the store, the secret) is said when it is
+# something new, and not with each try; and a reload ends no worker for it.
 worker_starts() {
-    REQUEST_METHOD=OPTIONS SCRIPT_NAME=/api/token PATH_INFO=/ \
-        timeout --foreground 10 "$TOKEN_BIN" </dev/null >/dev/null 3<&-
+    why=$(why_not env) && said= && return
+    : "${why:=$TOKEN_BIN does not start}"
+    [ "$why" = "$said" ] || note "$why"
+    said=$why
+    return 1
 }
 
 # Both pools share the socket for a moment. The new one first, so that it can still turn out
 # not to run; multiwatch passes SIGTERM on as SIGUSR1 and starts no worker again after it.
 replace_pool() {
     trap '' HUP # one at a time
+    said=       # who asked is told why, again if need be
     old=$pool result="reload failed"
     if start_pool && is_steady; then
         kill -TERM "$old"
@@ -373,7 +410,7 @@ replace_pool() {
 
 # All workers have begun, and none ended and was started again within 300 ms.
 is_steady() {
-    wait_for 50 has_all_workers || { note "new pool: not all workers began"; return 1; }
+    wait_for 100 has_all_workers || { note "new pool: not all workers began"; return 1; }
     workers=$(pool_workers)
     sleep 0.3
     [ "$workers" = "$(pool_workers)" ] || { note "new pool: a worker ended at once"; return 1; }
@@ -385,7 +422,11 @@ has_all_workers() {
     [ $# -ge "$TOKEN_WORKERS" ]
 }
 
-pool_workers() { cat "/proc/$pool/task/$pool/children" 2>/dev/null; }
+pool_workers() {
+    for child in $(children_of "$pool"); do
+        ! is_worker "$child" || echo "$child"
+    done
+}
 
 # To the whole group: workers of pools that a reload is still retiring are in it too. Twice,
 # for a worker that multiwatch forked just before it got the first.
@@ -424,6 +465,7 @@ case $#:${1:-} in
     status
     ;;
 2:_supervise) supervise ;;
+1:_worker) worker ;;
 *)
     echo "usage: $0 start|stop|restart|reload|status" >&2
     exit 2

@@ -32,10 +32,13 @@ $(BENCH)/ceiling: $(call object,bench/fixed_api.c api/buffer.c \
                     $(filter-out fcgi/main.c fcgi/cgi.c fcgi/committer.c,$(WORKER)))
 $(BENCH)/one_commit: $(call object,bench/one_commit.c $(COMMON) \
                        $(filter-out fcgi/committer.c,$(WORKER)))
-$(BENCH)/parked_libfcgi: $(call object,bench/parked_libfcgi.c)
-$(BENCH)/blocking_peer: $(call object,bench/blocking_peer.c)
+$(BENCH)/parked_libfcgi: $(call object,bench/parked_libfcgi.c bench/fixed_reply.c)
+$(BENCH)/blocking_peer: $(call object,bench/blocking_peer.c bench/fixed_reply.c)
 
 $(BENCH_PROGRAMS):
 	@mkdir -p $(@D)
 	@echo '  LD  $@'
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) -Wl,--as-needed -lfcgi
+
+SOURCES += $(wildcard bench/*.c)
+HEADERS += $(wildcard bench/*.h)

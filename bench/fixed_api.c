@@ -2,7 +2,8 @@
  * each request whole and answers as many fixed bytes as the service does.
  *
  *   ceiling BODY_LEN                          FastCGI on standard input's listening socket
- *   ceiling GET_LEN LIST_LEN WRITE_LEN        the same for a mix of requests */
+ *   ceiling GET_LEN LIST_LEN WRITE_LEN        the same for a mix of requests
+ *   ceiling -a ANSWER                         answers this: headers, an empty line, a body */
 
 #include <stdlib.h>
 #include <string.h>
@@ -161,14 +162,25 @@ void committer_submit(struct committer *committer, struct committer_list *list)
         abort();
 }
 
-int main(int argc, char **argv)
+static bool read_arguments(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], "-a") == 0) {
+        buffer_append_string(&replies[GET].head, argv[2]);
+        return !replies[GET].head.failed;
+    }
     mixed = argc == 1 + KIND_COUNT;
     if (argc != 2 && !mixed)
-        return 2;
+        return false;
     for (int i = 1; i < argc; i++)
         if (!render(&replies[i - 1], strtol(argv[i], NULL, 10)))
-            return 2;
+            return false;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    if (!read_arguments(argc, argv))
+        return 2;
     struct loop_options options = {.listen_fd = STDIN_FILENO, .broken_fd = -1};
     struct loop *loop = loop_new(&options);
     if (!loop)

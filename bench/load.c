@@ -1,6 +1,7 @@
 /* Fills a store with users and tokens through store.h, and says at what rate.
  *
- *   load [-u USERS] [-t TOKENS] [-p PASSES] [-c TOKENS_PER_COMMIT] [-o USERS_FILE] STORE SECRET
+ *   load [-u USERS] [-t TOKENS] [-p PASSES] [-c TOKENS_PER_COMMIT] [-o USERS_FILE] [-k KEYS_FILE]
+ *        STORE SECRET
  *
  * The store and the secret are made where there is no store. Each user gets TOKENS / USERS
  * tokens, in PASSES rounds over all users (4): so that, as in a store that has grown, what comes
@@ -8,7 +9,10 @@
  *
  * Prints one JSON line: the first user's id and access token, and what the ids are, in a store
  * that was empty: user number u (from 0), in pass p, has the ids first_id + p * stride + u * chunk
- * and the chunk - 1 after it. USERS_FILE gets a line "id access_token" a user. */
+ * and the chunk - 1 after it. USERS_FILE gets a line "id access_token" a user.
+ *
+ * With -k each user gets, after all those, one token more that may be used from anywhere for
+ * anything and without end: KEYS_FILE gets its key, one a line. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +27,7 @@ enum { NAME_SIZE = 16, TOKENS_PER_WRITE_MAX = 10000 };
 
 struct options {
     size_t users, tokens, passes, tokens_per_commit;
-    const char *users_path, *store_path, *secret_path;
+    const char *users_path, *keys_path, *store_path, *secret_path;
 };
 
 /* What one commit takes: reused from commit to commit. */
@@ -41,6 +45,7 @@ struct filling {
     struct batch batch;
     size_t done_count;
     int64_t first_id;
+    char first_access[STORE_ACCESS_TOKEN_LEN];
 };
 
 static double now_s(void)
@@ -75,8 +80,7 @@ static enum store_error open_store(const struct options *options, struct store *
 
 /* ---- users ---- */
 
-static enum store_error add_users(struct filling *filling, FILE *file,
-                                  char first_access[static STORE_ACCESS_TOKEN_LEN])
+static enum store_error add_users(struct filling *filling, FILE *file)
 {
     for (size_t i = 0; i < filling->options->users; i++) {
         struct store_user user = {.group = "default"};
@@ -87,7 +91,7 @@ static enum store_error add_users(struct filling *filling, FILE *file,
             return error;
         filling->user_ids[i] = user.id;
         if (i == 0)
-            memcpy(first_access, access, sizeof(access));
+            memcpy(filling->first_access, access, sizeof(access));
         if (file)
             fprintf(file, "%lld %.*s\n", (long long)user.id, (int)sizeof(access), access);
     }
@@ -141,8 +145,18 @@ static struct token typical_token(struct batch *batch, size_t serial)
     return token;
 }
 
+static struct token usable_token(struct batch *batch, size_t serial)
+{
+    struct token token = typical_token(batch, serial);
+    token.model_limits = token.allow_ips = SPAN("");
+    token.model_limits_enabled = false;
+    token.unlimited_quota = true;
+    return token;
+}
+
 /* Adds one write of count tokens to the batch, which has room for them. */
-static void add_write(struct filling *filling, int64_t user_id, size_t count)
+static void add_write(struct filling *filling, int64_t user_id, size_t count,
+                      struct token make(struct batch *batch, size_t serial))
 {
     struct batch *batch = &filling->batch;
     struct store_write *write = &batch->writes[batch->write_count++];
@@ -151,8 +165,7 @@ static void add_write(struct filling *filling, int64_t user_id, size_t count)
     write->create.tokens = batch->tokens + batch->token_count;
     write->create.count = count;
     for (size_t i = 0; i < count; i++, batch->token_count++)
-        batch->tokens[batch->token_count] =
-            typical_token(batch, filling->done_count + batch->token_count);
+        batch->tokens[batch->token_count] = make(batch, filling->done_count + batch->token_count);
 }
 
 static enum store_error add_tokens(struct filling *filling, int64_t user_id, size_t count)
@@ -163,10 +176,24 @@ static enum store_error add_tokens(struct filling *filling, int64_t user_id, siz
         step = smaller(step, filling->options->tokens_per_commit);
         if (filling->batch.token_count + step > filling->options->tokens_per_commit)
             error = commit(filling);
-        add_write(filling, user_id, step);
+        add_write(filling, user_id, step, typical_token);
         count -= step;
     }
     return error;
+}
+
+/* Also of a user: see -k. */
+static enum store_error add_usable_tokens(struct filling *filling, FILE *keys)
+{
+    struct batch *batch = &filling->batch;
+    enum store_error error = STORE_OK;
+    for (size_t user = 0; user < filling->options->users && error == STORE_OK; user++) {
+        if (batch->token_count == filling->options->tokens_per_commit)
+            error = commit(filling);
+        add_write(filling, filling->user_ids[user], 1, usable_token);
+        fprintf(keys, "%.*s\n", TOKEN_KEY_LEN, batch->tokens[batch->token_count - 1].key);
+    }
+    return error == STORE_OK ? commit(filling) : error;
 }
 
 static enum store_error fill(struct filling *filling, size_t chunk)
@@ -186,8 +213,8 @@ static bool read_options(int argc, char **argv, struct options *options)
     *options =
         (struct options){.users = 100, .tokens = 10000, .passes = 4, .tokens_per_commit = 100000};
     int letter;
-    while ((letter = getopt(argc, argv, "u:t:p:c:o:")) != -1) {
-        size_t number = letter == 'o' || letter == '?' ? 0 : strtoul(optarg, NULL, 10);
+    while ((letter = getopt(argc, argv, "u:t:p:c:o:k:")) != -1) {
+        size_t number = optarg ? strtoul(optarg, NULL, 10) : 0;
         if (letter == 'u')
             options->users = number;
         else if (letter == 't')
@@ -198,6 +225,8 @@ static bool read_options(int argc, char **argv, struct options *options)
             options->tokens_per_commit = number;
         else if (letter == 'o')
             options->users_path = optarg;
+        else if (letter == 'k')
+            options->keys_path = optarg;
         else
             return false;
     }
@@ -209,50 +238,87 @@ static bool read_options(int argc, char **argv, struct options *options)
     return true;
 }
 
-int main(int argc, char **argv)
+static bool allocate(struct filling *filling)
 {
-    struct options options;
-    char reason[STORE_REASON_SIZE], access[STORE_ACCESS_TOKEN_LEN] = {0};
-    if (!read_options(argc, argv, &options)) {
-        fprintf(stderr, "usage: load [-u USERS] [-t TOKENS] [-p PASSES] [-c TOKENS_PER_COMMIT]"
-                        " [-o USERS_FILE] STORE SECRET\n");
-        return 2;
-    }
-    struct filling filling = {.options = &options};
-    if (open_store(&options, &filling.store, reason) != STORE_OK)
-        return fail(options.store_path, reason);
-    size_t writes_max = options.tokens_per_commit;
-    filling.user_ids = calloc(options.users, sizeof(int64_t));
-    filling.batch.tokens = calloc(options.tokens_per_commit, sizeof(struct token));
-    filling.batch.names = calloc(options.tokens_per_commit, NAME_SIZE);
-    filling.batch.writes = calloc(writes_max, sizeof(struct store_write));
-    FILE *file = options.users_path ? fopen(options.users_path, "w") : NULL;
-    if (!filling.user_ids || !filling.batch.tokens || !filling.batch.names ||
-        !filling.batch.writes || (options.users_path && !file))
-        return fail(options.users_path ? options.users_path : "memory", "can't be had");
+    size_t count = filling->options->tokens_per_commit;
+    struct batch *batch = &filling->batch;
+    filling->user_ids = calloc(filling->options->users, sizeof(int64_t));
+    batch->tokens = calloc(count, sizeof(struct token));
+    batch->names = calloc(count, NAME_SIZE);
+    batch->writes = calloc(count, sizeof(struct store_write));
+    return filling->user_ids && batch->tokens && batch->names && batch->writes;
+}
 
-    double start_s = now_s();
-    enum store_error error = add_users(&filling, file, access);
-    if (file && fclose(file) != 0)
-        return fail(options.users_path, "could not be written");
-    double users_s = now_s();
-    size_t chunk = options.tokens / options.users / options.passes;
-    if (error == STORE_OK)
-        error = fill(&filling, chunk);
-    if (error != STORE_OK)
-        return fail(options.store_path, store_error_text(error));
-    double tokens_s = now_s() - users_s;
+static void release(struct filling *filling)
+{
+    store_close(filling->store);
+    free(filling->user_ids);
+    free(filling->batch.tokens);
+    free(filling->batch.names);
+    free(filling->batch.writes);
+}
+
+/* Calls add with a file of that name, or with NULL where there is no name. */
+static bool with_file(const char *path, enum store_error *error, struct filling *filling,
+                      enum store_error add(struct filling *filling, FILE *file))
+{
+    FILE *file = path ? fopen(path, "w") : NULL;
+    if (path && !file)
+        return false;
+    *error = add(filling, file);
+    return !file || fclose(file) == 0;
+}
+
+static void print_summary(const struct filling *filling, size_t chunk, double users_s,
+                          double tokens_s)
+{
+    const struct options *options = filling->options;
     printf("{\"id\":%lld,\"access_token\":\"%.*s\",\"users\":%zu,\"tokens\":%zu,\"passes\":%zu,"
            "\"chunk\":%zu,\"stride\":%zu,\"first_id\":%lld,\"users_s\":%.3f,\"tokens_s\":%.3f,"
            "\"tokens_per_minute\":%.0f}\n",
-           (long long)filling.user_ids[0], (int)sizeof(access), access, options.users,
-           filling.done_count, options.passes, chunk, chunk * options.users,
-           (long long)filling.first_id, users_s - start_s, tokens_s,
-           tokens_s > 0 ? (double)filling.done_count / tokens_s * 60 : 0);
-    store_close(filling.store);
-    free(filling.user_ids);
-    free(filling.batch.tokens);
-    free(filling.batch.names);
-    free(filling.batch.writes);
+           (long long)filling->user_ids[0], (int)sizeof(filling->first_access),
+           filling->first_access, options->users, filling->done_count, options->passes, chunk,
+           chunk * options->users, (long long)filling->first_id, users_s, tokens_s,
+           tokens_s > 0 ? (double)filling->done_count / tokens_s * 60 : 0);
+}
+
+static int fill_store(struct filling *filling)
+{
+    const struct options *options = filling->options;
+    size_t chunk = options->tokens / options->users / options->passes;
+    enum store_error error;
+    double start_s = now_s();
+    if (!with_file(options->users_path, &error, filling, add_users))
+        return fail(options->users_path, "could not be written");
+    double users_end_s = now_s();
+    if (error == STORE_OK)
+        error = fill(filling, chunk);
+    if (error == STORE_OK && options->keys_path &&
+        !with_file(options->keys_path, &error, filling, add_usable_tokens))
+        return fail(options->keys_path, "could not be written");
+    if (error != STORE_OK)
+        return fail(options->store_path, store_error_text(error));
+    print_summary(filling, chunk, users_end_s - start_s, now_s() - users_end_s);
     return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    char reason[STORE_REASON_SIZE];
+    if (!read_options(argc, argv, &options)) {
+        fprintf(stderr, "usage: load [-u USERS] [-t TOKENS] [-p PASSES] [-c TOKENS_PER_COMMIT]"
+                        " [-o USERS_FILE] [-k KEYS_FILE] STORE SECRET\n");
+        return 2;
+    }
+    struct filling filling = {.options = &options};
+    int status;
+    if (!allocate(&filling))
+        status = fail("memory", "can't be had");
+    else if (open_store(&options, &filling.store, reason) != STORE_OK)
+        status = fail(options.store_path, reason);
+    else
+        status = fill_store(&filling);
+    release(&filling);
+    return status;
 }

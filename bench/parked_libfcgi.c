@@ -3,28 +3,14 @@
  *
  *   parked_libfcgi BODY_LEN     FastCGI on standard input's listening socket */
 
-#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <fcgiapp.h>
+#include "bench/fixed_reply.h"
 
-enum { EVENTS_MAX = 64, BODY_LEN_MAX = 1024 * 1024 };
-
-static char reply[BODY_LEN_MAX + 256];
-static int reply_len;
-
-static void drain_body(FCGX_Request *request)
-{
-    char bytes[4096];
-    while (FCGX_GetStr(bytes, sizeof(bytes), request->in) == (int)sizeof(bytes)) {
-    }
-}
+enum { EVENTS_MAX = 64 };
 
 /* FCGX_Accept_r accepts a connection of its own unless the request has one: ipcFd and
  * keepConnection are set so that it reads the parked one. */
@@ -39,9 +25,7 @@ static void serve(int epoll_fd, int fd)
         close(fd);
         return;
     }
-    drain_body(&request);
-    FCGX_PutStr(reply, reply_len, request.out);
-    FCGX_Finish_r(&request);
+    fixed_reply_send(&request);
     if (request.ipcFd < 0) /* not kept: libfcgi has closed it */
         return;
     request.ipcFd = -1;
@@ -49,15 +33,8 @@ static void serve(int epoll_fd, int fd)
 
 int main(int argc, char **argv)
 {
-    int body_len = argc == 2 ? atoi(argv[1]) : -1;
-    if (body_len < 0 || body_len > BODY_LEN_MAX || FCGX_Init() != 0)
+    if (!fixed_reply_make(argc, argv) || FCGX_Init() != 0)
         return 2;
-    reply_len = snprintf(reply, 256,
-                         "Status: 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n"
-                         "Cache-Control: no-store\r\nContent-Length: %d\r\n\r\n",
-                         body_len);
-    memset(reply + reply_len, 'x', (size_t)body_len);
-    reply_len += body_len;
 
     int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.fd = STDIN_FILENO};

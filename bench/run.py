@@ -21,6 +21,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -49,9 +50,10 @@ def say(*words):
 class Pool:
     """spawn-fcgi and multiwatch with some processes of one contestant, on a Unix socket."""
 
-    def __init__(self, bench, name, command, store=None, processes=CORES, kept=True):
+    def __init__(self, bench, name, command, store=None, processes=CORES, kept=True, cost=False):
         self.bench, self.name, self.command, self.store = bench, name, command, store
         self.processes, self.kept = processes, kept
+        self.cost = cost  # ?cost= of a request is its TOKEN_COST, which a site would set itself
         self.socket = bench.run / f"{name}.sock"
         self.port = FIRST_PORT + len(bench.pools)
         self.process = None
@@ -86,13 +88,15 @@ class Pool:
 class Store:
     """A store that bench/load has filled."""
 
-    def __init__(self, bench, name, users, tokens, passes=4):
+    def __init__(self, bench, name, users, tokens, passes=4, keys=False):
         self.path, self.secret = bench.work / name, bench.work / f"{name}.secret"
         self.users = bench.work / f"{name}.users"
+        self.keys = bench.work / f"{name}.users.keys"  # where load.lua looks for them
         say(f"filling {name}: {users:,} users, {tokens:,} tokens")
         out = subprocess.run(
             [PROGRAMS / "load", "-u", str(users), "-t", str(tokens), "-p", str(passes),
-             "-c", str(max(2000, tokens // 500)), "-o", self.users, self.path, self.secret],
+             "-c", str(max(2000, tokens // 500)), "-o", self.users,
+             *(["-k", self.keys] if keys else []), self.path, self.secret],
             check=True, stdout=subprocess.PIPE, timeout=3600).stdout
         self.info = json.loads(out)
         self.id, self.access = self.info["id"], self.info["access_token"]
@@ -155,6 +159,9 @@ class Bench:
             one = re.sub(r"unix:[^;]*", f"unix:{pool.socket}", one)
             upstreams.append(one.replace("upstream token", f"upstream token_{pool.name}"))
             other = other.replace("127.0.0.1:8080", f"127.0.0.1:{pool.port}")
+            if pool.cost:
+                other = other.replace("fastcgi_keep_conn on;",
+                                      "fastcgi_keep_conn on;\nfastcgi_param TOKEN_COST $arg_cost;")
             other = re.sub(r"access_log \S+", f"access_log {self.work}/access.log", other)
             servers.append(other.replace("fastcgi_pass token;", f"fastcgi_pass token_{pool.name};"))
         text = text.replace(upstream, "".join(upstreams)).replace(server, "".join(servers))
@@ -182,9 +189,9 @@ class Bench:
             time.sleep(0.05)
         raise SystemExit("nginx did not start:\n" + self.log.read_text(errors="replace")[-2000:])
 
-    # One request through nginx; the body's length.
+    # One request through nginx; the answer's body.
     def ask(self, pool, method, path, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", pool.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", pool.port, timeout=60)
         headers = {"Authorization": f"Bearer {pool.store.access}", "Content-Type": "application/json",
                    "New-Api-User": str(pool.store.id)}
         connection.request(method, "/api/token/" + path, body, headers)
@@ -193,14 +200,14 @@ class Bench:
         connection.close()
         if response.status != 200:
             raise SystemExit(f"{method} {path}: {response.status} {answer[:200]!r}")
-        return len(answer)
+        return answer
 
-    def wrk(self, pool, store, kind, clients, seconds, query="", wait=None):
+    def wrk(self, pool, store, kind, clients, seconds, query="", status="", wait=None):
         info = store.info
         command = ["wrk", "-t", str(min(clients, 2)), "-c", str(clients), "-d", f"{seconds}s",
                    "-s", HERE / "load.lua", f"http://127.0.0.1:{pool.port}/", "--", kind,
                    store.users, *(str(info[key]) for key in
-                                  ("users", "passes", "chunk", "stride", "first_id")), query]
+                                  ("users", "passes", "chunk", "stride", "first_id")), query, status]
         process = subprocess.Popen(TIED + list(map(str, command)), stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True)
         self.processes.append(process)
@@ -229,14 +236,35 @@ def record(kind, content):
     return struct.pack(">BBHHBx", 1, kind, 1, len(content), padding) + content + bytes(padding)
 
 
-def get_request(store):
+def fastcgi_request(path_info, **variables):
     length = lambda text: struct.pack(">I", len(text) | 0x80000000)
-    pairs = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/api/token",
-             "PATH_INFO": f"/{store.info['first_id']}",
-             "HTTP_AUTHORIZATION": f"Bearer {store.access}", "HTTP_NEW_API_USER": str(store.id)}
+    pairs = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/api/token", "PATH_INFO": path_info,
+             **variables}
     params = b"".join(length(k) + length(v) + k.encode() + v.encode() for k, v in pairs.items())
     return (record(1, struct.pack(">HB5x", 1, 0)) + record(4, params) + record(4, b"") +
             record(5, b""))
+
+
+def get_request(store):
+    return fastcgi_request(f"/{store.info['first_id']}", HTTP_NEW_API_USER=str(store.id),
+                           HTTP_AUTHORIZATION=f"Bearer {store.access}")
+
+
+def verify_answer(pool, key, wanted, **variables):
+    """What a worker answers, byte for byte."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(pool.socket))
+        client.sendall(fastcgi_request("/verify", HTTP_AUTHORIZATION=f"Bearer {key}",
+                                       REMOTE_ADDR="127.0.0.1", **variables))
+        read, answer = client.makefile("rb").read(), b""
+    while read:
+        _, kind, _, length, padding = struct.unpack(">BBHHBx", read[:8])
+        answer += read[8:8 + length] if kind == 6 else b""
+        read = read[8 + length + padding:]
+    if not answer.startswith(b"Status: %d " % wanted):
+        raise SystemExit(f"verify: {answer[:200]!r} instead of {wanted}")
+    return answer.decode()
 
 
 def start_ms(bench, store, cold):
@@ -296,8 +324,9 @@ def soak(bench, pool, seconds):
 class Row:
     """Contestants that are measured next to each other, with the same requests."""
 
-    def __init__(self, name, clients, kind, contestants, base=None, query=""):
+    def __init__(self, name, clients, kind, contestants, base=None, query="", status=""):
         self.name, self.clients, self.kind, self.query = name, clients, kind, query
+        self.status = status  # that each answer must have; empty: any below 400
         self.contestants = contestants  # label -> (pool, store[, query])
         self.base = base  # the label that ratios are to
         self.results = {label: [] for label in contestants}
@@ -306,9 +335,12 @@ class Row:
         labels = list(self.contestants)
         turn = round_number % len(labels)
         for label in labels[turn:] + labels[:turn]:
-            pool, store, *query = self.contestants[label]
-            self.results[label].append(bench.wrk(pool, store, self.kind, self.clients, seconds,
-                                                 query[0] if query else self.query))
+            self.results[label].append(self.measure_one(bench, label, seconds))
+
+    def measure_one(self, bench, label, seconds):
+        pool, store, *query = self.contestants[label]
+        return bench.wrk(pool, store, self.kind, self.clients, seconds,
+                         query[0] if query else self.query, self.status)
 
     def values(self, label, key="rate"):
         return [result[key] for result in self.results[label]]
@@ -323,12 +355,90 @@ class Row:
         return statistics.median(self.ratios(label, base, key))
 
 
+class Searches:
+    """Clients that search all tokens of the store's user, one search after the other each, for
+    what is not there. They go on as long as the block does."""
+
+    def __init__(self, bench, pool, clients):
+        self.bench, self.pool = bench, pool
+        self.took_ms, self.ended = [], False
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(clients)]
+
+    def search(self):
+        begin = time.monotonic()
+        answer = json.loads(self.bench.ask(self.pool, "GET", "search?keyword=not-there"))
+        self.took_ms.append((time.monotonic() - begin) * 1000)
+        if answer["data"]["total"] != 0:
+            raise SystemExit(f"a search found {answer['data']['total']} tokens")
+
+    def run(self):
+        try:
+            while not self.ended:
+                self.search()
+        except (SystemExit, OSError) as error:
+            self.bench.errors.append(f"search: {error}")
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended = True
+        for thread in self.threads:
+            thread.join()
+
+
+class SearchedRow(Row):
+    """The same requests to the same pool, with and without SEARCHING clients beside them."""
+
+    SEARCHING = 2
+
+    def __init__(self, name, clients, kind, pool, store):
+        super().__init__(name, clients, kind, {
+            "alone": (pool, store), "while searched": (pool, store)}, "alone")
+        self.pool, self.alone_ms, self.beside_ms, self.dirty_kib = pool, [], [], []
+        self.ended_within = 0  # the rounds
+
+    def search_alone(self, bench):
+        """Not while the others are measured: to look through a worker's map takes milliseconds."""
+        with Searches(bench, self.pool, self.SEARCHING):
+            for _ in range(3):
+                time.sleep(0.05)
+                self.dirty_kib.append(max(private_dirty_kib(pid) for pid in self.pool.workers()))
+        searches = Searches(bench, self.pool, 0)
+        searches.search()
+        self.alone_ms += searches.took_ms
+
+    def measure_one(self, bench, label, seconds):
+        if label == "alone":
+            self.search_alone(bench)
+            return super().measure_one(bench, label, seconds)
+        with Searches(bench, self.pool, self.SEARCHING) as searches:
+            result = super().measure_one(bench, label, seconds)
+            self.ended_within += len(searches.took_ms)
+        self.beside_ms += searches.took_ms
+        return result
+
+    def check(self, bench):
+        if self.ended_within == 0:
+            bench.errors.append("no search ended within a round: nothing was measured beside one")
+
+    def text(self):
+        return (f"One search of all tokens takes {statistics.median(self.alone_ms):,.0f} ms; beside "
+                f"{self.clients} clients who GET, {self.SEARCHING} at a time, "
+                f"{statistics.median(self.beside_ms):,.0f} ms (median of {len(self.beside_ms)}, "
+                f"of which {self.ended_within} ended within the rounds; {max(self.beside_ms):,.0f} at most). Private_Dirty of a worker that searches: "
+                f"{max(self.dirty_kib) / 1024:.2f} MiB.")
+
+
 def contestants(bench):
     """The stores, the pools that use them, and nginx; the ceilings as long as real answers."""
     options = bench.options
     small_users = 10 if options.quick else 100
     stores = {name: Store(bench, name, small_users, small_users * 100)
               for name in ("small", "mixed", "post", "alone")}
+    stores["use"] = Store(bench, "use", small_users, small_users * 100, keys=True)
     deep_tokens = 10000 if options.quick else 1000000
     stores["deep"] = Store(bench, "deep", 1, deep_tokens, passes=1)
     sizes, size = [], small_users * 1000
@@ -342,6 +452,7 @@ def contestants(bench):
     for name in ("small", "mixed", "post", "deep", *(f"t{size}" for size in sizes)):
         Pool(bench, name, worker, stores[name])
     Pool(bench, "alone", [PROGRAMS / "one_commit"], stores["alone"])
+    Pool(bench, "use", worker, stores["use"], cost=True)
     counts = [1] if options.quick else [1, 3, 4]
     for count in counts:
         if count != CORES:
@@ -352,6 +463,8 @@ def contestants(bench):
     names = ("get", "list", "put", "post", "mixed")
     for name in names:
         Pool(bench, f"ceiling_{name}", [])
+    for name in ("verify", "malformed"):
+        Pool(bench, f"ceiling_{name}", [], cost=True)
     for name in ("get", "list", "post"):
         Pool(bench, f"peer_{name}", [], kept=False)
     Pool(bench, "libfcgi_get", [])
@@ -359,7 +472,7 @@ def contestants(bench):
 
     pools = bench.pools
     one = stores["small"].info["first_id"] + 1
-    lengths = {
+    answers = {
         "get": bench.ask(pools["small"], "GET", str(one)),
         "list": bench.ask(pools["small"], "GET", "?p=1&size=20"),
         "put": bench.ask(pools["post"], "PUT", "?status_only=true",
@@ -368,11 +481,19 @@ def contestants(bench):
             {"name": "bench-000001", "remain_quota": 500000, "model_limits_enabled": True,
              "model_limits": "gpt-4o,claude-3-5-sonnet", "allow_ips": "203.0.113.7"})),
     }
+    lengths = {name: len(answer) for name, answer in answers.items()}
     for name in names:
         wanted = [lengths[name]] if name != "mixed" else [lengths[n] for n in ("get", "list", "post")]
         pools[f"ceiling_{name}"].command = [PROGRAMS / "ceiling", *wanted]
     for name in ("get", "list", "post"):
         pools[f"peer_{name}"].command = [PROGRAMS / "blocking_peer", lengths[name]]
+    key = stores["use"].keys.read_text().split()[0]
+    verified = verify_answer(pools["use"], key, 204)
+    if verify_answer(pools["use"], key, 204, TOKEN_COST="1") != verified:
+        raise SystemExit("verify answers something else where there is a cost")
+    pools["ceiling_verify"].command = [PROGRAMS / "ceiling", "-a", verified]
+    pools["ceiling_malformed"].command = [PROGRAMS / "ceiling", "-a", verify_answer(
+        pools["use"], key[:-1] + "!", 401)]
     pools["libfcgi_get"].command = [PROGRAMS / "parked_libfcgi", lengths["get"]]
     for pool in pools.values():
         if not pool.process:
@@ -382,7 +503,8 @@ def contestants(bench):
 
 def rows_of(bench, stores, sizes):
     quick, pools = bench.options.quick, bench.pools
-    small, post, mixed, deep = (stores[name] for name in ("small", "post", "mixed", "deep"))
+    small, post, mixed, deep, use = (stores[name] for name in
+                                     ("small", "post", "mixed", "deep", "use"))
 
     def beside(name, store, kind, peer=False, libfcgi=False, alone=False):
         found = {"ceiling": (pools[f"ceiling_{kind}"], store), "service": (pools[name], store)}
@@ -407,10 +529,16 @@ def rows_of(bench, stores, sizes):
     rows["deep"] = Row(f"page of {total:,}", 64, "list", {
         label: (pools["deep"], deep, f"?p={page}&size=20") for label, page in pages.items()},
         "page 1")
+    rows["searched"] = SearchedRow(f"GET of {total:,}", 64, "random", pools["deep"], deep)
     rows["put"] = Row("PUT status", 64, "put", beside("post", post, "put"), "ceiling")
     for clients in [64] if quick else [1, 16, 64, 256]:
         rows[f"post {clients}"] = Row("POST create", clients, "post", beside(
             "post", post, "post", peer=clients == 64, alone=True), "ceiling")
+    rows["verify"] = Row("verify", 64, "verify", beside("use", use, "verify"), "ceiling")
+    rows["spend"] = Row("verify with a cost", 64, "verify", beside("use", use, "verify"),
+                        "ceiling", "?cost=1")
+    rows["malformed"] = Row("verify, malformed key", 64, "malformed",
+                            beside("use", use, "malformed"), "ceiling", status="401")
     rows["mixed"] = Row("80 % get, 15 % list, 5 % write", 64, "mixed",
                         beside("mixed", mixed, "mixed"), "ceiling")
     labels = {f"{store.info['tokens']:,}": (pools[name], store) for name, store in
@@ -431,8 +559,8 @@ def rows_of(bench, stores, sizes):
 
 def figures(rows, sizes, once):
     """The figures that are wanted: name, what was measured, at least or at most, met or not."""
-    def ratio(row, label, base=None):
-        values = rows[row].ratios(label, base)
+    def ratio(row, label, base=None, key="rate"):
+        values = rows[row].ratios(label, base, key)
         return statistics.median(values), f"{min(values):.2f} – {max(values):.2f}"
 
     found = []
@@ -448,10 +576,15 @@ def figures(rows, sizes, once):
     add("POST create, 64 clients / ceiling", *ratio("post 64", "service"), 0.50)
     add("POST create, 64 clients / one commit each",
         *ratio("post 64", "service", "one commit each"), 8)
+    add("verify / ceiling", *ratio("verify", "service"), 0.95)
+    add("verify with a cost, 64 clients / ceiling", *ratio("spend", "service"), 0.50)
+    add("verify, malformed key / ceiling", *ratio("malformed", "service"), 0.95)
     if "get 256" in rows:
-        values = rows["get 256"].ratios("service", "ceiling", "p99_us")
-        add("GET p99 at 256 connections / ceiling's", statistics.median(values),
-            f"{min(values):.2f} – {max(values):.2f}", 2, False)
+        add("GET p99 at 256 connections / ceiling's",
+            *ratio("get 256", "service", key="p99_us"), 2, False)
+    add(f"GET p99 while {rows['deep'].name.split()[-1]} tokens are searched / without",
+        *ratio("searched", "while searched", key="p99_us"), 2, False)
+    add("GET p50, the same", *ratio("searched", "while searched", key="p50_us"), 2, False)
     last = rows["size"]
     add(f"GET at {sizes[-1]:,} tokens / at {next(iter(last.contestants))}",
         *ratio("size", f"{sizes[-1]:,}"), 0.85)
@@ -523,11 +656,12 @@ def report(bench, rows, sizes, lengths, stores, once):
         f"\n- bytes of the answers' bodies: {lengths}",
         "## Figures", table, "## Rows", runs,
         "## Stores, as bench/load filled them", loads,
+        rows["searched"].text(),
         f"Soak: {soaked['seconds']} s of the mixed load, {soaked['requests']:,} requests.",
         "Errors: " + ("none" if not bench.errors else "; ".join(bench.errors)), ""])
     (folder / "results.md").write_text(text)
     plots(folder / "plots", rows)
-    print(table, runs, sep="\n\n")
+    print(table, runs, rows["searched"].text(), sep="\n\n")
     print(f"\n{folder / 'results.md'}, {folder / 'plots'}")
 
 
@@ -572,6 +706,7 @@ def measure(bench):
         for row in rows.values():
             say(f"round {number + 1} of {options.rounds}: {row.name}, {row.clients} clients")
             row.measure(bench, number, options.seconds)
+    rows["searched"].check(bench)
     tries = 2 if options.quick else 7
     once["start_ms"] = statistics.median(start_ms(bench, stores[largest], False)
                                          for _ in range(tries))

@@ -18,6 +18,19 @@ int ctl_fail_with(enum store_error error)
     return ctl_fail(store_error_text(error));
 }
 
+const char *ctl_take_value(char ***at, const char *option)
+{
+    size_t len = strlen(option);
+    char *word = **at;
+    if (strncmp(word, option, len) != 0)
+        return NULL;
+    if (word[len] == '=')
+        return word + len + 1;
+    if (word[len] != '\0' || !(*at)[1])
+        return NULL;
+    return *++*at;
+}
+
 bool ctl_read_id(const char *argument, int64_t *id)
 {
     if (number_parse(span_of(argument), id))

@@ -22,6 +22,11 @@ int ctl_fail(const char *why);
 /* The same for what the store answered. */
 int ctl_fail_with(enum store_error error);
 
+/* The value of an option, which is the rest of its word (--option=VALUE) or the next word
+ * (--option VALUE): *at, the word to look at, then moves on to that. NULL where the word is
+ * another one, or nothing follows. */
+const char *ctl_take_value(char ***at, const char *option);
+
 /* Reads an argument that is an id; where it is none, says so and returns false: the command's
  * status is then CTL_WRONG_USAGE. */
 bool ctl_read_id(const char *argument, int64_t *id);

@@ -76,6 +76,7 @@ static int print_usage(FILE *to, int status)
 static bool read_words(struct ctl *ctl, char **argv, char *words[static ARGUMENTS_MAX + 1],
                        int *word_count)
 {
+    const char *value;
     bool options_end = false;
     *word_count = 0;
     for (argv++; *argv; argv++) {
@@ -83,8 +84,8 @@ static bool read_words(struct ctl *ctl, char **argv, char *words[static ARGUMENT
             options_end = true;
         } else if (!options_end && strcmp(*argv, "--json") == 0) {
             ctl->json = true;
-        } else if (!options_end && strcmp(*argv, "--group") == 0 && argv[1]) {
-            ctl->group = *++argv;
+        } else if (!options_end && (value = ctl_take_value(&argv, "--group")) != NULL) {
+            ctl->group = value;
         } else if ((!options_end && strncmp(*argv, "--", 2) == 0) || *word_count == ARGUMENTS_MAX) {
             return false;
         } else {

@@ -32,4 +32,7 @@ coverage:
 	    BUILD=build/coverage $(PYTHON) -m pytest $(PYTEST) tests || true
 	@tests/crash/coverage.sh build/coverage/obj $(ROOMS) fcgi ctl
 
+SOURCES += $(wildcard tests/crash/*.c)
+HEADERS += $(wildcard tests/crash/*.h)
+
 .PHONY: crash-tests torture coverage

@@ -122,7 +122,7 @@ static int64_t write_flags(int fd)
 }
 
 /* The next function of this name. */
-#define REAL(name) ((__typeof__(&name))real(#name, &real_##name))
+#define REAL(name) ((__typeof__(&(name)))real(#name, &real_##name))
 static void *real_pwrite, *real_pwritev, *real_write, *real_writev, *real_fdatasync, *real_fsync,
     *real_ftruncate, *real_msync;
 
@@ -153,6 +153,8 @@ static ssize_t end_write(uint64_t begun, ssize_t written)
     return written;
 }
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the C library's names are
+ * reserved ones. */
 EXPORT ssize_t pwrite(int fd, const void *bytes, size_t len, off_t offset)
 {
     if (!is_data_file(fd))
@@ -251,3 +253,4 @@ __attribute__((constructor)) static void start(void)
         _exit(127);
     }
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

@@ -102,7 +102,9 @@ static struct {
 
 static struct object *find_object(char kind, int64_t id, bool make)
 {
-    char family = kind == 'S' || kind == 'H' ? 'T' : kind;
+    char family = kind;
+    if (kind == 'S' || kind == 'H')
+        family = 'T';
     struct object **at = &told.buckets[((uint64_t)id * 31 + (unsigned char)family) % BUCKETS];
     for (; *at; at = &(*at)->next)
         if ((*at)->id == id && (*at)->kind == family)

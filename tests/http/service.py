@@ -54,13 +54,15 @@ def free_port():
 
 
 def running(program):
-    """The ids of the processes that run this program file."""
+    """The ids of the processes that run this program file as FastCGI workers: spawn.sh also
+    runs it as CGI, to see whether it would start."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 if os.readlink(entry / "exe") == str(program):
-                    found.add(int(entry.name))
+                    if os.readlink(entry / "fd/0").startswith("socket:"):
+                        found.add(int(entry.name))
     return found
 
 

@@ -4,10 +4,12 @@ import contextlib
 import grp
 import os
 import random
+import re
 import signal
 import socket
 import stat
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -102,6 +104,28 @@ def test_stop_and_start(pool, client):
     pool.spawn("restart")  # from nothing
     assert pool.run_spawn("status")[0] == 0
     assert client.list().data["items"] == [token]
+
+
+REAPS_NOBODY = """
+import ctypes, subprocess, sys
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+for action in ("start", "stop"):
+    subprocess.run([sys.argv[1], action], check=True)
+"""
+
+
+def test_stop_below_one_who_reaps_nobody(stopped):
+    """As the first process of a container may be: a zombie has stopped."""
+    done = subprocess.run(
+        [sys.executable, "-c", REAPS_NOBODY, stopped.spawn_sh],
+        env=stopped.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert done.stdout.endswith("stopped\n")
 
 
 def test_restart(pool, client):
@@ -215,6 +239,51 @@ def test_start_after_one_that_failed(stopped):
     stopped.spawn("stop")
 
 
+# ---- what keeps it from going on ----
+
+
+def parent(pid):
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"^PPid:\s*(\d+)", status, re.MULTILINE).group(1))
+
+
+@pytest.mark.parametrize("supervisor_too", [False, True], ids=["workers", "multiwatch"])
+def test_store_that_was_away(pool, client, supervisor_too):
+    """As a disk that is mounted late: the pool waits, and serves when the store is back, those
+    too who asked meanwhile."""
+    token = client.make()
+    store, away = pool.dir / "store", pool.dir / "away"
+    log = Path(pool.environment["TOKEN_LOG"])
+    log_seen = log.stat().st_size
+    old = pool.pids()
+    supervisor = parent(min(old))
+    store.rename(away)
+    try:
+        if supervisor_too:
+            os.kill(supervisor, signal.SIGKILL)
+        for pid in old:
+            with contextlib.suppress(ProcessLookupError):  # those of no supervisor end
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not pool.pids(), "no worker is left")
+        time.sleep(2)  # for several tries, each of which fails
+        status, output = pool.run_spawn("status")
+        assert status != 0 and str(store) in output and "0 of" in output
+        waiting = Connection(pool.socket, timeout=15)
+        waiting.send(fastcgi.request(fastcgi.environment("OPTIONS", "/api/token/")))
+    finally:
+        away.rename(store)
+    assert waiting.read_reply().status == 204
+    waiting.close()
+    wait_until(lambda: len(pool.pids()) == 2, "there are two workers again", timeout=15)
+    assert client.list().data["items"] == [token]
+    said = log.read_text()[log_seen:].splitlines()
+    # Once for each that waits, and a start for each that was killed.
+    assert 1 <= len([line for line in said if str(store) in line]) <= 2
+    assert len([line for line in said if "died" in line]) <= 2 * len(old)
+    status, output = pool.run_spawn("status")
+    assert status == 0 and "2 of 2 workers" in output
+
+
 # ---- under load ----
 
 
@@ -310,6 +379,17 @@ def test_reload_that_cannot_start_workers_keeps_the_old(pool, client):
         secret.chmod(0o600)
     pool.spawn("reload")
     assert client.list().status == 200
+
+
+def test_reload_that_fails_says_why_each_time(pool, client):
+    secret = Path(pool.environment["TOKEN_SECRET"])
+    secret.chmod(0o644)
+    try:
+        for _ in range(2):
+            status, output = pool.run_spawn("reload")
+            assert status != 0 and str(secret) in output
+    finally:
+        secret.chmod(0o600)
 
 
 def test_reload_of_nothing(stopped):

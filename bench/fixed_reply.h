@@ -1,0 +1,16 @@
+#ifndef BENCH_FIXED_REPLY_H
+#define BENCH_FIXED_REPLY_H
+
+#include <stdbool.h>
+
+#include <fcgiapp.h>
+
+/* What the libfcgi workers answer: the head of the service's answers and as many bytes. */
+
+/* Of the program's one argument, BODY_LEN. False where it is none. */
+bool fixed_reply_make(int argc, char **argv);
+
+/* Reads the request's body, and answers. */
+void fixed_reply_send(FCGX_Request *request);
+
+#endif
