@@ -45,4 +45,4 @@ fuzz-seeds:
 	@$(PYTHON) tests/fuzz/make_seeds.py
 
 SOURCES += $(FUZZ_SOURCES)
-HEADERS += $(wildcard tests/fuzz/*.h)
+HEADERS += $(wildcard tests/*.h tests/fuzz/*.h)

@@ -344,7 +344,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             "the key is elsewhere");
     require(json_error_text(fault.error)[0], "no text");
     require(passed == is_json(text, out), "error %d at %zu", (int)fault.error, fault.offset);
-    if (passed)
+    if (passed && !json_c_misreads(text))
         compare_with_json_c(doc.values, text, out);
     json_free(&doc);
     free(out);

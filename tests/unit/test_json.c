@@ -493,7 +493,8 @@ static void check_with_json_c(struct json_tokener *tokener, struct span text)
     require(json && whole, "json-c refuses or cuts: %.*s", (int)text.len, text.at);
     char *copy = heap_copy(text);
     require(json_read(&doc, (struct span){copy, text.len}, &fault), "refused");
-    json_c_compare(doc.values, json);
+    if (!json_c_misreads(text))
+        json_c_compare(doc.values, json);
     require(doc.count == doc.values[0].size, "%zu values", doc.count);
     json_free(&doc);
     free(copy);
@@ -717,7 +718,8 @@ static void test_texts(void **state)
     (void)state;
     struct json_doc doc = {0};
     char out[64];
-    static const char body[] = "[\"plain\",\"a\\u0000b\",\"\",\"\\ud83d\\ude00x\\n\"]";
+    static const char body[] = "[\"plain\",\"a\\u0000b\",\"\",\"\\ud83d\\ude00x\\n\","
+                               "\"\\ud836\\udc00\\ud877\\udfff\\udbff\\udfff\"]";
     const struct json_value *value = json_first(read_values(&doc, SPAN(body)));
     struct span text = json_text(value, NULL); /* where it stands */
     assert_ptr_equal(text.at, body + 2);
@@ -729,6 +731,10 @@ static void test_texts(void **state)
     assert_true(text.at && text.len == 0); /* empty, not absent */
     value = json_next(value);
     assert_span_equal(json_text(value, out), SPAN("\xF0\x9F\x98\x80x\n"));
+    value = json_next(value); /* the first two are none to json-c 0.16 */
+    assert_span_equal(json_text(value, out), SPAN("\xF0\x9D\xA0\x80"
+                                                  "\xF0\xAD\xBF\xBF"
+                                                  "\xF4\x8F\xBF\xBF"));
     json_free(&doc);
 }
 
@@ -770,8 +776,10 @@ static void test_memory_is_used_again(void **state)
     enum { MANY = 100000 };
     char *text = malloc(2 * MANY + 1);
     assert_non_null(text);
-    for (size_t i = 0; i < MANY; i++)
-        memcpy(text + 2 * i, i == 0 ? "[1" : ",1", 2);
+    for (size_t i = 0; i < MANY; i++) {
+        text[2 * i] = i == 0 ? '[' : ',';
+        text[2 * i + 1] = '1';
+    }
     text[2 * MANY] = ']';
     read_values(&doc, (struct span){text, 2 * MANY + 1});
     assert_int_equal(doc.values[0].count, MANY);

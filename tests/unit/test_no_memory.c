@@ -19,14 +19,15 @@ static struct {
     long live; /* blocks */
 } memory;
 
-void *__real_malloc(size_t size);               /* NOLINT(bugprone-reserved-identifier) */
-void *__real_calloc(size_t count, size_t size); /* NOLINT(bugprone-reserved-identifier) */
-void *__real_realloc(void *at, size_t size);    /* NOLINT(bugprone-reserved-identifier) */
-void __real_free(void *at);                     /* NOLINT(bugprone-reserved-identifier) */
-void *__wrap_malloc(size_t size);               /* NOLINT(bugprone-reserved-identifier) */
-void *__wrap_calloc(size_t count, size_t size); /* NOLINT(bugprone-reserved-identifier) */
-void *__wrap_realloc(void *at, size_t size);    /* NOLINT(bugprone-reserved-identifier) */
-void __wrap_free(void *at);                     /* NOLINT(bugprone-reserved-identifier) */
+/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): the linker chose them */
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *at, size_t size);
+void __real_free(void *at);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *at, size_t size);
+void __wrap_free(void *at);
 
 static bool fails(void)
 {
@@ -66,6 +67,7 @@ void __wrap_free(void *at)
     memory.live -= at != NULL;
     __real_free(at);
 }
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 
 /* ---- the requests ---- */
 
