@@ -1,5 +1,5 @@
 /* The answers are the hot path: they are written straight, with one reservation a
- * token, and not by building json-c's objects (five times slower). */
+ * token, and not by building objects of a library first (json-c: five times slower). */
 
 #include "api/token_json.h"
 
