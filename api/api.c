@@ -140,7 +140,7 @@ static bool check_body(struct api *api, struct api_call *call, struct api_reply 
     return false;
 }
 
-/* Once the write is done it is late to find that there is no memory to say so. */
+/* Once the write is done it is too late to find that there is no memory for its answer. */
 static bool reserve_answer(struct api_call *call, struct api_reply *reply)
 {
     enum { SHORT_LEN_MAX = 2048 };
