@@ -624,7 +624,7 @@ def first_line(*command):
 
 def machine():
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    packages = ("nginx", "wrk", "liblmdb0", "libsodium23", "libjson-c5", "libfcgi0ldbl")
+    packages = ("nginx", "wrk", "liblmdb0", "libsodium23", "libfcgi0ldbl")
     versions = [first_line("dpkg-query", "-W", "-f", "${Package} ${Version}\n", p) for p in packages]
     memory = int(re.search(r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text()).group(1))
     return [f"{datetime.datetime.now():%Y-%m-%d %H:%M}, "
