@@ -542,6 +542,36 @@ static void test_ids_are_never_reused(void **state)
 
 /* ---- the map ---- */
 
+/* A small write finds the file long enough, but for one in many; and what is ahead is bounded. */
+static void test_the_file_is_ahead(void **state)
+{
+    (void)state;
+    enum { WRITES = 400 };
+    struct temporary temporary;
+    char access_token[STORE_ACCESS_TOKEN_LEN];
+    struct store_stat stat;
+    int64_t first;
+    size_t longer = 0;
+    temporary_create(&temporary, 0, STORE_CIPHER_BEST);
+    temporary_open(&temporary);
+    int64_t user_id = temporary_add_user(&temporary, access_token);
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < WRITES; i++) {
+        assert_int_equal(temporary_create_tokens(temporary.store, user_id, 10, 512, 0, &first),
+                         STORE_OK);
+        assert_int_equal(store_stat(temporary.reader, &stat), STORE_OK);
+        longer += stat.bytes > bytes;
+        bytes = stat.bytes;
+        require(stat.bytes <= stat.map_used_bytes + (128 << 10) + stat.map_used_bytes / 16,
+                "%zu: %zu bytes of which %zu are used", i, (size_t)stat.bytes,
+                (size_t)stat.map_used_bytes);
+    }
+    assert_true(stat.map_used_bytes > (size_t)2 << 20);
+    require(longer < WRITES / 8, "made longer %zu times", longer);
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
 static void test_the_map_grows(void **state)
 {
     (void)state;
@@ -609,6 +639,7 @@ int main(void)
         cmocka_unit_test(test_writes_of_a_commit_go_in_order),
         cmocka_unit_test(test_max_per_user),
         cmocka_unit_test(test_ids_are_never_reused),
+        cmocka_unit_test(test_the_file_is_ahead),
         cmocka_unit_test(test_the_map_grows),
         cmocka_unit_test(test_both_ciphers),
     };
