@@ -1,6 +1,6 @@
 # tests/faults: what the programs do when the disk, its bits, the memory or the descriptors fail.
 
-FAULTS = $(BUILD)/faults/flip
+FAULTS = $(BUILD)/faults/fault.so $(BUILD)/faults/flip
 
 $(BUILD)/faults/%.so: tests/faults/%.c tests/faults/faults.mk
 	@mkdir -p $(@D)
