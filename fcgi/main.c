@@ -166,7 +166,7 @@ static bool get_ready(struct settings *settings, struct store **store, bool fast
                       char reason[static STORE_REASON_SIZE])
 {
     char level[128];
-    if (fastcgi && !sandbox_raise_descriptors(reason, STORE_REASON_SIZE))
+    if (!sandbox_raise_descriptors(reason, STORE_REASON_SIZE))
         return false;
     if (!settings_read(environ, settings, reason, STORE_REASON_SIZE))
         return false;

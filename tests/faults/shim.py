@@ -78,6 +78,7 @@ class FaultyStore(Faults, Store):
     def close(self):
         if hasattr(self, "supervisor"):
             self.closing = True
-            self.worker.terminate()
-            self.supervisor.join()
+            while self.supervisor.is_alive():
+                self.worker.terminate()
+                self.supervisor.join(timeout=1)
         super().close()
