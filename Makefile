@@ -114,3 +114,4 @@ clean:
 -include bench/bench.mk
 -include tests/fuzz/fuzz.mk
 -include tests/crash/crash.mk
+-include tests/faults/faults.mk

@@ -162,10 +162,12 @@ static int serve_fastcgi(const struct settings *settings, struct store *store,
 }
 
 /* Opens the store and gives up what is not needed after that. */
-static bool get_ready(struct settings *settings, struct store **store, bool log_sandbox,
+static bool get_ready(struct settings *settings, struct store **store, bool fastcgi,
                       char reason[static STORE_REASON_SIZE])
 {
     char level[128];
+    if (!sandbox_raise_descriptors(reason, STORE_REASON_SIZE))
+        return false;
     if (!settings_read(environ, settings, reason, STORE_REASON_SIZE))
         return false;
     struct store_options options = {.path = settings->store_path,
@@ -176,7 +178,7 @@ static bool get_ready(struct settings *settings, struct store **store, bool log_
         snprintf(level, sizeof(level), "sandbox: off");
     else if (!sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE))
         return false;
-    if (log_sandbox)
+    if (fastcgi)
         complain(level, "");
     return true;
 }

@@ -15,7 +15,8 @@
 #include "sandbox/filter.h"
 #include "sandbox/landlock.h"
 
-enum { DESCRIPTORS_MAX = 16384 };
+/* A worker holds 15 or so of its own, and each connection is one. */
+enum { DESCRIPTORS_MIN = 64, DESCRIPTORS_MAX = 16384 };
 
 bool sandbox_is_possible(void)
 {
@@ -62,6 +63,26 @@ static bool set_limit(__rlimit_resource_t resource, rlim_t most)
     if (limit.rlim_cur > most)
         limit.rlim_cur = most;
     return setrlimit(resource, &limit) == 0;
+}
+
+bool sandbox_raise_descriptors(char *reason, size_t reason_size)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        snprintf(reason, reason_size, "the limit of descriptors: %s", strerror(errno));
+        return false;
+    }
+    rlim_t wanted = limit.rlim_max < DESCRIPTORS_MAX ? limit.rlim_max : DESCRIPTORS_MAX;
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = wanted;
+        setrlimit(RLIMIT_NOFILE, &limit); /* to no more than it may: nothing to fail */
+    }
+    if (wanted >= DESCRIPTORS_MIN)
+        return true;
+    snprintf(reason, reason_size,
+             "the limit of descriptors (RLIMIT_NOFILE, ulimit -n) is %llu, and must be %d or more",
+             (unsigned long long)limit.rlim_max, DESCRIPTORS_MIN);
+    return false;
 }
 
 /* A core dump would hold the secret; so would what a debugger of the same user reads. */

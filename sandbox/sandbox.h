@@ -22,6 +22,10 @@
 bool sandbox_enter(const char *store_path, char *level, size_t level_size, char *reason,
                    size_t reason_size);
 
+/* Lets the process have as many descriptors as it may, up to the bound that sandbox_enter sets.
+ * False, with one line in reason, where those are too few to serve anybody. */
+bool sandbox_raise_descriptors(char *reason, size_t reason_size);
+
 /* Whether this build can be sandboxed: sanitizers do things that are not on the list. */
 bool sandbox_is_possible(void);
 

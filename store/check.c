@@ -8,6 +8,7 @@
 
 #include "store/bytes.h"
 #include "store/engine.h"
+#include "store/file.h"
 #include "store/ids.h"
 #include "store/lookup.h"
 #include "store/repeat.h"
@@ -27,7 +28,8 @@ struct check {
     uint64_t found;
     int64_t next_user_id, next_token_id, next_gateway_id, next_reservation_id;
     uint64_t token_count, old_key_count;
-    unsigned char *seen;       /* a bit for each token id below next_token_id */
+    int64_t *token_ids; /* of all users, to see whether one is there twice */
+    size_t token_id_count, token_id_size;
     struct reserved *reserved; /* what reservations have taken */
     size_t reserved_count, reserved_size;
 };
@@ -42,6 +44,23 @@ __attribute__((format(printf, 2, 3))) static void found(struct check *check, con
     va_end(arguments);
     check->found++;
     check->report(check->context, line);
+}
+
+/* Room for one more item at the end of an array; NULL where there is no memory. array is the
+ * address of the pointer to it. */
+static void *add_item(void *array, size_t *count, size_t *size, size_t item_size)
+{
+    char *items;
+    memcpy(&items, array, sizeof(items));
+    if (*count == *size) {
+        size_t more = *size ? *size * 2 : 1024;
+        items = reallocarray(items, more, item_size);
+        if (!items)
+            return NULL;
+        memcpy(array, &items, sizeof(items));
+        *size = more;
+    }
+    return items + (*count)++ * item_size;
 }
 
 /* Calls visit for each entry of a database. */
@@ -73,7 +92,7 @@ static int check_user(struct check *check, const MDB_val *key, const MDB_val *va
     }
     int64_t user_id = get_big64(key->mv_data);
     struct record_user user;
-    if (!record_decode_user(engine_span(value), &user))
+    if (!record_decode_user(user_id, engine_span(value), &user))
         found(check, "user %" PRId64 ": its record can't be read", user_id);
     else if (!text_is_utf8(user.name) || !text_is_utf8(user.group))
         found(check, "user %" PRId64 ": its name or group is not UTF-8", user_id);
@@ -106,17 +125,32 @@ static void check_fields(struct check *check, const struct token *token)
         found(check, "token %" PRId64 ": a text is not UTF-8", token->id);
 }
 
-static void check_id(struct check *check, const struct token *token)
+static int check_id(struct check *check, const struct token *token)
 {
-    if (token->id < 1 || token->id >= check->next_token_id) {
+    if (token->id < 1 || token->id >= check->next_token_id)
         found(check, "token %" PRId64 ": is not below the next token id %" PRId64, token->id,
               check->next_token_id);
-        return;
-    }
-    unsigned char bit = (unsigned char)(1U << (token->id & 7));
-    if (check->seen[token->id >> 3] & bit)
-        found(check, "token %" PRId64 ": exists twice", token->id);
-    check->seen[token->id >> 3] |= bit;
+    int64_t *id =
+        add_item(&check->token_ids, &check->token_id_count, &check->token_id_size, sizeof(*id));
+    if (!id)
+        return ENOMEM;
+    *id = token->id;
+    return MDB_SUCCESS;
+}
+
+static int compare_ids(const void *left, const void *right)
+{
+    const int64_t *a = left, *b = right;
+    return (*a > *b) - (*a < *b);
+}
+
+static void check_ids_twice(struct check *check)
+{
+    if (check->token_id_count > 0)
+        qsort(check->token_ids, check->token_id_count, sizeof(*check->token_ids), compare_ids);
+    for (size_t i = 1; i < check->token_id_count; i++)
+        if (check->token_ids[i] == check->token_ids[i - 1])
+            found(check, "token %" PRId64 ": exists twice", check->token_ids[i]);
 }
 
 static int check_key(struct check *check, const struct token *token,
@@ -129,8 +163,9 @@ static int check_key(struct check *check, const struct token *token,
     int rc = mdb_get(check->txn, check->store->token_by_key, &key, &value);
     if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
         return rc;
-    if (rc == MDB_NOTFOUND || !lookup_decode_key(&value, &entry) || entry.token_id != token->id ||
-        entry.user_id != token->user_id || entry.until_unix_s != until_unix_s)
+    if (rc == MDB_NOTFOUND || !lookup_decode_key(hash, &value, &entry) ||
+        entry.token_id != token->id || entry.user_id != token->user_id ||
+        entry.until_unix_s != until_unix_s)
         found(check, "token %" PRId64 ": is not found by its %s", token->id,
               until_unix_s ? "old key" : "key");
     return MDB_SUCCESS;
@@ -165,7 +200,9 @@ static int check_token(struct check *check, const MDB_val *key, const MDB_val *v
     const unsigned char *bytes = key->mv_data;
     struct token token = {.user_id = get_big64(bytes), .id = get_big64(bytes + 8)};
     struct record_keys keys;
-    check_id(check, &token);
+    int rc = check_id(check, &token);
+    if (rc != MDB_SUCCESS)
+        return rc;
     if (!user_exists(check, token.user_id))
         found(check, "token %" PRId64 ": its user %" PRId64 " does not exist", token.id,
               token.user_id);
@@ -180,7 +217,7 @@ static int check_token(struct check *check, const MDB_val *key, const MDB_val *v
     }
     if (!token_key_is_well_formed((struct span){token.key, sizeof(token.key)}))
         found(check, "token %" PRId64 ": its key is not well formed", token.id);
-    int rc = check_index_entries(check, &token, &keys);
+    rc = check_index_entries(check, &token, &keys);
     explicit_bzero(token.key, sizeof(token.key));
     return rc;
 }
@@ -207,8 +244,9 @@ static int check_id_entry(struct check *check, const MDB_val *key, const MDB_val
 static int check_key_entry(struct check *check, const MDB_val *key, const MDB_val *value)
 {
     struct lookup_key entry;
-    if (key->mv_size != SECRET_HASH_LEN || !lookup_decode_key(value, &entry)) {
-        found(check, "token_by_key: an entry of %zu and %zu bytes", key->mv_size, value->mv_size);
+    if (key->mv_size != SECRET_HASH_LEN || !lookup_decode_key(key->mv_data, value, &entry)) {
+        found(check, "token_by_key: an entry of %zu and %zu bytes that can't be read", key->mv_size,
+              value->mv_size);
         return MDB_SUCCESS;
     }
     struct token token;
@@ -226,7 +264,7 @@ static int check_gateway(struct check *check, const MDB_val *key, const MDB_val 
 {
     struct record_gateway gateway;
     int64_t id = key->mv_size == ID_KEY_LEN ? get_big64(key->mv_data) : 0;
-    if (!record_decode_gateway(engine_span(value), &gateway))
+    if (!record_decode_gateway(id, engine_span(value), &gateway))
         found(check, "gateway %" PRId64 ": its record can't be read", id);
     if (id < 1 || id >= check->next_gateway_id)
         found(check, "gateway %" PRId64 ": is not below the next gateway id %" PRId64, id,
@@ -236,17 +274,12 @@ static int check_gateway(struct check *check, const MDB_val *key, const MDB_val 
 
 static int note_reserved(struct check *check, const struct record_reservation *reservation)
 {
-    if (check->reserved_count == check->reserved_size) {
-        size_t size = check->reserved_size ? check->reserved_size * 2 : 1024;
-        struct reserved *reserved = reallocarray(check->reserved, size, sizeof(*reserved));
-        if (!reserved)
-            return ENOMEM;
-        check->reserved = reserved;
-        check->reserved_size = size;
-    }
-    check->reserved[check->reserved_count++] =
-        (struct reserved){reservation->user_id, reservation->token_id,
-                          reservation->ended ? reservation->amount : reservation->reserved};
+    struct reserved *reserved = add_item(&check->reserved, &check->reserved_count,
+                                         &check->reserved_size, sizeof(*reserved));
+    if (!reserved)
+        return ENOMEM;
+    *reserved = (struct reserved){reservation->user_id, reservation->token_id,
+                                  reservation->ended ? reservation->amount : reservation->reserved};
     return MDB_SUCCESS;
 }
 
@@ -257,7 +290,7 @@ static int check_reservation(struct check *check, const MDB_val *key, const MDB_
     if (id < 1 || id >= check->next_reservation_id)
         found(check, "reservation %" PRId64 ": is not below the next reservation id %" PRId64, id,
               check->next_reservation_id);
-    if (!record_decode_reservation(engine_span(value), &reservation)) {
+    if (!record_decode_reservation(id, engine_span(value), &reservation)) {
         found(check, "reservation %" PRId64 ": its record can't be read", id);
         return MDB_SUCCESS;
     }
@@ -321,21 +354,27 @@ static int check_count(struct check *check, MDB_dbi database, const char *name, 
 
 static int read_counters(struct check *check)
 {
-    MDB_dbi meta = check->store->meta;
-    int rc = engine_meta_get(check->txn, meta, META_NEXT_USER_ID, &check->next_user_id);
-    if (rc == MDB_SUCCESS)
-        rc = engine_meta_get(check->txn, meta, META_NEXT_TOKEN_ID, &check->next_token_id);
-    if (rc == MDB_SUCCESS)
-        rc = engine_meta_get(check->txn, meta, META_NEXT_GATEWAY_ID, &check->next_gateway_id);
-    if (rc == MDB_SUCCESS)
-        rc = engine_meta_get(check->txn, meta, META_NEXT_RESERVATION_ID,
-                             &check->next_reservation_id);
-    if (rc == MDB_SUCCESS && (check->next_token_id < 1 || check->next_user_id < 1))
-        rc = MDB_CORRUPTED;
-    return rc;
+    const struct {
+        const char *name;
+        int64_t *next;
+    } counters[] = {{META_NEXT_USER_ID, &check->next_user_id},
+                    {META_NEXT_TOKEN_ID, &check->next_token_id},
+                    {META_NEXT_GATEWAY_ID, &check->next_gateway_id},
+                    {META_NEXT_RESERVATION_ID, &check->next_reservation_id}};
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
+        int rc =
+            engine_meta_get(check->txn, check->store->meta, counters[i].name, counters[i].next);
+        if (rc == MDB_CORRUPTED || (rc == MDB_SUCCESS && *counters[i].next < 1)) {
+            found(check, "meta: the counter %s can't be read", counters[i].name);
+            *counters[i].next = INT64_MAX; /* nothing more is said about it */
+        } else if (rc != MDB_SUCCESS) {
+            return rc;
+        }
+    }
+    return MDB_SUCCESS;
 }
 
-static int check_all(struct check *check)
+static int check_records(struct check *check)
 {
     const struct store *store = check->store;
     const struct {
@@ -346,12 +385,8 @@ static int check_all(struct check *check)
                   {store->gateways, check_gateway},     {store->reservations, check_reservation},
                   {store->repeats, check_repeat_entry}};
     int rc = read_counters(check);
-    if (rc != MDB_SUCCESS)
-        return rc;
-    check->seen = calloc((size_t)(check->next_token_id >> 3) + 1, 1);
-    if (!check->seen)
-        return ENOMEM;
-    rc = mdb_cursor_renew(check->txn, check->reader->ids_by_user);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_cursor_renew(check->txn, check->reader->ids_by_user);
     for (size_t i = 0; rc == MDB_SUCCESS && i < sizeof(passes) / sizeof(passes[0]); i++)
         rc = each_entry(check, passes[i].database, passes[i].visit);
     if (rc == MDB_SUCCESS)
@@ -361,25 +396,39 @@ static int check_all(struct check *check)
     if (rc == MDB_SUCCESS)
         rc = check_count(check, store->token_by_key, "token_by_key",
                          check->token_count + check->old_key_count);
+    check_ids_twice(check);
     return rc == MDB_SUCCESS ? check_reserved(check) : rc;
+}
+
+static void report_page(void *context, const char *line)
+{
+    found(context, "%s", line);
+}
+
+/* One snapshot. Damaged pages are only reported: to go by them LMDB would have to trust them. */
+static int check_snapshot(struct check *check)
+{
+    int rc = engine_begin_read(check->reader);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    check->txn = check->reader->txn;
+    rc = file_check_pages(check->store->env, check->txn, report_page, check);
+    if (rc == MDB_SUCCESS && check->found == 0)
+        rc = check_records(check);
+    engine_end_read(check->reader);
+    return rc;
 }
 
 enum store_error store_check(struct store_reader *reader, store_report *report, void *context,
                              uint64_t *found_count)
 {
-    *found_count = 0;
-    int rc = engine_begin_read(reader);
-    if (rc != MDB_SUCCESS)
-        return engine_error(reader->store, rc);
-    struct check check = {.reader = reader,
-                          .store = reader->store,
-                          .txn = reader->txn,
-                          .report = report,
-                          .context = context};
-    rc = check_all(&check);
-    free(check.seen);
+    struct check check = {
+        .reader = reader, .store = reader->store, .report = report, .context = context};
+    int rc = EAGAIN; /* others may commit before the snapshot is found in the file */
+    for (int attempt = 0; rc == EAGAIN && attempt < 100; attempt++)
+        rc = check_snapshot(&check);
+    free(check.token_ids);
     free(check.reserved);
     *found_count = check.found;
-    engine_end_read(reader);
     return rc == MDB_NOTFOUND ? STORE_CORRUPT : engine_error(reader->store, rc);
 }

@@ -252,21 +252,33 @@ static MDB_val meta_key(const char *name)
     return (MDB_val){strlen(name), (void *)(uintptr_t)name}; /* LMDB only reads it */
 }
 
+struct checksum_place engine_meta_place(const char *name)
+{
+    size_t len = strlen(name);
+    struct checksum_place place = {CHECKSUM_META, 0, (int64_t)len};
+    for (size_t i = 0; i < len; i++)
+        place.a = (int64_t)((uint64_t)place.a * 31 + (unsigned char)name[i]);
+    return place;
+}
+
 int engine_meta_get(MDB_txn *txn, MDB_dbi meta, const char *name, int64_t *value)
 {
     MDB_val key = meta_key(name), data;
     int rc = mdb_get(txn, meta, &key, &data);
-    if (rc == MDB_NOTFOUND || (rc == MDB_SUCCESS && data.mv_size != META_VALUE_LEN))
+    if (rc != MDB_SUCCESS)
+        return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
+    struct span rest = engine_span(&data);
+    if (rest.len != META_VALUE_LEN || !checksum_take(engine_meta_place(name), &rest))
         return MDB_CORRUPTED;
-    if (rc == MDB_SUCCESS)
-        *value = get_little64(data.mv_data);
-    return rc;
+    *value = get_little64(data.mv_data);
+    return MDB_SUCCESS;
 }
 
 int engine_meta_put(MDB_txn *txn, MDB_dbi meta, const char *name, int64_t value)
 {
     unsigned char bytes[META_VALUE_LEN];
     put_little64(bytes, value);
+    checksum_put(engine_meta_place(name), bytes, sizeof(bytes) - CHECKSUM_LEN);
     MDB_val key = meta_key(name), data = {sizeof(bytes), bytes};
     return mdb_put(txn, meta, &key, &data, 0);
 }

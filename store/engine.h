@@ -6,6 +6,7 @@
 
 #include <lmdb.h>
 
+#include "store/checksum.h"
 #include "store/fresh_keys.h"
 #include "store/secret.h"
 #include "store/store.h"
@@ -66,7 +67,7 @@ int engine_adopt_map(struct store *store);
 enum store_error engine_error(struct store *store, int rc);
 
 /* Keys. */
-enum { ID_KEY_LEN = 8, TOKEN_ID_KEY_LEN = 16, META_VALUE_LEN = 8 };
+enum { ID_KEY_LEN = 8, TOKEN_ID_KEY_LEN = 16, META_VALUE_LEN = 8 + CHECKSUM_LEN };
 MDB_val engine_id_key(unsigned char bytes[static ID_KEY_LEN], int64_t id);
 MDB_val engine_token_key(unsigned char bytes[static TOKEN_ID_KEY_LEN], int64_t user_id,
                          int64_t token_id);
@@ -81,6 +82,9 @@ static inline struct span engine_span(const MDB_val *value)
 #define META_NEXT_TOKEN_ID       "next_token_id"
 #define META_NEXT_GATEWAY_ID     "next_gateway_id"
 #define META_NEXT_RESERVATION_ID "next_reservation_id"
+
+/* Values of "meta" by name. MDB_CORRUPTED where there is none or its checksum is not right. */
+struct checksum_place engine_meta_place(const char *name);
 int engine_meta_get(MDB_txn *txn, MDB_dbi meta, const char *name, int64_t *value);
 int engine_meta_put(MDB_txn *txn, MDB_dbi meta, const char *name, int64_t value);
 

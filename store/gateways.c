@@ -20,10 +20,10 @@ static int get_from(MDB_cursor *cursor, int64_t *id, struct record_gateway *gate
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     if (rc != MDB_SUCCESS)
         return rc;
-    if (key.mv_size != ID_KEY_LEN || !record_decode_gateway(engine_span(&value), gateway))
+    if (key.mv_size != ID_KEY_LEN)
         return MDB_CORRUPTED;
     *id = get_big64(key.mv_data);
-    return MDB_SUCCESS;
+    return record_decode_gateway(*id, engine_span(&value), gateway) ? MDB_SUCCESS : MDB_CORRUPTED;
 }
 
 enum store_error store_gateway_authenticate(struct store_reader *reader, struct span secret,
@@ -83,7 +83,7 @@ static int add_gateway(struct writer *writer, void *context)
     if (rc != MDB_SUCCESS)
         return rc;
     MDB_val key = engine_id_key(key_bytes, addition->id);
-    MDB_val record = {record_encode_gateway(&addition->record, bytes), bytes};
+    MDB_val record = {record_encode_gateway(addition->id, &addition->record, bytes), bytes};
     return mdb_put(writer->txn, store->gateways, &key, &record, MDB_NOOVERWRITE);
 }
 

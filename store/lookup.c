@@ -9,7 +9,7 @@ int lookup_user(MDB_txn *txn, const struct store *store, int64_t user_id, struct
     int rc = mdb_get(txn, store->users, &key, &record);
     if (rc != MDB_SUCCESS)
         return rc;
-    if (!record_decode_user(engine_span(&record), user))
+    if (!record_decode_user(user_id, engine_span(&record), user))
         return MDB_CORRUPTED;
     return user->deleted ? MDB_NOTFOUND : MDB_SUCCESS;
 }
@@ -27,26 +27,36 @@ int lookup_token(MDB_txn *txn, const struct store *store, int64_t user_id, int64
     return rc;
 }
 
-size_t lookup_encode_key(const struct lookup_key *entry,
-                         unsigned char bytes[static LOOKUP_KEY_LEN_MAX])
+static struct checksum_place key_place(const unsigned char hash[static SECRET_HASH_LEN])
 {
-    put_big64(bytes, entry->user_id);
-    put_big64(bytes + 8, entry->token_id);
-    if (entry->until_unix_s == 0)
-        return LOOKUP_KEY_LEN;
-    put_big64(bytes + LOOKUP_KEY_LEN, entry->until_unix_s);
-    return LOOKUP_KEY_LEN_MAX;
+    return (struct checksum_place){CHECKSUM_KEY, get_big64(hash), get_big64(hash + 8)};
 }
 
-bool lookup_decode_key(const MDB_val *value, struct lookup_key *entry)
+size_t lookup_encode_key(const unsigned char hash[static SECRET_HASH_LEN],
+                         const struct lookup_key *entry,
+                         unsigned char bytes[static LOOKUP_KEY_LEN_MAX])
 {
+    size_t len = 16;
+    put_big64(bytes, entry->user_id);
+    put_big64(bytes + 8, entry->token_id);
+    if (entry->until_unix_s != 0) {
+        put_big64(bytes + len, entry->until_unix_s);
+        len += 8;
+    }
+    return checksum_put(key_place(hash), bytes, len);
+}
+
+bool lookup_decode_key(const unsigned char hash[static SECRET_HASH_LEN], const MDB_val *value,
+                       struct lookup_key *entry)
+{
+    struct span rest = engine_span(value);
     const unsigned char *bytes = value->mv_data;
-    if (value->mv_size != LOOKUP_KEY_LEN && value->mv_size != LOOKUP_KEY_LEN_MAX)
+    if ((rest.len != LOOKUP_KEY_LEN && rest.len != LOOKUP_KEY_LEN_MAX) ||
+        !checksum_take(key_place(hash), &rest))
         return false;
     entry->user_id = get_big64(bytes);
     entry->token_id = get_big64(bytes + 8);
-    entry->until_unix_s =
-        value->mv_size == LOOKUP_KEY_LEN_MAX ? get_big64(bytes + LOOKUP_KEY_LEN) : 0;
+    entry->until_unix_s = rest.len > 16 ? get_big64(bytes + 16) : 0;
     return true;
 }
 
@@ -61,7 +71,7 @@ int lookup_by_key(MDB_txn *txn, const struct store *store, const char key[static
     int rc = mdb_get(txn, store->token_by_key, &hash_key, &value);
     if (rc != MDB_SUCCESS)
         return rc;
-    if (!lookup_decode_key(&value, &entry))
+    if (!lookup_decode_key(hash, &value, &entry))
         return MDB_CORRUPTED;
     if (entry.until_unix_s != 0 && entry.until_unix_s <= now_unix_s)
         return MDB_NOTFOUND;

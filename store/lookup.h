@@ -20,11 +20,14 @@ struct lookup_key {
     int64_t until_unix_s; /* 0: the token's present key; else an old one, good until then */
 };
 
-enum { LOOKUP_KEY_LEN = 16, LOOKUP_KEY_LEN_MAX = 24 };
+enum { LOOKUP_KEY_LEN = 16 + CHECKSUM_LEN, LOOKUP_KEY_LEN_MAX = 24 + CHECKSUM_LEN };
 
-size_t lookup_encode_key(const struct lookup_key *entry,
+/* hash is the key that it is stored under, which its checksum is bound to. */
+size_t lookup_encode_key(const unsigned char hash[static SECRET_HASH_LEN],
+                         const struct lookup_key *entry,
                          unsigned char bytes[static LOOKUP_KEY_LEN_MAX]);
-bool lookup_decode_key(const MDB_val *value, struct lookup_key *entry);
+bool lookup_decode_key(const unsigned char hash[static SECRET_HASH_LEN], const MDB_val *value,
+                       struct lookup_key *entry);
 
 /* The token and the owner of a key that holds at now_unix_s; MDB_NOTFOUND where nobody has it, or
  * its owner is deleted. */

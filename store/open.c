@@ -12,11 +12,13 @@
 #include <linux/magic.h>
 #include <sodium.h>
 
+#include "store/bytes.h"
 #include "store/engine.h"
+#include "store/file.h"
 #include "store/ids.h"
 
 enum {
-    SCHEMA_VERSION = 2,
+    SCHEMA_VERSION = 3,
     READERS_MAX = 1024, /* a slot a loop thread, and one a CGI request under way */
     DATABASES_MAX = 16
 };
@@ -206,8 +208,9 @@ void store_close(struct store *store)
 
 static int put_check(struct store *store, MDB_txn *txn)
 {
-    unsigned char check[SECRET_CHECK_LEN];
+    unsigned char check[SECRET_CHECK_LEN + CHECKSUM_LEN];
     secret_check_value(store->secret, check);
+    checksum_put(engine_meta_place(META_CHECK), check, SECRET_CHECK_LEN);
     char name[] = META_CHECK;
     MDB_val key = {strlen(name), name}, value = {sizeof(check), check};
     return mdb_put(txn, store->meta, &key, &value, 0);
@@ -318,6 +321,18 @@ enum store_error store_create(const struct store_options *options, unsigned owne
 
 /* ---- opening ---- */
 
+/* The schema's version; values had no checksum before version 3. */
+static int get_schema(const struct store *store, MDB_txn *txn, int64_t *schema)
+{
+    char name[] = META_SCHEMA;
+    MDB_val key = {strlen(name), name}, value;
+    int rc = mdb_get(txn, store->meta, &key, &value);
+    if (rc != MDB_SUCCESS || value.mv_size != 8)
+        return rc == MDB_SUCCESS ? engine_meta_get(txn, store->meta, META_SCHEMA, schema) : rc;
+    *schema = get_little64(value.mv_data);
+    return *schema < SCHEMA_VERSION ? MDB_SUCCESS : MDB_CORRUPTED;
+}
+
 /* Before the other databases are opened: another version may have others. */
 static enum store_error check_schema(const struct store_options *options, struct store *store,
                                      MDB_txn *txn, char reason[static STORE_REASON_SIZE])
@@ -325,37 +340,87 @@ static enum store_error check_schema(const struct store_options *options, struct
     int64_t schema;
     int rc = mdb_dbi_open(txn, "meta", 0, &store->meta);
     if (rc == MDB_SUCCESS)
-        rc = engine_meta_get(txn, store->meta, META_SCHEMA, &schema);
+        rc = get_schema(store, txn, &schema);
     if (rc != MDB_SUCCESS)
-        return refuse(reason, options->path, "is not a store of this program");
+        return refuse(reason, options->path,
+                      rc == MDB_NOTFOUND ? "is not a store of this program"
+                                         : "is damaged: its schema version can't be read");
     if (schema == SCHEMA_VERSION)
         return STORE_OK;
     snprintf(reason, STORE_REASON_SIZE,
-             "%s: has schema version %lld, this program knows version %d", options->path,
-             (long long)schema, SCHEMA_VERSION);
+             "%s: was made by another version: it has schema version %lld, this program knows "
+             "version %d",
+             options->path, (long long)schema, SCHEMA_VERSION);
     return STORE_REFUSED;
+}
+
+static enum store_error check_cipher(const struct store_options *options, struct store *store,
+                                     MDB_txn *txn, char reason[static STORE_REASON_SIZE])
+{
+    int64_t cipher;
+    int rc = engine_meta_get(txn, store->meta, META_CIPHER, &cipher);
+    if (rc == MDB_SUCCESS && cipher != STORE_CIPHER_CHACHA20_POLY1305 &&
+        cipher != STORE_CIPHER_AES256_GCM)
+        rc = MDB_CORRUPTED;
+    if (rc != MDB_SUCCESS)
+        return refuse(reason, options->path,
+                      rc == MDB_CORRUPTED ? "is damaged: its cipher can't be read"
+                                          : mdb_strerror(rc));
+    if (!secret_use_cipher(store->secret, (enum store_cipher)cipher))
+        return refuse(reason, options->path,
+                      "its keys are sealed with AES-256-GCM, which this processor has not got");
+    return STORE_OK;
 }
 
 static enum store_error check_secret(const struct store_options *options, struct store *store,
                                      MDB_txn *txn, char reason[static STORE_REASON_SIZE])
 {
-    int64_t cipher;
-    int rc = engine_meta_get(txn, store->meta, META_CIPHER, &cipher);
-    if (rc != MDB_SUCCESS)
-        return refuse(reason, options->path, mdb_strerror(rc));
     unsigned char check[SECRET_CHECK_LEN];
     secret_check_value(store->secret, check);
     char name[] = META_CHECK;
     MDB_val key = {strlen(name), name}, value;
-    rc = mdb_get(txn, store->meta, &key, &value);
-    if (rc != MDB_SUCCESS)
+    int rc = mdb_get(txn, store->meta, &key, &value);
+    if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
         return refuse(reason, options->path, mdb_strerror(rc));
-    if (value.mv_size != sizeof(check) || sodium_memcmp(value.mv_data, check, sizeof(check)) != 0)
-        return refuse(reason, options->secret_path, "is not the secret of this store");
-    if (!secret_use_cipher(store->secret, (enum store_cipher)cipher))
+    struct span rest = rc == MDB_SUCCESS ? engine_span(&value) : SPAN("");
+    if (!checksum_take(engine_meta_place(META_CHECK), &rest) || rest.len != sizeof(check))
         return refuse(reason, options->path,
-                      "its keys are sealed with AES-256-GCM, which this processor has not got");
+                      "is damaged: what tells its secret from others can't be read");
+    if (sodium_memcmp(rest.at, check, sizeof(check)) != 0)
+        return refuse(reason, options->secret_path, "is not the secret of this store");
     return STORE_OK;
+}
+
+static int begin_first_read(struct store *store, MDB_txn **txn)
+{
+    int rc;
+    while ((rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, txn)) == MDB_MAP_RESIZED) {
+        rc = mdb_env_set_mapsize(store->env, 0); /* grown since the line that opened it */
+        if (rc != MDB_SUCCESS)
+            break;
+    }
+    return rc;
+}
+
+/* A transaction whose snapshot is whole, as far as opening depends on it. */
+static enum store_error begin_checked(const struct store_options *options, struct store *store,
+                                      MDB_txn **txn, char reason[static STORE_REASON_SIZE])
+{
+    const char *wrong = NULL;
+    int rc = EAGAIN;
+    for (int attempt = 0; rc == EAGAIN && attempt < 100; attempt++) {
+        rc = begin_first_read(store, txn);
+        if (rc != MDB_SUCCESS)
+            return refuse(reason, options->path, mdb_strerror(rc));
+        rc = file_check_snapshot(store->env, *txn, &wrong);
+        if (rc != MDB_SUCCESS || wrong)
+            mdb_txn_abort(*txn);
+    }
+    if (rc == MDB_SUCCESS && !wrong)
+        return STORE_OK;
+    char data[PATH_MAX];
+    file_in_store(options->path, "data.mdb", data);
+    return refuse(reason, data, wrong ? wrong : mdb_strerror(rc));
 }
 
 static enum store_error open_and_check_databases(const struct store_options *options,
@@ -364,18 +429,16 @@ static enum store_error open_and_check_databases(const struct store_options *opt
 {
     MDB_txn *txn;
     int rc;
-    while ((rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn)) == MDB_MAP_RESIZED) {
-        rc = mdb_env_set_mapsize(store->env, 0); /* grown since the line that opened it */
-        if (rc != MDB_SUCCESS)
-            break;
-    }
-    if (rc != MDB_SUCCESS)
-        return refuse(reason, options->path, mdb_strerror(rc));
-    enum store_error error = check_schema(options, store, txn, reason);
+    enum store_error error = begin_checked(options, store, &txn, reason);
+    if (error != STORE_OK)
+        return error;
+    error = check_schema(options, store, txn, reason);
     if (error == STORE_OK && (rc = open_databases(store, txn, 0)) != MDB_SUCCESS)
         error = refuse(reason, options->path, mdb_strerror(rc));
     if (error == STORE_OK)
         error = check_secret(options, store, txn, reason);
+    if (error == STORE_OK)
+        error = check_cipher(options, store, txn, reason);
     rc = mdb_txn_commit(txn); /* keeps the database handles, an abort would close them */
     if (error == STORE_OK && rc != MDB_SUCCESS)
         error = refuse(reason, options->path, mdb_strerror(rc));
@@ -391,11 +454,14 @@ static enum store_error check_folder(const char *path, struct stat *folder,
                       errno == ENOENT ? "there is no store; run tokenctl init" : strerror(errno));
     if (!file_in_store(path, "data.mdb", data))
         return refuse(reason, path, strerror(ENAMETOOLONG));
-    /* LMDB would make an empty environment where there is none */
-    if (access(data, F_OK) != 0)
+    /* LMDB would make an empty environment where there is none, or an empty file */
+    int fd = open(data, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
         return refuse(reason, data,
                       errno == ENOENT ? "there is no store; run tokenctl init" : strerror(errno));
-    return check_file_system(path, reason);
+    const char *wrong = file_check_head(fd);
+    close(fd);
+    return wrong ? refuse(reason, data, wrong) : check_file_system(path, reason);
 }
 
 enum store_error store_open(const struct store_options *options, struct store **out,

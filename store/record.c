@@ -3,10 +3,10 @@
 #include "store/bytes.h"
 
 enum {
-    TOKEN_VERSION = 1,
-    USER_VERSION = 1,
-    RESERVATION_VERSION = 1,
-    GATEWAY_VERSION = 1,
+    TOKEN_VERSION = 2,
+    USER_VERSION = 2,
+    RESERVATION_VERSION = 2,
+    GATEWAY_VERSION = 2,
     NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX
 };
 
@@ -59,6 +59,11 @@ static struct span take(struct span *rest, size_t len)
     return taken;
 }
 
+static struct checksum_place token_place(const struct token *token)
+{
+    return (struct checksum_place){CHECKSUM_TOKEN, token->user_id, token->id};
+}
+
 size_t record_encode_token(const struct token *token, const struct record_keys *keys,
                            unsigned char *record)
 {
@@ -88,14 +93,14 @@ size_t record_encode_token(const struct token *token, const struct record_keys *
         put_little64(end + SECRET_HASH_LEN, keys->old_until_unix_s);
         end += OLD_KEY_LEN;
     }
-    return (size_t)(end - record);
+    return checksum_put(token_place(token), record, (size_t)(end - record));
 }
 
 bool record_decode_token(struct span record, struct token *token, struct record_keys *keys)
 {
     const unsigned char *bytes = (const unsigned char *)record.at;
-    if (record.len < AT_TEXTS || bytes[AT_VERSION] != TOKEN_VERSION ||
-        bytes[AT_FLAGS] & ~(unsigned)FLAGS_TOKEN)
+    if (!checksum_take(token_place(token), &record) || record.len < AT_TEXTS ||
+        bytes[AT_VERSION] != TOKEN_VERSION || bytes[AT_FLAGS] & ~(unsigned)FLAGS_TOKEN)
         return false;
     size_t name_len = bytes[AT_NAME_LEN], group_len = bytes[AT_GROUP_LEN];
     size_t models_len = get_little16(bytes + AT_MODEL_LIMITS_LEN);
@@ -141,7 +146,12 @@ enum {
     AT_USER_TEXTS = AT_USER_GROUP_LEN + 1
 };
 
-size_t record_encode_user(const struct record_user *user, unsigned char *record)
+static struct checksum_place user_place(int64_t user_id)
+{
+    return (struct checksum_place){CHECKSUM_USER, user_id, 0};
+}
+
+size_t record_encode_user(int64_t user_id, const struct record_user *user, unsigned char *record)
 {
     record[AT_VERSION] = USER_VERSION;
     record[AT_FLAGS] = (unsigned char)((user->disabled ? FLAG_USER_DISABLED : 0) |
@@ -152,14 +162,14 @@ size_t record_encode_user(const struct record_user *user, unsigned char *record)
     record[AT_USER_GROUP_LEN] = (unsigned char)user->group.len;
     unsigned char *end = append(record + AT_USER_TEXTS, user->name);
     end = append(end, user->group);
-    return (size_t)(end - record);
+    return checksum_put(user_place(user_id), record, (size_t)(end - record));
 }
 
-bool record_decode_user(struct span record, struct record_user *user)
+bool record_decode_user(int64_t user_id, struct span record, struct record_user *user)
 {
     const unsigned char *bytes = (const unsigned char *)record.at;
-    if (record.len < AT_USER_TEXTS || bytes[AT_VERSION] != USER_VERSION ||
-        bytes[AT_FLAGS] & ~(unsigned)FLAGS_USER)
+    if (!checksum_take(user_place(user_id), &record) || record.len < AT_USER_TEXTS ||
+        bytes[AT_VERSION] != USER_VERSION || bytes[AT_FLAGS] & ~(unsigned)FLAGS_USER)
         return false;
     size_t name_len = bytes[AT_USER_NAME_LEN], group_len = bytes[AT_USER_GROUP_LEN];
     if (name_len > STORE_USER_NAME_LEN_MAX || group_len > TOKEN_GROUP_LEN_MAX ||
@@ -185,7 +195,12 @@ enum reservation_flag {
 /* Offsets in a reservation's record. */
 enum { AT_NUMBERS = 2, NUMBER_COUNT = 9, AT_GROUP = AT_NUMBERS + NUMBER_COUNT * 8 };
 
-size_t record_encode_reservation(const struct record_reservation *reservation,
+static struct checksum_place reservation_place(int64_t id)
+{
+    return (struct checksum_place){CHECKSUM_RESERVATION, id, 0};
+}
+
+size_t record_encode_reservation(int64_t id, const struct record_reservation *reservation,
                                  unsigned char *record)
 {
     const int64_t numbers[NUMBER_COUNT] = {
@@ -199,13 +214,16 @@ size_t record_encode_reservation(const struct record_reservation *reservation,
     for (size_t i = 0; i < NUMBER_COUNT; i++)
         put_little64(record + AT_NUMBERS + i * 8, numbers[i]);
     record[AT_GROUP] = (unsigned char)reservation->group.len;
-    return (size_t)(append(record + AT_GROUP + 1, reservation->group) - record);
+    unsigned char *end = append(record + AT_GROUP + 1, reservation->group);
+    return checksum_put(reservation_place(id), record, (size_t)(end - record));
 }
 
-bool record_decode_reservation(struct span record, struct record_reservation *reservation)
+bool record_decode_reservation(int64_t id, struct span record,
+                               struct record_reservation *reservation)
 {
     const unsigned char *bytes = (const unsigned char *)record.at;
-    if (record.len < AT_GROUP + 1 || bytes[AT_VERSION] != RESERVATION_VERSION ||
+    if (!checksum_take(reservation_place(id), &record) || record.len < AT_GROUP + 1 ||
+        bytes[AT_VERSION] != RESERVATION_VERSION ||
         bytes[AT_FLAGS] & ~(unsigned)FLAGS_RESERVATION || bytes[AT_GROUP] > TOKEN_GROUP_LEN_MAX ||
         record.len != AT_GROUP + 1 + (size_t)bytes[AT_GROUP])
         return false;
@@ -230,19 +248,27 @@ enum {
     AT_GATEWAY_NAME = AT_GATEWAY_NAME_LEN + 1
 };
 
-size_t record_encode_gateway(const struct record_gateway *gateway, unsigned char *record)
+static struct checksum_place gateway_place(int64_t id)
+{
+    return (struct checksum_place){CHECKSUM_GATEWAY, id, 0};
+}
+
+size_t record_encode_gateway(int64_t id, const struct record_gateway *gateway,
+                             unsigned char *record)
 {
     record[AT_VERSION] = GATEWAY_VERSION;
     put_little64(record + AT_GATEWAY_CREATED, gateway->created_unix_s);
     memcpy(record + AT_GATEWAY_HASH, gateway->secret_hash, RECORD_ACCESS_HASH_LEN);
     record[AT_GATEWAY_NAME_LEN] = (unsigned char)gateway->name.len;
-    return (size_t)(append(record + AT_GATEWAY_NAME, gateway->name) - record);
+    unsigned char *end = append(record + AT_GATEWAY_NAME, gateway->name);
+    return checksum_put(gateway_place(id), record, (size_t)(end - record));
 }
 
-bool record_decode_gateway(struct span record, struct record_gateway *gateway)
+bool record_decode_gateway(int64_t id, struct span record, struct record_gateway *gateway)
 {
     const unsigned char *bytes = (const unsigned char *)record.at;
-    if (record.len < AT_GATEWAY_NAME || bytes[AT_VERSION] != GATEWAY_VERSION ||
+    if (!checksum_take(gateway_place(id), &record) || record.len < AT_GATEWAY_NAME ||
+        bytes[AT_VERSION] != GATEWAY_VERSION ||
         bytes[AT_GATEWAY_NAME_LEN] > STORE_GATEWAY_NAME_LEN_MAX ||
         record.len != AT_GATEWAY_NAME + (size_t)bytes[AT_GATEWAY_NAME_LEN])
         return false;

@@ -1,20 +1,22 @@
 #ifndef STORE_RECORD_H
 #define STORE_RECORD_H
 
+#include "store/checksum.h"
 #include "store/secret.h"
 #include "store/store.h"
 
-/* The bytes of a value in the databases "tokens" and "users". The first byte is the
- * layout's version; integers are little-endian. */
+/* The bytes of a value in the databases "tokens", "users", "reservations" and "gateways". The
+ * first byte is the layout's version, the last are a checksum that is bound to the value's
+ * key; integers are little-endian. */
 
 enum {
     RECORD_TOKEN_HEAD_LEN = 2 + 5 * 8 + SECRET_SEALED_LEN + 2 + 4,
     RECORD_TOKEN_LEN_MAX = RECORD_TOKEN_HEAD_LEN + 4 * TOKEN_NAME_CHARACTERS_MAX +
                            TOKEN_GROUP_LEN_MAX + TOKEN_MODEL_LIMITS_LEN_MAX +
-                           TOKEN_ALLOW_IPS_LEN_MAX + SECRET_HASH_LEN + 8,
+                           TOKEN_ALLOW_IPS_LEN_MAX + SECRET_HASH_LEN + 8 + CHECKSUM_LEN,
     RECORD_ACCESS_HASH_LEN = 32,
-    RECORD_USER_LEN_MAX =
-        2 + 8 + RECORD_ACCESS_HASH_LEN + 2 + STORE_USER_NAME_LEN_MAX + TOKEN_GROUP_LEN_MAX
+    RECORD_USER_LEN_MAX = 2 + 8 + RECORD_ACCESS_HASH_LEN + 2 + STORE_USER_NAME_LEN_MAX +
+                          TOKEN_GROUP_LEN_MAX + CHECKSUM_LEN
 };
 
 /* A token's keys as stored. */
@@ -25,13 +27,13 @@ struct record_keys {
     int64_t old_until_unix_s;
 };
 
-/* Encodes all of a token but its key and ids. record has room for
- * RECORD_TOKEN_LEN_MAX. Returns the length. */
+/* Encodes all of a token but its key; its ids go into the checksum only. record has room
+ * for RECORD_TOKEN_LEN_MAX. Returns the length. */
 size_t record_encode_token(const struct token *token, const struct record_keys *keys,
                            unsigned char *record);
 
-/* Decodes what record_encode_token made; ids and key are left alone. The spans point
- * into record. False where it is not such a record. */
+/* Decodes what record_encode_token made of the token whose ids *token has; these and its key
+ * are left alone. The spans point into record. False where it is not that record. */
 bool record_decode_token(struct span record, struct token *token, struct record_keys *keys);
 
 /* A user as stored. */
@@ -44,8 +46,8 @@ struct record_user {
 };
 
 /* The same for users. record has room for RECORD_USER_LEN_MAX. */
-size_t record_encode_user(const struct record_user *user, unsigned char *record);
-bool record_decode_user(struct span record, struct record_user *user);
+size_t record_encode_user(int64_t user_id, const struct record_user *user, unsigned char *record);
+bool record_decode_user(int64_t user_id, struct span record, struct record_user *user);
 
 /* A reservation. Once it has ended it keeps the answer that a repeat gets. */
 struct record_reservation {
@@ -61,11 +63,12 @@ struct record_reservation {
     struct span group;
 };
 
-enum { RECORD_RESERVATION_LEN_MAX = 2 + 9 * 8 + 1 + TOKEN_GROUP_LEN_MAX };
+enum { RECORD_RESERVATION_LEN_MAX = 2 + 9 * 8 + 1 + TOKEN_GROUP_LEN_MAX + CHECKSUM_LEN };
 
-size_t record_encode_reservation(const struct record_reservation *reservation,
+size_t record_encode_reservation(int64_t id, const struct record_reservation *reservation,
                                  unsigned char *record);
-bool record_decode_reservation(struct span record, struct record_reservation *reservation);
+bool record_decode_reservation(int64_t id, struct span record,
+                               struct record_reservation *reservation);
 
 /* A gateway. */
 struct record_gateway {
@@ -74,9 +77,13 @@ struct record_gateway {
     unsigned char secret_hash[RECORD_ACCESS_HASH_LEN];
 };
 
-enum { RECORD_GATEWAY_LEN_MAX = 1 + 8 + RECORD_ACCESS_HASH_LEN + 1 + STORE_GATEWAY_NAME_LEN_MAX };
+enum {
+    RECORD_GATEWAY_LEN_MAX =
+        1 + 8 + RECORD_ACCESS_HASH_LEN + 1 + STORE_GATEWAY_NAME_LEN_MAX + CHECKSUM_LEN
+};
 
-size_t record_encode_gateway(const struct record_gateway *gateway, unsigned char *record);
-bool record_decode_gateway(struct span record, struct record_gateway *gateway);
+size_t record_encode_gateway(int64_t id, const struct record_gateway *gateway,
+                             unsigned char *record);
+bool record_decode_gateway(int64_t id, struct span record, struct record_gateway *gateway);
 
 #endif

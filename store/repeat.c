@@ -51,32 +51,74 @@ static MDB_val repeat_key(const struct store_repeat *repeat, int64_t unix_s,
     return (MDB_val){REPEAT_KEY_LEN, bytes};
 }
 
-static struct span binding(const struct store_repeat *repeat)
+/* What an answer is sealed with: all else that is stored of it. */
+enum { BINDING_LEN = REPEAT_KEY_LEN + AT_ANSWER };
+
+static struct span bind_answer(const void *key, const void *value,
+                               unsigned char binding[static BINDING_LEN])
 {
-    return (struct span){(const char *)repeat->key_hash, STORE_HASH_LEN};
+    memcpy(binding, key, REPEAT_KEY_LEN);
+    memcpy(binding + REPEAT_KEY_LEN, value, AT_ANSWER);
+    return (struct span){(const char *)binding, BINDING_LEN};
 }
 
-static int take_answer(struct writer *writer, struct store_write *write, const MDB_val *value)
+/* The answer's text, which the caller wipes and frees. NULL where there is no memory or, with
+ * *whole false, where it is not what was sealed. */
+static char *open_answer(const struct store *store, const MDB_val *key, const MDB_val *value,
+                         size_t *len, bool *whole)
 {
-    struct store_repeat *repeat = &write->repeat;
-    const unsigned char *bytes = value->mv_data;
-    if (sodium_memcmp(bytes + AT_REQUEST, repeat->request_hash, STORE_HASH_LEN) != 0) {
-        write->error = STORE_OTHER_REQUEST;
-        return MDB_SUCCESS;
-    }
+    unsigned char binding[BINDING_LEN];
+    *whole = key->mv_size == REPEAT_KEY_LEN &&
+             value->mv_size >= AT_ANSWER + SECRET_NONCE_LEN + SECRET_TAG_LEN;
+    if (!*whole)
+        return NULL;
     struct span sealed = span_from(engine_span(value), AT_ANSWER);
+    *len = sealed.len - SECRET_NONCE_LEN - SECRET_TAG_LEN;
     char *answer = malloc(sealed.len);
+    if (!answer)
+        return NULL;
+    *whole = secret_unseal_text(store->secret, bind_answer(key->mv_data, value->mv_data, binding),
+                                sealed, answer);
+    if (*whole)
+        return answer;
+    free(answer);
+    return NULL;
+}
+
+static void take_answer(struct store_repeat *repeat, char *answer, size_t len)
+{
+    free(repeat->answer);
+    repeat->answer = answer;
+    repeat->answer_len = len;
+    repeat->repeated = true;
+}
+
+/* Takes the answer if it is of this request and not too old. All of it is authenticated before
+ * any of it is believed: a flipped bit in its time would have the write done twice. */
+static int try_answer(struct writer *writer, struct store_write *write, const MDB_val *key,
+                      const MDB_val *value)
+{
+    size_t len;
+    bool whole;
+    char *answer = open_answer(writer->store, key, value, &len, &whole);
+    if (!whole)
+        return MDB_CORRUPTED;
     if (!answer) {
         write->error = STORE_UNAVAILABLE;
         return MDB_SUCCESS;
     }
-    free(repeat->answer);
-    repeat->answer = answer;
-    repeat->answer_len = sealed.len - SECRET_NONCE_LEN - SECRET_TAG_LEN;
-    repeat->repeated = true;
-    return secret_unseal_text(writer->store->secret, binding(repeat), sealed, answer)
-               ? MDB_SUCCESS
-               : MDB_CORRUPTED;
+    const unsigned char *bytes = value->mv_data;
+    struct store_repeat *repeat = &write->repeat;
+    bool too_old = write->now_unix_s - get_little64(bytes + AT_TIME) >= STORE_REPEAT_S;
+    if (!too_old && sodium_memcmp(bytes + AT_REQUEST, repeat->request_hash, STORE_HASH_LEN) == 0) {
+        take_answer(repeat, answer, len);
+        return MDB_SUCCESS;
+    }
+    if (!too_old)
+        write->error = STORE_OTHER_REQUEST;
+    sodium_memzero(answer, len);
+    free(answer);
+    return MDB_SUCCESS;
 }
 
 int repeat_find(struct writer *writer, struct store_write *write)
@@ -89,15 +131,12 @@ int repeat_find(struct writer *writer, struct store_write *write)
         MDB_val key = repeat_key(&write->repeat, write->now_unix_s - days * DAY_S, key_bytes);
         MDB_val value;
         int rc = mdb_get(writer->txn, writer->store->repeats, &key, &value);
-        if (rc == MDB_NOTFOUND)
-            continue;
-        if (rc != MDB_SUCCESS)
+        if (rc == MDB_SUCCESS)
+            rc = try_answer(writer, write, &key, &value);
+        if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
             return rc;
-        if (value.mv_size < AT_ANSWER + SECRET_NONCE_LEN + SECRET_TAG_LEN)
-            return MDB_CORRUPTED;
-        const unsigned char *bytes = value.mv_data;
-        if (write->now_unix_s - get_little64(bytes + AT_TIME) < STORE_REPEAT_S)
-            return take_answer(writer, write, &value);
+        if (write->repeat.repeated || write->error != STORE_OK)
+            return MDB_SUCCESS;
     }
     return MDB_SUCCESS;
 }
@@ -117,7 +156,9 @@ int repeat_remember(struct writer *writer, struct store_write *write)
     unsigned char *bytes = value.mv_data;
     put_little64(bytes + AT_TIME, write->now_unix_s);
     memcpy(bytes + AT_REQUEST, repeat->request_hash, STORE_HASH_LEN);
-    secret_seal_text(writer->store->secret, binding(repeat), answer, bytes + AT_ANSWER);
+    unsigned char binding[BINDING_LEN];
+    secret_seal_text(writer->store->secret, bind_answer(key_bytes, bytes, binding), answer,
+                     bytes + AT_ANSWER);
     return MDB_SUCCESS;
 }
 
@@ -141,16 +182,11 @@ int repeat_sweep(struct writer *writer, int64_t now_unix_s, bool *more)
 
 int repeat_check(const struct store *store, const MDB_val *key, const MDB_val *value, bool *whole)
 {
-    *whole = false;
-    if (key->mv_size != REPEAT_KEY_LEN ||
-        value->mv_size < AT_ANSWER + SECRET_NONCE_LEN + SECRET_TAG_LEN)
-        return MDB_SUCCESS;
-    char *answer = malloc(value->mv_size);
+    size_t len;
+    char *answer = open_answer(store, key, value, &len, whole);
     if (!answer)
-        return ENOMEM;
-    *whole = secret_unseal_text(store->secret, span_from(engine_span(key), 8),
-                                span_from(engine_span(value), AT_ANSWER), answer);
-    sodium_memzero(answer, value->mv_size);
+        return *whole ? ENOMEM : MDB_SUCCESS;
+    sodium_memzero(answer, len);
     free(answer);
     return MDB_SUCCESS;
 }

@@ -18,7 +18,7 @@ static int put_reservation(struct writer *writer, int64_t id,
 {
     unsigned char key_bytes[ID_KEY_LEN], bytes[RECORD_RESERVATION_LEN_MAX];
     MDB_val key = engine_id_key(key_bytes, id);
-    MDB_val record = {record_encode_reservation(reservation, bytes), bytes};
+    MDB_val record = {record_encode_reservation(id, reservation, bytes), bytes};
     return mdb_put(writer->txn, writer->store->reservations, &key, &record, 0);
 }
 
@@ -145,7 +145,8 @@ int spend_settle(struct writer *writer, struct store_write *write)
     int rc = mdb_get(writer->txn, writer->store->reservations, &key, &record);
     if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
         return rc;
-    if (rc == MDB_SUCCESS && !record_decode_reservation(engine_span(&record), &reservation))
+    if (rc == MDB_SUCCESS && !record_decode_reservation(write->settle.reservation_id,
+                                                        engine_span(&record), &reservation))
         return MDB_CORRUPTED;
     if (rc == MDB_NOTFOUND || reservation.gateway_id != write->settle.gateway_id) {
         write->error = STORE_NO_RESERVATION;
@@ -179,23 +180,48 @@ int spend_touch(struct writer *writer, struct store_write *write)
 
 /* ---- sweeping ---- */
 
-enum { SWEPT_MAX = 10000 };
+enum { SWEPT_MAX = 10000, PASSED_OVER_MAX = 100000 };
 
-/* Ids are given out in the order of time, so that the oldest come first. */
+static bool is_over(const struct record_reservation *reservation, int64_t now_unix_s)
+{
+    return reservation->due_unix_s <= now_unix_s - STORE_REPEAT_S;
+}
+
+/* The first reservation from the given id on. */
+static int get_from(MDB_cursor *cursor, int64_t *id, struct record_reservation *reservation)
+{
+    unsigned char key_bytes[ID_KEY_LEN];
+    MDB_val key = engine_id_key(key_bytes, *id), record;
+    int rc = mdb_cursor_get(cursor, &key, &record, MDB_SET_RANGE);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    if (key.mv_size != ID_KEY_LEN)
+        return MDB_CORRUPTED;
+    *id = get_big64(key.mv_data);
+    return record_decode_reservation(*id, engine_span(&record), reservation) ? MDB_SUCCESS
+                                                                             : MDB_CORRUPTED;
+}
+
+/* Ids are given out in the order of time, so that the oldest come first and the first that
+ * is not over ends it. But where the clock was ahead for a while, what was made then lies in
+ * the future, for years perhaps: it is passed over, so that nothing piles up behind it. */
 int spend_sweep(struct writer *writer, int64_t now_unix_s, bool *more)
 {
     MDB_cursor *cursor;
-    MDB_val key, record;
     int rc = mdb_cursor_open(writer->txn, writer->store->reservations, &cursor);
-    int swept = 0;
-    for (; rc == MDB_SUCCESS && swept < SWEPT_MAX; swept++) {
+    int swept = 0, passed_over = 0;
+    for (int64_t id = 1; rc == MDB_SUCCESS && swept < SWEPT_MAX; id++) {
         struct record_reservation reservation;
-        rc = mdb_cursor_get(cursor, &key, &record, MDB_FIRST);
-        if (rc == MDB_SUCCESS && !record_decode_reservation(engine_span(&record), &reservation))
-            rc = MDB_CORRUPTED;
-        if (rc != MDB_SUCCESS || reservation.due_unix_s + STORE_REPEAT_S > now_unix_s)
+        rc = get_from(cursor, &id, &reservation);
+        if (rc != MDB_SUCCESS)
             break;
-        rc = mdb_cursor_del(cursor, 0);
+        bool over = is_over(&reservation, now_unix_s);
+        if (!over && (reservation.created_unix_s <= now_unix_s || ++passed_over > PASSED_OVER_MAX))
+            break;
+        if (over) {
+            rc = mdb_cursor_del(cursor, 0);
+            swept++;
+        }
     }
     *more = swept == SWEPT_MAX;
     return rc == MDB_NOTFOUND ? MDB_SUCCESS : rc;

@@ -30,7 +30,7 @@ static int put_key(struct writer *writer, const unsigned char hash[static SECRET
     unsigned char bytes[LOOKUP_KEY_LEN_MAX], hash_bytes[SECRET_HASH_LEN];
     memcpy(hash_bytes, hash, sizeof(hash_bytes));
     MDB_val key = {sizeof(hash_bytes), hash_bytes},
-            value = {lookup_encode_key(entry, bytes), bytes};
+            value = {lookup_encode_key(hash, entry, bytes), bytes};
     return mdb_put(writer->txn, writer->store->token_by_key, &key, &value, flags);
 }
 

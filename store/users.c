@@ -86,7 +86,8 @@ enum store_error store_user_next(struct store_reader *reader, int64_t after_id,
     if (rc == MDB_SUCCESS)
         rc = mdb_cursor_get(reader->users, &key, &value, MDB_SET_RANGE);
     while (rc == MDB_SUCCESS) {
-        if (key.mv_size != ID_KEY_LEN || !record_decode_user(engine_span(&value), &record)) {
+        if (key.mv_size != ID_KEY_LEN ||
+            !record_decode_user(get_big64(key.mv_data), engine_span(&value), &record)) {
             rc = MDB_CORRUPTED;
         } else if (!record.deleted) {
             rc = fill_user(reader, get_big64(key.mv_data), &record, user);
@@ -106,7 +107,7 @@ static int put_user(struct writer *writer, int64_t user_id, const struct record_
 {
     unsigned char key_bytes[ID_KEY_LEN], bytes[RECORD_USER_LEN_MAX];
     MDB_val key = engine_id_key(key_bytes, user_id);
-    MDB_val record = {record_encode_user(user, bytes), bytes};
+    MDB_val record = {record_encode_user(user_id, user, bytes), bytes};
     return mdb_put(writer->txn, writer->store->users, &key, &record, flags);
 }
 
@@ -226,7 +227,7 @@ static int mark_deleted(struct writer *writer, void *context)
     int rc = mdb_get(writer->txn, writer->store->users, &key, &record);
     if (rc != MDB_SUCCESS)
         return rc;
-    if (!record_decode_user(engine_span(&record), &user))
+    if (!record_decode_user(*user_id, engine_span(&record), &user))
         return MDB_CORRUPTED;
     user.deleted = true;
     return put_user(writer, *user_id, &user, 0);

@@ -589,7 +589,7 @@ static int compare_reservations(struct store_reader *reader)
         for (size_t i = 0; i < key.mv_size; i++)
             id = id << 8 | ((unsigned char *)key.mv_data)[i];
         struct object *object = find_object('R', id, false);
-        if (!object || !record_decode_reservation(engine_span(&value), &reservation)) {
+        if (!object || !record_decode_reservation(id, engine_span(&value), &reservation)) {
             fail("reservation %" PRId64 ": nobody was told of it, or it can't be read", id);
             continue;
         }

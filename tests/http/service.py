@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import client
 import fastcgi
+import records
 from client import ISSUED, Client, Gateway, User
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -177,14 +179,19 @@ class Store:
                 file.write(bytes([data[place] ^ 1]))
 
     def change_record(self, name, offset, value):
-        """Changes bytes of a token's record on disk, which is found by the token's name."""
+        """Changes bytes of a token's record on disk, which is found by the token's name, and its
+        checksum with them."""
         with (self.dir / "store/data.mdb").open("r+b") as file:
             data = file.read()
             places = [found.start() for found in re.finditer(name.encode(), data)]
             assert places
             for place in places:
-                file.seek(place - TOKEN_RECORD_HEAD + offset)
-                file.write(value)
+                start = place - TOKEN_RECORD_HEAD
+                record = bytearray(data[start : start + 20000])
+                record[offset : offset + len(value)] = value
+                ids = struct.unpack(">qq", data[start - 16 : start])  # its key lies before it
+                file.seek(start)
+                file.write(records.seal_token(record, *ids))
 
     def damage_version(self, name):
         self.change_record(name, 0, b"\xff")

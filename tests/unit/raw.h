@@ -8,6 +8,7 @@
 #include <lmdb.h>
 
 #include "store/bytes.h"
+#include "store/engine.h"
 
 struct raw {
     MDB_env *env;
@@ -78,6 +79,21 @@ static inline struct raw_bytes raw_little64(int64_t number)
     unsigned char at[8];
     put_little64(at, number);
     return raw_bytes(at, sizeof(at));
+}
+
+/* A value of "meta", with the checksum that is right for it under this name. */
+static inline struct raw_bytes raw_meta(const char *name, int64_t number)
+{
+    struct raw_bytes value = raw_little64(number);
+    value.len = checksum_put(engine_meta_place(name), value.at, value.len);
+    return value;
+}
+
+/* Gives a record that was changed the checksum that is right for it under this key. */
+static inline void raw_seal(struct raw_bytes *record, enum checksum_kind kind, int64_t a, int64_t b)
+{
+    struct checksum_place place = {kind, a, b};
+    record->len = checksum_put(place, record->at, record->len - CHECKSUM_LEN);
 }
 
 static inline struct raw_bytes raw_get(struct raw *raw, MDB_dbi dbi, struct raw_bytes key)

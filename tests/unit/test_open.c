@@ -189,7 +189,26 @@ static void test_another_secret(void **state)
 
 static void schema_of_tomorrow(struct raw *raw)
 {
-    raw_put(raw, raw->meta, raw_text("schema"), raw_little64(99));
+    raw_put(raw, raw->meta, raw_text("schema"), raw_meta("schema", 99));
+}
+
+static void schema_of_yesterday(struct raw *raw)
+{
+    raw_put(raw, raw->meta, raw_text("schema"), raw_little64(2));
+}
+
+static void schema_damaged(struct raw *raw)
+{
+    struct raw_bytes value = raw_get(raw, raw->meta, raw_text("schema"));
+    value.at[0] ^= 4;
+    raw_put(raw, raw->meta, raw_text("schema"), value);
+}
+
+static void cipher_damaged(struct raw *raw)
+{
+    struct raw_bytes value = raw_get(raw, raw->meta, raw_text("cipher"));
+    value.at[0] ^= 3; /* the other one */
+    raw_put(raw, raw->meta, raw_text("cipher"), value);
 }
 
 static void schema_missing(struct raw *raw)
@@ -218,7 +237,7 @@ static void check_value_cut(struct raw *raw)
 
 static void cipher_unknown(struct raw *raw)
 {
-    raw_put(raw, raw->meta, raw_text("cipher"), raw_little64(9));
+    raw_put(raw, raw->meta, raw_text("cipher"), raw_meta("cipher", 9));
 }
 
 static void database_missing(struct raw *raw)
@@ -233,12 +252,15 @@ static void test_meta(void **state)
         void (*damage)(struct raw *raw);
         const char *why;
     } rows[] = {
-        {schema_of_tomorrow, "version 99"},
-        {schema_missing, ""},
-        {check_value_missing, ""},
-        {check_value_changed, "not the secret of this store"},
-        {check_value_cut, "not the secret of this store"},
-        {cipher_unknown, ""},
+        {schema_of_tomorrow, "made by another version: it has schema version 99"},
+        {schema_of_yesterday, "made by another version: it has schema version 2"},
+        {schema_damaged, "is damaged: its schema version can't be read"},
+        {schema_missing, "is not a store of this program"},
+        {check_value_missing, "is damaged"},
+        {check_value_changed, "is damaged"},
+        {check_value_cut, "is damaged"},
+        {cipher_unknown, "is damaged: its cipher"},
+        {cipher_damaged, "is damaged: its cipher"},
         {database_missing, ""},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {

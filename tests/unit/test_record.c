@@ -3,7 +3,14 @@
 #include "store/record.h"
 #include "tests/unit/random.h"
 
-enum { NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX };
+enum { NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX, ID = 12345 };
+
+/* Bytes that were changed get the checksum that is right for them: what is refused then is
+ * refused for what it says. Returns the length with it. */
+static size_t seal(enum checksum_kind kind, void *bytes, size_t len)
+{
+    return checksum_put((struct checksum_place){kind, ID, 0}, bytes, len);
+}
 
 static struct span random_text(struct random *random, size_t max_len)
 {
@@ -65,6 +72,8 @@ static void test_tokens_come_back(void **state)
     struct random random = {21};
     for (int i = 0; i < 3000; i++) {
         struct token in = random_token(&random);
+        in.user_id = 6;
+        in.id = 5;
         struct record_keys keys_in = random_keys(&random), keys = {.has_old = !keys_in.has_old};
         struct span record = encode(&in, &keys_in);
         struct token out = {.id = 5, .user_id = 6, .key = "left alone"};
@@ -127,14 +136,17 @@ static void test_other_versions_are_refused(void **state)
     struct record_keys keys = {.has_old = true};
     struct record_user user = {.created_unix_s = 1};
     size_t len = record_encode_token(&token, &keys, bytes);
-    size_t user_len = record_encode_user(&user, user_bytes);
+    size_t user_len = record_encode_user(ID, &user, user_bytes);
+    token.user_id = ID;
     for (unsigned version = 0; version < 256; version++) {
         bytes[0] = user_bytes[0] = (unsigned char)version;
+        seal(CHECKSUM_TOKEN, bytes, len - CHECKSUM_LEN);
+        seal(CHECKSUM_USER, user_bytes, user_len - CHECKSUM_LEN);
         require(record_decode_token((struct span){(char *)bytes, len}, &token, &keys) ==
-                    (version == 1),
+                    (version == 2),
                 "token of version %u", version);
-        require(record_decode_user((struct span){(char *)user_bytes, user_len}, &user) ==
-                    (version == 1),
+        require(record_decode_user(ID, (struct span){(char *)user_bytes, user_len}, &user) ==
+                    (version == 2),
                 "user of version %u", version);
     }
 }
@@ -160,14 +172,15 @@ static void test_the_form_of_a_token(void **state)
     memset(keys.sealed, 'S', sizeof(keys.sealed));
     memset(keys.old_hash, 'O', sizeof(keys.old_hash));
     struct span record = encode(&token, &keys);
-    static const char head[] = "\x01\x05"
+    static const char head[] = "\x02\x05"
                                "\x08\x07\x06\x05\x04\x03\x02\x01"
                                "\x02\0\0\0\0\0\0\0"
                                "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"
                                "\x22\x11\0\0\0\0\0\0"
                                "\x04\0\0\0\0\0\0";
     static const char tail[] = "\x04\x03\x02\x00\x01\x00NAMEgggmm1";
-    assert_int_equal(record.len, sizeof(head) + SECRET_SEALED_LEN + sizeof(tail) - 1);
+    assert_int_equal(record.len,
+                     sizeof(head) + SECRET_SEALED_LEN + sizeof(tail) - 1 + CHECKSUM_LEN);
     assert_memory_equal(record.at, head, sizeof(head));
     assert_memory_equal(record.at + sizeof(head), keys.sealed, SECRET_SEALED_LEN);
     assert_memory_equal(record.at + sizeof(head) + SECRET_SEALED_LEN, tail, sizeof(tail) - 1);
@@ -184,8 +197,9 @@ static void test_the_form_of_a_token(void **state)
     record = encode(&token, &keys);
     assert_int_equal(record.at[1], 10);
     static const char old[] = "OOOOOOOOOOOOOOOO\x04\x03\0\0\0\0\0";
-    assert_int_equal(record.len, sizeof(head) + SECRET_SEALED_LEN + sizeof(tail) - 1 + sizeof(old));
-    assert_memory_equal(record.at + record.len - sizeof(old), old, sizeof(old));
+    assert_int_equal(record.len, sizeof(head) + SECRET_SEALED_LEN + sizeof(tail) - 1 + sizeof(old) +
+                                     CHECKSUM_LEN);
+    assert_memory_equal(record.at + record.len - CHECKSUM_LEN - sizeof(old), old, sizeof(old));
     assert_memory_equal(record.at + sizeof(head) + SECRET_SEALED_LEN, tail, sizeof(tail) - 1);
     free_record(record);
 }
@@ -206,9 +220,9 @@ static void test_tokens_over_the_limits_are_refused(void **state)
     for (size_t i = 0; i < COUNT_OF(lengths); i++) {
         const size_t *len = lengths[i];
         size_t record_len = RECORD_TOKEN_HEAD_LEN + len[0] + len[1] + len[2] + len[3];
-        unsigned char *record = calloc(1, record_len);
+        unsigned char *record = calloc(1, record_len + CHECKSUM_LEN);
         assert_non_null(record);
-        record[0] = 1;
+        record[0] = 2;
         unsigned char *at = record + RECORD_TOKEN_HEAD_LEN - 6;
         at[0] = (unsigned char)len[0];
         at[1] = (unsigned char)len[1];
@@ -216,8 +230,9 @@ static void test_tokens_over_the_limits_are_refused(void **state)
         at[3] = (unsigned char)(len[2] >> 8);
         at[4] = (unsigned char)len[3];
         at[5] = (unsigned char)(len[3] >> 8);
-        struct token token;
+        struct token token = {.user_id = ID};
         struct record_keys keys;
+        record_len = seal(CHECKSUM_TOKEN, record, record_len);
         bool decoded =
             record_decode_token((struct span){(char *)record, record_len}, &token, &keys);
         free(record);
@@ -240,11 +255,11 @@ static void test_users_come_back(void **state)
         struct record_user out;
         unsigned char bytes[RECORD_USER_LEN_MAX];
         random_bytes(&random, in.access_hash, sizeof(in.access_hash));
-        size_t len = record_encode_user(&in, bytes);
+        size_t len = record_encode_user(ID, &in, bytes);
         assert_true(len <= sizeof(bytes));
         for (size_t cut = 0; cut <= len; cut++) {
             char *copy = heap_copy((struct span){(char *)bytes, cut});
-            bool decoded = record_decode_user((struct span){copy, cut}, &out);
+            bool decoded = record_decode_user(ID, (struct span){copy, cut}, &out);
             require(decoded == (cut == len), "%zu of %zu", cut, len);
             if (decoded) {
                 assert_true(span_equal(in.name, out.name));
@@ -266,12 +281,12 @@ static void test_the_form_of_a_user(void **state)
         .name = SPAN("NAME"), .group = SPAN("ggg"), .disabled = true, .created_unix_s = 0x0102};
     unsigned char bytes[RECORD_USER_LEN_MAX];
     memset(user.access_hash, 'H', sizeof(user.access_hash));
-    size_t len = record_encode_user(&user, bytes);
-    static const char expected[] = "\x01\x01\x02\x01\0\0\0\0\0\0"
+    size_t len = record_encode_user(ID, &user, bytes);
+    static const char expected[] = "\x02\x01\x02\x01\0\0\0\0\0\0"
                                    "HHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHH"
                                    "\x04\x03NAMEggg";
-    assert_int_equal(len, sizeof(expected) - 1);
-    assert_memory_equal(bytes, expected, len);
+    assert_int_equal(len, sizeof(expected) - 1 + CHECKSUM_LEN);
+    assert_memory_equal(bytes, expected, sizeof(expected) - 1);
 }
 
 static void test_users_over_the_limits_are_refused(void **state)
@@ -279,12 +294,14 @@ static void test_users_over_the_limits_are_refused(void **state)
     (void)state;
     enum { AT_NAME_LEN = 2 + 8 + RECORD_ACCESS_HASH_LEN };
     for (size_t which = 0; which < 2; which++) {
-        unsigned char bytes[AT_NAME_LEN + 2 + 65] = {1};
+        unsigned char bytes[AT_NAME_LEN + 2 + 65 + CHECKSUM_LEN] = {2};
         struct record_user user;
-        bytes[AT_NAME_LEN + which] = 64;
-        assert_true(record_decode_user((struct span){(char *)bytes, sizeof(bytes) - 1}, &user));
-        bytes[AT_NAME_LEN + which] = 65;
-        assert_false(record_decode_user((struct span){(char *)bytes, sizeof(bytes)}, &user));
+        for (size_t len = 64; len < 66; len++) {
+            bytes[AT_NAME_LEN + which] = (unsigned char)len;
+            size_t record_len = seal(CHECKSUM_USER, bytes, AT_NAME_LEN + 2 + len);
+            assert_int_equal(
+                record_decode_user(ID, (struct span){(char *)bytes, record_len}, &user), len == 64);
+        }
     }
 }
 
@@ -310,11 +327,11 @@ static void test_reservations_come_back(void **state)
                                         .group = random_text(&random, TOKEN_GROUP_LEN_MAX)};
         struct record_reservation out;
         unsigned char bytes[RECORD_RESERVATION_LEN_MAX];
-        size_t len = record_encode_reservation(&in, bytes);
+        size_t len = record_encode_reservation(ID, &in, bytes);
         assert_true(len <= sizeof(bytes));
         for (size_t cut = 0; cut <= len; cut++) {
             char *copy = heap_copy((struct span){(char *)bytes, cut});
-            bool decoded = record_decode_reservation((struct span){copy, cut}, &out);
+            bool decoded = record_decode_reservation(ID, (struct span){copy, cut}, &out);
             require(decoded == (cut == len), "%zu of %zu", cut, len);
             if (decoded)
                 assert_true(span_equal(in.group, out.group));
@@ -345,11 +362,11 @@ static void test_gateways_come_back(void **state)
         struct record_gateway out;
         unsigned char bytes[RECORD_GATEWAY_LEN_MAX];
         random_bytes(&random, in.secret_hash, sizeof(in.secret_hash));
-        size_t len = record_encode_gateway(&in, bytes);
+        size_t len = record_encode_gateway(ID, &in, bytes);
         assert_true(len <= sizeof(bytes));
         for (size_t cut = 0; cut <= len; cut++) {
             char *copy = heap_copy((struct span){(char *)bytes, cut});
-            bool decoded = record_decode_gateway((struct span){copy, cut}, &out);
+            bool decoded = record_decode_gateway(ID, (struct span){copy, cut}, &out);
             require(decoded == (cut == len), "%zu of %zu", cut, len);
             if (decoded)
                 assert_true(span_equal(in.name, out.name));
@@ -364,19 +381,101 @@ static void test_gateways_come_back(void **state)
 static void test_texts_over_the_limits_are_refused(void **state)
 {
     (void)state;
-    unsigned char bytes[RECORD_RESERVATION_LEN_MAX + 1];
+    unsigned char bytes[RECORD_RESERVATION_LEN_MAX + 1 + CHECKSUM_LEN];
     char text[65];
     memset(text, 'g', sizeof(text));
     struct record_reservation reservation = {.group = {text, 64}};
     struct record_gateway gateway = {.name = {text, 64}};
-    size_t len = record_encode_reservation(&reservation, bytes);
-    assert_true(record_decode_reservation((struct span){(char *)bytes, len}, &reservation));
-    bytes[len - 65] = 65;
-    assert_false(record_decode_reservation((struct span){(char *)bytes, len + 1}, &reservation));
-    len = record_encode_gateway(&gateway, bytes);
-    assert_true(record_decode_gateway((struct span){(char *)bytes, len}, &gateway));
-    bytes[len - 65] = 65;
-    assert_false(record_decode_gateway((struct span){(char *)bytes, len + 1}, &gateway));
+    size_t len = record_encode_reservation(ID, &reservation, bytes) - CHECKSUM_LEN;
+    for (size_t more = 0; more < 2; more++) {
+        bytes[len - 65] = (unsigned char)(64 + more);
+        size_t sealed = seal(CHECKSUM_RESERVATION, bytes, len + more);
+        assert_int_equal(
+            record_decode_reservation(ID, (struct span){(char *)bytes, sealed}, &reservation),
+            more == 0);
+    }
+    len = record_encode_gateway(ID, &gateway, bytes) - CHECKSUM_LEN;
+    for (size_t more = 0; more < 2; more++) {
+        bytes[len - 65] = (unsigned char)(64 + more);
+        size_t sealed = seal(CHECKSUM_GATEWAY, bytes, len + more);
+        assert_int_equal(record_decode_gateway(ID, (struct span){(char *)bytes, sealed}, &gateway),
+                         more == 0);
+    }
+}
+
+/* ---- bits that have changed, and records under another key ---- */
+
+struct encoded {
+    unsigned char bytes[RECORD_TOKEN_LEN_MAX];
+    size_t len;
+};
+
+static bool decodes(enum checksum_kind kind, int64_t id, const struct encoded *record)
+{
+    struct span span = {(const char *)record->bytes, record->len};
+    struct token token = {.user_id = id, .id = 7};
+    struct record_keys keys;
+    struct record_user user;
+    struct record_reservation reservation;
+    struct record_gateway gateway;
+    switch (kind) {
+    case CHECKSUM_TOKEN:
+        return record_decode_token(span, &token, &keys);
+    case CHECKSUM_USER:
+        return record_decode_user(id, span, &user);
+    case CHECKSUM_RESERVATION:
+        return record_decode_reservation(id, span, &reservation);
+    case CHECKSUM_GATEWAY:
+        return record_decode_gateway(id, span, &gateway);
+    default:
+        return false;
+    }
+}
+
+static struct encoded encode_some(enum checksum_kind kind)
+{
+    struct encoded record = {.len = 0};
+    struct record_keys keys = {.has_old = true, .old_until_unix_s = 9};
+    if (kind == CHECKSUM_TOKEN)
+        record.len = record_encode_token(
+            &(struct token){.user_id = ID, .id = 7, .name = SPAN("name"), .group = SPAN("group")},
+            &keys, record.bytes);
+    else if (kind == CHECKSUM_USER)
+        record.len = record_encode_user(ID, &(struct record_user){.name = SPAN("u")}, record.bytes);
+    else if (kind == CHECKSUM_RESERVATION)
+        record.len = record_encode_reservation(
+            ID, &(struct record_reservation){.reserved = 5, .group = SPAN("g")}, record.bytes);
+    else
+        record.len =
+            record_encode_gateway(ID, &(struct record_gateway){.name = SPAN("g")}, record.bytes);
+    return record;
+}
+
+static void test_each_flipped_bit_is_noticed(void **state)
+{
+    (void)state;
+    for (enum checksum_kind kind = CHECKSUM_TOKEN; kind <= CHECKSUM_RESERVATION; kind++) {
+        struct encoded record = encode_some(kind);
+        assert_true(decodes(kind, ID, &record));
+        for (size_t bit = 0; bit < record.len * 8; bit++) {
+            record.bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+            require(!decodes(kind, ID, &record), "kind %d, bit %zu", (int)kind, bit);
+            record.bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+        }
+    }
+}
+
+static void test_records_in_another_place_are_noticed(void **state)
+{
+    (void)state;
+    for (enum checksum_kind kind = CHECKSUM_TOKEN; kind <= CHECKSUM_RESERVATION; kind++) {
+        struct encoded record = encode_some(kind);
+        for (int64_t id = 0; id < 3 * ID; id++)
+            require(decodes(kind, id, &record) == (id == ID), "kind %d, id %d", (int)kind, (int)id);
+        for (enum checksum_kind other = CHECKSUM_TOKEN; other <= CHECKSUM_RESERVATION; other++)
+            require(decodes(other, ID, &record) == (other == kind), "kind %d as %d", (int)kind,
+                    (int)other);
+    }
 }
 
 int main(void)
@@ -393,6 +492,8 @@ int main(void)
         cmocka_unit_test(test_reservations_come_back),
         cmocka_unit_test(test_gateways_come_back),
         cmocka_unit_test(test_texts_over_the_limits_are_refused),
+        cmocka_unit_test(test_each_flipped_bit_is_noticed),
+        cmocka_unit_test(test_records_in_another_place_are_noticed),
     };
     return cmocka_run_group_tests_name("record", tests, NULL, NULL);
 }

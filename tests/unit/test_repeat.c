@@ -248,14 +248,37 @@ static void test_answers_are_sealed(void **state)
     raw_open(&raw, &temporary);
     raw_entry(&raw, raw.repeats, 0, &key, &value);
     assert_null(memmem(value.at, value.len, "token 1", 7));
-    value.at[value.len - 1] ^= 1;
-    raw_put(&raw, raw.repeats, key, value);
     raw_commit(&raw);
-    temporary_open(&temporary);
-    struct create create;
-    prepare(&create, "w", "k", "r", 5000);
-    assert_int_equal(store_write(temporary.store, &create.write), STORE_CORRUPT);
-    store_write_free(&create.write);
+    temporary_remove(&temporary);
+}
+
+/* A bit that has changed anywhere in it: no second write is done, and no other answer given. */
+static void test_answers_that_changed(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct raw raw;
+    struct raw_bytes key, value;
+    bool repeated;
+    open_store(&temporary);
+    ask(&temporary, "w", "k", "r", 5000, &repeated);
+    temporary_close(&temporary);
+    raw_open(&raw, &temporary);
+    raw_entry(&raw, raw.repeats, 0, &key, &value);
+    raw_commit(&raw);
+    for (size_t at = 0; at < value.len; at += at < 48 ? 3 : 31) {
+        value.at[at] ^= 4;
+        raw_open(&raw, &temporary);
+        raw_put(&raw, raw.repeats, key, value);
+        raw_commit(&raw);
+        value.at[at] ^= 4;
+        temporary_open(&temporary);
+        struct create create;
+        prepare(&create, "w", "k", "r", 5000);
+        require(store_write(temporary.store, &create.write) == STORE_CORRUPT, "byte %zu", at);
+        store_write_free(&create.write);
+        temporary_close(&temporary);
+    }
     temporary_remove(&temporary);
 }
 
@@ -372,6 +395,7 @@ int main(void)
         cmocka_unit_test(test_no_memory_for_the_answer),
         cmocka_unit_test(test_twice_in_one_commit),
         cmocka_unit_test(test_answers_are_sealed),
+        cmocka_unit_test(test_answers_that_changed),
         cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_model),
     };

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -176,13 +177,38 @@ static void test_root_is_dropped(void **state)
     assert_true(dropped);
 }
 
+/* In a child: what limit it has, and whether that was enough. */
+static void test_descriptors(void **state)
+{
+    (void)state;
+    static const struct {
+        rlim_t soft, hard, raised;
+    } rows[] = {{11, 11, 11}, {11, 63, 63}, {64, 64, 64}, {20, 200, 200}, {300, 300, 300}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            char reason[256] = "";
+            struct rlimit limit = {rows[i].soft, rows[i].hard};
+            bool right =
+                setrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+                sandbox_raise_descriptors(reason, sizeof(reason)) == (rows[i].hard >= 64) &&
+                (strstr(reason, "RLIMIT_NOFILE") != NULL) == (rows[i].hard < 64) &&
+                getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur == rows[i].raised;
+            _exit(right ? IN_SANDBOX : 2);
+        }
+        int status = 0;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        require(exited_well(status), "row %zu", i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_open_fails),
-        cmocka_unit_test(test_what_ends_the_process),
-        cmocka_unit_test(test_what_works),
-        cmocka_unit_test(test_root_is_dropped),
+        cmocka_unit_test(test_open_fails),  cmocka_unit_test(test_what_ends_the_process),
+        cmocka_unit_test(test_what_works),  cmocka_unit_test(test_root_is_dropped),
+        cmocka_unit_test(test_descriptors),
     };
     if (!sandbox_is_possible()) { /* a sanitizer's build has none: see sandbox.h */
         printf("TAP version 13\n1..1\nok 1 - sandbox_is_off\n");

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "tests/unit/random.h"
+#include "store/record.h"
 #include "tests/unit/raw.h"
 
 /* Spending beside a plain model: random creates, updates, spends, reservations, ends of them,
@@ -541,6 +542,43 @@ static void sweep_all(struct model *model)
     temporary_open(&model->temporary);
 }
 
+/* A clock that was ahead for a while: what was made then stays for its time, and nothing
+ * piles up behind it. */
+static void test_a_sweep_passes_over_the_future(void **state)
+{
+    (void)state;
+    static const int64_t made[] = {5000, 5000 + 1000 * 86400, 5000 + 900 * 86400, 5001, 5002};
+    struct temporary temporary;
+    struct raw raw;
+    MDB_stat stat;
+    temporary_create(&temporary, 0, STORE_CIPHER_BEST);
+    raw_open(&raw, &temporary);
+    raw_put(&raw, raw.meta, raw_text("next_reservation_id"), raw_meta("next_reservation_id", 6));
+    for (size_t i = 0; i < COUNT_OF(made); i++) {
+        struct record_reservation reservation = {.created_unix_s = made[i],
+                                                 .due_unix_s = made[i] + 600};
+        struct raw_bytes record;
+        record.len = record_encode_reservation((int64_t)i + 1, &reservation, record.at);
+        raw_put(&raw, raw.reservations, raw_user_key((int64_t)i + 1), record);
+    }
+    raw_commit(&raw);
+    static const struct {
+        int64_t now_unix_s;
+        size_t left;
+    } rows[] = {{5600 + 86399, 5}, {5600 + 86400, 4}, {5602 + 86400, 2}, {5000 + 950 * 86400, 1}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct store_write sweep = {.kind = STORE_SWEEP, .now_unix_s = rows[i].now_unix_s};
+        temporary_open(&temporary);
+        assert_int_equal(store_write(temporary.store, &sweep), STORE_OK);
+        temporary_close(&temporary);
+        raw_open(&raw, &temporary);
+        assert_int_equal(mdb_stat(raw.txn, raw.reservations, &stat), 0);
+        raw_commit(&raw);
+        require(stat.ms_entries == rows[i].left, "row %zu: %zu", i, stat.ms_entries);
+    }
+    temporary_remove(&temporary);
+}
+
 static void test_model(void **state)
 {
     (void)state;
@@ -763,6 +801,7 @@ static void test_touches(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_sweep_passes_over_the_future),
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_the_end_of_its_time),
         cmocka_unit_test(test_shortfall),

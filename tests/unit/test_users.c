@@ -211,6 +211,7 @@ static void test_delete_that_was_cut_off(void **state)
     raw_open(&raw, &temporary);
     struct raw_bytes record = raw_get(&raw, raw.users, raw_user_key(id));
     record.at[1] |= 2; /* what the first commit sets */
+    raw_seal(&record, CHECKSUM_USER, id, 0);
     raw_put(&raw, raw.users, raw_user_key(id), record);
     raw_commit(&raw);
     temporary_open(&temporary);

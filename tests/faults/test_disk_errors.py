@@ -1,0 +1,206 @@
+"""Writes and syncs that fail: 503 to who waits, nothing that was refused is there, nothing that was
+acknowledged is lost, and the service goes on when the cause is gone."""
+
+import errno
+import os
+import re
+import threading
+
+import fastcgi
+import pytest
+from client import Client
+from service import Site, Store, wait_until
+from shim import SYNC, WRITE, FaultyStore, Faults
+
+TORTURE = os.environ.get("TORTURE") == "1"
+NOT_REACHED = (503, "Service is temporarily unavailable")
+BROKEN = "token.fcgi: the store can't be used any more: this worker ends\n"
+WRITERS = 8
+ERRORS = [errno.EIO, errno.ENOSPC, errno.EDQUOT]
+
+
+def names_of(client):
+    """All of the user's tokens: name -> token."""
+    tokens, page = {}, 1
+    while True:
+        items = client.list(f"?size=100&p={page}").data["items"]
+        if not items:
+            return tokens
+        tokens |= {token["name"]: token for token in items}
+        page += 1
+
+
+class Writers:
+    """Clients that each create a token at the same time, and what they were told."""
+
+    def __init__(self, path, user, count=WRITERS):
+        self.path, self.user, self.count = path, user, count
+        self.acknowledged, self.refused, self.round = {}, set(), 0
+        self.errors = []
+
+    def create(self, name):
+        try:
+            reply = Client(fastcgi.transport(self.path), self.user).create(
+                {"name": name, "model_limits": "m" * 900}
+            )
+            if reply.status == 200:
+                self.acknowledged[name] = reply.data
+                return
+            assert reply.failure == NOT_REACHED and int(reply.headers["retry-after"]) > 0
+            self.refused.add(name)
+        except BaseException as error:
+            self.errors.append(error)
+
+    def run(self):
+        """How many were refused."""
+        self.round += 1
+        before = len(self.refused)
+        threads = [
+            threading.Thread(target=self.create, args=(f"{self.round}-{number}",))
+            for number in range(self.count)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert self.errors == []
+        return len(self.refused) - before
+
+
+@pytest.fixture
+def faulty():
+    with FaultyStore(TOKEN_MAX_PER_USER="0") as store:
+        yield store
+
+
+def refuse_each_call(store, writers, kind, error, client):
+    """Fails the first call of a commit, then the second, until a commit has no more of them.
+
+    Every write but the one that says where the trees begin leaves the worker as it was, unless
+    the error is EIO, after which nothing is known of the disk."""
+    nth = 1
+    while True:
+        ended = len(store.statuses)
+        store.arm(kind, error, nth)
+        refused = writers.run()
+        failed = store.disarm()
+        if not failed:
+            assert refused == 0
+            return nth - 1
+        assert failed == 1 and refused > 0, nth
+        if error == errno.EIO:
+            wait_until(lambda: len(store.statuses) == ended + 1, "the worker has ended")
+        else:
+            # The last write of a commit: LMDB then refuses to go on, and says so at the next one.
+            wait_until(lambda: client.create({}).status == 200, "the service goes on")
+            assert len(store.statuses) <= ended + 1
+        names = names_of(client)
+        assert not writers.refused & set(names), nth
+        assert {name: names[name] for name in writers.acknowledged} == writers.acknowledged
+        nth += 1
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("kind", [WRITE, SYNC], ids=["write", "sync"])
+def test_each_write_and_sync_of_a_commit(faulty, kind, error):
+    user = faulty.add_user()
+    client = Client(fastcgi.transport(faulty.path), user)
+    # One client's commits are alike, so that each of their calls fails once; many share one.
+    least = {WRITE: 2, SYNC: 1}[kind]
+    for count in (1, WRITERS):
+        writers = Writers(faulty.path, user, count)
+        writers.round = 1000 * count
+        assert refuse_each_call(faulty, writers, kind, error, client) >= least
+    assert writers.run() == 0
+    faulty.check()
+    assert faulty.log.read_text().count(BROKEN) == len(faulty.statuses)
+    assert set(faulty.statuses) <= {1}
+    if error == errno.EIO:
+        assert faulty.statuses
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
+def test_a_disk_that_stays_full_for_a_while(faulty, error):
+    """Reads go on; when there is room again, so do writes, by the same worker."""
+    user = faulty.add_user()
+    client = Client(fastcgi.transport(faulty.path), user)
+    writers = Writers(faulty.path, user)
+    assert writers.run() == 0
+    pid = faulty.worker.pid
+    faulty.arm(WRITE, error, 1, for_ever=True)
+    for _ in range(5):
+        assert writers.run() == WRITERS
+        assert names_of(client) == writers.acknowledged
+    assert faulty.disarm() >= 5
+    assert writers.run() == 0
+    assert names_of(client) == writers.acknowledged
+    assert faulty.worker.pid == pid and faulty.worker.poll() is None
+    assert BROKEN not in faulty.log.read_text()
+    faulty.check()
+
+
+def test_an_address_space_that_is_full():
+    """The map can't grow: the same as a full disk, and over when there is room."""
+    with Store(TOKEN_MAX_PER_USER="0") as store:
+        user = store.add_user()
+        worker, path = store.start_worker()
+        client = Client(fastcgi.transport(path), user)
+        batch = [{"name": "large", "model_limits": "m" * 8000}] * 100
+        created = [token["id"] for token in client.create(batch).data]
+        (before,) = store.ctl("stat")
+        status = open(f"/proc/{worker.pid}/status").read()
+        size = int(re.search(r"VmSize:\s*(\d+) kB", status)[1]) * 1024
+        worker.terminate()
+        assert worker.wait(timeout=30) == 0
+        room = before["map_bytes"] * 3 // 4  # too little for a second map of twice the size
+        limit = ["prlimit", f"--as={size + room}"]
+        worker = store.start_worker_on(store.listeners[-1], limit)
+        while (reply := client.create(batch)).status == 200:
+            created += [token["id"] for token in reply.data]
+        for _ in range(3):
+            assert reply.failure == NOT_REACHED and int(reply.headers["retry-after"]) > 0
+            assert client.list().data["total"] == len(created)
+            assert client.get(created[-1]).data["id"] == created[-1]
+            reply = client.create(batch)
+        (full,) = store.ctl("stat")
+        assert full["map_bytes"] == before["map_bytes"]
+        assert worker.poll() is None and BROKEN not in store.log.read_text()
+        store.start_worker_on(store.listeners[-1])
+        worker.terminate()
+        assert worker.wait(timeout=30) == 0
+        created += [token["id"] for token in client.create(batch).data]
+        assert client.list().data["total"] == len(created)
+        (after,) = store.ctl("stat")
+        assert after["map_bytes"] > full["map_bytes"]
+        store.check()
+
+
+class FaultySite(Faults, Site):
+    def set_up(self):
+        super(Site, self).set_up()
+        self.prepare_faults()
+        self.spawn("start", **self.preload)
+        self.start_nginx()
+
+
+def test_a_pool_outlives_io_errors():
+    """multiwatch starts another worker for each that ends, and nginx hides none of it but the 503."""
+    with FaultySite(workers=2) as site:
+        wait_until(lambda: len(site.pids()) == 2, "there are two workers")
+        user = site.add_user()
+        client = site.http(user)
+        known = {}
+        for number in range(6 if TORTURE else 3):
+            before = site.pids()
+            site.arm(SYNC if number % 2 else WRITE, errno.EIO, 1)
+            reply = client.create({"name": f"lost {number}"})
+            assert site.disarm() == 1
+            assert reply.failure == NOT_REACHED and int(reply.headers["retry-after"]) > 0
+            wait_until(lambda: len(site.pids() - before) == 1, "another worker is there")
+            wait_until(lambda: len(site.pids()) == 2, "there are two workers")
+            token = client.make(name=f"kept {number}")
+            known[token["name"]] = token
+            assert names_of(client) == known
+        log = (site.dir / "pool.log").read_text()
+        assert log.count(BROKEN) == number + 1
+        site.check()

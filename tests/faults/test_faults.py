@@ -1,0 +1,238 @@
+"""Faults of what the service stands on: a full disk, too few descriptors, a socket or pages that are
+gone, flipped bits, a store of another version. Each has a clear answer, none damages the store."""
+
+import contextlib
+import os
+import struct
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import fastcgi
+import pytest
+import records
+from client import Client
+from service import BUILD, Site, Store
+
+TORTURE = os.environ.get("TORTURE") == "1"
+NOT_REACHED = (503, "Service is temporarily unavailable")
+FLIP = BUILD / "faults/flip"
+FLIP_PROCESSES, FLIPS = 2, 10000 if TORTURE else 700
+
+
+# ---- a disk that is full ----
+
+
+@contextlib.contextmanager
+def small_disk(folder, size):
+    """A tmpfs: where it is seen from here, and a way to give it another size. One who may not
+    mount gets a name space in which that is allowed, and reaches it by /proc."""
+    folder.mkdir()
+    options = f"size={size},mode=755"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]).returncode == 0:
+        try:
+            yield folder, lambda size: subprocess.run(
+                ["mount", "-o", f"remount,size={size}", folder], check=True
+            )
+        finally:
+            subprocess.run(["umount", folder], check=True)
+        return
+    script = 'mount -t tmpfs -o "$2" tmpfs "$1" && echo mounted && while read -r size; do\n'
+    script += 'mount -o "remount,size=$size" "$1" && echo done; done'
+    keeper = subprocess.Popen(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", folder, options],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )
+
+    def resize(size):
+        print(size, file=keeper.stdin, flush=True)
+        assert keeper.stdout.readline() == "done\n"
+
+    try:
+        assert keeper.stdout.readline() == "mounted\n", "no small file system can be mounted here"
+        yield f"/proc/{keeper.pid}/root{folder}", resize
+    finally:
+        keeper.stdin.close()
+        keeper.wait()
+
+
+def test_a_disk_that_is_full(tmp_path_factory):
+    """Writes get 503, reads go on, and with room again the same worker goes on with both."""
+    folder = tmp_path_factory.mktemp("disk")
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(0o755)
+    with small_disk(folder / "small", "1m") as (disk, resize):
+        with Store(TOKEN_STORE=f"{disk}/store", TOKEN_MAX_PER_USER="0") as store:
+            worker, path = store.start_worker()
+            client = Client(fastcgi.transport(path), store.add_user())
+            created = []
+            for size in ("2m", "4m", "64m"):
+                for _ in range(1000):
+                    reply = client.create({"model_limits": "m" * 3000})
+                    if reply.status != 200:
+                        break
+                    created.append(reply.data["id"])
+                for _ in range(3):
+                    assert reply.failure == NOT_REACHED and int(reply.headers["retry-after"]) > 0
+                    assert client.list().data["total"] == len(created)
+                    assert client.get(created[-1]).data["id"] == created[-1]
+                    reply = client.create([{"model_limits": "m" * 8000}] * 100)
+                store.check()
+                resize(size)
+                created.append(client.create({"model_limits": "m" * 3000}).data["id"])
+                assert client.list().data["total"] == len(created)
+            assert worker.poll() is None
+            store.check()
+
+
+# ---- descriptors ----
+
+
+def test_too_few_descriptors_to_serve_anybody():
+    with Store() as store:
+        user = store.add_user()
+        worker, path = store.start_worker(prefix=["prlimit", "--nofile=11"])
+        assert worker.wait(timeout=30) == 1
+        (line,) = store.log.read_text().splitlines()
+        assert "RLIMIT_NOFILE" in line and " 11," in line and "64" in line
+        store.start_worker_on(store.listeners[-1], prefix=["prlimit", "--nofile=11:64"])
+        assert Client(fastcgi.transport(path), user).list().status == 200
+
+
+# ---- the socket's file is gone ----
+
+
+def test_socket_removed():
+    """status says so, and restart brings it back; the store is as it was."""
+    with Site(workers=1) as site:
+        client = site.http(site.add_user())
+        token = client.make()
+        site.socket.unlink()
+        status, output = site.run_spawn("status")
+        assert status != 0 and str(site.socket) in output
+        with pytest.raises(FileNotFoundError):  # nginx has connections that still serve
+            site.direct(client.user).list()
+        site.spawn("restart")
+        assert site.run_spawn("status")[0] == 0
+        assert client.list().data["items"] == [token]
+        site.check()
+
+
+# ---- a data file that is not whole, or of another version ----
+
+COMMANDS = [
+    ["check"], ["stat"], ["user", "add", "another"], ["user", "list"], ["user", "show", "1"],
+    ["user", "rotate", "1"], ["user", "disable", "1"], ["user", "enable", "1"],
+    ["user", "delete", "1"], ["gateway", "add", "g"], ["gateway", "list"],
+    ["gateway", "delete", "1"], ["token", "list", "1"], ["token", "show", "1"],
+    ["token", "disable", "1"], ["token", "find", "sk-" + "0" * 48],
+]
+
+
+def assert_refused(store, commands, *texts):
+    """By tokenctl, by a worker and by plain CGI, with one line that has the texts in it."""
+    for command in commands:
+        done = store.run_ctl(*command)
+        assert (done.returncode, done.stdout) == (1, ""), (command, done)
+        (line,) = done.stderr.splitlines()
+        assert all(text in line for text in texts), line
+    length = len(store.log.read_text())
+    worker, _ = store.start_worker(name=f"s{len(store.workers)}")
+    assert worker.wait(timeout=30) == 1
+    (line,) = store.log.read_text()[length:].splitlines()
+    assert all(text in line for text in texts), line
+    done = store.run_cgi(fastcgi.environment("OPTIONS", "/api/token/"))
+    assert done.returncode == 1 and all(text in done.stderr.decode() for text in texts)
+    assert fastcgi.parse_cgi(done.stdout).failure == NOT_REACHED
+
+
+@pytest.fixture
+def filled():
+    """A store with tokens of one user, and its data file's bytes."""
+    with Store(TOKEN_MAX_PER_USER="0") as store:
+        store.add_gateway()
+        client = Client(store.cgi, store.add_user())
+        client.create([{"name": str(n), "model_limits": "m" * (n * 50)} for n in range(100)])
+        store.data = store.dir / "store/data.mdb"
+        store.whole = store.data.read_bytes()
+        store.client = client
+        yield store
+
+
+def put(store, data):
+    with store.data.open("r+b") as file:
+        file.truncate(0)
+        file.write(data)
+
+
+def test_data_file_cut_short(filled):
+    size = len(filled.whole)
+    for length in (0, 1, 4096, 8191, 8192, 8193, 3 * 4096, size // 2, size // 2 // 4096 * 4096):
+        put(filled, filled.whole[:length])
+        assert_refused(filled, COMMANDS if length in (0, 8192) else COMMANDS[:3], str(filled.data))
+        assert filled.data.stat().st_size == length
+    put(filled, filled.whole)
+    filled.check()
+    assert filled.client.list().data["total"] == 100
+
+
+def test_data_file_cut_at_its_end(filled):
+    """Refused, or as it was where only pages were cut off that nothing was ever written to."""
+    size, outcomes = len(filled.whole), set()
+    for cut in [1, 511, *range(512, 40 * 4096, 512 if TORTURE else 2560)]:
+        if cut > size - 8192:
+            break
+        put(filled, filled.whole[: size - cut])
+        done = filled.run_ctl("check")
+        outcomes.add(done.returncode)
+        assert done.returncode in (0, 1), (cut, done)
+        if done.returncode == 0:
+            assert filled.client.list("?size=100").data["total"] == 100
+        else:
+            assert str(filled.data) in done.stderr and done.stdout == ""
+    assert 1 in outcomes
+    put(filled, filled.whole)
+    filled.check()
+
+
+def test_store_of_a_newer_version(filled):
+    name = b"schema"
+    old = name + struct.pack("<q", 3)
+    new = name + records.meta_value(name, 99)
+    assert old in filled.whole
+    put(filled, new.join(part[4 * bool(n) :] for n, part in enumerate(filled.whole.split(old))))
+    assert len(filled.whole) == filled.data.stat().st_size
+    folder = str(filled.dir / "store")
+    assert_refused(filled, COMMANDS, folder, "another version", "version 99", "version 3")
+    put(filled, filled.whole)
+    filled.check()
+    assert filled.client.list().data["total"] == 100
+
+
+# ---- flipped bits ----
+
+
+def flip(folder, seed):
+    folder.mkdir()
+    subprocess.run([FLIP, folder, "make"], check=True)
+    done = subprocess.run([FLIP, folder, str(seed), str(FLIPS)], stdout=subprocess.PIPE, text=True)
+    return done.returncode, done.stdout
+
+
+def test_flipped_bits(tmp_path):
+    """Of each flip: opening refuses, a request fails, tokenctl check names it, or nothing comes of
+    it. The check itself survives all of them. Half of them go where records lie, half where
+    LMDB keeps what it has no checksums for."""
+    with ThreadPoolExecutor(FLIP_PROCESSES) as threads:
+        seeds = range(1, FLIP_PROCESSES + 1)
+        done = list(threads.map(lambda seed: flip(tmp_path / str(seed), seed), seeds))
+    total = {}
+    for status, output in done:
+        assert status == 0, output
+        for line in output.splitlines():
+            name, count = line.split()
+            total[name] = total.get(name, 0) + int(count)
+    assert (total["wrong"], total["check_died"]) == (0, 0)
+    assert total["refused"] + total["found"] + total["harmless"] == FLIP_PROCESSES * FLIPS
+    for name in ("refused", "found", "harmless", "found_reads_fail"):
+        assert total[name] > 0, total
+    print("flips", total)

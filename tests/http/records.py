@@ -1,0 +1,38 @@
+"""A token's record on disk: see store/record.c and store/checksum.c."""
+
+import ctypes
+import struct
+
+LIBRARY = ctypes.CDLL("libxxhash.so.0")
+LIBRARY.XXH3_64bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+LIBRARY.XXH3_64bits.restype = ctypes.c_uint64
+
+KIND_TOKEN, KIND_META = 1, 6
+AT_LENGTHS = 118
+OLD_KEY = 8  # a flag
+GOLDEN, ANOTHER = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
+MASK = 2**64 - 1
+
+
+def checksum(kind, a, b, content):
+    mixed = (a * GOLDEN + kind) & MASK
+    mixed = ((mixed ^ mixed >> 32) * ANOTHER + b) & MASK
+    mixed = ((mixed ^ mixed >> 32) * GOLDEN) & MASK
+    return (LIBRARY.XXH3_64bits(bytes(content), len(content)) ^ mixed) >> 32
+
+
+def seal_token(record, user_id, token_id):
+    """The record at the beginning of the bytes, with the checksum that is right for it."""
+    texts = struct.unpack_from("<BBHH", record, AT_LENGTHS)
+    end = AT_LENGTHS + 6 + sum(texts) + (24 if record[1] & OLD_KEY else 0)
+    content = bytes(record[:end])
+    return content + struct.pack("<I", checksum(KIND_TOKEN, user_id, token_id, content))
+
+
+def meta_value(name, number):
+    """A value of the database "meta"."""
+    place = 0
+    for byte in name:
+        place = (place * 31 + byte) & MASK
+    content = struct.pack("<q", number)
+    return content + struct.pack("<I", checksum(KIND_META, place, len(name), content))

@@ -1,0 +1,203 @@
+/* A data file that was cut short or damaged: refused by name or found, never the end of the
+ * process. What comes of random flips is in tests/faults. */
+
+#include "tests/unit/temporary.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+
+enum { PAGE = 4096, TOKENS = 150 };
+
+enum outcome { WHOLE = 10, REFUSED, SOMETHING_ELSE };
+
+static void ignore(void *context, const char *line)
+{
+    (void)context;
+    (void)line;
+}
+
+static void count_token(void *context, const struct token *token)
+{
+    (void)token;
+    ++*(uint64_t *)context;
+}
+
+/* In the child: whole means that every token is read and the check finds nothing. */
+static enum outcome look(const struct temporary *temporary, uint64_t expected)
+{
+    struct store *store;
+    struct store_reader *reader;
+    char reason[STORE_REASON_SIZE] = "";
+    uint64_t total = 0, seen = 0, found = 1;
+    if (store_open(&temporary->options, &store, reason) != STORE_OK)
+        return strstr(reason, "/store/data.mdb: is ") ? REFUSED : SOMETHING_ELSE;
+    bool whole = store_reader_open(store, &reader) == STORE_OK &&
+                 store_check(reader, ignore, NULL, &found) == STORE_OK && found == 0 &&
+                 store_token_page(reader, 1, 0, 10000, &total, count_token, &seen) == STORE_OK &&
+                 total == expected && seen == expected;
+    return whole ? WHOLE : SOMETHING_ELSE;
+}
+
+/* A child may die of what is wrong with the file; this process must not. */
+static int outcome(const struct temporary *temporary, uint64_t expected)
+{
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit((int)look(temporary, expected));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+struct copy {
+    struct folder_file path;
+    unsigned char *bytes;
+    size_t len;
+};
+
+/* Without what the file is ahead of its use. */
+static struct copy copy_data(const struct temporary *temporary, size_t used)
+{
+    struct copy copy = {.path = folder_file(&temporary->folder, "store/data.mdb")};
+    struct stat status;
+    int fd = open(copy.path.path, O_RDONLY);
+    assert_true(fd >= 0 && fstat(fd, &status) == 0);
+    assert_true((size_t)status.st_size >= used);
+    copy.len = used;
+    copy.bytes = malloc(copy.len);
+    assert_non_null(copy.bytes);
+    assert_int_equal(read(fd, copy.bytes, copy.len), copy.len);
+    close(fd);
+    return copy;
+}
+
+/* Puts the first len bytes back. */
+static void put_data(const struct copy *copy, size_t len)
+{
+    int fd = open(copy->path.path, O_WRONLY | O_TRUNC);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, copy->bytes, len), len);
+    close(fd);
+}
+
+static size_t data_len(const struct copy *copy)
+{
+    struct stat status;
+    assert_int_equal(stat(copy->path.path, &status), 0);
+    return (size_t)status.st_size;
+}
+
+/* A user with tokens, some too long for a page; free_tail: the last pages in use are free.
+ * Returns how many bytes are in use. */
+static size_t fill(struct temporary *temporary, bool free_tail)
+{
+    char access_token[STORE_ACCESS_TOKEN_LEN];
+    int64_t first;
+    struct store_stat stat;
+    temporary_create(temporary, 0, STORE_CIPHER_BEST);
+    temporary_open(temporary);
+    assert_int_equal(temporary_add_user(temporary, access_token), 1);
+    assert_int_equal(temporary_create_tokens(temporary->store, 1, TOKENS - 3, 10, 0, &first),
+                     STORE_OK);
+    assert_int_equal(temporary_create_tokens(temporary->store, 1, 3, 7000, 0, &first), STORE_OK);
+    if (free_tail) {
+        int64_t ids[20];
+        assert_int_equal(temporary_create_tokens(temporary->store, 1, 20, 7000, 0, &first),
+                         STORE_OK);
+        for (size_t i = 0; i < COUNT_OF(ids); i++)
+            ids[i] = first + (int64_t)i;
+        struct store_write write = {
+            .kind = STORE_DELETE, .user_id = 1, .delete = {.ids = ids, .id_count = COUNT_OF(ids)}};
+        assert_int_equal(store_write(temporary->store, &write), STORE_OK);
+    }
+    assert_int_equal(store_stat(temporary->reader, &stat), STORE_OK);
+    temporary_close(temporary);
+    return stat.map_used_bytes;
+}
+
+static void test_cut_short(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    size_t whole = 0;
+    size_t used = fill(&temporary, false);
+    struct copy copy = copy_data(&temporary, used);
+    for (size_t len = 0; len < copy.len; len += len < 3 * PAGE ? 512 : PAGE)
+        for (size_t near = 0; near < 3; near++) {
+            if (len + near < 1)
+                continue;
+            put_data(&copy, len + near - 1);
+            int came = outcome(&temporary, TOKENS);
+            require(came == REFUSED || came == WHOLE, "%zu of %zu bytes: %d", len + near - 1,
+                    copy.len, came);
+            whole += came == WHOLE;
+            require(len > 2 * PAGE || came == REFUSED, "%zu bytes are no store", len + near - 1);
+        }
+    put_data(&copy, copy.len);
+    assert_int_equal(outcome(&temporary, TOKENS), WHOLE);
+    require(whole * 2 < copy.len / PAGE, "%zu are whole", whole);
+    free(copy.bytes);
+    temporary_remove(&temporary);
+}
+
+/* LMDB never writes a page that became free in the commit that it was new in: where nothing else
+ * is missing the store is whole, and the file gets its length back. */
+static void test_free_pages_missing_at_the_end(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    size_t whole = 0;
+    size_t used = fill(&temporary, true);
+    struct copy copy = copy_data(&temporary, used);
+    size_t len = copy.len - PAGE;
+    for (int came = WHOLE; came == WHOLE; len -= PAGE) {
+        put_data(&copy, len);
+        came = outcome(&temporary, TOKENS);
+        require(came == REFUSED || came == WHOLE, "%zu of %zu bytes: %d", len, copy.len, came);
+        require(data_len(&copy) == (came == WHOLE ? copy.len : len), "%zu of %zu bytes", len,
+                copy.len);
+        whole += came == WHOLE;
+    }
+    require(whole > 0, "no page at the end was free");
+    free(copy.bytes);
+    temporary_remove(&temporary);
+}
+
+/* Bits of what says where the trees begin, and of the pages' heads. */
+static void test_flipped_bits_of_heads(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    size_t refused = 0;
+    size_t used = fill(&temporary, true);
+    struct copy copy = copy_data(&temporary, used);
+    int fd = open(copy.path.path, O_RDWR);
+    assert_true(fd >= 0);
+    for (size_t page = 0; page < copy.len / PAGE; page++)
+        for (size_t bit = page % 7; bit < (page < 2 ? 152 : 18) * 8; bit += page < 2 ? 3 : 41) {
+            off_t at = (off_t)(page * PAGE + bit / 8);
+            unsigned char byte = copy.bytes[at];
+            byte ^= (unsigned char)(1 << bit % 8);
+            assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+            int came = outcome(&temporary, TOKENS);
+            assert_int_equal(pwrite(fd, &copy.bytes[at], 1, at), 1);
+            require(came > 0, "page %zu, bit %zu: died", page, bit);
+            refused += came != WHOLE;
+        }
+    require(refused > 300, "%zu", refused);
+    close(fd);
+    assert_int_equal(outcome(&temporary, TOKENS), WHOLE);
+    free(copy.bytes);
+    temporary_remove(&temporary);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cut_short),
+        cmocka_unit_test(test_free_pages_missing_at_the_end),
+        cmocka_unit_test(test_flipped_bits_of_heads),
+    };
+    return cmocka_run_group_tests_name("file", tests, NULL, NULL);
+}
