@@ -8,7 +8,7 @@ import threading
 from service import BUILD, Store
 
 LIBRARY = BUILD / "faults/fault.so"
-WRITE, SYNC, SIZE = 1, 2, 4
+WRITE, SYNC, SIZE, AHEAD = 1, 2, 4, 8
 
 
 class Control(ctypes.Structure):

@@ -10,7 +10,7 @@ import fastcgi
 import pytest
 from client import Client
 from service import Site, Store, wait_until
-from shim import SYNC, WRITE, FaultyStore, Faults
+from shim import AHEAD, SYNC, WRITE, FaultyStore, Faults
 
 TORTURE = os.environ.get("TORTURE") == "1"
 NOT_REACHED = (503, "Service is temporarily unavailable")
@@ -117,6 +117,21 @@ def test_each_write_and_sync_of_a_commit(faulty, kind, error):
     assert set(faulty.statuses) <= {1}
     if error == errno.EIO:
         assert faulty.statuses
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
+def test_a_file_that_can_not_be_ahead_of_its_use(faulty, error):
+    """What makes it longer beforehand is nobody's write: nobody is refused."""
+    user = faulty.add_user()
+    client = Client(fastcgi.transport(faulty.path), user)
+    writers = Writers(faulty.path, user)
+    faulty.arm(AHEAD, error, 1, for_ever=True)
+    for _ in range(20):
+        assert writers.run() == 0
+    assert faulty.disarm() >= 20
+    assert names_of(client) == writers.acknowledged
+    assert faulty.statuses == [] and BROKEN not in faulty.log.read_text()
+    faulty.check()
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
