@@ -204,7 +204,7 @@ struct answers {
     size_t count;
 };
 
-static const uint64_t refused = 1;
+static const uint64_t refused = 1, absent = 2;
 
 static void end_reading(struct answers *answers, struct reading *reading, enum store_error error)
 {
@@ -214,8 +214,9 @@ static void end_reading(struct answers *answers, struct reading *reading, enum s
     crypto_generichash_final(&reading->hash, bytes, sizeof(bytes));
     memcpy(&hash, bytes, sizeof(hash));
     bool fails = error == STORE_CORRUPT || error == STORE_BROKEN || error == STORE_UNAVAILABLE;
+    bool is_absent = error == STORE_NOT_FOUND || error == STORE_NO_USER || error == STORE_DENIED;
     if (answers->count < ANSWERS_MAX)
-        answers->hashes[answers->count++] = fails ? refused : hash;
+        answers->hashes[answers->count++] = fails ? refused : is_absent ? absent : hash;
     *reading = (struct reading){.count = 0};
     crypto_generichash_init(&reading->hash, NULL, 0, sizeof(bytes));
 }
@@ -287,14 +288,15 @@ static void read_all(struct store *store, const struct known *known, struct answ
         take_number(&reading, refusal);
         take_number(&reading, answer.token_id);
         take_number(&reading, answer.remain_quota);
-        end_reading(answers, &reading, error);
+        bool unknown = error == STORE_OK && refusal == TOKEN_REFUSED_UNKNOWN;
+        end_reading(answers, &reading, unknown ? STORE_NOT_FOUND : error);
     }
     store_reader_close(reader);
 }
 
 /* ---- what comes of a flip ---- */
 
-enum outcome { REFUSED = 10, SOUND, FOUND, RIGHT, FAILED, WRONG, DIED };
+enum outcome { REFUSED = 10, SOUND, FOUND, RIGHT, FAILED, ABSENT, WRONG, DIED };
 
 static void ignore(void *context, const char *line)
 {
@@ -326,14 +328,18 @@ static int compare(const struct known *known, const struct answers *expected)
     if (store_open(&options, &store, reason) != STORE_OK)
         return REFUSED;
     read_all(store, known, &answers);
-    int outcome = RIGHT;
+    int worst = RIGHT;
     for (size_t i = 0; i < expected->count; i++) {
+        int came = WRONG;
         if (i >= answers.count || answers.hashes[i] == refused)
-            outcome = outcome == WRONG ? WRONG : FAILED;
-        else if (answers.hashes[i] != expected->hashes[i])
-            outcome = WRONG;
+            came = FAILED;
+        else if (answers.hashes[i] == expected->hashes[i])
+            came = RIGHT;
+        else if (answers.hashes[i] == absent)
+            came = ABSENT;
+        worst = came > worst ? came : worst;
     }
-    return outcome;
+    return worst;
 }
 
 static int run(int what, bool verbose, const struct known *known, const struct answers *expected)
@@ -389,7 +395,8 @@ static void flip(int fd, uint64_t at, int bit)
 }
 
 static struct {
-    uint64_t refused, found, harmless, unseen_by_reads, failed_reads, wrong_but_found;
+    uint64_t refused, found, harmless, unseen_by_reads, failed_reads, absent_but_found;
+    uint64_t wrong_but_found;
     uint64_t reads_died, check_died, wrong;
 } counts;
 
@@ -400,6 +407,7 @@ static void count(int checked, int read)
     counts.harmless += checked == SOUND && read == RIGHT;
     counts.unseen_by_reads += checked == FOUND && read == RIGHT;
     counts.failed_reads += checked == FOUND && read == FAILED;
+    counts.absent_but_found += checked == FOUND && read == ABSENT;
     counts.wrong_but_found += checked == FOUND && read == WRONG;
     counts.reads_died += read == DIED;
     counts.check_died += checked == DIED;
@@ -458,9 +466,10 @@ int main(int argc, char **argv)
     int result = flip_many(data, &known, strtoull(argv[3], NULL, 10), argc > 4);
     printf("refused %" PRIu64 "\nfound %" PRIu64 "\nharmless %" PRIu64 "\n", counts.refused,
            counts.found, counts.harmless);
-    printf("found_reads_right %" PRIu64 "\nfound_reads_fail %" PRIu64 "\nfound_reads_wrong %" PRIu64
-           "\n",
-           counts.unseen_by_reads, counts.failed_reads, counts.wrong_but_found);
+    printf("found_reads_right %" PRIu64 "\nfound_reads_fail %" PRIu64 "\nfound_reads_absent %" PRIu64
+           "\nfound_reads_wrong %" PRIu64 "\n",
+           counts.unseen_by_reads, counts.failed_reads, counts.absent_but_found,
+           counts.wrong_but_found);
     printf("reads_died %" PRIu64 "\ncheck_died %" PRIu64 "\nwrong %" PRIu64 "\n", counts.reads_died,
            counts.check_died, counts.wrong);
     return result;
