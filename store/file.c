@@ -23,7 +23,12 @@ enum { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_OVERFLOW = 4, PAGE_META = 8, PAGE_DI
 enum { PAGE_LEAF2 = 0x20 /* keys of one size and nothing else */, PAGE_SUB = 0x40 };
 enum { NODE_BIG = 1, NODE_DATABASE = 2, NODE_DUPLICATES = 4 };
 
-enum { META_LEN = 24 + 2 * DATABASE_LEN + 16, MAGIC = (int)0xBEEFC0DE, LAYOUT_VERSION = 1 };
+enum {
+    META_LAST_PAGE = 24 + 2 * DATABASE_LEN,
+    META_LEN = META_LAST_PAGE + 16,
+    MAGIC = (int)0xBEEFC0DE,
+    LAYOUT_VERSION = 1
+};
 
 struct database {
     uint32_t pad;
@@ -79,8 +84,8 @@ static bool read_meta(int fd, uint64_t at, struct meta *meta)
     meta->free = get_database(body + 24);
     meta->main = get_database(body + 24 + DATABASE_LEN);
     meta->page_size = meta->free.pad;
-    meta->last_page = get_number(body + 24 + 2 * DATABASE_LEN);
-    meta->txn_id = get_number(body + 32 + 2 * DATABASE_LEN);
+    meta->last_page = get_number(body + META_LAST_PAGE);
+    meta->txn_id = get_number(body + META_LAST_PAGE + 8);
     /* No page lies behind the map's end: LMDB would look for a larger map for ever. */
     return meta->page_size >= 512 && meta->page_size <= PAGE_SIZE_MAX &&
            (meta->page_size & (meta->page_size - 1)) == 0 &&
@@ -106,7 +111,7 @@ static bool are_neighbours(const struct meta metas[2])
 const char *file_check_head(int fd)
 {
     struct stat status;
-    struct meta metas[2], again[2];
+    struct meta metas[2] = {{.txn_id = 0}}, again[2] = {{.txn_id = 0}};
     if (fstat(fd, &status) != 0)
         return strerror(errno);
     if (status.st_size < 2 * sysconf(_SC_PAGESIZE))
@@ -116,7 +121,8 @@ const char *file_check_head(int fd)
         bool sound = read_metas(fd, metas);
         if (sound && are_neighbours(metas))
             return NULL;
-        if (read_metas(fd, again) == sound && memcmp(metas, again, sizeof(metas)) == 0)
+        if (read_metas(fd, again) == sound && again[0].txn_id == metas[0].txn_id &&
+            again[1].txn_id == metas[1].txn_id)
             break;
     }
     return "is damaged or not a store: its first two pages are not right";
@@ -357,7 +363,7 @@ static bool check_branch(struct tree *tree, uint64_t number, unsigned level,
 static bool check_page(struct tree *tree, uint64_t number, unsigned level,
                        const struct bounds *bounds)
 {
-    unsigned char *page = malloc(tree->walk->page_size);
+    unsigned char *page = calloc(1, tree->walk->page_size);
     struct nodes nodes;
     if (!page) {
         tree->walk->no_memory = true;
@@ -493,7 +499,7 @@ static void check_databases(struct walk *walk, const struct meta *meta)
 /* The page that says where the snapshot's trees begin. Later commits overwrite it. */
 static int begin_walk(MDB_env *env, MDB_txn *txn, struct walk *walk, struct meta *meta)
 {
-    struct meta metas[2];
+    struct meta metas[2] = {{.txn_id = 0}};
     struct stat status;
     mdb_filehandle_t fd;
     int rc = mdb_env_get_fd(env, &fd);
@@ -504,7 +510,7 @@ static int begin_walk(MDB_env *env, MDB_txn *txn, struct walk *walk, struct meta
         return EAGAIN;
     *meta = metas[txn_id & 1];
     if (fstat(fd, &status) != 0) /* after that: the file only grows */
-        return errno;
+        return EIO;
     *walk = (struct walk){.fd = fd,
                           .page_size = meta->page_size,
                           .page_count = meta->last_page + 1,

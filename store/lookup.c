@@ -14,6 +14,21 @@ int lookup_user(MDB_txn *txn, const struct store *store, int64_t user_id, struct
     return user->deleted ? MDB_NOTFOUND : MDB_SUCCESS;
 }
 
+/* Where a token's record is not found, its user's index has to agree that there is none: if not, a
+ * page of either is damaged, and "not found" would be a wrong answer. */
+static int check_absence(MDB_txn *txn, const struct store *store, int64_t user_id, int64_t token_id)
+{
+    MDB_cursor *cursor;
+    unsigned char key_bytes[ID_KEY_LEN];
+    MDB_val key = engine_id_key(key_bytes, user_id), value = {sizeof(token_id), &token_id};
+    int rc = mdb_cursor_open(txn, store->ids_by_user, &cursor);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_GET_BOTH);
+    mdb_cursor_close(cursor);
+    return rc == MDB_SUCCESS ? MDB_CORRUPTED : rc;
+}
+
 int lookup_token(MDB_txn *txn, const struct store *store, int64_t user_id, int64_t token_id,
                  struct token *token, struct record_keys *keys)
 {
@@ -22,6 +37,8 @@ int lookup_token(MDB_txn *txn, const struct store *store, int64_t user_id, int64
     int rc = mdb_get(txn, store->tokens, &key, &record);
     token->user_id = user_id;
     token->id = token_id;
+    if (rc == MDB_NOTFOUND)
+        return check_absence(txn, store, user_id, token_id);
     if (rc == MDB_SUCCESS && !record_decode_token(engine_span(&record), token, keys))
         return MDB_CORRUPTED;
     return rc;

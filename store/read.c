@@ -202,8 +202,11 @@ static enum store_error visit_down_from(struct store_reader *reader, int64_t use
         const unsigned char *id_bytes = key.mv_data;
         if (key.mv_size != TOKEN_ID_KEY_LEN || get_big64(id_bytes) != user_id)
             break; /* the index has more ids than there are records */
-        enum store_error error =
-            visit_record(reader, user_id, get_big64(id_bytes + 8), &record, visit, context);
+        int64_t id = get_big64(id_bytes + 8);
+        if (id > token_id)
+            break; /* a damaged page shows a record twice, or in another's place */
+        token_id = id - 1;
+        enum store_error error = visit_record(reader, user_id, id, &record, visit, context);
         if (error != STORE_OK || --limit == 0)
             return error;
         rc = mdb_cursor_get(reader->tokens, &key, &record, MDB_PREV);

@@ -12,6 +12,8 @@ $(BUILD)/faults/%: $(BUILD)/obj/tests/faults/%.o $(call object,$(COMMON))
 	@echo '  LD  $@'
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
+SOURCES += tests/faults/flip.c
+
 fault-tests: $(FAULTS)
 
 unit-tests: fault-tests

@@ -704,6 +704,30 @@ static void test_reading_a_damaged_token(void **state)
     }
 }
 
+/* A record that is gone while its user's index has it: no "not found". */
+static void test_reading_a_lost_token(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct raw raw;
+    fill_store(&temporary);
+    raw_open(&raw, &temporary);
+    remove_token(&raw);
+    raw_commit(&raw);
+    temporary_open(&temporary);
+    assert_int_equal(store_token_get(temporary.reader, 1, 2, ignore, NULL), STORE_CORRUPT);
+    assert_int_equal(store_token_get(temporary.reader, 1, 99, ignore, NULL), STORE_NOT_FOUND);
+    assert_int_equal(store_token_get(temporary.reader, 2, 2, ignore, NULL), STORE_NOT_FOUND);
+    struct store_write update = {
+        .kind = STORE_UPDATE,
+        .user_id = 1,
+        .update = {.token_id = 2, .patch = {TOKEN_FIELD_NAME, {.name = SPAN("n")}}}};
+    assert_int_equal(store_write(temporary.store, &update), STORE_CORRUPT);
+    store_write_free(&update);
+    assert_false(store_is_broken(temporary.store));
+    temporary_remove(&temporary);
+}
+
 /* An index with more ids than there are records, or fewer. */
 static void test_paging_with_a_damaged_index(void **state)
 {
@@ -737,6 +761,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_damage_is_found),
         cmocka_unit_test(test_reading_a_damaged_token),
+        cmocka_unit_test(test_reading_a_lost_token),
         cmocka_unit_test(test_paging_with_a_damaged_index),
     };
     return cmocka_run_group_tests_name("check", tests, NULL, NULL);
