@@ -33,6 +33,8 @@ BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
 PROGRAMS = BUILD / "bench"
 FIRST_PORT = 18400
 CORES = os.cpu_count() or 1
+# A pool's processes: wrk and nginx have the other half of the cores. "by processes" shows more.
+PROCESSES = max(1, CORES // 2)
 # What is started ends with this program, even if that is killed.
 TIED = ["setpriv", "--pdeathsig", "TERM"]
 
@@ -50,7 +52,7 @@ def say(*words):
 class Pool:
     """spawn-fcgi and multiwatch with some processes of one contestant, on a Unix socket."""
 
-    def __init__(self, bench, name, command, store=None, processes=CORES, kept=True, cost=False):
+    def __init__(self, bench, name, command, store=None, processes=PROCESSES, kept=True, cost=False):
         self.bench, self.name, self.command, self.store = bench, name, command, store
         self.processes, self.kept = processes, kept
         self.cost = cost  # ?cost= of a request is its TOKEN_COST, which a site would set itself
@@ -453,9 +455,9 @@ def contestants(bench):
         Pool(bench, name, worker, stores[name])
     Pool(bench, "alone", [PROGRAMS / "one_commit"], stores["alone"])
     Pool(bench, "use", worker, stores["use"], cost=True)
-    counts = [1] if options.quick else [1, 3, 4]
+    counts = [2] if options.quick else [1, 2, 3, 4]
     for count in counts:
-        if count != CORES:
+        if count != PROCESSES:
             Pool(bench, f"small_x{count}", worker, stores["small"], count)
             Pool(bench, f"post_x{count}", worker, stores["post"], count)
     for pool in list(bench.pools.values()):
@@ -550,7 +552,7 @@ def rows_of(bench, stores, sizes):
         for clients in [64] if quick else [16, 64, 256] if kind == "get" else [64]:
             rows[f"{kind} by processes {clients}"] = Row(
                 f"{'GET' if kind == 'get' else 'POST'} by processes", clients, kind, labels,
-                str(CORES))
+                str(PROCESSES))
     return rows
 
 

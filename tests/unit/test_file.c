@@ -60,10 +60,10 @@ struct copy {
 static struct copy copy_data(const struct temporary *temporary, size_t used)
 {
     struct copy copy = {.path = folder_file(&temporary->folder, "store/data.mdb")};
-    struct stat status;
+    struct stat status = {0};
     int fd = open(copy.path.path, O_RDONLY);
     assert_true(fd >= 0 && fstat(fd, &status) == 0);
-    assert_true((size_t)status.st_size >= used);
+    assert_true(used > 0 && (size_t)status.st_size >= used);
     copy.len = used;
     copy.bytes = malloc(copy.len);
     assert_non_null(copy.bytes);
