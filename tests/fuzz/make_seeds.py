@@ -90,7 +90,7 @@ REGRESSIONS = {
 
 def token(flags=0, name=b"n", group=b"", models=b"", ips=b"", old=b""):
     return (
-        bytes([1, flags])
+        bytes([2, flags])
         + struct.pack("<qqqqq", 5, 6, -1, 1000, 2000)
         + bytes(range(76))
         + struct.pack("<BBHH", len(name), len(group), len(models), len(ips))
@@ -99,16 +99,16 @@ def token(flags=0, name=b"n", group=b"", models=b"", ips=b"", old=b""):
 
 
 def user(flags=0, name=b"alice", group=b"default"):
-    head = bytes([1, flags]) + struct.pack("<q", 1000) + bytes(range(32))
+    head = bytes([2, flags]) + struct.pack("<q", 1000) + bytes(range(32))
     return head + bytes([len(name), len(group)]) + name + group
 
 
 def reservation(flags=0, group=b"vip"):
-    return bytes([1, flags]) + struct.pack("<9q", *range(9)) + bytes([len(group)]) + group
+    return bytes([2, flags]) + struct.pack("<9q", *range(9)) + bytes([len(group)]) + group
 
 
 def gateway(name=b"gateway"):
-    return b"\1" + struct.pack("<q", 1000) + bytes(range(32)) + bytes([len(name)]) + name
+    return b"\2" + struct.pack("<q", 1000) + bytes(range(32)) + bytes([len(name)]) + name
 
 
 RECORDS = {
@@ -130,7 +130,7 @@ RECORD_REGRESSIONS = {
     "token-models-too-long": b"t" + token(models=b"m" * 8193),
     "token-without-old-key": b"t" + token(8),
     "token-all-too-long": b"t" + token(8, b"n" * 120, b"g" * 64, b"m" * 8193, b"1" * 8192, bytes(24)),
-    "token-version": b"t\2" + token()[1:],
+    "token-version": b"t\1" + token()[1:],
     "user-name-too-long": b"u" + user(name=b"n" * 65),
     "gateway-cut": b"g" + gateway()[:-1],
     # Flags that no encoder sets: found by this target.
