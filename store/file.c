@@ -441,16 +441,18 @@ static bool check_database(struct tree *main, struct span key, struct span value
     size_t i = 0;
     while (i < sizeof(names) / sizeof(names[0]) && !span_equal(key, span_of(names[i])))
         i++;
-    if (walk->only_meta && i != 0)
-        return true; /* also those that another version may have */
-    if (i == sizeof(names) / sizeof(names[0]) || flags != NODE_DATABASE ||
-        value.len != DATABASE_LEN)
+    bool known = i < sizeof(names) / sizeof(names[0]);
+    if (walk->only_meta && !known)
+        return true; /* another version may have it: the schema is looked at later */
+    if (!known || flags != NODE_DATABASE || value.len != DATABASE_LEN)
         return found(walk, "data.mdb: there is a database of another name or kind");
     struct tree tree = {
         .walk = walk, .name = names[i], .said = get_database((const unsigned char *)value.at)};
     bool has_duplicates = strcmp(names[i], "ids_by_user") == 0;
     if (tree.said.flags != (has_duplicates ? ids_database_flags : 0))
         return found(walk, "data.mdb: %s: its flags are not right", names[i]);
+    if (walk->only_meta && i != 0)
+        return true; /* LMDB can open it */
     tree.visit = has_duplicates ? check_duplicates : NULL;
     check_tree(&tree); /* the others may be right, and are looked at too */
     return true;
@@ -462,7 +464,7 @@ static bool check_free_pages(struct tree *tree, struct span key, struct span val
     struct walk *walk = tree->walk;
     const unsigned char *at = (const unsigned char *)value.at;
     uint64_t count = value.len >= 8 ? get_number(at) : UINT64_MAX, before = UINT64_MAX;
-    if (key.len != 8 || count > value.len / 8 - 1 ||
+    if (key.len != 8 || value.len < 8 || count > value.len / 8 - 1 ||
         get_number((const unsigned char *)key.at) > walk->txn_id)
         return found(walk, "data.mdb: %s: an entry is not right", tree->name);
     for (uint64_t i = 1; i <= count; i++) {
@@ -487,10 +489,21 @@ static void check_free_list(struct walk *walk, const struct meta *meta)
     check_tree(&tree);
 }
 
+/* A plain value, where there are only databases. */
+static bool check_no_database(struct tree *main, struct span key, struct span value)
+{
+    (void)key;
+    (void)value;
+    return found(main->walk, "data.mdb: there is an entry that is no database");
+}
+
 static void check_databases(struct walk *walk, const struct meta *meta)
 {
-    struct tree tree = {
-        .walk = walk, .name = "the databases", .said = meta->main, .visit = check_database};
+    struct tree tree = {.walk = walk,
+                        .name = "the databases",
+                        .said = meta->main,
+                        .visit = check_database,
+                        .visit_value = check_no_database};
     check_tree(&tree);
 }
 
@@ -552,7 +565,7 @@ int file_check_snapshot(MDB_env *env, MDB_txn *txn, const char **wrong)
     if (walk.file_pages < walk.page_count && !is_free_beyond_file(walk, &meta))
         *wrong = "is cut short: pages that are in use are missing";
     else if (walk.found > 0)
-        *wrong = "is damaged: run tokenctl check";
+        *wrong = "is damaged where its databases begin: restore a backup";
     else if (walk.file_pages < walk.page_count)
         /* Not ftruncate: another process may have made it longer still. If there is no
          * room it stays as it is, and the list is read again at the next start. */
