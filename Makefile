@@ -32,7 +32,7 @@ UNIT_TESTS = $(wildcard tests/unit/test_*.c)
 
 object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
-.PHONY: all run test test-asan test-tsan lint format deps install clean
+.PHONY: all run test test-asan test-tsan coverage lint format deps install clean
 .SECONDARY:
 
 all: $(BUILD)/token.fcgi $(BUILD)/tokenctl
@@ -88,7 +88,22 @@ test-asan:
 test-tsan:
 	@$(MAKE) --no-print-directory test $(TSAN)
 
-SOURCES = $(COMMON) $(WORKER) $(TOKENCTL) $(UNIT_TESTS)
+# The same tests on programs that count which lines and branches run. The fuzz targets are built by
+# another compiler and are left out. Prints a table, and puts pages with each line into
+# $(COVERAGE)/html. The workers' user must have a way into that folder.
+COVERAGE ?= build/coverage
+COVERED   = BUILD='$(COVERAGE)' HARDENING= CFLAGS='-O0 -g -fprofile-update=atomic' SANITIZE=--coverage \
+            LDFLAGS='-Wl,--wrap=open,--wrap=_exit $(COVERAGE)/obj/dev/coverage.o'
+
+coverage:
+	@./dev/deps.sh build run test coverage
+	@./dev/coverage.sh ready '$(COVERAGE)'
+	@$(MAKE) --no-print-directory '$(COVERAGE)/obj/dev/coverage.o' BUILD='$(COVERAGE)' HARDENING= CFLAGS=-O1
+	@$(MAKE) --no-print-directory all unit-tests $(COVERED)
+	@./dev/coverage.sh count '$(COVERAGE)' $(PYTHON) -m pytest $(PYTEST) tests; status=$$?; \
+	    ./dev/coverage.sh report '$(COVERAGE)' $(ROOMS) fcgi ctl && exit $$status
+
+SOURCES = $(COMMON) $(WORKER) $(TOKENCTL) $(UNIT_TESTS) $(wildcard dev/*.c)
 HEADERS = $(foreach room,$(ROOMS) fcgi ctl,$(wildcard $(room)/*.h))
 
 lint:

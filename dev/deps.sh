@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing of Debian's packages, and does nothing if nothing is.
 #
-#   dev/deps.sh [build|run|test|bench|all]...        default: all
+#   dev/deps.sh [build|run|test|bench|coverage|all]...        default: all
 set -eu
 
 # One list a purpose.
@@ -11,6 +11,7 @@ test="$build $run python3-pytest python3-requests python3-yaml python3-jsonschem
       libcmocka-dev libjson-c-dev libxxhash0 lmdb-utils clang libclang-rt-14-dev clang-tidy clang-format cppcheck
       shellcheck"
 bench="$build $run wrk libfcgi-dev"
+coverage=gcovr
 
 wanted() {
     for purpose; do
@@ -19,9 +20,10 @@ wanted() {
         run) echo "$run" ;;
         test) echo "$test" ;;
         bench) echo "$bench" ;;
-        all) echo "$test $bench" ;;
+        coverage) echo "$coverage" ;;
+        all) echo "$test $bench $coverage" ;;
         *)
-            echo "usage: $0 [build|run|test|bench|all]..." >&2
+            echo "usage: $0 [build|run|test|bench|coverage|all]..." >&2
             exit 2
             ;;
         esac

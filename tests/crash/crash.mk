@@ -21,18 +21,7 @@ unit-tests: crash-tests
 torture: all unit-tests
 	@TORTURE=1 BUILD='$(BUILD)' $(PYTHON) -m pytest $(PYTEST) tests
 
-# The short form on programs that count; then what each file's lines and branches saw. Processes
-# that are killed do not count.
-coverage:
-	@rm -rf build/coverage
-	@$(MAKE) --no-print-directory all unit-tests BUILD=build/coverage HARDENING= \
-	    CFLAGS='-O0 -g -fprofile-update=atomic -Wno-error' SANITIZE=--coverage
-	@find build/coverage/obj -name '*.gcda' -delete
-	@umask 0; find build/coverage/obj -type d -exec chmod 777 {} +; \
-	    BUILD=build/coverage $(PYTHON) -m pytest $(PYTEST) tests || true
-	@tests/crash/coverage.sh build/coverage/obj $(ROOMS) fcgi ctl
-
 SOURCES += $(wildcard tests/crash/*.c)
 HEADERS += $(wildcard tests/crash/*.h)
 
-.PHONY: crash-tests torture coverage
+.PHONY: crash-tests torture

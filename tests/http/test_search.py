@@ -264,23 +264,55 @@ def test_new_and_changed_tokens_are_found_at_once(user):
     assert found(user.search("?keyword=second")) == []
 
 
-def test_two_at_once_on_one_connection(site, owner, tokens):
+# ---- more tokens than are looked at in passing: another thread searches ----
+
+MANY = 600  # more than SHORT_COUNT_MAX of api/search.c
+
+
+@pytest.fixture(scope="module")
+def crowd(site):
+    """A user with many tokens, and these, the newest first."""
+    client = site.http(site.add_user())
+    made = client.make_many(MANY // 2, group="vip") + client.make_many(MANY // 2)
+    return client, made[::-1]
+
+
+def test_many(send, crowd):
+    client, made = Client(send, crowd[0].user), crowd[1]
+    data = client.search("?size=100&p=3").data
+    assert (data["total"], data["items"]) == (MANY, made[200:300])
+    data = client.search("?keyword=29%25&group=vip&sort=name&order=asc").data
+    expected = [token for token in made if token["group"] == "vip" and token["name"][:2] == "29"]
+    assert (data["total"], data["items"]) == (11, ordered(expected, "name", "asc"))
+    assert found(client.search(f"?token={made[MANY - 1]['key']}")) == [made[MANY - 1]]
+    assert found(client.search("?keyword=nothing")) == []
+
+
+@pytest.mark.parametrize("in_one", [True, False])
+def test_two_at_once_on_one_connection(site, crowd, in_one):
     """What is sent while a search is under way is answered after it."""
+    client, made = crowd
+    requests = [
+        fastcgi.request(fastcgi.environment("GET", target, client.credentials), keep=True)
+        for target in ("/api/token/search?keyword=300", "/api/token/?size=1")
+    ]
     with fastcgi.Connection(site.socket) as connection:
-        for target in ("/api/token/search?keyword=test", "/api/token/?size=1"):
-            variables = fastcgi.environment("GET", target, owner.credentials)
-            connection.send(fastcgi.request(variables, keep=True))
+        for part in [b"".join(requests)] if in_one else requests:
+            connection.send(part)
         first, second = connection.read_reply(), connection.read_reply()
-    assert {token["name"] for token in first.data["items"]} == {"test", "Test 2"}
-    assert second.data["items"] == tokens[:1]
+    assert first.data["items"] == [token for token in made if token["name"] == "300"]
+    assert second.data["items"] == made[:1]
 
 
-def test_client_that_leaves(site, owner, tokens):
+def test_client_that_leaves(site, crowd):
     """The search goes on for nobody, and the worker for everybody else."""
+    client, made = crowd
+    workers = site.pids()
     for _ in range(20):
         with fastcgi.Connection(site.socket) as connection:
             variables = fastcgi.environment(
-                "GET", "/api/token/search?sort=name", owner.credentials
+                "GET", "/api/token/search?sort=name", client.credentials
             )
             connection.send(fastcgi.request(variables, keep=True))
-    assert found(owner.search("?size=100")) == tokens
+    assert found(client.search("?size=100")) == made[:100]
+    assert site.pids() == workers

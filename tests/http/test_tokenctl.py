@@ -8,7 +8,7 @@ import subprocess
 
 import fastcgi
 import pytest
-from client import Client
+from client import ISSUED, Client
 from service import IS_ROOT, TOKENCTL, WORKER_USER, Store
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -402,6 +402,10 @@ def test_stat(store, client):
         ["user", "show", "1x"],
         ["user", "show", "1", "2"],
         ["user", "show", "9223372036854775808"],
+        ["user", "rotate", "x"],
+        ["user", "disable", "x"],
+        ["user", "enable", "x"],
+        ["user", "delete", "x"],
         ["user", "delete"],
         ["init", "x"],
         ["check", "x"],
@@ -415,6 +419,19 @@ def test_wrong_usage(store, arguments):
     done = store.run_ctl(*arguments)
     assert (done.returncode, done.stdout) == (USAGE, "")
     assert done.stderr
+
+
+def test_help(store):
+    """What is asked for is no mistake: it goes to standard output."""
+    done = store.run_ctl("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "user    rotate" in done.stdout and "TOKEN_STORE" in done.stdout
+
+
+def test_name_that_looks_like_an_option(store):
+    (added,) = store.ctl("user", "add", "--", "--group")
+    assert added["name"] == "--group"
+    ISSUED.add(added["access_token"])
 
 
 def test_no_output_is_lost_silently(store):

@@ -226,6 +226,7 @@ def test_token_find_of_a_disabled_user(store, client):
         ("token", "disable"),
         ("token", "find"),
         ("token", "show", "x"),
+        ("token", "disable", "x"),
         ("token", "show", "1", "2"),
         ("token", "list", "1x"),
         ("token", "delete", "1"),

@@ -704,6 +704,58 @@ static void test_reading_a_damaged_token(void **state)
     }
 }
 
+static struct store_write *take_three(void *context)
+{
+    struct store_write *writes = context;
+    writes[0].next = &writes[1];
+    writes[1].next = &writes[2];
+    writes[2].next = NULL;
+    return writes;
+}
+
+static void expect_new_name(void *context, const struct token *token)
+{
+    *(bool *)context = token->name.len == 3 && memcmp(token->name.at, "new", 3) == 0;
+}
+
+/* It takes with it nothing else of the commit that it is in, and nothing else is done twice. */
+static void test_damaged_token_among_other_writes(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct raw raw;
+    fill_store(&temporary);
+    raw_open(&raw, &temporary);
+    token_with_a_changed_quota(&raw);
+    raw_commit(&raw);
+    temporary_open(&temporary);
+    uint64_t count = temporary_count(temporary.reader, 1);
+    struct token token = token_default();
+    token.unlimited_quota = true;
+    token_key_generate(token.key);
+    struct store_write writes[3] = {
+        {.kind = STORE_CREATE, .user_id = 1, .create = {.tokens = &token, .count = 1}},
+        {.kind = STORE_UPDATE,
+         .user_id = 1,
+         .update = {.token_id = 2, .patch = {TOKEN_FIELD_NAME, {.name = SPAN("new")}}}},
+        {.kind = STORE_UPDATE,
+         .user_id = 1,
+         .update = {.token_id = 3, .patch = {TOKEN_FIELD_NAME, {.name = SPAN("new")}}}},
+    };
+    store_commit(temporary.store, take_three, writes);
+    assert_int_equal(writes[0].error, STORE_OK);
+    assert_int_equal(writes[1].error, STORE_CORRUPT);
+    assert_int_equal(writes[2].error, STORE_OK);
+    assert_int_equal(temporary_count(temporary.reader, 1), count + 1);
+    bool renamed = false;
+    assert_int_equal(store_token_get(temporary.reader, 1, 3, expect_new_name, &renamed), STORE_OK);
+    assert_true(renamed);
+    assert_int_equal(store_token_get(temporary.reader, 1, token.id, ignore, NULL), STORE_OK);
+    for (size_t i = 0; i < COUNT_OF(writes); i++)
+        store_write_free(&writes[i]);
+    temporary_remove(&temporary);
+}
+
 /* A record that is gone while its user's index has it: no "not found". */
 static void test_reading_a_lost_token(void **state)
 {
@@ -761,6 +813,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_damage_is_found),
         cmocka_unit_test(test_reading_a_damaged_token),
+        cmocka_unit_test(test_damaged_token_among_other_writes),
         cmocka_unit_test(test_reading_a_lost_token),
         cmocka_unit_test(test_paging_with_a_damaged_index),
     };

@@ -1,5 +1,8 @@
 #include "tests/unit/unit.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "token/key.h"
 #include "token/random.h"
 
@@ -182,6 +185,30 @@ static void test_random_base62_writes_what_it_is_asked_for(void **state)
     }
 }
 
+/* What the parent has in store it hands out itself: the child begins anew. */
+static void test_parent_and_child_get_different_keys(void **state)
+{
+    (void)state;
+    int fds[2];
+    char own[TOKEN_KEY_LEN], others[TOKEN_KEY_LEN];
+    token_key_generate(own); /* now there is something in store */
+    assert_int_equal(pipe(fds), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        token_key_generate(own);
+        _exit(write(fds[1], own, sizeof(own)) == (ssize_t)sizeof(own) ? 0 : 1);
+    }
+    token_key_generate(own);
+    assert_int_equal(read(fds[0], others, sizeof(others)), sizeof(others));
+    assert_memory_not_equal(own, others, sizeof(own));
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_other_lengths_are_refused),
         cmocka_unit_test(test_many_keys_are_spread_evenly),
         cmocka_unit_test(test_random_base62_writes_what_it_is_asked_for),
+        cmocka_unit_test(test_parent_and_child_get_different_keys),
     };
     return cmocka_run_group_tests_name("key", tests, NULL, NULL);
 }
