@@ -41,6 +41,12 @@ CLEAN_ENVIRONMENT = {
 }
 
 
+def clock_s():
+    """Seconds as C's time() has them, which may be a tick behind time.time()."""
+    CLOCK_REALTIME_COARSE = 5
+    return int(time.clock_gettime(CLOCK_REALTIME_COARSE))
+
+
 def wait_until(condition, what, timeout=30):
     """Polls until condition() is true; the time-out is only there to end a hopeless wait."""
     deadline = time.monotonic() + timeout

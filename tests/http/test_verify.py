@@ -10,7 +10,7 @@ import contract
 import fastcgi
 import pytest
 from client import Client, key_checksum
-from service import Site, Store, wait_until
+from service import Site, Store, clock_s, wait_until
 
 UNKNOWN_KEY = "sk-" + "0" * 42 + key_checksum("sk-" + "0" * 48)
 MAX = 2**63 - 1
@@ -406,7 +406,7 @@ def test_accessed_time_cgi(site, user):
     token = user.make(name="used by cgi")
     site.set_accessed("used by cgi", LONG_AGO)
     assert user.get(token["id"]).data["accessed_time"] == LONG_AGO
-    started = int(time.time())
+    started = clock_s()
     assert client.verify(token["key"]).status == 204
     assert started <= user.get(token["id"]).data["accessed_time"] <= time.time()
 
@@ -423,7 +423,7 @@ def test_accessed_time_with_a_cost(site, user):
     """It is written anyway."""
     token = user.make(name="used and paid")
     site.set_accessed("used and paid", LONG_AGO)
-    started = int(time.time())
+    started = clock_s()
     variables = fastcgi.environment(
         "GET", "/api/token/verify", {"Authorization": f"Bearer {token['key']}"}
     )
@@ -444,7 +444,7 @@ def test_accessed_time_is_written_before_the_end(stop):
             store.set_accessed(f"used number {n}", LONG_AGO)
         data = store.dir / "store/data.mdb"
         before = hashlib.sha256(data.read_bytes()).digest()
-        started = int(time.time())
+        started = clock_s()
         for _ in range(10):
             for token in tokens[:10]:
                 assert user.verify(token["key"]).status == 204
@@ -467,7 +467,7 @@ def test_accessed_time_is_written_in_the_background():
         user = site.http(site.add_user())
         token = user.make(name="used in a pool")
         site.set_accessed("used in a pool", LONG_AGO)
-        started = int(time.time())
+        started = clock_s()
         assert user.verify(token["key"]).status == 204
         wait_until(
             lambda: user.get(token["id"]).data["accessed_time"] >= started,
