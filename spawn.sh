@@ -341,7 +341,8 @@ is_worker() { [ "$(command_line "$1")" = "$TOKEN_BIN " ]; }
 # where it does not start, and prints why.
 why_not() {
     "$@" REQUEST_METHOD=OPTIONS SCRIPT_NAME=/api/token PATH_INFO=/ \
-        timeout --foreground 10 "$TOKEN_BIN" </dev/null 2>&1 >/dev/null 3<&-
+        setpriv --pdeathsig KILL timeout --foreground 10 setpriv --pdeathsig KILL "$TOKEN_BIN" \
+        </dev/null 2>&1 >/dev/null 3<&-
 }
 
 # ---- the holder ----------------------------------------------------------------------------

@@ -22,6 +22,7 @@
 
 #include "sandbox/sandbox.h"
 #include "store/store.h"
+#include "tests/hash_token.h"
 #include "token/key.h"
 #include "token/random.h"
 
@@ -165,7 +166,7 @@ struct reading {
 
 static void take(struct reading *reading, const void *bytes, size_t len)
 {
-    crypto_generichash_update(&reading->hash, bytes, len);
+    hash_bytes(&reading->hash, bytes, len);
 }
 
 static void take_number(struct reading *reading, int64_t number)
@@ -177,23 +178,7 @@ static void take_token(void *context, const struct token *token)
 {
     struct reading *reading = context;
     reading->count++;
-    const int64_t numbers[] = {token->id,
-                               token->user_id,
-                               token->status,
-                               token->remain_quota,
-                               token->used_quota,
-                               token->unlimited_quota,
-                               token->model_limits_enabled,
-                               token->expired_unix_s,
-                               token->created_unix_s,
-                               token->accessed_unix_s};
-    const struct span texts[] = {token->name, token->group, token->model_limits, token->allow_ips};
-    take(reading, numbers, sizeof(numbers));
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        take_number(reading, (int64_t)texts[i].len);
-        take(reading, texts[i].at, texts[i].len);
-    }
-    take(reading, token->key, TOKEN_KEY_LEN);
+    hash_token(&reading->hash, token);
 }
 
 enum { ANSWERS_MAX = 8192 };

@@ -13,6 +13,7 @@
 #include <sodium.h>
 
 #include "store/store.h"
+#include "tests/hash_token.h"
 
 /* Later than any clock that the product reads by itself. */
 #define SERVICE_NOW_UNIX_S INT64_C(4000000000)
@@ -250,29 +251,12 @@ static inline void service_check(struct service *service)
             "the store is damaged");
 }
 
-/* A number that changes with anything that a user's tokens hold. */
 static inline void service_hash_token(void *context, const struct token *token)
 {
-    crypto_generichash_state *state = context;
-    const int64_t numbers[] = {token->id,
-                               token->status,
-                               token->remain_quota,
-                               token->used_quota,
-                               token->unlimited_quota,
-                               token->model_limits_enabled,
-                               token->expired_unix_s,
-                               token->created_unix_s,
-                               token->accessed_unix_s};
-    const struct span texts[] = {token->name,
-                                 token->model_limits,
-                                 token->allow_ips,
-                                 token->group,
-                                 {token->key, TOKEN_KEY_LEN}};
-    crypto_generichash_update(state, (const unsigned char *)numbers, sizeof(numbers));
-    for (size_t i = 0; i < COUNT_OF(texts); i++)
-        crypto_generichash_update(state, (const unsigned char *)texts[i].at, texts[i].len);
+    hash_token(context, token);
 }
 
+/* A number that changes with anything that a user's tokens hold. */
 static inline uint64_t service_hash_user(struct service *service, int64_t user_id)
 {
     crypto_generichash_state state;

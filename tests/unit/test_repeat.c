@@ -104,6 +104,24 @@ static void test_for_24_hours(void **state)
     temporary_remove(&temporary);
 }
 
+/* A batch is begun again where the map had to grow: what the first attempt found is looked for
+ * anew, as it may have been swept meanwhile. */
+static void test_what_an_earlier_attempt_found(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct create create;
+    open_store(&temporary);
+    prepare(&create, "w", "k", "r", 5000);
+    create.write.repeat.repeated = true;
+    assert_int_equal(store_write(temporary.store, &create.write), STORE_OK);
+    assert_false(create.write.repeat.repeated);
+    assert_int_equal(create.token.id, 1);
+    store_write_free(&create.write);
+    assert_int_equal(temporary_count(temporary.reader, USER), 1);
+    temporary_remove(&temporary);
+}
+
 static void test_another_request_after_a_day(void **state)
 {
     (void)state;
@@ -234,6 +252,19 @@ static void test_twice_in_one_commit(void **state)
     temporary_remove(&temporary);
 }
 
+/* A closed store with one answer, to "w", "k" and "r" at 5000, and its entry; the caller ends raw.
+ */
+static void open_answer(struct temporary *temporary, struct raw *raw, struct raw_bytes *key,
+                        struct raw_bytes *value)
+{
+    bool repeated;
+    open_store(temporary);
+    ask(temporary, "w", "k", "r", 5000, &repeated);
+    temporary_close(temporary);
+    raw_open(raw, temporary);
+    raw_entry(raw, raw->repeats, 0, key, value);
+}
+
 /* The answer holds a key: none of it may stand in the file. */
 static void test_answers_are_sealed(void **state)
 {
@@ -241,12 +272,7 @@ static void test_answers_are_sealed(void **state)
     struct temporary temporary;
     struct raw raw;
     struct raw_bytes key, value;
-    bool repeated;
-    open_store(&temporary);
-    ask(&temporary, "w", "k", "r", 5000, &repeated);
-    temporary_close(&temporary);
-    raw_open(&raw, &temporary);
-    raw_entry(&raw, raw.repeats, 0, &key, &value);
+    open_answer(&temporary, &raw, &key, &value);
     assert_null(memmem(value.at, value.len, "token 1", 7));
     raw_commit(&raw);
     temporary_remove(&temporary);
@@ -259,12 +285,7 @@ static void test_answers_that_changed(void **state)
     struct temporary temporary;
     struct raw raw;
     struct raw_bytes key, value;
-    bool repeated;
-    open_store(&temporary);
-    ask(&temporary, "w", "k", "r", 5000, &repeated);
-    temporary_close(&temporary);
-    raw_open(&raw, &temporary);
-    raw_entry(&raw, raw.repeats, 0, &key, &value);
+    open_answer(&temporary, &raw, &key, &value);
     raw_commit(&raw);
     for (size_t at = 0; at < value.len; at += at < 48 ? 3 : 31) {
         value.at[at] ^= 4;
@@ -388,6 +409,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_for_24_hours),
+        cmocka_unit_test(test_what_an_earlier_attempt_found),
         cmocka_unit_test(test_another_request_after_a_day),
         cmocka_unit_test(test_over_midnight_in_the_other_order),
         cmocka_unit_test(test_scopes_and_keys),
