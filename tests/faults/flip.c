@@ -4,8 +4,9 @@
  *   flip FOLDER SEED COUNT      flips COUNT bits, one after the other; prints a count a line
  *
  * Each flip is met by two children: one opens the store and checks it, as tokenctl check does, the
- * other opens it and reads all that there is. Exit status 1 where a read was wrong and the
- * check found nothing, or the check died. */
+ * other opens it and reads all that there is. Where neither finds anything, a third one writes to
+ * the store, which is then checked again. Exit status 1 where a read was wrong or writing did
+ * damage and the check found nothing, or the check died. */
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -327,6 +328,28 @@ static int compare(const struct known *known, const struct answers *expected)
     return worst;
 }
 
+/* On a store whose flip nobody has noticed: new pages, free ones used again, some freed. */
+static int write_some(const struct known *known)
+{
+    static struct known more;
+    struct store *store;
+    char reason[STORE_REASON_SIZE];
+    if (store_open(&options, &store, reason) != STORE_OK)
+        return REFUSED;
+    more = *known;
+    for (int i = 0; i < 3; i++) {
+        more.token_count = known->token_count;
+        create_tokens(store, &more, 2, 8);
+        write_or_die(store,
+                     &(struct store_write){.kind = STORE_DELETE,
+                                           .user_id = 2,
+                                           .now_unix_s = NOW,
+                                           .delete = {&more.tokens[known->token_count].id, 1, 0}});
+    }
+    store_close(store);
+    return check(true);
+}
+
 static int run(int what, bool verbose, const struct known *known, const struct answers *expected)
 {
     fflush(stdout);
@@ -339,7 +362,9 @@ static int run(int what, bool verbose, const struct known *known, const struct a
         if (sandbox_is_possible()) /* a sanitizer maps far more */
             setrlimit(RLIMIT_AS, &memory);
         alarm(20); /* a loop of pages is an end too */
-        int outcome = what == 0 ? check(verbose) : compare(known, expected);
+        int outcome = what == 0   ? check(verbose)
+                      : what == 1 ? compare(known, expected)
+                                  : write_some(known);
         fflush(stdout);
         _exit(outcome);
     }
@@ -351,6 +376,43 @@ static int run(int what, bool verbose, const struct known *known, const struct a
 }
 
 /* ---- the flips ---- */
+
+/* The data file as it was before anything was written. */
+struct copy {
+    int fd;
+    unsigned char *bytes;
+    size_t len;
+};
+
+static void take_copy(struct copy *copy, const char *data)
+{
+    struct stat status;
+    copy->fd = open(data, O_RDWR | O_CLOEXEC);
+    if (copy->fd < 0 || fstat(copy->fd, &status) != 0)
+        die("the data file can't be opened");
+    copy->len = (size_t)status.st_size;
+    copy->bytes = malloc(copy->len);
+    if (!copy->bytes || pread(copy->fd, copy->bytes, copy->len, 0) != (ssize_t)copy->len)
+        die("the data file can't be read");
+}
+
+/* Behind them the file is only ahead of its use. */
+static uint64_t used_bytes(struct store *store)
+{
+    struct store_reader *reader;
+    struct store_stat stat;
+    if (store_reader_open(store, &reader) != STORE_OK || store_stat(reader, &stat) != STORE_OK)
+        die("the store can't be read");
+    store_reader_close(reader);
+    return stat.map_used_bytes;
+}
+
+static void put_back(const struct copy *copy)
+{
+    if (pwrite(copy->fd, copy->bytes, copy->len, 0) != (ssize_t)copy->len ||
+        ftruncate(copy->fd, (off_t)copy->len) != 0)
+        die("the data file can't be written");
+}
 
 static uint64_t state;
 
@@ -384,7 +446,7 @@ static void flip(int fd, uint64_t at, int bit)
 static struct {
     uint64_t refused, found, harmless, unseen_by_reads, failed_reads, absent_but_found;
     uint64_t wrong_but_found;
-    uint64_t reads_died, check_died, wrong;
+    uint64_t reads_died, check_died, wrong, writes_damage;
 } counts;
 
 static void count(int checked, int read)
@@ -406,28 +468,33 @@ static int flip_many(const char *data, const struct known *known, uint64_t flips
     static struct answers expected;
     char reason[STORE_REASON_SIZE];
     struct store *store;
-    struct stat status;
-    int fd = open(data, O_RDWR | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &status) != 0 || store_open(&options, &store, reason) != STORE_OK)
+    struct copy copy;
+    take_copy(&copy, data);
+    if (store_open(&options, &store, reason) != STORE_OK)
         die("the store can't be opened");
     read_all(store, known, &expected);
+    const uint64_t used = used_bytes(store);
     store_close(store);
     if (run(0, true, known, &expected) != SOUND || run(1, false, known, &expected) != RIGHT)
         die("the store is not right before any flip");
     for (uint64_t i = 0; i < flips; i++) {
-        uint64_t at = choose((uint64_t)status.st_size);
+        uint64_t at = choose(used);
         int bit = (int)next_number(8);
-        flip(fd, at, bit);
+        flip(copy.fd, at, bit);
         int checked = run(0, verbose, known, &expected), read = run(1, false, known, &expected);
-        flip(fd, at, bit);
+        int after = checked == SOUND && read == RIGHT ? run(2, false, known, &expected) : SOUND;
+        put_back(&copy);
         count(checked, read);
-        if (verbose || checked == DIED || (checked == SOUND && read != RIGHT))
+        counts.writes_damage += after != SOUND;
+        if (after != SOUND)
+            printf("after writing: %d\n", after);
+        if (verbose || checked == DIED || (checked == SOUND && read != RIGHT) || after != SOUND)
             printf("page %" PRIu64 " byte %" PRIu64 " bit %d: check %d, reads %d\n", at / PAGE,
                    at % PAGE, bit, checked, read);
     }
     if (run(0, true, known, &expected) != SOUND || run(1, false, known, &expected) != RIGHT)
         die("the store is not right after all flips");
-    return counts.wrong == 0 && counts.check_died == 0 ? 0 : 1;
+    return counts.wrong == 0 && counts.check_died == 0 && counts.writes_damage == 0 ? 0 : 1;
 }
 
 int main(int argc, char **argv)
@@ -457,7 +524,8 @@ int main(int argc, char **argv)
            "\nfound_reads_absent %" PRIu64 "\nfound_reads_wrong %" PRIu64 "\n",
            counts.unseen_by_reads, counts.failed_reads, counts.absent_but_found,
            counts.wrong_but_found);
-    printf("reads_died %" PRIu64 "\ncheck_died %" PRIu64 "\nwrong %" PRIu64 "\n", counts.reads_died,
-           counts.check_died, counts.wrong);
+    printf("reads_died %" PRIu64 "\ncheck_died %" PRIu64 "\nwrong %" PRIu64
+           "\nwrites_damage %" PRIu64 "\n",
+           counts.reads_died, counts.check_died, counts.wrong, counts.writes_damage);
     return result;
 }
