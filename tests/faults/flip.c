@@ -407,6 +407,12 @@ static uint64_t used_bytes(struct store *store)
     return stat.map_used_bytes;
 }
 
+static void drop_copy(struct copy *copy)
+{
+    free(copy->bytes);
+    close(copy->fd);
+}
+
 static void put_back(const struct copy *copy)
 {
     if (pwrite(copy->fd, copy->bytes, copy->len, 0) != (ssize_t)copy->len ||
@@ -494,6 +500,7 @@ static int flip_many(const char *data, const struct known *known, uint64_t flips
     }
     if (run(0, true, known, &expected) != SOUND || run(1, false, known, &expected) != RIGHT)
         die("the store is not right after all flips");
+    drop_copy(&copy);
     return counts.wrong == 0 && counts.check_died == 0 && counts.writes_damage == 0 ? 0 : 1;
 }
 
