@@ -102,6 +102,10 @@ char *write_int(char *at, int64_t number)
         "34353637383940414243444546474849505152535455565758596061626364656667"
         "68697071727374757677787980818283848586878889909192939495969798"
         "99";
+    if (number >= 0 && number < 10) { /* most are: a status, what was never used */
+        *at = (char)('0' + number);
+        return at + 1;
+    }
     uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
     if (number < 0)
         *at++ = '-';
@@ -134,23 +138,33 @@ static char *write_escaped(char *at, char c)
     return at;
 }
 
-/* Eight bytes at a time, as nearly all of them have nothing to escape. */
+static char *write_bytes(char *at, const char *from, const char *end)
+{
+    for (; from < end; from++)
+        if (needs_escape(*from))
+            at = write_escaped(at, *from);
+        else
+            *at++ = *from;
+    return at;
+}
+
+/* Eight bytes at a time, until there is something to escape, which is seldom. The last ones of a
+ * text are written together with bytes before them, again. */
 char *write_json_inside(char *at, struct span text)
 {
-    for (size_t i = 0; i < text.len;) {
-        if (text.len - i >= JSON_WORD_LEN && !json_word_needs_escape(json_word(text.at + i))) {
-            memcpy(at, text.at + i, JSON_WORD_LEN);
-            at += JSON_WORD_LEN;
-            i += JSON_WORD_LEN;
-            continue;
-        }
-        char c = text.at[i++];
-        if (needs_escape(c))
-            at = write_escaped(at, c);
-        else
-            *at++ = c;
+    const char *from = text.at, *end = text.at + text.len;
+    uint64_t word;
+    while (end - from >= JSON_WORD_LEN && !json_word_needs_escape(word = json_word(from))) {
+        memcpy(at, &word, JSON_WORD_LEN);
+        at += JSON_WORD_LEN;
+        from += JSON_WORD_LEN;
     }
-    return at;
+    ptrdiff_t rest = end - from;
+    if (rest >= JSON_WORD_LEN || rest == (ptrdiff_t)text.len || rest == 0 ||
+        json_word_needs_escape(word = json_word(end - JSON_WORD_LEN)))
+        return write_bytes(at, from, end);
+    memcpy(at + rest - JSON_WORD_LEN, &word, JSON_WORD_LEN);
+    return at + rest;
 }
 
 char *write_json(char *at, struct span text)

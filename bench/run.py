@@ -33,8 +33,9 @@ BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
 PROGRAMS = BUILD / "bench"
 FIRST_PORT = 18400
 CORES = os.cpu_count() or 1
-# A pool's processes: wrk and nginx have the other half of the cores. "by processes" shows more.
-PROCESSES = max(1, CORES // 2)
+# A pool: one process with a loop for each core, as it shares its commits among all clients. The ceiling
+# has one loop, with which it is fastest. "by pool" shows others, with one loop a process.
+PROCESSES, LOOPS = 1, CORES
 # What is started ends with this program, even if that is killed.
 TIED = ["setpriv", "--pdeathsig", "TERM"]
 
@@ -52,9 +53,10 @@ def say(*words):
 class Pool:
     """spawn-fcgi and multiwatch with some processes of one contestant, on a Unix socket."""
 
-    def __init__(self, bench, name, command, store=None, processes=PROCESSES, kept=True, cost=False):
+    def __init__(self, bench, name, command, store=None, processes=PROCESSES, loops=LOOPS, kept=True,
+                 cost=False):
         self.bench, self.name, self.command, self.store = bench, name, command, store
-        self.processes, self.kept = processes, kept
+        self.processes, self.loops, self.kept = processes, loops, kept
         self.cost = cost  # ?cost= of a request is its TOKEN_COST, which a site would set itself
         self.socket = bench.run / f"{name}.sock"
         self.port = FIRST_PORT + len(bench.pools)
@@ -65,7 +67,7 @@ class Pool:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("TOKEN_")}
         if self.store:
             clean.update(TOKEN_STORE=str(self.store.path), TOKEN_SECRET=str(self.store.secret),
-                         TOKEN_MAX_PER_USER="0")
+                         TOKEN_MAX_PER_USER="0", TOKEN_THREADS=str(self.loops))
         return clean
 
     def start(self):
@@ -276,7 +278,7 @@ def start_ms(bench, store, cold):
     if cold:
         with open(store.path / "data.mdb", "rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    pool = Pool.environment(argparse.Namespace(store=store))
+    pool = Pool.environment(argparse.Namespace(store=store, loops=LOOPS))
     with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as client:
         listening.bind(str(path))
         listening.listen(16)
@@ -391,6 +393,23 @@ class Searches:
             thread.join()
 
 
+class SizeRow(Row):
+    """Random GETs over stores of some sizes. A worker's first look at a page of its map is a page
+    fault, so that the stores are warmed up first, each for longer the larger it is."""
+
+    TOKENS_A_SECOND = 1500000
+
+    def warm_up(self, bench):
+        self.first_second = {}
+        for label, (pool, store) in self.contestants.items():
+            self.first_second[label] = super().measure_one(bench, label, 1)["rate"]
+            super().measure_one(bench, label, 1 + store.info["tokens"] // self.TOKENS_A_SECOND)
+
+    def text(self):
+        return ("Random GETs in the first second of a worker, before it has seen its map: " + ", ".join(
+            f"{rate:,.0f}/s of {label} tokens" for label, rate in self.first_second.items()) + ".")
+
+
 class SearchedRow(Row):
     """The same requests to the same pool, with and without SEARCHING clients beside them."""
 
@@ -455,11 +474,9 @@ def contestants(bench):
         Pool(bench, name, worker, stores[name])
     Pool(bench, "alone", [PROGRAMS / "one_commit"], stores["alone"])
     Pool(bench, "use", worker, stores["use"], cost=True)
-    counts = [2] if options.quick else [1, 2, 3, 4]
-    for count in counts:
-        if count != PROCESSES:
-            Pool(bench, f"small_x{count}", worker, stores["small"], count)
-            Pool(bench, f"post_x{count}", worker, stores["post"], count)
+    for count in [2] if options.quick else [1, 2, 3, 4]:
+        Pool(bench, f"small_x{count}", worker, stores["small"], count, 1)
+        Pool(bench, f"post_x{count}", worker, stores["post"], count, 1)
     for pool in list(bench.pools.values()):
         pool.start()
     names = ("get", "list", "put", "post", "mixed")
@@ -545,14 +562,14 @@ def rows_of(bench, stores, sizes):
                         beside("mixed", mixed, "mixed"), "ceiling")
     labels = {f"{store.info['tokens']:,}": (pools[name], store) for name, store in
               [("small", small)] + [(f"t{size}", stores[f"t{size}"]) for size in sizes]}
-    rows["size"] = Row("random GET over tokens", 64, "random", labels, next(iter(labels)))
-    for store, kind in (small, "get"), (post, "post"):
-        labels = {str(pool.processes): (pool, store) for pool in
+    rows["size"] = SizeRow("random GET over tokens", 64, "random", labels, next(iter(labels)))
+    for kind, title, store in (("get", "GET", small), ("list", "list", small), ("post", "POST", post)):
+        labels = {f"{pool.processes} × {pool.loops}": (pool, store) for pool in
                   sorted(pools.values(), key=lambda pool: pool.processes) if pool.store is store}
         for clients in [64] if quick else [16, 64, 256] if kind == "get" else [64]:
-            rows[f"{kind} by processes {clients}"] = Row(
-                f"{'GET' if kind == 'get' else 'POST'} by processes", clients, kind, labels,
-                str(PROCESSES))
+            rows[f"{kind} by pool {clients}"] = Row(f"{title} by pool", clients, kind, labels,
+                                                    f"{PROCESSES} × {LOOPS}",
+                                                    "?p=1&size=20" if kind == "list" else "")
     return rows
 
 
@@ -658,7 +675,7 @@ def report(bench, rows, sizes, lengths, stores, once):
         f"\n- bytes of the answers' bodies: {lengths}",
         "## Figures", table, "## Rows", runs,
         "## Stores, as bench/load filled them", loads,
-        rows["searched"].text(),
+        rows["size"].text(), rows["searched"].text(),
         f"Soak: {soaked['seconds']} s of the mixed load, {soaked['requests']:,} requests.",
         "Errors: " + ("none" if not bench.errors else "; ".join(bench.errors)), ""])
     (folder / "results.md").write_text(text)
@@ -685,10 +702,11 @@ def plots(folder, rows):
             label: [(row.clients, row.median(label)) for row in found]
             for label in ("ceiling", "service", "one commit each") if label in found[0].contestants
         }, True)
-    plot.write(folder / "processes.svg", "GET and POST", "processes", "requests/s", {
+    plot.write(folder / "processes.svg", "GET, list and POST", "processes", "requests/s", {
         f"{row.name.split()[0]}, {row.clients} clients":
-            [(number(label), row.median(label)) for label in row.contestants]
-        for row in rows.values() if row.name.endswith("by processes")})
+            [(pool.processes, row.median(label)) for label, (pool, _) in row.contestants.items()
+             if pool.loops == 1]
+        for row in rows.values() if row.name.endswith("by pool")})
 
 
 # ---- main ---------------------------------------------------------------------------------------
@@ -704,6 +722,7 @@ def measure(bench):
     largest = f"t{sizes[-1]}"
     once["bytes_a_token"] = once["bytes"][largest]
     rows = rows_of(bench, stores, sizes)
+    rows["size"].warm_up(bench)
     for number in range(options.rounds):
         for row in rows.values():
             say(f"round {number + 1} of {options.rounds}: {row.name}, {row.clients} clients")
