@@ -97,6 +97,8 @@ static struct span next_segment(struct span *path)
 
 static bool matches_pattern(const char *pattern, struct span path, int64_t *id)
 {
+    if (path.len > 1 && pattern[1] != ':' && pattern[1] != path.at[1])
+        return false; /* as nearly all */
     struct span rest = span_of(pattern);
     while (rest.len > 0 && path.len > 0) {
         if (path.at[0] != '/')
