@@ -201,9 +201,12 @@ make_folder() {
 start() {
     if holder=$(holder_pid); then
         log_seen=$(log_size)
-        await_answer "$holder" || fail "the pool is running (pid $holder) but does not answer"
-        echo "already running, pid $holder"
-        return
+        if await_answer "$holder"; then
+            echo "already running, pid $holder"
+            return
+        fi
+        # One that was being killed when it was found is gone by now.
+        is_gone "$holder" || fail "the pool is running (pid $holder) but does not answer"
     fi
     is_tcp || make_folder "$TOKEN_SOCKET"
     (umask 027 && : >>"$TOKEN_LOG") 2>/dev/null || die "TOKEN_LOG: cannot write $TOKEN_LOG"

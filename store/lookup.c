@@ -2,11 +2,61 @@
 
 #include "store/bytes.h"
 
+/* ---- what is not found ---- */
+
+static bool is_whole(enum checksum_kind kind, const MDB_val *key, const MDB_val *value)
+{
+    struct checksum_place place = {kind, get_big64(key->mv_data), 0};
+    struct span rest = engine_span(value);
+    if (key->mv_size > ID_KEY_LEN)
+        place.b = get_big64((const unsigned char *)key->mv_data + ID_KEY_LEN);
+    return checksum_take(place, &rest);
+}
+
+/* LMDB's pages have no checksums, and in a damaged one a search ends beside the entry that led it
+ * astray. So where nothing is found, both neighbours have to be whole, the one after the key and
+ * the other before it. */
+static int check_absence(MDB_cursor *cursor, enum checksum_kind kind, const MDB_val *key)
+{
+    MDB_txn *txn = mdb_cursor_txn(cursor);
+    MDB_dbi dbi = mdb_cursor_dbi(cursor);
+    MDB_val next = *key, value;
+    int rc = mdb_cursor_get(cursor, &next, &value, MDB_SET_RANGE);
+    if (rc == MDB_SUCCESS && (next.mv_size != key->mv_size || mdb_cmp(txn, dbi, key, &next) >= 0 ||
+                              !is_whole(kind, &next, &value)))
+        return MDB_CORRUPTED;
+    if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
+        return rc;
+    MDB_val before;
+    rc = mdb_cursor_get(cursor, &before, &value, rc == MDB_SUCCESS ? MDB_PREV : MDB_LAST);
+    if (rc == MDB_SUCCESS &&
+        (before.mv_size != key->mv_size || mdb_cmp(txn, dbi, &before, key) >= 0 ||
+         !is_whole(kind, &before, &value)))
+        return MDB_CORRUPTED;
+    return rc == MDB_SUCCESS ? MDB_NOTFOUND : rc;
+}
+
+int lookup_get(MDB_txn *txn, MDB_dbi dbi, enum checksum_kind kind, MDB_val *key, MDB_val *value)
+{
+    MDB_cursor *cursor;
+    int rc = mdb_get(txn, dbi, key, value);
+    if (rc != MDB_NOTFOUND)
+        return rc;
+    rc = mdb_cursor_open(txn, dbi, &cursor);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    rc = check_absence(cursor, kind, key);
+    mdb_cursor_close(cursor);
+    return rc;
+}
+
+/* ---- users and tokens ---- */
+
 int lookup_user(MDB_txn *txn, const struct store *store, int64_t user_id, struct record_user *user)
 {
     unsigned char key_bytes[ID_KEY_LEN];
     MDB_val key = engine_id_key(key_bytes, user_id), record;
-    int rc = mdb_get(txn, store->users, &key, &record);
+    int rc = lookup_get(txn, store->users, CHECKSUM_USER, &key, &record);
     if (rc != MDB_SUCCESS)
         return rc;
     if (!record_decode_user(user_id, engine_span(&record), user))
@@ -16,7 +66,7 @@ int lookup_user(MDB_txn *txn, const struct store *store, int64_t user_id, struct
 
 /* Where a token's record is not found, its user's index has to agree that there is none: if not, a
  * page of either is damaged, and "not found" would be a wrong answer. */
-static int check_absence(MDB_txn *txn, const struct store *store, int64_t user_id, int64_t token_id)
+static int check_index(MDB_txn *txn, const struct store *store, int64_t user_id, int64_t token_id)
 {
     MDB_cursor *cursor;
     unsigned char key_bytes[ID_KEY_LEN];
@@ -34,15 +84,17 @@ int lookup_token(MDB_txn *txn, const struct store *store, int64_t user_id, int64
 {
     unsigned char key_bytes[TOKEN_ID_KEY_LEN];
     MDB_val key = engine_token_key(key_bytes, user_id, token_id), record;
-    int rc = mdb_get(txn, store->tokens, &key, &record);
+    int rc = lookup_get(txn, store->tokens, CHECKSUM_TOKEN, &key, &record);
     token->user_id = user_id;
     token->id = token_id;
     if (rc == MDB_NOTFOUND)
-        return check_absence(txn, store, user_id, token_id);
+        return check_index(txn, store, user_id, token_id);
     if (rc == MDB_SUCCESS && !record_decode_token(engine_span(&record), token, keys))
         return MDB_CORRUPTED;
     return rc;
 }
+
+/* ---- keys ---- */
 
 static struct checksum_place key_place(const unsigned char hash[static SECRET_HASH_LEN])
 {
@@ -85,7 +137,7 @@ int lookup_by_key(MDB_txn *txn, const struct store *store, const char key[static
     struct lookup_key entry;
     secret_hash_key(store->secret, key, hash);
     MDB_val hash_key = {sizeof(hash), hash}, value;
-    int rc = mdb_get(txn, store->token_by_key, &hash_key, &value);
+    int rc = lookup_get(txn, store->token_by_key, CHECKSUM_KEY, &hash_key, &value);
     if (rc != MDB_SUCCESS)
         return rc;
     if (!lookup_decode_key(hash, &value, &entry))

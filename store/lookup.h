@@ -7,6 +7,10 @@
 /* Look-ups that reads and writes share. Results are LMDB's; what they find lies in the
  * store's pages and is valid until the transaction's next change or its end. */
 
+/* mdb_get, but for a database whose values end with a checksum of that kind. MDB_CORRUPTED instead
+ * of MDB_NOTFOUND where a damaged page may have hidden what is there. */
+int lookup_get(MDB_txn *txn, MDB_dbi dbi, enum checksum_kind kind, MDB_val *key, MDB_val *value);
+
 /* A user that has not been deleted; MDB_NOTFOUND. */
 int lookup_user(MDB_txn *txn, const struct store *store, int64_t user_id, struct record_user *user);
 

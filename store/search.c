@@ -6,6 +6,7 @@
 
 #include "store/bytes.h"
 #include "store/engine.h"
+#include "store/ids.h"
 #include "store/lookup.h"
 
 /* ---- what matches ---- */
@@ -77,7 +78,9 @@ struct pass {
     struct store_reader *reader;
     const struct store_search *search;
     MDB_cursor *cursor;
-    bool reading; /* in a transaction */
+    bool reading;      /* in a transaction */
+    bool of_snapshots; /* more than one: see give_way */
+    uint64_t seen;     /* tokens of this pass */
 };
 
 /* The first token of the user from the id on, upwards or downwards. */
@@ -100,6 +103,7 @@ static int give_way(struct pass *pass)
 {
     engine_end_read(pass->reader);
     int rc = engine_begin_read(pass->reader);
+    pass->of_snapshots = true;
     pass->reading = rc == MDB_SUCCESS;
     return pass->reading ? mdb_cursor_renew(pass->reader->txn, pass->cursor) : rc;
 }
@@ -114,23 +118,43 @@ static int step(struct pass *pass, bool ascending, int64_t id, MDB_val *key, MDB
     return rc == MDB_SUCCESS ? seek(pass, ascending, ascending ? id + 1 : id - 1, key, record) : rc;
 }
 
+/* As many as the index says, or a damaged page has hidden some: MDB_CORRUPTED. */
+static int end_pass(struct pass *pass)
+{
+    uint64_t count;
+    MDB_cursor *ids = pass->reader->ids_by_user;
+    int rc = mdb_cursor_renew(pass->reader->txn, ids);
+    if (rc == MDB_SUCCESS)
+        rc = ids_count(ids, pass->search->user_id, &count);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    return pass->of_snapshots || pass->seen == count ? MDB_NOTFOUND : MDB_CORRUPTED;
+}
+
 /* The next token of the user in the order of ids, or the first with begin; MDB_NOTFOUND at the
  * end. The key is unsealed where it is asked for. */
 static int next_token(struct pass *pass, bool ascending, bool begin, struct token *token)
 {
-    int64_t user_id = pass->search->user_id;
+    int64_t user_id = pass->search->user_id, before = begin ? 0 : token->id;
     MDB_val key, record;
+    if (begin)
+        pass->seen = 0;
     int rc = begin ? seek(pass, ascending, ascending ? 0 : INT64_MAX, &key, &record)
                    : step(pass, ascending, token->id, &key, &record);
+    if (rc == MDB_NOTFOUND)
+        return end_pass(pass);
     if (rc != MDB_SUCCESS)
         return rc;
     const unsigned char *id_bytes = key.mv_data;
     if (key.mv_size != TOKEN_ID_KEY_LEN)
         return MDB_CORRUPTED;
     if (get_big64(id_bytes) != user_id)
-        return MDB_NOTFOUND;
+        return end_pass(pass);
     token->user_id = user_id;
     token->id = get_big64(id_bytes + 8);
+    if (!begin && (ascending ? token->id <= before : token->id >= before))
+        return MDB_CORRUPTED; /* a damaged page shows a record twice, or in another's place */
+    pass->seen++;
     struct record_keys keys;
     if (!record_decode_token(engine_span(&record), token, &keys))
         return MDB_CORRUPTED;
@@ -403,7 +427,8 @@ enum store_error store_token_search(struct store_reader *reader, const struct st
         return engine_error(reader->store, rc);
     rc = mdb_cursor_renew(reader->txn, reader->tokens);
     enum store_error error = engine_error(reader->store, rc);
-    struct pass pass = {reader, search, reader->tokens, true};
+    struct pass pass = {
+        .reader = reader, .search = search, .cursor = reader->tokens, .reading = true};
     if (error == STORE_OK)
         error = run(&pass, total, visit, context);
     if (pass.reading)

@@ -780,6 +780,95 @@ static void test_reading_a_lost_token(void **state)
     temporary_remove(&temporary);
 }
 
+/* Under its own key with one bit flipped, and no longer under its own. */
+static void flip_key(struct raw *raw, MDB_dbi dbi, struct raw_bytes key, size_t byte, unsigned bit)
+{
+    struct raw_bytes value = raw_get(raw, dbi, key);
+    raw_delete(raw, dbi, key, NULL);
+    key.at[byte] ^= (unsigned char)(1U << bit);
+    raw_put(raw, dbi, key, value);
+}
+
+static void take_key(void *context, const struct token *token)
+{
+    memcpy(context, token->key, TOKEN_KEY_LEN);
+}
+
+/* What is looked for is not there, but beside its place there is something that is not whole. */
+static void test_looking_up_a_flipped_key(void **state)
+{
+    (void)state;
+    for (unsigned bit = 0; bit < 8; bit++) {
+        struct temporary temporary;
+        struct raw raw;
+        struct raw_bytes hash, value;
+        char key[TOKEN_KEY_LEN], other[TOKEN_KEY_LEN];
+        fill_store(&temporary);
+        temporary_open(&temporary);
+        assert_int_equal(store_token_get(temporary.reader, 1, 2, take_key, key), STORE_OK);
+        assert_int_equal(store_token_get(temporary.reader, 1, 3, take_key, other), STORE_OK);
+        temporary_close(&temporary);
+        raw_open(&raw, &temporary);
+        for (size_t n = 0;; n++) { /* user 1's token 2 */
+            raw_entry(&raw, raw.token_by_key, n, &hash, &value);
+            if (get_big64(value.at) == 1 && get_big64(value.at + 8) == 2)
+                break;
+        }
+        flip_key(&raw, raw.token_by_key, hash, 15, bit);
+        flip_key(&raw, raw.users, raw_user_key(2), 7, bit < 2 ? bit + 2 : bit);
+        raw_commit(&raw);
+        temporary_open(&temporary);
+        const struct token_use use = {.amount = 0};
+        enum token_refusal refusal;
+        struct store_use_answer answer;
+        assert_int_equal(store_token_check_use(temporary.reader, key, &use, 0, &refusal, &answer),
+                         STORE_CORRUPT);
+        assert_int_equal(store_token_find(temporary.reader, key, 0, NULL, ignore, NULL),
+                         STORE_CORRUPT);
+        assert_int_equal(store_token_find(temporary.reader, other, 0, NULL, ignore, NULL),
+                         STORE_OK);
+        assert_int_equal(store_user_authenticate(temporary.reader, 2, SPAN("x")), STORE_CORRUPT);
+        assert_int_equal(store_user_authenticate(temporary.reader, 1, SPAN("x")), STORE_DENIED);
+        struct store_write spend = {.kind = STORE_SPEND, .spend = {.use = use}};
+        memcpy(spend.spend.key, key, sizeof(key));
+        assert_int_equal(store_write(temporary.store, &spend), STORE_CORRUPT);
+        assert_false(store_is_broken(temporary.store));
+        temporary_remove(&temporary);
+    }
+}
+
+/* A search looks at as many tokens as the index has ids, and at each once. */
+static void test_searching_what_was_lost(void **state)
+{
+    (void)state;
+    static const struct store_search searches[] = {
+        {.user_id = 1, .limit = 10},
+        {.user_id = 1, .limit = 10, .ascending = true},
+        {.user_id = 1, .limit = 10, .sort = STORE_SORT_NAME},
+    };
+    static const int64_t lost[] = {1, 2, 3};
+    for (size_t i = 0; i < COUNT_OF(lost); i++) {
+        struct temporary temporary;
+        struct raw raw;
+        uint64_t total;
+        fill_store(&temporary);
+        raw_open(&raw, &temporary);
+        raw_delete(&raw, raw.tokens, raw_token_key(1, lost[i]), NULL);
+        raw_commit(&raw);
+        temporary_open(&temporary);
+        for (size_t n = 0; n < COUNT_OF(searches); n++) {
+            struct store_search search = searches[n];
+            assert_int_equal(store_token_search(temporary.reader, &search, &total, ignore, NULL),
+                             STORE_CORRUPT);
+            search.user_id = 2;
+            assert_int_equal(store_token_search(temporary.reader, &search, &total, ignore, NULL),
+                             STORE_OK);
+            assert_int_equal(total, 3);
+        }
+        temporary_remove(&temporary);
+    }
+}
+
 /* An index with more ids than there are records, or fewer. */
 static void test_paging_with_a_damaged_index(void **state)
 {
@@ -815,6 +904,8 @@ int main(void)
         cmocka_unit_test(test_reading_a_damaged_token),
         cmocka_unit_test(test_damaged_token_among_other_writes),
         cmocka_unit_test(test_reading_a_lost_token),
+        cmocka_unit_test(test_looking_up_a_flipped_key),
+        cmocka_unit_test(test_searching_what_was_lost),
         cmocka_unit_test(test_paging_with_a_damaged_index),
     };
     return cmocka_run_group_tests_name("check", tests, NULL, NULL);
