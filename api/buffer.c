@@ -152,6 +152,8 @@ static char *write_bytes(char *at, const char *from, const char *end)
  * text are written together with bytes before them, again. */
 char *write_json_inside(char *at, struct span text)
 {
+    if (text.len == 0) /* or absent */
+        return at;
     const char *from = text.at, *end = text.at + text.len;
     uint64_t word;
     while (end - from >= JSON_WORD_LEN && !json_word_needs_escape(word = json_word(from))) {
@@ -160,7 +162,7 @@ char *write_json_inside(char *at, struct span text)
         from += JSON_WORD_LEN;
     }
     ptrdiff_t rest = end - from;
-    if (rest >= JSON_WORD_LEN || rest == (ptrdiff_t)text.len || rest == 0 ||
+    if (rest >= JSON_WORD_LEN || rest == (ptrdiff_t)text.len ||
         json_word_needs_escape(word = json_word(end - JSON_WORD_LEN)))
         return write_bytes(at, from, end);
     memcpy(at + rest - JSON_WORD_LEN, &word, JSON_WORD_LEN);

@@ -36,8 +36,12 @@ static bool read_meta(int fd, uint64_t at, struct meta *meta)
     meta->page_size = meta->free.pad;
     meta->last_page = get_number(body + META_LAST_PAGE);
     meta->txn_id = get_number(body + META_LAST_PAGE + 8);
+    /* The free list's keys are numbers, and with its flags lie LMDB's own for the file: none, or
+     * how mdb_copy was asked to name it. */
+    bool flags_right =
+        (meta->free.flags & ~(unsigned)MDB_NOSUBDIR) == MDB_INTEGERKEY && meta->main.flags == 0;
     /* No page lies behind the map's end: LMDB would look for a larger map for ever. */
-    return meta->page_size >= 512 && meta->page_size <= PAGE_SIZE_MAX &&
+    return flags_right && meta->page_size >= 512 && meta->page_size <= PAGE_SIZE_MAX &&
            (meta->page_size & (meta->page_size - 1)) == 0 &&
            meta->last_page < get_number(body + 16) / meta->page_size;
 }

@@ -129,6 +129,19 @@ static bool get_node(const struct nodes *nodes, size_t i, struct node *node)
     return value_len <= left - key_len;
 }
 
+/* LMDB leaves no gap between a page's entries. */
+static bool are_side_by_side(const struct nodes *nodes)
+{
+    struct node node;
+    size_t used = 0;
+    for (size_t i = 0; !(nodes->flags & PAGE_LEAF2) && i < nodes->count; i++) {
+        if (!get_node(nodes, i, &node))
+            return true; /* which is said later */
+        used += (NODE_HEAD + node.key.len + node.value.len + 1) & ~(size_t)1;
+    }
+    return nodes->flags & PAGE_LEAF2 || used == nodes->size - get_little16(nodes->at + AT_UPPER);
+}
+
 static bool page_is_wrong(struct tree *tree, uint64_t number, const char *how)
 {
     return found(tree->walk, "data.mdb: %s: page %" PRIu64 ": %s", tree->name, number, how);
@@ -238,6 +251,8 @@ static bool check_page(struct tree *tree, uint64_t number, unsigned level,
     if (right && (!get_nodes(page, tree->walk->page_size, &nodes) || nodes.flags != expected ||
                   nodes.count < (level > 1 ? 2 : 1)))
         right = page_is_wrong(tree, number, "its head is not right");
+    else if (right && !are_side_by_side(&nodes))
+        right = page_is_wrong(tree, number, "its entries are not side by side");
     else if (right && level > 1)
         right = check_branch(tree, number, level, &nodes, bounds);
     else if (right)
