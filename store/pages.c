@@ -93,8 +93,9 @@ static bool get_nodes(const unsigned char *at, size_t size, struct nodes *nodes)
     if (lower < PAGE_HEAD || lower % 2 != 0)
         return false;
     nodes->count = (lower - PAGE_HEAD) / 2;
-    if (nodes->flags & PAGE_LEAF2)
-        return nodes->count <= (size - PAGE_HEAD) / 8 && get_little16(at + AT_PAD) == 8;
+    if (nodes->flags & PAGE_LEAF2) /* 8 bytes an entry, 2 of them counted as its index */
+        return nodes->count <= (size - PAGE_HEAD) / 8 && get_little16(at + AT_PAD) == 8 &&
+               upper == size - nodes->count * 6;
     return lower <= upper && upper <= size;
 }
 

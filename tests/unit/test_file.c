@@ -273,6 +273,38 @@ static void test_flipped_flags_of_the_file(void **state)
     temporary_remove(&temporary);
 }
 
+/* The index of a user's ids: what is left in a page within a page is only asked for by a write. */
+static void test_wrong_room_for_ids(void **state)
+{
+    (void)state;
+    enum { HEAD = 16, LOWER = 12, UPPER = 14, LEAF = 2, NODE_HEAD = 8, DUPLICATES = 4 };
+    struct temporary temporary;
+    size_t used = fill(&temporary, true), seen = 0;
+    struct copy copy = copy_data(&temporary, used);
+    for (size_t page = 2 * PAGE; page < copy.len; page += PAGE) {
+        size_t lower = (size_t)(number_at(&copy, page + LOWER) & 0xFFFF);
+        if ((number_at(&copy, page + 10) & 0xFFFF) != LEAF)
+            continue;
+        for (size_t i = HEAD; i + 2 <= lower && lower < PAGE; i += 2) {
+            size_t node = page + (size_t)(number_at(&copy, page + i) & 0xFFF);
+            uint64_t head = number_at(&copy, node);
+            if ((head >> 32 & 0xFFFF) != DUPLICATES)
+                continue;
+            size_t at = node + NODE_HEAD + (size_t)(head >> 48) + UPPER;
+            for (unsigned bit = 1; bit <= 0x80; bit <<= 1) {
+                int came =
+                    outcome_with(&temporary, &copy, at, (unsigned char)(copy.bytes[at] ^ bit));
+                seen += came == SOMETHING_ELSE; /* an older page may look the same */
+                require(came > 0, "page %zu, bit %u: died", page / PAGE, bit);
+            }
+        }
+    }
+    require(seen >= 8, "%zu found", seen);
+    assert_int_equal(outcome(&temporary, TOKENS), WHOLE);
+    free(copy.bytes);
+    temporary_remove(&temporary);
+}
+
 /* An entry of the free list that is too short for its own count (a sanitizer sees what is read), or
  * whose length is not the one it was written with: LMDB reads on, and writes by what it finds. */
 static void test_wrong_length_in_the_free_list(void **state)
@@ -305,6 +337,7 @@ int main(void)
         cmocka_unit_test(test_flipped_bits_of_heads),
         cmocka_unit_test(test_flipped_flags_of_databases),
         cmocka_unit_test(test_flipped_flags_of_the_file),
+        cmocka_unit_test(test_wrong_room_for_ids),
         cmocka_unit_test(test_wrong_length_in_the_free_list),
     };
     return cmocka_run_group_tests_name("file", tests, NULL, NULL);
