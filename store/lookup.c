@@ -4,50 +4,44 @@
 
 /* ---- what is not found ---- */
 
-static bool is_whole(enum checksum_kind kind, const MDB_val *key, const MDB_val *value)
+int lookup_absent(MDB_txn *txn, MDB_dbi dbi, const MDB_val *key, lookup_check *check,
+                  const void *context)
 {
-    struct checksum_place place = {kind, get_big64(key->mv_data), 0};
+    MDB_cursor *cursor;
+    MDB_val after = *key, before, value;
+    int rc = mdb_cursor_open(txn, dbi, &cursor);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    rc = mdb_cursor_get(cursor, &after, &value, MDB_SET_RANGE);
+    bool is_last = rc == MDB_NOTFOUND;
+    if (rc == MDB_SUCCESS)
+        rc = after.mv_size != key->mv_size || mdb_cmp(txn, dbi, key, &after) >= 0
+                 ? MDB_CORRUPTED
+                 : check(context, &after, &value);
+    if (rc == MDB_SUCCESS || is_last)
+        rc = mdb_cursor_get(cursor, &before, &value, is_last ? MDB_LAST : MDB_PREV);
+    if (rc == MDB_SUCCESS)
+        rc = before.mv_size != key->mv_size || mdb_cmp(txn, dbi, &before, key) >= 0
+                 ? MDB_CORRUPTED
+                 : check(context, &before, &value);
+    mdb_cursor_close(cursor);
+    return rc == MDB_SUCCESS ? MDB_NOTFOUND : rc;
+}
+
+static int check_checksum(const void *context, const MDB_val *key, const MDB_val *value)
+{
+    const enum checksum_kind *kind = context;
+    struct checksum_place place = {*kind, get_big64(key->mv_data), 0};
     struct span rest = engine_span(value);
     if (key->mv_size > ID_KEY_LEN)
         place.b = get_big64((const unsigned char *)key->mv_data + ID_KEY_LEN);
-    return checksum_take(place, &rest);
-}
-
-/* LMDB's pages have no checksums, and in a damaged one a search ends beside the entry that led it
- * astray. So where nothing is found, both neighbours have to be whole, the one after the key and
- * the other before it. */
-static int check_absence(MDB_cursor *cursor, enum checksum_kind kind, const MDB_val *key)
-{
-    MDB_txn *txn = mdb_cursor_txn(cursor);
-    MDB_dbi dbi = mdb_cursor_dbi(cursor);
-    MDB_val next = *key, value;
-    int rc = mdb_cursor_get(cursor, &next, &value, MDB_SET_RANGE);
-    if (rc == MDB_SUCCESS && (next.mv_size != key->mv_size || mdb_cmp(txn, dbi, key, &next) >= 0 ||
-                              !is_whole(kind, &next, &value)))
-        return MDB_CORRUPTED;
-    if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
-        return rc;
-    MDB_val before;
-    rc = mdb_cursor_get(cursor, &before, &value, rc == MDB_SUCCESS ? MDB_PREV : MDB_LAST);
-    if (rc == MDB_SUCCESS &&
-        (before.mv_size != key->mv_size || mdb_cmp(txn, dbi, &before, key) >= 0 ||
-         !is_whole(kind, &before, &value)))
-        return MDB_CORRUPTED;
-    return rc == MDB_SUCCESS ? MDB_NOTFOUND : rc;
+    return checksum_take(place, &rest) ? MDB_SUCCESS : MDB_CORRUPTED;
 }
 
 int lookup_get(MDB_txn *txn, MDB_dbi dbi, enum checksum_kind kind, MDB_val *key, MDB_val *value)
 {
-    MDB_cursor *cursor;
     int rc = mdb_get(txn, dbi, key, value);
-    if (rc != MDB_NOTFOUND)
-        return rc;
-    rc = mdb_cursor_open(txn, dbi, &cursor);
-    if (rc != MDB_SUCCESS)
-        return rc;
-    rc = check_absence(cursor, kind, key);
-    mdb_cursor_close(cursor);
-    return rc;
+    return rc == MDB_NOTFOUND ? lookup_absent(txn, dbi, key, check_checksum, &kind) : rc;
 }
 
 /* ---- users and tokens ---- */

@@ -7,8 +7,15 @@
 /* Look-ups that reads and writes share. Results are LMDB's; what they find lies in the
  * store's pages and is valid until the transaction's next change or its end. */
 
-/* mdb_get, but for a database whose values end with a checksum of that kind. MDB_CORRUPTED instead
- * of MDB_NOTFOUND where a damaged page may have hidden what is there. */
+/* LMDB's pages have no checksums, and in a damaged one a search ends beside the entry that led it
+ * astray. So where a key was not found, both neighbours of its place are looked at: one has to be
+ * after the key, the other before it, and check has to find each whole. MDB_NOTFOUND then; else
+ * MDB_CORRUPTED, or what check returned. */
+typedef int lookup_check(const void *context, const MDB_val *key, const MDB_val *value);
+int lookup_absent(MDB_txn *txn, MDB_dbi dbi, const MDB_val *key, lookup_check *check,
+                  const void *context);
+
+/* mdb_get, from a database whose values end with a checksum of that kind; and lookup_absent. */
 int lookup_get(MDB_txn *txn, MDB_dbi dbi, enum checksum_kind kind, MDB_val *key, MDB_val *value);
 
 /* A user that has not been deleted; MDB_NOTFOUND. */

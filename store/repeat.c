@@ -10,6 +10,7 @@
 #include <sodium.h>
 
 #include "store/bytes.h"
+#include "store/lookup.h"
 
 _Static_assert(STORE_HASH_LEN == crypto_generichash_BYTES, "hash");
 
@@ -121,6 +122,13 @@ static int try_answer(struct writer *writer, struct store_write *write, const MD
     return MDB_SUCCESS;
 }
 
+static int check_whole(const void *context, const MDB_val *key, const MDB_val *value)
+{
+    bool whole;
+    int rc = repeat_check(context, key, value, &whole);
+    return whole ? rc : MDB_CORRUPTED;
+}
+
 int repeat_find(struct writer *writer, struct store_write *write)
 {
     /* Today's, or one of yesterday that is not a day old; or one of a tomorrow that began
@@ -133,6 +141,9 @@ int repeat_find(struct writer *writer, struct store_write *write)
         int rc = mdb_get(writer->txn, writer->store->repeats, &key, &value);
         if (rc == MDB_SUCCESS)
             rc = try_answer(writer, write, &key, &value);
+        else if (rc == MDB_NOTFOUND) /* or it would be done twice */
+            rc = lookup_absent(writer->txn, writer->store->repeats, &key, check_whole,
+                               writer->store);
         if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
             return rc;
         if (write->repeat.repeated || write->error != STORE_OK)

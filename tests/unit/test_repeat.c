@@ -303,6 +303,29 @@ static void test_answers_that_changed(void **state)
     temporary_remove(&temporary);
 }
 
+/* Under its own key with one bit flipped: what is looked for is not there, and must not be done
+ * anew. */
+static void test_keys_that_changed(void **state)
+{
+    (void)state;
+    for (unsigned bit = 0; bit < 8; bit++) {
+        struct temporary temporary;
+        struct raw raw;
+        struct raw_bytes key, value;
+        struct create create;
+        open_answer(&temporary, &raw, &key, &value);
+        raw_delete(&raw, raw.repeats, key, NULL);
+        key.at[key.len - 1] ^= (unsigned char)(1U << bit);
+        raw_put(&raw, raw.repeats, key, value);
+        raw_commit(&raw);
+        temporary_open(&temporary);
+        prepare(&create, "w", "k", "r", 5000);
+        assert_int_equal(store_write(temporary.store, &create.write), STORE_CORRUPT);
+        store_write_free(&create.write);
+        temporary_remove(&temporary);
+    }
+}
+
 /* ---- sweeping ---- */
 
 static uint64_t entries(struct temporary *temporary)
@@ -418,6 +441,7 @@ int main(void)
         cmocka_unit_test(test_twice_in_one_commit),
         cmocka_unit_test(test_answers_are_sealed),
         cmocka_unit_test(test_answers_that_changed),
+        cmocka_unit_test(test_keys_that_changed),
         cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_model),
     };
