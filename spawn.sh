@@ -201,7 +201,7 @@ make_folder() {
 start() {
     if holder=$(holder_pid); then
         log_seen=$(log_size)
-        if await_answer "$holder"; then
+        if await_answer "$holder" && ! is_gone "$holder"; then
             echo "already running, pid $holder"
             return
         fi

@@ -482,8 +482,9 @@ def contestants(bench):
     Pool(bench, "alone", [PROGRAMS / "one_commit"], stores["alone"])
     Pool(bench, "use", worker, stores["use"], cost=True)
     for count in [2] if options.quick else [1, 2, 3, 4]:
-        Pool(bench, f"small_x{count}", worker, stores["small"], count, 1)
-        Pool(bench, f"post_x{count}", worker, stores["post"], count, 1)
+        if (count, 1) != (PROCESSES, LOOPS):
+            Pool(bench, f"small_x{count}", worker, stores["small"], count, 1)
+            Pool(bench, f"post_x{count}", worker, stores["post"], count, 1)
     for pool in list(bench.pools.values()):
         pool.start()
     names = ("get", "list", "put", "post", "mixed")

@@ -148,23 +148,27 @@ static bool page_is_wrong(struct tree *tree, uint64_t number, const char *how)
     return found(tree->walk, "data.mdb: %s: page %" PRIu64 ": %s", tree->name, number, how);
 }
 
-/* A value on pages of its own. */
+/* A value on pages of its own. More of them than it needs, where it was longer before in the same
+ * commit: LMDB doesn't shrink a page that is not yet written. */
 static bool check_big_value(struct tree *tree, const struct node *node)
 {
     struct walk *walk = tree->walk;
     uint64_t first = get_number((const unsigned char *)node->value.at);
-    uint64_t count = (PAGE_HEAD - 1 + (uint64_t)node->value_len) / walk->page_size + 1;
+    uint64_t needed = (PAGE_HEAD - 1 + (uint64_t)node->value_len) / walk->page_size + 1;
     unsigned char head[PAGE_HEAD];
+    if (first >= walk->file_pages ||
+        !read_at(walk->fd, head, sizeof(head), first * walk->page_size))
+        return page_is_wrong(tree, first, "is missing");
+    uint64_t count = get_little32(head + AT_LOWER);
+    if (get_number(head) != first || get_little16(head + AT_FLAGS) != PAGE_OVERFLOW ||
+        count < needed || count > walk->page_count)
+        return page_is_wrong(tree, first, "is not the long value that it must be");
     tree->counted.overflow_pages += count;
     for (uint64_t i = 0; i < count; i++)
         if (!use_page(walk, first + i, tree->name))
             return false;
-    if (first + count > walk->file_pages ||
-        !read_at(walk->fd, head, sizeof(head), first * walk->page_size))
+    if (first + needed > walk->file_pages)
         return page_is_wrong(tree, first, "is missing");
-    if (get_number(head) != first || get_little16(head + AT_FLAGS) != PAGE_OVERFLOW ||
-        get_little32(head + AT_LOWER) != count)
-        return page_is_wrong(tree, first, "is not the long value that it must be");
     if (!tree->visit_value)
         return true;
     char *value = malloc(node->value_len);

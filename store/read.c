@@ -215,6 +215,19 @@ static enum store_error visit_down_from(struct store_reader *reader, int64_t use
                                                    : engine_error(reader->store, rc);
 }
 
+/* Where the index has no ids of a user's, there must be no records either. */
+static enum store_error check_no_tokens(struct store_reader *reader, int64_t user_id)
+{
+    unsigned char key_bytes[TOKEN_ID_KEY_LEN];
+    MDB_val key = engine_token_key(key_bytes, user_id, 0), record;
+    int rc = mdb_cursor_get(reader->tokens, &key, &record, MDB_SET_RANGE);
+    if (rc == MDB_NOTFOUND)
+        return STORE_OK;
+    if (rc == MDB_SUCCESS && (key.mv_size != TOKEN_ID_KEY_LEN || get_big64(key.mv_data) == user_id))
+        return STORE_CORRUPT;
+    return engine_error(reader->store, rc);
+}
+
 static enum store_error visit_page(struct store_reader *reader, int64_t user_id, uint64_t offset,
                                    uint64_t limit, uint64_t *total, store_visit_token *visit,
                                    void *context)
@@ -226,6 +239,8 @@ static enum store_error visit_page(struct store_reader *reader, int64_t user_id,
         rc = ids_count(reader->ids_by_user, user_id, total);
     if (rc != MDB_SUCCESS)
         return engine_error(reader->store, rc);
+    if (*total == 0)
+        return check_no_tokens(reader, user_id);
     if (offset >= *total || limit == 0)
         return STORE_OK;
     if (limit > *total - offset)

@@ -660,6 +660,44 @@ static void test_each_damage_is_found(void **state)
     }
 }
 
+static struct store_write *take_all(void *context)
+{
+    return context;
+}
+
+/* A long record that is made shorter twice in one commit keeps pages it no longer needs. */
+static void test_long_record_made_shorter(void **state)
+{
+    (void)state;
+    static char texts[3][8192];
+    static const size_t lengths[] = {sizeof(texts[0]), sizeof(texts[0]) - 92, 3};
+    struct temporary temporary;
+    fill_store(&temporary);
+    temporary_open(&temporary);
+    for (size_t from = 0; from < 2; from++) { /* one; two that share a commit */
+        struct store_write writes[2];
+        size_t count = from + 1;
+        for (size_t i = 0; i < count; i++) {
+            char *text = texts[from + i];
+            memset(text, 'm', lengths[from + i]);
+            writes[i] = (struct store_write){
+                .kind = STORE_UPDATE,
+                .user_id = 1,
+                .next = i + 1 < count ? &writes[i + 1] : NULL,
+                .update = {.token_id = 2,
+                           .patch = {TOKEN_FIELD_MODEL_LIMITS,
+                                     {.model_limits = {text, lengths[from + i]}}}}};
+        }
+        store_commit(temporary.store, take_all, writes);
+        for (size_t i = 0; i < count; i++) {
+            assert_int_equal(writes[i].error, STORE_OK);
+            store_write_free(&writes[i]);
+        }
+        temporary_check(&temporary);
+    }
+    temporary_remove(&temporary);
+}
+
 /* ---- what the API makes of a damaged store: an error, not a wrong answer ---- */
 
 static void ignore(void *context, const struct token *token)
@@ -895,12 +933,23 @@ static void test_paging_with_a_damaged_index(void **state)
         assert_int_equal(store_token_page(temporary.reader, user_id, 0, 10, &total, ignore, NULL),
                          STORE_CORRUPT);
     temporary_remove(&temporary);
+
+    fill_store(&temporary);
+    raw_open(&raw, &temporary);
+    raw_delete(&raw, raw.ids_by_user, raw_user_key(1), NULL);
+    raw_commit(&raw);
+    temporary_open(&temporary);
+    assert_int_equal(store_token_page(temporary.reader, 1, 0, 10, &total, ignore, NULL),
+                     STORE_CORRUPT);
+    assert_int_equal(store_token_page(temporary.reader, 3, 0, 10, &total, ignore, NULL), STORE_OK);
+    temporary_remove(&temporary);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_damage_is_found),
+        cmocka_unit_test(test_long_record_made_shorter),
         cmocka_unit_test(test_reading_a_damaged_token),
         cmocka_unit_test(test_damaged_token_among_other_writes),
         cmocka_unit_test(test_reading_a_lost_token),

@@ -303,6 +303,24 @@ static void test_answers_that_changed(void **state)
     temporary_remove(&temporary);
 }
 
+/* A damaged answer stands in the way of none of another day. */
+static void test_damage_of_another_day(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct raw raw;
+    struct raw_bytes key, value;
+    bool repeated;
+    open_answer(&temporary, &raw, &key, &value);
+    value.at[value.len - 1] ^= 1;
+    raw_put(&raw, raw.repeats, key, value);
+    raw_commit(&raw);
+    temporary_open(&temporary);
+    assert_true(ask(&temporary, "w", "another", "r", 5000 + 2 * DAY_S, &repeated) > 0);
+    assert_false(repeated);
+    temporary_remove(&temporary);
+}
+
 /* Under its own key with one bit flipped: what is looked for is not there, and must not be done
  * anew. */
 static void test_keys_that_changed(void **state)
@@ -441,6 +459,7 @@ int main(void)
         cmocka_unit_test(test_twice_in_one_commit),
         cmocka_unit_test(test_answers_are_sealed),
         cmocka_unit_test(test_answers_that_changed),
+        cmocka_unit_test(test_damage_of_another_day),
         cmocka_unit_test(test_keys_that_changed),
         cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_model),
