@@ -4,6 +4,11 @@
 
 /* ---- what is not found ---- */
 
+static bool are_in_order(MDB_txn *txn, MDB_dbi dbi, const MDB_val *first, const MDB_val *second)
+{
+    return first->mv_size == second->mv_size && mdb_cmp(txn, dbi, first, second) < 0;
+}
+
 int lookup_absent(MDB_txn *txn, MDB_dbi dbi, const MDB_val *key, lookup_check *check,
                   const void *context)
 {
@@ -15,15 +20,11 @@ int lookup_absent(MDB_txn *txn, MDB_dbi dbi, const MDB_val *key, lookup_check *c
     rc = mdb_cursor_get(cursor, &after, &value, MDB_SET_RANGE);
     bool is_last = rc == MDB_NOTFOUND;
     if (rc == MDB_SUCCESS)
-        rc = after.mv_size != key->mv_size || mdb_cmp(txn, dbi, key, &after) >= 0
-                 ? MDB_CORRUPTED
-                 : check(context, &after, &value);
+        rc = are_in_order(txn, dbi, key, &after) ? check(context, &after, &value) : MDB_CORRUPTED;
     if (rc == MDB_SUCCESS || is_last)
         rc = mdb_cursor_get(cursor, &before, &value, is_last ? MDB_LAST : MDB_PREV);
     if (rc == MDB_SUCCESS)
-        rc = before.mv_size != key->mv_size || mdb_cmp(txn, dbi, &before, key) >= 0
-                 ? MDB_CORRUPTED
-                 : check(context, &before, &value);
+        rc = are_in_order(txn, dbi, &before, key) ? check(context, &before, &value) : MDB_CORRUPTED;
     mdb_cursor_close(cursor);
     return rc == MDB_SUCCESS ? MDB_NOTFOUND : rc;
 }

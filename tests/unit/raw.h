@@ -120,6 +120,15 @@ static inline void raw_delete(struct raw *raw, MDB_dbi dbi, struct raw_bytes key
     assert_int_equal(mdb_del(raw->txn, dbi, &key_val, value ? &value_val : NULL), 0);
 }
 
+/* As if a bit of the key's last byte had flipped: the value under another key, beside its place. */
+static inline void raw_flip_key(struct raw *raw, MDB_dbi dbi, struct raw_bytes key, unsigned bit)
+{
+    struct raw_bytes value = raw_get(raw, dbi, key);
+    raw_delete(raw, dbi, key, NULL);
+    key.at[key.len - 1] ^= (unsigned char)(1U << bit);
+    raw_put(raw, dbi, key, value);
+}
+
 /* The n-th entry of a database, counted from 0. */
 static inline void raw_entry(struct raw *raw, MDB_dbi dbi, size_t n, struct raw_bytes *key,
                              struct raw_bytes *value)

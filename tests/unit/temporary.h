@@ -141,6 +141,20 @@ static inline enum store_error temporary_create_tokens(struct store *store, int6
     return error;
 }
 
+static inline struct store_write *temporary_take(void *context)
+{
+    return context;
+}
+
+/* Has the writes done in one commit, in their order. */
+static inline enum store_error temporary_commit(struct store *store, struct store_write *writes,
+                                                size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        writes[i].next = i + 1 < count ? &writes[i + 1] : NULL;
+    return store_commit(store, temporary_take, count > 0 ? writes : NULL);
+}
+
 /* How many tokens the user has; UINT64_MAX where that can't be read. */
 static inline uint64_t temporary_count(struct store_reader *reader, int64_t user_id)
 {

@@ -303,22 +303,37 @@ static void test_answers_that_changed(void **state)
     temporary_remove(&temporary);
 }
 
-/* A damaged answer stands in the way of none of another day. */
-static void test_damage_of_another_day(void **state)
+/* A damaged answer stands in the way of none of another day; nor does a long one, which is not
+ * opened for others, as anybody can store it. */
+static void test_damage_beside_others(void **state)
 {
     (void)state;
-    struct temporary temporary;
-    struct raw raw;
-    struct raw_bytes key, value;
-    bool repeated;
-    open_answer(&temporary, &raw, &key, &value);
-    value.at[value.len - 1] ^= 1;
-    raw_put(&raw, raw.repeats, key, value);
-    raw_commit(&raw);
-    temporary_open(&temporary);
-    assert_true(ask(&temporary, "w", "another", "r", 5000 + 2 * DAY_S, &repeated) > 0);
-    assert_false(repeated);
-    temporary_remove(&temporary);
+    static const struct {
+        size_t len;
+        int64_t after_s;
+        enum store_error error;
+    } rows[] = {{0, 0, STORE_CORRUPT},
+                {0, DAY_S, STORE_CORRUPT}, /* yesterday's are looked at too */
+                {0, 2 * DAY_S, STORE_OK},
+                {4096, 0, STORE_CORRUPT},
+                {4097, 0, STORE_OK}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct temporary temporary;
+        struct raw raw;
+        struct raw_bytes key, value;
+        struct create create;
+        open_answer(&temporary, &raw, &key, &value);
+        value.at[value.len - 1] ^= 1;
+        if (rows[i].len > 0)
+            value.len = rows[i].len;
+        raw_put(&raw, raw.repeats, key, value);
+        raw_commit(&raw);
+        temporary_open(&temporary);
+        prepare(&create, "w", "another", "r", 5000 + rows[i].after_s);
+        require(store_write(temporary.store, &create.write) == rows[i].error, "row %zu", i);
+        store_write_free(&create.write);
+        temporary_remove(&temporary);
+    }
 }
 
 /* Under its own key with one bit flipped: what is looked for is not there, and must not be done
@@ -332,9 +347,7 @@ static void test_keys_that_changed(void **state)
         struct raw_bytes key, value;
         struct create create;
         open_answer(&temporary, &raw, &key, &value);
-        raw_delete(&raw, raw.repeats, key, NULL);
-        key.at[key.len - 1] ^= (unsigned char)(1U << bit);
-        raw_put(&raw, raw.repeats, key, value);
+        raw_flip_key(&raw, raw.repeats, key, bit);
         raw_commit(&raw);
         temporary_open(&temporary);
         prepare(&create, "w", "k", "r", 5000);
@@ -459,7 +472,7 @@ int main(void)
         cmocka_unit_test(test_twice_in_one_commit),
         cmocka_unit_test(test_answers_are_sealed),
         cmocka_unit_test(test_answers_that_changed),
-        cmocka_unit_test(test_damage_of_another_day),
+        cmocka_unit_test(test_damage_beside_others),
         cmocka_unit_test(test_keys_that_changed),
         cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_model),

@@ -72,16 +72,10 @@ static void create(int64_t user_id, struct token *tokens, size_t count, int64_t 
     store_write_free(&write);
 }
 
-static struct store_write *take_list(void *context)
-{
-    return context;
-}
-
 /* Some are used, and so have a used_quota and another accessed_time. */
 static void use_some(struct random *random)
 {
     static struct store_write writes[TOKENS / 4];
-    struct store_write *list = NULL;
     size_t count = 0;
     for (size_t i = 0; i < all.count && count < COUNT_OF(writes); i++) {
         struct token *token = &all.tokens[i];
@@ -90,16 +84,15 @@ static void use_some(struct random *random)
         if (random_below(random, 3) || token_use_check(token, &use, now) != TOKEN_GOOD)
             continue;
         struct store_write *write = &writes[count++];
-        *write = (struct store_write){
-            .kind = STORE_SPEND, .now_unix_s = now, .next = list, .spend = {.use = use}};
+        *write =
+            (struct store_write){.kind = STORE_SPEND, .now_unix_s = now, .spend = {.use = use}};
         memcpy(write->spend.key, token->key, TOKEN_KEY_LEN);
         token_spend(token, use.amount);
         token->accessed_unix_s = now;
-        list = write;
     }
-    assert_int_equal(store_commit(all.temporary.store, take_list, list), STORE_OK);
-    for (; list; list = list->next)
-        assert_true(list->error == STORE_OK && list->spend.refusal == TOKEN_GOOD);
+    assert_int_equal(temporary_commit(all.temporary.store, writes, count), STORE_OK);
+    for (size_t i = 0; i < count; i++)
+        assert_true(writes[i].error == STORE_OK && writes[i].spend.refusal == TOKEN_GOOD);
 }
 
 static int set_up(void **state)

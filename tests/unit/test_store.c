@@ -312,20 +312,13 @@ static void check_all(struct model *model)
 
 /* ---- steps ---- */
 
-static struct store_write *take(void *context)
-{
-    struct batch *batch = context;
-    for (size_t i = 0; i < batch->count; i++)
-        batch->writes[i].next = i + 1 < batch->count ? &batch->writes[i + 1] : NULL;
-    return batch->count > 0 ? batch->writes : NULL;
-}
-
 static void step(struct model *model, struct batch *batch, bool growing)
 {
     batch->count = 1 + below(model, BATCH_MAX);
     for (size_t i = 0; i < batch->count; i++)
         fill_write(model, batch, i, growing);
-    assert_int_equal(store_commit(model->temporary.store, take, batch), STORE_OK);
+    assert_int_equal(temporary_commit(model->temporary.store, batch->writes, batch->count),
+                     STORE_OK);
     for (size_t i = 0; i < batch->count; i++)
         expect(model, &batch->writes[i]);
     for (size_t i = 0; i < batch->count; i++)
@@ -405,7 +398,8 @@ static void test_refused_writes_leave_nothing(void **state)
     writes[5].delete.id_count = COUNT_OF(strangers);
     writes[6].user_id = other->id;
     writes[7].create.max_per_user = 4;
-    assert_int_equal(store_commit(model->temporary.store, take, batch), STORE_OK);
+    assert_int_equal(temporary_commit(model->temporary.store, batch->writes, batch->count),
+                     STORE_OK);
     static const enum store_error errors[] = {
         STORE_OK,        STORE_NO_USER, STORE_LIMIT, STORE_USER_DISABLED,
         STORE_NOT_FOUND, STORE_OK,      STORE_OK,    STORE_OK};
@@ -467,7 +461,8 @@ static void test_writes_of_a_commit_go_in_order(void **state)
     writes[2].delete.ids = &id;
     writes[2].delete.id_count = 1;
     writes[3] = writes[1];
-    assert_int_equal(store_commit(model->temporary.store, take, batch), STORE_OK);
+    assert_int_equal(temporary_commit(model->temporary.store, batch->writes, batch->count),
+                     STORE_OK);
     assert_int_equal(writes[0].error, STORE_OK);
     assert_int_equal(writes[1].error, STORE_OK);
     assert_span_equal(writes[1].update.token.name, SPAN("changed"));
