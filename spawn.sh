@@ -366,14 +366,15 @@ supervise() {
     done
 }
 
-# -r and -t: a worker may die at once a hundred times before multiwatch gives it up; one that
-# lived 200 ms is always started again. None dies for what keeps it from starting, see worker.
+# -t: multiwatch gives a place up for good where its children die within that time again and again,
+# by default of a few; 1 ms is less than a worker takes to begin, so that none is ever given up.
+# None dies for what keeps it from starting, see worker.
 # When multiwatch dies its workers get SIGUSR1: they serve the connections they have and end,
 # while the holder starts others. When the holder dies SIGTERM has multiwatch do the same.
 start_pool() {
     worker_starts || return 1
     setpriv --pdeathsig TERM \
-        multiwatch -f "$TOKEN_WORKERS" -r 100 -t 200 -- \
+        multiwatch -f "$TOKEN_WORKERS" -t 1 -- \
         "$(command -v setpriv)" --pdeathsig USR1 "$me" _worker <&3 3<&- &
     pool=$!
 }

@@ -171,6 +171,20 @@ def test_killed_workers(site):
     is_whole(site, load)
 
 
+def test_one_worker_killed_as_soon_as_it_is_there(site):
+    """A hundred times in a row and more, and the other one never: no place stays empty."""
+    spared, killed = min(site.pids()), 0
+    while killed < 130:
+        wait_until(lambda: len(site.pids()) == 2, "there are two workers")
+        for pid in site.pids():
+            if pid != spared:
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+    wait_until(lambda: len(site.pids()) == 2, "there are two workers")
+    assert site.http(site.add_user()).make()["id"] > 0
+    site.check()
+
+
 def test_killed_pool(site):
     """The holder, multiwatch and the workers at once, as the kernel would when memory is short."""
     chance = random.Random(2)
