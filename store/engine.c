@@ -200,7 +200,11 @@ int engine_begin_write(struct store *store, MDB_txn **txn)
 
 int engine_commit_write(struct store *store, MDB_txn *txn)
 {
+    errno = 0;
     int rc = mdb_txn_commit(txn);
+    /* LMDB says EIO also where a write was cut short by the disk's end, when no call has failed. */
+    if (rc == EIO && errno != EIO)
+        rc = ENOSPC;
     pthread_rwlock_unlock(&store->map_lock);
     unlock_writers(store);
     return rc;
