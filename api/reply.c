@@ -213,28 +213,31 @@ void reply_refusal(const struct api *api, struct api_reply *reply, enum token_re
 }
 
 /* What a header can't hold is left out of it: a group is any text without control characters. */
-static void append_header_text(struct buffer *head, struct span text)
+static char *write_header_text(char *at, struct span text)
 {
     for (size_t i = 0; i < text.len; i++)
         if ((unsigned char)text.at[i] >= ' ' && text.at[i] != 0x7F)
-            buffer_append(head, (struct span){text.at + i, 1});
+            *at++ = text.at[i];
+    return at;
 }
 
 void reply_verified(struct api_reply *reply, const struct store_use_answer *answer)
 {
-    struct buffer *head = &reply->head;
-    buffer_append(head, SPAN("Status: 204 No Content\r\nCache-Control: no-store\r\nX-Token-Id: "));
-    buffer_append_int(head, answer->token_id);
-    buffer_append(head, SPAN("\r\nX-Token-User: "));
-    buffer_append_int(head, answer->user_id);
-    buffer_append(head, SPAN("\r\nX-Token-Group: "));
-    append_header_text(head, (struct span){answer->group, answer->group_len});
-    buffer_append(head, SPAN("\r\nX-Token-Remain: "));
-    if (answer->unlimited_quota)
-        buffer_append(head, SPAN("unlimited"));
-    else
-        buffer_append_int(head, answer->remain_quota);
-    buffer_append(head, SPAN("\r\n\r\n"));
+    enum { FIXED_LEN_MAX = 256 }; /* the names and numbers */
+    char *at = buffer_reserve(&reply->head, FIXED_LEN_MAX + answer->group_len);
+    if (!at)
+        return;
+    at = write_text(at, SPAN("Status: 204 No Content\r\nCache-Control: no-store\r\nX-Token-Id: "));
+    at = write_int(at, answer->token_id);
+    at = write_text(at, SPAN("\r\nX-Token-User: "));
+    at = write_int(at, answer->user_id);
+    at = write_text(at, SPAN("\r\nX-Token-Group: "));
+    at = write_header_text(at, (struct span){answer->group, answer->group_len});
+    at = write_text(at, SPAN("\r\nX-Token-Remain: "));
+    at = answer->unlimited_quota ? write_text(at, SPAN("unlimited"))
+                                 : write_int(at, answer->remain_quota);
+    at = write_text(at, SPAN("\r\n\r\n"));
+    reply->head.len = (size_t)(at - reply->head.at);
 }
 
 void reply_not_verified(struct api_reply *reply, int status, const char *reason)

@@ -72,12 +72,17 @@ struct span route_path(const struct api_request *request, enum route_root *root)
     return path.len > 0 ? path : SPAN("/");
 }
 
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
 static bool matches_id(struct span segment, int64_t *id)
 {
     if (segment.len == 0)
         return false;
     for (size_t i = 0; i < segment.len; i++)
-        if (segment.at[i] < '0' || segment.at[i] > '9')
+        if (!is_digit(segment.at[i]))
             return false;
     if (!number_parse(segment, id))
         *id = -1; /* nobody's */
@@ -97,7 +102,7 @@ static struct span next_segment(struct span *path)
 
 static bool matches_pattern(const char *pattern, struct span path, int64_t *id)
 {
-    if (path.len > 1 && pattern[1] != ':' && pattern[1] != path.at[1])
+    if (path.len > 1 && (pattern[1] == ':' ? !is_digit(path.at[1]) : pattern[1] != path.at[1]))
         return false; /* as nearly all */
     struct span rest = span_of(pattern);
     while (rest.len > 0 && path.len > 0) {

@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 
 #include "store/bytes.h"
+#include "store/pages.h"
 
 static enum store_error translate(int rc)
 {
@@ -78,10 +79,73 @@ static void lock_map(struct store *store)
     atomic_fetch_sub(&store->remapping, 1);
 }
 
+static MDB_val text_key(const char *name)
+{
+    return (MDB_val){strlen(name), (void *)(uintptr_t)name}; /* LMDB only reads it */
+}
+
+void engine_find_map(struct store *store, MDB_txn *txn)
+{
+    MDB_val key = text_key(META_NEXT_TOKEN_ID), value;
+    MDB_stat stat;
+    store->map = NULL;
+    if (mdb_get(txn, store->meta, &key, &value) != MDB_SUCCESS ||
+        mdb_stat(txn, store->meta, &stat) != MDB_SUCCESS)
+        return;
+    const unsigned char *page = value.mv_data;
+    page -= (uintptr_t)page % stat.ms_psize;
+    store->map = page - get_number(page) * stat.ms_psize;
+    store->page_size = stat.ms_psize;
+}
+
+bool engine_path_is_whole(const struct store *store, MDB_txn *txn, MDB_dbi dbi, const MDB_val *key)
+{
+    MDB_val name = text_key(store->names[dbi]), record;
+    MDB_envinfo info;
+    if (!store->map)
+        return true;
+    if (mdb_env_info(store->env, &info) != MDB_SUCCESS ||
+        mdb_get(txn, store->main, &name, &record) != MDB_SUCCESS || record.mv_size != DATABASE_LEN)
+        return false;
+    const struct database tree = get_database(record.mv_data);
+    struct page_map map = {store->map, store->page_size, info.me_mapsize / store->page_size};
+    if (info.me_last_pgno < map.page_count)
+        map.page_count = info.me_last_pgno + 1;
+    return pages_path_is_whole(&map, &tree, engine_span(key));
+}
+
+bool engine_reads_whole_page(struct store_reader *reader, const MDB_val *key)
+{
+    const struct store *store = reader->store;
+    if (!store->map)
+        return true;
+    size_t at = (size_t)((const unsigned char *)key->mv_data - store->map);
+    const unsigned char *page = store->map + (at & ~(store->page_size - 1));
+    if (page == reader->whole_page)
+        return true;
+    if (get_number(page) != at / store->page_size || !pages_leaf_is_whole(page, store->page_size))
+        return false;
+    reader->whole_page = page;
+    return true;
+}
+
+/* Changes the map with no transaction open, and then looks where it is. */
+static int set_map_size(struct store *store, size_t size)
+{
+    MDB_txn *txn;
+    store->map = NULL;
+    int rc = mdb_env_set_mapsize(store->env, size);
+    if (rc == MDB_SUCCESS && mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn) == MDB_SUCCESS) {
+        engine_find_map(store, txn);
+        mdb_txn_abort(txn);
+    }
+    return rc;
+}
+
 int engine_adopt_map(struct store *store)
 {
     lock_map(store);
-    int rc = mdb_env_set_mapsize(store->env, 0);
+    int rc = set_map_size(store, 0);
     if (rc != MDB_SUCCESS) { /* the old map is gone already: nothing may touch it again */
         atomic_store(&store->broken, true);
         rc = MDB_PANIC;
@@ -93,6 +157,7 @@ int engine_adopt_map(struct store *store)
 int engine_begin_read(struct store_reader *reader)
 {
     struct store *store = reader->store;
+    reader->whole_page = NULL;
     for (;;) {
         pthread_rwlock_rdlock(&store->map_lock);
         int rc = store_is_broken(store) ? MDB_PANIC : mdb_txn_renew(reader->txn);
@@ -232,7 +297,7 @@ enum store_error engine_grow(struct store *store)
     lock_map(store);
     mdb_env_info(store->env, &info);
     if (info.me_mapsize <= SIZE_MAX / 2 && has_address_space(info.me_mapsize * 2))
-        error = engine_error(store, mdb_env_set_mapsize(store->env, info.me_mapsize * 2));
+        error = engine_error(store, set_map_size(store, info.me_mapsize * 2));
     pthread_rwlock_unlock(&store->map_lock);
     return error;
 }
@@ -251,11 +316,6 @@ MDB_val engine_token_key(unsigned char bytes[static TOKEN_ID_KEY_LEN], int64_t u
     return (MDB_val){TOKEN_ID_KEY_LEN, bytes};
 }
 
-static MDB_val meta_key(const char *name)
-{
-    return (MDB_val){strlen(name), (void *)(uintptr_t)name}; /* LMDB only reads it */
-}
-
 struct checksum_place engine_meta_place(const char *name)
 {
     size_t len = strlen(name);
@@ -267,7 +327,7 @@ struct checksum_place engine_meta_place(const char *name)
 
 int engine_meta_get(MDB_txn *txn, MDB_dbi meta, const char *name, int64_t *value)
 {
-    MDB_val key = meta_key(name), data;
+    MDB_val key = text_key(name), data;
     int rc = mdb_get(txn, meta, &key, &data);
     if (rc != MDB_SUCCESS)
         return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
@@ -283,7 +343,7 @@ int engine_meta_put(MDB_txn *txn, MDB_dbi meta, const char *name, int64_t value)
     unsigned char bytes[META_VALUE_LEN];
     put_little64(bytes, value);
     checksum_put(engine_meta_place(name), bytes, sizeof(bytes) - CHECKSUM_LEN);
-    MDB_val key = meta_key(name), data = {sizeof(bytes), bytes};
+    MDB_val key = text_key(name), data = {sizeof(bytes), bytes};
     return mdb_put(txn, meta, &key, &data, 0);
 }
 

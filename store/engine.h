@@ -19,10 +19,16 @@
  * No transaction of the process may be open meanwhile: each holds map_lock for
  * reading, and remapping takes it for writing. */
 
+enum { DATABASES_MAX = 16 }; /* of other versions too */
+
 struct store {
     MDB_env *env;
+    MDB_dbi main; /* the database of databases */
     MDB_dbi meta, users, tokens, ids_by_user, token_by_key, gateways, reservations, repeats;
+    const char *names[DATABASES_MAX + 2]; /* by their handles, of which LMDB has two of its own */
     pthread_rwlock_t map_lock;
+    const unsigned char *map; /* the data file; NULL where that is not known */
+    size_t page_size;
     /* Before LMDB's own lock, which is a robust mutex in shared memory, each writer takes
      * these: one among the threads of the process, and flocks among processes. glibc's robust mutex
      * can lose a wake-up when a process that waits for it is killed, and then the others wait for
@@ -40,7 +46,8 @@ struct store_reader {
     struct store *store;
     MDB_txn *txn; /* reset between operations: an open one would keep pages from reuse */
     MDB_cursor *tokens, *ids_by_user, *users, *gateways;
-    struct fresh_keys *fresh_keys; /* NULL: none asked for yet */
+    const unsigned char *whole_page; /* see engine_reads_whole_page; NULL: none yet */
+    struct fresh_keys *fresh_keys;   /* NULL: none asked for yet */
 };
 
 /* One transaction of reads. After MDB_SUCCESS the caller ends it. */
@@ -61,6 +68,18 @@ enum store_error engine_grow(struct store *store);
 /* After MDB_MAP_RESIZED, with no transaction open in this thread: follows another
  * process that has grown the map. */
 int engine_adopt_map(struct store *store);
+
+/* Finds out where the data file is mapped, which LMDB doesn't tell: by the number that a page
+ * begins with. In a transaction of reads. */
+void engine_find_map(struct store *store, MDB_txn *txn);
+
+/* Whether the pages are whole that lead to a key, there or not: see pages_path_is_whole. Of a
+ * transaction of writes, as they were before it. */
+bool engine_path_is_whole(const struct store *store, MDB_txn *txn, MDB_dbi dbi, const MDB_val *key);
+
+/* For one who reads key after key: whether the leaf page is whole in which LMDB has found this one.
+ * Each is looked at once, before LMDB goes on in it: a damaged one could end the process. */
+bool engine_reads_whole_page(struct store_reader *reader, const MDB_val *key);
 
 /* Translates LMDB's codes, once for the whole room, and remembers the one that
  * leaves the environment unusable. */

@@ -3,6 +3,7 @@
 #include <sodium.h>
 
 #include "store/bytes.h"
+#include "store/lookup.h"
 #include "store/writer.h"
 #include "token/random.h"
 
@@ -13,11 +14,11 @@ static void hash_secret(struct span secret, unsigned char hash[static RECORD_ACC
 }
 
 /* The first gateway from the given id on. */
-static int get_from(MDB_cursor *cursor, int64_t *id, struct record_gateway *gateway)
+static int get_from(struct store_reader *reader, int64_t *id, struct record_gateway *gateway)
 {
     unsigned char key_bytes[ID_KEY_LEN];
     MDB_val key = engine_id_key(key_bytes, *id), value;
-    int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    int rc = lookup_from(reader->store, reader->gateways, &key, &value);
     if (rc != MDB_SUCCESS)
         return rc;
     if (key.mv_size != ID_KEY_LEN)
@@ -39,7 +40,7 @@ enum store_error store_gateway_authenticate(struct store_reader *reader, struct 
     int64_t id = 1;
     *gateway_id = 0;
     /* Compared with each, to the last: as long for every secret. */
-    while (rc == MDB_SUCCESS && (rc = get_from(reader->gateways, &id, &gateway)) == MDB_SUCCESS) {
+    while (rc == MDB_SUCCESS && (rc = get_from(reader, &id, &gateway)) == MDB_SUCCESS) {
         if (sodium_memcmp(hash, gateway.secret_hash, sizeof(hash)) == 0)
             *gateway_id = id;
         id++;
@@ -60,7 +61,7 @@ enum store_error store_gateway_next(struct store_reader *reader, int64_t after_i
         return engine_error(reader->store, rc);
     rc = mdb_cursor_renew(reader->txn, reader->gateways);
     if (rc == MDB_SUCCESS)
-        rc = get_from(reader->gateways, &id, &record);
+        rc = get_from(reader, &id, &record);
     if (rc == MDB_SUCCESS) {
         *gateway = (struct store_gateway){.id = id, .created_unix_s = record.created_unix_s};
         memcpy(gateway->name, record.name.at, record.name.len);

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "store/bytes.h"
+#include "store/layout.h"
+#include "store/pages.h"
 
 /* MDB_INTEGERDUP compares values as size_t in the machine's own order. */
 _Static_assert(sizeof(int64_t) == sizeof(size_t), "a 64-bit machine is needed");
@@ -56,20 +58,45 @@ static int first_page(MDB_cursor *cursor, MDB_val *key, MDB_val *page)
     return rc == MDB_SUCCESS ? mdb_cursor_get(cursor, key, page, MDB_GET_MULTIPLE) : rc;
 }
 
+static int check_page(MDB_cursor *cursor, const MDB_val *page)
+{
+    MDB_stat stat;
+    int rc = mdb_env_stat(mdb_txn_env(mdb_cursor_txn(cursor)), &stat);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    const unsigned char *head = (const unsigned char *)page->mv_data - PAGE_HEAD;
+    return pages_ids_head_is_right(head, stat.ms_psize) ? MDB_SUCCESS : MDB_CORRUPTED;
+}
+
 /* Steps from the page at hand to the one that has the id at that distance; what is
  * left of the distance is within it. */
 static int step_pages(MDB_cursor *cursor, MDB_cursor_op step, uint64_t *distance, MDB_val *page)
 {
     MDB_val key;
-    int rc = MDB_SUCCESS;
+    int rc = check_page(cursor, page);
     while (rc == MDB_SUCCESS && *distance >= page->mv_size / sizeof(int64_t)) {
         *distance -= page->mv_size / sizeof(int64_t);
         rc = mdb_cursor_get(cursor, &key, page, step);
+        if (rc == MDB_SUCCESS)
+            rc = check_page(cursor, page);
     }
     return rc;
 }
 
-int ids_at_rank(MDB_cursor *cursor, int64_t user_id, uint64_t count, uint64_t rank, int64_t *id)
+/* The id at a distance from the page's newer or older end, in it or in one further on. */
+static int step_to_id(MDB_cursor *cursor, bool from_newest, uint64_t *distance, MDB_val *page,
+                      int64_t *id)
+{
+    int rc =
+        step_pages(cursor, from_newest ? MDB_PREV_MULTIPLE : MDB_NEXT_MULTIPLE, distance, page);
+    if (rc == MDB_SUCCESS)
+        *id =
+            id_in_page(page, from_newest ? page->mv_size / sizeof(*id) - 1 - *distance : *distance);
+    return rc;
+}
+
+int ids_at_ranks(MDB_cursor *cursor, int64_t user_id, uint64_t count, uint64_t rank, uint64_t limit,
+                 int64_t *newest, int64_t *oldest)
 {
     unsigned char key_bytes[8];
     put_big64(key_bytes, user_id);
@@ -78,20 +105,18 @@ int ids_at_rank(MDB_cursor *cursor, int64_t user_id, uint64_t count, uint64_t ra
     if (rc != MDB_SUCCESS)
         return rc;
     if (count == 1) { /* kept without a page of its own: MDB_GET_MULTIPLE would not set value */
-        *id = id_in_page(&value, 0);
+        *newest = *oldest = id_in_page(&value, 0);
         return MDB_SUCCESS;
     }
     bool from_newest = rank < count / 2;
-    uint64_t distance = from_newest ? rank : count - 1 - rank;
+    uint64_t distance = from_newest ? rank : count - limit - rank;
     rc = from_newest ? last_page(cursor, &key, &value) : first_page(cursor, &key, &value);
     if (rc == MDB_SUCCESS)
-        rc = step_pages(cursor, from_newest ? MDB_PREV_MULTIPLE : MDB_NEXT_MULTIPLE, &distance,
-                        &value);
-    if (rc != MDB_SUCCESS)
-        return rc;
-    uint64_t ids_in_page = value.mv_size / sizeof(int64_t);
-    *id = id_in_page(&value, from_newest ? ids_in_page - 1 - distance : distance);
-    return MDB_SUCCESS;
+        rc = step_to_id(cursor, from_newest, &distance, &value, from_newest ? newest : oldest);
+    distance += limit - 1;
+    if (rc == MDB_SUCCESS)
+        rc = step_to_id(cursor, from_newest, &distance, &value, from_newest ? oldest : newest);
+    return rc;
 }
 
 /* MDB_APPENDDUP fills pages whole; a plain put would split them in halves. */

@@ -17,9 +17,11 @@ extern const unsigned ids_database_flags;
 /* How many ids the user has; 0 where there are none. */
 int ids_count(MDB_cursor *cursor, int64_t user_id, uint64_t *count);
 
-/* The id with that many greater ones before it, newest first: rank 0 is the
- * greatest. count is what ids_count said in the same transaction; rank is below it. */
-int ids_at_rank(MDB_cursor *cursor, int64_t user_id, uint64_t count, uint64_t rank, int64_t *id);
+/* Of the ids, newest first, the one that has rank greater ones before it, and the one limit - 1
+ * behind it. count is what ids_count said in the same transaction; rank + limit is at most that,
+ * limit at least 1. MDB_CORRUPTED where the head of a page on the way is damaged. */
+int ids_at_ranks(MDB_cursor *cursor, int64_t user_id, uint64_t count, uint64_t rank, uint64_t limit,
+                 int64_t *newest, int64_t *oldest);
 
 /* Adds an id that is greater than all the user has. */
 int ids_append(MDB_txn *txn, MDB_dbi ids_by_user, int64_t user_id, int64_t id);

@@ -1,32 +1,55 @@
 #include "store/lookup.h"
 
 #include "store/bytes.h"
+#include "store/ids.h"
 
 /* ---- what is not found ---- */
 
-static bool are_in_order(MDB_txn *txn, MDB_dbi dbi, const MDB_val *first, const MDB_val *second)
+/* What is looked for, and how its neighbours are checked. */
+struct absence {
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    const MDB_val *key;
+    lookup_check *check;
+    const void *context;
+};
+
+static int check_neighbour(const struct absence *absence, const MDB_val *key, const MDB_val *value,
+                           bool is_after)
 {
-    return first->mv_size == second->mv_size && mdb_cmp(txn, dbi, first, second) < 0;
+    int order = mdb_cmp(absence->txn, absence->dbi, key, absence->key);
+    if (key->mv_size != absence->key->mv_size || (is_after ? order <= 0 : order >= 0))
+        return MDB_CORRUPTED;
+    return absence->check(absence->context, key, value);
 }
 
-int lookup_absent(MDB_txn *txn, MDB_dbi dbi, const MDB_val *key, lookup_check *check,
-                  const void *context)
+static int check_neighbours(const struct absence *absence, MDB_cursor *cursor)
 {
+    MDB_val key = *absence->key, value;
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    bool is_last = rc == MDB_NOTFOUND;
+    if (rc == MDB_SUCCESS)
+        rc = check_neighbour(absence, &key, &value, true);
+    if (rc == MDB_SUCCESS || is_last)
+        rc = mdb_cursor_get(cursor, &key, &value, is_last ? MDB_LAST : MDB_PREV);
+    if (rc == MDB_SUCCESS)
+        rc = check_neighbour(absence, &key, &value, false);
+    return rc == MDB_SUCCESS ? MDB_NOTFOUND : rc;
+}
+
+int lookup_absent(const struct store *store, MDB_txn *txn, MDB_dbi dbi, const MDB_val *key,
+                  lookup_check *check, const void *context)
+{
+    const struct absence absence = {txn, dbi, key, check, context};
     MDB_cursor *cursor;
-    MDB_val after = *key, before, value;
+    if (!engine_path_is_whole(store, txn, dbi, key))
+        return MDB_CORRUPTED;
     int rc = mdb_cursor_open(txn, dbi, &cursor);
     if (rc != MDB_SUCCESS)
         return rc;
-    rc = mdb_cursor_get(cursor, &after, &value, MDB_SET_RANGE);
-    bool is_last = rc == MDB_NOTFOUND;
-    if (rc == MDB_SUCCESS)
-        rc = are_in_order(txn, dbi, key, &after) ? check(context, &after, &value) : MDB_CORRUPTED;
-    if (rc == MDB_SUCCESS || is_last)
-        rc = mdb_cursor_get(cursor, &before, &value, is_last ? MDB_LAST : MDB_PREV);
-    if (rc == MDB_SUCCESS)
-        rc = are_in_order(txn, dbi, &before, key) ? check(context, &before, &value) : MDB_CORRUPTED;
+    rc = check_neighbours(&absence, cursor);
     mdb_cursor_close(cursor);
-    return rc == MDB_SUCCESS ? MDB_NOTFOUND : rc;
+    return rc;
 }
 
 static int check_checksum(const void *context, const MDB_val *key, const MDB_val *value)
@@ -39,10 +62,66 @@ static int check_checksum(const void *context, const MDB_val *key, const MDB_val
     return checksum_take(place, &rest) ? MDB_SUCCESS : MDB_CORRUPTED;
 }
 
-int lookup_get(MDB_txn *txn, MDB_dbi dbi, enum checksum_kind kind, MDB_val *key, MDB_val *value)
+int lookup_get(const struct store *store, MDB_txn *txn, MDB_dbi dbi, enum checksum_kind kind,
+               MDB_val *key, MDB_val *value)
 {
     int rc = mdb_get(txn, dbi, key, value);
-    return rc == MDB_NOTFOUND ? lookup_absent(txn, dbi, key, check_checksum, &kind) : rc;
+    return rc == MDB_NOTFOUND ? lookup_absent(store, txn, dbi, key, check_checksum, &kind) : rc;
+}
+
+static int check_nothing(const void *context, const MDB_val *key, const MDB_val *value)
+{
+    (void)context;
+    (void)key;
+    (void)value;
+    return MDB_SUCCESS;
+}
+
+int lookup_from(const struct store *store, MDB_cursor *cursor, MDB_val *key, MDB_val *value)
+{
+    MDB_val wanted = *key;
+    int rc = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
+    if (rc != MDB_NOTFOUND &&
+        (rc != MDB_SUCCESS || span_equal(engine_span(key), engine_span(&wanted))))
+        return rc;
+    int absent = lookup_absent(store, mdb_cursor_txn(cursor), mdb_cursor_dbi(cursor), &wanted,
+                               check_nothing, NULL);
+    return absent == MDB_NOTFOUND ? rc : absent;
+}
+
+static int check_is_of_another(const void *user_id, const MDB_val *key, const MDB_val *record)
+{
+    (void)record;
+    return get_big64(key->mv_data) == *(const int64_t *)user_id ? MDB_CORRUPTED : MDB_SUCCESS;
+}
+
+/* Where the index has no ids of a user's, there must be no records either. */
+static int check_no_tokens(const struct store_reader *reader, int64_t user_id)
+{
+    const struct store *store = reader->store;
+    unsigned char id_bytes[ID_KEY_LEN], token_bytes[TOKEN_ID_KEY_LEN];
+    MDB_val id_key = engine_id_key(id_bytes, user_id);
+    MDB_val token_key = engine_token_key(token_bytes, user_id, 0);
+    int rc = lookup_absent(store, reader->txn, store->ids_by_user, &id_key, check_nothing, NULL);
+    if (rc == MDB_NOTFOUND)
+        rc = lookup_absent(store, reader->txn, store->tokens, &token_key, check_is_of_another,
+                           &user_id);
+    return rc == MDB_NOTFOUND ? MDB_SUCCESS : rc;
+}
+
+int lookup_count_ids(struct store_reader *reader, int64_t user_id, uint64_t *count)
+{
+    MDB_cursor *cursor = reader->ids_by_user;
+    MDB_val key, value;
+    int rc = mdb_cursor_renew(reader->txn, cursor);
+    if (rc == MDB_SUCCESS)
+        rc = ids_count(cursor, user_id, count);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    if (*count == 0)
+        return check_no_tokens(reader, user_id);
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_GET_CURRENT);
+    return rc == MDB_SUCCESS && !engine_reads_whole_page(reader, &key) ? MDB_CORRUPTED : rc;
 }
 
 /* ---- users and tokens ---- */
@@ -51,7 +130,7 @@ int lookup_user(MDB_txn *txn, const struct store *store, int64_t user_id, struct
 {
     unsigned char key_bytes[ID_KEY_LEN];
     MDB_val key = engine_id_key(key_bytes, user_id), record;
-    int rc = lookup_get(txn, store->users, CHECKSUM_USER, &key, &record);
+    int rc = lookup_get(store, txn, store->users, CHECKSUM_USER, &key, &record);
     if (rc != MDB_SUCCESS)
         return rc;
     if (!record_decode_user(user_id, engine_span(&record), user))
@@ -79,7 +158,7 @@ int lookup_token(MDB_txn *txn, const struct store *store, int64_t user_id, int64
 {
     unsigned char key_bytes[TOKEN_ID_KEY_LEN];
     MDB_val key = engine_token_key(key_bytes, user_id, token_id), record;
-    int rc = lookup_get(txn, store->tokens, CHECKSUM_TOKEN, &key, &record);
+    int rc = lookup_get(store, txn, store->tokens, CHECKSUM_TOKEN, &key, &record);
     token->user_id = user_id;
     token->id = token_id;
     if (rc == MDB_NOTFOUND)
@@ -132,7 +211,7 @@ int lookup_by_key(MDB_txn *txn, const struct store *store, const char key[static
     struct lookup_key entry;
     secret_hash_key(store->secret, key, hash);
     MDB_val hash_key = {sizeof(hash), hash}, value;
-    int rc = lookup_get(txn, store->token_by_key, CHECKSUM_KEY, &hash_key, &value);
+    int rc = lookup_get(store, txn, store->token_by_key, CHECKSUM_KEY, &hash_key, &value);
     if (rc != MDB_SUCCESS)
         return rc;
     if (!lookup_decode_key(hash, &value, &entry))

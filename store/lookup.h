@@ -7,16 +7,23 @@
 /* Look-ups that reads and writes share. Results are LMDB's; what they find lies in the
  * store's pages and is valid until the transaction's next change or its end. */
 
-/* LMDB's pages have no checksums, and in a damaged one a search ends beside the entry that led it
- * astray. So where a key was not found, both neighbours of its place are looked at: one has to be
- * after the key, the other before it, and check has to find each whole. MDB_NOTFOUND then; else
+/* LMDB's pages have no checksums, and in a damaged one a search goes astray. So where a key was not
+ * found, the pages that lead to its place are looked at, and both its neighbours there: one has to
+ * be after the key, the other before it, and check has to find each whole. MDB_NOTFOUND then; else
  * MDB_CORRUPTED, or what check returned. */
 typedef int lookup_check(const void *context, const MDB_val *key, const MDB_val *value);
-int lookup_absent(MDB_txn *txn, MDB_dbi dbi, const MDB_val *key, lookup_check *check,
-                  const void *context);
+int lookup_absent(const struct store *store, MDB_txn *txn, MDB_dbi dbi, const MDB_val *key,
+                  lookup_check *check, const void *context);
 
 /* mdb_get, from a database whose values end with a checksum of that kind; and lookup_absent. */
-int lookup_get(MDB_txn *txn, MDB_dbi dbi, enum checksum_kind kind, MDB_val *key, MDB_val *value);
+int lookup_get(const struct store *store, MDB_txn *txn, MDB_dbi dbi, enum checksum_kind kind,
+               MDB_val *key, MDB_val *value);
+
+/* MDB_SET_RANGE, where no damaged page hides an entry before the one that is found. */
+int lookup_from(const struct store *store, MDB_cursor *cursor, MDB_val *key, MDB_val *value);
+
+/* ids_count, where no damaged page makes it a wrong one. */
+int lookup_count_ids(struct store_reader *reader, int64_t user_id, uint64_t *count);
 
 /* A user that has not been deleted; MDB_NOTFOUND. */
 int lookup_user(MDB_txn *txn, const struct store *store, int64_t user_id, struct record_user *user);

@@ -19,8 +19,7 @@
 
 enum {
     SCHEMA_VERSION = 3,
-    READERS_MAX = 1024, /* a slot a loop thread, and one a CGI request under way */
-    DATABASES_MAX = 16
+    READERS_MAX = 1024 /* a slot a loop thread, and one a CGI request under way */
 };
 static const size_t initial_map_size = (size_t)16 << 20;
 
@@ -157,23 +156,35 @@ static enum store_error open_environment(const struct store_options *options, st
     return rc == MDB_SUCCESS ? STORE_OK : refuse(reason, options->path, mdb_strerror(rc));
 }
 
+static int open_database(struct store *store, MDB_txn *txn, const char *name, unsigned flags,
+                         MDB_dbi *dbi)
+{
+    int rc = mdb_dbi_open(txn, name, flags, dbi);
+    if (rc == MDB_SUCCESS)
+        store->names[*dbi] = name;
+    return rc;
+}
+
 static int open_databases(struct store *store, MDB_txn *txn, unsigned flags)
 {
-    int rc = mdb_dbi_open(txn, "meta", flags, &store->meta);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_dbi_open(txn, "users", flags, &store->users);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_dbi_open(txn, "tokens", flags, &store->tokens);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_dbi_open(txn, "ids_by_user", flags | ids_database_flags, &store->ids_by_user);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_dbi_open(txn, "token_by_key", flags, &store->token_by_key);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_dbi_open(txn, "gateways", flags, &store->gateways);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_dbi_open(txn, "reservations", flags, &store->reservations);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_dbi_open(txn, "repeats", flags, &store->repeats);
+    const struct {
+        const char *name;
+        MDB_dbi *dbi;
+        unsigned flags;
+    } databases[] = {
+        {NULL, &store->main, 0},
+        {"meta", &store->meta, flags},
+        {"users", &store->users, flags},
+        {"tokens", &store->tokens, flags},
+        {"ids_by_user", &store->ids_by_user, flags | ids_database_flags},
+        {"token_by_key", &store->token_by_key, flags},
+        {"gateways", &store->gateways, flags},
+        {"reservations", &store->reservations, flags},
+        {"repeats", &store->repeats, flags},
+    };
+    int rc = MDB_SUCCESS;
+    for (size_t i = 0; rc == MDB_SUCCESS && i < sizeof(databases) / sizeof(databases[0]); i++)
+        rc = open_database(store, txn, databases[i].name, databases[i].flags, databases[i].dbi);
     return rc;
 }
 
@@ -439,6 +450,8 @@ static enum store_error open_and_check_databases(const struct store_options *opt
         error = check_secret(options, store, txn, reason);
     if (error == STORE_OK)
         error = check_cipher(options, store, txn, reason);
+    if (error == STORE_OK)
+        engine_find_map(store, txn);
     rc = mdb_txn_commit(txn); /* keeps the database handles, an abort would close them */
     if (error == STORE_OK && rc != MDB_SUCCESS)
         error = refuse(reason, options->path, mdb_strerror(rc));

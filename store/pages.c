@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "store/ids.h"
-#include "token/span.h"
 
 __attribute__((format(printf, 2, 3))) static bool found(struct walk *walk, const char *format, ...)
 {
@@ -62,16 +61,20 @@ struct tree {
     bool (*visit_value)(struct tree *tree, struct span key, struct span value);
 };
 
-static int compare_keys(const struct tree *tree, struct span a, struct span b)
+static inline int compare_bytes(struct span a, struct span b)
 {
-    if (tree->numbers && a.len == 8 && b.len == 8) {
-        uint64_t x = get_number((const unsigned char *)a.at);
-        uint64_t y = get_number((const unsigned char *)b.at);
-        return (x > y) - (x < y);
-    }
     size_t len = a.len < b.len ? a.len : b.len;
     int order = len > 0 ? memcmp(a.at, b.at, len) : 0;
     return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static int compare_keys(const struct tree *tree, struct span a, struct span b)
+{
+    if (!tree->numbers || a.len != 8 || b.len != 8)
+        return compare_bytes(a, b);
+    uint64_t x = get_number((const unsigned char *)a.at);
+    uint64_t y = get_number((const unsigned char *)b.at);
+    return (x > y) - (x < y);
 }
 
 /* Keys from low on and below high; absent ones do not bound. */
@@ -106,7 +109,9 @@ struct node {
     unsigned flags;
 };
 
-static bool get_node(const struct nodes *nodes, size_t i, struct node *node)
+/* Inlined: it is on the way of each list. */
+__attribute__((always_inline)) static inline bool get_node(const struct nodes *nodes, size_t i,
+                                                           struct node *node)
 {
     bool branch = nodes->flags & PAGE_BRANCH;
     if (nodes->flags & PAGE_LEAF2) {
@@ -130,6 +135,11 @@ static bool get_node(const struct nodes *nodes, size_t i, struct node *node)
     return value_len <= left - key_len;
 }
 
+static size_t room_of(const struct node *node)
+{
+    return (NODE_HEAD + node->key.len + node->value.len + 1) & ~(size_t)1;
+}
+
 /* LMDB leaves no gap between a page's entries. */
 static bool are_side_by_side(const struct nodes *nodes)
 {
@@ -138,7 +148,7 @@ static bool are_side_by_side(const struct nodes *nodes)
     for (size_t i = 0; !(nodes->flags & PAGE_LEAF2) && i < nodes->count; i++) {
         if (!get_node(nodes, i, &node))
             return true; /* which is said later */
-        used += (NODE_HEAD + node.key.len + node.value.len + 1) & ~(size_t)1;
+        used += room_of(&node);
     }
     return nodes->flags & PAGE_LEAF2 || used == nodes->size - get_little16(nodes->at + AT_UPPER);
 }
@@ -288,31 +298,36 @@ static bool check_tree(struct tree *tree)
 
 /* ---- the trees of a store ---- */
 
-/* Duplicates of a key: numbers, few of them within the leaf, more as a tree of their own. */
+/* Few duplicates of a key, which are numbers, lie within the leaf. */
+static bool get_few(struct span value, unsigned flags, struct nodes *nodes)
+{
+    return flags == NODE_DUPLICATES && value.len >= PAGE_HEAD &&
+           get_nodes((const unsigned char *)value.at, value.len, nodes) && nodes->count > 0 &&
+           (nodes->flags & ~(unsigned)PAGE_DIRTY) == (PAGE_LEAF | PAGE_LEAF2 | PAGE_SUB);
+}
+
+/* More of them are a tree of their own. */
+static bool get_many(struct span value, unsigned flags, struct database *tree)
+{
+    if (flags != (NODE_DUPLICATES | NODE_DATABASE) || value.len != DATABASE_LEN)
+        return false;
+    *tree = get_database((const unsigned char *)value.at);
+    return tree->pad == 8 && tree->flags == (MDB_DUPFIXED | MDB_INTEGERKEY) && tree->entries > 0;
+}
+
 static bool check_duplicates(struct tree *outer, struct span key, struct span value, unsigned flags)
 {
     (void)key;
     static const struct bounds none = {{NULL, 0}, {NULL, 0}};
-    const unsigned char *at = (const unsigned char *)value.at;
     struct nodes nodes;
     struct tree tree = {.walk = outer->walk, .name = outer->name, .numbers = true, .fixed = true};
-    bool right = false;
-    if (flags == (NODE_DUPLICATES | NODE_DATABASE) && value.len == DATABASE_LEN) {
-        tree.said = get_database(at);
-        right = tree.said.pad == 8 && tree.said.flags == (MDB_DUPFIXED | MDB_INTEGERKEY) &&
-                tree.said.entries > 0;
-        right = (right ||
-                 found(outer->walk, "data.mdb: %s: a list of ids is not right", outer->name)) &&
-                check_tree(&tree);
-    } else if (flags == NODE_DUPLICATES && value.len >= PAGE_HEAD) {
-        right = get_nodes(at, value.len, &nodes) && nodes.count > 0 &&
-                (nodes.flags & ~(unsigned)PAGE_DIRTY) == (PAGE_LEAF | PAGE_LEAF2 | PAGE_SUB);
-        right = (right ||
-                 found(outer->walk, "data.mdb: %s: a list of ids is not right", outer->name)) &&
-                check_leaf(&tree, get_number(at), &nodes, &none);
-    } else {
-        found(outer->walk, "data.mdb: %s: an entry of unknown flags", outer->name);
-    }
+    bool right;
+    if (get_many(value, flags, &tree.said))
+        right = check_tree(&tree);
+    else if (get_few(value, flags, &nodes))
+        right = check_leaf(&tree, get_number(nodes.at), &nodes, &none);
+    else
+        right = found(outer->walk, "data.mdb: %s: a list of ids is not right", outer->name);
     outer->counted.entries += tree.counted.entries - 1;
     return right;
 }
@@ -389,4 +404,96 @@ void pages_check_databases(struct walk *walk, const struct database *main)
                         .visit = check_database,
                         .visit_value = check_no_database};
     check_tree(&tree);
+}
+
+/* ---- a path, a page ---- */
+
+static bool has_duplicates(const struct node *node)
+{
+    struct database tree;
+    struct nodes few;
+    return get_few(node->value, node->flags, &few) || get_many(node->value, node->flags, &tree);
+}
+
+/* The entries lie side by side; and with bounds, in order and within them. In one pass, as requests
+ * wait for it. */
+__attribute__((always_inline)) static inline bool are_whole(const struct nodes *nodes,
+                                                            const struct bounds *bounds)
+{
+    struct node node;
+    struct span before = {NULL, 0};
+    size_t used = 0;
+    for (size_t i = 0; i < nodes->count; i++) {
+        if (!get_node(nodes, i, &node) ||
+            ((node.flags & ~(unsigned)NODE_BIG) != 0 && !has_duplicates(&node)))
+            return false;
+        used += room_of(&node);
+        if (!bounds || (i == 0 && (nodes->flags & PAGE_BRANCH)))
+            continue; /* the first key of a branch stands for all smaller ones */
+        if (before.at ? compare_bytes(before, node.key) >= 0
+                      : bounds->low.at && compare_bytes(bounds->low, node.key) > 0)
+            return false;
+        before = node.key;
+    }
+    return used == nodes->size - get_little16(nodes->at + AT_UPPER) &&
+           (!bounds || !bounds->high.at || !before.at || compare_bytes(before, bounds->high) < 0);
+}
+
+bool pages_leaf_is_whole(const unsigned char *page, size_t size)
+{
+    struct nodes nodes;
+    return get_nodes(page, size, &nodes) && nodes.flags == PAGE_LEAF && nodes.count > 0 &&
+           are_whole(&nodes, NULL);
+}
+
+/* The child of a branch where the key belongs, and the bounds of what is in it. */
+static uint64_t find_child(const struct nodes *nodes, struct span key, struct bounds *bounds)
+{
+    struct node node = {.page = UINT64_MAX};
+    size_t low = 0, high = nodes->count;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        get_node(nodes, middle, &node);
+        bool before = compare_bytes(key, node.key) < 0;
+        *(before ? &bounds->high : &bounds->low) = node.key;
+        *(before ? &high : &low) = middle;
+    }
+    get_node(nodes, low, &node);
+    return node.page;
+}
+
+static bool get_whole_page(const struct page_map *map, uint64_t number, unsigned level,
+                           const struct bounds *bounds, struct nodes *nodes)
+{
+    if (number >= map->page_count)
+        return false;
+    const unsigned char *page = map->at + number * map->page_size;
+    return get_number(page) == number && get_nodes(page, map->page_size, nodes) &&
+           nodes->flags == (level > 1 ? PAGE_BRANCH : PAGE_LEAF) &&
+           nodes->count >= (level > 1 ? 2 : 1) && are_whole(nodes, bounds);
+}
+
+bool pages_path_is_whole(const struct page_map *map, const struct database *tree, struct span key)
+{
+    struct bounds bounds = {{NULL, 0}, {NULL, 0}};
+    struct nodes nodes;
+    uint64_t number = tree->root;
+    if (tree->depth > DEPTH_MAX)
+        return false;
+    for (unsigned level = tree->depth; level > 0; level--) {
+        if (!get_whole_page(map, number, level, &bounds, &nodes))
+            return false;
+        if (level > 1)
+            number = find_child(&nodes, key, &bounds);
+    }
+    return tree->depth > 0 || tree->entries == 0;
+}
+
+bool pages_ids_head_is_right(const unsigned char *page, size_t page_size)
+{
+    struct nodes nodes;
+    unsigned flags = (unsigned)get_little16(page + AT_FLAGS) & ~(unsigned)PAGE_DIRTY;
+    if (flags & PAGE_SUB) /* how long it is, is said in the leaf, which is looked at too */
+        return flags & PAGE_LEAF2;
+    return get_nodes(page, page_size, &nodes) && flags == (PAGE_LEAF | PAGE_LEAF2);
 }

@@ -3,6 +3,7 @@
 
 #include "store/file.h"
 #include "store/layout.h"
+#include "token/span.h"
 
 /* The trees of one snapshot in the data file, page by page. Nothing that is read is trusted. */
 
@@ -27,5 +28,24 @@ void pages_check_free_list(struct walk *walk, const struct database *free_list);
 /* The database of databases, and all that is below it; when opening only what LMDB goes by to open
  * each of them, and the whole of "meta". */
 void pages_check_databases(struct walk *walk, const struct database *main);
+
+/* ---- for a request, which can't look at all pages ---- */
+
+/* The file as it is mapped. */
+struct page_map {
+    const unsigned char *at;
+    size_t page_size, page_count;
+};
+
+/* Whether each page is whole that leads to a key, from the tree's root to the leaf where the key is
+ * or would be: its entries side by side and in order, and within what its parent says. */
+bool pages_path_is_whole(const struct page_map *map, const struct database *tree, struct span key);
+
+/* Whether the entries of a single leaf lie side by side: no flipped bit hides one of them, or shows
+ * what was there before. Their order is the caller's to see. */
+bool pages_leaf_is_whole(const unsigned char *page, size_t size);
+
+/* A page of a user's ids, of its own or within a leaf: whether its head says how many they are. */
+bool pages_ids_head_is_right(const unsigned char *page, size_t page_size);
 
 #endif

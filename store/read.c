@@ -178,7 +178,11 @@ enum store_error store_token_owner(struct store_reader *reader, int64_t token_id
            (rc = mdb_cursor_get(reader->users, &key, &value, MDB_NEXT)) == MDB_SUCCESS) {
         struct token token;
         struct record_keys keys;
-        *user_id = key.mv_size == ID_KEY_LEN ? get_big64(key.mv_data) : 0;
+        if (key.mv_size != ID_KEY_LEN || !engine_reads_whole_page(reader, &key)) {
+            rc = MDB_CORRUPTED;
+            break;
+        }
+        *user_id = get_big64(key.mv_data);
         int found = lookup_token(reader->txn, reader->store, *user_id, token_id, &token, &keys);
         if (found != MDB_NOTFOUND) {
             rc = found;
@@ -189,23 +193,23 @@ enum store_error store_token_owner(struct store_reader *reader, int64_t token_id
     return engine_error(reader->store, rc);
 }
 
-/* Visits limit tokens from the given id on, downwards. They lie side by side: one
- * search, then a step each. */
+/* Visits limit tokens from the newest id on, downwards. They lie side by side: one search, then a
+ * step each. The last of them has to be the oldest id, or a damaged page has hidden some. */
 static enum store_error visit_down_from(struct store_reader *reader, int64_t user_id,
-                                        int64_t token_id, uint64_t limit, store_visit_token *visit,
-                                        void *context)
+                                        int64_t newest, int64_t oldest, uint64_t limit,
+                                        store_visit_token *visit, void *context)
 {
     unsigned char key_bytes[TOKEN_ID_KEY_LEN];
-    MDB_val key = engine_token_key(key_bytes, user_id, token_id), record;
+    MDB_val key = engine_token_key(key_bytes, user_id, newest), record;
     int rc = mdb_cursor_get(reader->tokens, &key, &record, MDB_SET_KEY);
     while (rc == MDB_SUCCESS) {
         const unsigned char *id_bytes = key.mv_data;
         if (key.mv_size != TOKEN_ID_KEY_LEN || get_big64(id_bytes) != user_id)
             break; /* the index has more ids than there are records */
         int64_t id = get_big64(id_bytes + 8);
-        if (id > token_id)
-            break; /* a damaged page shows a record twice, or in another's place */
-        token_id = id - 1;
+        if (id > newest || (limit == 1) != (id == oldest) || !engine_reads_whole_page(reader, &key))
+            break; /* nor is a record shown twice, or in another's place */
+        newest = id - 1;
         enum store_error error = visit_record(reader, user_id, id, &record, visit, context);
         if (error != STORE_OK || --limit == 0)
             return error;
@@ -215,41 +219,24 @@ static enum store_error visit_down_from(struct store_reader *reader, int64_t use
                                                    : engine_error(reader->store, rc);
 }
 
-/* Where the index has no ids of a user's, there must be no records either. */
-static enum store_error check_no_tokens(struct store_reader *reader, int64_t user_id)
-{
-    unsigned char key_bytes[TOKEN_ID_KEY_LEN];
-    MDB_val key = engine_token_key(key_bytes, user_id, 0), record;
-    int rc = mdb_cursor_get(reader->tokens, &key, &record, MDB_SET_RANGE);
-    if (rc == MDB_NOTFOUND)
-        return STORE_OK;
-    if (rc == MDB_SUCCESS && (key.mv_size != TOKEN_ID_KEY_LEN || get_big64(key.mv_data) == user_id))
-        return STORE_CORRUPT;
-    return engine_error(reader->store, rc);
-}
-
 static enum store_error visit_page(struct store_reader *reader, int64_t user_id, uint64_t offset,
                                    uint64_t limit, uint64_t *total, store_visit_token *visit,
                                    void *context)
 {
-    int rc = mdb_cursor_renew(reader->txn, reader->ids_by_user);
+    int rc = mdb_cursor_renew(reader->txn, reader->tokens);
     if (rc == MDB_SUCCESS)
-        rc = mdb_cursor_renew(reader->txn, reader->tokens);
-    if (rc == MDB_SUCCESS)
-        rc = ids_count(reader->ids_by_user, user_id, total);
+        rc = lookup_count_ids(reader, user_id, total);
     if (rc != MDB_SUCCESS)
         return engine_error(reader->store, rc);
-    if (*total == 0)
-        return check_no_tokens(reader, user_id);
     if (offset >= *total || limit == 0)
         return STORE_OK;
     if (limit > *total - offset)
         limit = *total - offset;
-    int64_t first_id;
-    rc = ids_at_rank(reader->ids_by_user, user_id, *total, offset, &first_id);
+    int64_t newest, oldest;
+    rc = ids_at_ranks(reader->ids_by_user, user_id, *total, offset, limit, &newest, &oldest);
     if (rc != MDB_SUCCESS)
         return rc == MDB_NOTFOUND ? STORE_CORRUPT : engine_error(reader->store, rc);
-    return visit_down_from(reader, user_id, first_id, limit, visit, context);
+    return visit_down_from(reader, user_id, newest, oldest, limit, visit, context);
 }
 
 enum store_error store_token_page(struct store_reader *reader, int64_t user_id, uint64_t offset,

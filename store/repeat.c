@@ -155,8 +155,8 @@ int repeat_find(struct writer *writer, struct store_write *write)
         if (rc == MDB_SUCCESS)
             rc = try_answer(writer, write, &key, &value);
         else if (rc == MDB_NOTFOUND) /* or it would be done twice */
-            rc = lookup_absent(writer->txn, writer->store->repeats, &key, check_whole,
-                               &(struct looked_for){writer->store, &key});
+            rc = lookup_absent(writer->store, writer->txn, writer->store->repeats, &key,
+                               check_whole, &(struct looked_for){writer->store, &key});
         if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
             return rc;
         if (write->repeat.repeated || write->error != STORE_OK)

@@ -6,7 +6,6 @@
 
 #include "store/bytes.h"
 #include "store/engine.h"
-#include "store/ids.h"
 #include "store/lookup.h"
 
 /* ---- what matches ---- */
@@ -122,10 +121,7 @@ static int step(struct pass *pass, bool ascending, int64_t id, MDB_val *key, MDB
 static int end_pass(struct pass *pass)
 {
     uint64_t count;
-    MDB_cursor *ids = pass->reader->ids_by_user;
-    int rc = mdb_cursor_renew(pass->reader->txn, ids);
-    if (rc == MDB_SUCCESS)
-        rc = ids_count(ids, pass->search->user_id, &count);
+    int rc = lookup_count_ids(pass->reader, pass->search->user_id, &count);
     if (rc != MDB_SUCCESS)
         return rc;
     return pass->of_snapshots || pass->seen == count ? MDB_NOTFOUND : MDB_CORRUPTED;
@@ -146,7 +142,7 @@ static int next_token(struct pass *pass, bool ascending, bool begin, struct toke
     if (rc != MDB_SUCCESS)
         return rc;
     const unsigned char *id_bytes = key.mv_data;
-    if (key.mv_size != TOKEN_ID_KEY_LEN)
+    if (key.mv_size != TOKEN_ID_KEY_LEN || !engine_reads_whole_page(pass->reader, &key))
         return MDB_CORRUPTED;
     if (get_big64(id_bytes) != user_id)
         return end_pass(pass);

@@ -142,8 +142,8 @@ int spend_settle(struct writer *writer, struct store_write *write)
     unsigned char key_bytes[ID_KEY_LEN];
     MDB_val key = engine_id_key(key_bytes, write->settle.reservation_id), record;
     struct record_reservation reservation;
-    int rc =
-        lookup_get(writer->txn, writer->store->reservations, CHECKSUM_RESERVATION, &key, &record);
+    int rc = lookup_get(writer->store, writer->txn, writer->store->reservations,
+                        CHECKSUM_RESERVATION, &key, &record);
     if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
         return rc;
     if (rc == MDB_SUCCESS && !record_decode_reservation(write->settle.reservation_id,

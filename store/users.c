@@ -48,8 +48,7 @@ static int fill_user(struct store_reader *reader, int64_t user_id, const struct 
         .id = user_id, .disabled = from->disabled, .created_unix_s = from->created_unix_s};
     memcpy(user->name, from->name.at, from->name.len);
     memcpy(user->group, from->group.at, from->group.len);
-    int rc = mdb_cursor_renew(reader->txn, reader->ids_by_user);
-    return rc == MDB_SUCCESS ? ids_count(reader->ids_by_user, user_id, &user->token_count) : rc;
+    return lookup_count_ids(reader, user_id, &user->token_count);
 }
 
 static enum store_error user_error(struct store *store, int rc)
@@ -84,9 +83,9 @@ enum store_error store_user_next(struct store_reader *reader, int64_t after_id,
         return engine_error(reader->store, rc);
     rc = mdb_cursor_renew(reader->txn, reader->users);
     if (rc == MDB_SUCCESS)
-        rc = mdb_cursor_get(reader->users, &key, &value, MDB_SET_RANGE);
+        rc = lookup_from(reader->store, reader->users, &key, &value);
     while (rc == MDB_SUCCESS) {
-        if (key.mv_size != ID_KEY_LEN ||
+        if (key.mv_size != ID_KEY_LEN || !engine_reads_whole_page(reader, &key) ||
             !record_decode_user(get_big64(key.mv_data), engine_span(&value), &record)) {
             rc = MDB_CORRUPTED;
         } else if (!record.deleted) {
@@ -203,7 +202,7 @@ static int delete_some(struct writer *writer, void *context)
     uint64_t some = count < DELETED_TOKENS_PER_COMMIT ? count : DELETED_TOKENS_PER_COMMIT;
     for (uint64_t left = count; rc == MDB_SUCCESS && left > count - some; left--) {
         int64_t id;
-        rc = ids_at_rank(writer->ids_by_user, deletion->user_id, left, 0, &id);
+        rc = ids_at_ranks(writer->ids_by_user, deletion->user_id, left, 0, 1, &id, &id);
         if (rc == MDB_SUCCESS)
             rc = tokens_delete_one(writer, deletion->user_id, id);
         if (rc == MDB_NOTFOUND)

@@ -90,13 +90,20 @@ static void delete_at(struct fixture *fixture, size_t user, size_t index)
             (model->count - index) * sizeof(model->ids[0]));
 }
 
+/* Pages of the list that begin there, the last one with all that is left. */
 static void check_rank(struct fixture *fixture, size_t user, uint64_t rank)
 {
     const struct model *model = &fixture->users[user];
-    int64_t id = -1, expected = model->ids[model->count - 1 - rank];
-    int rc = ids_at_rank(fixture->cursor, (int64_t)user + 1, model->count, rank, &id);
-    require(rc == 0 && id == expected, "user %zu, rank %zu of %zu: %d, %lld is not %lld", user + 1,
-            (size_t)rank, model->count, rc, (long long)id, (long long)expected);
+    const uint64_t left = model->count - rank, limits[] = {1, 2, 20, 600, left};
+    for (size_t i = 0; i < COUNT_OF(limits); i++) {
+        uint64_t limit = limits[i] < left ? limits[i] : left;
+        int64_t newest = -1, oldest = -1;
+        int rc = ids_at_ranks(fixture->cursor, (int64_t)user + 1, model->count, rank, limit,
+                              &newest, &oldest);
+        require(rc == 0 && newest == model->ids[left - 1] && oldest == model->ids[left - limit],
+                "user %zu, %zu from rank %zu of %zu: %d, %lld to %lld", user + 1, (size_t)limit,
+                (size_t)rank, model->count, rc, (long long)newest, (long long)oldest);
+    }
 }
 
 static void check_count(struct fixture *fixture, size_t user)
@@ -264,7 +271,7 @@ static void test_refusals(void **state)
     static const size_t counts[] = {1, 2, 300, 1500};
     int64_t id;
     assert_int_equal(ids_delete(fixture->txn, fixture->dbi, 2, 1), MDB_NOTFOUND);
-    assert_int_equal(ids_at_rank(fixture->cursor, 2, 1, 0, &id), MDB_NOTFOUND);
+    assert_int_equal(ids_at_ranks(fixture->cursor, 2, 1, 0, 1, &id, &id), MDB_NOTFOUND);
     for (size_t i = 0; i < COUNT_OF(counts); i++) {
         while (fixture->users[1].count < counts[i]) {
             fixture->next_id += 2;
