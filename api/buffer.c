@@ -94,14 +94,19 @@ static size_t count_digits(uint64_t number)
     return count + (number >= 10) + (number >= 100) + (number >= 1000);
 }
 
-/* Two digits at a time, from the last, to where they belong. */
-char *write_int(char *at, int64_t number)
+static void write_two_digits(char *at, uint64_t number)
 {
     static const char pairs[] =
         "00010203040506070809101112131415161718192021222324252627282930313233"
         "34353637383940414243444546474849505152535455565758596061626364656667"
         "68697071727374757677787980818283848586878889909192939495969798"
         "99";
+    memcpy(at, pairs + number * 2, 2);
+}
+
+/* Four digits at a time, from the last, to where they belong. */
+char *write_int(char *at, int64_t number)
+{
     if (number >= 0 && number < 10) { /* most are: a status, what was never used */
         *at = (char)('0' + number);
         return at + 1;
@@ -110,12 +115,20 @@ char *write_int(char *at, int64_t number)
     if (number < 0)
         *at++ = '-';
     char *end = at + count_digits(rest), *digit = end;
-    for (; rest >= 10; rest /= 100) {
-        digit -= 2;
-        memcpy(digit, pairs + rest % 100 * 2, 2);
+    for (; rest >= 10000; rest /= 10000) {
+        digit -= 4;
+        write_two_digits(digit, rest % 10000 / 100);
+        write_two_digits(digit + 2, rest % 100);
     }
-    if (digit > at) /* an odd one; or the number is 0 */
-        *at = (char)('0' + rest);
+    if (rest >= 100) {
+        digit -= 2;
+        write_two_digits(digit, rest % 100);
+        rest /= 100;
+    }
+    if (rest >= 10)
+        write_two_digits(digit - 2, rest);
+    else
+        *(digit - 1) = (char)('0' + rest);
     return end;
 }
 

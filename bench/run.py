@@ -33,9 +33,10 @@ BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
 PROGRAMS = BUILD / "bench"
 FIRST_PORT = 18400
 CORES = os.cpu_count() or 1
-# A pool: one process with a loop for each core, as it shares its commits among all clients. The ceiling
-# has one loop, with which it is fastest. "by pool" shows others, with one loop a process.
-PROCESSES, LOOPS = 1, CORES
+# A pool, as processes and loops: one of each, of the ceiling too. It shares its commits among all
+# clients, and leaves the other core to nginx and wrk. "by pool" shows others.
+PROCESSES, LOOPS = 1, 1
+OTHER_POOLS = [pool for pool in ((1, CORES), (2, 1), (3, 1), (4, 1)) if pool != (PROCESSES, LOOPS)]
 # What is started ends with this program, even if that is killed.
 TIED = ["setpriv", "--pdeathsig", "TERM"]
 
@@ -481,10 +482,9 @@ def contestants(bench):
         Pool(bench, name, worker, stores[name])
     Pool(bench, "alone", [PROGRAMS / "one_commit"], stores["alone"])
     Pool(bench, "use", worker, stores["use"], cost=True)
-    for count in [2] if options.quick else [1, 2, 3, 4]:
-        if (count, 1) != (PROCESSES, LOOPS):
-            Pool(bench, f"small_x{count}", worker, stores["small"], count, 1)
-            Pool(bench, f"post_x{count}", worker, stores["post"], count, 1)
+    for processes, loops in OTHER_POOLS[:2] if options.quick else OTHER_POOLS:
+        for name in ("small", "post"):
+            Pool(bench, f"{name}_{processes}x{loops}", worker, stores[name], processes, loops)
     for pool in list(bench.pools.values()):
         pool.start()
     names = ("get", "list", "put", "post", "mixed")
