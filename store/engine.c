@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "store/bytes.h"
 #include "store/pages.h"
@@ -79,35 +80,59 @@ static void lock_map(struct store *store)
     atomic_fetch_sub(&store->remapping, 1);
 }
 
+int engine_new_read(struct store *store, MDB_txn **txn)
+{
+    int dead, rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, txn);
+    if (rc == MDB_READERS_FULL && mdb_reader_check(store->env, &dead) == MDB_SUCCESS)
+        rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, txn);
+    return rc;
+}
+
 static MDB_val text_key(const char *name)
 {
     return (MDB_val){strlen(name), (void *)(uintptr_t)name}; /* LMDB only reads it */
 }
 
+/* What is kept of a database, in a transaction of writes as it was before it. */
+static bool get_tree(const struct store *store, MDB_txn *txn, MDB_dbi dbi, struct database *tree)
+{
+    MDB_val name = text_key(store->names[dbi]), record;
+    if (mdb_get(txn, store->main, &name, &record) != MDB_SUCCESS || record.mv_size != DATABASE_LEN)
+        return false;
+    *tree = get_database(record.mv_data);
+    return true;
+}
+
+/* "meta" is a single page. The map begins at a page of the system's, which may be smaller. */
 void engine_find_map(struct store *store, MDB_txn *txn)
 {
     MDB_val key = text_key(META_NEXT_TOKEN_ID), value;
+    struct database meta;
     MDB_stat stat;
     store->map = NULL;
-    if (mdb_get(txn, store->meta, &key, &value) != MDB_SUCCESS ||
+    if (!get_tree(store, txn, store->meta, &meta) || meta.depth != 1 ||
+        mdb_get(txn, store->meta, &key, &value) != MDB_SUCCESS ||
         mdb_stat(txn, store->meta, &stat) != MDB_SUCCESS)
         return;
+    size_t step = (size_t)sysconf(_SC_PAGESIZE);
     const unsigned char *page = value.mv_data;
-    page -= (uintptr_t)page % stat.ms_psize;
-    store->map = page - get_number(page) * stat.ms_psize;
-    store->page_size = stat.ms_psize;
+    page -= (uintptr_t)page % step;
+    for (size_t i = 0; i < stat.ms_psize; i += step, page -= step)
+        if (get_number(page) == meta.root && get_little16(page + AT_FLAGS) == PAGE_LEAF) {
+            store->map = page - meta.root * stat.ms_psize;
+            store->page_size = stat.ms_psize;
+            return;
+        }
 }
 
 bool engine_path_is_whole(const struct store *store, MDB_txn *txn, MDB_dbi dbi, const MDB_val *key)
 {
-    MDB_val name = text_key(store->names[dbi]), record;
+    struct database tree;
     MDB_envinfo info;
     if (!store->map)
         return true;
-    if (mdb_env_info(store->env, &info) != MDB_SUCCESS ||
-        mdb_get(txn, store->main, &name, &record) != MDB_SUCCESS || record.mv_size != DATABASE_LEN)
+    if (mdb_env_info(store->env, &info) != MDB_SUCCESS || !get_tree(store, txn, dbi, &tree))
         return false;
-    const struct database tree = get_database(record.mv_data);
     struct page_map map = {store->map, store->page_size, info.me_mapsize / store->page_size};
     if (info.me_last_pgno < map.page_count)
         map.page_count = info.me_last_pgno + 1;
@@ -135,7 +160,7 @@ static int set_map_size(struct store *store, size_t size)
     MDB_txn *txn;
     store->map = NULL;
     int rc = mdb_env_set_mapsize(store->env, size);
-    if (rc == MDB_SUCCESS && mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn) == MDB_SUCCESS) {
+    if (rc == MDB_SUCCESS && engine_new_read(store, &txn) == MDB_SUCCESS) {
         engine_find_map(store, txn);
         mdb_txn_abort(txn);
     }

@@ -50,6 +50,10 @@ struct store_reader {
     struct fresh_keys *fresh_keys;   /* NULL: none asked for yet */
 };
 
+/* A transaction of reads of its own, which takes a reader slot; those of dead processes are freed
+ * for it where there is none. */
+int engine_new_read(struct store *store, MDB_txn **txn);
+
 /* One transaction of reads. After MDB_SUCCESS the caller ends it. */
 int engine_begin_read(struct store_reader *reader);
 void engine_end_read(struct store_reader *reader);
@@ -69,8 +73,8 @@ enum store_error engine_grow(struct store *store);
  * process that has grown the map. */
 int engine_adopt_map(struct store *store);
 
-/* Finds out where the data file is mapped, which LMDB doesn't tell: by the number that a page
- * begins with. In a transaction of reads. */
+/* Finds out where the data file is mapped, which LMDB doesn't tell: by the page that it has found a
+ * value in. In a transaction of reads. */
 void engine_find_map(struct store *store, MDB_txn *txn);
 
 /* Whether the pages are whole that lead to a key, there or not: see pages_path_is_whole. Of a

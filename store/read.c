@@ -13,14 +13,6 @@ enum store_error store_free_dead_readers(struct store *store)
     return engine_error(store, mdb_reader_check(store->env, &dead));
 }
 
-static int begin_first(struct store *store, MDB_txn **txn)
-{
-    int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, txn);
-    if (rc == MDB_READERS_FULL && store_free_dead_readers(store) == STORE_OK)
-        rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, txn);
-    return rc;
-}
-
 enum store_error store_reader_open(struct store *store, struct store_reader **out)
 {
     *out = NULL;
@@ -31,7 +23,7 @@ enum store_error store_reader_open(struct store *store, struct store_reader **ou
     int rc;
     for (;;) {
         pthread_rwlock_rdlock(&store->map_lock);
-        rc = begin_first(store, &reader->txn);
+        rc = engine_new_read(store, &reader->txn);
         if (rc != MDB_MAP_RESIZED)
             break;
         pthread_rwlock_unlock(&store->map_lock);
