@@ -58,14 +58,10 @@ static int first_page(MDB_cursor *cursor, MDB_val *key, MDB_val *page)
     return rc == MDB_SUCCESS ? mdb_cursor_get(cursor, key, page, MDB_GET_MULTIPLE) : rc;
 }
 
-static int check_page(MDB_cursor *cursor, const MDB_val *page)
+static int check_head(size_t page_size, const MDB_val *page)
 {
-    MDB_stat stat;
-    int rc = mdb_env_stat(mdb_txn_env(mdb_cursor_txn(cursor)), &stat);
-    if (rc != MDB_SUCCESS)
-        return rc;
     const unsigned char *head = (const unsigned char *)page->mv_data - PAGE_HEAD;
-    return pages_ids_head_is_right(head, stat.ms_psize) ? MDB_SUCCESS : MDB_CORRUPTED;
+    return pages_ids_head_is_right(head, page_size) ? MDB_SUCCESS : MDB_CORRUPTED;
 }
 
 /* Steps from the page at hand to the one that has the id at that distance; what is
@@ -73,12 +69,15 @@ static int check_page(MDB_cursor *cursor, const MDB_val *page)
 static int step_pages(MDB_cursor *cursor, MDB_cursor_op step, uint64_t *distance, MDB_val *page)
 {
     MDB_val key;
-    int rc = check_page(cursor, page);
+    MDB_stat stat;
+    int rc = mdb_env_stat(mdb_txn_env(mdb_cursor_txn(cursor)), &stat);
+    if (rc == MDB_SUCCESS)
+        rc = check_head(stat.ms_psize, page);
     while (rc == MDB_SUCCESS && *distance >= page->mv_size / sizeof(int64_t)) {
         *distance -= page->mv_size / sizeof(int64_t);
         rc = mdb_cursor_get(cursor, &key, page, step);
         if (rc == MDB_SUCCESS)
-            rc = check_page(cursor, page);
+            rc = check_head(stat.ms_psize, page);
     }
     return rc;
 }
