@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "api/number.h"
 #include "token/text.h"
 
 enum {
@@ -83,11 +84,6 @@ static void skip_blanks(struct reader *reader)
 }
 
 /* ---- numbers ---- */
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
 
 static bool skip_digits(struct reader *reader)
 {

@@ -72,11 +72,6 @@ struct span route_path(const struct api_request *request, enum route_root *root)
     return path.len > 0 ? path : SPAN("/");
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 static bool matches_id(struct span segment, int64_t *id)
 {
     if (segment.len == 0)

@@ -28,7 +28,7 @@ struct store {
     const char *names[DATABASES_MAX + 2]; /* by their handles, of which LMDB has two of its own */
     pthread_rwlock_t map_lock;
     const unsigned char *map; /* the data file; NULL where that is not known */
-    size_t page_size;
+    size_t page_size;         /* its, in bytes */
     /* Before LMDB's own lock, which is a robust mutex in shared memory, each writer takes
      * these: one among the threads of the process, and flocks among processes. glibc's robust mutex
      * can lose a wake-up when a process that waits for it is killed, and then the others wait for
@@ -51,7 +51,7 @@ struct store_reader {
 };
 
 /* A transaction of reads of its own, which takes a reader slot; those of dead processes are freed
- * for it where there is none. */
+ * for it where there is none. The caller aborts it. */
 int engine_new_read(struct store *store, MDB_txn **txn);
 
 /* One transaction of reads. After MDB_SUCCESS the caller ends it. */

@@ -19,10 +19,13 @@ int lookup_absent(const struct store *store, MDB_txn *txn, MDB_dbi dbi, const MD
 int lookup_get(const struct store *store, MDB_txn *txn, MDB_dbi dbi, enum checksum_kind kind,
                MDB_val *key, MDB_val *value);
 
-/* MDB_SET_RANGE, where no damaged page hides an entry before the one that is found. */
+/* MDB_SET_RANGE; MDB_CORRUPTED where a damaged page on the way may hide an entry before the one
+ * that was found, or all of them. */
 int lookup_from(const struct store *store, MDB_cursor *cursor, MDB_val *key, MDB_val *value);
 
-/* ids_count, where no damaged page makes it a wrong one. */
+/* How many tokens the user has, by the index; MDB_CORRUPTED where the leaf is damaged in which it
+ * says so, or where it says none and there are some. The number itself has no checksum. Leaves
+ * reader->ids_by_user on the user's ids. */
 int lookup_count_ids(struct store_reader *reader, int64_t user_id, uint64_t *count);
 
 /* A user that has not been deleted; MDB_NOTFOUND. */

@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 
+#include "store/engine.h"
+
 #include "tests/unit/random.h"
 #include "tests/unit/temporary.h"
 #include "tests/unit/token_same.h"
@@ -586,6 +588,7 @@ static void test_the_map_grows(void **state)
     }
     assert_int_equal(store_stat(temporary.reader, &after), STORE_OK);
     assert_true(after.map_bytes > (size_t)8 << 20);
+    assert_non_null(temporary.store->map); /* or no page would be looked at any more */
     assert_true(after.map_used_bytes <= after.map_bytes);
     assert_true(after.bytes > (size_t)8 << 20);
     temporary_check(&temporary);
