@@ -45,7 +45,7 @@ static const struct {
          "X-Gateway-Token header is missing or wrong: send 'X-Gateway-Token: <gateway secret>'"},
     [FAILURE_NO_RESERVATION] = {404, "Reservation does not exist"},
     [FAILURE_LIST] = {500, "Failed to retrieve token list"},
-    [FAILURE_CORRUPT] = {500, "The token could not be read"},
+    [FAILURE_CORRUPT] = {503, "The token could not be read"},
     [FAILURE_UNAVAILABLE] = {503, "Service is temporarily unavailable"},
 };
 
@@ -149,7 +149,7 @@ void reply_failure(const struct api *api, struct api_reply *reply, enum failure 
                    struct span detail)
 {
     begin_failure(api, reply, failure, detail);
-    if (failure == FAILURE_UNAVAILABLE)
+    if (failures[failure].status == 503)
         buffer_append(&reply->head, SPAN("Retry-After: 1\r\n"));
     end_head(api, reply);
 }

@@ -2,6 +2,7 @@
  * plain CGI program where it is not. */
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -40,6 +41,27 @@ static bool is_listening(int fd)
     int listening = 0;
     socklen_t len = sizeof(listening);
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
+}
+
+static char lost_page_text[PATH_MAX + 128];
+
+static void end_without_a_page(int signal_number)
+{
+    (void)signal_number;
+    (void)!write(STDERR_FILENO, lost_page_text, strlen(lost_page_text));
+    _exit(EXIT_FAILURE);
+}
+
+/* The store is a map of its file. Where that was cut short meanwhile, or the disk can't read a
+ * page, the worker can't go on, and says why. */
+static bool expect_lost_pages(const char *store_path)
+{
+    const struct sigaction action = {.sa_handler = end_without_a_page};
+    snprintf(lost_page_text, sizeof(lost_page_text),
+             "token.fcgi: %s/data.mdb: a page can't be read, by a failing disk or as the file was "
+             "cut short: this worker ends\n",
+             store_path);
+    return sigaction(SIGBUS, &action, NULL) == 0;
 }
 
 /* Before any thread: all of them inherit the mask, and main alone hears of signals. */
@@ -172,7 +194,7 @@ static bool get_ready(struct settings *settings, struct store **store, bool fast
         return false;
     struct store_options options = {.path = settings->store_path,
                                     .secret_path = settings->secret_path};
-    if (store_open(&options, store, reason) != STORE_OK)
+    if (!expect_lost_pages(settings->store_path) || store_open(&options, store, reason) != STORE_OK)
         return false;
     if (!settings->sandbox || !sandbox_is_possible())
         snprintf(level, sizeof(level), "sandbox: off");

@@ -80,97 +80,112 @@ static void lock_map(struct store *store)
     atomic_fetch_sub(&store->remapping, 1);
 }
 
-int engine_new_read(struct store *store, MDB_txn **txn)
-{
-    int dead, rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, txn);
-    if (rc == MDB_READERS_FULL && mdb_reader_check(store->env, &dead) == MDB_SUCCESS)
-        rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, txn);
-    return rc;
-}
-
 static MDB_val text_key(const char *name)
 {
     return (MDB_val){strlen(name), (void *)(uintptr_t)name}; /* LMDB only reads it */
 }
 
 /* What is kept of a database, in a transaction of writes as it was before it. */
-static bool get_tree(const struct store *store, MDB_txn *txn, MDB_dbi dbi, struct database *tree)
+static bool get_tree(const struct store *store, MDB_txn *txn, MDB_dbi dbi, MDB_val *record,
+                     struct database *tree)
 {
-    MDB_val name = text_key(store->names[dbi]), record;
-    if (mdb_get(txn, store->main, &name, &record) != MDB_SUCCESS || record.mv_size != DATABASE_LEN)
+    MDB_val name = text_key(store->names[dbi]);
+    if (mdb_get(txn, store->main, &name, record) != MDB_SUCCESS || record->mv_size != DATABASE_LEN)
         return false;
-    *tree = get_database(record.mv_data);
+    *tree = get_database(record->mv_data);
     return true;
 }
 
-/* "meta" is a single page. The map begins at a page of the system's, which may be smaller. */
-void engine_find_map(struct store *store, MDB_txn *txn)
+/* Finds out where the data file is mapped, which LMDB doesn't tell: by the page that it has found a
+ * value in. "meta" is a single page, unchanged when a transaction begins. The map begins at a page
+ * of the system's, which may be smaller. */
+static void find_map(struct store *store, MDB_txn *txn)
 {
     MDB_val key = text_key(META_NEXT_TOKEN_ID), value;
     struct database meta;
-    MDB_stat stat;
-    store->map = NULL;
-    if (!get_tree(store, txn, store->meta, &meta) || meta.depth != 1 ||
-        mdb_get(txn, store->meta, &key, &value) != MDB_SUCCESS ||
-        mdb_stat(txn, store->meta, &stat) != MDB_SUCCESS)
+    if (store->map || !store->names[store->meta] || /* it is being made */
+        !get_tree(store, txn, store->meta, &value, &meta) || meta.depth != 1 ||
+        mdb_get(txn, store->meta, &key, &value) != MDB_SUCCESS)
         return;
     size_t step = (size_t)sysconf(_SC_PAGESIZE);
     const unsigned char *page = value.mv_data;
     page -= (uintptr_t)page % step;
-    for (size_t i = 0; i < stat.ms_psize; i += step, page -= step)
+    for (size_t i = 0; i < store->page_size; i += step, page -= step)
         if (get_number(page) == meta.root && get_little16(page + AT_FLAGS) == PAGE_LEAF) {
-            store->map = page - meta.root * stat.ms_psize;
-            store->page_size = stat.ms_psize;
+            store->map = page - meta.root * store->page_size;
             return;
         }
 }
 
-bool engine_path_is_whole(const struct store *store, MDB_txn *txn, MDB_dbi dbi, const MDB_val *key)
+/* The file as far as it is mapped and in use; false where it is not known where. */
+static bool get_map(const struct store *store, struct page_map *map)
 {
-    struct database tree;
     MDB_envinfo info;
-    if (!store->map)
-        return true;
-    if (mdb_env_info(store->env, &info) != MDB_SUCCESS || !get_tree(store, txn, dbi, &tree))
+    map->at = store->map;
+    if (!map->at || mdb_env_info(store->env, &info) != MDB_SUCCESS)
         return false;
-    struct page_map map = {store->map, store->page_size, info.me_mapsize / store->page_size};
-    if (info.me_last_pgno < map.page_count)
-        map.page_count = info.me_last_pgno + 1;
-    return pages_path_is_whole(&map, &tree, engine_span(key));
-}
-
-bool engine_reads_whole_page(struct store_reader *reader, const MDB_val *key)
-{
-    const struct store *store = reader->store;
-    if (!store->map)
-        return true;
-    size_t at = (size_t)((const unsigned char *)key->mv_data - store->map);
-    const unsigned char *page = store->map + (at & ~(store->page_size - 1));
-    if (page == reader->whole_page)
-        return true;
-    if (get_number(page) != at / store->page_size || !pages_leaf_is_whole(page, store->page_size))
-        return false;
-    reader->whole_page = page;
+    map->page_size = store->page_size;
+    map->page_count = info.me_mapsize / store->page_size;
+    if (info.me_last_pgno < map->page_count)
+        map->page_count = info.me_last_pgno + 1;
     return true;
 }
 
-/* Changes the map with no transaction open, and then looks where it is. */
-static int set_map_size(struct store *store, size_t size)
+/* The number of the page that LMDB has found something in; false where it is one that this
+ * transaction has written, which is not in the map. */
+static bool get_page_number(const struct page_map *map, const MDB_val *found, uint64_t *number)
 {
-    MDB_txn *txn;
-    store->map = NULL;
-    int rc = mdb_env_set_mapsize(store->env, size);
-    if (rc == MDB_SUCCESS && engine_new_read(store, &txn) == MDB_SUCCESS) {
-        engine_find_map(store, txn);
-        mdb_txn_abort(txn);
-    }
-    return rc;
+    *number = ((uintptr_t)found->mv_data - (uintptr_t)map->at) / map->page_size;
+    return *number < map->page_count;
+}
+
+bool engine_leaf_is_whole(const struct store *store, const MDB_val *key, struct engine_whole *whole)
+{
+    struct page_map map;
+    uint64_t number;
+    if ((uintptr_t)key->mv_data - (uintptr_t)whole->leaf < store->page_size ||
+        !get_map(store, &map) || !get_page_number(&map, key, &number))
+        return true;
+    if (!pages_leaf_is_whole(&map, number))
+        return false;
+    whole->leaf = map.at + number * map.page_size;
+    return true;
+}
+
+bool engine_ids_are_whole(const struct store *store, const MDB_val *key, struct engine_whole *whole)
+{
+    struct page_map map;
+    struct database tree;
+    uint64_t number;
+    if (!get_map(store, &map) || !get_page_number(&map, key, &number) ||
+        !pages_get_ids(engine_span(key), &tree))
+        return true;
+    size_t place = tree.root % (sizeof(whole->ids) / sizeof(whole->ids[0]));
+    if (whole->ids[place].root == tree.root && whole->ids[place].entries == tree.entries)
+        return true;
+    if (!pages_ids_are_whole(&map, &tree))
+        return false;
+    whole->ids[place].root = tree.root;
+    whole->ids[place].entries = tree.entries;
+    return true;
+}
+
+bool engine_path_is_whole(const struct store *store, MDB_txn *txn, MDB_dbi dbi, const MDB_val *key)
+{
+    struct engine_whole none = {.leaf = NULL};
+    struct page_map map;
+    struct database tree;
+    MDB_val record;
+    return !get_map(store, &map) || (get_tree(store, txn, dbi, &record, &tree) &&
+                                     engine_leaf_is_whole(store, &record, &none) &&
+                                     pages_path_is_whole(&map, &tree, engine_span(key)));
 }
 
 int engine_adopt_map(struct store *store)
 {
     lock_map(store);
-    int rc = set_map_size(store, 0);
+    store->map = NULL;
+    int rc = mdb_env_set_mapsize(store->env, 0);
     if (rc != MDB_SUCCESS) { /* the old map is gone already: nothing may touch it again */
         atomic_store(&store->broken, true);
         rc = MDB_PANIC;
@@ -182,12 +197,14 @@ int engine_adopt_map(struct store *store)
 int engine_begin_read(struct store_reader *reader)
 {
     struct store *store = reader->store;
-    reader->whole_page = NULL;
+    reader->whole.leaf = NULL;
     for (;;) {
         pthread_rwlock_rdlock(&store->map_lock);
         int rc = store_is_broken(store) ? MDB_PANIC : mdb_txn_renew(reader->txn);
-        if (rc == MDB_SUCCESS)
+        if (rc == MDB_SUCCESS) {
+            find_map(store, reader->txn);
             return rc;
+        }
         pthread_rwlock_unlock(&store->map_lock);
         if (rc != MDB_MAP_RESIZED)
             return rc;
@@ -236,8 +253,10 @@ static int begin_write(struct store *store, MDB_txn **txn)
     for (;;) {
         pthread_rwlock_rdlock(&store->map_lock);
         int rc = store_is_broken(store) ? MDB_PANIC : mdb_txn_begin(store->env, NULL, 0, txn);
-        if (rc == MDB_SUCCESS)
+        if (rc == MDB_SUCCESS) {
+            find_map(store, *txn);
             return rc;
+        }
         pthread_rwlock_unlock(&store->map_lock);
         if (rc != MDB_MAP_RESIZED)
             return rc;
@@ -320,9 +339,10 @@ enum store_error engine_grow(struct store *store)
     MDB_envinfo info;
     enum store_error error = STORE_FULL;
     lock_map(store);
+    store->map = NULL;
     mdb_env_info(store->env, &info);
     if (info.me_mapsize <= SIZE_MAX / 2 && has_address_space(info.me_mapsize * 2))
-        error = engine_error(store, set_map_size(store, info.me_mapsize * 2));
+        error = engine_error(store, mdb_env_set_mapsize(store->env, info.me_mapsize * 2));
     pthread_rwlock_unlock(&store->map_lock);
     return error;
 }

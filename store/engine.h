@@ -27,8 +27,8 @@ struct store {
     MDB_dbi meta, users, tokens, ids_by_user, token_by_key, gateways, reservations, repeats;
     const char *names[DATABASES_MAX + 2]; /* by their handles, of which LMDB has two of its own */
     pthread_rwlock_t map_lock;
-    const unsigned char *map; /* the data file; NULL where that is not known */
-    size_t page_size;         /* its, in bytes */
+    _Atomic(const unsigned char *) map; /* the data file; NULL where that is not known */
+    size_t page_size;                   /* its, in bytes; after opening it stays */
     /* Before LMDB's own lock, which is a robust mutex in shared memory, each writer takes
      * these: one among the threads of the process, and flocks among processes. glibc's robust mutex
      * can lose a wake-up when a process that waits for it is killed, and then the others wait for
@@ -42,17 +42,23 @@ struct store {
     atomic_bool broken; /* see store_is_broken */
 };
 
+/* What has been looked at and need not be again. */
+struct engine_whole {
+    const unsigned char *leaf; /* of one snapshot */
+    /* Users' ids, of any snapshot, each in a place by its root's page: a page that is in use is
+     * never changed, and one that is used again will hardly have as many. */
+    struct {
+        uint64_t root, entries;
+    } ids[64];
+};
+
 struct store_reader {
     struct store *store;
     MDB_txn *txn; /* reset between operations: an open one would keep pages from reuse */
     MDB_cursor *tokens, *ids_by_user, *users, *gateways;
-    const unsigned char *whole_page; /* see engine_reads_whole_page; NULL: none yet */
-    struct fresh_keys *fresh_keys;   /* NULL: none asked for yet */
+    struct engine_whole whole;
+    struct fresh_keys *fresh_keys; /* NULL: none asked for yet */
 };
-
-/* A transaction of reads of its own, which takes a reader slot; those of dead processes are freed
- * for it where there is none. The caller aborts it. */
-int engine_new_read(struct store *store, MDB_txn **txn);
 
 /* One transaction of reads. After MDB_SUCCESS the caller ends it. */
 int engine_begin_read(struct store_reader *reader);
@@ -73,17 +79,20 @@ enum store_error engine_grow(struct store *store);
  * process that has grown the map. */
 int engine_adopt_map(struct store *store);
 
-/* Finds out where the data file is mapped, which LMDB doesn't tell: by the page that it has found a
- * value in. In a transaction of reads. */
-void engine_find_map(struct store *store, MDB_txn *txn);
-
 /* Whether the pages are whole that lead to a key, there or not: see pages_path_is_whole. Of a
  * transaction of writes, as they were before it. */
 bool engine_path_is_whole(const struct store *store, MDB_txn *txn, MDB_dbi dbi, const MDB_val *key);
 
 /* For one who reads key after key: whether the leaf page is whole in which LMDB has found this one.
- * Each is looked at once, before LMDB goes on in it: a damaged one could end the process. */
-bool engine_reads_whole_page(struct store_reader *reader, const MDB_val *key);
+ * Each is looked at once, before LMDB goes on in it: a damaged one could end the process. One that
+ * this transaction has written counts as whole. */
+bool engine_leaf_is_whole(const struct store *store, const MDB_val *key,
+                          struct engine_whole *whole);
+
+/* Whether the pages of a user's ids are whole, and as many ids in them as is said where LMDB has
+ * found the key, in a leaf that is whole. A step for each 500 ids, the first time. */
+bool engine_ids_are_whole(const struct store *store, const MDB_val *key,
+                          struct engine_whole *whole);
 
 /* Translates LMDB's codes, once for the whole room, and remembers the one that
  * leaves the environment unusable. */

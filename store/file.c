@@ -136,6 +136,31 @@ static bool is_free_beyond_file(struct walk walk, const struct meta *meta)
            walk.free_beyond_file == walk.page_count - walk.file_pages;
 }
 
+static bool is_as_numbered(struct walk *walk, const struct meta *meta)
+{
+    walk->page_count = meta->last_page + 1;
+    return pages_free_list_is_of(walk, &meta->free, meta->txn_id);
+}
+
+/* A flipped bit can make one of the last two commits' numbers another that would do as well, and
+ * the older commit the last. But what a commit has written tells its number. */
+static int check_numbers(struct walk walk, const char **wrong)
+{
+    struct meta metas[2] = {{.txn_id = 0}}, again[2] = {{.txn_id = 0}};
+    if (!read_metas(walk.fd, metas))
+        return EAGAIN;
+    if (is_as_numbered(&walk, &metas[0]) && is_as_numbered(&walk, &metas[1]))
+        return MDB_SUCCESS;
+    if (walk.no_memory)
+        return ENOMEM;
+    /* Others that have committed meanwhile may use the older one's pages again. */
+    if (!read_metas(walk.fd, again) || again[0].txn_id != metas[0].txn_id ||
+        again[1].txn_id != metas[1].txn_id)
+        return EAGAIN;
+    *wrong = "is damaged: its first two pages don't tell the last commit";
+    return MDB_SUCCESS;
+}
+
 int file_check_snapshot(MDB_env *env, MDB_txn *txn, const char **wrong)
 {
     struct walk walk;
@@ -143,6 +168,9 @@ int file_check_snapshot(MDB_env *env, MDB_txn *txn, const char **wrong)
     *wrong = NULL;
     int rc = begin_walk(env, txn, &walk, &meta);
     if (rc != MDB_SUCCESS)
+        return rc;
+    rc = check_numbers(walk, wrong);
+    if (rc != MDB_SUCCESS || *wrong)
         return rc;
     walk.opening = true;
     pages_check_databases(&walk, &meta.main);

@@ -18,7 +18,7 @@ static int get_from(struct store_reader *reader, int64_t *id, struct record_gate
 {
     unsigned char key_bytes[ID_KEY_LEN];
     MDB_val key = engine_id_key(key_bytes, *id), value;
-    int rc = lookup_from(reader->store, reader->gateways, &key, &value);
+    int rc = lookup_from(reader->store, reader->gateways, CHECKSUM_GATEWAY, &key, &value);
     if (rc != MDB_SUCCESS)
         return rc;
     if (key.mv_size != ID_KEY_LEN)

@@ -37,6 +37,11 @@ static int64_t id_in_page(const MDB_val *page, uint64_t index)
     return id;
 }
 
+int64_t ids_first(const MDB_val *value)
+{
+    return id_in_page(value, 0);
+}
+
 /* MDB_GET_MULTIPLE returns the whole page that the cursor stands on, not the rest of
  * it from there. But after MDB_LAST_DUP it succeeds and leaves the value untouched, as
  * the cursor counts as past the end; so the last id, once known, is searched for. */
@@ -46,7 +51,7 @@ static int last_page(MDB_cursor *cursor, MDB_val *key, MDB_val *page)
     int rc = mdb_cursor_get(cursor, key, page, MDB_LAST_DUP);
     if (rc != MDB_SUCCESS)
         return rc;
-    id = id_in_page(page, 0);
+    id = ids_first(page);
     *page = (MDB_val){sizeof(id), &id};
     rc = mdb_cursor_get(cursor, key, page, MDB_GET_BOTH);
     return rc == MDB_SUCCESS ? mdb_cursor_get(cursor, key, page, MDB_GET_MULTIPLE) : rc;
@@ -104,7 +109,7 @@ int ids_at_ranks(MDB_cursor *cursor, int64_t user_id, uint64_t count, uint64_t r
     if (rc != MDB_SUCCESS)
         return rc;
     if (count == 1) { /* kept without a page of its own: MDB_GET_MULTIPLE would not set value */
-        *newest = *oldest = id_in_page(&value, 0);
+        *newest = *oldest = ids_first(&value);
         return MDB_SUCCESS;
     }
     bool from_newest = rank < count / 2;

@@ -17,6 +17,9 @@ extern const unsigned ids_database_flags;
 /* How many ids the user has; 0 where there are none. */
 int ids_count(MDB_cursor *cursor, int64_t user_id, uint64_t *count);
 
+/* The id in a value, or the first in a page of them. */
+int64_t ids_first(const MDB_val *value);
+
 /* Of the ids, newest first, the one that has rank greater ones before it, and the one limit - 1
  * behind it. count is what ids_count said in the same transaction; rank + limit is at most that,
  * limit at least 1. MDB_CORRUPTED where the head of a page on the way is damaged. */

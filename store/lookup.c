@@ -77,7 +77,8 @@ static int check_nothing(const void *context, const MDB_val *key, const MDB_val 
     return MDB_SUCCESS;
 }
 
-int lookup_from(const struct store *store, MDB_cursor *cursor, MDB_val *key, MDB_val *value)
+int lookup_from(const struct store *store, MDB_cursor *cursor, enum checksum_kind kind,
+                MDB_val *key, MDB_val *value)
 {
     MDB_val wanted = *key;
     int rc = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
@@ -85,7 +86,7 @@ int lookup_from(const struct store *store, MDB_cursor *cursor, MDB_val *key, MDB
         (rc != MDB_SUCCESS || span_equal(engine_span(key), engine_span(&wanted))))
         return rc;
     int absent = lookup_absent(store, mdb_cursor_txn(cursor), mdb_cursor_dbi(cursor), &wanted,
-                               check_nothing, NULL);
+                               check_checksum, &kind);
     return absent == MDB_NOTFOUND ? rc : absent;
 }
 
@@ -96,32 +97,35 @@ static int check_is_of_another(const void *user_id, const MDB_val *key, const MD
 }
 
 /* Where the index has no ids of a user's, there must be no records either. */
-static int check_no_tokens(const struct store_reader *reader, int64_t user_id)
+static int check_no_tokens(const struct store *store, MDB_txn *txn, int64_t user_id)
 {
-    const struct store *store = reader->store;
     unsigned char id_bytes[ID_KEY_LEN], token_bytes[TOKEN_ID_KEY_LEN];
     MDB_val id_key = engine_id_key(id_bytes, user_id);
     MDB_val token_key = engine_token_key(token_bytes, user_id, 0);
-    int rc = lookup_absent(store, reader->txn, store->ids_by_user, &id_key, check_nothing, NULL);
+    int rc = lookup_absent(store, txn, store->ids_by_user, &id_key, check_nothing, NULL);
     if (rc == MDB_NOTFOUND)
-        rc = lookup_absent(store, reader->txn, store->tokens, &token_key, check_is_of_another,
-                           &user_id);
+        rc = lookup_absent(store, txn, store->tokens, &token_key, check_is_of_another, &user_id);
     return rc == MDB_NOTFOUND ? MDB_SUCCESS : rc;
 }
 
-int lookup_count_ids(struct store_reader *reader, int64_t user_id, uint64_t *count)
+int lookup_count_ids(const struct store *store, MDB_cursor *ids_by_user, int64_t user_id,
+                     struct engine_whole *whole, uint64_t *count)
 {
-    MDB_cursor *cursor = reader->ids_by_user;
     MDB_val key, value;
-    int rc = mdb_cursor_renew(reader->txn, cursor);
-    if (rc == MDB_SUCCESS)
-        rc = ids_count(cursor, user_id, count);
+    int rc = ids_count(ids_by_user, user_id, count);
     if (rc != MDB_SUCCESS)
         return rc;
     if (*count == 0)
-        return check_no_tokens(reader, user_id);
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_GET_CURRENT);
-    return rc == MDB_SUCCESS && !engine_reads_whole_page(reader, &key) ? MDB_CORRUPTED : rc;
+        return check_no_tokens(store, mdb_cursor_txn(ids_by_user), user_id);
+    rc = mdb_cursor_get(ids_by_user, &key, &value, MDB_GET_CURRENT);
+    return rc == MDB_SUCCESS && !engine_leaf_is_whole(store, &key, whole) ? MDB_CORRUPTED : rc;
+}
+
+int lookup_check_ids(const struct store *store, MDB_cursor *ids_by_user, struct engine_whole *whole)
+{
+    MDB_val key, id;
+    int rc = mdb_cursor_get(ids_by_user, &key, &id, MDB_GET_CURRENT);
+    return rc == MDB_SUCCESS && !engine_ids_are_whole(store, &key, whole) ? MDB_CORRUPTED : rc;
 }
 
 /* ---- users and tokens ---- */
@@ -166,6 +170,21 @@ int lookup_token(MDB_txn *txn, const struct store *store, int64_t user_id, int64
     if (rc == MDB_SUCCESS && !record_decode_token(engine_span(&record), token, keys))
         return MDB_CORRUPTED;
     return rc;
+}
+
+int lookup_check_owner(const struct store *store, MDB_cursor *ids_by_user, int64_t user_id,
+                       struct engine_whole *whole)
+{
+    MDB_val key, id;
+    struct token token;
+    struct record_keys keys;
+    int rc = lookup_check_ids(store, ids_by_user, whole);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_cursor_get(ids_by_user, &key, &id, MDB_GET_CURRENT);
+    if (rc == MDB_SUCCESS)
+        rc = lookup_token(mdb_cursor_txn(ids_by_user), store, user_id, ids_first(&id), &token,
+                          &keys);
+    return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
 }
 
 /* ---- keys ---- */

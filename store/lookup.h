@@ -19,14 +19,25 @@ int lookup_absent(const struct store *store, MDB_txn *txn, MDB_dbi dbi, const MD
 int lookup_get(const struct store *store, MDB_txn *txn, MDB_dbi dbi, enum checksum_kind kind,
                MDB_val *key, MDB_val *value);
 
-/* MDB_SET_RANGE; MDB_CORRUPTED where a damaged page on the way may hide an entry before the one
- * that was found, or all of them. */
-int lookup_from(const struct store *store, MDB_cursor *cursor, MDB_val *key, MDB_val *value);
+/* MDB_SET_RANGE, in such a database; MDB_CORRUPTED where a damaged page on the way may hide an
+ * entry before the one that was found, or all of them. */
+int lookup_from(const struct store *store, MDB_cursor *cursor, enum checksum_kind kind,
+                MDB_val *key, MDB_val *value);
 
-/* How many tokens the user has, by the index; MDB_CORRUPTED where the leaf is damaged in which it
- * says so, or where it says none and there are some. The number itself has no checksum. Leaves
- * reader->ids_by_user on the user's ids. */
-int lookup_count_ids(struct store_reader *reader, int64_t user_id, uint64_t *count);
+/* How many tokens the user has, by the index; MDB_CORRUPTED where the leaf is damaged that says so,
+ * or where it says none and there are some. Leaves the cursor on the oldest id. What is told of
+ * more than a leaf holds, and the user's id itself, have no checksum: */
+int lookup_count_ids(const struct store *store, MDB_cursor *ids_by_user, int64_t user_id,
+                     struct engine_whole *whole, uint64_t *count);
+
+/* Where there are some: whether there are as many, in pages that are whole, or MDB_CORRUPTED. */
+int lookup_check_ids(const struct store *store, MDB_cursor *ids_by_user,
+                     struct engine_whole *whole);
+
+/* That, and whether the oldest is a token of the user's. For one who goes by the count alone; who
+ * reads the tokens sees it there. */
+int lookup_check_owner(const struct store *store, MDB_cursor *ids_by_user, int64_t user_id,
+                       struct engine_whole *whole);
 
 /* A user that has not been deleted; MDB_NOTFOUND. */
 int lookup_user(MDB_txn *txn, const struct store *store, int64_t user_id, struct record_user *user);

@@ -145,6 +145,11 @@ static enum store_error open_environment(const struct store_options *options, st
         rc = mdb_env_set_mapsize(store->env, options->map_size);
     if (rc == MDB_SUCCESS)
         rc = mdb_env_open(store->env, options->path, MDB_NOTLS, 0600);
+    MDB_stat stat;
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_stat(store->env, &stat);
+    if (rc == MDB_SUCCESS)
+        store->page_size = stat.ms_psize;
     char data[PATH_MAX];
     if (rc == MDB_SUCCESS && file_in_store(options->path, "data.mdb", data))
         store->turnstile_fd = open(data, O_RDONLY | O_CLOEXEC);
@@ -450,8 +455,6 @@ static enum store_error open_and_check_databases(const struct store_options *opt
         error = check_secret(options, store, txn, reason);
     if (error == STORE_OK)
         error = check_cipher(options, store, txn, reason);
-    if (error == STORE_OK)
-        engine_find_map(store, txn);
     rc = mdb_txn_commit(txn); /* keeps the database handles, an abort would close them */
     if (error == STORE_OK && rc != MDB_SUCCESS)
         error = refuse(reason, options->path, mdb_strerror(rc));

@@ -388,6 +388,24 @@ void pages_check_free_list(struct walk *walk, const struct database *free_list)
     check_tree(&tree);
 }
 
+bool pages_free_list_is_of(struct walk *walk, const struct database *free_list, uint64_t txn_id)
+{
+    struct nodes nodes;
+    struct node last = {.page = free_list->root};
+    unsigned char *page = malloc(walk->page_size);
+    bool right = page && free_list->depth <= DEPTH_MAX;
+    walk->no_memory |= !page;
+    for (unsigned level = free_list->depth; right && level > 0; level--)
+        right = read_page(walk, last.page, "the free list", page) &&
+                get_nodes(page, walk->page_size, &nodes) &&
+                nodes.flags == (level > 1 ? PAGE_BRANCH : PAGE_LEAF) && nodes.count > 0 &&
+                get_node(&nodes, nodes.count - 1, &last);
+    if (right && free_list->depth > 0)
+        right = last.key.len == 8 && get_number((const unsigned char *)last.key.at) == txn_id;
+    free(page);
+    return right;
+}
+
 /* A plain value, where there are only databases. */
 static bool check_no_database(struct tree *main, struct span key, struct span value)
 {
@@ -408,11 +426,13 @@ void pages_check_databases(struct walk *walk, const struct database *main)
 
 /* ---- a path, a page ---- */
 
-static bool has_duplicates(const struct node *node)
+/* A tree of its own, in the database of databases too, or a page of ids. */
+static bool has_pages(const struct node *node)
 {
     struct database tree;
     struct nodes few;
-    return get_few(node->value, node->flags, &few) || get_many(node->value, node->flags, &tree);
+    return get_few(node->value, node->flags, &few) || get_many(node->value, node->flags, &tree) ||
+           (node->flags == NODE_DATABASE && node->value.len == DATABASE_LEN);
 }
 
 /* The entries lie side by side; and with bounds, in order and within them. In one pass, as requests
@@ -425,7 +445,7 @@ __attribute__((always_inline)) static inline bool are_whole(const struct nodes *
     size_t used = 0;
     for (size_t i = 0; i < nodes->count; i++) {
         if (!get_node(nodes, i, &node) ||
-            ((node.flags & ~(unsigned)NODE_BIG) != 0 && !has_duplicates(&node)))
+            ((node.flags & ~(unsigned)NODE_BIG) != 0 && !has_pages(&node)))
             return false;
         used += room_of(&node);
         if (!bounds || (i == 0 && (nodes->flags & PAGE_BRANCH)))
@@ -437,13 +457,6 @@ __attribute__((always_inline)) static inline bool are_whole(const struct nodes *
     }
     return used == nodes->size - get_little16(nodes->at + AT_UPPER) &&
            (!bounds || !bounds->high.at || !before.at || compare_bytes(before, bounds->high) < 0);
-}
-
-bool pages_leaf_is_whole(const unsigned char *page, size_t size)
-{
-    struct nodes nodes;
-    return get_nodes(page, size, &nodes) && nodes.flags == PAGE_LEAF && nodes.count > 0 &&
-           are_whole(&nodes, NULL);
 }
 
 /* The child of a branch where the key belongs, and the bounds of what is in it. */
@@ -462,15 +475,20 @@ static uint64_t find_child(const struct nodes *nodes, struct span key, struct bo
     return node.page;
 }
 
-static bool get_whole_page(const struct page_map *map, uint64_t number, unsigned level,
-                           const struct bounds *bounds, struct nodes *nodes)
+static bool get_page(const struct page_map *map, uint64_t number, unsigned flags,
+                     struct nodes *nodes)
 {
     if (number >= map->page_count)
         return false;
     const unsigned char *page = map->at + number * map->page_size;
     return get_number(page) == number && get_nodes(page, map->page_size, nodes) &&
-           nodes->flags == (level > 1 ? PAGE_BRANCH : PAGE_LEAF) &&
-           nodes->count >= (level > 1 ? 2 : 1) && are_whole(nodes, bounds);
+           nodes->flags == flags && nodes->count >= (flags == PAGE_BRANCH ? 2 : 1);
+}
+
+bool pages_leaf_is_whole(const struct page_map *map, uint64_t number)
+{
+    struct nodes nodes;
+    return get_page(map, number, PAGE_LEAF, &nodes) && are_whole(&nodes, NULL);
 }
 
 bool pages_path_is_whole(const struct page_map *map, const struct database *tree, struct span key)
@@ -481,12 +499,71 @@ bool pages_path_is_whole(const struct page_map *map, const struct database *tree
     if (tree->depth > DEPTH_MAX)
         return false;
     for (unsigned level = tree->depth; level > 0; level--) {
-        if (!get_whole_page(map, number, level, &bounds, &nodes))
+        if (!get_page(map, number, level > 1 ? PAGE_BRANCH : PAGE_LEAF, &nodes) ||
+            !are_whole(&nodes, &bounds))
             return false;
         if (level > 1)
             number = find_child(&nodes, key, &bounds);
     }
     return tree->depth > 0 || tree->entries == 0;
+}
+
+bool pages_get_ids(struct span key, struct database *ids)
+{
+    enum { FLAGS_BEFORE_KEY = 4 };
+    const unsigned char *at = (const unsigned char *)key.at;
+    unsigned flags = (unsigned)get_little16(at - FLAGS_BEFORE_KEY);
+    return get_many((struct span){key.at + key.len, DATABASE_LEN}, flags, ids);
+}
+
+/* Ids from low on and below high. */
+struct range {
+    uint64_t low, high;
+};
+
+static bool add_ids(const struct page_map *map, uint64_t number, const struct range *range,
+                    uint64_t *count)
+{
+    struct nodes nodes;
+    struct node first, last;
+    if (!get_page(map, number, PAGE_LEAF | PAGE_LEAF2, &nodes))
+        return false;
+    *count += nodes.count;
+    return get_node(&nodes, 0, &first) && get_node(&nodes, nodes.count - 1, &last) &&
+           get_number((const unsigned char *)first.key.at) >= range->low &&
+           get_number((const unsigned char *)last.key.at) < range->high;
+}
+
+/* The ids below a page add to the count. */
+static bool walk_ids(const struct page_map *map, uint64_t number, unsigned level,
+                     const struct range *range, uint64_t *count)
+{
+    struct nodes nodes;
+    if (level == 1)
+        return add_ids(map, number, range, count);
+    if (!get_page(map, number, PAGE_BRANCH, &nodes) || !are_whole(&nodes, NULL))
+        return false;
+    struct range below = {.low = range->low};
+    for (size_t i = 0; i < nodes.count; i++, below.low = below.high) {
+        struct node node, next;
+        bool is_last = i + 1 == nodes.count; /* the first key stands for all smaller ones */
+        if (!get_node(&nodes, i, &node) ||
+            (!is_last && (!get_node(&nodes, i + 1, &next) || next.key.len != 8)))
+            return false;
+        below.high = is_last ? range->high : get_number((const unsigned char *)next.key.at);
+        if (below.low >= below.high || below.high > range->high ||
+            !walk_ids(map, node.page, level - 1, &below, count))
+            return false;
+    }
+    return true;
+}
+
+bool pages_ids_are_whole(const struct page_map *map, const struct database *ids)
+{
+    static const struct range all = {0, UINT64_MAX};
+    uint64_t count = 0;
+    return ids->depth > 0 && ids->depth <= DEPTH_MAX &&
+           walk_ids(map, ids->root, ids->depth, &all, &count) && count == ids->entries;
 }
 
 bool pages_ids_head_is_right(const unsigned char *page, size_t page_size)

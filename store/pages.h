@@ -25,6 +25,10 @@ struct walk {
 /* The list of free pages: each of them is used nowhere else. */
 void pages_check_free_list(struct walk *walk, const struct database *free_list);
 
+/* Whether the list is a commit's of that number: the last of its keys, as each commit notes there
+ * the pages that it has freed, or it is empty. */
+bool pages_free_list_is_of(struct walk *walk, const struct database *free_list, uint64_t txn_id);
+
 /* The database of databases, and all that is below it; when opening only what LMDB goes by to open
  * each of them, and the whole of "meta". */
 void pages_check_databases(struct walk *walk, const struct database *main);
@@ -43,7 +47,15 @@ bool pages_path_is_whole(const struct page_map *map, const struct database *tree
 
 /* Whether the entries of a single leaf lie side by side: no flipped bit hides one of them, or shows
  * what was there before. Their order is the caller's to see. */
-bool pages_leaf_is_whole(const unsigned char *page, size_t size);
+bool pages_leaf_is_whole(const struct page_map *map, uint64_t number);
+
+/* What is said of a user's ids where the key lies, in a leaf that is whole; false where they have
+ * no tree of their own. */
+bool pages_get_ids(struct span key, struct database *ids);
+
+/* Whether the pages of such a tree are whole and in order, and as many ids are in them as is said.
+ * Of each leaf only its head and its two ends are looked at. */
+bool pages_ids_are_whole(const struct page_map *map, const struct database *ids);
 
 /* A page of a user's ids, of its own or within a leaf: whether its head says how many they are. */
 bool pages_ids_head_is_right(const unsigned char *page, size_t page_size);

@@ -13,6 +13,16 @@ enum store_error store_free_dead_readers(struct store *store)
     return engine_error(store, mdb_reader_check(store->env, &dead));
 }
 
+/* A transaction of reads of its own takes a reader slot; those of dead processes are freed for it
+ * where there is none. */
+static int begin_new_read(struct store *store, MDB_txn **txn)
+{
+    int dead, rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, txn);
+    if (rc == MDB_READERS_FULL && mdb_reader_check(store->env, &dead) == MDB_SUCCESS)
+        rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, txn);
+    return rc;
+}
+
 enum store_error store_reader_open(struct store *store, struct store_reader **out)
 {
     *out = NULL;
@@ -23,7 +33,7 @@ enum store_error store_reader_open(struct store *store, struct store_reader **ou
     int rc;
     for (;;) {
         pthread_rwlock_rdlock(&store->map_lock);
-        rc = engine_new_read(store, &reader->txn);
+        rc = begin_new_read(store, &reader->txn);
         if (rc != MDB_MAP_RESIZED)
             break;
         pthread_rwlock_unlock(&store->map_lock);
@@ -170,7 +180,8 @@ enum store_error store_token_owner(struct store_reader *reader, int64_t token_id
            (rc = mdb_cursor_get(reader->users, &key, &value, MDB_NEXT)) == MDB_SUCCESS) {
         struct token token;
         struct record_keys keys;
-        if (key.mv_size != ID_KEY_LEN || !engine_reads_whole_page(reader, &key)) {
+        if (key.mv_size != ID_KEY_LEN ||
+            !engine_leaf_is_whole(reader->store, &key, &reader->whole)) {
             rc = MDB_CORRUPTED;
             break;
         }
@@ -199,7 +210,8 @@ static enum store_error visit_down_from(struct store_reader *reader, int64_t use
         if (key.mv_size != TOKEN_ID_KEY_LEN || get_big64(id_bytes) != user_id)
             break; /* the index has more ids than there are records */
         int64_t id = get_big64(id_bytes + 8);
-        if (id > newest || (limit == 1) != (id == oldest) || !engine_reads_whole_page(reader, &key))
+        if (id > newest || (limit == 1) != (id == oldest) ||
+            !engine_leaf_is_whole(reader->store, &key, &reader->whole))
             break; /* nor is a record shown twice, or in another's place */
         newest = id - 1;
         enum store_error error = visit_record(reader, user_id, id, &record, visit, context);
@@ -215,19 +227,26 @@ static enum store_error visit_page(struct store_reader *reader, int64_t user_id,
                                    uint64_t limit, uint64_t *total, store_visit_token *visit,
                                    void *context)
 {
+    struct store *store = reader->store;
+    MDB_cursor *ids_by_user = reader->ids_by_user;
     int rc = mdb_cursor_renew(reader->txn, reader->tokens);
     if (rc == MDB_SUCCESS)
-        rc = lookup_count_ids(reader, user_id, total);
-    if (rc != MDB_SUCCESS)
-        return engine_error(reader->store, rc);
+        rc = mdb_cursor_renew(reader->txn, ids_by_user);
+    if (rc == MDB_SUCCESS)
+        rc = lookup_count_ids(store, ids_by_user, user_id, &reader->whole, total);
+    if (rc != MDB_SUCCESS || *total == 0)
+        return engine_error(store, rc);
     if (offset >= *total || limit == 0)
-        return STORE_OK;
+        return engine_error(store, lookup_check_owner(store, ids_by_user, user_id, &reader->whole));
+    rc = lookup_check_ids(store, ids_by_user, &reader->whole);
+    if (rc != MDB_SUCCESS)
+        return engine_error(store, rc);
     if (limit > *total - offset)
         limit = *total - offset;
     int64_t newest, oldest;
-    rc = ids_at_ranks(reader->ids_by_user, user_id, *total, offset, limit, &newest, &oldest);
+    rc = ids_at_ranks(ids_by_user, user_id, *total, offset, limit, &newest, &oldest);
     if (rc != MDB_SUCCESS)
-        return rc == MDB_NOTFOUND ? STORE_CORRUPT : engine_error(reader->store, rc);
+        return rc == MDB_NOTFOUND ? STORE_CORRUPT : engine_error(store, rc);
     return visit_down_from(reader, user_id, newest, oldest, limit, visit, context);
 }
 

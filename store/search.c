@@ -121,7 +121,11 @@ static int step(struct pass *pass, bool ascending, int64_t id, MDB_val *key, MDB
 static int end_pass(struct pass *pass)
 {
     uint64_t count;
-    int rc = lookup_count_ids(pass->reader, pass->search->user_id, &count);
+    struct store_reader *reader = pass->reader;
+    int rc = mdb_cursor_renew(reader->txn, reader->ids_by_user);
+    if (rc == MDB_SUCCESS)
+        rc = lookup_count_ids(reader->store, reader->ids_by_user, pass->search->user_id,
+                              &reader->whole, &count);
     if (rc != MDB_SUCCESS)
         return rc;
     return pass->of_snapshots || pass->seen == count ? MDB_NOTFOUND : MDB_CORRUPTED;
@@ -142,7 +146,8 @@ static int next_token(struct pass *pass, bool ascending, bool begin, struct toke
     if (rc != MDB_SUCCESS)
         return rc;
     const unsigned char *id_bytes = key.mv_data;
-    if (key.mv_size != TOKEN_ID_KEY_LEN || !engine_reads_whole_page(pass->reader, &key))
+    if (key.mv_size != TOKEN_ID_KEY_LEN ||
+        !engine_leaf_is_whole(pass->reader->store, &key, &pass->reader->whole))
         return MDB_CORRUPTED;
     if (get_big64(id_bytes) != user_id)
         return end_pass(pass);

@@ -109,21 +109,28 @@ static void complete_token(struct writer *writer, struct store_write *write, str
         token->group = user_group;
 }
 
+/* Sets the write's error where the user has too many tokens: not before it is certain, as a refusal
+ * asks for more than what goes on. */
+static int check_limit(struct writer *writer, struct store_write *write)
+{
+    struct engine_whole none = {.leaf = NULL};
+    uint64_t held, max = write->create.max_per_user;
+    int rc = lookup_count_ids(writer->store, writer->ids_by_user, write->user_id, &none, &held);
+    if (rc != MDB_SUCCESS || (held < max && write->create.count <= max - held))
+        return rc;
+    write->error = STORE_LIMIT;
+    return held > 0 ? lookup_check_owner(writer->store, writer->ids_by_user, write->user_id, &none)
+                    : MDB_SUCCESS;
+}
+
 int tokens_create(struct writer *writer, struct store_write *write)
 {
     struct record_user user;
-    uint64_t held;
     int rc = get_writing_user(writer, write, &user);
+    if (rc == MDB_SUCCESS && write->error == STORE_OK && write->create.max_per_user > 0)
+        rc = check_limit(writer, write);
     if (rc != MDB_SUCCESS || write->error != STORE_OK)
         return rc;
-    rc = ids_count(writer->ids_by_user, write->user_id, &held);
-    if (rc != MDB_SUCCESS)
-        return rc;
-    uint64_t max = write->create.max_per_user;
-    if (max > 0 && (held >= max || write->create.count > max - held)) {
-        write->error = STORE_LIMIT;
-        return MDB_SUCCESS;
-    }
     if (writer->next_token_id == 0)
         rc = engine_meta_get(writer->txn, writer->store->meta, META_NEXT_TOKEN_ID,
                              &writer->next_token_id);

@@ -48,7 +48,13 @@ static int fill_user(struct store_reader *reader, int64_t user_id, const struct 
         .id = user_id, .disabled = from->disabled, .created_unix_s = from->created_unix_s};
     memcpy(user->name, from->name.at, from->name.len);
     memcpy(user->group, from->group.at, from->group.len);
-    return lookup_count_ids(reader, user_id, &user->token_count);
+    int rc = mdb_cursor_renew(reader->txn, reader->ids_by_user);
+    if (rc == MDB_SUCCESS)
+        rc = lookup_count_ids(reader->store, reader->ids_by_user, user_id, &reader->whole,
+                              &user->token_count);
+    if (rc == MDB_SUCCESS && user->token_count > 0)
+        rc = lookup_check_owner(reader->store, reader->ids_by_user, user_id, &reader->whole);
+    return rc;
 }
 
 static enum store_error user_error(struct store *store, int rc)
@@ -83,9 +89,10 @@ enum store_error store_user_next(struct store_reader *reader, int64_t after_id,
         return engine_error(reader->store, rc);
     rc = mdb_cursor_renew(reader->txn, reader->users);
     if (rc == MDB_SUCCESS)
-        rc = lookup_from(reader->store, reader->users, &key, &value);
+        rc = lookup_from(reader->store, reader->users, CHECKSUM_USER, &key, &value);
     while (rc == MDB_SUCCESS) {
-        if (key.mv_size != ID_KEY_LEN || !engine_reads_whole_page(reader, &key) ||
+        if (key.mv_size != ID_KEY_LEN ||
+            !engine_leaf_is_whole(reader->store, &key, &reader->whole) ||
             !record_decode_user(get_big64(key.mv_data), engine_span(&value), &record)) {
             rc = MDB_CORRUPTED;
         } else if (!record.deleted) {
@@ -197,8 +204,11 @@ static int delete_some(struct writer *writer, void *context)
 {
     struct deletion *deletion = context;
     const struct store *store = writer->store;
+    struct engine_whole none = {.leaf = NULL};
     uint64_t count;
-    int rc = ids_count(writer->ids_by_user, deletion->user_id, &count);
+    int rc = lookup_count_ids(store, writer->ids_by_user, deletion->user_id, &none, &count);
+    if (rc == MDB_SUCCESS && count > 0)
+        rc = lookup_check_owner(store, writer->ids_by_user, deletion->user_id, &none);
     uint64_t some = count < DELETED_TOKENS_PER_COMMIT ? count : DELETED_TOKENS_PER_COMMIT;
     for (uint64_t left = count; rc == MDB_SUCCESS && left > count - some; left--) {
         int64_t id;
@@ -223,7 +233,8 @@ static int mark_deleted(struct writer *writer, void *context)
     unsigned char key_bytes[ID_KEY_LEN];
     MDB_val key = engine_id_key(key_bytes, *user_id), record;
     struct record_user user;
-    int rc = mdb_get(writer->txn, writer->store->users, &key, &record);
+    int rc =
+        lookup_get(writer->store, writer->txn, writer->store->users, CHECKSUM_USER, &key, &record);
     if (rc != MDB_SUCCESS)
         return rc;
     if (!record_decode_user(*user_id, engine_span(&record), &user))

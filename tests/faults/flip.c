@@ -22,12 +22,13 @@
 #include <sodium.h>
 
 #include "sandbox/sandbox.h"
+#include "store/layout.h"
 #include "store/store.h"
 #include "tests/hash_token.h"
 #include "token/key.h"
 #include "token/random.h"
 
-enum { USERS = 3, GATEWAYS = 2, TOKENS_MAX = 400, SPENT = 40, NOW = 1000000, PAGE = 4096 };
+enum { USERS = 4, GATEWAYS = 2, TOKENS_MAX = 1400, SPENT = 40, NOW = 1000000, PAGE = 4096 };
 
 /* What is known of the store from making it. */
 struct known {
@@ -50,7 +51,8 @@ static void die(const char *what)
 
 /* ---- making it ---- */
 
-static const size_t tokens_of[USERS] = {300, 40, 3};
+/* The first user's ids have a tree of several pages, the third has none. */
+static const size_t tokens_of[USERS] = {1200, 40, 0, 3};
 
 static void write_or_die(struct store *store, struct store_write *write)
 {
@@ -240,13 +242,17 @@ static void read_pages(struct store_reader *reader, int64_t user_id, struct answ
         take_number(reading, (int64_t)total);
         end_reading(answers, reading, error);
     }
+    uint64_t total;
+    enum store_error error =
+        store_token_page(reader, user_id, 2 * TOKENS_MAX, 20, &total, take_token, reading);
+    take_number(reading, (int64_t)total);
+    end_reading(answers, reading, error);
     struct store_search search = {.user_id = user_id,
                                   .now_unix_s = NOW,
                                   .keyword = SPAN("1"),
                                   .sort = STORE_SORT_USED_QUOTA,
                                   .limit = 20};
-    uint64_t total;
-    enum store_error error = store_token_search(reader, &search, &total, take_token, reading);
+    error = store_token_search(reader, &search, &total, take_token, reading);
     take_number(reading, (int64_t)total);
     end_reading(answers, reading, error);
 }
@@ -428,15 +434,36 @@ static uint64_t next_number(uint64_t below)
     return (state >> 33) % below;
 }
 
-/* Half of them anywhere, half where LMDB keeps its pages' heads and its two first pages. */
-static uint64_t choose(uint64_t size)
+/* A byte that LMDB goes by: of a page's head, of where its entries are, of an entry's head or key,
+ * of what is said of a tree or a page within the page. */
+static size_t choose_in_page(const unsigned char *page)
 {
-    uint64_t kind = next_number(8);
+    unsigned flags = (unsigned)get_little16(page + AT_FLAGS);
+    size_t count = ((size_t)get_little16(page + AT_LOWER) - PAGE_HEAD) / 2;
+    uint64_t kind = next_number(4);
+    if (kind == 0 || (flags != PAGE_BRANCH && flags != PAGE_LEAF) || count == 0 ||
+        count > PAGE / NODE_HEAD)
+        return next_number(PAGE_HEAD);
+    size_t pointer = PAGE_HEAD + 2 * next_number(count), at = get_little16(page + pointer);
+    if (kind == 1 || at > PAGE - NODE_HEAD)
+        return pointer + next_number(2);
+    size_t len = NODE_HEAD + get_little16(page + at + 6);
+    if (flags == PAGE_LEAF && get_little16(page + at + 4) & (NODE_DATABASE | NODE_DUPLICATES))
+        len += DATABASE_LEN;
+    at += next_number(len);
+    return at < PAGE ? at : PAGE - 1;
+}
+
+/* A third of them anywhere, the rest where LMDB finds its way. */
+static uint64_t choose(const struct copy *copy, uint64_t size)
+{
+    uint64_t kind = next_number(12);
     if (kind < 4)
         return next_number(size);
     if (kind == 4)
         return next_number(2) * PAGE + next_number(160);
-    return next_number(size / PAGE) * PAGE + next_number(48);
+    uint64_t page = next_number(size / PAGE) * PAGE;
+    return page + choose_in_page(copy->bytes + page);
 }
 
 static void flip(int fd, uint64_t at, int bit)
@@ -484,7 +511,7 @@ static int flip_many(const char *data, const struct known *known, uint64_t flips
     if (run(0, true, known, &expected) != SOUND || run(1, false, known, &expected) != RIGHT)
         die("the store is not right before any flip");
     for (uint64_t i = 0; i < flips; i++) {
-        uint64_t at = choose(used);
+        uint64_t at = choose(&copy, used);
         int bit = (int)next_number(8);
         flip(copy.fd, at, bit);
         int checked = run(0, verbose, known, &expected), read = run(1, false, known, &expected);

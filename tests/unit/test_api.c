@@ -900,7 +900,7 @@ static void test_store_errors(void **state)
         {STORE_FULL, 503, "Service is temporarily unavailable"},
         {STORE_UNAVAILABLE, 503, "Service is temporarily unavailable"},
         {STORE_BROKEN, 503, "Service is temporarily unavailable"},
-        {STORE_CORRUPT, 500, NULL},
+        {STORE_CORRUPT, 503, NULL},
     };
     static const struct {
         const char *method, *path, *body;

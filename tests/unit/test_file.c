@@ -300,6 +300,25 @@ static size_t first_node(const struct copy *copy, size_t page)
 }
 
 /* The index of a user's ids: what is left in a page within a page is only asked for by a write. */
+/* One of them makes the last commit but one the last, with a number that would do as well. */
+static void test_flipped_numbers_of_commits(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    size_t used = fill(&temporary, true);
+    struct copy copy = copy_data(&temporary, used);
+    for (size_t page = 0; page < 2; page++)
+        for (unsigned bit = 0; bit < 64; bit++) {
+            size_t at = page * PAGE + META_TXN_ID + bit / 8;
+            int came = outcome_with(&temporary, &copy, at,
+                                    (unsigned char)(copy.bytes[at] ^ (1U << bit % 8)));
+            require(came == REFUSED, "page %zu, bit %u: %d", page, bit, came);
+        }
+    assert_int_equal(outcome(&temporary, TOKENS), WHOLE);
+    free(copy.bytes);
+    temporary_remove(&temporary);
+}
+
 static void test_wrong_room_for_ids(void **state)
 {
     (void)state;
@@ -356,6 +375,7 @@ int main(void)
         cmocka_unit_test(test_flipped_bits_of_heads),
         cmocka_unit_test(test_flipped_flags_of_databases),
         cmocka_unit_test(test_flipped_flags_of_the_file),
+        cmocka_unit_test(test_flipped_numbers_of_commits),
         cmocka_unit_test(test_wrong_room_for_ids),
         cmocka_unit_test(test_wrong_length_in_the_free_list),
     };
