@@ -269,29 +269,30 @@ static int begin_write(struct store *store, MDB_txn **txn)
 /* Where a commit makes the file longer, its sync has to write the file system's journal too. So the
  * file is made longer beforehand, seldom and by much, with zeros that are written: space that is
  * only allocated costs the journal once more. In a write transaction, when nobody else adds to the
- * file; what is in it stays as it is. Where it fails, the commit finds out by itself. */
+ * file; what is in it stays as it is. Where it fails, the commit finds out by itself.
+ *
+ * How long the file is, lseek tells: fstat also asks for its times, after which Linux (since 6.13)
+ * notes another time with the next write, and the sync has to write that too. */
 static void extend_file(struct store *store)
 {
     enum { ZEROS_LEN = 64 * 1024, STEPS_MAX = 16 };
     static unsigned char zeros[ZEROS_LEN]; /* of the page of zeros: no memory of its own */
     struct iovec parts[STEPS_MAX];
     MDB_envinfo info;
-    MDB_stat stat;
-    struct stat file;
     int fd;
     if (mdb_env_info(store->env, &info) != MDB_SUCCESS ||
-        mdb_env_stat(store->env, &stat) != MDB_SUCCESS ||
-        mdb_env_get_fd(store->env, &fd) != MDB_SUCCESS || fstat(fd, &file) != 0)
+        mdb_env_get_fd(store->env, &fd) != MDB_SUCCESS)
         return;
-    size_t used = (info.me_last_pgno + 1) * stat.ms_psize, size = (size_t)file.st_size;
+    off_t end = lseek(fd, 0, SEEK_END); /* LMDB sets the position before each use of it */
+    size_t used = (info.me_last_pgno + 1) * store->page_size, size = (size_t)end;
     size_t steps = used / 16 / ZEROS_LEN + 1; /* a small store stays small */
     if (steps > STEPS_MAX)
         steps = STEPS_MAX;
-    if (size > used + steps * ZEROS_LEN / 4 || size + steps * ZEROS_LEN > info.me_mapsize)
+    if (end < 0 || size > used + steps * ZEROS_LEN / 4 || size + steps * ZEROS_LEN > info.me_mapsize)
         return;
     for (size_t i = 0; i < steps; i++)
         parts[i] = (struct iovec){zeros, ZEROS_LEN};
-    (void)!pwritev(fd, parts, (int)steps, file.st_size);
+    (void)!pwritev(fd, parts, (int)steps, end);
 }
 
 int engine_begin_write(struct store *store, MDB_txn **txn)
