@@ -105,21 +105,14 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static struct store_write *take_batch(void *context)
-{
-    struct batch *batch = context;
-    for (size_t i = 0; i + 1 < batch->write_count; i++)
-        batch->writes[i].next = &batch->writes[i + 1];
-    batch->writes[batch->write_count - 1].next = NULL;
-    return batch->writes;
-}
-
 static enum store_error commit(struct filling *filling)
 {
     struct batch *batch = &filling->batch;
     if (batch->write_count == 0)
         return STORE_OK;
-    enum store_error error = store_commit(filling->store, take_batch, batch);
+    for (size_t i = 0; i < batch->write_count; i++)
+        batch->writes[i].next = i + 1 < batch->write_count ? &batch->writes[i + 1] : NULL;
+    enum store_error error = store_write_all(filling->store, batch->writes);
     for (size_t i = 0; i < batch->write_count && error == STORE_OK; i++)
         error = batch->writes[i].error;
     if (filling->first_id == 0)

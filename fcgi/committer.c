@@ -19,6 +19,7 @@ struct committer {
     struct store_write *first, **end; /* submitted, and not taken yet */
     bool stopping;
     struct store_write *taken; /* the thread's own: under way */
+    size_t taken_items;
 };
 
 static size_t item_count(const struct store_write *write)
@@ -35,14 +36,14 @@ static size_t item_count(const struct store_write *write)
     }
 }
 
-/* Cuts what one commit may hold off the front of the queue. */
+/* Cuts what the commit may still hold off the front of the queue. */
 static struct store_write *take_writes(void *context)
 {
     struct committer *committer = context;
     pthread_mutex_lock(&committer->lock);
     struct store_write *first = committer->first, *last = NULL, *next = first;
-    for (size_t items = 0; next && items < BATCH_ITEMS_MAX; next = next->next) {
-        items += item_count(next);
+    for (; next && committer->taken_items < BATCH_ITEMS_MAX; next = next->next) {
+        committer->taken_items += item_count(next);
         last = next;
     }
     committer->first = next;
@@ -51,8 +52,9 @@ static struct store_write *take_writes(void *context)
     if (last)
         last->next = NULL;
     pthread_mutex_unlock(&committer->lock);
-    committer->taken = first;
-    return first;
+    if (!committer->taken) /* else the store appends it */
+        committer->taken = first;
+    return last ? first : NULL;
 }
 
 /* Waits until there is something to do; false when there will be nothing any more. */
@@ -74,6 +76,7 @@ static void give_back(struct committer *committer)
 {
     struct store_write *write = committer->taken;
     committer->taken = NULL;
+    committer->taken_items = 0;
     while (write) {
         struct store_write *next = write->next; /* done gives the write away */
         committer->done(write);

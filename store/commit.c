@@ -56,27 +56,26 @@ static int apply_once(struct writer *writer, struct store_write *write)
 }
 
 struct batch {
-    store_take_writes *take; /* NULL once taken */
+    store_take_writes *take; /* may be NULL */
     void *context;
     struct store_write *writes;
 };
 
-/* Takes the writes only now: while this process waited for the transaction, more of
- * them came together, and all share one commit. */
+/* Takes the writes only now: while this process waited for the transaction, more of them came
+ * together, and while these are done still more; all share one commit. */
 static int apply_batch(struct writer *writer, void *context)
 {
     struct batch *batch = context;
-    if (batch->take) {
-        batch->writes = batch->take(batch->context);
-        batch->take = NULL;
-    }
-    for (struct store_write *write = batch->writes; write; write = write->next) {
-        write->error = STORE_OK;
-        int rc = apply_once(writer, write);
+    for (struct store_write **at = &batch->writes;; at = &(*at)->next) {
+        if (!*at && batch->take)
+            *at = batch->take(batch->context);
+        if (!*at)
+            return MDB_SUCCESS;
+        (*at)->error = STORE_OK;
+        int rc = apply_once(writer, *at);
         if (rc != MDB_SUCCESS)
             return rc;
     }
-    return MDB_SUCCESS;
 }
 
 /* A write that meets a damaged record ends the transaction that it is in. So that it
@@ -94,29 +93,35 @@ static void apply_one_by_one(struct store *store, struct store_write *writes)
     }
 }
 
-enum store_error store_commit(struct store *store, store_take_writes *take, void *context)
+static enum store_error commit(struct store *store, struct batch *batch)
 {
-    struct batch batch = {take, context, NULL};
-    enum store_error error = writer_run(store, apply_batch, &batch);
-    if (batch.take) /* not even begun */
-        batch.writes = take(context);
-    if (error == STORE_CORRUPT && batch.writes && batch.writes->next)
-        apply_one_by_one(store, batch.writes);
+    enum store_error error = writer_run(store, apply_batch, batch);
+    if (error != STORE_OK && batch->take && !batch->writes) /* not even begun */
+        batch->writes = batch->take(batch->context);
+    if (error == STORE_CORRUPT && batch->writes && batch->writes->next)
+        apply_one_by_one(store, batch->writes);
     else if (error != STORE_OK)
-        for (struct store_write *write = batch.writes; write; write = write->next)
+        for (struct store_write *write = batch->writes; write; write = write->next)
             write->error = error;
     return error;
 }
 
-static struct store_write *take_one(void *context)
+enum store_error store_commit(struct store *store, store_take_writes *take, void *context)
 {
-    return context;
+    struct batch batch = {take, context, NULL};
+    return commit(store, &batch);
+}
+
+enum store_error store_write_all(struct store *store, struct store_write *list)
+{
+    struct batch batch = {NULL, NULL, list};
+    return commit(store, &batch);
 }
 
 enum store_error store_write(struct store *store, struct store_write *write)
 {
     write->next = NULL;
-    store_commit(store, take_one, write);
+    store_write_all(store, write);
     return write->error;
 }
 

@@ -288,7 +288,8 @@ static void extend_file(struct store *store)
     size_t steps = used / 16 / ZEROS_LEN + 1; /* a small store stays small */
     if (steps > STEPS_MAX)
         steps = STEPS_MAX;
-    if (end < 0 || size > used + steps * ZEROS_LEN / 4 || size + steps * ZEROS_LEN > info.me_mapsize)
+    if (end < 0 || size > used + steps * ZEROS_LEN / 4 ||
+        size + steps * ZEROS_LEN > info.me_mapsize)
         return;
     for (size_t i = 0; i < steps; i++)
         parts[i] = (struct iovec){zeros, ZEROS_LEN};

@@ -357,11 +357,13 @@ struct store_write {
 /* Does one write and commits it durably. Returns its error. */
 enum store_error store_write(struct store *store, struct store_write *write);
 
-/* Group commit: waits for the store to be free for writing, calls take once, does
- * all the writes of the list that it returns in their order, and commits them
- * together, durably. Each write's own error says what came of it; STORE_OK
- * is true on disk when this returns. Where the commit fails, all writes get its error
- * and none of them is there. Returns the commit's error. take may return NULL. */
+/* Does all the writes of a list in their order, and commits them together, durably. Each write's
+ * own error says what came of it; STORE_OK is true on disk when this returns. Where the
+ * commit fails, all writes get its error and none of them is there. Returns the commit's error. */
+enum store_error store_write_all(struct store *store, struct store_write *list);
+
+/* Group commit, the same for writes that come meanwhile: waits for the store to be free for writing
+ * and then calls take, which returns a list, and again when that is done, until it returns NULL. */
 typedef struct store_write *store_take_writes(void *context);
 enum store_error store_commit(struct store *store, store_take_writes *take, void *context);
 

@@ -141,18 +141,13 @@ static inline enum store_error temporary_create_tokens(struct store *store, int6
     return error;
 }
 
-static inline struct store_write *temporary_take(void *context)
-{
-    return context;
-}
-
 /* Has the writes done in one commit, in their order. */
 static inline enum store_error temporary_commit(struct store *store, struct store_write *writes,
                                                 size_t count)
 {
     for (size_t i = 0; i < count; i++)
         writes[i].next = i + 1 < count ? &writes[i + 1] : NULL;
-    return store_commit(store, temporary_take, count > 0 ? writes : NULL);
+    return store_write_all(store, count > 0 ? writes : NULL);
 }
 
 /* How many tokens the user has; UINT64_MAX where that can't be read. */

@@ -221,15 +221,6 @@ static void test_no_memory_for_the_answer(void **state)
 }
 
 /* Both of one commit. */
-static struct store_write *take(void *context)
-{
-    struct create *creates = context;
-    creates[0].write.next = &creates[1].write;
-    creates[1].write.next = &creates[2].write;
-    creates[2].write.next = NULL;
-    return &creates[0].write;
-}
-
 static void test_twice_in_one_commit(void **state)
 {
     (void)state;
@@ -239,7 +230,10 @@ static void test_twice_in_one_commit(void **state)
     prepare(&creates[0], "w", "k", "r", 5000);
     prepare(&creates[1], "w", "k", "r", 5000);
     prepare(&creates[2], "w", "k", "R", 5000);
-    assert_int_equal(store_commit(temporary.store, take, creates), STORE_OK);
+    creates[0].write.next = &creates[1].write;
+    creates[1].write.next = &creates[2].write;
+    creates[2].write.next = NULL;
+    assert_int_equal(store_write_all(temporary.store, &creates[0].write), STORE_OK);
     assert_false(creates[0].write.repeat.repeated);
     assert_true(creates[1].write.repeat.repeated);
     assert_int_equal(creates[1].write.repeat.answer_len, 7);

@@ -482,14 +482,6 @@ struct batch {
     size_t count;
 };
 
-static struct store_write *take(void *context)
-{
-    struct batch *batch = context;
-    for (size_t i = 0; i < batch->count; i++)
-        batch->items[i].write.next = i + 1 < batch->count ? &batch->items[i + 1].write : NULL;
-    return &batch->items[0].write;
-}
-
 static void step(struct model *model, struct batch *batch)
 {
     batch->count = 1 + below(model, BATCH_MAX);
@@ -497,7 +489,9 @@ static void step(struct model *model, struct batch *batch)
         model->now += (int64_t)(below(model, 400) ? below(model, 20) : below(model, 20000));
         ask(model, &batch->items[i]);
     }
-    assert_int_equal(store_commit(model->temporary.store, take, batch), STORE_OK);
+    for (size_t i = 0; i < batch->count; i++)
+        batch->items[i].write.next = i + 1 < batch->count ? &batch->items[i + 1].write : NULL;
+    assert_int_equal(store_write_all(model->temporary.store, &batch->items[0].write), STORE_OK);
     for (size_t i = 0; i < batch->count; i++) {
         expect(model, &batch->items[i]);
         store_write_free(&batch->items[i].write);

@@ -440,6 +440,50 @@ static void test_a_commit_of_nothing(void **state)
 }
 
 /* A write sees those before it in the same commit. */
+enum { LATE = 3 };
+
+/* One after the other, as if each came while the one before it was done. */
+static struct store_write *take_next(void *context)
+{
+    struct store_write *writes = context;
+    if (take_calls == LATE)
+        return NULL;
+    writes[take_calls].next = NULL;
+    return &writes[take_calls++];
+}
+
+static size_t last_commit(const struct model *model)
+{
+    MDB_envinfo info;
+    assert_int_equal(mdb_env_info(model->temporary.store->env, &info), 0);
+    return info.me_last_txnid;
+}
+
+static void test_what_comes_meanwhile_is_in_the_same_commit(void **state)
+{
+    (void)state;
+    struct model *model = open_model(0, 5);
+    struct token tokens[LATE];
+    struct store_write writes[LATE];
+    for (size_t i = 0; i < LATE; i++) {
+        tokens[i] = token_default();
+        token_key_generate(tokens[i].key);
+        writes[i] = (struct store_write){.kind = STORE_CREATE,
+                                         .user_id = model->users[0].id,
+                                         .create = {.tokens = &tokens[i], .count = 1}};
+    }
+    size_t before = last_commit(model);
+    take_calls = 0;
+    assert_int_equal(store_commit(model->temporary.store, take_next, writes), STORE_OK);
+    assert_int_equal(take_calls, LATE);
+    assert_int_equal(last_commit(model), before + 1);
+    for (size_t i = 0; i < LATE; i++)
+        assert_int_equal(writes[i].error, STORE_OK);
+    assert_int_equal(temporary_count(model->temporary.reader, model->users[0].id), LATE);
+    temporary_check(&model->temporary);
+    close_model(model);
+}
+
 static void test_writes_of_a_commit_go_in_order(void **state)
 {
     (void)state;
@@ -634,6 +678,7 @@ int main(void)
         cmocka_unit_test(test_random_writes_while_the_map_grows),
         cmocka_unit_test(test_refused_writes_leave_nothing),
         cmocka_unit_test(test_a_commit_of_nothing),
+        cmocka_unit_test(test_what_comes_meanwhile_is_in_the_same_commit),
         cmocka_unit_test(test_writes_of_a_commit_go_in_order),
         cmocka_unit_test(test_max_per_user),
         cmocka_unit_test(test_ids_are_never_reused),
