@@ -392,7 +392,7 @@ bool pages_free_list_is_of(struct walk *walk, const struct database *free_list, 
 {
     struct nodes nodes;
     struct node last = {.page = free_list->root};
-    unsigned char *page = malloc(walk->page_size);
+    unsigned char *page = calloc(1, walk->page_size);
     bool right = page && free_list->depth <= DEPTH_MAX;
     walk->no_memory |= !page;
     for (unsigned level = free_list->depth; right && level > 0; level--)
