@@ -22,15 +22,16 @@ struct committer {
     size_t taken_items;
 };
 
+/* At least 1. */
 static size_t item_count(const struct store_write *write)
 {
     switch (write->kind) {
     case STORE_CREATE:
-        return write->create.count;
+        return 1 + write->create.count;
     case STORE_DELETE:
-        return write->delete.id_count;
+        return 1 + write->delete.id_count;
     case STORE_TOUCH:
-        return write->touch.count;
+        return 1 + write->touch.count;
     default:
         return 1;
     }

@@ -309,13 +309,33 @@ int engine_begin_write(struct store *store, MDB_txn **txn)
     return rc;
 }
 
-int engine_commit_write(struct store *store, MDB_txn *txn)
+/* Where the last write of a commit fails, which says where its trees begin, LMDB takes back the
+ * commit's number and leaves the rest: a number whose trees are another's. As it was before is
+ * better, or opening would find damage (file_check_snapshot). */
+static int commit(struct store *store, MDB_txn *txn)
 {
+    unsigned char before[PAGE_HEAD + META_LEN];
+    uint64_t at = (mdb_txn_id(txn) & 1) * store->page_size;
+    int fd, rc = mdb_env_get_fd(store->env, &fd);
+    if (rc == MDB_SUCCESS && !read_at(fd, before, sizeof(before), at))
+        rc = EIO;
+    if (rc != MDB_SUCCESS) {
+        mdb_txn_abort(txn);
+        return rc;
+    }
     errno = 0;
-    int rc = mdb_txn_commit(txn);
+    rc = mdb_txn_commit(txn);
     /* LMDB says EIO also where a write was cut short by the disk's end, when no call has failed. */
     if (rc == EIO && errno != EIO)
         rc = ENOSPC;
+    if (rc != MDB_SUCCESS)
+        (void)!pwrite(fd, before, sizeof(before), (off_t)at);
+    return rc;
+}
+
+int engine_commit_write(struct store *store, MDB_txn *txn)
+{
+    int rc = commit(store, txn);
     pthread_rwlock_unlock(&store->map_lock);
     unlock_writers(store);
     return rc;

@@ -10,12 +10,7 @@
 
 /* ---- the two pages that say where the trees begin ---- */
 
-enum {
-    META_LAST_PAGE = 24 + 2 * DATABASE_LEN,
-    META_LEN = META_LAST_PAGE + 16,
-    MAGIC = (int)0xBEEFC0DE,
-    LAYOUT_VERSION = 1
-};
+enum { MAGIC = (int)0xBEEFC0DE, LAYOUT_VERSION = 1 };
 
 struct meta {
     uint32_t page_size;
@@ -142,20 +137,30 @@ static bool is_as_numbered(struct walk *walk, const struct meta *meta)
     return pages_free_list_is_of(walk, &meta->free, meta->txn_id);
 }
 
+static bool are_same(const struct meta *a, const struct meta *b)
+{
+    return a->txn_id == b->txn_id && a->last_page == b->last_page && a->free.root == b->free.root &&
+           a->main.root == b->main.root;
+}
+
 /* A flipped bit can make one of the last two commits' numbers another that would do as well, and
  * the older commit the last. But what a commit has written tells its number. */
 static int check_numbers(struct walk walk, const char **wrong)
 {
     struct meta metas[2] = {{.txn_id = 0}}, again[2] = {{.txn_id = 0}};
+    struct stat status;
     if (!read_metas(walk.fd, metas))
         return EAGAIN;
+    if (fstat(walk.fd, &status) != 0) /* after that: others may have made it longer */
+        return EIO;
+    walk.file_pages = (uint64_t)status.st_size / walk.page_size;
     if (is_as_numbered(&walk, &metas[0]) && is_as_numbered(&walk, &metas[1]))
         return MDB_SUCCESS;
     if (walk.no_memory)
         return ENOMEM;
     /* Others that have committed meanwhile may use the older one's pages again. */
-    if (!read_metas(walk.fd, again) || again[0].txn_id != metas[0].txn_id ||
-        again[1].txn_id != metas[1].txn_id)
+    if (!read_metas(walk.fd, again) || !are_same(&metas[0], &again[0]) ||
+        !are_same(&metas[1], &again[1]))
         return EAGAIN;
     *wrong = "is damaged: its first two pages don't tell the last commit";
     return MDB_SUCCESS;

@@ -14,6 +14,10 @@
 
 enum { PAGE_SIZE_MAX = 65536, PAGE_HEAD = 16, NODE_HEAD = 8, DATABASE_LEN = 48, DEPTH_MAX = 32 };
 
+/* Behind the head of the two first pages, of which each commit writes one in turn: where its trees
+ * begin, and last its number. */
+enum { META_LAST_PAGE = 24 + 2 * DATABASE_LEN, META_LEN = META_LAST_PAGE + 16 };
+
 enum { AT_PAD = 8, AT_FLAGS = 10, AT_LOWER = 12, AT_UPPER = 14 };
 enum { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_OVERFLOW = 4, PAGE_META = 8, PAGE_DIRTY = 0x10 };
 enum { PAGE_LEAF2 = 0x20 /* keys of one size and nothing else */, PAGE_SUB = 0x40 };

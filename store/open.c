@@ -198,7 +198,12 @@ static struct store *store_new(void)
     struct store *store = calloc(1, sizeof(*store));
     if (!store)
         return NULL;
-    pthread_rwlock_init(&store->map_lock, NULL); /* neither fails with default attributes */
+    /* Readers who come without pause must not keep a thread from remapping. None takes it twice. */
+    pthread_rwlockattr_t writers_first;
+    pthread_rwlockattr_init(&writers_first);
+    pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&store->map_lock, &writers_first); /* no error is possible so far */
+    pthread_rwlockattr_destroy(&writers_first);
     pthread_mutex_init(&store->write_lock, NULL);
     store->folder_fd = store->turnstile_fd = -1;
     return store;
