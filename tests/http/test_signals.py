@@ -25,10 +25,11 @@ def user(store):
     return store.add_user()
 
 
-@pytest.fixture
-def started(store):
+@pytest.fixture(params=[1, 3], ids=["one loop", "three loops"])
+def started(store, request):
     """A worker that answers, and its socket's path."""
-    worker, path = store.start_worker(f"{len(store.workers)}.sock")
+    name, threads = f"{len(store.workers)}.sock", str(request.param)
+    worker, path = store.start_worker(name, TOKEN_THREADS=threads)
     assert ask(path).status == 204
     return worker, path
 
