@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "store/bytes.h"
-#include "store/pages.h"
+#include "store/whole.h"
 
 static enum store_error translate(int rc)
 {
@@ -146,7 +146,7 @@ bool engine_leaf_is_whole(const struct store *store, const MDB_val *key, struct 
     if ((uintptr_t)key->mv_data - (uintptr_t)whole->leaf < store->page_size ||
         !get_map(store, &map) || !get_page_number(&map, key, &number))
         return true;
-    if (!pages_leaf_is_whole(&map, number))
+    if (!whole_leaf(&map, number))
         return false;
     whole->leaf = map.at + number * map.page_size;
     return true;
@@ -157,13 +157,14 @@ bool engine_ids_are_whole(const struct store *store, const MDB_val *key, struct 
     struct page_map map;
     struct database tree;
     uint64_t number;
-    if (!get_map(store, &map) || !get_page_number(&map, key, &number) ||
-        !pages_get_ids(engine_span(key), &tree))
+    if (!whole_get_ids(engine_span(key), &tree))
         return true;
     size_t place = tree.root % (sizeof(whole->ids) / sizeof(whole->ids[0]));
     if (whole->ids[place].root == tree.root && whole->ids[place].entries == tree.entries)
         return true;
-    if (!pages_ids_are_whole(&map, &tree))
+    if (!get_map(store, &map) || !get_page_number(&map, key, &number))
+        return true;
+    if (!whole_ids(&map, &tree))
         return false;
     whole->ids[place].root = tree.root;
     whole->ids[place].entries = tree.entries;
@@ -172,13 +173,15 @@ bool engine_ids_are_whole(const struct store *store, const MDB_val *key, struct 
 
 bool engine_path_is_whole(const struct store *store, MDB_txn *txn, MDB_dbi dbi, const MDB_val *key)
 {
-    struct engine_whole none = {.leaf = NULL};
     struct page_map map;
     struct database tree;
     MDB_val record;
-    return !get_map(store, &map) || (get_tree(store, txn, dbi, &record, &tree) &&
-                                     engine_leaf_is_whole(store, &record, &none) &&
-                                     pages_path_is_whole(&map, &tree, engine_span(key)));
+    uint64_t number;
+    if (!get_map(store, &map))
+        return true;
+    return get_tree(store, txn, dbi, &record, &tree) &&
+           (!get_page_number(&map, &record, &number) || whole_leaf(&map, number)) &&
+           whole_path(&map, &tree, engine_span(key));
 }
 
 int engine_adopt_map(struct store *store)

@@ -79,7 +79,7 @@ enum store_error engine_grow(struct store *store);
  * process that has grown the map. */
 int engine_adopt_map(struct store *store);
 
-/* Whether the pages are whole that lead to a key, there or not: see pages_path_is_whole. Of a
+/* Whether the pages are whole that lead to a key, there or not: see whole_path. Of a
  * transaction of writes, as they were before it. */
 bool engine_path_is_whole(const struct store *store, MDB_txn *txn, MDB_dbi dbi, const MDB_val *key);
 

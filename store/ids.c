@@ -5,7 +5,7 @@
 
 #include "store/bytes.h"
 #include "store/layout.h"
-#include "store/pages.h"
+#include "store/whole.h"
 
 /* MDB_INTEGERDUP compares values as size_t in the machine's own order. */
 _Static_assert(sizeof(int64_t) == sizeof(size_t), "a 64-bit machine is needed");
@@ -66,7 +66,7 @@ static int first_page(MDB_cursor *cursor, MDB_val *key, MDB_val *page)
 static int check_head(size_t page_size, const MDB_val *page)
 {
     const unsigned char *head = (const unsigned char *)page->mv_data - PAGE_HEAD;
-    return pages_ids_head_is_right(head, page_size) ? MDB_SUCCESS : MDB_CORRUPTED;
+    return whole_ids_head(head, page_size) ? MDB_SUCCESS : MDB_CORRUPTED;
 }
 
 /* Steps from the page at hand to the one that has the id at that distance; what is

@@ -121,6 +121,14 @@ int lookup_count_ids(const struct store *store, MDB_cursor *ids_by_user, int64_t
     return rc == MDB_SUCCESS && !engine_leaf_is_whole(store, &key, whole) ? MDB_CORRUPTED : rc;
 }
 
+int lookup_count_tokens(struct store_reader *reader, int64_t user_id, uint64_t *count)
+{
+    int rc = mdb_cursor_renew(reader->txn, reader->ids_by_user);
+    return rc == MDB_SUCCESS ? lookup_count_ids(reader->store, reader->ids_by_user, user_id,
+                                                &reader->whole, count)
+                             : rc;
+}
+
 int lookup_check_ids(const struct store *store, MDB_cursor *ids_by_user, struct engine_whole *whole)
 {
     MDB_val key, id;

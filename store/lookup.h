@@ -30,6 +30,9 @@ int lookup_from(const struct store *store, MDB_cursor *cursor, enum checksum_kin
 int lookup_count_ids(const struct store *store, MDB_cursor *ids_by_user, int64_t user_id,
                      struct engine_whole *whole, uint64_t *count);
 
+/* The same by a reader in a transaction, and its own cursor. */
+int lookup_count_tokens(struct store_reader *reader, int64_t user_id, uint64_t *count);
+
 /* Where there are some: whether there are as many, in pages that are whole, or MDB_CORRUPTED. */
 int lookup_check_ids(const struct store *store, MDB_cursor *ids_by_user,
                      struct engine_whole *whole);

@@ -231,9 +231,7 @@ static enum store_error visit_page(struct store_reader *reader, int64_t user_id,
     MDB_cursor *ids_by_user = reader->ids_by_user;
     int rc = mdb_cursor_renew(reader->txn, reader->tokens);
     if (rc == MDB_SUCCESS)
-        rc = mdb_cursor_renew(reader->txn, ids_by_user);
-    if (rc == MDB_SUCCESS)
-        rc = lookup_count_ids(store, ids_by_user, user_id, &reader->whole, total);
+        rc = lookup_count_tokens(reader, user_id, total);
     if (rc != MDB_SUCCESS || *total == 0)
         return engine_error(store, rc);
     if (offset >= *total || limit == 0)

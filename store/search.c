@@ -121,11 +121,7 @@ static int step(struct pass *pass, bool ascending, int64_t id, MDB_val *key, MDB
 static int end_pass(struct pass *pass)
 {
     uint64_t count;
-    struct store_reader *reader = pass->reader;
-    int rc = mdb_cursor_renew(reader->txn, reader->ids_by_user);
-    if (rc == MDB_SUCCESS)
-        rc = lookup_count_ids(reader->store, reader->ids_by_user, pass->search->user_id,
-                              &reader->whole, &count);
+    int rc = lookup_count_tokens(pass->reader, pass->search->user_id, &count);
     if (rc != MDB_SUCCESS)
         return rc;
     return pass->of_snapshots || pass->seen == count ? MDB_NOTFOUND : MDB_CORRUPTED;

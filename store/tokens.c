@@ -113,13 +113,14 @@ static void complete_token(struct writer *writer, struct store_write *write, str
  * asks for more than what goes on. */
 static int check_limit(struct writer *writer, struct store_write *write)
 {
-    struct engine_whole none = {.leaf = NULL};
+    const struct store *store = writer->store;
+    MDB_cursor *ids_by_user = writer->ids_by_user;
     uint64_t held, max = write->create.max_per_user;
-    int rc = lookup_count_ids(writer->store, writer->ids_by_user, write->user_id, &none, &held);
+    int rc = lookup_count_ids(store, ids_by_user, write->user_id, &writer->whole, &held);
     if (rc != MDB_SUCCESS || (held < max && write->create.count <= max - held))
         return rc;
     write->error = STORE_LIMIT;
-    return held > 0 ? lookup_check_owner(writer->store, writer->ids_by_user, write->user_id, &none)
+    return held > 0 ? lookup_check_owner(store, ids_by_user, write->user_id, &writer->whole)
                     : MDB_SUCCESS;
 }
 

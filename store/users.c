@@ -48,10 +48,7 @@ static int fill_user(struct store_reader *reader, int64_t user_id, const struct 
         .id = user_id, .disabled = from->disabled, .created_unix_s = from->created_unix_s};
     memcpy(user->name, from->name.at, from->name.len);
     memcpy(user->group, from->group.at, from->group.len);
-    int rc = mdb_cursor_renew(reader->txn, reader->ids_by_user);
-    if (rc == MDB_SUCCESS)
-        rc = lookup_count_ids(reader->store, reader->ids_by_user, user_id, &reader->whole,
-                              &user->token_count);
+    int rc = lookup_count_tokens(reader, user_id, &user->token_count);
     if (rc == MDB_SUCCESS && user->token_count > 0)
         rc = lookup_check_owner(reader->store, reader->ids_by_user, user_id, &reader->whole);
     return rc;
@@ -204,11 +201,11 @@ static int delete_some(struct writer *writer, void *context)
 {
     struct deletion *deletion = context;
     const struct store *store = writer->store;
-    struct engine_whole none = {.leaf = NULL};
     uint64_t count;
-    int rc = lookup_count_ids(store, writer->ids_by_user, deletion->user_id, &none, &count);
+    int rc =
+        lookup_count_ids(store, writer->ids_by_user, deletion->user_id, &writer->whole, &count);
     if (rc == MDB_SUCCESS && count > 0)
-        rc = lookup_check_owner(store, writer->ids_by_user, deletion->user_id, &none);
+        rc = lookup_check_owner(store, writer->ids_by_user, deletion->user_id, &writer->whole);
     uint64_t some = count < DELETED_TOKENS_PER_COMMIT ? count : DELETED_TOKENS_PER_COMMIT;
     for (uint64_t left = count; rc == MDB_SUCCESS && left > count - some; left--) {
         int64_t id;

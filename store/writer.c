@@ -10,6 +10,7 @@ static int begin(struct writer *writer)
     if (rc != MDB_SUCCESS)
         return rc;
     writer->next_token_id = 0;
+    writer->whole = (struct engine_whole){.leaf = NULL};
     rc = mdb_cursor_open(writer->txn, writer->store->ids_by_user, &writer->ids_by_user);
     if (rc != MDB_SUCCESS)
         engine_abort_write(writer->store, writer->txn);

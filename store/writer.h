@@ -12,7 +12,8 @@ struct writer {
     struct store *store;
     MDB_txn *txn;
     MDB_cursor *ids_by_user;
-    int64_t next_token_id; /* 0: not read yet */
+    struct engine_whole whole; /* of what was there before */
+    int64_t next_token_id;     /* 0: not read yet */
     unsigned char record[RECORD_TOKEN_LEN_MAX];
 };
 
