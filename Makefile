@@ -24,8 +24,8 @@ LDLIBS = $(shell pkg-config --libs $(LIBRARIES))
 TEST_CFLAGS = $(shell pkg-config --cflags $(TEST_LIBRARIES))
 TEST_LDLIBS = $(shell pkg-config --libs $(TEST_LIBRARIES))
 
-ROOMS      = token settings sandbox store api
-COMMON     = $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
+LAYERS     = base token seal settings sandbox store store/lmdb api
+COMMON     = $(foreach layer,$(LAYERS),$(wildcard $(layer)/*.c))
 WORKER     = $(wildcard fcgi/*.c)
 TOKENCTL   = $(wildcard ctl/*.c)
 UNIT_TESTS = $(wildcard tests/unit/test_*.c)
@@ -45,7 +45,7 @@ $(BUILD)/tokenctl: $(call object,$(COMMON) $(TOKENCTL))
 	@echo '  LD  $@'
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
-# A unit test sees every room but main.
+# A unit test sees every layer but main.
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(call object,$(COMMON) $(filter-out fcgi/main.c,$(WORKER)))
 	@mkdir -p $(@D)
 	@echo '  LD  $@'
@@ -101,10 +101,10 @@ coverage:
 	@$(MAKE) --no-print-directory '$(COVERAGE)/obj/dev/coverage.o' BUILD='$(COVERAGE)' HARDENING= CFLAGS=-O1
 	@$(MAKE) --no-print-directory all unit-tests $(COVERED)
 	@./dev/coverage.sh count '$(COVERAGE)' $(PYTHON) -m pytest $(PYTEST) tests; status=$$?; \
-	    ./dev/coverage.sh report '$(COVERAGE)' $(ROOMS) fcgi ctl && exit $$status
+	    ./dev/coverage.sh report '$(COVERAGE)' $(LAYERS) fcgi ctl && exit $$status
 
 SOURCES = $(COMMON) $(WORKER) $(TOKENCTL) $(UNIT_TESTS) $(wildcard dev/*.c)
-HEADERS = $(foreach room,$(ROOMS) fcgi ctl,$(wildcard $(room)/*.h))
+HEADERS = $(foreach layer,$(LAYERS) fcgi ctl,$(wildcard $(layer)/*.h))
 
 lint:
 	@./dev/deps.sh build test bench

@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "api/auth.h"
-#include "api/number.h"
+#include "base/number.h"
 #include "api/reply.h"
 
 struct api *api_new(const struct api_options *options, struct store_reader *reader)
@@ -16,7 +16,7 @@ struct api *api_new(const struct api_options *options, struct store_reader *read
     api->options = options;
     api->reader = reader;
     api->swept_unix_s = (int64_t)time(NULL);
-    if (!touches_init(&api->touches)) {
+    if (!access_times_init(&api->touches)) {
         api_free(api);
         return NULL;
     }
@@ -28,7 +28,7 @@ void api_free(struct api *api)
     if (!api)
         return;
     json_free(&api->json);
-    touches_free(&api->touches);
+    access_times_free(&api->touches);
     free(api);
 }
 
@@ -191,7 +191,7 @@ void call_answer(struct api *api, struct api_call *call, struct api_reply *reply
 
 void api_finish(struct api *api, struct api_call *call, struct api_reply *reply)
 {
-    const struct store_repeat *repeat = &call->write.repeat;
+    const struct store_idempotency *repeat = &call->write.idempotency;
     answer_as_route(api, call);
     buffer_clear(&reply->head);
     buffer_clear(&reply->body);
@@ -200,7 +200,7 @@ void api_finish(struct api *api, struct api_call *call, struct api_reply *reply)
     call->answer = body;
     if (call->write.error != STORE_OK) {
         reply_store_error(api, reply, call->write.error);
-    } else if (repeat->repeated) {
+    } else if (repeat->replayed) {
         buffer_clear(&reply->body);
         buffer_append(&reply->body, (struct span){repeat->answer, repeat->answer_len});
         reply_end(api, reply);
@@ -229,7 +229,8 @@ void call_set_repeat(struct api_call *call, const char *who, int64_t who_id, str
     char scope[128];
     snprintf(scope, sizeof(scope), "%s %lld %s %s %lld", who, (long long)who_id,
              call->route->method, call->route->pattern, (long long)call->path_id);
-    store_repeat_init(&call->write.repeat, span_of(scope), key, call->request->body, render_answer);
+    store_idempotency_init(&call->write.idempotency, span_of(scope), key, call->request->body,
+                           render_answer);
 }
 
 bool call_set_idempotency(struct api_call *call)
@@ -249,26 +250,26 @@ bool call_set_idempotency(struct api_call *call)
 
 bool api_background_is_urgent(const struct api *api)
 {
-    return api->touches.count == TOUCHES_MAX;
+    return api->touches.count == ACCESS_TIMES_MAX;
 }
 
 /* Sweeping comes first where it is due: there may be touches without end. */
 struct store_write *api_background(struct api *api, int64_t now_unix_s, bool all)
 {
-    struct touches *touches = &api->touches;
+    struct access_times *touches = &api->touches;
     if (api->background_under_way)
         return NULL;
-    bool sweep = !all && now_unix_s - api->swept_unix_s >= API_SWEEP_INTERVAL_S;
+    bool sweep = !all && now_unix_s - api->swept_unix_s >= API_PURGE_INTERVAL_S;
     bool touch = touches->count > 0 && (all || api_background_is_urgent(api) ||
-                                        now_unix_s - touches->first_unix_s >= API_TOUCH_DELAY_S);
+                                        now_unix_s - touches->first_unix_s >= API_ACCESS_DELAY_S);
     if (!touch && !sweep)
         return NULL;
     api->background =
-        (struct store_write){.kind = sweep ? STORE_SWEEP : STORE_TOUCH, .now_unix_s = now_unix_s};
+        (struct store_write){.kind = sweep ? STORE_PURGE : STORE_ACCESS, .now_unix_s = now_unix_s};
     if (sweep)
         api->swept_unix_s = now_unix_s;
     else
-        api->background.touch.count = touches_take(touches, &api->background.touch.touched);
+        api->background.access.count = access_times_take(touches, &api->background.access.times);
     api->background_under_way = true;
     return &api->background;
 }
@@ -276,7 +277,7 @@ struct store_write *api_background(struct api *api, int64_t now_unix_s, bool all
 void api_background_done(struct api *api)
 {
     api->background_under_way = false;
-    if (api->background.kind == STORE_SWEEP && api->background.error == STORE_OK &&
-        api->background.sweep.more)
+    if (api->background.kind == STORE_PURGE && api->background.error == STORE_OK &&
+        api->background.purge.more)
         api->swept_unix_s = 0; /* due again */
 }

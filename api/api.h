@@ -5,9 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "api/buffer.h"
+#include "base/buffer.h"
 #include "store/store.h"
-#include "token/span.h"
+#include "base/span.h"
 
 /* The HTTP API without any transport: a request in, a reply out. What clients see
  * of it is openapi.yaml. */
@@ -95,9 +95,9 @@ void api_finish(struct api *api, struct api_call *call, struct api_reply *reply)
 bool api_reads_body(const struct api_request *request);
 
 /* Work that is due and nobody's request: noting when tokens were used (after
- * API_TOUCH_DELAY_S, or at once with all), and sweeping. To be called now and then; NULL: nothing
+ * API_ACCESS_DELAY_S, or at once with all), and sweeping. To be called now and then; NULL: nothing
  * to do. The write is one at a time, and comes back by api_background_done. */
-enum { API_TOUCH_DELAY_S = 20, API_SWEEP_INTERVAL_S = 60 };
+enum { API_ACCESS_DELAY_S = 20, API_PURGE_INTERVAL_S = 60 };
 struct store_write *api_background(struct api *api, int64_t now_unix_s, bool all);
 void api_background_done(struct api *api);
 

@@ -3,9 +3,9 @@
 #include <strings.h>
 
 #include "api/call.h"
-#include "api/number.h"
+#include "base/number.h"
 #include "api/reply.h"
-#include "token/text.h"
+#include "base/text.h"
 
 /* RFC 9110 section 5.5: blanks and tabs around a field's value are not part of it. */
 static struct span trim(struct span value)

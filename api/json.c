@@ -3,8 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "api/number.h"
-#include "token/text.h"
+#include "base/number.h"
+#include "base/text.h"
 
 enum {
     FIRST_SIZE = 32,

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "token/span.h"
+#include "base/span.h"
 
 /* Reads JSON text (RFC 8259), strictly and in one pass: what passes is there as a flat array of
  * values, each followed by what is in it. Strings stay where they are in the text. */

@@ -1,6 +1,6 @@
 #include "api/query.h"
 
-#include "api/number.h"
+#include "base/number.h"
 
 static int hex_digit(char c)
 {

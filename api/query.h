@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-#include "token/span.h"
+#include "base/span.h"
 
 enum { QUERY_VALUE_SIZE = 1024 };
 

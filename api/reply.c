@@ -38,7 +38,7 @@ static const struct {
         {409, "The token quota is exhausted and cannot be enabled. Please update the remaining "
               "quota first, or set it to unlimited"},
     [FAILURE_LIMIT] = {409, "Maximum number of tokens reached"},
-    [FAILURE_OTHER_REQUEST] =
+    [FAILURE_IDEMPOTENCY_MISMATCH] =
         {409, "This Idempotency-Key or transaction_id has been used with another request"},
     [FAILURE_GATEWAY] =
         {401,
@@ -257,7 +257,7 @@ void reply_store_error(const struct api *api, struct api_reply *reply, enum stor
         [STORE_DENIED] = FAILURE_DENIED,
         [STORE_USER_DISABLED] = FAILURE_USER_DISABLED,
         [STORE_LIMIT] = FAILURE_LIMIT,
-        [STORE_OTHER_REQUEST] = FAILURE_OTHER_REQUEST,
+        [STORE_IDEMPOTENCY_MISMATCH] = FAILURE_IDEMPOTENCY_MISMATCH,
         [STORE_NO_RESERVATION] = FAILURE_NO_RESERVATION,
         [STORE_ENABLE_EXPIRED] = FAILURE_ENABLE_EXPIRED,
         [STORE_ENABLE_EXHAUSTED] = FAILURE_ENABLE_EXHAUSTED,

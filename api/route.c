@@ -1,6 +1,6 @@
 #include "api/route.h"
 
-#include "api/number.h"
+#include "base/number.h"
 
 /* clang-format off */
 static const struct route routes[] = {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/number.h"
+#include "base/number.h"
 #include "api/paging.h"
 #include "api/query.h"
 #include "api/reply.h"

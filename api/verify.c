@@ -4,7 +4,7 @@
 
 #include "api/auth.h"
 #include "api/call.h"
-#include "api/number.h"
+#include "base/number.h"
 #include "api/reply.h"
 
 /* The holder's key: "Authorization: Bearer sk-…", or x-api-key. */
@@ -42,7 +42,7 @@ static enum api_step check_only(struct api *api, struct api_call *call, const ch
     }
     if (refusal != TOKEN_GOOD)
         return refuse(reply, refusal);
-    touches_note(&api->touches, &answer, call->now_unix_s);
+    access_times_note(&api->touches, &answer, call->now_unix_s);
     reply_verified(reply, &answer);
     return API_REPLIED;
 }

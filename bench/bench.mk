@@ -28,7 +28,7 @@ bench-deps:
 bench-programs: $(BENCH_PROGRAMS)
 
 $(BENCH)/load: $(call object,bench/load.c $(filter-out api/%,$(COMMON)))
-$(BENCH)/ceiling: $(call object,bench/fixed_api.c api/buffer.c \
+$(BENCH)/ceiling: $(call object,bench/fixed_api.c base/buffer.c \
                     $(filter-out fcgi/main.c fcgi/cgi.c fcgi/committer.c,$(WORKER)))
 $(BENCH)/one_commit: $(call object,bench/one_commit.c $(COMMON) \
                        $(filter-out fcgi/committer.c,$(WORKER)))

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/number.h"
+#include "base/number.h"
 #include "ctl/commands.h"
-#include "token/text.h"
+#include "base/text.h"
 
 int ctl_fail(const char *why)
 {

@@ -1,7 +1,7 @@
 #ifndef CTL_OUTPUT_H
 #define CTL_OUTPUT_H
 
-#include "api/buffer.h"
+#include "base/buffer.h"
 
 /* Rows of output: "name value" a line as text, or one JSON object. */
 

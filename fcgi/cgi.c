@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "api/number.h"
+#include "base/number.h"
 #include "fcgi/parameters.h"
 
 enum { READ_TIMEOUT_MS = 30000 };
@@ -66,7 +66,7 @@ static bool is_sweeper(void)
 
 static void work_in_background(struct store *store, struct api *api)
 {
-    struct store_write sweep = {.kind = STORE_SWEEP, .now_unix_s = (int64_t)time(NULL)};
+    struct store_write sweep = {.kind = STORE_PURGE, .now_unix_s = (int64_t)time(NULL)};
     struct store_write *write = api_background(api, sweep.now_unix_s, true);
     if (write)
         store_write(store, write);

@@ -30,8 +30,8 @@ static size_t item_count(const struct store_write *write)
         return 1 + write->create.count;
     case STORE_DELETE:
         return 1 + write->delete.id_count;
-    case STORE_TOUCH:
-        return 1 + write->touch.count;
+    case STORE_ACCESS:
+        return 1 + write->access.count;
     default:
         return 1;
     }

@@ -125,7 +125,7 @@ static void accept_waiting(struct loop *loop)
 
 /* ---- time and stopping ---- */
 
-static void close_late(struct loop *loop)
+static void scan_for_timeouts(struct loop *loop)
 {
     if (loop->waiting_count == 0 || loop->now_ms < loop->sweep_ms)
         return;
@@ -216,7 +216,7 @@ void loop_run(struct loop *loop)
         loop->now_ms = clock_ms();
         for (int i = 0; i < count; i++)
             on_event(loop, &events[i]);
-        close_late(loop);
+        scan_for_timeouts(loop);
         obey_stop(loop);
         exchange_free_closed(loop);
         start_background(loop, loop->stop && !loop->connections);

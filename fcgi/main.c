@@ -31,7 +31,7 @@ struct worker {
     int ended_fd;  /* an eventfd: all loops have ended */
 };
 
-static void complain(const char *what, const char *why)
+static void log_error(const char *what, const char *why)
 {
     fprintf(stderr, "token.fcgi: %s%s%s\n", what, *why ? ": " : "", why);
 }
@@ -45,7 +45,7 @@ static bool is_listening(int fd)
 
 static char lost_page_text[PATH_MAX + 128];
 
-static void end_without_a_page(int signal_number)
+static void handle_sigbus(int signal_number)
 {
     (void)signal_number;
     (void)!write(STDERR_FILENO, lost_page_text, strlen(lost_page_text));
@@ -56,7 +56,7 @@ static void end_without_a_page(int signal_number)
  * page, the worker can't go on, and says why. */
 static bool expect_lost_pages(const char *store_path)
 {
-    const struct sigaction action = {.sa_handler = end_without_a_page};
+    const struct sigaction action = {.sa_handler = handle_sigbus};
     snprintf(lost_page_text, sizeof(lost_page_text),
              "token.fcgi: %s/data.mdb: a page can't be read, by a failing disk or as the file was "
              "cut short: this worker ends\n",
@@ -149,7 +149,7 @@ static bool wait_for_end(struct worker *worker)
             stop_loops(worker, signal.ssi_signo == SIGUSR1 ? LOOP_STOP_GENTLY : LOOP_STOP_NOW);
         if (fds[2].revents && eventfd_read(worker->broken_fd, &count) == 0 && !broken) {
             broken = true;
-            complain("the store can't be used any more", "this worker ends");
+            log_error("the store can't be used any more", "this worker ends");
             stop_loops(worker, LOOP_STOP_NOW);
         }
     }
@@ -163,7 +163,7 @@ static int serve_fastcgi(const struct settings *settings, struct store *store,
     struct worker worker = {.store = store, .signal_fd = -1, .broken_fd = -1, .ended_fd = -1};
     bool well = start(&worker, settings, api);
     if (!well) {
-        complain("could not start", strerror(errno));
+        log_error("could not start", strerror(errno));
         stop_loops(&worker, LOOP_STOP_NOW);
     }
     if (worker.loop_count > 0)
@@ -201,7 +201,7 @@ static bool get_ready(struct settings *settings, struct store **store, bool fast
     else if (!sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE))
         return false;
     if (fastcgi)
-        complain(level, "");
+        log_error(level, "");
     return true;
 }
 
@@ -210,16 +210,16 @@ int main(void)
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     bool fastcgi = is_listening(STDIN_FILENO);
     if (!fastcgi && !getenv("REQUEST_METHOD")) {
-        complain("standard input is no listening socket (FastCGI) and REQUEST_METHOD is not set "
-                 "(CGI)",
-                 "see spawn.sh");
+        log_error("standard input is no listening socket (FastCGI) and REQUEST_METHOD is not set "
+                  "(CGI)",
+                  "see spawn.sh");
         return 2;
     }
     struct settings settings;
     struct store *store = NULL;
     char reason[STORE_REASON_SIZE];
     if (!get_ready(&settings, &store, fastcgi, reason)) {
-        complain(reason, "");
+        log_error(reason, "");
         if (!fastcgi)
             cgi_write(api_unavailable_reply());
         store_close(store);

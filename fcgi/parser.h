@@ -3,7 +3,7 @@
 
 #include <stdbool.h>
 
-#include "api/buffer.h"
+#include "base/buffer.h"
 #include "fcgi/protocol.h"
 
 /* Reads the records of one connection, in whatever pieces they arrive, into one

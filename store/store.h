@@ -19,20 +19,20 @@
 
 enum store_error {
     STORE_OK = 0,
-    STORE_NOT_FOUND,        /* no such token, or another user's */
-    STORE_NO_USER,          /* no such user */
-    STORE_DENIED,           /* the access token is not this user's, or no such user */
-    STORE_USER_DISABLED,    /* the user exists and is disabled */
-    STORE_LIMIT,            /* the user would have more tokens than allowed */
-    STORE_OTHER_REQUEST,    /* the repeat key has been used with another request */
-    STORE_NO_RESERVATION,   /* no such reservation, or another gateway's */
-    STORE_ENABLE_EXPIRED,   /* the update enables a token that has expired */
-    STORE_ENABLE_EXHAUSTED, /* the update enables a token whose quota is exhausted */
-    STORE_FULL,             /* no room on the disk or in the address space */
-    STORE_UNAVAILABLE,      /* not now: out of memory or of reader slots */
-    STORE_CORRUPT,          /* a record or an index is not what it must be */
-    STORE_BROKEN,           /* the engine has failed; the process must be replaced */
-    STORE_REFUSED           /* store_open or store_create: see the reason */
+    STORE_NOT_FOUND,            /* no such token, or another user's */
+    STORE_NO_USER,              /* no such user */
+    STORE_DENIED,               /* the access token is not this user's, or no such user */
+    STORE_USER_DISABLED,        /* the user exists and is disabled */
+    STORE_LIMIT,                /* the user would have more tokens than allowed */
+    STORE_IDEMPOTENCY_MISMATCH, /* the repeat key has been used with another request */
+    STORE_NO_RESERVATION,       /* no such reservation, or another gateway's */
+    STORE_ENABLE_EXPIRED,       /* the update enables a token that has expired */
+    STORE_ENABLE_EXHAUSTED,     /* the update enables a token whose quota is exhausted */
+    STORE_FULL,                 /* no room on the disk or in the address space */
+    STORE_UNAVAILABLE,          /* not now: out of memory or of reader slots */
+    STORE_CORRUPT,              /* a record or an index is not what it must be */
+    STORE_BROKEN,               /* the engine has failed; the process must be replaced */
+    STORE_REFUSED               /* store_open or store_create: see the reason */
 };
 
 /* A short description, for a log line. A static string. */
@@ -43,17 +43,17 @@ const char *store_error_text(enum store_error error);
 struct store;
 struct store_reader;
 
-enum store_cipher {
-    STORE_CIPHER_BEST = 0, /* when creating: what this processor is fast at */
-    STORE_CIPHER_CHACHA20_POLY1305 = 1,
-    STORE_CIPHER_AES256_GCM = 2
+enum seal_cipher {
+    SEAL_CIPHER_BEST = 0, /* when creating: what this processor is fast at */
+    SEAL_CIPHER_CHACHA20_POLY1305 = 1,
+    SEAL_CIPHER_AES256_GCM = 2
 };
 
 struct store_options {
-    const char *path;         /* the store's folder */
-    const char *secret_path;  /* the file with the 32-byte secret */
-    size_t map_size;          /* bytes of address space to begin with; 0: as stored, or 16 MiB */
-    enum store_cipher cipher; /* store_create only */
+    const char *path;        /* the store's folder */
+    const char *secret_path; /* the file with the 32-byte secret */
+    size_t map_size;         /* bytes of address space to begin with; 0: as stored, or 16 MiB */
+    enum seal_cipher cipher; /* store_create only */
 };
 
 /* A reason's buffer: one line, no line end. */
@@ -246,35 +246,35 @@ enum store_write_kind {
     STORE_ROTATE,
     STORE_SPEND,
     STORE_SETTLE,
-    STORE_TOUCH,
-    STORE_SWEEP
+    STORE_ACCESS,
+    STORE_PURGE
 };
 
-enum { STORE_REPEAT_S = 24 * 3600, STORE_HASH_LEN = 32 };
+enum { STORE_IDEMPOTENCY_S = 24 * 3600, STORE_HASH_LEN = 32 };
 
 struct store_write;
 
-/* Makes a write repeatable: for STORE_REPEAT_S seconds a write with the same key and
+/* Makes a write repeatable: for STORE_IDEMPOTENCY_S seconds a write with the same key and
  * request is not done again but gets the first one's answer, which is committed with it. Only what
  * was done is remembered; a refusal changes nothing, so that a repeat is tried anew. */
-struct store_repeat {
+struct store_idempotency {
     bool wanted;
     unsigned char key_hash[STORE_HASH_LEN], request_hash[STORE_HASH_LEN];
     /* Called in the transaction, once the write is done: returns the answer to remember,
      * which lives until the next call; absent where there is no memory. */
     struct span (*render)(struct store_write *write);
-    bool repeated; /* out: the write was not done; answer is the first one's */
+    bool replayed; /* out: the write was not done; answer is the first one's */
     char *answer;  /* out: freed by store_write_free */
     size_t answer_len;
 };
 
 /* Asks for it. who is the scope in which a key is unique, such as a user and a route.
- * STORE_OTHER_REQUEST is then a possible error of the write. */
-void store_repeat_init(struct store_repeat *repeat, struct span who, struct span key,
-                       struct span request, struct span (*render)(struct store_write *write));
+ * STORE_IDEMPOTENCY_MISMATCH is then a possible error of the write. */
+void store_idempotency_init(struct store_idempotency *repeat, struct span who, struct span key,
+                            struct span request, struct span (*render)(struct store_write *write));
 
 /* A token that was used. */
-struct store_touched {
+struct store_access {
     int64_t user_id, token_id, accessed_unix_s;
 };
 
@@ -286,7 +286,7 @@ struct store_write {
                               looked at from STORE_SPEND on */
     bool by_administrator; /* also where the user is disabled */
     int64_t now_unix_s;
-    struct store_repeat repeat;
+    struct store_idempotency idempotency;
     union {
         /* All or none. In: all that a client may set, and the keys; a group that is
          * absent (at == NULL) becomes the user's own. Out: ids, user ids and times.
@@ -341,13 +341,13 @@ struct store_write {
         } settle;
         /* Notes when tokens were used; those that are gone are passed over. */
         struct {
-            struct store_touched *touched;
+            struct store_access *times;
             size_t count;
-        } touch;
+        } access;
         /* Drops some of the repeats and reservations that are no longer answered for. */
         struct {
             bool more; /* out: not all of them */
-        } sweep;
+        } purge;
     };
     enum store_error error;   /* out, valid once the write is done */
     struct store_write *next; /* in a list */

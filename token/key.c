@@ -4,7 +4,7 @@
 
 #include <zlib.h>
 
-#include "token/random.h"
+#include "base/random.h"
 
 const char token_key_alphabet[63] =
     "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

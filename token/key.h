@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "token/span.h"
+#include "base/span.h"
 
 /* A token's key: "sk-", 42 random characters of [0-9A-Za-z] and 6 more that are
  * the CRC-32 (IEEE 802.3) of those 42, in base 62, most significant first. The

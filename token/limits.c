@@ -2,7 +2,7 @@
 
 #include <arpa/inet.h>
 
-#include "token/text.h"
+#include "base/text.h"
 
 static bool is_blank(char c)
 {

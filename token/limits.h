@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "token/span.h"
+#include "base/span.h"
 
 /* Where a token may be used: for which models, from which addresses. Both are
  * lists that are kept as "a,b". */

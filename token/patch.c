@@ -1,6 +1,6 @@
 #include "token/patch.h"
 
-#include "token/text.h"
+#include "base/text.h"
 
 static enum token_error check_texts(const struct token_patch *patch)
 {

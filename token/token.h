@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "token/key.h"
-#include "token/span.h"
+#include "base/span.h"
 
 enum token_status {
     TOKEN_ENABLED = 1,

@@ -23,8 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "store/engine.h"
-#include "store/record.h"
+#include "store/lmdb/engine.h"
+#include "store/lmdb/record.h"
 #include "tests/crash/log.h"
 #include "tests/unit/random.h"
 

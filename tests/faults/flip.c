@@ -22,11 +22,11 @@
 #include <sodium.h>
 
 #include "sandbox/sandbox.h"
-#include "store/layout.h"
+#include "store/lmdb/layout.h"
 #include "store/store.h"
 #include "tests/hash_token.h"
 #include "token/key.h"
-#include "token/random.h"
+#include "base/random.h"
 
 enum { USERS = 4, GATEWAYS = 2, TOKENS_MAX = 1400, SPENT = 40, NOW = 1000000, PAGE = 4096 };
 
@@ -86,7 +86,8 @@ static void create_tokens(struct store *store, struct known *known, int64_t user
                                     .now_unix_s = NOW,
                                     .create = {.tokens = &token, .count = 1}};
         if (i % 20 == 0)
-            store_repeat_init(&write.repeat, SPAN("who"), span_of(name), SPAN("request"), render);
+            store_idempotency_init(&write.idempotency, SPAN("who"), span_of(name), SPAN("request"),
+                                   render);
         write_or_die(store, &write);
         known->tokens[known->token_count].user_id = user_id;
         known->tokens[known->token_count].id = token.id;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "token/span.h"
+#include "base/span.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -6,9 +6,9 @@
 #include <ctype.h>
 
 #include "api/auth.h"
-#include "api/number.h"
+#include "base/number.h"
 #include "token/key.h"
-#include "token/text.h"
+#include "base/text.h"
 
 static bool is_blank(char c)
 {

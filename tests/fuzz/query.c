@@ -5,7 +5,7 @@
 
 #include <ctype.h>
 
-#include "api/number.h"
+#include "base/number.h"
 #include "api/paging.h"
 #include "api/query.h"
 

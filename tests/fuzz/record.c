@@ -3,7 +3,7 @@
 
 #include "tests/fuzz/fuzz.h"
 
-#include "store/record.h"
+#include "store/lmdb/record.h"
 
 static size_t code_token(struct span record, unsigned char *out)
 {
@@ -67,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(sealed, "no memory");
         memcpy(sealed, data + 1, size - 1);
         size_t sealed_len =
-            checksum_put((struct checksum_place){kinds[i].kind, 0, 0}, sealed, size - 1);
+            checksum_put((struct checksum_context){kinds[i].kind, 0, 0}, sealed, size - 1);
         struct span record = fuzz_copy(fuzz_input(sealed, sealed_len));
         free(sealed);
         unsigned char *out = malloc(kinds[i].size); /* a sanitizer sees a byte too many */

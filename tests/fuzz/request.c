@@ -256,7 +256,7 @@ static bool ask(struct run *run, struct span text, bool *repeatable)
     enum api_step step =
         api_begin(run->api, run->call, &input.request, run->now_unix_s, &run->reply);
     fuzz_free(copy);
-    *repeatable = step == API_WRITES && api_write(run->call)->repeat.wanted;
+    *repeatable = step == API_WRITES && api_write(run->call)->idempotency.wanted;
     if (step == API_WRITES)
         store_write(service.store, api_write(run->call));
     if (step == API_SEARCHES)

@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "api/buffer.h"
+#include "base/buffer.h"
 #include "fcgi/loop.h"
 #include "fcgi/parser.h"
 

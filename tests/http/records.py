@@ -1,4 +1,4 @@
-"""A token's record on disk: see store/record.c and store/checksum.c."""
+"""A token's record on disk: see store/lmdb/record.c and store/lmdb/checksum.c."""
 
 import ctypes
 import struct

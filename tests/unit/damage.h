@@ -3,7 +3,7 @@
 
 #include "tests/unit/raw.h"
 
-#include "store/record.h"
+#include "store/lmdb/record.h"
 
 /* A store of two users, 1 with the tokens 1 to 3, 2 with the tokens 4 to 6, and damage to plant in
  * it: to user 1's token 2. */
@@ -12,7 +12,7 @@ static inline void fill_store(struct temporary *temporary)
 {
     char access_token[STORE_ACCESS_TOKEN_LEN];
     int64_t first;
-    temporary_create(temporary, 0, STORE_CIPHER_BEST);
+    temporary_create(temporary, 0, SEAL_CIPHER_BEST);
     temporary_open(temporary);
     for (int64_t user_id = 1; user_id <= 2; user_id++) {
         assert_int_equal(temporary_add_user(temporary, access_token), user_id);

@@ -7,8 +7,8 @@
 
 #include <lmdb.h>
 
-#include "store/bytes.h"
-#include "store/engine.h"
+#include "base/bytes.h"
+#include "store/lmdb/engine.h"
 
 struct raw {
     MDB_env *env;
@@ -92,7 +92,7 @@ static inline struct raw_bytes raw_meta(const char *name, int64_t number)
 /* Gives a record that was changed the checksum that is right for it under this key. */
 static inline void raw_seal(struct raw_bytes *record, enum checksum_kind kind, int64_t a, int64_t b)
 {
-    struct checksum_place place = {kind, a, b};
+    struct checksum_context place = {kind, a, b};
     record->len = checksum_put(place, record->at, record->len - CHECKSUM_LEN);
 }
 

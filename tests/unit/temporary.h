@@ -77,7 +77,7 @@ static inline void temporary_close(struct temporary *temporary)
 
 /* Creates a store; not opened. map_size and cipher may be 0. */
 static inline void temporary_create(struct temporary *temporary, size_t map_size,
-                                    enum store_cipher cipher)
+                                    enum seal_cipher cipher)
 {
     char reason[STORE_REASON_SIZE] = "";
     *temporary = (struct temporary){.folder = folder_make()};

@@ -23,7 +23,7 @@ struct fixture {
 static void set_up(struct fixture *fixture)
 {
     *fixture = (struct fixture){.options = {.max_per_user = 1000}};
-    temporary_create(&fixture->temporary, 0, STORE_CIPHER_BEST);
+    temporary_create(&fixture->temporary, 0, SEAL_CIPHER_BEST);
     temporary_open(&fixture->temporary);
     for (int64_t id = ALICE; id <= CAROL; id++)
         assert_int_equal(temporary_add_user(&fixture->temporary, fixture->access_tokens[id]), id);
@@ -971,11 +971,11 @@ static void test_background(void **state)
 
     verify(&fixture, token.key, NOW + 100);
     verify(&fixture, token.key, NOW + 110);
-    assert_null(api_background(fixture.api, NOW + 100 + API_TOUCH_DELAY_S - 1, false));
-    struct store_write *write = api_background(fixture.api, NOW + 100 + API_TOUCH_DELAY_S, false);
+    assert_null(api_background(fixture.api, NOW + 100 + API_ACCESS_DELAY_S - 1, false));
+    struct store_write *write = api_background(fixture.api, NOW + 100 + API_ACCESS_DELAY_S, false);
     assert_non_null(write);
-    assert_int_equal(write->kind, STORE_TOUCH);
-    assert_int_equal(write->touch.count, 1);
+    assert_int_equal(write->kind, STORE_ACCESS);
+    assert_int_equal(write->access.count, 1);
     verify(&fixture, token.key, NOW + 200);
     assert_null(api_background(fixture.api, NOW + 900, true)); /* one at a time */
     assert_int_equal(store_write(fixture.temporary.store, write), STORE_OK);
@@ -989,15 +989,15 @@ static void test_background(void **state)
     assert_int_equal(accessed(&fixture, &token), NOW + 200);
     assert_null(api_background(fixture.api, NOW + 300, true));
 
-    int64_t late = (int64_t)time(NULL) + API_SWEEP_INTERVAL_S;
+    int64_t late = (int64_t)time(NULL) + API_PURGE_INTERVAL_S;
     assert_null(api_background(fixture.api, late, true));
     write = api_background(fixture.api, late, false);
     assert_non_null(write);
-    assert_int_equal(write->kind, STORE_SWEEP);
+    assert_int_equal(write->kind, STORE_PURGE);
     assert_int_equal(store_write(fixture.temporary.store, write), STORE_OK);
     api_background_done(fixture.api);
-    assert_null(api_background(fixture.api, late + API_SWEEP_INTERVAL_S - 1, false));
-    assert_non_null(api_background(fixture.api, late + API_SWEEP_INTERVAL_S, false));
+    assert_null(api_background(fixture.api, late + API_PURGE_INTERVAL_S - 1, false));
+    assert_non_null(api_background(fixture.api, late + API_PURGE_INTERVAL_S, false));
     tear_down(&fixture);
 }
 

@@ -4,7 +4,7 @@
 
 #include <json.h>
 
-#include "api/buffer.h"
+#include "base/buffer.h"
 #include "tests/unit/random.h"
 
 static struct span content(const struct buffer *buffer)

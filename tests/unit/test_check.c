@@ -162,8 +162,8 @@ static void id_under_a_short_key(struct raw *raw)
 static void put_key(struct raw *raw, struct raw_bytes hash, struct raw_bytes value)
 {
     value.len = checksum_put(
-        (struct checksum_place){CHECKSUM_KEY, get_big64(hash.at), get_big64(hash.at + 8)}, value.at,
-        value.len);
+        (struct checksum_context){CHECKSUM_KEY, get_big64(hash.at), get_big64(hash.at + 8)},
+        value.at, value.len);
     raw_put(raw, raw->token_by_key, hash, value);
 }
 

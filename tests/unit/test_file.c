@@ -109,7 +109,7 @@ static size_t fill(struct temporary *temporary, bool free_tail)
     char access_token[STORE_ACCESS_TOKEN_LEN];
     int64_t first;
     struct store_stat stat;
-    temporary_create(temporary, 0, STORE_CIPHER_BEST);
+    temporary_create(temporary, 0, SEAL_CIPHER_BEST);
     temporary_open(temporary);
     assert_int_equal(temporary_add_user(temporary, access_token), 1);
     assert_int_equal(temporary_create_tokens(temporary->store, 1, TOKENS - 3, 10, 0, &first),

@@ -7,7 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
-#include "store/layout.h"
+#include "store/lmdb/layout.h"
 
 enum { PAGE = 4096, USERS = 3, TOKENS = 600, OTHERS = 3 };
 
@@ -37,7 +37,7 @@ static void fill(struct temporary *temporary, struct contents *contents)
 {
     struct store_gateway gateway = {.name = "gateway"};
     int64_t first;
-    temporary_create(temporary, 0, STORE_CIPHER_BEST);
+    temporary_create(temporary, 0, SEAL_CIPHER_BEST);
     temporary_open(temporary);
     assert_int_equal(store_gateway_add(temporary->store, 0, &gateway, contents->gateway_secret),
                      STORE_OK);

@@ -4,7 +4,7 @@
 
 #include <lmdb.h>
 
-#include "store/ids.h"
+#include "store/lmdb/ids.h"
 #include "tests/unit/random.h"
 #include "tests/unit/temporary.h"
 

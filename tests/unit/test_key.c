@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "token/key.h"
-#include "token/random.h"
+#include "base/random.h"
 
 static const char alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 

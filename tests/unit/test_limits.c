@@ -23,7 +23,7 @@ static const struct {
     {"a,", "a"},
     {",,a,,b,,", "a,b"},
     {"a,,b", "a,b"},
-    {"a,a", "a,a"}, /* repeated as it was written */
+    {"a,a", "a,a"}, /* replayed as it was written */
     {"  long/model:name-1.5  ,x", "long/model:name-1.5,x"},
     {"\xE6\xA8\xA1\xE5\x9E\x8B , b", "\xE6\xA8\xA1\xE5\x9E\x8B,b"},
     {"a\x0B,b", "a\x0B,b"}, /* a control character stays, to be refused */

@@ -2,7 +2,7 @@
 
 #include <inttypes.h>
 
-#include "api/number.h"
+#include "base/number.h"
 #include "tests/unit/random.h"
 
 static bool parse(const char *text, int64_t *number)

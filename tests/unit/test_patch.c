@@ -6,7 +6,7 @@
 /* ---- limits ---- */
 
 /* A text of count times the same character. The caller frees it. */
-static struct span repeated(const char *character, size_t count)
+static struct span replayed(const char *character, size_t count)
 {
     size_t len = strlen(character);
     char *text = malloc(len * count);
@@ -61,8 +61,8 @@ static void test_text_lengths(void **state)
         {"1", 8192, TOKEN_FIELD_ALLOW_IPS, TOKEN_ALLOW_IPS_TOO_LONG},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct span most = repeated(rows[i].character, rows[i].max);
-        struct span more = repeated(rows[i].character, rows[i].max + 1);
+        struct span most = replayed(rows[i].character, rows[i].max);
+        struct span more = replayed(rows[i].character, rows[i].max + 1);
         require(check_text(rows[i].field, SPAN("")) == TOKEN_OK, "row %zu: empty", i);
         require(check_text(rows[i].field, most) == TOKEN_OK, "row %zu: the most", i);
         require(check_text(rows[i].field, more) == rows[i].error, "row %zu: one more", i);
@@ -128,7 +128,7 @@ static void test_numbers(void **state)
 static void test_other_fields_are_not_checked(void **state)
 {
     (void)state;
-    struct span name = repeated("x", 31), group = repeated("x", 65), list = repeated("x", 8193);
+    struct span name = replayed("x", 31), group = replayed("x", 65), list = replayed("x", 8193);
     struct token_patch patch = {
         .value = {.name = name,
                   .group = group,

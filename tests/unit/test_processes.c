@@ -60,7 +60,7 @@ static void kill_child(pid_t pid, int ready_fd)
 static void make_store(struct temporary *temporary, int users)
 {
     char access_token[STORE_ACCESS_TOKEN_LEN];
-    temporary_create(temporary, (size_t)80 << 10, STORE_CIPHER_BEST);
+    temporary_create(temporary, (size_t)80 << 10, SEAL_CIPHER_BEST);
     temporary_open(temporary);
     for (int i = 0; i < users; i++)
         temporary_add_user(temporary, access_token);

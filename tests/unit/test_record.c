@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "store/record.h"
+#include "store/lmdb/record.h"
 #include "tests/unit/random.h"
 
 enum { NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX, ID = 12345 };
@@ -9,7 +9,7 @@ enum { NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX, ID = 12345 };
  * refused for what it says. Returns the length with it. */
 static size_t seal(enum checksum_kind kind, void *bytes, size_t len)
 {
-    return checksum_put((struct checksum_place){kind, ID, 0}, bytes, len);
+    return checksum_put((struct checksum_context){kind, ID, 0}, bytes, len);
 }
 
 static struct span random_text(struct random *random, size_t max_len)
@@ -179,11 +179,10 @@ static void test_the_form_of_a_token(void **state)
                                "\x22\x11\0\0\0\0\0\0"
                                "\x04\0\0\0\0\0\0";
     static const char tail[] = "\x04\x03\x02\x00\x01\x00NAMEgggmm1";
-    assert_int_equal(record.len,
-                     sizeof(head) + SECRET_SEALED_LEN + sizeof(tail) - 1 + CHECKSUM_LEN);
+    assert_int_equal(record.len, sizeof(head) + SEAL_KEY_LEN + sizeof(tail) - 1 + CHECKSUM_LEN);
     assert_memory_equal(record.at, head, sizeof(head));
-    assert_memory_equal(record.at + sizeof(head), keys.sealed, SECRET_SEALED_LEN);
-    assert_memory_equal(record.at + sizeof(head) + SECRET_SEALED_LEN, tail, sizeof(tail) - 1);
+    assert_memory_equal(record.at + sizeof(head), keys.sealed, SEAL_KEY_LEN);
+    assert_memory_equal(record.at + sizeof(head) + SEAL_KEY_LEN, tail, sizeof(tail) - 1);
     free_record(record);
 
     token.status = TOKEN_ENABLED;
@@ -197,10 +196,10 @@ static void test_the_form_of_a_token(void **state)
     record = encode(&token, &keys);
     assert_int_equal(record.at[1], 10);
     static const char old[] = "OOOOOOOOOOOOOOOO\x04\x03\0\0\0\0\0";
-    assert_int_equal(record.len, sizeof(head) + SECRET_SEALED_LEN + sizeof(tail) - 1 + sizeof(old) +
-                                     CHECKSUM_LEN);
+    assert_int_equal(record.len,
+                     sizeof(head) + SEAL_KEY_LEN + sizeof(tail) - 1 + sizeof(old) + CHECKSUM_LEN);
     assert_memory_equal(record.at + record.len - CHECKSUM_LEN - sizeof(old), old, sizeof(old));
-    assert_memory_equal(record.at + sizeof(head) + SECRET_SEALED_LEN, tail, sizeof(tail) - 1);
+    assert_memory_equal(record.at + sizeof(head) + SEAL_KEY_LEN, tail, sizeof(tail) - 1);
     free_record(record);
 }
 

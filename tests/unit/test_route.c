@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "api/buffer.h"
+#include "base/buffer.h"
 #include "api/route.h"
 
 static void test_path(void **state)

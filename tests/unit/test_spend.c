@@ -3,7 +3,7 @@
 #include <inttypes.h>
 
 #include "tests/unit/random.h"
-#include "store/record.h"
+#include "store/lmdb/record.h"
 #include "tests/unit/raw.h"
 
 /* Spending beside a plain model: random creates, updates, spends, reservations, ends of them,
@@ -36,7 +36,7 @@ struct model {
     size_t token_count;
     struct reserved reservations[RESERVATIONS_MAX];
     size_t reservation_count;
-    size_t spent, refused, settled, shortfalls, late, repeated, swept;
+    size_t spent, refused, settled, shortfalls, late, replayed, swept;
 };
 
 static size_t below(struct model *model, size_t limit)
@@ -186,7 +186,7 @@ static void ask(struct model *model, struct item *item)
         item->write.delete.ids = &item->id;
         item->write.delete.id_count = 1;
     } else {
-        item->write.kind = STORE_SWEEP;
+        item->write.kind = STORE_PURGE;
     }
     item->write.now_unix_s = model->now;
 }
@@ -368,7 +368,7 @@ static void expect_settle(struct model *model, struct item *item)
     }
     /* It is answered for as long as a repeat is, and may be swept after that. */
     if (write->error == STORE_NO_RESERVATION) {
-        assert_true(write->now_unix_s >= reserved->due + STORE_REPEAT_S);
+        assert_true(write->now_unix_s >= reserved->due + STORE_IDEMPOTENCY_S);
         model->swept++;
         return;
     }
@@ -378,7 +378,7 @@ static void expect_settle(struct model *model, struct item *item)
     }
     assert_int_equal(write->error, STORE_OK);
     if (reserved->ended)
-        model->repeated++;
+        model->replayed++;
     else
         end_reservation(model, write, reserved);
     assert_int_equal(write->settle.answer.reservation_id, reserved->id);
@@ -513,7 +513,7 @@ static struct model *open_model(size_t map_size, uint64_t seed)
     assert_non_null(model);
     model->random.state = seed;
     model->now = START;
-    temporary_create(&model->temporary, map_size, STORE_CIPHER_BEST);
+    temporary_create(&model->temporary, map_size, SEAL_CIPHER_BEST);
     temporary_open(&model->temporary);
     for (int64_t id = 1; id <= USERS; id++)
         assert_int_equal(temporary_add_user(&model->temporary, access_token), id);
@@ -522,7 +522,7 @@ static struct model *open_model(size_t map_size, uint64_t seed)
 
 static void sweep_all(struct model *model)
 {
-    struct store_write sweep = {.kind = STORE_SWEEP, .now_unix_s = model->now + 3 * 86400};
+    struct store_write sweep = {.kind = STORE_PURGE, .now_unix_s = model->now + 3 * 86400};
     for (size_t i = 0; i < model->reservation_count / 1000 + 1; i++)
         assert_int_equal(store_write(model->temporary.store, &sweep), STORE_OK);
     temporary_check(&model->temporary);
@@ -545,7 +545,7 @@ static void test_a_sweep_passes_over_the_future(void **state)
     struct temporary temporary;
     struct raw raw;
     MDB_stat stat;
-    temporary_create(&temporary, 0, STORE_CIPHER_BEST);
+    temporary_create(&temporary, 0, SEAL_CIPHER_BEST);
     raw_open(&raw, &temporary);
     raw_put(&raw, raw.meta, raw_text("next_reservation_id"), raw_meta("next_reservation_id", 6));
     for (size_t i = 0; i < COUNT_OF(made); i++) {
@@ -561,7 +561,7 @@ static void test_a_sweep_passes_over_the_future(void **state)
         size_t left;
     } rows[] = {{5600 + 86399, 5}, {5600 + 86400, 4}, {5602 + 86400, 2}, {5000 + 950 * 86400, 1}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct store_write sweep = {.kind = STORE_SWEEP, .now_unix_s = rows[i].now_unix_s};
+        struct store_write sweep = {.kind = STORE_PURGE, .now_unix_s = rows[i].now_unix_s};
         temporary_open(&temporary);
         assert_int_equal(store_write(temporary.store, &sweep), STORE_OK);
         temporary_close(&temporary);
@@ -595,7 +595,7 @@ static void test_model(void **state)
         check_all(model);
         /* Or the test would show little. */
         assert_true(model->spent > 500 && model->refused > 500 && model->settled > 300);
-        assert_true(model->shortfalls > 5 && model->late > 20 && model->repeated > 100);
+        assert_true(model->shortfalls > 5 && model->late > 20 && model->replayed > 100);
         sweep_all(model);
         temporary_remove(&model->temporary);
         free(model);
@@ -612,7 +612,7 @@ struct one {
 static void open_one(struct one *one, int64_t remain_quota, bool unlimited)
 {
     char access_token[STORE_ACCESS_TOKEN_LEN];
-    temporary_create(&one->temporary, 0, STORE_CIPHER_BEST);
+    temporary_create(&one->temporary, 0, SEAL_CIPHER_BEST);
     temporary_open(&one->temporary);
     temporary_add_user(&one->temporary, access_token);
     one->token = token_default();
@@ -764,10 +764,10 @@ static void test_the_end_of_a_grace(void **state)
 
 static void touch(struct one *one, int64_t user_id, int64_t token_id, int64_t at)
 {
-    struct store_touched touched[] = {{9, 9, at}, {user_id, token_id, at}};
-    struct store_write write = {.kind = STORE_TOUCH,
+    struct store_access touched[] = {{9, 9, at}, {user_id, token_id, at}};
+    struct store_write write = {.kind = STORE_ACCESS,
                                 .now_unix_s = START,
-                                .touch = {.touched = touched, .count = COUNT_OF(touched)}};
+                                .access = {.times = touched, .count = COUNT_OF(touched)}};
     assert_int_equal(store_write(one->temporary.store, &write), STORE_OK);
 }
 

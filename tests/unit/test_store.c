@@ -2,7 +2,7 @@
 
 #include <inttypes.h>
 
-#include "store/engine.h"
+#include "store/lmdb/engine.h"
 
 #include "tests/unit/random.h"
 #include "tests/unit/temporary.h"
@@ -33,7 +33,7 @@ static struct model *open_model(size_t map_size, uint64_t seed)
     assert_non_null(model);
     model->random.state = seed;
     memset(model->long_text, 'x', sizeof(model->long_text));
-    temporary_create(&model->temporary, map_size, STORE_CIPHER_BEST);
+    temporary_create(&model->temporary, map_size, SEAL_CIPHER_BEST);
     temporary_open(&model->temporary);
     for (size_t i = 0; i < USERS; i++)
         model->users[i].id = temporary_add_user(&model->temporary, access_token);
@@ -593,7 +593,7 @@ static void test_the_file_is_ahead(void **state)
     struct store_stat stat;
     int64_t first;
     size_t longer = 0;
-    temporary_create(&temporary, 0, STORE_CIPHER_BEST);
+    temporary_create(&temporary, 0, SEAL_CIPHER_BEST);
     temporary_open(&temporary);
     int64_t user_id = temporary_add_user(&temporary, access_token);
     uint64_t bytes = 0;
@@ -620,7 +620,7 @@ static void test_the_map_grows(void **state)
     char access_token[STORE_ACCESS_TOKEN_LEN];
     struct store_stat before, after;
     int64_t first;
-    temporary_create(&temporary, (size_t)80 << 10, STORE_CIPHER_BEST);
+    temporary_create(&temporary, (size_t)80 << 10, SEAL_CIPHER_BEST);
     temporary_open(&temporary);
     int64_t user_id = temporary_add_user(&temporary, access_token);
     assert_int_equal(store_stat(temporary.reader, &before), STORE_OK);
@@ -649,14 +649,14 @@ static void test_the_map_grows(void **state)
 static void test_both_ciphers(void **state)
 {
     (void)state;
-    static const enum store_cipher ciphers[] = {STORE_CIPHER_BEST, STORE_CIPHER_CHACHA20_POLY1305,
-                                                STORE_CIPHER_AES256_GCM};
+    static const enum seal_cipher ciphers[] = {SEAL_CIPHER_BEST, SEAL_CIPHER_CHACHA20_POLY1305,
+                                               SEAL_CIPHER_AES256_GCM};
     for (size_t i = 0; i < COUNT_OF(ciphers); i++) {
         struct temporary temporary;
         char access_token[STORE_ACCESS_TOKEN_LEN], reason[STORE_REASON_SIZE];
         int64_t first;
         temporary_create(&temporary, 0, ciphers[i]);
-        if (ciphers[i] == STORE_CIPHER_AES256_GCM &&
+        if (ciphers[i] == SEAL_CIPHER_AES256_GCM &&
             store_open(&temporary.options, &temporary.store, reason) == STORE_REFUSED) {
             assert_non_null(strstr(reason, "AES-256-GCM")); /* not on this processor */
         } else {

@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "token/text.h"
+#include "base/text.h"
 
 /* RFC 3629 by its definition: what a decoder must get for each sequence. */
 static const struct {

@@ -9,7 +9,7 @@ static struct span access_span(const char access_token[static STORE_ACCESS_TOKEN
 
 static void open_store(struct temporary *temporary)
 {
-    temporary_create(temporary, 0, STORE_CIPHER_BEST);
+    temporary_create(temporary, 0, SEAL_CIPHER_BEST);
     temporary_open(temporary);
 }
 

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "token/span.h"
+#include "base/span.h"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 

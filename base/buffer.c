@@ -1,0 +1,191 @@
+#include "base/buffer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/json.h"
+
+enum {
+    FIRST_SIZE = 4096,
+    KEPT_SIZE_MAX = 256 * 1024 /* one large page must not stay in memory for ever */
+};
+
+void buffer_clear(struct buffer *buffer)
+{
+    if (buffer->size > KEPT_SIZE_MAX)
+        buffer_free(buffer);
+    else if (buffer->len > 0)
+        explicit_bzero(buffer->at, buffer->len);
+    buffer->len = 0;
+    buffer->failed = false;
+}
+
+void buffer_free(struct buffer *buffer)
+{
+    if (buffer->len > 0)
+        explicit_bzero(buffer->at, buffer->len);
+    free(buffer->at);
+    *buffer = (struct buffer){0};
+}
+
+/* Not realloc, which would leave a copy behind. */
+static bool grow(struct buffer *buffer, size_t size)
+{
+    char *at = malloc(size);
+    if (!at)
+        return false;
+    if (buffer->len > 0) {
+        memcpy(at, buffer->at, buffer->len);
+        explicit_bzero(buffer->at, buffer->len);
+    }
+    free(buffer->at);
+    buffer->at = at;
+    buffer->size = size;
+    return true;
+}
+
+char *buffer_reserve(struct buffer *buffer, size_t len)
+{
+    if (buffer->failed)
+        return NULL;
+    if (len <= buffer->size - buffer->len)
+        return buffer->at + buffer->len;
+    size_t size = buffer->size ? buffer->size : FIRST_SIZE;
+    while (size - buffer->len < len && size <= SIZE_MAX / 2)
+        size *= 2;
+    if (size - buffer->len < len || !grow(buffer, size)) {
+        buffer->failed = true;
+        return NULL;
+    }
+    return buffer->at + buffer->len;
+}
+
+void buffer_append(struct buffer *buffer, struct span text)
+{
+    char *at = text.len > 0 ? buffer_reserve(buffer, text.len) : NULL;
+    if (at)
+        buffer->len = (size_t)(write_text(at, text) - buffer->at);
+}
+
+void buffer_append_string(struct buffer *buffer, const char *text)
+{
+    buffer_append(buffer, span_of(text));
+}
+
+void buffer_append_int(struct buffer *buffer, int64_t number)
+{
+    char *at = buffer_reserve(buffer, INT_LEN_MAX);
+    if (at)
+        buffer->len = (size_t)(write_int(at, number) - buffer->at);
+}
+
+void buffer_append_json(struct buffer *buffer, struct span text)
+{
+    char *at = buffer_reserve(buffer, text.len * JSON_ESCAPE_LEN_MAX + 2);
+    if (at)
+        buffer->len = (size_t)(write_json(at, text) - buffer->at);
+}
+
+static size_t count_digits(uint64_t number)
+{
+    size_t count = 1;
+    for (; number >= 10000; number /= 10000)
+        count += 4;
+    return count + (number >= 10) + (number >= 100) + (number >= 1000);
+}
+
+static void write_two_digits(char *at, uint64_t number)
+{
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233"
+        "34353637383940414243444546474849505152535455565758596061626364656667"
+        "68697071727374757677787980818283848586878889909192939495969798"
+        "99";
+    memcpy(at, pairs + number * 2, 2);
+}
+
+/* Four digits at a time, from the last, to where they belong. */
+char *write_int(char *at, int64_t number)
+{
+    if (number >= 0 && number < 10) { /* most are: a status, what was never used */
+        *at = (char)('0' + number);
+        return at + 1;
+    }
+    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    if (number < 0)
+        *at++ = '-';
+    char *end = at + count_digits(rest), *digit = end;
+    for (; rest >= 10000; rest /= 10000) {
+        digit -= 4;
+        write_two_digits(digit, rest % 10000 / 100);
+        write_two_digits(digit + 2, rest % 100);
+    }
+    if (rest >= 100) {
+        digit -= 2;
+        write_two_digits(digit, rest % 100);
+        rest /= 100;
+    }
+    if (rest >= 10)
+        write_two_digits(digit - 2, rest);
+    else
+        *(digit - 1) = (char)('0' + rest);
+    return end;
+}
+
+static bool needs_escape(char c)
+{
+    return c == '"' || c == '\\' || (unsigned char)c < 0x20;
+}
+
+static char *write_escaped(char *at, char c)
+{
+    static const char hex[] = "0123456789abcdef";
+    if ((unsigned char)c >= 0x20) {
+        *at++ = '\\';
+        *at++ = c;
+        return at;
+    }
+    at = write_text(at, SPAN("\\u00"));
+    *at++ = hex[c >> 4];
+    *at++ = hex[c & 15];
+    return at;
+}
+
+static char *write_bytes(char *at, const char *from, const char *end)
+{
+    for (; from < end; from++)
+        if (needs_escape(*from))
+            at = write_escaped(at, *from);
+        else
+            *at++ = *from;
+    return at;
+}
+
+/* Eight bytes at a time, until there is something to escape, which is seldom. The last ones of a
+ * text are written together with bytes before them, again. */
+char *write_json_inside(char *at, struct span text)
+{
+    if (text.len == 0) /* or absent */
+        return at;
+    const char *from = text.at, *end = text.at + text.len;
+    uint64_t word;
+    while (end - from >= JSON_WORD_LEN && !json_word_needs_escape(word = json_word(from))) {
+        memcpy(at, &word, JSON_WORD_LEN);
+        at += JSON_WORD_LEN;
+        from += JSON_WORD_LEN;
+    }
+    ptrdiff_t rest = end - from;
+    if (rest >= JSON_WORD_LEN || rest == (ptrdiff_t)text.len ||
+        json_word_needs_escape(word = json_word(end - JSON_WORD_LEN)))
+        return write_bytes(at, from, end);
+    memcpy(at + rest - JSON_WORD_LEN, &word, JSON_WORD_LEN);
+    return at + rest;
+}
+
+char *write_json(char *at, struct span text)
+{
+    *at++ = '"';
+    at = write_json_inside(at, text);
+    *at++ = '"';
+    return at;
+}

@@ -1,0 +1,20 @@
+#include "base/number.h"
+
+bool number_parse(struct span text, int64_t *number)
+{
+    bool negative = text.len > 0 && text.at[0] == '-';
+    if (negative)
+        text = span_from(text, 1);
+    if (text.len == 0)
+        return false;
+    int64_t opposite = 0; /* counted downwards: INT64_MIN has no positive form */
+    for (size_t i = 0; i < text.len; i++) {
+        int digit = text.at[i] - '0';
+        if (digit < 0 || digit > 9 || __builtin_mul_overflow(opposite, 10, &opposite) ||
+            __builtin_sub_overflow(opposite, digit, &opposite))
+            return false;
+    }
+    if (negative)
+        *number = opposite;
+    return negative || !__builtin_sub_overflow(INT64_C(0), opposite, number);
+}

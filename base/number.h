@@ -1,0 +1,17 @@
+#ifndef BASE_NUMBER_H
+#define BASE_NUMBER_H
+
+#include <stdint.h>
+
+#include "base/span.h"
+
+static inline bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* A decimal int64: an optional '-', then digits. False where the text is anything
+ * else, or beyond int64. */
+bool number_parse(struct span text, int64_t *number);
+
+#endif

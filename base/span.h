@@ -1,0 +1,39 @@
+#ifndef BASE_SPAN_H
+#define BASE_SPAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+/* A run of bytes that somebody else owns. It is never NUL-terminated, may hold
+ * any byte, and lives as long as its owner says. An absent value has at == NULL;
+ * an empty one has not. */
+struct span {
+    const char *at;
+    size_t len;
+};
+
+#define SPAN(literal) ((struct span){(literal), sizeof(literal) - 1})
+
+static inline struct span span_of(const char *string)
+{
+    return (struct span){string, string ? strlen(string) : 0};
+}
+
+static inline bool span_equal(struct span a, struct span b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
+}
+
+static inline bool span_starts_with(struct span text, struct span beginning)
+{
+    return text.len >= beginning.len && memcmp(text.at, beginning.at, beginning.len) == 0;
+}
+
+/* The rest of text from the given offset on, which must be at most its length. */
+static inline struct span span_from(struct span text, size_t offset)
+{
+    return (struct span){text.at + offset, text.len - offset};
+}
+
+#endif

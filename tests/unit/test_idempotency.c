@@ -1,0 +1,476 @@
+#include "tests/unit/unit.h"
+
+#include <inttypes.h>
+
+#include "tests/unit/random.h"
+#include "tests/unit/raw.h"
+
+/* Writes that come twice: creates of one token, whose answer is the id it got. */
+
+enum { DAY_S = 24 * 3600, USER = 1 };
+
+struct create {
+    struct store_write write; /* first */
+    struct token token;
+    char answer[32];
+    bool no_memory;
+};
+
+static struct span render(struct store_write *write)
+{
+    struct create *create = (struct create *)write;
+    if (create->no_memory)
+        return (struct span){NULL, 0};
+    snprintf(create->answer, sizeof(create->answer), "token %" PRId64, create->token.id);
+    return span_of(create->answer);
+}
+
+static void prepare(struct create *create, const char *who, const char *key, const char *request,
+                    int64_t now_unix_s)
+{
+    *create = (struct create){.token = token_default()};
+    token_key_generate(create->token.key);
+    create->write = (struct store_write){.kind = STORE_CREATE,
+                                         .user_id = USER,
+                                         .now_unix_s = now_unix_s,
+                                         .create = {.tokens = &create->token, .count = 1}};
+    store_idempotency_init(&create->write.idempotency, span_of(who), span_of(key), span_of(request),
+                           render);
+}
+
+/* The id in the answer, 0 where it was refused for another request. */
+static int64_t ask(struct temporary *temporary, const char *who, const char *key,
+                   const char *request, int64_t now_unix_s, bool *replayed)
+{
+    struct create create;
+    int64_t id = 0;
+    prepare(&create, who, key, request, now_unix_s);
+    enum store_error error = store_write(temporary->store, &create.write);
+    *replayed = create.write.idempotency.replayed;
+    if (error == STORE_OK && *replayed) {
+        char text[32] = "";
+        assert_true(create.write.idempotency.answer_len < sizeof(text));
+        memcpy(text, create.write.idempotency.answer, create.write.idempotency.answer_len);
+        assert_int_equal(sscanf(text, "token %" SCNd64, &id), 1);
+    } else if (error == STORE_OK) {
+        id = create.token.id;
+    } else {
+        assert_int_equal(error, STORE_IDEMPOTENCY_MISMATCH);
+        assert_false(*replayed);
+    }
+    store_write_free(&create.write);
+    return id;
+}
+
+static void open_store(struct temporary *temporary)
+{
+    char access_token[STORE_ACCESS_TOKEN_LEN];
+    temporary_create(temporary, 0, SEAL_CIPHER_BEST);
+    temporary_open(temporary);
+    assert_int_equal(temporary_add_user(temporary, access_token), USER);
+}
+
+/* ---- the first answer again, for a day ---- */
+
+static void test_for_24_hours(void **state)
+{
+    (void)state;
+    /* When in its day the first one comes. */
+    static const int64_t times[] = {0, 1, DAY_S / 2, DAY_S - 2, DAY_S - 1};
+    static const struct {
+        int64_t after_s;
+        bool replayed;
+    } rows[] = {{0, true},          {1, true},          {3600, true},
+                {DAY_S / 2, true},  {DAY_S - 2, true},  {DAY_S - 1, true},
+                {DAY_S, false},     {DAY_S + 1, false}, {2 * DAY_S - 1, false},
+                {2 * DAY_S, false}, {9 * DAY_S, false}};
+    struct temporary temporary;
+    open_store(&temporary);
+    for (size_t t = 0; t < COUNT_OF(times); t++)
+        for (size_t i = 0; i < COUNT_OF(rows); i++) {
+            char key[32];
+            bool replayed;
+            int64_t now = (int64_t)20000 * DAY_S + times[t];
+            snprintf(key, sizeof(key), "%zu %zu", t, i);
+            int64_t first = ask(&temporary, "w", key, "r", now, &replayed);
+            assert_true(first > 0 && !replayed);
+            int64_t second = ask(&temporary, "w", key, "r", now + rows[i].after_s, &replayed);
+            require(replayed == rows[i].replayed, "%zu %zu", t, i);
+            require((second == first) == rows[i].replayed, "%zu %zu", t, i);
+            /* Another request is refused as long, and not longer. */
+            int64_t third = ask(&temporary, "w", key, "R", now + rows[i].after_s, &replayed);
+            assert_int_equal(third, 0); /* the second may itself be the one that is remembered */
+        }
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
+/* A batch is begun again where the map had to grow: what the first attempt found is looked for
+ * anew, as it may have been swept meanwhile. */
+static void test_what_an_earlier_attempt_found(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct create create;
+    open_store(&temporary);
+    prepare(&create, "w", "k", "r", 5000);
+    create.write.idempotency.replayed = true;
+    assert_int_equal(store_write(temporary.store, &create.write), STORE_OK);
+    assert_false(create.write.idempotency.replayed);
+    assert_int_equal(create.token.id, 1);
+    store_write_free(&create.write);
+    assert_int_equal(temporary_count(temporary.reader, USER), 1);
+    temporary_remove(&temporary);
+}
+
+static void test_another_request_after_a_day(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    bool replayed;
+    open_store(&temporary);
+    int64_t now = (int64_t)20000 * DAY_S + 5;
+    int64_t first = ask(&temporary, "w", "k", "r", now, &replayed);
+    assert_int_equal(ask(&temporary, "w", "k", "R", now + DAY_S - 1, &replayed), 0);
+    int64_t second = ask(&temporary, "w", "k", "R", now + DAY_S, &replayed);
+    assert_true(second > first && !replayed);
+    assert_int_equal(ask(&temporary, "w", "k", "R", now + DAY_S + 1, &replayed), second);
+    assert_int_equal(ask(&temporary, "w", "k", "r", now + DAY_S + 1, &replayed), 0);
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
+/* Two of the same are on their way at midnight: the one that began a second earlier may be
+ * written a second later. */
+static void test_over_midnight_in_the_other_order(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    bool replayed;
+    open_store(&temporary);
+    int64_t midnight = (int64_t)20000 * DAY_S;
+    int64_t first = ask(&temporary, "w", "k", "r", midnight, &replayed);
+    int64_t second = ask(&temporary, "w", "k", "r", midnight - 1, &replayed);
+    assert_true(replayed);
+    assert_int_equal(second, first);
+    temporary_remove(&temporary);
+}
+
+/* ---- what is the same ---- */
+
+static void test_scopes_and_keys(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *who, *key;
+    } rows[] = {{"user 1", "k"}, {"user 2", "k"}, {"user 1", "K"}, {"user 1", "k "},
+                {"user 1k", ""}, {"user ", "1k"}, {"", "user 1k"}, {"user 1", "kk"}};
+    struct temporary temporary;
+    bool replayed;
+    int64_t ids[COUNT_OF(rows)];
+    open_store(&temporary);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        ids[i] = ask(&temporary, rows[i].who, rows[i].key, "r", 5000, &replayed);
+        require(!replayed && ids[i] == (int64_t)i + 1, "row %zu", i);
+    }
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        assert_int_equal(ask(&temporary, rows[i].who, rows[i].key, "r", 5001, &replayed), ids[i]);
+        assert_true(replayed);
+    }
+    static const char *const requests[] = {"", "R", "rr", "r "};
+    for (size_t i = 0; i < COUNT_OF(requests); i++)
+        assert_int_equal(ask(&temporary, "user 1", "k", requests[i], 5001, &replayed), 0);
+    assert_int_equal(temporary_count(temporary.reader, USER), COUNT_OF(rows));
+    temporary_remove(&temporary);
+}
+
+/* A refusal is not remembered. */
+static void test_refusals_are_tried_anew(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct create create;
+    bool replayed;
+    open_store(&temporary);
+    prepare(&create, "w", "k", "r", 5000);
+    create.write.user_id = 77;
+    assert_int_equal(store_write(temporary.store, &create.write), STORE_NO_USER);
+    store_write_free(&create.write);
+    assert_true(ask(&temporary, "w", "k", "other", 5001, &replayed) > 0);
+    assert_false(replayed);
+    temporary_remove(&temporary);
+}
+
+/* Where the answer can't be rendered, nothing has been done. */
+static void test_no_memory_for_the_answer(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct create create;
+    bool replayed;
+    open_store(&temporary);
+    prepare(&create, "w", "k", "r", 5000);
+    create.no_memory = true;
+    assert_int_equal(store_write(temporary.store, &create.write), STORE_UNAVAILABLE);
+    store_write_free(&create.write);
+    assert_int_equal(temporary_count(temporary.reader, USER), 0);
+    assert_true(ask(&temporary, "w", "k", "r", 5000, &replayed) > 0);
+    assert_false(replayed);
+    assert_false(store_is_broken(temporary.store));
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
+/* Both of one commit. */
+static void test_twice_in_one_commit(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct create creates[3];
+    open_store(&temporary);
+    prepare(&creates[0], "w", "k", "r", 5000);
+    prepare(&creates[1], "w", "k", "r", 5000);
+    prepare(&creates[2], "w", "k", "R", 5000);
+    creates[0].write.next = &creates[1].write;
+    creates[1].write.next = &creates[2].write;
+    creates[2].write.next = NULL;
+    assert_int_equal(store_write_all(temporary.store, &creates[0].write), STORE_OK);
+    assert_false(creates[0].write.idempotency.replayed);
+    assert_true(creates[1].write.idempotency.replayed);
+    assert_int_equal(creates[1].write.idempotency.answer_len, 7);
+    assert_memory_equal(creates[1].write.idempotency.answer, "token 1", 7);
+    assert_int_equal(creates[2].write.error, STORE_IDEMPOTENCY_MISMATCH);
+    assert_int_equal(temporary_count(temporary.reader, USER), 1);
+    for (size_t i = 0; i < 3; i++)
+        store_write_free(&creates[i].write);
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
+/* A closed store with one answer, to "w", "k" and "r" at 5000, and its entry; the caller ends raw.
+ */
+static void open_answer(struct temporary *temporary, struct raw *raw, struct raw_bytes *key,
+                        struct raw_bytes *value)
+{
+    bool replayed;
+    open_store(temporary);
+    ask(temporary, "w", "k", "r", 5000, &replayed);
+    temporary_close(temporary);
+    raw_open(raw, temporary);
+    raw_entry(raw, raw->repeats, 0, key, value);
+}
+
+/* The answer holds a key: none of it may stand in the file. */
+static void test_answers_are_sealed(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct raw raw;
+    struct raw_bytes key, value;
+    open_answer(&temporary, &raw, &key, &value);
+    assert_null(memmem(value.at, value.len, "token 1", 7));
+    raw_commit(&raw);
+    temporary_remove(&temporary);
+}
+
+/* A bit that has changed anywhere in it: no second write is done, and no other answer given. */
+static void test_answers_that_changed(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct raw raw;
+    struct raw_bytes key, value;
+    open_answer(&temporary, &raw, &key, &value);
+    raw_commit(&raw);
+    for (size_t at = 0; at < value.len; at += at < 48 ? 3 : 31) {
+        value.at[at] ^= 4;
+        raw_open(&raw, &temporary);
+        raw_put(&raw, raw.repeats, key, value);
+        raw_commit(&raw);
+        value.at[at] ^= 4;
+        temporary_open(&temporary);
+        struct create create;
+        prepare(&create, "w", "k", "r", 5000);
+        require(store_write(temporary.store, &create.write) == STORE_CORRUPT, "byte %zu", at);
+        store_write_free(&create.write);
+        temporary_close(&temporary);
+    }
+    temporary_remove(&temporary);
+}
+
+/* A damaged answer stands in the way of none of another day; nor does a long one, which is not
+ * opened for others, as anybody can store it. */
+static void test_damage_beside_others(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t len;
+        int64_t after_s;
+        enum store_error error;
+    } rows[] = {{0, 0, STORE_CORRUPT},
+                {0, DAY_S, STORE_CORRUPT}, /* yesterday's are looked at too */
+                {0, 2 * DAY_S, STORE_OK},
+                {4096, 0, STORE_CORRUPT},
+                {4097, 0, STORE_OK}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct temporary temporary;
+        struct raw raw;
+        struct raw_bytes key, value;
+        struct create create;
+        open_answer(&temporary, &raw, &key, &value);
+        value.at[value.len - 1] ^= 1;
+        if (rows[i].len > 0)
+            value.len = rows[i].len;
+        raw_put(&raw, raw.repeats, key, value);
+        raw_commit(&raw);
+        temporary_open(&temporary);
+        prepare(&create, "w", "another", "r", 5000 + rows[i].after_s);
+        require(store_write(temporary.store, &create.write) == rows[i].error, "row %zu", i);
+        store_write_free(&create.write);
+        temporary_remove(&temporary);
+    }
+}
+
+/* Under its own key with one bit flipped: what is looked for is not there, and must not be done
+ * anew. */
+static void test_keys_that_changed(void **state)
+{
+    (void)state;
+    for (unsigned bit = 0; bit < 8; bit++) {
+        struct temporary temporary;
+        struct raw raw;
+        struct raw_bytes key, value;
+        struct create create;
+        open_answer(&temporary, &raw, &key, &value);
+        raw_flip_key(&raw, raw.repeats, key, bit);
+        raw_commit(&raw);
+        temporary_open(&temporary);
+        prepare(&create, "w", "k", "r", 5000);
+        assert_int_equal(store_write(temporary.store, &create.write), STORE_CORRUPT);
+        store_write_free(&create.write);
+        temporary_remove(&temporary);
+    }
+}
+
+/* ---- sweeping ---- */
+
+static uint64_t entries(struct temporary *temporary)
+{
+    struct raw raw;
+    MDB_stat stat;
+    temporary_close(temporary);
+    raw_open(&raw, temporary);
+    assert_int_equal(mdb_stat(raw.txn, raw.repeats, &stat), 0);
+    raw_commit(&raw);
+    temporary_open(temporary);
+    return stat.ms_entries;
+}
+
+static void sweep(struct temporary *temporary, int64_t now_unix_s)
+{
+    struct store_write write = {.kind = STORE_PURGE, .now_unix_s = now_unix_s};
+    assert_int_equal(store_write(temporary->store, &write), STORE_OK);
+    store_write_free(&write);
+}
+
+/* Nothing that is still answered for, and in the end all of it. */
+static void test_sweep(void **state)
+{
+    (void)state;
+    enum { KEYS = 2500 };
+    struct temporary temporary;
+    bool replayed;
+    char key[32];
+    open_store(&temporary);
+    int64_t start = (int64_t)20000 * DAY_S + DAY_S - 30;
+    for (int64_t i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof(key), "%" PRId64, i);
+        ask(&temporary, "w", key, "r", start + i * 60 / KEYS, &replayed); /* over midnight */
+    }
+    for (int64_t after_s = 0; after_s < DAY_S; after_s += 7000)
+        sweep(&temporary, start + after_s);
+    sweep(&temporary, start + DAY_S - 1);
+    assert_int_equal(entries(&temporary), KEYS);
+    for (int64_t i = 0; i < KEYS; i += 100) {
+        snprintf(key, sizeof(key), "%" PRId64, i);
+        assert_int_equal(ask(&temporary, "w", key, "r", start + DAY_S - 1, &replayed), i + 1);
+        assert_true(replayed);
+    }
+    for (int i = 0; i < 4; i++)
+        sweep(&temporary, start + 3 * DAY_S);
+    assert_int_equal(entries(&temporary), 0);
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
+/* ---- beside a plain model ---- */
+
+static void test_model(void **state)
+{
+    (void)state;
+    enum { KEYS = 40, STEPS = 6000 };
+    struct {
+        bool known;
+        int64_t unix_s, id;
+        size_t request;
+    } model[KEYS] = {{false, 0, 0, 0}};
+    static const char *const requests[] = {"a", "b", "c"};
+    struct random random = {32};
+    struct temporary temporary;
+    open_store(&temporary);
+    int64_t now = (int64_t)20000 * DAY_S, last_id = 0;
+    size_t repeats = 0, others = 0;
+    for (int step = 0; step < STEPS; step++) {
+        size_t key = random_below(&random, KEYS), request = random_below(&random, 3);
+        char text[32];
+        bool replayed;
+        now += (int64_t)random_below(&random, random_below(&random, 4) ? 300 : 20000);
+        snprintf(text, sizeof(text), "key %zu", key);
+        if (random_below(&random, 20) == 0)
+            sweep(&temporary, now);
+        bool valid = model[key].known && now - model[key].unix_s < DAY_S;
+        if (valid && random_below(&random, 2))
+            request = model[key].request;
+        int64_t id = ask(&temporary, "w", text, requests[request], now, &replayed);
+        if (valid && request != model[key].request) {
+            assert_int_equal(id, 0);
+            others++;
+        } else if (valid) {
+            assert_true(replayed);
+            assert_int_equal(id, model[key].id);
+            repeats++;
+        } else {
+            require(!replayed && id == last_id + 1, "step %d", step);
+            last_id = id;
+            model[key].known = true;
+            model[key].unix_s = now;
+            model[key].id = id;
+            model[key].request = request;
+        }
+    }
+    assert_int_equal(temporary_count(temporary.reader, USER), last_id);
+    assert_true(repeats > 500 && others > 500 && last_id > 500);
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_for_24_hours),
+        cmocka_unit_test(test_what_an_earlier_attempt_found),
+        cmocka_unit_test(test_another_request_after_a_day),
+        cmocka_unit_test(test_over_midnight_in_the_other_order),
+        cmocka_unit_test(test_scopes_and_keys),
+        cmocka_unit_test(test_refusals_are_tried_anew),
+        cmocka_unit_test(test_no_memory_for_the_answer),
+        cmocka_unit_test(test_twice_in_one_commit),
+        cmocka_unit_test(test_answers_are_sealed),
+        cmocka_unit_test(test_answers_that_changed),
+        cmocka_unit_test(test_damage_beside_others),
+        cmocka_unit_test(test_keys_that_changed),
+        cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_model),
+    };
+    return cmocka_run_group_tests_name("repeat", tests, NULL, NULL);
+}

@@ -1,0 +1,388 @@
+#include "tests/unit/unit.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "seal/seal.h"
+#include "tests/unit/random.h"
+#include "tests/unit/temporary.h"
+
+/* ---- a secret in a folder of its own ---- */
+
+struct fixture {
+    struct folder folder;
+    struct folder_file path;
+    struct seal *secret;
+    char reason[STORE_REASON_SIZE];
+};
+
+static void write_file(const char *path, size_t len, mode_t mode)
+{
+    unsigned char bytes[64];
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (unsigned char)i;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, bytes, len), (ssize_t)len);
+    assert_int_equal(fchmod(fd, mode), 0);
+    close(fd);
+}
+
+static void set_up(struct fixture *fixture)
+{
+    *fixture = (struct fixture){.folder = folder_make()};
+    fixture->path = folder_file(&fixture->folder, "secret");
+}
+
+static void tear_down(struct fixture *fixture)
+{
+    seal_close(fixture->secret);
+    folder_remove(&fixture->folder);
+}
+
+/* With the secret 00 01 02 … 1F. */
+static void set_up_known(struct fixture *fixture)
+{
+    set_up(fixture);
+    write_file(fixture->path.path, SEAL_SECRET_LEN, 0600);
+    assert_int_equal(seal_open(fixture->path.path, &fixture->secret, fixture->reason), STORE_OK);
+}
+
+/* The ciphers that this processor has; ChaCha20-Poly1305 is one of them. */
+static size_t list_ciphers(struct fixture *fixture, enum seal_cipher ciphers[static 2])
+{
+    size_t count = 0;
+    static const enum seal_cipher all[] = {SEAL_CIPHER_CHACHA20_POLY1305, SEAL_CIPHER_AES256_GCM};
+    for (size_t i = 0; i < COUNT_OF(all); i++)
+        if (seal_use_cipher(fixture->secret, all[i]))
+            ciphers[count++] = all[i];
+    assert_true(count > 0 && ciphers[0] == SEAL_CIPHER_CHACHA20_POLY1305);
+    return count;
+}
+
+static const char known_key[] = "sk-0000000000000000000000000000000000000000001CtB1C";
+
+/* ---- the file ---- */
+
+static void test_create(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct stat status;
+    unsigned char first[SEAL_SECRET_LEN], second[SEAL_SECRET_LEN];
+    set_up(&fixture);
+    mode_t mask = umask(0);
+    assert_int_equal(seal_create_file(fixture.path.path, fixture.reason), STORE_OK);
+    umask(mask);
+    assert_int_equal(stat(fixture.path.path, &status), 0);
+    assert_int_equal(status.st_mode & 07777, 0600);
+    assert_int_equal(status.st_size, SEAL_SECRET_LEN);
+    assert_int_equal(seal_open(fixture.path.path, &fixture.secret, fixture.reason), STORE_OK);
+    seal_check_value(fixture.secret, first);
+    seal_close(fixture.secret);
+    fixture.secret = NULL;
+
+    /* another one is another */
+    assert_int_equal(unlink(fixture.path.path), 0);
+    assert_int_equal(seal_create_file(fixture.path.path, fixture.reason), STORE_OK);
+    assert_int_equal(seal_open(fixture.path.path, &fixture.secret, fixture.reason), STORE_OK);
+    seal_check_value(fixture.secret, second);
+    assert_memory_not_equal(first, second, SEAL_CHECK_LEN);
+    tear_down(&fixture);
+}
+
+static void test_create_overwrites_nothing(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct stat status;
+    set_up(&fixture);
+    write_file(fixture.path.path, 5, 0600);
+    assert_int_equal(seal_create_file(fixture.path.path, fixture.reason), STORE_REFUSED);
+    assert_non_null(strstr(fixture.reason, fixture.path.path));
+    assert_int_equal(stat(fixture.path.path, &status), 0);
+    assert_int_equal(status.st_size, 5);
+
+    /* nor does it follow a link to where there is nothing yet */
+    struct folder_file other = folder_file(&fixture.folder, "other");
+    struct folder_file link = folder_file(&fixture.folder, "link");
+    assert_int_equal(symlink(other.path, link.path), 0);
+    assert_int_equal(seal_create_file(link.path, fixture.reason), STORE_REFUSED);
+    assert_int_equal(access(other.path, F_OK), -1);
+
+    struct folder_file nowhere = folder_file(&fixture.folder, "no/secret");
+    assert_int_equal(seal_create_file(nowhere.path, fixture.reason), STORE_REFUSED);
+    assert_non_null(strstr(fixture.reason, nowhere.path));
+    tear_down(&fixture);
+}
+
+static void test_open(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t len;
+        mode_t mode;
+        const char *reason; /* NULL: it opens */
+    } rows[] = {
+        {32, 0600, NULL},       {32, 0400, NULL},      {32, 0700, NULL},
+        {32, 0640, "chmod"},    {32, 0620, "chmod"},   {32, 0610, "chmod"},
+        {32, 0604, "chmod"},    {32, 0602, "chmod"},   {32, 0601, "chmod"},
+        {32, 0666, "chmod"},    {32, 0444, "chmod"},   {31, 0600, "32 bytes"},
+        {33, 0600, "32 bytes"}, {0, 0600, "32 bytes"}, {64, 0600, "32 bytes"},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct fixture fixture;
+        set_up(&fixture);
+        write_file(fixture.path.path, rows[i].len, rows[i].mode);
+        enum store_error error = seal_open(fixture.path.path, &fixture.secret, fixture.reason);
+        require(error == (rows[i].reason ? STORE_REFUSED : STORE_OK), "row %zu: %s", i,
+                fixture.reason);
+        require(!rows[i].reason == !!fixture.secret, "row %zu: a secret", i);
+        require(!rows[i].reason || (strstr(fixture.reason, fixture.path.path) &&
+                                    strstr(fixture.reason, rows[i].reason)),
+                "row %zu: %s", i, fixture.reason);
+        tear_down(&fixture);
+    }
+}
+
+/* No file, a folder, and a pipe, which nobody writes to: none of them waited for. */
+static void test_open_what_is_no_file(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    set_up(&fixture);
+    assert_int_equal(seal_open(fixture.path.path, &fixture.secret, fixture.reason), STORE_REFUSED);
+    assert_non_null(strstr(fixture.reason, fixture.path.path));
+    assert_int_equal(seal_open(fixture.folder.path, &fixture.secret, fixture.reason),
+                     STORE_REFUSED);
+    assert_non_null(strstr(fixture.reason, fixture.folder.path));
+    assert_int_equal(mkfifo(fixture.path.path, 0600), 0);
+    assert_int_equal(seal_open(fixture.path.path, &fixture.secret, fixture.reason), STORE_REFUSED);
+    assert_non_null(strstr(fixture.reason, "regular file"));
+    assert_null(fixture.secret);
+    seal_close(NULL);
+    tear_down(&fixture);
+}
+
+/* ---- the same from one version to the next: values of another implementation of
+ * BLAKE2b (Python's hashlib) ---- */
+
+static void test_derived_values(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    unsigned char check[SEAL_CHECK_LEN], hash[SEAL_HASH_LEN];
+    set_up_known(&fixture);
+    seal_check_value(fixture.secret, check);
+    assert_memory_equal(check, "\x4C\xC1\xF1\x02\x9F\x3C\x03\x47\xA5\xB9\xE5\x75\xF4\x7A\x35\xFF",
+                        sizeof(check));
+    seal_hash_key(fixture.secret, known_key, hash);
+    assert_memory_equal(hash, "\xE9\x81\xF1\x8D\xA0\x21\xF0\xF1\x2C\x56\x9F\x44\x6A\x58\x07\x92",
+                        sizeof(hash));
+    tear_down(&fixture);
+}
+
+static void put_big(unsigned char *at, int64_t number)
+{
+    for (int i = 8; i-- > 0; number >>= 8)
+        at[i] = (unsigned char)number;
+}
+
+/* The form of a sealed key: nonce, text, tag; bound to user id and token id. */
+static void test_the_form_of_a_sealed_key(void **state)
+{
+    (void)state;
+    static const unsigned char seal_key[] =
+        "\x26\xB5\xC1\x1F\x53\xCA\x60\x41\x3B\x2C\x42\xB1\xE9\x3E\x28\x6A\x46\xEB\x5D\xC8\xCC\x25"
+        "\xE3\xCB\xE7\xE1\x1D\xA6\x8B\xEB\xDD\x6C";
+    struct fixture fixture;
+    unsigned char sealed[SEAL_KEY_LEN], binding[16];
+    char key[TOKEN_KEY_LEN];
+    set_up_known(&fixture);
+    put_big(binding, 0x0102030405060708);
+    put_big(binding + 8, 42);
+    memset(sealed, 'N', SEAL_NONCE_LEN);
+    crypto_aead_chacha20poly1305_ietf_encrypt(
+        sealed + SEAL_NONCE_LEN, NULL, (const unsigned char *)known_key + 3, TOKEN_KEY_LEN - 3,
+        binding, sizeof(binding), NULL, sealed, seal_key);
+    assert_true(seal_use_cipher(fixture.secret, SEAL_CIPHER_CHACHA20_POLY1305));
+    assert_true(unseal_key(fixture.secret, 0x0102030405060708, 42, sealed, key));
+    assert_memory_equal(key, known_key, TOKEN_KEY_LEN);
+    if (seal_use_cipher(fixture.secret, SEAL_CIPHER_AES256_GCM)) {
+        assert_false(unseal_key(fixture.secret, 0x0102030405060708, 42, sealed, key));
+        crypto_aead_aes256gcm_encrypt(sealed + SEAL_NONCE_LEN, NULL,
+                                      (const unsigned char *)known_key + 3, TOKEN_KEY_LEN - 3,
+                                      binding, sizeof(binding), NULL, sealed, seal_key);
+        assert_true(unseal_key(fixture.secret, 0x0102030405060708, 42, sealed, key));
+        assert_memory_equal(key, known_key, TOKEN_KEY_LEN);
+    }
+    tear_down(&fixture);
+}
+
+/* ---- sealing ---- */
+
+static void test_ciphers(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    set_up_known(&fixture);
+    assert_true(seal_use_cipher(fixture.secret, SEAL_CIPHER_CHACHA20_POLY1305));
+    assert_true(seal_use_cipher(fixture.secret, seal_best_cipher()));
+    assert_int_not_equal(seal_best_cipher(), SEAL_CIPHER_BEST);
+    assert_false(seal_use_cipher(fixture.secret, SEAL_CIPHER_BEST));
+    assert_false(seal_use_cipher(fixture.secret, (enum seal_cipher)3));
+    tear_down(&fixture);
+}
+
+static void test_seal_and_unseal(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    enum seal_cipher ciphers[2] = {SEAL_CIPHER_BEST, SEAL_CIPHER_BEST};
+    struct random random = {41};
+    set_up_known(&fixture);
+    size_t count = list_ciphers(&fixture, ciphers);
+    for (size_t i = 0, c = 0; i < 2000; i++, c = (c + 1) % 2) {
+        char key[TOKEN_KEY_LEN], again[TOKEN_KEY_LEN];
+        unsigned char sealed[SEAL_KEY_LEN], twice[SEAL_KEY_LEN];
+        int64_t user_id = (int64_t)(random_next(&random) >> 1);
+        int64_t token_id = (int64_t)(random_next(&random) >> 1);
+        assert_true(seal_use_cipher(fixture.secret, ciphers[c < count ? c : 0]));
+        token_key_generate(key);
+        seal_key(fixture.secret, user_id, token_id, key, sealed);
+        seal_key(fixture.secret, user_id, token_id, key, twice);
+        assert_memory_not_equal(sealed, twice, SEAL_NONCE_LEN);
+        assert_memory_not_equal(sealed + SEAL_NONCE_LEN, twice + SEAL_NONCE_LEN,
+                                SEAL_KEY_PLAIN_LEN);
+        assert_null(memmem(sealed, sizeof(sealed), key + TOKEN_KEY_PREFIX_LEN, 8));
+        assert_true(unseal_key(fixture.secret, user_id, token_id, sealed, again));
+        assert_memory_equal(again, key, sizeof(key));
+        assert_true(unseal_key(fixture.secret, user_id, token_id, twice, again));
+        assert_memory_equal(again, key, sizeof(key));
+    }
+    tear_down(&fixture);
+}
+
+static void test_every_flipped_bit_is_refused(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    enum seal_cipher ciphers[2];
+    set_up_known(&fixture);
+    size_t count = list_ciphers(&fixture, ciphers);
+    for (size_t c = 0; c < count; c++) {
+        char key[TOKEN_KEY_LEN];
+        unsigned char sealed[SEAL_KEY_LEN];
+        assert_true(seal_use_cipher(fixture.secret, ciphers[c]));
+        seal_key(fixture.secret, 1, 2, known_key, sealed);
+        for (size_t bit = 0; bit < sizeof(sealed) * 8; bit++) {
+            sealed[bit / 8] ^= (unsigned char)(1U << bit % 8);
+            require(!unseal_key(fixture.secret, 1, 2, sealed, key), "bit %zu", bit);
+            sealed[bit / 8] ^= (unsigned char)(1U << bit % 8);
+        }
+        assert_true(unseal_key(fixture.secret, 1, 2, sealed, key));
+    }
+    tear_down(&fixture);
+}
+
+static void test_other_ids_are_refused(void **state)
+{
+    (void)state;
+    static const int64_t others[][2] = {{1, 3},
+                                        {3, 2},
+                                        {2, 1},
+                                        {0, 2},
+                                        {1, 0},
+                                        {-1, 2},
+                                        {1, -2},
+                                        {1, 2 + (1LL << 32)},
+                                        {1 + (1LL << 56), 2},
+                                        {1LL << 56, 2}};
+    struct fixture fixture;
+    enum seal_cipher ciphers[2];
+    set_up_known(&fixture);
+    size_t count = list_ciphers(&fixture, ciphers);
+    for (size_t c = 0; c < count; c++) {
+        char key[TOKEN_KEY_LEN];
+        unsigned char sealed[SEAL_KEY_LEN];
+        assert_true(seal_use_cipher(fixture.secret, ciphers[c]));
+        seal_key(fixture.secret, 1, 2, known_key, sealed);
+        for (size_t i = 0; i < COUNT_OF(others); i++)
+            require(!unseal_key(fixture.secret, others[i][0], others[i][1], sealed, key), "row %zu",
+                    i);
+    }
+    tear_down(&fixture);
+}
+
+static void test_another_secret_opens_nothing(void **state)
+{
+    (void)state;
+    struct fixture fixture, other;
+    enum seal_cipher ciphers[2];
+    set_up_known(&fixture);
+    set_up(&other);
+    assert_int_equal(seal_create_file(other.path.path, other.reason), STORE_OK);
+    assert_int_equal(seal_open(other.path.path, &other.secret, other.reason), STORE_OK);
+    size_t count = list_ciphers(&fixture, ciphers);
+    unsigned char sealed[SEAL_KEY_LEN], hash[SEAL_HASH_LEN], other_hash[SEAL_HASH_LEN];
+    char key[TOKEN_KEY_LEN];
+    for (size_t c = 0; c < count; c++) {
+        assert_true(seal_use_cipher(fixture.secret, ciphers[c]));
+        assert_true(seal_use_cipher(other.secret, ciphers[c]));
+        seal_key(fixture.secret, 1, 2, known_key, sealed);
+        assert_false(unseal_key(other.secret, 1, 2, sealed, key));
+    }
+    seal_hash_key(fixture.secret, known_key, hash);
+    seal_hash_key(other.secret, known_key, other_hash);
+    assert_memory_not_equal(hash, other_hash, sizeof(hash));
+    tear_down(&other);
+    tear_down(&fixture);
+}
+
+/* A key's hash depends on each of its characters. */
+static void test_hashes(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    unsigned char hash[SEAL_HASH_LEN], other[SEAL_HASH_LEN];
+    set_up_known(&fixture);
+    seal_hash_key(fixture.secret, known_key, hash);
+    seal_hash_key(fixture.secret, known_key, other);
+    assert_memory_equal(hash, other, sizeof(hash));
+    for (size_t at = 0; at < TOKEN_KEY_LEN; at++) {
+        char key[TOKEN_KEY_LEN];
+        memcpy(key, known_key, sizeof(key));
+        key[at] ^= 1;
+        seal_hash_key(fixture.secret, key, other);
+        assert_memory_not_equal(hash, other, sizeof(hash));
+    }
+    tear_down(&fixture);
+}
+
+static int start_sodium(void **state)
+{
+    (void)state;
+    return sodium_init() < 0 ? -1 : 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_create),
+        cmocka_unit_test(test_create_overwrites_nothing),
+        cmocka_unit_test(test_open),
+        cmocka_unit_test(test_open_what_is_no_file),
+        cmocka_unit_test(test_derived_values),
+        cmocka_unit_test(test_the_form_of_a_sealed_key),
+        cmocka_unit_test(test_ciphers),
+        cmocka_unit_test(test_seal_and_unseal),
+        cmocka_unit_test(test_every_flipped_bit_is_refused),
+        cmocka_unit_test(test_other_ids_are_refused),
+        cmocka_unit_test(test_another_secret_opens_nothing),
+        cmocka_unit_test(test_hashes),
+    };
+    return cmocka_run_group_tests_name("secret", tests, start_sodium, NULL);
+}
