@@ -16,7 +16,8 @@ struct api *api_new(const struct api_options *options, struct store_reader *read
     api->options = options;
     api->reader = reader;
     api->swept_unix_s = (int64_t)time(NULL);
-    if (!access_times_init(&api->touches)) {
+    api->keys = key_pool_new(store_reader_seal(reader));
+    if (!api->keys || !access_times_init(&api->touches)) {
         api_free(api);
         return NULL;
     }
@@ -28,6 +29,7 @@ void api_free(struct api *api)
     if (!api)
         return;
     json_free(&api->json);
+    key_pool_free(api->keys);
     access_times_free(&api->touches);
     free(api);
 }

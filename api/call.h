@@ -5,12 +5,14 @@
 #include "api/json.h"
 #include "api/route.h"
 #include "api/access_times.h"
+#include "seal/key_pool.h"
 
 /* What the files of this room share. */
 
 struct api {
     const struct api_options *options;
     struct store_reader *reader;
+    struct key_pool *keys;
     struct json_doc json;     /* of the request at hand */
     bool failures_answer_200; /* of the request at hand */
     struct access_times touches;

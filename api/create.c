@@ -24,7 +24,7 @@ static bool read_token(struct api *api, struct api_call *call, const struct json
     if (!token_json_read_patch(call, json, create_fields, &patch, refusal))
         return false;
     *token = patch.value; /* what the patch has not got is as token_default left it */
-    store_fresh_key(api->reader, token->key);
+    key_pool_take(api->keys, token->key);
     return true;
 }
 

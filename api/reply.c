@@ -265,6 +265,7 @@ void reply_store_error(const struct api *api, struct api_reply *reply, enum stor
         [STORE_UNAVAILABLE] = FAILURE_UNAVAILABLE,
         [STORE_CORRUPT] = FAILURE_CORRUPT,
         [STORE_BROKEN] = FAILURE_UNAVAILABLE,
+        [STORE_UNKNOWN] = FAILURE_UNAVAILABLE,
         [STORE_REFUSED] = FAILURE_UNAVAILABLE,
     };
     char detail[32] = "";

@@ -32,7 +32,7 @@ enum api_step rotate_begin(struct api *api, struct api_call *call, struct api_re
     call->write.kind = STORE_ROTATE;
     call->write.rotate.token_id = call->path_id;
     call->write.rotate.grace_s = grace_s;
-    store_fresh_key(api->reader, call->write.rotate.key);
+    key_pool_take(api->keys, call->write.rotate.key);
     return API_WRITES;
 }
 

@@ -11,7 +11,7 @@
 int ctl_gateway_add(struct ctl *ctl, char **arguments)
 {
     struct store_gateway gateway = {.id = 0};
-    char secret[STORE_GATEWAY_SECRET_LEN];
+    char secret[STORE_CREDENTIAL_LEN];
     if (!ctl_copy_label(arguments[0], STORE_GATEWAY_NAME_LEN_MAX, gateway.name))
         return ctl_fail("a gateway's name is 1 to 64 bytes of UTF-8 without control characters");
     enum store_error error = store_gateway_add(ctl->store, (int64_t)time(NULL), &gateway, secret);

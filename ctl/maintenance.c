@@ -26,7 +26,7 @@ static bool find_owner(const struct settings *settings, uid_t *uid, gid_t *gid)
 int ctl_init(struct ctl *ctl, char **arguments)
 {
     (void)arguments;
-    struct store_options options = {.path = ctl->settings.store_path,
+    struct store_options options = {.location = ctl->settings.store_path,
                                     .secret_path = ctl->settings.secret_path};
     uid_t uid;
     gid_t gid;
@@ -36,7 +36,7 @@ int ctl_init(struct ctl *ctl, char **arguments)
     if (store_create(&options, uid, gid, reason) != STORE_OK)
         return ctl_fail(reason);
     struct output output = {.json = ctl->json};
-    output_text(&output, "store", span_of(options.path));
+    output_text(&output, "store", span_of(options.location));
     output_text(&output, "secret", span_of(options.secret_path));
     output_end(&output);
     return CTL_DONE;
@@ -67,20 +67,18 @@ int ctl_check(struct ctl *ctl, char **arguments)
     return CTL_DONE;
 }
 
+static void print_figure(void *context, const char *name, uint64_t value)
+{
+    output_int(context, name, (int64_t)value);
+}
+
 int ctl_stat(struct ctl *ctl, char **arguments)
 {
     (void)arguments;
-    struct store_stat stat;
-    enum store_error error = store_stat(ctl->reader, &stat);
+    struct output output = {.json = ctl->json};
+    enum store_error error = store_stat(ctl->reader, print_figure, &output);
     if (error != STORE_OK)
         return ctl_fail(store_error_text(error));
-    struct output output = {.json = ctl->json};
-    output_int(&output, "users", (int64_t)stat.users);
-    output_int(&output, "tokens", (int64_t)stat.tokens);
-    output_int(&output, "bytes", (int64_t)stat.bytes);
-    output_int(&output, "map_bytes", (int64_t)stat.map_bytes);
-    output_int(&output, "map_used_bytes", (int64_t)stat.map_used_bytes);
-    output_int(&output, "readers", (int64_t)stat.readers);
     output_end(&output);
     return CTL_DONE;
 }

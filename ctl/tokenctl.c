@@ -116,7 +116,7 @@ static bool get_ready(struct ctl *ctl, const struct command *command,
         return false;
     if (!command->needs_store)
         return true;
-    struct store_options options = {.path = settings->store_path,
+    struct store_options options = {.location = settings->store_path,
                                     .secret_path = settings->secret_path};
     if (store_open(&options, &ctl->store, reason) != STORE_OK)
         return false;

@@ -8,10 +8,10 @@
 #include "ctl/commands.h"
 #include "ctl/output.h"
 
-static void print_access_token(struct output *output, char token[static STORE_ACCESS_TOKEN_LEN])
+static void print_access_token(struct output *output, char token[static STORE_CREDENTIAL_LEN])
 {
-    output_text(output, "access_token", (struct span){token, STORE_ACCESS_TOKEN_LEN});
-    sodium_memzero(token, STORE_ACCESS_TOKEN_LEN);
+    output_text(output, "access_token", (struct span){token, STORE_CREDENTIAL_LEN});
+    sodium_memzero(token, STORE_CREDENTIAL_LEN);
 }
 
 int ctl_user_add(struct ctl *ctl, char **arguments)
@@ -21,7 +21,7 @@ int ctl_user_add(struct ctl *ctl, char **arguments)
         return ctl_fail("a user's name is 1 to 64 bytes of UTF-8 without control characters");
     if (!ctl_copy_label(ctl->group ? ctl->group : "default", TOKEN_GROUP_LEN_MAX, user.group))
         return ctl_fail("a group is 1 to 64 bytes of UTF-8 without control characters");
-    char access_token[STORE_ACCESS_TOKEN_LEN];
+    char access_token[STORE_CREDENTIAL_LEN];
     enum store_error error = store_user_add(ctl->store, (int64_t)time(NULL), &user, access_token);
     if (error != STORE_OK)
         return ctl_fail_with(error);
@@ -80,7 +80,7 @@ int ctl_user_show(struct ctl *ctl, char **arguments)
 int ctl_user_rotate(struct ctl *ctl, char **arguments)
 {
     int64_t id;
-    char access_token[STORE_ACCESS_TOKEN_LEN];
+    char access_token[STORE_CREDENTIAL_LEN];
     if (!ctl_read_id(arguments[0], &id))
         return CTL_WRONG_USAGE;
     enum store_error error = store_user_rotate(ctl->store, id, access_token);

@@ -97,7 +97,7 @@ static void *run(void *context)
         }
         if (time(NULL) - checked_s >= DEAD_READERS_INTERVAL_S) {
             checked_s = time(NULL);
-            store_free_dead_readers(committer->store); /* tried again next time */
+            store_maintain(committer->store); /* tried again next time */
         }
     }
     return NULL;

@@ -192,7 +192,7 @@ static bool get_ready(struct settings *settings, struct store **store, bool fast
         return false;
     if (!settings_read(environ, settings, reason, STORE_REASON_SIZE))
         return false;
-    struct store_options options = {.path = settings->store_path,
+    struct store_options options = {.location = settings->store_path,
                                     .secret_path = settings->secret_path};
     if (!expect_lost_pages(settings->store_path) || store_open(&options, store, reason) != STORE_OK)
         return false;

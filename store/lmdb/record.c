@@ -2,64 +2,128 @@
 
 #include "base/bytes.h"
 
-enum {
-    TOKEN_VERSION = 2,
-    USER_VERSION = 2,
-    RESERVATION_VERSION = 2,
-    GATEWAY_VERSION = 2,
-    NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX
-};
+enum { TOKEN_VERSION = 2, USER_VERSION = 2, RESERVATION_VERSION = 2, GATEWAY_VERSION = 2 };
 
-enum token_flag {
-    FLAG_DISABLED = 1 << 0,
-    FLAG_UNLIMITED = 1 << 1,
-    FLAG_MODELS = 1 << 2,
-    FLAG_OLD_KEY = 1 << 3,
-    FLAGS_TOKEN = FLAG_DISABLED | FLAG_UNLIMITED | FLAG_MODELS | FLAG_OLD_KEY
-};
+/* ---- writing, from the front ---- */
 
-enum user_flag {
-    FLAG_USER_DISABLED = 1 << 0,
-    FLAG_USER_DELETED = 1 << 1,
-    FLAGS_USER = FLAG_USER_DISABLED | FLAG_USER_DELETED
-};
-
-/* Offsets in a token's record. */
-enum {
-    AT_VERSION = 0,
-    AT_FLAGS = 1,
-    AT_REMAIN_QUOTA = 2,
-    AT_USED_QUOTA = 10,
-    AT_EXPIRED = 18,
-    AT_CREATED = 26,
-    AT_ACCESSED = 34,
-    AT_SEALED = 42,
-    AT_NAME_LEN = AT_SEALED + SEAL_KEY_LEN,
-    AT_GROUP_LEN = AT_NAME_LEN + 1,
-    AT_MODEL_LIMITS_LEN = AT_GROUP_LEN + 1,
-    AT_ALLOW_IPS_LEN = AT_MODEL_LIMITS_LEN + 2,
-    AT_TEXTS = AT_ALLOW_IPS_LEN + 2,
-    OLD_KEY_LEN = SEAL_HASH_LEN + 8 /* after the texts, where there is one */
-};
-
-_Static_assert((int)AT_TEXTS == (int)RECORD_TOKEN_HEAD_LEN, "head");
-
-static unsigned char *append(unsigned char *at, struct span text)
+static unsigned char *put_byte(unsigned char *at, size_t value)
 {
-    if (text.len > 0)
-        memcpy(at, text.at, text.len);
-    return at + text.len;
+    *at = (unsigned char)value;
+    return at + 1;
 }
 
-/* Takes len bytes off the front of *rest, which has them. */
-static struct span take(struct span *rest, size_t len)
+static unsigned char *put_length(unsigned char *at, size_t value)
 {
-    struct span taken = {rest->at, len};
-    *rest = span_from(*rest, len);
+    put_little16(at, value);
+    return at + 2;
+}
+
+static unsigned char *put_int(unsigned char *at, int64_t value)
+{
+    put_little64(at, value);
+    return at + 8;
+}
+
+static unsigned char *put_bytes(unsigned char *at, const void *bytes, size_t len)
+{
+    if (len > 0)
+        memcpy(at, bytes, len);
+    return at + len;
+}
+
+static unsigned char *put_text(unsigned char *at, struct span text)
+{
+    return put_bytes(at, text.at, text.len);
+}
+
+/* ---- reading, off the front: what a record is too short for is 0 or empty, and it is bad ---- */
+
+struct input {
+    struct span rest;
+    bool bad;
+};
+
+static struct span take(struct input *in, size_t len)
+{
+    if (len > in->rest.len) {
+        in->bad = true;
+        return SPAN("");
+    }
+    struct span taken = {in->rest.at, len};
+    in->rest = span_from(in->rest, len);
     return taken;
 }
 
-static struct checksum_context token_place(const struct token *token)
+static size_t take_byte(struct input *in)
+{
+    struct span bytes = take(in, 1);
+    return bytes.len ? (unsigned char)bytes.at[0] : 0;
+}
+
+static size_t take_length(struct input *in)
+{
+    struct span bytes = take(in, 2);
+    return bytes.len ? get_little16((const unsigned char *)bytes.at) : 0;
+}
+
+static int64_t take_int(struct input *in)
+{
+    struct span bytes = take(in, 8);
+    return bytes.len ? get_little64((const unsigned char *)bytes.at) : 0;
+}
+
+static void take_bytes(struct input *in, unsigned char *to, size_t len)
+{
+    struct span bytes = take(in, len);
+    memcpy(to, bytes.at, bytes.len);
+}
+
+/* A text that must fit where records are made. */
+static struct span take_text(struct input *in, size_t len, size_t len_max)
+{
+    in->bad |= len > len_max;
+    return take(in, len);
+}
+
+/* Takes the checksum and, where there is one, the version. */
+static struct input begin_input(struct checksum_context context, struct span record,
+                                unsigned version)
+{
+    struct input in = {.bad = !checksum_take(context, &record), .rest = record};
+    if (version != 0)
+        in.bad |= take_byte(&in) != version;
+    return in;
+}
+
+static unsigned take_flags(struct input *in, unsigned known)
+{
+    unsigned flags = (unsigned)take_byte(in);
+    in->bad |= (flags & ~known) != 0;
+    return flags;
+}
+
+static bool is_complete(const struct input *in)
+{
+    return !in->bad && in->rest.len == 0;
+}
+
+static unsigned flag_if(bool condition, unsigned flag)
+{
+    return condition ? flag : 0;
+}
+
+/* ---- tokens ---- */
+
+enum {
+    TOKEN_FLAG_DISABLED = 1 << 0,
+    TOKEN_FLAG_UNLIMITED = 1 << 1,
+    TOKEN_FLAG_MODELS = 1 << 2,
+    TOKEN_FLAG_OLD_KEY = 1 << 3,
+    TOKEN_FLAGS =
+        TOKEN_FLAG_DISABLED | TOKEN_FLAG_UNLIMITED | TOKEN_FLAG_MODELS | TOKEN_FLAG_OLD_KEY
+};
+
+static struct checksum_context token_context(const struct token *token)
 {
     return (struct checksum_context){CHECKSUM_TOKEN, token->user_id, token->id};
 }
@@ -67,213 +131,204 @@ static struct checksum_context token_place(const struct token *token)
 size_t record_encode_token(const struct token *token, const struct record_keys *keys,
                            unsigned char *record)
 {
-    record[AT_VERSION] = TOKEN_VERSION;
-    record[AT_FLAGS] = (unsigned char)((token->status == TOKEN_DISABLED ? FLAG_DISABLED : 0) |
-                                       (token->unlimited_quota ? FLAG_UNLIMITED : 0) |
-                                       (token->model_limits_enabled ? FLAG_MODELS : 0) |
-                                       (keys->has_old ? FLAG_OLD_KEY : 0));
-    put_little64(record + AT_REMAIN_QUOTA, token->remain_quota);
-    put_little64(record + AT_USED_QUOTA, token->used_quota);
-    put_little64(record + AT_EXPIRED, token->expired_unix_s);
-    put_little64(record + AT_CREATED, token->created_unix_s);
-    put_little64(record + AT_ACCESSED, token->accessed_unix_s);
-    memcpy(record + AT_SEALED, keys->sealed, SEAL_KEY_LEN);
-    record[AT_NAME_LEN] = (unsigned char)token->name.len;
-    record[AT_GROUP_LEN] = (unsigned char)token->group.len;
-    put_little16(record + AT_MODEL_LIMITS_LEN, token->model_limits.len);
-    put_little16(record + AT_ALLOW_IPS_LEN, token->allow_ips.len);
-
-    unsigned char *end = record + AT_TEXTS;
-    end = append(end, token->name);
-    end = append(end, token->group);
-    end = append(end, token->model_limits);
-    end = append(end, token->allow_ips);
+    unsigned char *at = put_byte(record, TOKEN_VERSION);
+    at = put_byte(at, flag_if(token->status == TOKEN_DISABLED, TOKEN_FLAG_DISABLED) |
+                          flag_if(token->unlimited_quota, TOKEN_FLAG_UNLIMITED) |
+                          flag_if(token->model_limits_enabled, TOKEN_FLAG_MODELS) |
+                          flag_if(keys->has_old, TOKEN_FLAG_OLD_KEY));
+    at = put_int(at, token->remain_quota);
+    at = put_int(at, token->used_quota);
+    at = put_int(at, token->expired_unix_s);
+    at = put_int(at, token->created_unix_s);
+    at = put_int(at, token->accessed_unix_s);
+    at = put_bytes(at, keys->sealed, SEAL_KEY_LEN);
+    at = put_byte(at, token->name.len);
+    at = put_byte(at, token->group.len);
+    at = put_length(at, token->model_limits.len);
+    at = put_length(at, token->allow_ips.len);
+    at = put_text(at, token->name);
+    at = put_text(at, token->group);
+    at = put_text(at, token->model_limits);
+    at = put_text(at, token->allow_ips);
     if (keys->has_old) {
-        memcpy(end, keys->old_hash, SEAL_HASH_LEN);
-        put_little64(end + SEAL_HASH_LEN, keys->old_until_unix_s);
-        end += OLD_KEY_LEN;
+        at = put_bytes(at, keys->old_hash, SEAL_HASH_LEN);
+        at = put_int(at, keys->old_until_unix_s);
     }
-    return checksum_put(token_place(token), record, (size_t)(end - record));
+    return checksum_put(token_context(token), record, (size_t)(at - record));
 }
 
 bool record_decode_token(struct span record, struct token *token, struct record_keys *keys)
 {
-    const unsigned char *bytes = (const unsigned char *)record.at;
-    if (!checksum_take(token_place(token), &record) || record.len < AT_TEXTS ||
-        bytes[AT_VERSION] != TOKEN_VERSION || bytes[AT_FLAGS] & ~(unsigned)FLAGS_TOKEN)
-        return false;
-    size_t name_len = bytes[AT_NAME_LEN], group_len = bytes[AT_GROUP_LEN];
-    size_t models_len = get_little16(bytes + AT_MODEL_LIMITS_LEN);
-    size_t ips_len = get_little16(bytes + AT_ALLOW_IPS_LEN);
-    if (name_len > NAME_LEN_MAX || group_len > TOKEN_GROUP_LEN_MAX ||
-        models_len > TOKEN_MODEL_LIMITS_LEN_MAX || ips_len > TOKEN_ALLOW_IPS_LEN_MAX)
-        return false; /* it would not fit where records are made */
-    unsigned flags = bytes[AT_FLAGS];
-    keys->has_old = flags & FLAG_OLD_KEY;
-    if (record.len !=
-        AT_TEXTS + name_len + group_len + models_len + ips_len + (keys->has_old ? OLD_KEY_LEN : 0))
-        return false;
-
-    token->status = flags & FLAG_DISABLED ? TOKEN_DISABLED : TOKEN_ENABLED;
-    token->unlimited_quota = flags & FLAG_UNLIMITED;
-    token->model_limits_enabled = flags & FLAG_MODELS;
-    token->remain_quota = get_little64(bytes + AT_REMAIN_QUOTA);
-    token->used_quota = get_little64(bytes + AT_USED_QUOTA);
-    token->expired_unix_s = get_little64(bytes + AT_EXPIRED);
-    token->created_unix_s = get_little64(bytes + AT_CREATED);
-    token->accessed_unix_s = get_little64(bytes + AT_ACCESSED);
-    memcpy(keys->sealed, bytes + AT_SEALED, SEAL_KEY_LEN);
-
-    struct span rest = span_from(record, AT_TEXTS);
-    token->name = take(&rest, name_len);
-    token->group = take(&rest, group_len);
-    token->model_limits = take(&rest, models_len);
-    token->allow_ips = take(&rest, ips_len);
+    struct input in = begin_input(token_context(token), record, TOKEN_VERSION);
+    unsigned flags = take_flags(&in, TOKEN_FLAGS);
+    token->status = flags & TOKEN_FLAG_DISABLED ? TOKEN_DISABLED : TOKEN_ENABLED;
+    token->unlimited_quota = flags & TOKEN_FLAG_UNLIMITED;
+    token->model_limits_enabled = flags & TOKEN_FLAG_MODELS;
+    token->remain_quota = take_int(&in);
+    token->used_quota = take_int(&in);
+    token->expired_unix_s = take_int(&in);
+    token->created_unix_s = take_int(&in);
+    token->accessed_unix_s = take_int(&in);
+    take_bytes(&in, keys->sealed, SEAL_KEY_LEN);
+    size_t name_len = take_byte(&in), group_len = take_byte(&in);
+    size_t models_len = take_length(&in), ips_len = take_length(&in);
+    token->name = take_text(&in, name_len, RECORD_NAME_LEN_MAX);
+    token->group = take_text(&in, group_len, TOKEN_GROUP_LEN_MAX);
+    token->model_limits = take_text(&in, models_len, TOKEN_MODEL_LIMITS_LEN_MAX);
+    token->allow_ips = take_text(&in, ips_len, TOKEN_ALLOW_IPS_LEN_MAX);
+    keys->has_old = flags & TOKEN_FLAG_OLD_KEY;
     if (keys->has_old) {
-        const unsigned char *old = (const unsigned char *)rest.at;
-        memcpy(keys->old_hash, old, SEAL_HASH_LEN);
-        keys->old_until_unix_s = get_little64(old + SEAL_HASH_LEN);
+        take_bytes(&in, keys->old_hash, SEAL_HASH_LEN);
+        keys->old_until_unix_s = take_int(&in);
     }
-    return true;
+    return is_complete(&in);
 }
 
-/* Offsets in a user's record. */
+/* ---- users and gateways ---- */
+
 enum {
-    AT_USER_CREATED = 2,
-    AT_USER_ACCESS_HASH = 10,
-    AT_USER_NAME_LEN = AT_USER_ACCESS_HASH + RECORD_ACCESS_HASH_LEN,
-    AT_USER_GROUP_LEN = AT_USER_NAME_LEN + 1,
-    AT_USER_TEXTS = AT_USER_GROUP_LEN + 1
+    USER_FLAG_DISABLED = 1 << 0,
+    USER_FLAG_DELETED = 1 << 1,
+    USER_FLAGS = USER_FLAG_DISABLED | USER_FLAG_DELETED
 };
-
-static struct checksum_context user_place(int64_t user_id)
-{
-    return (struct checksum_context){CHECKSUM_USER, user_id, 0};
-}
 
 size_t record_encode_user(int64_t user_id, const struct record_user *user, unsigned char *record)
 {
-    record[AT_VERSION] = USER_VERSION;
-    record[AT_FLAGS] = (unsigned char)((user->disabled ? FLAG_USER_DISABLED : 0) |
-                                       (user->deleted ? FLAG_USER_DELETED : 0));
-    put_little64(record + AT_USER_CREATED, user->created_unix_s);
-    memcpy(record + AT_USER_ACCESS_HASH, user->access_hash, RECORD_ACCESS_HASH_LEN);
-    record[AT_USER_NAME_LEN] = (unsigned char)user->name.len;
-    record[AT_USER_GROUP_LEN] = (unsigned char)user->group.len;
-    unsigned char *end = append(record + AT_USER_TEXTS, user->name);
-    end = append(end, user->group);
-    return checksum_put(user_place(user_id), record, (size_t)(end - record));
+    unsigned char *at = put_byte(record, USER_VERSION);
+    at = put_byte(at, flag_if(user->disabled, USER_FLAG_DISABLED) |
+                          flag_if(user->deleted, USER_FLAG_DELETED));
+    at = put_int(at, user->created_unix_s);
+    at = put_bytes(at, user->access_hash, SEAL_CREDENTIAL_HASH_LEN);
+    at = put_byte(at, user->name.len);
+    at = put_byte(at, user->group.len);
+    at = put_text(at, user->name);
+    at = put_text(at, user->group);
+    return checksum_put((struct checksum_context){CHECKSUM_USER, user_id, 0}, record,
+                        (size_t)(at - record));
 }
 
 bool record_decode_user(int64_t user_id, struct span record, struct record_user *user)
 {
-    const unsigned char *bytes = (const unsigned char *)record.at;
-    if (!checksum_take(user_place(user_id), &record) || record.len < AT_USER_TEXTS ||
-        bytes[AT_VERSION] != USER_VERSION || bytes[AT_FLAGS] & ~(unsigned)FLAGS_USER)
-        return false;
-    size_t name_len = bytes[AT_USER_NAME_LEN], group_len = bytes[AT_USER_GROUP_LEN];
-    if (name_len > STORE_USER_NAME_LEN_MAX || group_len > TOKEN_GROUP_LEN_MAX ||
-        record.len != AT_USER_TEXTS + name_len + group_len)
-        return false;
-    user->disabled = bytes[AT_FLAGS] & FLAG_USER_DISABLED;
-    user->deleted = bytes[AT_FLAGS] & FLAG_USER_DELETED;
-    user->created_unix_s = get_little64(bytes + AT_USER_CREATED);
-    memcpy(user->access_hash, bytes + AT_USER_ACCESS_HASH, RECORD_ACCESS_HASH_LEN);
-    struct span rest = span_from(record, AT_USER_TEXTS);
-    user->name = take(&rest, name_len);
-    user->group = take(&rest, group_len);
-    return true;
-}
-
-enum reservation_flag {
-    FLAG_FROM_REMAIN = 1 << 0,
-    FLAG_ENDED = 1 << 1,
-    FLAG_UNLIMITED_NOW = 1 << 2,
-    FLAGS_RESERVATION = FLAG_FROM_REMAIN | FLAG_ENDED | FLAG_UNLIMITED_NOW
-};
-
-/* Offsets in a reservation's record. */
-enum { AT_NUMBERS = 2, NUMBER_COUNT = 9, AT_GROUP = AT_NUMBERS + NUMBER_COUNT * 8 };
-
-static struct checksum_context reservation_place(int64_t id)
-{
-    return (struct checksum_context){CHECKSUM_RESERVATION, id, 0};
-}
-
-size_t record_encode_reservation(int64_t id, const struct record_reservation *reservation,
-                                 unsigned char *record)
-{
-    const int64_t numbers[NUMBER_COUNT] = {
-        reservation->gateway_id, reservation->user_id,        reservation->token_id,
-        reservation->reserved,   reservation->created_unix_s, reservation->due_unix_s,
-        reservation->amount,     reservation->shortfall,      reservation->remain_quota};
-    record[AT_VERSION] = RESERVATION_VERSION;
-    record[AT_FLAGS] = (unsigned char)((reservation->from_remain ? FLAG_FROM_REMAIN : 0) |
-                                       (reservation->ended ? FLAG_ENDED : 0) |
-                                       (reservation->unlimited_quota ? FLAG_UNLIMITED_NOW : 0));
-    for (size_t i = 0; i < NUMBER_COUNT; i++)
-        put_little64(record + AT_NUMBERS + i * 8, numbers[i]);
-    record[AT_GROUP] = (unsigned char)reservation->group.len;
-    unsigned char *end = append(record + AT_GROUP + 1, reservation->group);
-    return checksum_put(reservation_place(id), record, (size_t)(end - record));
-}
-
-bool record_decode_reservation(int64_t id, struct span record,
-                               struct record_reservation *reservation)
-{
-    const unsigned char *bytes = (const unsigned char *)record.at;
-    if (!checksum_take(reservation_place(id), &record) || record.len < AT_GROUP + 1 ||
-        bytes[AT_VERSION] != RESERVATION_VERSION ||
-        bytes[AT_FLAGS] & ~(unsigned)FLAGS_RESERVATION || bytes[AT_GROUP] > TOKEN_GROUP_LEN_MAX ||
-        record.len != AT_GROUP + 1 + (size_t)bytes[AT_GROUP])
-        return false;
-    int64_t *const numbers[NUMBER_COUNT] = {
-        &reservation->gateway_id, &reservation->user_id,        &reservation->token_id,
-        &reservation->reserved,   &reservation->created_unix_s, &reservation->due_unix_s,
-        &reservation->amount,     &reservation->shortfall,      &reservation->remain_quota};
-    for (size_t i = 0; i < NUMBER_COUNT; i++)
-        *numbers[i] = get_little64(bytes + AT_NUMBERS + i * 8);
-    reservation->from_remain = bytes[AT_FLAGS] & FLAG_FROM_REMAIN;
-    reservation->ended = bytes[AT_FLAGS] & FLAG_ENDED;
-    reservation->unlimited_quota = bytes[AT_FLAGS] & FLAG_UNLIMITED_NOW;
-    reservation->group = span_from(record, AT_GROUP + 1);
-    return true;
-}
-
-/* Offsets in a gateway's record. */
-enum {
-    AT_GATEWAY_CREATED = 1,
-    AT_GATEWAY_HASH = 9,
-    AT_GATEWAY_NAME_LEN = AT_GATEWAY_HASH + RECORD_ACCESS_HASH_LEN,
-    AT_GATEWAY_NAME = AT_GATEWAY_NAME_LEN + 1
-};
-
-static struct checksum_context gateway_place(int64_t id)
-{
-    return (struct checksum_context){CHECKSUM_GATEWAY, id, 0};
+    struct input in =
+        begin_input((struct checksum_context){CHECKSUM_USER, user_id, 0}, record, USER_VERSION);
+    unsigned flags = take_flags(&in, USER_FLAGS);
+    user->disabled = flags & USER_FLAG_DISABLED;
+    user->deleted = flags & USER_FLAG_DELETED;
+    user->created_unix_s = take_int(&in);
+    take_bytes(&in, user->access_hash, SEAL_CREDENTIAL_HASH_LEN);
+    size_t name_len = take_byte(&in), group_len = take_byte(&in);
+    user->name = take_text(&in, name_len, STORE_USER_NAME_LEN_MAX);
+    user->group = take_text(&in, group_len, TOKEN_GROUP_LEN_MAX);
+    return is_complete(&in);
 }
 
 size_t record_encode_gateway(int64_t id, const struct record_gateway *gateway,
                              unsigned char *record)
 {
-    record[AT_VERSION] = GATEWAY_VERSION;
-    put_little64(record + AT_GATEWAY_CREATED, gateway->created_unix_s);
-    memcpy(record + AT_GATEWAY_HASH, gateway->secret_hash, RECORD_ACCESS_HASH_LEN);
-    record[AT_GATEWAY_NAME_LEN] = (unsigned char)gateway->name.len;
-    unsigned char *end = append(record + AT_GATEWAY_NAME, gateway->name);
-    return checksum_put(gateway_place(id), record, (size_t)(end - record));
+    unsigned char *at = put_byte(record, GATEWAY_VERSION);
+    at = put_int(at, gateway->created_unix_s);
+    at = put_bytes(at, gateway->secret_hash, SEAL_CREDENTIAL_HASH_LEN);
+    at = put_byte(at, gateway->name.len);
+    at = put_text(at, gateway->name);
+    return checksum_put((struct checksum_context){CHECKSUM_GATEWAY, id, 0}, record,
+                        (size_t)(at - record));
 }
 
 bool record_decode_gateway(int64_t id, struct span record, struct record_gateway *gateway)
 {
+    struct input in =
+        begin_input((struct checksum_context){CHECKSUM_GATEWAY, id, 0}, record, GATEWAY_VERSION);
+    gateway->created_unix_s = take_int(&in);
+    take_bytes(&in, gateway->secret_hash, SEAL_CREDENTIAL_HASH_LEN);
+    size_t name_len = take_byte(&in);
+    gateway->name = take_text(&in, name_len, STORE_GATEWAY_NAME_LEN_MAX);
+    return is_complete(&in);
+}
+
+/* ---- reservations ---- */
+
+enum {
+    RESERVATION_FLAG_FROM_REMAIN = 1 << 0,
+    RESERVATION_FLAG_ENDED = 1 << 1,
+    RESERVATION_FLAG_UNLIMITED = 1 << 2,
+    RESERVATION_FLAGS =
+        RESERVATION_FLAG_FROM_REMAIN | RESERVATION_FLAG_ENDED | RESERVATION_FLAG_UNLIMITED
+};
+
+size_t record_encode_reservation(int64_t id, const struct record_reservation *reservation,
+                                 unsigned char *record)
+{
+    unsigned char *at = put_byte(record, RESERVATION_VERSION);
+    at = put_byte(at, flag_if(reservation->units.from_remain, RESERVATION_FLAG_FROM_REMAIN) |
+                          flag_if(reservation->ended, RESERVATION_FLAG_ENDED) |
+                          flag_if(reservation->unlimited_quota, RESERVATION_FLAG_UNLIMITED));
+    at = put_int(at, reservation->gateway_id);
+    at = put_int(at, reservation->user_id);
+    at = put_int(at, reservation->token_id);
+    at = put_int(at, reservation->units.reserved);
+    at = put_int(at, reservation->created_unix_s);
+    at = put_int(at, reservation->due_unix_s);
+    at = put_int(at, reservation->units.amount);
+    at = put_int(at, reservation->units.shortfall);
+    at = put_int(at, reservation->remain_quota);
+    at = put_byte(at, reservation->group.len);
+    at = put_text(at, reservation->group);
+    return checksum_put((struct checksum_context){CHECKSUM_RESERVATION, id, 0}, record,
+                        (size_t)(at - record));
+}
+
+bool record_decode_reservation(int64_t id, struct span record,
+                               struct record_reservation *reservation)
+{
+    struct input in = begin_input((struct checksum_context){CHECKSUM_RESERVATION, id, 0}, record,
+                                  RESERVATION_VERSION);
+    unsigned flags = take_flags(&in, RESERVATION_FLAGS);
+    reservation->units.from_remain = flags & RESERVATION_FLAG_FROM_REMAIN;
+    reservation->ended = flags & RESERVATION_FLAG_ENDED;
+    reservation->unlimited_quota = flags & RESERVATION_FLAG_UNLIMITED;
+    reservation->gateway_id = take_int(&in);
+    reservation->user_id = take_int(&in);
+    reservation->token_id = take_int(&in);
+    reservation->units.reserved = take_int(&in);
+    reservation->created_unix_s = take_int(&in);
+    reservation->due_unix_s = take_int(&in);
+    reservation->units.amount = take_int(&in);
+    reservation->units.shortfall = take_int(&in);
+    reservation->remain_quota = take_int(&in);
+    size_t group_len = take_byte(&in);
+    reservation->group = take_text(&in, group_len, TOKEN_GROUP_LEN_MAX);
+    return is_complete(&in);
+}
+
+/* ---- token_by_key ---- */
+
+static struct checksum_context key_context(const unsigned char hash[static SEAL_HASH_LEN])
+{
+    return (struct checksum_context){CHECKSUM_KEY, get_big64(hash), get_big64(hash + 8)};
+}
+
+/* Its integers are big-endian, as in keys. */
+size_t record_encode_key(const unsigned char hash[static SEAL_HASH_LEN],
+                         const struct record_key *entry, unsigned char *record)
+{
+    size_t len = 16;
+    put_big64(record, entry->user_id);
+    put_big64(record + 8, entry->token_id);
+    if (entry->until_unix_s != 0) {
+        put_big64(record + len, entry->until_unix_s);
+        len += 8;
+    }
+    return checksum_put(key_context(hash), record, len);
+}
+
+bool record_decode_key(const unsigned char hash[static SEAL_HASH_LEN], struct span record,
+                       struct record_key *entry)
+{
     const unsigned char *bytes = (const unsigned char *)record.at;
-    if (!checksum_take(gateway_place(id), &record) || record.len < AT_GATEWAY_NAME ||
-        bytes[AT_VERSION] != GATEWAY_VERSION ||
-        bytes[AT_GATEWAY_NAME_LEN] > STORE_GATEWAY_NAME_LEN_MAX ||
-        record.len != AT_GATEWAY_NAME + (size_t)bytes[AT_GATEWAY_NAME_LEN])
+    if (!checksum_take(key_context(hash), &record) || (record.len != 16 && record.len != 24))
         return false;
-    gateway->created_unix_s = get_little64(bytes + AT_GATEWAY_CREATED);
-    memcpy(gateway->secret_hash, bytes + AT_GATEWAY_HASH, RECORD_ACCESS_HASH_LEN);
-    gateway->name = span_from(record, AT_GATEWAY_NAME);
+    entry->user_id = get_big64(bytes);
+    entry->token_id = get_big64(bytes + 8);
+    entry->until_unix_s = record.len == 24 ? get_big64(bytes + 16) : 0;
     return true;
 }

@@ -733,7 +733,7 @@ static void write_something(struct store *store, struct store_reader *reader)
 
 static void verify(bool writes_too)
 {
-    struct store_options options = {.path = replay.folder, .secret_path = replay.secret};
+    struct store_options options = {.location = replay.folder, .secret_path = replay.secret};
     struct store *store = NULL;
     struct store_reader *reader = NULL;
     char reason[STORE_REASON_SIZE] = "";
@@ -943,9 +943,9 @@ static int run(char **arguments, bool ignores_sync)
 static int make(char **arguments)
 {
     char reason[STORE_REASON_SIZE], *end;
-    struct store_options options = {.path = arguments[0],
+    struct store_options options = {.location = arguments[0],
                                     .secret_path = arguments[1],
-                                    .map_size = (size_t)strtoull(arguments[2], &end, 10)};
+                                    .size_max = (size_t)strtoull(arguments[2], &end, 10)};
     if (store_create(&options, (unsigned)strtoul(arguments[3], &end, 10),
                      (unsigned)strtoul(arguments[4], &end, 10), reason) != STORE_OK)
         die("%s", reason);

@@ -32,8 +32,8 @@ enum { USERS = 4, GATEWAYS = 2, TOKENS_MAX = 1400, SPENT = 40, NOW = 1000000, PA
 
 /* What is known of the store from making it. */
 struct known {
-    char access_tokens[USERS][STORE_ACCESS_TOKEN_LEN];
-    char secrets[GATEWAYS][STORE_GATEWAY_SECRET_LEN];
+    char access_tokens[USERS][STORE_CREDENTIAL_LEN];
+    char secrets[GATEWAYS][STORE_CREDENTIAL_LEN];
     struct {
         int64_t user_id, id;
         char key[TOKEN_KEY_LEN];
@@ -214,7 +214,7 @@ static void read_users(struct store_reader *reader, const struct known *known,
                        struct answers *answers, struct reading *reading)
 {
     for (int64_t id = 1; id <= USERS; id++) {
-        struct span access = {known->access_tokens[id - 1], STORE_ACCESS_TOKEN_LEN};
+        struct span access = {known->access_tokens[id - 1], STORE_CREDENTIAL_LEN};
         end_reading(answers, reading, store_user_authenticate(reader, id, access));
         struct store_user user = {.id = 0};
         enum store_error error = store_user_next(reader, id - 1, &user);
@@ -226,7 +226,7 @@ static void read_users(struct store_reader *reader, const struct known *known,
     }
     for (int i = 0; i < GATEWAYS; i++) {
         int64_t id;
-        struct span secret = {known->secrets[i], STORE_GATEWAY_SECRET_LEN};
+        struct span secret = {known->secrets[i], STORE_CREDENTIAL_LEN};
         enum store_error error = store_gateway_authenticate(reader, secret, &id);
         take_number(reading, id);
         end_reading(answers, reading, error);
@@ -306,7 +306,7 @@ static int check(bool verbose)
     if (store_open(&options, &store, reason) != STORE_OK) {
         if (verbose)
             printf("  %s\n", reason);
-        return strstr(reason, options.path) || strstr(reason, options.secret_path) ? REFUSED : DIED;
+        return strstr(reason, options.location) || strstr(reason, options.secret_path) ? REFUSED : DIED;
     }
     if (store_reader_open(store, &reader) != STORE_OK)
         return FOUND;
@@ -542,7 +542,7 @@ int main(int argc, char **argv)
     snprintf(secret_path, sizeof(secret_path), "%s/secret", argv[1]);
     snprintf(known_path, sizeof(known_path), "%s/known", argv[1]);
     snprintf(data, sizeof(data), "%s/data.mdb", store_path);
-    options = (struct store_options){.path = store_path, .secret_path = secret_path};
+    options = (struct store_options){.location = store_path, .secret_path = secret_path};
     if (strcmp(argv[2], "make") == 0) {
         make(known_path);
         return 0;

@@ -186,7 +186,7 @@ static struct buffer ask_for_bob(void)
     append_pair(&params, "PATH_INFO", SPAN("/"));
     append_pair(&params, "HTTP_NEW_API_USER", SPAN("2"));
     append_pair(&params, "HTTP_AUTHORIZATION",
-                (struct span){service.access_tokens[SERVICE_BOB - 1], STORE_ACCESS_TOKEN_LEN});
+                (struct span){service.access_tokens[SERVICE_BOB - 1], STORE_CREDENTIAL_LEN});
     append_record(&request, FCGI_BEGIN_REQUEST, (struct span){begin, sizeof(begin)});
     append_record(&request, FCGI_PARAMS, (struct span){params.at, params.len});
     append_record(&request, FCGI_PARAMS, SPAN(""));

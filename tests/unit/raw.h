@@ -8,7 +8,8 @@
 #include <lmdb.h>
 
 #include "base/bytes.h"
-#include "store/lmdb/engine.h"
+#include "store/lmdb/checksum.h"
+#include "store/lmdb/database.h"
 
 struct raw {
     MDB_env *env;
@@ -22,7 +23,7 @@ static inline void raw_open(struct raw *raw, const struct temporary *temporary)
     assert_null(temporary->store);
     assert_int_equal(mdb_env_create(&raw->env), 0);
     assert_int_equal(mdb_env_set_maxdbs(raw->env, 16), 0);
-    assert_int_equal(mdb_env_open(raw->env, temporary->options.path, 0, 0600), 0);
+    assert_int_equal(mdb_env_open(raw->env, temporary->options.location, 0, 0600), 0);
     assert_int_equal(mdb_txn_begin(raw->env, NULL, 0, &raw->txn), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "meta", 0, &raw->meta), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "users", 0, &raw->users), 0);
@@ -85,7 +86,7 @@ static inline struct raw_bytes raw_little64(int64_t number)
 static inline struct raw_bytes raw_meta(const char *name, int64_t number)
 {
     struct raw_bytes value = raw_little64(number);
-    value.len = checksum_put(engine_meta_place(name), value.at, value.len);
+    value.len = checksum_put(meta_context(name), value.at, value.len);
     return value;
 }
 

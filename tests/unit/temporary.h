@@ -75,21 +75,18 @@ static inline void temporary_close(struct temporary *temporary)
     temporary->store = NULL;
 }
 
-/* Creates a store; not opened. map_size and cipher may be 0. */
-static inline void temporary_create(struct temporary *temporary, size_t map_size,
-                                    enum seal_cipher cipher)
+/* Creates a store; not opened. size_max may be 0. */
+static inline void temporary_create(struct temporary *temporary, uint64_t size_max)
 {
     char reason[STORE_REASON_SIZE] = "";
     *temporary = (struct temporary){.folder = folder_make()};
     temporary->store_path = folder_file(&temporary->folder, "store");
     temporary->secret_path = folder_file(&temporary->folder, "secret");
-    temporary->options = (struct store_options){.path = temporary->store_path.path,
+    temporary->options = (struct store_options){.location = temporary->store_path.path,
                                                 .secret_path = temporary->secret_path.path,
-                                                .map_size = map_size,
-                                                .cipher = cipher};
+                                                .size_max = size_max};
     if (store_create(&temporary->options, (unsigned)-1, (unsigned)-1, reason) != STORE_OK)
         fail_msg("store_create: %s", reason);
-    temporary->options.map_size = 0;
 }
 
 /* Closes it, where it is open, and removes it. */
@@ -101,7 +98,7 @@ static inline void temporary_remove(struct temporary *temporary)
 
 /* Adds a user named "user" of group "vip"; its id. */
 static inline int64_t temporary_add_user(struct temporary *temporary,
-                                         char access_token[static STORE_ACCESS_TOKEN_LEN])
+                                         char access_token[static STORE_CREDENTIAL_LEN])
 {
     struct store_user user = {.name = "user", .group = "vip"};
     assert_int_equal(store_user_add(temporary->store, 1000, &user, access_token), STORE_OK);
@@ -148,6 +145,26 @@ static inline enum store_error temporary_commit(struct store *store, struct stor
     for (size_t i = 0; i < count; i++)
         writes[i].next = i + 1 < count ? &writes[i + 1] : NULL;
     return store_write_all(store, count > 0 ? writes : NULL);
+}
+
+/* One of the store's figures; UINT64_MAX where it can't be read. */
+struct temporary_figure {
+    const char *name;
+    uint64_t value;
+};
+
+static inline void temporary_take_figure(void *context, const char *name, uint64_t value)
+{
+    struct temporary_figure *figure = context;
+    if (strcmp(name, figure->name) == 0)
+        figure->value = value;
+}
+
+static inline uint64_t temporary_stat(struct store_reader *reader, const char *name)
+{
+    struct temporary_figure figure = {name, UINT64_MAX};
+    assert_int_equal(store_stat(reader, temporary_take_figure, &figure), STORE_OK);
+    return figure.value;
 }
 
 /* How many tokens the user has; UINT64_MAX where that can't be read. */

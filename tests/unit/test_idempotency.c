@@ -64,8 +64,8 @@ static int64_t ask(struct temporary *temporary, const char *who, const char *key
 
 static void open_store(struct temporary *temporary)
 {
-    char access_token[STORE_ACCESS_TOKEN_LEN];
-    temporary_create(temporary, 0, SEAL_CIPHER_BEST);
+    char access_token[STORE_CREDENTIAL_LEN];
+    temporary_create(temporary, 0);
     temporary_open(temporary);
     assert_int_equal(temporary_add_user(temporary, access_token), USER);
 }

@@ -59,8 +59,8 @@ static void kill_child(pid_t pid, int ready_fd)
 /* A store of a tiny map with that many users, closed. */
 static void make_store(struct temporary *temporary, int users)
 {
-    char access_token[STORE_ACCESS_TOKEN_LEN];
-    temporary_create(temporary, (size_t)80 << 10, SEAL_CIPHER_BEST);
+    char access_token[STORE_CREDENTIAL_LEN];
+    temporary_create(temporary, (size_t)80 << 10);
     temporary_open(temporary);
     for (int i = 0; i < users; i++)
         temporary_add_user(temporary, access_token);
@@ -240,11 +240,11 @@ static void test_dead_readers_are_freed(void **state)
     pid_t pid = start(&temporary, hold_readers, READERS, &ready_fd);
     await_ready(ready_fd);
     assert_int_equal(reader_count(&temporary), 1 + READERS);
-    assert_int_equal(store_free_dead_readers(temporary.store), STORE_OK); /* none is dead */
+    assert_int_equal(store_maintain(temporary.store), STORE_OK); /* none is dead */
     assert_int_equal(reader_count(&temporary), 1 + READERS);
     kill_child(pid, ready_fd);
     assert_int_equal(reader_count(&temporary), 1 + READERS);
-    assert_int_equal(store_free_dead_readers(temporary.store), STORE_OK);
+    assert_int_equal(store_maintain(temporary.store), STORE_OK);
     assert_int_equal(reader_count(&temporary), 1);
 
     /* opening frees them too */

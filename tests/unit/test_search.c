@@ -101,8 +101,8 @@ static int set_up(void **state)
     struct random random = {41};
     static struct token others[OTHERS];
     static char texts[OTHERS][32];
-    char access_token[STORE_ACCESS_TOKEN_LEN];
-    temporary_create(&all.temporary, 0, SEAL_CIPHER_BEST);
+    char access_token[STORE_CREDENTIAL_LEN];
+    temporary_create(&all.temporary, 0);
     temporary_open(&all.temporary);
     all.before_id = temporary_add_user(&all.temporary, access_token);
     all.user_id = temporary_add_user(&all.temporary, access_token);
@@ -498,7 +498,7 @@ static void refuse(void *context, const struct token *token)
 static void test_other_users(void **state)
 {
     (void)state;
-    char access_token[STORE_ACCESS_TOKEN_LEN];
+    char access_token[STORE_CREDENTIAL_LEN];
     int64_t new_id = temporary_add_user(&all.temporary, access_token);
     const int64_t nobodys[] = {new_id, 0, -1, 77, INT64_MAX, INT64_MIN};
     for (size_t i = 0; i < COUNT_OF(nobodys); i++)

@@ -509,11 +509,11 @@ static void toggle_user(struct model *model)
 static struct model *open_model(size_t map_size, uint64_t seed)
 {
     struct model *model = calloc(1, sizeof(*model));
-    char access_token[STORE_ACCESS_TOKEN_LEN];
+    char access_token[STORE_CREDENTIAL_LEN];
     assert_non_null(model);
     model->random.state = seed;
     model->now = START;
-    temporary_create(&model->temporary, map_size, SEAL_CIPHER_BEST);
+    temporary_create(&model->temporary, map_size);
     temporary_open(&model->temporary);
     for (int64_t id = 1; id <= USERS; id++)
         assert_int_equal(temporary_add_user(&model->temporary, access_token), id);
@@ -545,7 +545,7 @@ static void test_a_sweep_passes_over_the_future(void **state)
     struct temporary temporary;
     struct raw raw;
     MDB_stat stat;
-    temporary_create(&temporary, 0, SEAL_CIPHER_BEST);
+    temporary_create(&temporary, 0);
     raw_open(&raw, &temporary);
     raw_put(&raw, raw.meta, raw_text("next_reservation_id"), raw_meta("next_reservation_id", 6));
     for (size_t i = 0; i < COUNT_OF(made); i++) {
@@ -611,8 +611,8 @@ struct one {
 
 static void open_one(struct one *one, int64_t remain_quota, bool unlimited)
 {
-    char access_token[STORE_ACCESS_TOKEN_LEN];
-    temporary_create(&one->temporary, 0, SEAL_CIPHER_BEST);
+    char access_token[STORE_CREDENTIAL_LEN];
+    temporary_create(&one->temporary, 0);
     temporary_open(&one->temporary);
     temporary_add_user(&one->temporary, access_token);
     one->token = token_default();

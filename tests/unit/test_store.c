@@ -29,11 +29,11 @@ struct model {
 static struct model *open_model(size_t map_size, uint64_t seed)
 {
     struct model *model = calloc(1, sizeof(*model));
-    char access_token[STORE_ACCESS_TOKEN_LEN];
+    char access_token[STORE_CREDENTIAL_LEN];
     assert_non_null(model);
     model->random.state = seed;
     memset(model->long_text, 'x', sizeof(model->long_text));
-    temporary_create(&model->temporary, map_size, SEAL_CIPHER_BEST);
+    temporary_create(&model->temporary, map_size);
     temporary_open(&model->temporary);
     for (size_t i = 0; i < USERS; i++)
         model->users[i].id = temporary_add_user(&model->temporary, access_token);
@@ -589,11 +589,11 @@ static void test_the_file_is_ahead(void **state)
     (void)state;
     enum { WRITES = 400 };
     struct temporary temporary;
-    char access_token[STORE_ACCESS_TOKEN_LEN];
+    char access_token[STORE_CREDENTIAL_LEN];
     struct store_stat stat;
     int64_t first;
     size_t longer = 0;
-    temporary_create(&temporary, 0, SEAL_CIPHER_BEST);
+    temporary_create(&temporary, 0);
     temporary_open(&temporary);
     int64_t user_id = temporary_add_user(&temporary, access_token);
     uint64_t bytes = 0;
@@ -617,10 +617,10 @@ static void test_the_map_grows(void **state)
 {
     (void)state;
     struct temporary temporary;
-    char access_token[STORE_ACCESS_TOKEN_LEN];
+    char access_token[STORE_CREDENTIAL_LEN];
     struct store_stat before, after;
     int64_t first;
-    temporary_create(&temporary, (size_t)80 << 10, SEAL_CIPHER_BEST);
+    temporary_create(&temporary, (size_t)80 << 10);
     temporary_open(&temporary);
     int64_t user_id = temporary_add_user(&temporary, access_token);
     assert_int_equal(store_stat(temporary.reader, &before), STORE_OK);
@@ -653,7 +653,7 @@ static void test_both_ciphers(void **state)
                                                SEAL_CIPHER_AES256_GCM};
     for (size_t i = 0; i < COUNT_OF(ciphers); i++) {
         struct temporary temporary;
-        char access_token[STORE_ACCESS_TOKEN_LEN], reason[STORE_REASON_SIZE];
+        char access_token[STORE_CREDENTIAL_LEN], reason[STORE_REASON_SIZE];
         int64_t first;
         temporary_create(&temporary, 0, ciphers[i]);
         if (ciphers[i] == SEAL_CIPHER_AES256_GCM &&
