@@ -89,7 +89,8 @@ static struct span take_text(struct input *in, size_t len, size_t len_max)
 static struct input begin_input(struct checksum_context context, struct span record,
                                 unsigned version)
 {
-    struct input in = {.bad = !checksum_take(context, &record), .rest = record};
+    bool intact = checksum_take(context, &record);
+    struct input in = {.rest = record, .bad = !intact};
     if (version != 0)
         in.bad |= take_byte(&in) != version;
     return in;
