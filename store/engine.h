@@ -7,6 +7,7 @@
  *   location_matches    whether a TOKEN_STORE is this engine's
  *   user_authenticate   gets the access token's hash (seal_hash_credential)
  *   gateway_authenticate  likewise
+ *   token_find          the token that is shown lacks its key, which the caller has
  *   create, open        get the opened seal, which outlives the store; create takes away again what
  *                       it has made where it fails
  * An engine embeds struct store and struct store_reader as the first members of its own. */
@@ -27,8 +28,6 @@ struct store_engine {
         const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN]);
     enum store_error (*user_next)(struct store_reader *reader, int64_t after_id,
                                   struct store_user *user);
-    enum store_error (*user_get)(struct store_reader *reader, int64_t user_id,
-                                 struct store_user *user);
     enum store_error (*token_get)(struct store_reader *reader, int64_t user_id, int64_t token_id,
                                   store_visit_token *visit, void *context);
     enum store_error (*token_page)(struct store_reader *reader, int64_t user_id, uint64_t offset,
@@ -36,16 +35,9 @@ struct store_engine {
                                    void *context);
     enum store_error (*token_search)(struct store_reader *reader, const struct store_search *search,
                                      uint64_t *total, store_visit_token *visit, void *context);
-    enum store_error (*token_check_use)(struct store_reader *reader,
-                                        const char key[static TOKEN_KEY_LEN],
-                                        const struct token_use *use, int64_t now_unix_s,
-                                        enum token_refusal *refusal,
-                                        struct store_use_answer *answer);
     enum store_error (*token_find)(struct store_reader *reader,
                                    const char key[static TOKEN_KEY_LEN], int64_t now_unix_s,
                                    bool *owner_disabled, store_visit_token *visit, void *context);
-    enum store_error (*token_owner)(struct store_reader *reader, int64_t token_id,
-                                    int64_t *user_id);
     enum store_error (*gateway_authenticate)(
         struct store_reader *reader,
         const unsigned char secret_hash[static SEAL_CREDENTIAL_HASH_LEN], int64_t *gateway_id);

@@ -131,7 +131,8 @@ enum store_error store_user_authenticate(struct store_reader *reader, int64_t us
 enum store_error store_user_get(struct store_reader *reader, int64_t user_id,
                                 struct store_user *user)
 {
-    return reader->store->engine->user_get(reader, user_id, user);
+    enum store_error error = store_user_next(reader, user_id - 1, user);
+    return error == STORE_OK && user->id != user_id ? STORE_NO_USER : error;
 }
 
 enum store_error store_user_next(struct store_reader *reader, int64_t after_id,
@@ -163,14 +164,6 @@ enum store_error store_token_search(struct store_reader *reader, const struct st
     return reader->store->engine->token_search(reader, search, total, visit, context);
 }
 
-enum store_error store_token_check_use(struct store_reader *reader,
-                                       const char key[static TOKEN_KEY_LEN],
-                                       const struct token_use *use, int64_t now_unix_s,
-                                       enum token_refusal *refusal, struct store_use_answer *answer)
-{
-    return reader->store->engine->token_check_use(reader, key, use, now_unix_s, refusal, answer);
-}
-
 enum store_error store_token_find(struct store_reader *reader, const char key[static TOKEN_KEY_LEN],
                                   int64_t now_unix_s, bool *owner_disabled,
                                   store_visit_token *visit, void *context)
@@ -179,9 +172,53 @@ enum store_error store_token_find(struct store_reader *reader, const char key[st
                                              context);
 }
 
+struct use_check {
+    const struct token_use *use;
+    int64_t now_unix_s;
+    bool owner_disabled;
+    enum token_refusal *refusal;
+    struct store_use_answer *answer;
+};
+
+static void check_use(void *context, const struct token *token)
+{
+    const struct use_check *check = context;
+    *check->refusal = check->owner_disabled ? TOKEN_REFUSED_USER
+                                            : token_use_check(token, check->use, check->now_unix_s);
+    if (*check->refusal == TOKEN_GOOD)
+        store_fill_use_answer(token, check->answer);
+}
+
+enum store_error store_token_check_use(struct store_reader *reader,
+                                       const char key[static TOKEN_KEY_LEN],
+                                       const struct token_use *use, int64_t now_unix_s,
+                                       enum token_refusal *refusal, struct store_use_answer *answer)
+{
+    struct use_check check = {use, now_unix_s, false, refusal, answer};
+    enum store_error error =
+        store_token_find(reader, key, now_unix_s, &check.owner_disabled, check_use, &check);
+    if (error == STORE_NOT_FOUND)
+        *refusal = TOKEN_REFUSED_UNKNOWN;
+    return error == STORE_NOT_FOUND ? STORE_OK : error;
+}
+
+static void visit_nothing(void *context, const struct token *token)
+{
+    (void)context;
+    (void)token;
+}
+
 enum store_error store_token_owner(struct store_reader *reader, int64_t token_id, int64_t *user_id)
 {
-    return reader->store->engine->token_owner(reader, token_id, user_id);
+    struct store_user user = {.id = 0};
+    enum store_error error;
+    while ((error = store_user_next(reader, user.id, &user)) == STORE_OK) {
+        error = store_token_get(reader, user.id, token_id, visit_nothing, NULL);
+        if (error != STORE_NOT_FOUND)
+            break;
+    }
+    *user_id = user.id;
+    return error == STORE_NO_USER ? STORE_NOT_FOUND : error;
 }
 
 enum store_error store_gateway_authenticate(struct store_reader *reader, struct span secret,

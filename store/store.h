@@ -198,8 +198,9 @@ enum store_error store_token_check_use(struct store_reader *reader,
                                        enum token_refusal *refusal,
                                        struct store_use_answer *answer);
 
-/* Visits the token that has a key, whatever its status. STORE_NOT_FOUND where no token has it.
- *   owner_disabled   out; may be NULL */
+/* Visits the token that has a key, whatever its status; its member key is not filled in.
+ * STORE_NOT_FOUND where no token has it.
+ *   owner_disabled   out, before the visit */
 enum store_error store_token_find(struct store_reader *reader, const char key[static TOKEN_KEY_LEN],
                                   int64_t now_unix_s, bool *owner_disabled,
                                   store_visit_token *visit, void *context);

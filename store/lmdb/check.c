@@ -39,14 +39,25 @@ struct check {
     struct items free_pages; /* int64_t */
 };
 
-__attribute__((format(printf, 2, 3))) static void report(struct check *check, const char *format,
-                                                         ...)
+/* Reports a problem of one entry: "token 7: its key can't be unsealed". */
+__attribute__((format(printf, 4, 5))) static void report(struct check *check, const char *kind,
+                                                         int64_t id, const char *format, ...)
 {
     char line[256];
+    int len = snprintf(line, sizeof(line), "%s %" PRId64 ": ", kind, id);
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(line, sizeof(line), format, arguments);
+    vsnprintf(line + len, sizeof(line) - (size_t)len, format, arguments);
     va_end(arguments);
+    ++*check->found;
+    check->report(check->context, line);
+}
+
+/* Reports a problem of a database as such. */
+static void report_database(struct check *check, const char *name, const char *problem)
+{
+    char line[256];
+    snprintf(line, sizeof(line), "%s: %s", name, problem);
     ++*check->found;
     check->report(check->context, line);
 }
@@ -101,7 +112,7 @@ static void each_entry(struct check *check, MDB_dbi dbi, const char *name, visit
         if (db_cursor_get(check->txn, cursor, &key, &value, MDB_NEXT) != STORE_OK)
             break;
         if (before_key.at && !are_in_order(check, dbi, before_key, before_value, key, value)) {
-            report(check, "%s: its entries are not in order", name);
+            report_database(check, name, "its entries are not in order");
             break;
         }
         visit(check, key, value);
@@ -118,7 +129,7 @@ static int64_t id_of(struct span key)
 static void check_counter(struct check *check, const char *kind, int64_t id, int64_t next)
 {
     if (id < 1 || id >= next)
-        report(check, "%s %" PRId64 ": is not below the next %s id %" PRId64, kind, id, kind, next);
+        report(check, kind, id, "is not below the next id %" PRId64, next);
 }
 
 /* ---- users and gateways ---- */
@@ -128,9 +139,9 @@ static void check_user(struct check *check, struct span key, struct span value)
     int64_t id = id_of(key);
     struct record_user user;
     if (!record_decode_user(id, value, &user))
-        report(check, "user %" PRId64 ": its record can't be read", id);
+        report(check, "user", id, "its record can't be read");
     else if (!text_is_utf8(user.name) || !text_is_utf8(user.group))
-        report(check, "user %" PRId64 ": its name or group is not UTF-8", id);
+        report(check, "user", id, "its name or group is not UTF-8");
     check_counter(check, "user", id, check->next_user_id);
 }
 
@@ -139,7 +150,7 @@ static void check_gateway(struct check *check, struct span key, struct span valu
     int64_t id = id_of(key);
     struct record_gateway gateway;
     if (!record_decode_gateway(id, value, &gateway))
-        report(check, "gateway %" PRId64 ": its record can't be read", id);
+        report(check, "gateway", id, "its record can't be read");
     check_counter(check, "gateway", id, check->next_gateway_id);
 }
 
@@ -150,13 +161,13 @@ static void check_fields(struct check *check, const struct token *token)
     struct token_patch patch = {.fields = ~0U, .value = *token};
     enum token_error error = token_patch_check(&patch);
     if (error != TOKEN_OK)
-        report(check, "token %" PRId64 ": %s %s", token->id, token_error_field(error),
+        report(check, "token", token->id, "%s %s", token_error_field(error),
                token_error_text(error));
     if (token->used_quota < 0)
-        report(check, "token %" PRId64 ": used_quota must be 0 or more", token->id);
+        report(check, "token", token->id, "used_quota must be 0 or more");
     if (!text_is_utf8(token->name) || !text_is_utf8(token->group) ||
         !text_is_utf8(token->model_limits) || !text_is_utf8(token->allow_ips))
-        report(check, "token %" PRId64 ": a text is not UTF-8", token->id);
+        report(check, "token", token->id, "a text is not UTF-8");
 }
 
 static void check_key(struct check *check, const struct token *token,
@@ -170,7 +181,7 @@ static void check_key(struct check *check, const struct token *token,
         (error == STORE_OK &&
          (!record_decode_key(hash, record, &entry) || entry.token_id != token->id ||
           entry.user_id != token->user_id || entry.until_unix_s != until_unix_s)))
-        report(check, "token %" PRId64 ": is not found by its %s", token->id,
+        report(check, "token", token->id, "is not found by its %s",
                until_unix_s ? "old key" : "key");
 }
 
@@ -179,7 +190,7 @@ static void check_indexes(struct check *check, const struct token *token,
 {
     unsigned char hash[SEAL_HASH_LEN];
     if (ids_check(check->txn, token->user_id, token->id) == STORE_NOT_FOUND)
-        report(check, "token %" PRId64 ": is not in its user's index", token->id);
+        report(check, "token", token->id, "is not in its user's index");
     seal_hash_key(check->txn->store->base.seal, token->key, hash);
     check_key(check, token, hash, 0);
     if (keys->has_old)
@@ -193,7 +204,7 @@ static void check_token(struct check *check, struct span key, struct span value)
     struct span owner;
     check->token_count++;
     if (key.len != TOKEN_KEY_ID_LEN) {
-        report(check, "tokens: a key of %zu bytes", key.len);
+        report_database(check, "tokens", "a key of another length");
         return;
     }
     const unsigned char *ids = (const unsigned char *)key.at;
@@ -202,20 +213,19 @@ static void check_token(struct check *check, struct span key, struct span value)
     add_item(check, &check->token_ids, &token.id, sizeof(token.id));
     if (db_get(check->txn, DB_USERS, db_id_key(owner_key, token.user_id), &owner) ==
         STORE_NOT_FOUND)
-        report(check, "token %" PRId64 ": its user %" PRId64 " does not exist", token.id,
-               token.user_id);
+        report(check, "token", token.id, "its user %" PRId64 " does not exist", token.user_id);
     if (!record_decode_token(value, &token, &keys)) {
-        report(check, "token %" PRId64 ": its record can't be read", token.id);
+        report(check, "token", token.id, "its record can't be read");
         return;
     }
     check_fields(check, &token);
     if (!unseal_key(check->txn->store->base.seal, token.user_id, token.id, keys.sealed,
                     token.key)) {
-        report(check, "token %" PRId64 ": its key can't be unsealed", token.id);
+        report(check, "token", token.id, "its key can't be unsealed");
         return;
     }
     if (!token_key_is_well_formed((struct span){token.key, sizeof(token.key)}))
-        report(check, "token %" PRId64 ": its key is not well formed", token.id);
+        report(check, "token", token.id, "its key is not well formed");
     check_indexes(check, &token, &keys);
     explicit_bzero(token.key, sizeof(token.key));
 }
@@ -234,7 +244,7 @@ static void check_twice(struct check *check, struct items *items, const char *wh
     const int64_t *ids = (const int64_t *)(const void *)items->at;
     for (size_t i = 1; i < items->count; i++)
         if (ids[i] == ids[i - 1])
-            report(check, "%s %" PRId64 ": exists twice", what, ids[i]);
+            report(check, what, ids[i], "exists twice");
 }
 
 /* ---- from the indexes to the tokens ---- */
@@ -246,15 +256,15 @@ static void check_leads_to_token(struct check *check, const char *index, int64_t
     struct span record;
     if (db_get(check->txn, DB_TOKENS, db_token_key(key_bytes, user_id, token_id), &record) ==
         STORE_NOT_FOUND)
-        report(check, "%s: leads to token %" PRId64 " of user %" PRId64 ", which does not exist",
-               index, token_id, user_id);
+        report(check, "token", token_id, "does not exist for user %" PRId64 ", but %s leads to it",
+               user_id, index);
 }
 
 static void check_id_entry(struct check *check, struct span key, struct span value)
 {
     int64_t id;
     if (key.len != ID_KEY_LEN || value.len != sizeof(id)) {
-        report(check, "ids_by_user: an entry of %zu and %zu bytes", key.len, value.len);
+        report_database(check, "ids_by_user", "an entry of another length");
         return;
     }
     memcpy(&id, value.at, sizeof(id));
@@ -266,7 +276,7 @@ static void check_key_entry(struct check *check, struct span key, struct span va
     struct record_key entry;
     if (key.len != SEAL_HASH_LEN ||
         !record_decode_key((const unsigned char *)key.at, value, &entry))
-        report(check, "token_by_key: an entry that can't be read");
+        report_database(check, "token_by_key", "an entry that can't be read");
     else
         check_leads_to_token(check, "token_by_key", entry.user_id, entry.token_id);
 }
@@ -279,12 +289,12 @@ static void check_reservation(struct check *check, struct span key, struct span 
     struct record_reservation record;
     check_counter(check, "reservation", id, check->next_reservation_id);
     if (!record_decode_reservation(id, value, &record)) {
-        report(check, "reservation %" PRId64 ": its record can't be read", id);
+        report(check, "reservation", id, "its record can't be read");
         return;
     }
     const struct token_reservation *units = &record.units;
     if (units->reserved < 0 || units->amount < 0 || units->shortfall < 0)
-        report(check, "reservation %" PRId64 ": has an amount below 0", id);
+        report(check, "reservation", id, "has an amount below 0");
     struct reserved reserved = {record.user_id, record.token_id,
                                 record.ended ? units->amount : units->reserved};
     add_item(check, &check->reserved, &reserved, sizeof(reserved));
@@ -319,8 +329,7 @@ static void check_reserved(struct check *check)
         if (db_get(check->txn, DB_TOKENS, db_token_key(key_bytes, token.user_id, token.id),
                    &record) == STORE_OK &&
             record_decode_token(record, &token, &keys) && (overflow || sum > token.used_quota))
-            report(check, "token %" PRId64 ": its reservations took more than it has used",
-                   token.id);
+            report(check, "token", token.id, "its reservations took more than it has used");
     }
 }
 
@@ -331,7 +340,7 @@ static void check_idempotency(struct check *check, struct span key, struct span 
     if (error != STORE_OK)
         db_result(check->txn, ENOMEM);
     else if (!intact)
-        report(check, "repeats: an answer that can't be unsealed");
+        report_database(check, "repeats", "an answer that can't be unsealed");
 }
 
 /* ---- the list of free pages: LMDB's database 0 ---- */
@@ -346,16 +355,16 @@ static void check_free_entry(struct check *check, struct span key, struct span v
     if (key.len != sizeof(txn_id) || value.len < 8 ||
         (uint64_t)get_little64(bytes) > value.len / 8 - 1 ||
         db_result(check->txn, mdb_env_info(check->txn->store->env, &info)) != STORE_OK) {
-        report(check, "free list: an entry is damaged");
+        report_database(check, "free list", "an entry is damaged");
         return;
     }
     memcpy(&txn_id, key.at, sizeof(txn_id));
     if (txn_id > mdb_txn_id(check->txn->mdb))
-        report(check, "free list: an entry of a transaction to come");
+        report_database(check, "free list", "an entry of a transaction to come");
     for (int64_t i = 1; i <= get_little64(bytes); i++) {
         int64_t page = get_little64(bytes + i * 8);
         if (page < 2 || (uint64_t)page > info.me_last_pgno)
-            report(check, "free list: page %" PRId64 " does not exist", page);
+            report(check, "free page", page, "does not exist");
         add_item(check, &check->free_pages, &page, sizeof(page));
     }
 }
@@ -374,7 +383,7 @@ static void read_counters(struct check *check)
     for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
         enum store_error error = meta_get(check->txn, counters[i].name, counters[i].next);
         if (error == STORE_CORRUPT || (error == STORE_OK && *counters[i].next < 1)) {
-            report(check, "meta: the counter %s can't be read", counters[i].name);
+            report_database(check, counters[i].name, "the counter can't be read");
             *counters[i].next = INT64_MAX; /* nothing more is reported about it */
             check->txn->error = STORE_OK;
         }
@@ -390,7 +399,7 @@ static void check_count(struct check *check, enum database database, const char 
         db_result(check->txn, mdb_stat(check->txn->mdb, check->txn->store->dbis[database],
                                        &stat)) == STORE_OK &&
         stat.ms_entries != expected)
-        report(check, "%s: %zu entries instead of %" PRIu64, name, stat.ms_entries, expected);
+        report(check, name, (int64_t)stat.ms_entries, "entries instead of %" PRIu64, expected);
 }
 
 static void check_all(struct check *check)

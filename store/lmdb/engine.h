@@ -23,8 +23,6 @@ enum store_error lmdb_commit(struct store *store, store_take_writes *take, void 
 enum store_error
 lmdb_user_authenticate(struct store_reader *reader, int64_t user_id,
                        const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN]);
-enum store_error lmdb_user_get(struct store_reader *reader, int64_t user_id,
-                               struct store_user *user);
 enum store_error lmdb_user_next(struct store_reader *reader, int64_t after_id,
                                 struct store_user *user);
 
@@ -34,14 +32,9 @@ enum store_error lmdb_token_get(struct store_reader *reader, int64_t user_id, in
 enum store_error lmdb_token_page(struct store_reader *reader, int64_t user_id, uint64_t offset,
                                  uint64_t limit, uint64_t *total, store_visit_token *visit,
                                  void *context);
-enum store_error lmdb_token_check_use(struct store_reader *reader,
-                                      const char key[static TOKEN_KEY_LEN],
-                                      const struct token_use *use, int64_t now_unix_s,
-                                      enum token_refusal *refusal, struct store_use_answer *answer);
 enum store_error lmdb_token_find(struct store_reader *reader, const char key[static TOKEN_KEY_LEN],
                                  int64_t now_unix_s, bool *owner_disabled, store_visit_token *visit,
                                  void *context);
-enum store_error lmdb_token_owner(struct store_reader *reader, int64_t token_id, int64_t *user_id);
 
 /* search.c */
 enum store_error lmdb_token_search(struct store_reader *reader, const struct store_search *search,

@@ -30,21 +30,6 @@ enum store_error lmdb_token_get(struct store_reader *reader, int64_t user_id, in
     return error;
 }
 
-enum store_error lmdb_token_check_use(struct store_reader *reader,
-                                      const char key[static TOKEN_KEY_LEN],
-                                      const struct token_use *use, int64_t now_unix_s,
-                                      enum token_refusal *refusal, struct store_use_answer *answer)
-{
-    struct token token;
-    struct record_keys keys;
-    struct txn *txn = read_begin(reader);
-    enum store_error error = lookup_check_use(txn, key, use, now_unix_s, &token, &keys, refusal);
-    if (error == STORE_OK && *refusal == TOKEN_GOOD)
-        store_fill_use_answer(&token, answer);
-    read_end(txn);
-    return error;
-}
-
 enum store_error lmdb_token_find(struct store_reader *reader, const char key[static TOKEN_KEY_LEN],
                                  int64_t now_unix_s, bool *owner_disabled, store_visit_token *visit,
                                  void *context)
@@ -54,30 +39,10 @@ enum store_error lmdb_token_find(struct store_reader *reader, const char key[sta
     struct record_user owner;
     struct txn *txn = read_begin(reader);
     enum store_error error = lookup_by_key(txn, key, now_unix_s, &token, &keys, &owner);
-    if (error == STORE_OK && owner_disabled)
+    if (error == STORE_OK) {
         *owner_disabled = owner.disabled;
-    if (error == STORE_OK)
-        error = visit_token(txn, &token, &keys, visit, context);
-    read_end(txn);
-    return error;
-}
-
-enum store_error lmdb_token_owner(struct store_reader *reader, int64_t token_id, int64_t *user_id)
-{
-    struct span key = {NULL, 0}, record = {NULL, 0};
-    struct token token;
-    struct record_keys keys;
-    struct txn *txn = read_begin(reader);
-    enum store_error error = txn->error;
-    MDB_cursor *cursor = db_cursor_open(txn, DB_USERS);
-    while (cursor && (error = db_cursor_get(txn, cursor, &key, &record, MDB_NEXT)) == STORE_OK) {
-        *user_id = key.len == ID_KEY_LEN ? get_big64((const unsigned char *)key.at) : 0;
-        error = lookup_token(txn, *user_id, token_id, &token, &keys);
-        if (error != STORE_NOT_FOUND)
-            break;
+        visit(context, &token);
     }
-    if (cursor)
-        mdb_cursor_close(cursor);
     read_end(txn);
     return error;
 }

@@ -2,303 +2,258 @@
 
 #include "base/bytes.h"
 
-enum { TOKEN_VERSION = 2, USER_VERSION = 2, RESERVATION_VERSION = 2, GATEWAY_VERSION = 2 };
-
-/* ---- writing, from the front ---- */
-
-static unsigned char *put_byte(unsigned char *at, size_t value)
-{
-    *at = (unsigned char)value;
-    return at + 1;
-}
-
-static unsigned char *put_length(unsigned char *at, size_t value)
-{
-    put_little16(at, value);
-    return at + 2;
-}
-
-static unsigned char *put_int(unsigned char *at, int64_t value)
-{
-    put_little64(at, value);
-    return at + 8;
-}
-
-static unsigned char *put_bytes(unsigned char *at, const void *bytes, size_t len)
-{
-    if (len > 0)
-        memcpy(at, bytes, len);
-    return at + len;
-}
-
-static unsigned char *put_text(unsigned char *at, struct span text)
-{
-    return put_bytes(at, text.at, text.len);
-}
-
-/* ---- reading, off the front: what a record is too short for is 0 or empty, and it is bad ---- */
-
-struct input {
-    struct span rest;
-    bool bad;
+/* One description of each layout, for both directions: it writes the members' values or reads
+ * them. Reading beyond the end of a record makes it bad and yields zeros and empty texts. */
+struct codec {
+    bool reading, bad;
+    unsigned char *out; /* where writing goes on */
+    struct span in;     /* left to be read */
 };
 
-static struct span take(struct input *in, size_t len)
+static void code_bytes(struct codec *codec, void *bytes, size_t len)
 {
-    if (len > in->rest.len) {
-        in->bad = true;
-        return SPAN("");
+    if (!codec->reading) {
+        memcpy(codec->out, bytes, len);
+        codec->out += len;
+    } else if (len <= codec->in.len) {
+        memcpy(bytes, codec->in.at, len);
+        codec->in = span_from(codec->in, len);
+    } else {
+        memset(bytes, 0, len);
+        codec->bad = true;
     }
-    struct span taken = {in->rest.at, len};
-    in->rest = span_from(in->rest, len);
-    return taken;
 }
 
-static size_t take_byte(struct input *in)
+static void code_int(struct codec *codec, int64_t *value)
 {
-    struct span bytes = take(in, 1);
-    return bytes.len ? (unsigned char)bytes.at[0] : 0;
+    unsigned char bytes[8];
+    if (!codec->reading)
+        put_little64(bytes, *value);
+    code_bytes(codec, bytes, sizeof(bytes));
+    *value = get_little64(bytes);
 }
 
-static size_t take_length(struct input *in)
+/* A layout's version, or anything else that has to be the same. */
+static void code_constant(struct codec *codec, unsigned char value)
 {
-    struct span bytes = take(in, 2);
-    return bytes.len ? get_little16((const unsigned char *)bytes.at) : 0;
+    unsigned char byte = value;
+    code_bytes(codec, &byte, 1);
+    codec->bad |= byte != value;
 }
 
-static int64_t take_int(struct input *in)
+/* The count first bits of a byte; the others are 0. */
+static void code_flags(struct codec *codec, bool *const flags[], size_t count)
 {
-    struct span bytes = take(in, 8);
-    return bytes.len ? get_little64((const unsigned char *)bytes.at) : 0;
+    unsigned char byte = 0;
+    for (size_t i = 0; !codec->reading && i < count; i++)
+        byte = (unsigned char)(byte | *flags[i] << i);
+    code_bytes(codec, &byte, 1);
+    for (size_t i = 0; i < count; i++)
+        *flags[i] = byte >> i & 1;
+    codec->bad |= byte >> count != 0;
 }
 
-static void take_bytes(struct input *in, unsigned char *to, size_t len)
+/* The length of a text, in one byte or two; the text comes later in the record. */
+static void code_length(struct codec *codec, struct span *text, size_t size, size_t len_max)
 {
-    struct span bytes = take(in, len);
-    memcpy(to, bytes.at, bytes.len);
+    unsigned char bytes[2];
+    if (!codec->reading)
+        put_little16(bytes, text->len);
+    code_bytes(codec, bytes, size);
+    text->len = size == 1 ? bytes[0] : get_little16(bytes);
+    codec->bad |= text->len > len_max; /* it would not fit where records are made */
 }
 
-/* A text that must fit where records are made. */
-static struct span take_text(struct input *in, size_t len, size_t len_max)
+static void code_text(struct codec *codec, struct span *text)
 {
-    in->bad |= len > len_max;
-    return take(in, len);
+    if (!codec->reading) {
+        codec->out = mempcpy(codec->out, text->len > 0 ? text->at : "", text->len);
+    } else if (text->len <= codec->in.len) {
+        text->at = codec->in.at;
+        codec->in = span_from(codec->in, text->len);
+    } else {
+        *text = SPAN("");
+        codec->bad = true;
+    }
 }
 
-/* Takes the checksum and, where there is one, the version. */
-static struct input begin_input(struct checksum_context context, struct span record,
-                                unsigned version)
+static struct codec begin_reading(struct checksum_context context, struct span record)
 {
     bool intact = checksum_take(context, &record);
-    struct input in = {.rest = record, .bad = !intact};
-    if (version != 0)
-        in.bad |= take_byte(&in) != version;
-    return in;
+    return (struct codec){.reading = true, .bad = !intact, .in = record};
 }
 
-static unsigned take_flags(struct input *in, unsigned known)
+static bool is_complete(const struct codec *codec)
 {
-    unsigned flags = (unsigned)take_byte(in);
-    in->bad |= (flags & ~known) != 0;
-    return flags;
+    return !codec->bad && codec->in.len == 0;
 }
 
-static bool is_complete(const struct input *in)
+static size_t end_writing(const struct codec *codec, struct checksum_context context,
+                          unsigned char *record)
 {
-    return !in->bad && in->rest.len == 0;
-}
-
-static unsigned flag_if(bool condition, unsigned flag)
-{
-    return condition ? flag : 0;
+    return checksum_put(context, record, (size_t)(codec->out - record));
 }
 
 /* ---- tokens ---- */
-
-enum {
-    TOKEN_FLAG_DISABLED = 1 << 0,
-    TOKEN_FLAG_UNLIMITED = 1 << 1,
-    TOKEN_FLAG_MODELS = 1 << 2,
-    TOKEN_FLAG_OLD_KEY = 1 << 3,
-    TOKEN_FLAGS =
-        TOKEN_FLAG_DISABLED | TOKEN_FLAG_UNLIMITED | TOKEN_FLAG_MODELS | TOKEN_FLAG_OLD_KEY
-};
 
 static struct checksum_context token_context(const struct token *token)
 {
     return (struct checksum_context){CHECKSUM_TOKEN, token->user_id, token->id};
 }
 
+static void code_token(struct codec *codec, struct token *token, struct record_keys *keys)
+{
+    bool disabled = !codec->reading && token->status == TOKEN_DISABLED;
+    bool *const flags[] = {&disabled, &token->unlimited_quota, &token->model_limits_enabled,
+                           &keys->has_old};
+    code_constant(codec, 2);
+    code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
+    code_int(codec, &token->remain_quota);
+    code_int(codec, &token->used_quota);
+    code_int(codec, &token->expired_unix_s);
+    code_int(codec, &token->created_unix_s);
+    code_int(codec, &token->accessed_unix_s);
+    code_bytes(codec, keys->sealed, sizeof(keys->sealed));
+    code_length(codec, &token->name, 1, RECORD_NAME_LEN_MAX);
+    code_length(codec, &token->group, 1, TOKEN_GROUP_LEN_MAX);
+    code_length(codec, &token->model_limits, 2, TOKEN_MODEL_LIMITS_LEN_MAX);
+    code_length(codec, &token->allow_ips, 2, TOKEN_ALLOW_IPS_LEN_MAX);
+    code_text(codec, &token->name);
+    code_text(codec, &token->group);
+    code_text(codec, &token->model_limits);
+    code_text(codec, &token->allow_ips);
+    if (keys->has_old) {
+        code_bytes(codec, keys->old_hash, sizeof(keys->old_hash));
+        code_int(codec, &keys->old_until_unix_s);
+    }
+    token->status = disabled ? TOKEN_DISABLED : TOKEN_ENABLED;
+}
+
 size_t record_encode_token(const struct token *token, const struct record_keys *keys,
                            unsigned char *record)
 {
-    unsigned char *at = put_byte(record, TOKEN_VERSION);
-    at = put_byte(at, flag_if(token->status == TOKEN_DISABLED, TOKEN_FLAG_DISABLED) |
-                          flag_if(token->unlimited_quota, TOKEN_FLAG_UNLIMITED) |
-                          flag_if(token->model_limits_enabled, TOKEN_FLAG_MODELS) |
-                          flag_if(keys->has_old, TOKEN_FLAG_OLD_KEY));
-    at = put_int(at, token->remain_quota);
-    at = put_int(at, token->used_quota);
-    at = put_int(at, token->expired_unix_s);
-    at = put_int(at, token->created_unix_s);
-    at = put_int(at, token->accessed_unix_s);
-    at = put_bytes(at, keys->sealed, SEAL_KEY_LEN);
-    at = put_byte(at, token->name.len);
-    at = put_byte(at, token->group.len);
-    at = put_length(at, token->model_limits.len);
-    at = put_length(at, token->allow_ips.len);
-    at = put_text(at, token->name);
-    at = put_text(at, token->group);
-    at = put_text(at, token->model_limits);
-    at = put_text(at, token->allow_ips);
-    if (keys->has_old) {
-        at = put_bytes(at, keys->old_hash, SEAL_HASH_LEN);
-        at = put_int(at, keys->old_until_unix_s);
-    }
-    return checksum_put(token_context(token), record, (size_t)(at - record));
+    struct codec codec = {.out = record};
+    struct token token_copy = *token;
+    struct record_keys keys_copy = *keys;
+    code_token(&codec, &token_copy, &keys_copy);
+    return end_writing(&codec, token_context(token), record);
 }
 
 bool record_decode_token(struct span record, struct token *token, struct record_keys *keys)
 {
-    struct input in = begin_input(token_context(token), record, TOKEN_VERSION);
-    unsigned flags = take_flags(&in, TOKEN_FLAGS);
-    token->status = flags & TOKEN_FLAG_DISABLED ? TOKEN_DISABLED : TOKEN_ENABLED;
-    token->unlimited_quota = flags & TOKEN_FLAG_UNLIMITED;
-    token->model_limits_enabled = flags & TOKEN_FLAG_MODELS;
-    token->remain_quota = take_int(&in);
-    token->used_quota = take_int(&in);
-    token->expired_unix_s = take_int(&in);
-    token->created_unix_s = take_int(&in);
-    token->accessed_unix_s = take_int(&in);
-    take_bytes(&in, keys->sealed, SEAL_KEY_LEN);
-    size_t name_len = take_byte(&in), group_len = take_byte(&in);
-    size_t models_len = take_length(&in), ips_len = take_length(&in);
-    token->name = take_text(&in, name_len, RECORD_NAME_LEN_MAX);
-    token->group = take_text(&in, group_len, TOKEN_GROUP_LEN_MAX);
-    token->model_limits = take_text(&in, models_len, TOKEN_MODEL_LIMITS_LEN_MAX);
-    token->allow_ips = take_text(&in, ips_len, TOKEN_ALLOW_IPS_LEN_MAX);
-    keys->has_old = flags & TOKEN_FLAG_OLD_KEY;
-    if (keys->has_old) {
-        take_bytes(&in, keys->old_hash, SEAL_HASH_LEN);
-        keys->old_until_unix_s = take_int(&in);
-    }
-    return is_complete(&in);
+    struct codec codec = begin_reading(token_context(token), record);
+    code_token(&codec, token, keys);
+    return is_complete(&codec);
 }
 
-/* ---- users and gateways ---- */
+/* ---- users ---- */
 
-enum {
-    USER_FLAG_DISABLED = 1 << 0,
-    USER_FLAG_DELETED = 1 << 1,
-    USER_FLAGS = USER_FLAG_DISABLED | USER_FLAG_DELETED
-};
+static struct checksum_context user_context(int64_t user_id)
+{
+    return (struct checksum_context){CHECKSUM_USER, user_id, 0};
+}
+
+static void code_user(struct codec *codec, struct record_user *user)
+{
+    bool *const flags[] = {&user->disabled, &user->deleted};
+    code_constant(codec, 2);
+    code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
+    code_int(codec, &user->created_unix_s);
+    code_bytes(codec, user->access_hash, sizeof(user->access_hash));
+    code_length(codec, &user->name, 1, STORE_USER_NAME_LEN_MAX);
+    code_length(codec, &user->group, 1, TOKEN_GROUP_LEN_MAX);
+    code_text(codec, &user->name);
+    code_text(codec, &user->group);
+}
 
 size_t record_encode_user(int64_t user_id, const struct record_user *user, unsigned char *record)
 {
-    unsigned char *at = put_byte(record, USER_VERSION);
-    at = put_byte(at, flag_if(user->disabled, USER_FLAG_DISABLED) |
-                          flag_if(user->deleted, USER_FLAG_DELETED));
-    at = put_int(at, user->created_unix_s);
-    at = put_bytes(at, user->access_hash, SEAL_CREDENTIAL_HASH_LEN);
-    at = put_byte(at, user->name.len);
-    at = put_byte(at, user->group.len);
-    at = put_text(at, user->name);
-    at = put_text(at, user->group);
-    return checksum_put((struct checksum_context){CHECKSUM_USER, user_id, 0}, record,
-                        (size_t)(at - record));
+    struct codec codec = {.out = record};
+    struct record_user copy = *user;
+    code_user(&codec, &copy);
+    return end_writing(&codec, user_context(user_id), record);
 }
 
 bool record_decode_user(int64_t user_id, struct span record, struct record_user *user)
 {
-    struct input in =
-        begin_input((struct checksum_context){CHECKSUM_USER, user_id, 0}, record, USER_VERSION);
-    unsigned flags = take_flags(&in, USER_FLAGS);
-    user->disabled = flags & USER_FLAG_DISABLED;
-    user->deleted = flags & USER_FLAG_DELETED;
-    user->created_unix_s = take_int(&in);
-    take_bytes(&in, user->access_hash, SEAL_CREDENTIAL_HASH_LEN);
-    size_t name_len = take_byte(&in), group_len = take_byte(&in);
-    user->name = take_text(&in, name_len, STORE_USER_NAME_LEN_MAX);
-    user->group = take_text(&in, group_len, TOKEN_GROUP_LEN_MAX);
-    return is_complete(&in);
+    struct codec codec = begin_reading(user_context(user_id), record);
+    code_user(&codec, user);
+    return is_complete(&codec);
+}
+
+/* ---- gateways ---- */
+
+static struct checksum_context gateway_context(int64_t id)
+{
+    return (struct checksum_context){CHECKSUM_GATEWAY, id, 0};
+}
+
+static void code_gateway(struct codec *codec, struct record_gateway *gateway)
+{
+    code_constant(codec, 2);
+    code_int(codec, &gateway->created_unix_s);
+    code_bytes(codec, gateway->secret_hash, sizeof(gateway->secret_hash));
+    code_length(codec, &gateway->name, 1, STORE_GATEWAY_NAME_LEN_MAX);
+    code_text(codec, &gateway->name);
 }
 
 size_t record_encode_gateway(int64_t id, const struct record_gateway *gateway,
                              unsigned char *record)
 {
-    unsigned char *at = put_byte(record, GATEWAY_VERSION);
-    at = put_int(at, gateway->created_unix_s);
-    at = put_bytes(at, gateway->secret_hash, SEAL_CREDENTIAL_HASH_LEN);
-    at = put_byte(at, gateway->name.len);
-    at = put_text(at, gateway->name);
-    return checksum_put((struct checksum_context){CHECKSUM_GATEWAY, id, 0}, record,
-                        (size_t)(at - record));
+    struct codec codec = {.out = record};
+    struct record_gateway copy = *gateway;
+    code_gateway(&codec, &copy);
+    return end_writing(&codec, gateway_context(id), record);
 }
 
 bool record_decode_gateway(int64_t id, struct span record, struct record_gateway *gateway)
 {
-    struct input in =
-        begin_input((struct checksum_context){CHECKSUM_GATEWAY, id, 0}, record, GATEWAY_VERSION);
-    gateway->created_unix_s = take_int(&in);
-    take_bytes(&in, gateway->secret_hash, SEAL_CREDENTIAL_HASH_LEN);
-    size_t name_len = take_byte(&in);
-    gateway->name = take_text(&in, name_len, STORE_GATEWAY_NAME_LEN_MAX);
-    return is_complete(&in);
+    struct codec codec = begin_reading(gateway_context(id), record);
+    code_gateway(&codec, gateway);
+    return is_complete(&codec);
 }
 
 /* ---- reservations ---- */
 
-enum {
-    RESERVATION_FLAG_FROM_REMAIN = 1 << 0,
-    RESERVATION_FLAG_ENDED = 1 << 1,
-    RESERVATION_FLAG_UNLIMITED = 1 << 2,
-    RESERVATION_FLAGS =
-        RESERVATION_FLAG_FROM_REMAIN | RESERVATION_FLAG_ENDED | RESERVATION_FLAG_UNLIMITED
-};
+static struct checksum_context reservation_context(int64_t id)
+{
+    return (struct checksum_context){CHECKSUM_RESERVATION, id, 0};
+}
+
+static void code_reservation(struct codec *codec, struct record_reservation *reservation)
+{
+    bool *const flags[] = {&reservation->units.from_remain, &reservation->ended,
+                           &reservation->unlimited_quota};
+    code_constant(codec, 2);
+    code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
+    code_int(codec, &reservation->gateway_id);
+    code_int(codec, &reservation->user_id);
+    code_int(codec, &reservation->token_id);
+    code_int(codec, &reservation->units.reserved);
+    code_int(codec, &reservation->created_unix_s);
+    code_int(codec, &reservation->due_unix_s);
+    code_int(codec, &reservation->units.amount);
+    code_int(codec, &reservation->units.shortfall);
+    code_int(codec, &reservation->remain_quota);
+    code_length(codec, &reservation->group, 1, TOKEN_GROUP_LEN_MAX);
+    code_text(codec, &reservation->group);
+}
 
 size_t record_encode_reservation(int64_t id, const struct record_reservation *reservation,
                                  unsigned char *record)
 {
-    unsigned char *at = put_byte(record, RESERVATION_VERSION);
-    at = put_byte(at, flag_if(reservation->units.from_remain, RESERVATION_FLAG_FROM_REMAIN) |
-                          flag_if(reservation->ended, RESERVATION_FLAG_ENDED) |
-                          flag_if(reservation->unlimited_quota, RESERVATION_FLAG_UNLIMITED));
-    at = put_int(at, reservation->gateway_id);
-    at = put_int(at, reservation->user_id);
-    at = put_int(at, reservation->token_id);
-    at = put_int(at, reservation->units.reserved);
-    at = put_int(at, reservation->created_unix_s);
-    at = put_int(at, reservation->due_unix_s);
-    at = put_int(at, reservation->units.amount);
-    at = put_int(at, reservation->units.shortfall);
-    at = put_int(at, reservation->remain_quota);
-    at = put_byte(at, reservation->group.len);
-    at = put_text(at, reservation->group);
-    return checksum_put((struct checksum_context){CHECKSUM_RESERVATION, id, 0}, record,
-                        (size_t)(at - record));
+    struct codec codec = {.out = record};
+    struct record_reservation copy = *reservation;
+    code_reservation(&codec, &copy);
+    return end_writing(&codec, reservation_context(id), record);
 }
 
 bool record_decode_reservation(int64_t id, struct span record,
                                struct record_reservation *reservation)
 {
-    struct input in = begin_input((struct checksum_context){CHECKSUM_RESERVATION, id, 0}, record,
-                                  RESERVATION_VERSION);
-    unsigned flags = take_flags(&in, RESERVATION_FLAGS);
-    reservation->units.from_remain = flags & RESERVATION_FLAG_FROM_REMAIN;
-    reservation->ended = flags & RESERVATION_FLAG_ENDED;
-    reservation->unlimited_quota = flags & RESERVATION_FLAG_UNLIMITED;
-    reservation->gateway_id = take_int(&in);
-    reservation->user_id = take_int(&in);
-    reservation->token_id = take_int(&in);
-    reservation->units.reserved = take_int(&in);
-    reservation->created_unix_s = take_int(&in);
-    reservation->due_unix_s = take_int(&in);
-    reservation->units.amount = take_int(&in);
-    reservation->units.shortfall = take_int(&in);
-    reservation->remain_quota = take_int(&in);
-    size_t group_len = take_byte(&in);
-    reservation->group = take_text(&in, group_len, TOKEN_GROUP_LEN_MAX);
-    return is_complete(&in);
+    struct codec codec = begin_reading(reservation_context(id), record);
+    code_reservation(&codec, reservation);
+    return is_complete(&codec);
 }
 
 /* ---- token_by_key ---- */
@@ -312,14 +267,10 @@ static struct checksum_context key_context(const unsigned char hash[static SEAL_
 size_t record_encode_key(const unsigned char hash[static SEAL_HASH_LEN],
                          const struct record_key *entry, unsigned char *record)
 {
-    size_t len = 16;
     put_big64(record, entry->user_id);
     put_big64(record + 8, entry->token_id);
-    if (entry->until_unix_s != 0) {
-        put_big64(record + len, entry->until_unix_s);
-        len += 8;
-    }
-    return checksum_put(key_context(hash), record, len);
+    put_big64(record + 16, entry->until_unix_s);
+    return checksum_put(key_context(hash), record, entry->until_unix_s != 0 ? 24 : 16);
 }
 
 bool record_decode_key(const unsigned char hash[static SEAL_HASH_LEN], struct span record,

@@ -126,49 +126,31 @@ static int compare_descending(const void *left, const void *right)
     return compare_ascending(right, left);
 }
 
-/* The first ranks in order, of bounded number: a heap with the last of them at its root. */
+/* The first ranks in order, of bounded number: twice as many are collected, then the greater half
+ * is dropped. */
 struct selection {
-    struct rank *ranks;
+    struct rank *ranks; /* room for 2 * size */
     size_t count, size;
+    bool full; /* ranks[size - 1] is the last that was kept */
     int (*compare)(const void *left, const void *right);
 };
 
-static void swap(struct rank *a, struct rank *b)
+static void keep_first(struct selection *selection)
 {
-    struct rank kept = *a;
-    *a = *b;
-    *b = kept;
-}
-
-static void sift_up(struct selection *heap, size_t at)
-{
-    while (at > 0 && heap->compare(&heap->ranks[at], &heap->ranks[(at - 1) / 2]) > 0) {
-        swap(&heap->ranks[at], &heap->ranks[(at - 1) / 2]);
-        at = (at - 1) / 2;
+    qsort(selection->ranks, selection->count, sizeof(*selection->ranks), selection->compare);
+    if (selection->count >= selection->size) {
+        selection->count = selection->size;
+        selection->full = true;
     }
 }
 
-static void sift_down(struct selection *heap)
+static void select_rank(struct selection *selection, const struct rank *rank)
 {
-    for (size_t at = 0, child; (child = 2 * at + 1) < heap->count; at = child) {
-        if (child + 1 < heap->count &&
-            heap->compare(&heap->ranks[child + 1], &heap->ranks[child]) > 0)
-            child++;
-        if (heap->compare(&heap->ranks[child], &heap->ranks[at]) <= 0)
-            return;
-        swap(&heap->ranks[child], &heap->ranks[at]);
-    }
-}
-
-static void select_rank(struct selection *heap, const struct rank *rank)
-{
-    if (heap->count < heap->size) {
-        heap->ranks[heap->count] = *rank;
-        sift_up(heap, heap->count++);
-    } else if (heap->compare(rank, &heap->ranks[0]) < 0) {
-        heap->ranks[0] = *rank;
-        sift_down(heap);
-    }
+    if (selection->full && selection->compare(rank, &selection->ranks[selection->size - 1]) > 0)
+        return;
+    selection->ranks[selection->count++] = *rank;
+    if (selection->count == 2 * selection->size)
+        keep_first(selection);
 }
 
 /* ---- searches ---- */
@@ -180,6 +162,8 @@ static enum store_error visit_id(struct pass *pass, int64_t token_id, store_visi
     struct record_keys keys;
     enum store_error error =
         lookup_token(pass->txn, pass->search->user_id, token_id, &token, &keys);
+    if (error == STORE_NOT_FOUND)
+        return db_corrupt(pass->txn);
     return error == STORE_OK ? visit_token(pass->txn, &token, &keys, visit, context) : error;
 }
 
@@ -207,17 +191,19 @@ static enum store_error select_after(struct pass *pass, const struct rank *after
     enum store_error error;
     *total = 0;
     selection->count = 0;
+    selection->full = false;
     for (bool first = true; (error = next_match(pass, first)) == STORE_OK; first = false) {
         struct rank rank = rank_of(&pass->token, pass->search->sort);
         ++*total;
         if (!after || selection->compare(&rank, after) > 0)
             select_rank(selection, &rank);
     }
+    keep_first(selection);
     return error == STORE_NOT_FOUND ? STORE_OK : error;
 }
 
-/* One pass, whose heap holds the page and all before it; for a page that is deeper than the heap is
- * large, a pass for each heap before it. */
+/* One pass, which selects the page and all before it; for a page that is deeper than a selection is
+ * large, a pass for each selection before it. */
 static enum store_error search_sorted(struct pass *pass, struct selection *selection,
                                       uint64_t *total, store_visit_token *visit, void *context)
 {
@@ -225,7 +211,6 @@ static enum store_error search_sorted(struct pass *pass, struct selection *selec
     struct rank last;
     enum store_error error = select_after(pass, NULL, selection, total);
     while (error == STORE_OK && selection->count > 0) {
-        qsort(selection->ranks, selection->count, sizeof(*selection->ranks), selection->compare);
         for (size_t i = offset; error == STORE_OK && limit > 0 && i < selection->count; i++) {
             error = visit_id(pass, selection->ranks[i].id, visit, context);
             limit--;
@@ -240,10 +225,10 @@ static enum store_error search_sorted(struct pass *pass, struct selection *selec
     return error;
 }
 
-static enum store_error search_with_heap(struct pass *pass, uint64_t *total,
-                                         store_visit_token *visit, void *context)
+static enum store_error search_in_order(struct pass *pass, uint64_t *total,
+                                        store_visit_token *visit, void *context)
 {
-    enum { RANKS_MAX = 65536 }; /* 2.5 MiB */
+    enum { RANKS_MAX = 32768 }; /* of 32 bytes, twice: 2 MiB */
     const struct store_search *search = pass->search;
     struct selection selection = {
         .compare = search->ascending ? compare_ascending : compare_descending,
@@ -251,7 +236,8 @@ static enum store_error search_with_heap(struct pass *pass, uint64_t *total,
                     ? (size_t)(search->offset + search->limit)
                     : RANKS_MAX,
     };
-    selection.ranks = calloc(selection.size + 1, sizeof(*selection.ranks));
+    selection.size += selection.size == 0;
+    selection.ranks = calloc(2 * selection.size, sizeof(*selection.ranks));
     if (!selection.ranks)
         return STORE_UNAVAILABLE;
     enum store_error error = search_sorted(pass, &selection, total, visit, context);
@@ -268,7 +254,7 @@ enum store_error lmdb_token_search(struct store_reader *reader, const struct sto
     pass.ascending = search->sort != STORE_SORT_ID || search->ascending;
     if (pass.cursor) {
         error = search->sort == STORE_SORT_ID ? search_by_id(&pass, total, visit, context)
-                                              : search_with_heap(&pass, total, visit, context);
+                                              : search_in_order(&pass, total, visit, context);
         mdb_cursor_close(pass.cursor);
     }
     if (error == STORE_OK)

@@ -36,18 +36,6 @@ static enum store_error fill_user(struct txn *txn, int64_t user_id, const struct
     return ids_count(txn, user_id, &user->token_count);
 }
 
-enum store_error lmdb_user_get(struct store_reader *reader, int64_t user_id,
-                               struct store_user *user)
-{
-    struct record_user record;
-    struct txn *txn = read_begin(reader);
-    enum store_error error = lookup_user(txn, user_id, &record);
-    if (error == STORE_OK)
-        error = fill_user(txn, user_id, &record, user);
-    read_end(txn);
-    return error;
-}
-
 /* The first user from the cursor's position on that is not deleted. STORE_NOT_FOUND. */
 static enum store_error next_user(struct txn *txn, MDB_cursor *cursor, int64_t from_id,
                                   int64_t *user_id, struct record_user *user)
