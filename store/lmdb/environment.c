@@ -262,32 +262,19 @@ enum store_error lmdb_create(const struct store_options *options, struct seal *s
 
 /* ---- opening ---- */
 
-/* The schema version. Values had no checksum before version 3. */
-static enum store_error get_schema(struct txn *txn, int64_t *schema)
-{
-    enum { OLD_VALUE_LEN = 8 };
-    struct span value;
-    enum store_error error = db_get(txn, DB_META, span_of(META_SCHEMA), &value);
-    if (error == STORE_OK && value.len == OLD_VALUE_LEN) {
-        *schema = SCHEMA_VERSION - 1;
-        return STORE_OK;
-    }
-    return error == STORE_OK ? meta_get(txn, META_SCHEMA, schema) : error;
-}
-
-/* Before the other databases are opened: another version may have others. */
+/* Before the other databases are opened: another version may have others. Values had no checksum
+ * before version 3. */
 static enum store_error check_schema(struct txn *txn, const char *folder,
                                      char reason[static STORE_REASON_SIZE])
 {
-    int64_t schema;
+    int64_t schema = SCHEMA_VERSION;
     enum store_error error =
         db_result(txn, mdb_dbi_open(txn->mdb, "meta", 0, &txn->store->dbis[DB_META]));
-    if (error == STORE_OK)
-        error = get_schema(txn, &schema);
     if (error == STORE_NOT_FOUND)
         return refuse(reason, folder, "is not a store of this program");
-    if (error != STORE_OK)
-        return refuse(reason, folder, "is damaged: its schema version can't be read");
+    if (error != STORE_OK || meta_get(txn, META_SCHEMA, &schema) != STORE_OK)
+        return refuse(reason, folder,
+                      "its schema version can't be read: it is damaged or of an old version");
     if (schema == SCHEMA_VERSION)
         return STORE_OK;
     snprintf(reason, STORE_REASON_SIZE,

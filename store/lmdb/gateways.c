@@ -2,23 +2,19 @@
 
 #include <sodium.h>
 
-#include "base/bytes.h"
 #include "store/lmdb/engine.h"
 #include "store/lmdb/lookup.h"
 #include "store/lmdb/transaction.h"
 #include "store/lmdb/write.h"
 
 /* The first gateway from an id on. STORE_NOT_FOUND. */
-static enum store_error get_from(struct txn *txn, MDB_cursor *cursor, int64_t *id,
-                                 struct record_gateway *gateway)
+static enum store_error get_from(struct txn *txn, int64_t *id, struct record_gateway *gateway)
 {
-    unsigned char key_bytes[ID_KEY_LEN];
-    struct span key = db_id_key(key_bytes, *id), record = {NULL, 0};
-    enum store_error error = db_cursor_get(txn, cursor, &key, &record, MDB_SET_RANGE);
-    if (error != STORE_OK)
-        return error;
-    *id = key.len == ID_KEY_LEN ? get_big64((const unsigned char *)key.at) : 0;
-    return record_decode_gateway(*id, record, gateway) ? STORE_OK : db_corrupt(txn);
+    struct span record;
+    enum store_error error = lookup_from(txn, DB_GATEWAYS, id, &record);
+    if (error == STORE_OK && !record_decode_gateway(*id, record, gateway))
+        return db_corrupt(txn);
+    return error;
 }
 
 enum store_error
@@ -28,15 +24,12 @@ lmdb_gateway_authenticate(struct store_reader *reader,
 {
     struct record_gateway gateway;
     struct txn *txn = read_begin(reader);
-    enum store_error error = txn->error;
-    MDB_cursor *cursor = db_cursor_open(txn, DB_GATEWAYS);
+    enum store_error error;
     *gateway_id = 0;
     /* Compared with each of them: it takes the same time for every secret. */
-    for (int64_t id = 1; cursor && (error = get_from(txn, cursor, &id, &gateway)) == STORE_OK; id++)
+    for (int64_t id = 1; (error = get_from(txn, &id, &gateway)) == STORE_OK; id++)
         if (sodium_memcmp(secret_hash, gateway.secret_hash, sizeof(gateway.secret_hash)) == 0)
             *gateway_id = id;
-    if (cursor)
-        mdb_cursor_close(cursor);
     read_end(txn);
     if (store_is_failure(error))
         return error;
@@ -49,12 +42,7 @@ enum store_error lmdb_gateway_next(struct store_reader *reader, int64_t after_id
     struct record_gateway record;
     int64_t id = after_id + 1;
     struct txn *txn = read_begin(reader);
-    enum store_error error = txn->error;
-    MDB_cursor *cursor = db_cursor_open(txn, DB_GATEWAYS);
-    if (cursor) {
-        error = get_from(txn, cursor, &id, &record);
-        mdb_cursor_close(cursor);
-    }
+    enum store_error error = get_from(txn, &id, &record);
     if (error == STORE_OK) {
         *gateway = (struct store_gateway){.id = id, .created_unix_s = record.created_unix_s};
         memcpy(gateway->name, record.name.at, record.name.len);

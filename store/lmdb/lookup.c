@@ -1,5 +1,26 @@
 #include "store/lmdb/lookup.h"
 
+#include "base/bytes.h"
+
+enum store_error lookup_from(struct txn *txn, enum database database, int64_t *id,
+                             struct span *record)
+{
+    unsigned char key_bytes[ID_KEY_LEN];
+    struct span key = db_id_key(key_bytes, *id);
+    MDB_cursor *cursor = db_cursor_open(txn, database);
+    *record = (struct span){NULL, 0};
+    if (!cursor)
+        return txn->error;
+    enum store_error error = db_cursor_get(txn, cursor, &key, record, MDB_SET_RANGE);
+    mdb_cursor_close(cursor);
+    if (error != STORE_OK)
+        return error;
+    if (key.len != ID_KEY_LEN)
+        return db_corrupt(txn);
+    *id = get_big64((const unsigned char *)key.at);
+    return STORE_OK;
+}
+
 enum store_error lookup_user(struct txn *txn, int64_t user_id, struct record_user *user)
 {
     unsigned char key_bytes[ID_KEY_LEN];

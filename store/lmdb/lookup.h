@@ -7,6 +7,10 @@
 /* Look-ups that reads and writes share. Spans of what they find lie in LMDB's pages and are valid
  * until the transaction's next change or its end. */
 
+/* The first record from an id on, of a database by ids; *id becomes its key. STORE_NOT_FOUND. */
+enum store_error lookup_from(struct txn *txn, enum database database, int64_t *id,
+                             struct span *record);
+
 /* A user that is not deleted. STORE_NO_USER. */
 enum store_error lookup_user(struct txn *txn, int64_t user_id, struct record_user *user);
 

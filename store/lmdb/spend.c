@@ -7,8 +7,6 @@
 #include "store/lmdb/tokens.h"
 #include "store/lmdb/write.h"
 
-#include "base/bytes.h"
-
 static enum store_error put_reservation(struct txn *txn, int64_t id,
                                         const struct record_reservation *reservation)
 {
@@ -146,24 +144,22 @@ static bool is_expired(const struct record_reservation *reservation, int64_t now
 enum store_error reservations_purge(struct txn *txn, int64_t now_unix_s, bool *more)
 {
     int purged = 0, skipped = 0;
-    struct span key = {NULL, 0}, record = {NULL, 0};
+    struct span record;
     struct record_reservation reservation;
-    MDB_cursor *cursor = db_cursor_open(txn, DB_RESERVATIONS);
-    if (!cursor)
-        return txn->error;
-    while (purged < PURGED_MAX && db_cursor_get(txn, cursor, &key, &record, MDB_NEXT) == STORE_OK) {
-        if (key.len != ID_KEY_LEN ||
-            !record_decode_reservation(get_big64((const unsigned char *)key.at), record,
-                                       &reservation)) {
-            db_corrupt(txn);
-        } else if (is_expired(&reservation, now_unix_s)) {
-            db_result(txn, mdb_cursor_del(cursor, 0));
+    unsigned char key_bytes[ID_KEY_LEN];
+    for (int64_t id = 1; purged < PURGED_MAX; id++) {
+        enum store_error error = lookup_from(txn, DB_RESERVATIONS, &id, &record);
+        if (error == STORE_OK && !record_decode_reservation(id, record, &reservation))
+            error = db_corrupt(txn);
+        if (error != STORE_OK)
+            break;
+        if (is_expired(&reservation, now_unix_s)) {
+            db_delete(txn, DB_RESERVATIONS, db_id_key(key_bytes, id));
             purged++;
         } else if (reservation.created_unix_s <= now_unix_s || ++skipped > SKIPPED_MAX) {
             break;
         }
     }
-    mdb_cursor_close(cursor);
     *more = purged == PURGED_MAX;
     return txn->error;
 }

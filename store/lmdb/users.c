@@ -2,7 +2,6 @@
 
 #include <sodium.h>
 
-#include "base/bytes.h"
 #include "store/lmdb/engine.h"
 #include "store/lmdb/ids.h"
 #include "store/lmdb/lookup.h"
@@ -36,38 +35,22 @@ static enum store_error fill_user(struct txn *txn, int64_t user_id, const struct
     return ids_count(txn, user_id, &user->token_count);
 }
 
-/* The first user from the cursor's position on that is not deleted. STORE_NOT_FOUND. */
-static enum store_error next_user(struct txn *txn, MDB_cursor *cursor, int64_t from_id,
-                                  int64_t *user_id, struct record_user *user)
-{
-    unsigned char key_bytes[ID_KEY_LEN];
-    struct span key = db_id_key(key_bytes, from_id), record = {NULL, 0};
-    enum store_error error = db_cursor_get(txn, cursor, &key, &record, MDB_SET_RANGE);
-    while (error == STORE_OK) {
-        *user_id = key.len == ID_KEY_LEN ? get_big64((const unsigned char *)key.at) : 0;
-        if (!record_decode_user(*user_id, record, user))
-            return db_corrupt(txn);
-        if (!user->deleted)
-            return STORE_OK;
-        error = db_cursor_get(txn, cursor, &key, &record, MDB_NEXT);
-    }
-    return error;
-}
-
 enum store_error lmdb_user_next(struct store_reader *reader, int64_t after_id,
                                 struct store_user *user)
 {
-    int64_t user_id = 0;
-    struct record_user record;
+    int64_t id = after_id;
+    struct span bytes;
+    struct record_user record = {.deleted = true};
     struct txn *txn = read_begin(reader);
     enum store_error error = txn->error;
-    MDB_cursor *cursor = db_cursor_open(txn, DB_USERS);
-    if (cursor) {
-        error = next_user(txn, cursor, after_id + 1, &user_id, &record);
-        mdb_cursor_close(cursor);
+    while (error == STORE_OK && record.deleted) {
+        id++;
+        error = lookup_from(txn, DB_USERS, &id, &bytes);
+        if (error == STORE_OK && !record_decode_user(id, bytes, &record))
+            error = db_corrupt(txn);
     }
     if (error == STORE_OK)
-        error = fill_user(txn, user_id, &record, user);
+        error = fill_user(txn, id, &record, user);
     read_end(txn);
     return error == STORE_NOT_FOUND ? STORE_NO_USER : error;
 }
