@@ -11,46 +11,37 @@ enum store_error lmdb_create(const struct store_options *options, struct seal *s
                              char reason[static STORE_REASON_SIZE]);
 enum store_error lmdb_open(const struct store_options *options, struct seal *seal,
                            struct store **out, char reason[static STORE_REASON_SIZE]);
-void lmdb_close(struct store *store);
-enum store_error lmdb_maintain(struct store *store);
-enum store_error lmdb_reader_open(struct store *store, struct store_reader **out);
-void lmdb_reader_close(struct store_reader *reader);
+__typeof__(store_close) lmdb_close;
+__typeof__(store_maintain) lmdb_maintain;
+__typeof__(store_reader_open) lmdb_reader_open;
+__typeof__(store_reader_close) lmdb_reader_close;
 
 /* commit.c */
-enum store_error lmdb_commit(struct store *store, store_take_writes *take, void *context);
+__typeof__(store_commit) lmdb_commit;
 
 /* users.c */
 enum store_error
 lmdb_user_authenticate(struct store_reader *reader, int64_t user_id,
                        const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN]);
-enum store_error lmdb_user_next(struct store_reader *reader, int64_t after_id,
-                                struct store_user *user);
+__typeof__(store_user_next) lmdb_user_next;
 
 /* read.c */
-enum store_error lmdb_token_get(struct store_reader *reader, int64_t user_id, int64_t token_id,
-                                store_visit_token *visit, void *context);
-enum store_error lmdb_token_page(struct store_reader *reader, int64_t user_id, uint64_t offset,
-                                 uint64_t limit, uint64_t *total, store_visit_token *visit,
-                                 void *context);
-enum store_error lmdb_token_find(struct store_reader *reader, const char key[static TOKEN_KEY_LEN],
-                                 int64_t now_unix_s, bool *owner_disabled, store_visit_token *visit,
-                                 void *context);
+__typeof__(store_token_get) lmdb_token_get;
+__typeof__(store_token_page) lmdb_token_page;
+__typeof__(store_token_find) lmdb_token_find;
 
 /* search.c */
-enum store_error lmdb_token_search(struct store_reader *reader, const struct store_search *search,
-                                   uint64_t *total, store_visit_token *visit, void *context);
+__typeof__(store_token_search) lmdb_token_search;
 
 /* gateways.c */
 enum store_error
 lmdb_gateway_authenticate(struct store_reader *reader,
                           const unsigned char secret_hash[static SEAL_CREDENTIAL_HASH_LEN],
                           int64_t *gateway_id);
-enum store_error lmdb_gateway_next(struct store_reader *reader, int64_t after_id,
-                                   struct store_gateway *gateway);
+__typeof__(store_gateway_next) lmdb_gateway_next;
 
 /* stat.c, check.c */
-enum store_error lmdb_stat(struct store_reader *reader, store_visit_figure *visit, void *context);
-enum store_error lmdb_check(struct store_reader *reader, store_report *report, void *context,
-                            uint64_t *found);
+__typeof__(store_stat) lmdb_stat;
+__typeof__(store_check) lmdb_check;
 
 #endif
