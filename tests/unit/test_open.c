@@ -253,9 +253,9 @@ static void test_meta(void **state)
         const char *why;
     } rows[] = {
         {schema_of_tomorrow, "made by another version: it has schema version 99"},
-        {schema_of_yesterday, "made by another version: it has schema version 2"},
-        {schema_damaged, "is damaged: its schema version can't be read"},
-        {schema_missing, "is not a store of this program"},
+        {schema_of_yesterday, "its schema version can't be read: it is damaged or of an old version"},
+        {schema_damaged, "its schema version can't be read"},
+        {schema_missing, "its schema version can't be read"},
         {check_value_missing, "is damaged"},
         {check_value_changed, "is damaged"},
         {check_value_cut, "is damaged"},
