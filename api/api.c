@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "api/auth.h"
 #include "base/number.h"
@@ -15,11 +14,6 @@ struct api *api_new(const struct api_options *options, struct store_reader *read
         return NULL;
     api->options = options;
     api->reader = reader;
-    api->swept_unix_s = (int64_t)time(NULL);
-    if (!access_times_init(&api->touches)) {
-        api_free(api);
-        return NULL;
-    }
     return api;
 }
 
@@ -28,7 +22,6 @@ void api_free(struct api *api)
     if (!api)
         return;
     json_free(&api->json);
-    access_times_free(&api->touches);
     free(api);
 }
 
@@ -154,6 +147,7 @@ enum api_step api_begin(struct api *api, struct api_call *call, const struct api
     enum api_step step = API_REPLIED;
     buffer_clear(&reply->head);
     buffer_clear(&reply->body);
+    reply->used.token_id = 0;
     call->request = request;
     call->now_unix_s = now_unix_s;
     call->mask_keys = api->options->mask_keys;
@@ -180,6 +174,11 @@ enum api_step api_begin(struct api *api, struct api_call *call, const struct api
 struct store_write *api_write(struct api_call *call)
 {
     return &call->write;
+}
+
+int64_t api_write_wait_ms_max(const struct api_call *call)
+{
+    return call->route->caller == ROUTE_KEY ? 5000 : 20000;
 }
 
 void call_answer(struct api *api, struct api_call *call, struct api_reply *reply)
@@ -244,40 +243,4 @@ bool call_set_idempotency(struct api_call *call)
     if (well_formed)
         call_set_repeat(call, "user", call->user_id, key);
     return well_formed;
-}
-
-/* ---- in the background ---- */
-
-bool api_background_is_urgent(const struct api *api)
-{
-    return api->touches.count == ACCESS_TIMES_MAX;
-}
-
-/* Sweeping comes first where it is due: there may be touches without end. */
-struct store_write *api_background(struct api *api, int64_t now_unix_s, bool all)
-{
-    struct access_times *touches = &api->touches;
-    if (api->background_under_way)
-        return NULL;
-    bool sweep = !all && now_unix_s - api->swept_unix_s >= API_PURGE_INTERVAL_S;
-    bool touch = touches->count > 0 && (all || api_background_is_urgent(api) ||
-                                        now_unix_s - touches->first_unix_s >= API_ACCESS_DELAY_S);
-    if (!touch && !sweep)
-        return NULL;
-    api->background =
-        (struct store_write){.kind = sweep ? STORE_PURGE : STORE_ACCESS, .now_unix_s = now_unix_s};
-    if (sweep)
-        api->swept_unix_s = now_unix_s;
-    else
-        api->background.access.count = access_times_take(touches, &api->background.access.times);
-    api->background_under_way = true;
-    return &api->background;
-}
-
-void api_background_done(struct api *api)
-{
-    api->background_under_way = false;
-    if (api->background.kind == STORE_PURGE && api->background.error == STORE_OK &&
-        api->background.purge.more)
-        api->swept_unix_s = 0; /* due again */
 }

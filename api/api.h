@@ -41,6 +41,9 @@ struct api_request {
 struct api_reply {
     struct buffer head;
     struct buffer body;
+    /* The token that /verify has just found good, with its last use as stored; token_id 0: none.
+     * The transport has the use recorded (fcgi/access_times.h). */
+    struct store_access used;
 };
 
 /* How the API behaves. */
@@ -79,6 +82,11 @@ enum api_step api_begin(struct api *api, struct api_call *call, const struct api
  * whatever thread. It and what it points to belong to the call. */
 struct store_write *api_write(struct api_call *call);
 
+/* After API_WRITES: how long the write may wait, in milliseconds from when the request was read.
+ * One that has not begun by then must not be done any more: its error is set to STORE_UNAVAILABLE.
+ */
+int64_t api_write_wait_ms_max(const struct api_call *call);
+
 /* After API_SEARCHES: searches, in any thread, with a reader of that thread's. */
 void api_search(struct api_call *call, struct store_reader *reader);
 
@@ -93,16 +101,6 @@ void api_finish(struct api *api, struct api_call *call, struct api_reply *reply)
 
 /* Whether the route reads a body; for a transport that need not read it otherwise. */
 bool api_reads_body(const struct api_request *request);
-
-/* Work that is due and nobody's request: noting when tokens were used (after
- * API_ACCESS_DELAY_S, or at once with all), and sweeping. To be called now and then; NULL: nothing
- * to do. The write is one at a time, and comes back by api_background_done. */
-enum { API_ACCESS_DELAY_S = 20, API_PURGE_INTERVAL_S = 60 };
-struct store_write *api_background(struct api *api, int64_t now_unix_s, bool all);
-void api_background_done(struct api *api);
-
-/* Whether it should not wait for its time. */
-bool api_background_is_urgent(const struct api *api);
 
 /* The reply where there is no memory for the regular one, or where the service can't
  * be started: static text, 503, head and body. */

@@ -4,7 +4,6 @@
 #include "api/api.h"
 #include "api/json.h"
 #include "api/route.h"
-#include "api/access_times.h"
 
 /* What the files of this room share. */
 
@@ -13,10 +12,6 @@ struct api {
     struct store_reader *reader;
     struct json_doc json;     /* of the request at hand */
     bool failures_answer_200; /* of the request at hand */
-    struct access_times touches;
-    struct store_write background;
-    bool background_under_way;
-    int64_t swept_unix_s;
 };
 
 struct api_call {

@@ -28,7 +28,7 @@ static enum token_refusal check_form(struct span key)
     return token_key_is_well_formed(key) ? TOKEN_GOOD : TOKEN_REFUSED_MALFORMED;
 }
 
-/* Nothing is taken: no write, but a note of when the token was used. */
+/* Takes nothing: no write, but the use is reported. */
 static enum api_step check_only(struct api *api, struct api_call *call, const char *key,
                                 const struct token_use *use, struct api_reply *reply)
 {
@@ -42,7 +42,7 @@ static enum api_step check_only(struct api *api, struct api_call *call, const ch
     }
     if (refusal != TOKEN_GOOD)
         return refuse(reply, refusal);
-    access_times_note(&api->touches, &answer, call->now_unix_s);
+    reply->used = (struct store_access){answer.user_id, answer.token_id, answer.accessed_unix_s};
     reply_verified(reply, &answer);
     return API_REPLIED;
 }

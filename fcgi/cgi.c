@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/number.h"
+#include "fcgi/access_times.h"
 #include "fcgi/parameters.h"
 
 enum { READ_TIMEOUT_MS = 30000 };
@@ -58,20 +59,25 @@ static void read_body(struct api_request *request, struct buffer *body)
     request->body = (struct span){body->at, body->len};
 }
 
-/* A process that serves one request tidies up as often as one that serves many. */
-static bool is_sweeper(void)
+/* One process in 256 purges: one request each is less than a worker's interval. */
+static bool is_purger(void)
 {
     return getpid() % 256 == 0;
 }
 
-static void work_in_background(struct store *store, struct api *api)
+/* What a worker's commit thread does now and then. */
+static void work_in_background(struct store *store, const struct api_reply *reply)
 {
-    struct store_write sweep = {.kind = STORE_PURGE, .now_unix_s = (int64_t)time(NULL)};
-    struct store_write *write = api_background(api, sweep.now_unix_s, true);
-    if (write)
-        store_write(store, write);
-    if (is_sweeper())
-        store_write(store, &sweep);
+    int64_t now_unix_s = (int64_t)time(NULL);
+    struct store_access used = reply->used;
+    struct store_write access = {.kind = STORE_ACCESS, .access = {.times = &used, .count = 1}};
+    struct store_write purge = {.kind = STORE_PURGE, .now_unix_s = now_unix_s};
+    if (used.token_id != 0 && access_times_need(&used, now_unix_s)) {
+        used.accessed_unix_s = now_unix_s;
+        store_write(store, &access);
+    }
+    if (is_purger())
+        store_write(store, &purge);
 }
 
 static bool serve(char **environment, struct store *store, struct api *api, struct api_call *call,
@@ -109,7 +115,7 @@ bool cgi_serve(char **environment, struct store *store, const struct api_options
     else
         written = cgi_write(api_unavailable_reply());
     if (api)
-        work_in_background(store, api);
+        work_in_background(store, &reply);
     api_reply_free(&reply);
     api_call_free(call);
     api_free(api);

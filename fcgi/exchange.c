@@ -149,6 +149,9 @@ static void send_reply(struct connection *connection)
         body.len = 0;
     }
     enum connection_sent sent = connection_send_reply(connection, head, body);
+    int64_t now_unix_s = (int64_t)time(NULL);
+    if (reply->used.token_id != 0 && access_times_need(&reply->used, now_unix_s))
+        access_times_add(&connection->loop->access_times, &reply->used, now_unix_s);
     buffer_clear(&reply->head);
     buffer_clear(&reply->body);
     after_sending(connection, sent);

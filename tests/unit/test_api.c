@@ -931,73 +931,36 @@ static void test_store_errors(void **state)
     tear_down(&fixture);
 }
 
-/* ---- work that is nobody's request ---- */
-
-/* A use of token 1; /verify's replies have a form of their own. */
-static void verify(struct fixture *fixture, const char *key, int64_t now_unix_s)
-{
-    struct api_request made = {
-        .method = SPAN("GET"), .path_info = SPAN("/verify"), .x_api_key = {key, TOKEN_KEY_LEN}};
-    assert_int_equal(api_begin(fixture->api, fixture->call, &made, now_unix_s, &fixture->reply),
-                     API_REPLIED);
-    assert_true(span_starts_with((struct span){fixture->reply.head.at, fixture->reply.head.len},
-                                 SPAN("Status: 204 ")));
-}
-
-static void copy_used(void *context, const struct token *token)
+static void copy_key(void *context, const struct token *token)
 {
     struct token *copy = context;
-    copy->accessed_unix_s = token->accessed_unix_s;
     memcpy(copy->key, token->key, TOKEN_KEY_LEN);
 }
 
-static int64_t accessed(struct fixture *fixture, struct token *token)
-{
-    assert_int_equal(store_token_get(fixture->temporary.reader, ALICE, 1, copy_used, token),
-                     STORE_OK);
-    return token->accessed_unix_s;
-}
-
-static void test_background(void **state)
+/* A use that takes nothing is reported for the transport to record; no other reply reports one. */
+static void test_use_is_reported(void **state)
 {
     (void)state;
     struct fixture fixture;
     struct token token;
     set_up(&fixture);
     assert_int_equal(request(&fixture, ALICE, "POST", "/", "{\"unlimited_quota\":true}"), 200);
-    assert_int_equal(accessed(&fixture, &token), NOW);
-    verify(&fixture, token.key, NOW + 19); /* too new for a write */
-    assert_null(api_background(fixture.api, NOW + 19, true));
-
-    verify(&fixture, token.key, NOW + 100);
-    verify(&fixture, token.key, NOW + 110);
-    assert_null(api_background(fixture.api, NOW + 100 + API_ACCESS_DELAY_S - 1, false));
-    struct store_write *write = api_background(fixture.api, NOW + 100 + API_ACCESS_DELAY_S, false);
-    assert_non_null(write);
-    assert_int_equal(write->kind, STORE_ACCESS);
-    assert_int_equal(write->access.count, 1);
-    verify(&fixture, token.key, NOW + 200);
-    assert_null(api_background(fixture.api, NOW + 900, true)); /* one at a time */
-    assert_int_equal(store_write(fixture.temporary.store, write), STORE_OK);
-    api_background_done(fixture.api);
-    assert_int_equal(accessed(&fixture, &token), NOW + 100);
-
-    write = api_background(fixture.api, NOW + 200, true); /* before the end, at once */
-    assert_non_null(write);
-    assert_int_equal(store_write(fixture.temporary.store, write), STORE_OK);
-    api_background_done(fixture.api);
-    assert_int_equal(accessed(&fixture, &token), NOW + 200);
-    assert_null(api_background(fixture.api, NOW + 300, true));
-
-    int64_t late = (int64_t)time(NULL) + API_PURGE_INTERVAL_S;
-    assert_null(api_background(fixture.api, late, true));
-    write = api_background(fixture.api, late, false);
-    assert_non_null(write);
-    assert_int_equal(write->kind, STORE_PURGE);
-    assert_int_equal(store_write(fixture.temporary.store, write), STORE_OK);
-    api_background_done(fixture.api);
-    assert_null(api_background(fixture.api, late + API_PURGE_INTERVAL_S - 1, false));
-    assert_non_null(api_background(fixture.api, late + API_PURGE_INTERVAL_S, false));
+    assert_int_equal(fixture.reply.used.token_id, 0);
+    assert_int_equal(store_token_get(fixture.temporary.reader, ALICE, 1, copy_key, &token),
+                     STORE_OK);
+    struct api_request made = {.method = SPAN("GET"),
+                               .path_info = SPAN("/verify"),
+                               .x_api_key = {token.key, TOKEN_KEY_LEN}};
+    assert_int_equal(api_begin(fixture.api, fixture.call, &made, NOW + 100, &fixture.reply),
+                     API_REPLIED);
+    assert_int_equal(fixture.reply.used.token_id, 1);
+    assert_int_equal(fixture.reply.used.user_id, ALICE);
+    assert_int_equal(fixture.reply.used.accessed_unix_s, NOW);
+    made.model = SPAN("m");
+    token.key[0] ^= 1;
+    assert_int_equal(api_begin(fixture.api, fixture.call, &made, NOW + 100, &fixture.reply),
+                     API_REPLIED);
+    assert_int_equal(fixture.reply.used.token_id, 0);
     tear_down(&fixture);
 }
 
@@ -1104,7 +1067,7 @@ int main(void)
         cmocka_unit_test(test_paths_and_methods),
         cmocka_unit_test(test_http_status_200),
         cmocka_unit_test(test_store_errors),
-        cmocka_unit_test(test_background),
+        cmocka_unit_test(test_use_is_reported),
         cmocka_unit_test(test_unavailable_reply),
         cmocka_unit_test(test_a_call_that_is_given_up),
         cmocka_unit_test(test_what_is_written_outlives_the_body),
