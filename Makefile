@@ -8,7 +8,7 @@ PORT   ?= 8080
 PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 
-LIBRARIES = lmdb libsodium zlib libseccomp
+LIBRARIES = lmdb libsodium zlib libseccomp json-c
 TEST_LIBRARIES = json-c # to compare with
 WARNINGS  = -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
             -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual \

@@ -3,10 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/json.h"
-
 enum {
     FIRST_SIZE = 4096,
+    WORD_LEN = 8,
     KEPT_SIZE_MAX = 256 * 1024 /* one large page must not stay in memory for ever */
 };
 
@@ -79,6 +78,11 @@ void buffer_append_int(struct buffer *buffer, int64_t number)
         buffer->len = (size_t)(write_int(at, number) - buffer->at);
 }
 
+void buffer_append_bool(struct buffer *buffer, bool value)
+{
+    buffer_append(buffer, value ? SPAN("true") : SPAN("false"));
+}
+
 void buffer_append_json(struct buffer *buffer, struct span text)
 {
     char *at = buffer_reserve(buffer, text.len * JSON_ESCAPE_LEN_MAX + 2);
@@ -132,6 +136,25 @@ char *write_int(char *at, int64_t number)
     return end;
 }
 
+static uint64_t word_load(const char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    return word;
+}
+
+/* Whether JSON escapes one of the bytes: a quote, a backslash, or a control character below 0x20.
+ * Each subtraction sets the highest bit of such a byte; a borrow from the byte below can set it
+ * too, but only where that byte is itself one to be escaped. */
+static bool word_needs_escape(uint64_t word)
+{
+    const uint64_t ones = 0x0101010101010101;
+    uint64_t quotes = word ^ (ones * '"'), backslashes = word ^ (ones * '\\');
+    uint64_t found = ((word - ones * ' ') & ~word) | ((quotes - ones) & ~quotes) |
+                     ((backslashes - ones) & ~backslashes);
+    return (found & (ones * 0x80)) != 0;
+}
+
 static bool needs_escape(char c)
 {
     return c == '"' || c == '\\' || (unsigned char)c < 0x20;
@@ -169,16 +192,16 @@ char *write_json_inside(char *at, struct span text)
         return at;
     const char *from = text.at, *end = text.at + text.len;
     uint64_t word;
-    while (end - from >= JSON_WORD_LEN && !json_word_needs_escape(word = json_word(from))) {
-        memcpy(at, &word, JSON_WORD_LEN);
-        at += JSON_WORD_LEN;
-        from += JSON_WORD_LEN;
+    while (end - from >= WORD_LEN && !word_needs_escape(word = word_load(from))) {
+        memcpy(at, &word, WORD_LEN);
+        at += WORD_LEN;
+        from += WORD_LEN;
     }
     ptrdiff_t rest = end - from;
-    if (rest >= JSON_WORD_LEN || rest == (ptrdiff_t)text.len ||
-        json_word_needs_escape(word = json_word(end - JSON_WORD_LEN)))
+    if (rest >= WORD_LEN || rest == (ptrdiff_t)text.len ||
+        word_needs_escape(word = word_load(end - WORD_LEN)))
         return write_bytes(at, from, end);
-    memcpy(at + rest - JSON_WORD_LEN, &word, JSON_WORD_LEN);
+    memcpy(at + rest - WORD_LEN, &word, WORD_LEN);
     return at + rest;
 }
 

@@ -21,8 +21,7 @@ struct loop {
     int epoll_fd, wake_fd;
     struct store_reader *reader;
     struct api *api;
-    struct api_reply reply;
-    struct api_call *spare_call;
+    struct request *spare_context;
     struct fcgi_request *spare_request;
     struct connection *connections;
     struct connection *closed; /* freed after the events at hand: one may be theirs */

@@ -302,11 +302,10 @@ void loop_free(struct loop *loop)
     while (loop->connections)
         exchange_close(loop->connections);
     exchange_free_closed(loop);
-    api_call_free(loop->spare_call);
+    request_free(loop->spare_context);
     if (loop->spare_request)
         fcgi_request_free(loop->spare_request);
     free(loop->spare_request);
-    api_reply_free(&loop->reply);
     api_free(loop->api);
     access_times_free(&loop->access_times);
     store_reader_close(loop->reader);

@@ -6,15 +6,12 @@
 
 #include "base/random.h"
 
-const char token_key_alphabet[63] =
-    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
 static void write_check(const char random[static TOKEN_KEY_RANDOM_LEN],
                         char check[static TOKEN_KEY_CHECK_LEN])
 {
     uint32_t crc = (uint32_t)crc32(0, (const Bytef *)random, TOKEN_KEY_RANDOM_LEN);
     for (int i = TOKEN_KEY_CHECK_LEN - 1; i >= 0; i--) {
-        check[i] = token_key_alphabet[crc % 62];
+        check[i] = base62_digits[crc % 62];
         crc /= 62;
     }
 }

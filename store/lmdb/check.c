@@ -114,12 +114,9 @@ static bool user_exists(struct check *check, int64_t user_id)
 static void check_fields(struct check *check, const struct token *token)
 {
     struct token_patch patch = {.fields = ~0U, .value = *token};
-    enum token_error error = token_patch_check(&patch);
-    if (error != TOKEN_OK)
-        found(check, "token %" PRId64 ": %s %s", token->id, token_error_field(error),
-              token_error_text(error));
-    if (token->used_quota < 0)
-        found(check, "token %" PRId64 ": used_quota must be 0 or more", token->id);
+    struct validation_error error;
+    if (!token_patch_check(&patch, &error))
+        found(check, "token %" PRId64 ": %s %s", token->id, error.field.at, error.text);
     if (!text_is_utf8(token->name) || !text_is_utf8(token->group) ||
         !text_is_utf8(token->model_limits) || !text_is_utf8(token->allow_ips))
         found(check, "token %" PRId64 ": a text is not UTF-8", token->id);

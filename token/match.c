@@ -1,0 +1,55 @@
+#include "token/match.h"
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static bool equal_without_case(const char *a, const char *b, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (lower(a[i]) != lower(b[i]))
+            return false;
+    return true;
+}
+
+/* The offset of part in text, or text.len + 1. */
+static size_t find_part(struct span text, struct span part)
+{
+    for (size_t at = 0; at + part.len <= text.len; at++)
+        if (equal_without_case(text.at + at, part.at, part.len))
+            return at;
+    return text.len + 1;
+}
+
+/* Parts between two % have to come one after the other; the part before the first % begins the
+ * name, the part after the last ends it. */
+static bool match_pattern(struct span name, struct span pattern)
+{
+    for (bool first = true;; first = false) {
+        const char *percent = memchr(pattern.at, '%', pattern.len);
+        if (!percent) /* the last part */
+            return pattern.len <= name.len &&
+                   equal_without_case(name.at + name.len - pattern.len, pattern.at, pattern.len);
+        struct span part = {pattern.at, (size_t)(percent - pattern.at)};
+        size_t at = find_part(name, part);
+        if (at > name.len || (first && at != 0))
+            return false;
+        name = span_from(name, at + part.len);
+        pattern = span_from(pattern, part.len + 1);
+    }
+}
+
+bool match_name(struct span name, struct span keyword)
+{
+    if (keyword.len > 0 && memchr(keyword.at, '%', keyword.len))
+        return match_pattern(name, keyword);
+    return find_part(name, keyword) <= name.len;
+}
+
+bool match_key(const char key[static TOKEN_KEY_LEN], struct span text)
+{
+    struct span all = {key, TOKEN_KEY_LEN};
+    return span_starts_with(all, text) ||
+           span_starts_with(span_from(all, TOKEN_KEY_PREFIX_LEN), text);
+}

@@ -1,0 +1,17 @@
+#ifndef TOKEN_MATCH_H
+#define TOKEN_MATCH_H
+
+#include <stdbool.h>
+
+#include "token/key.h"
+
+/* Whether a search finds a token. */
+
+/* Whether keyword occurs in name, ASCII letter case aside. A keyword with a % is a pattern for the
+ * entire name, in which each % stands for any characters. */
+bool match_name(struct span name, struct span keyword);
+
+/* Whether the key begins with text, "sk-" or not. */
+bool match_key(const char key[static TOKEN_KEY_LEN], struct span text);
+
+#endif
