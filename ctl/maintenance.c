@@ -8,7 +8,7 @@
 #include "ctl/commands.h"
 #include "ctl/output.h"
 
-/* Whom the store is given to: nobody where the caller isn't root. */
+/* The owner of a new store: TOKEN_USER where root makes it; -1 where the caller keeps it. */
 static bool find_owner(const struct settings *settings, uid_t *uid, gid_t *gid)
 {
     *uid = (uid_t)-1;
@@ -23,9 +23,8 @@ static bool find_owner(const struct settings *settings, uid_t *uid, gid_t *gid)
     return true;
 }
 
-int ctl_init(struct ctl *ctl, char **arguments)
+int ctl_init(struct ctl *ctl)
 {
-    (void)arguments;
     struct store_options options = {.path = ctl->settings.store_path,
                                     .secret_path = ctl->settings.secret_path};
     uid_t uid;
@@ -50,13 +49,12 @@ static void print_problem(void *context, const char *line)
     output_end(&output);
 }
 
-int ctl_check(struct ctl *ctl, char **arguments)
+int ctl_check(struct ctl *ctl)
 {
-    (void)arguments;
     uint64_t found;
     enum store_error error = store_check(ctl->reader, print_problem, ctl, &found);
     if (error != STORE_OK)
-        return ctl_fail(store_error_text(error));
+        return ctl_end(error);
     if (found > 0) {
         fflush(stdout);
         return ctl_fail("the store has problems, listed on standard output");
@@ -67,13 +65,12 @@ int ctl_check(struct ctl *ctl, char **arguments)
     return CTL_DONE;
 }
 
-int ctl_stat(struct ctl *ctl, char **arguments)
+int ctl_stat(struct ctl *ctl)
 {
-    (void)arguments;
     struct store_stat stat;
     enum store_error error = store_stat(ctl->reader, &stat);
     if (error != STORE_OK)
-        return ctl_fail(store_error_text(error));
+        return ctl_end(error);
     struct output output = {.json = ctl->json};
     output_int(&output, "users", (int64_t)stat.users);
     output_int(&output, "tokens", (int64_t)stat.tokens);
