@@ -153,13 +153,13 @@ static bool take_literal(struct json_scan *scan, struct span literal)
 static bool scan_token(struct json_scan *scan)
 {
     char c = peek(scan);
-    if (is_one_of(c, " \t\r\n")) {
+    if (c == ' ' || c == '\t' || c == '\r' || c == '\n') {
         scan->at++;
         return true;
     }
     if (scan->counts.items == 0 && c != '{' && c != '[')
         return fail(scan, JSON_NOT_A_CONTAINER);
-    if (is_one_of(c, ",:}]")) {
+    if (c == ',' || c == ':' || c == '}' || c == ']') {
         scan->at++;
         scan->depth -= c == '}' || c == ']';
         return true;

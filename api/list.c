@@ -5,9 +5,10 @@
 #include "api/query.h"
 #include "api/reply.h"
 #include "api/token_json.h"
-#include "base/number.h"
 
 /* ---- a page ---- */
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 enum { PAGE_SIZE_DEFAULT = 20, PAGE_SIZE_MAX = 100 };
 
@@ -26,7 +27,7 @@ static const char *read_paging(struct span query, struct paging *paging)
     *paging = (struct paging){.page = 1, .size = PAGE_SIZE_DEFAULT};
     if (!query_get_number(query, "p", &paging->page))
         return "p";
-    for (size_t i = 0; i < sizeof(size_names) / sizeof(size_names[0]); i++)
+    for (size_t i = 0; i < COUNT_OF(size_names); i++)
         if (!query_get_number(query, size_names[i], &paging->size))
             return size_names[i];
     if (paging->page < 1)
@@ -74,16 +75,14 @@ static enum api_step reply_error(struct request *request, enum store_error error
                                   : reply_store_error(request, error);
 }
 
-static bool has_parameter(struct span query, const char *name)
-{
-    char value[QUERY_VALUE_SIZE];
-    return query_get(query, name, value).at != NULL;
-}
-
 static bool is_search(struct span query)
 {
-    return query.len > 0 && (has_parameter(query, "status") || has_parameter(query, "group") ||
-                             has_parameter(query, "sort") || has_parameter(query, "order"));
+    static const char *const names[] = {"status", "group", "sort", "order"};
+    char value[QUERY_VALUE_SIZE];
+    for (size_t i = 0; query.len > 0 && i < COUNT_OF(names); i++)
+        if (query_get(query, names[i], value).at)
+            return true;
+    return false;
 }
 
 static enum api_step reply_page(struct request *request)
@@ -109,19 +108,18 @@ enum {
     SHORT_COUNT_MAX = 500 /* tokens that are searched in less than 0.1 ms */
 };
 
-static const struct {
-    const char *name;
-    enum store_sort sort;
-} sorts[] = {
-    {"id", STORE_SORT_ID},
-    {"name", STORE_SORT_NAME},
-    {"created_time", STORE_SORT_CREATED},
-    {"expired_time", STORE_SORT_EXPIRED},
-    {"accessed_time", STORE_SORT_ACCESSED},
-    {"remain_quota", STORE_SORT_REMAIN_QUOTA},
-    {"used_quota", STORE_SORT_USED_QUOTA},
+/* What parameters choose from, by the number of the choice; "" is the default's. */
+static const char *const statuses[] = {"", "1", "2", "3", "4"}; /* by enum token_status */
+static const char *const sorts[] = {
+    [STORE_SORT_ID] = "id",
+    [STORE_SORT_NAME] = "name",
+    [STORE_SORT_CREATED] = "created_time",
+    [STORE_SORT_EXPIRED] = "expired_time",
+    [STORE_SORT_ACCESSED] = "accessed_time",
+    [STORE_SORT_REMAIN_QUOTA] = "remain_quota",
+    [STORE_SORT_USED_QUOTA] = "used_quota",
 };
-
+static const char *const orders[] = {"desc", "asc"};
 /* A parameter's value, decoded into request->text, where SEARCH_TEXTS_MAX of them have been
  * reserved. */
 static struct span get_text(struct request *request, const char *name)
@@ -132,32 +130,15 @@ static struct span get_text(struct request *request, const char *name)
     return value;
 }
 
-static bool read_status(struct span text, enum token_status *status)
+/* Reads the number of a parameter's choice; the first where the parameter is absent or empty. */
+static bool read_choice(struct request *request, const char *name, const char *const *choices,
+                        size_t count, unsigned *choice)
 {
-    int64_t number;
-    if (text.len == 0)
-        return true;
-    if (!number_parse(text, &number) || number < TOKEN_ENABLED || number > TOKEN_EXHAUSTED)
-        return false;
-    *status = (enum token_status)number;
-    return true;
-}
-
-static bool read_sort(struct span text, enum store_sort *sort)
-{
-    for (size_t i = 0; i < sizeof(sorts) / sizeof(sorts[0]); i++) {
-        if (text.len > 0 && !span_equal(text, span_of(sorts[i].name)))
-            continue;
-        *sort = sorts[i].sort;
-        return true;
-    }
-    return false;
-}
-
-static bool read_order(struct span text, bool *ascending)
-{
-    *ascending = span_equal(text, SPAN("asc"));
-    return *ascending || text.len == 0 || span_equal(text, SPAN("desc"));
+    struct span text = get_text(request, name);
+    *choice = 0;
+    while (text.len > 0 && *choice < count && !span_equal(text, span_of(choices[*choice])))
+        ++*choice;
+    return *choice < count;
 }
 
 /* Returns what is wrong with which parameter, or NULL. */
@@ -180,16 +161,21 @@ static const char *read_search(struct request *request, bool by_text, const char
     search->group = get_text(request, "group");
     if (search->group.len == 0)
         search->group.at = NULL;
+    unsigned status, sort, order;
     *parameter = "status";
-    if (!read_status(get_text(request, "status"), &search->status))
+    if (!read_choice(request, *parameter, statuses, COUNT_OF(statuses), &status))
         return "must be 1, 2, 3 or 4";
     *parameter = "sort";
-    if (!read_sort(get_text(request, "sort"), &search->sort))
+    if (!read_choice(request, *parameter, sorts, COUNT_OF(sorts), &sort))
         return "must be id, name, created_time, expired_time, accessed_time, remain_quota or "
                "used_quota";
     *parameter = "order";
-    return read_order(get_text(request, "order"), &search->ascending) ? NULL
-                                                                      : "must be asc or desc";
+    if (!read_choice(request, *parameter, orders, COUNT_OF(orders), &order))
+        return "must be asc or desc";
+    search->status = (enum token_status)status;
+    search->sort = (enum store_sort)sort;
+    search->ascending = order == 1;
+    return NULL;
 }
 
 /* A user with few tokens does not wait for the searches of others. */
