@@ -49,7 +49,7 @@ static bool read_tokens(struct request *request, struct validation_error *error)
     request->token_count = count;
     for (size_t i = 0; i < count; i++) {
         struct json_object *element = is_array(request) ? json_object_array_get_idx(json, i) : json;
-        error->index = is_array(request) ? (int64_t)i : -1;
+        *error = (struct validation_error){.index = is_array(request) ? (int64_t)i : -1};
         if (!read_token(request, element, &request->tokens[i], error))
             return false;
     }

@@ -90,50 +90,26 @@ void buffer_append_json(struct buffer *buffer, struct span text)
         buffer->len = (size_t)(write_json(at, text) - buffer->at);
 }
 
-static size_t count_digits(uint64_t number)
-{
-    size_t count = 1;
-    for (; number >= 10000; number /= 10000)
-        count += 4;
-    return count + (number >= 10) + (number >= 100) + (number >= 1000);
-}
-
-static void write_two_digits(char *at, uint64_t number)
+/* Two digits at a time, from the last; then they are copied by moves of a fixed size. */
+char *write_int(char *at, int64_t number)
 {
     static const char pairs[] =
         "00010203040506070809101112131415161718192021222324252627282930313233"
         "34353637383940414243444546474849505152535455565758596061626364656667"
         "68697071727374757677787980818283848586878889909192939495969798"
         "99";
-    memcpy(at, pairs + number * 2, 2);
-}
-
-/* Four digits at a time, from the last, to where they belong. */
-char *write_int(char *at, int64_t number)
-{
-    if (number >= 0 && number < 10) { /* most are: a status, what was never used */
-        *at = (char)('0' + number);
-        return at + 1;
-    }
+    char digits[2 * INT_LEN_MAX] = {0}, *end = digits + INT_LEN_MAX, *first = end;
     uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    for (; rest >= 10; rest /= 100) {
+        first -= 2;
+        memcpy(first, pairs + rest % 100 * 2, 2);
+    }
+    if (rest > 0 || first == end)
+        *--first = (char)('0' + rest);
     if (number < 0)
-        *at++ = '-';
-    char *end = at + count_digits(rest), *digit = end;
-    for (; rest >= 10000; rest /= 10000) {
-        digit -= 4;
-        write_two_digits(digit, rest % 10000 / 100);
-        write_two_digits(digit + 2, rest % 100);
-    }
-    if (rest >= 100) {
-        digit -= 2;
-        write_two_digits(digit, rest % 100);
-        rest /= 100;
-    }
-    if (rest >= 10)
-        write_two_digits(digit - 2, rest);
-    else
-        *(digit - 1) = (char)('0' + rest);
-    return end;
+        *--first = '-';
+    memcpy(at, first, INT_LEN_MAX);
+    return at + (end - first);
 }
 
 static uint64_t word_load(const char *at)

@@ -5,8 +5,20 @@
 
 #include <sodium.h>
 
+#include "base/text.h"
 #include "ctl/commands.h"
 #include "ctl/output.h"
+
+/* Copies a name or a group: 1 to len_max bytes of UTF-8 without control characters. to has len_max
+ * + 1 bytes. Returns false where from has another form. */
+static bool copy_label(const char *from, size_t len_max, char *to)
+{
+    struct span text = span_of(from);
+    if (text.len == 0 || text.len > len_max || !text_is_utf8(text) || text_has_control(text))
+        return false;
+    memcpy(to, from, text.len + 1);
+    return true;
+}
 
 /* Prints a credential, which is shown once, as the row's last member. */
 static int end_with_secret(struct output *output, const char *name, char *secret, size_t len)
@@ -23,9 +35,9 @@ int ctl_user_add(struct ctl *ctl)
 {
     struct store_user user = {.id = 0};
     char access_token[STORE_ACCESS_TOKEN_LEN];
-    if (!ctl_copy_label(ctl->argument, STORE_USER_NAME_LEN_MAX, user.name))
+    if (!copy_label(ctl->argument, STORE_USER_NAME_LEN_MAX, user.name))
         return ctl_fail("a user's name is 1 to 64 bytes of UTF-8 without control characters");
-    if (!ctl_copy_label(ctl->group ? ctl->group : "default", TOKEN_GROUP_LEN_MAX, user.group))
+    if (!copy_label(ctl->group ? ctl->group : "default", TOKEN_GROUP_LEN_MAX, user.group))
         return ctl_fail("a group is 1 to 64 bytes of UTF-8 without control characters");
     enum store_error error = store_user_add(ctl->store, (int64_t)time(NULL), &user, access_token);
     if (error != STORE_OK)
@@ -109,7 +121,7 @@ int ctl_gateway_add(struct ctl *ctl)
 {
     struct store_gateway gateway = {.id = 0};
     char secret[STORE_GATEWAY_SECRET_LEN];
-    if (!ctl_copy_label(ctl->argument, STORE_GATEWAY_NAME_LEN_MAX, gateway.name))
+    if (!copy_label(ctl->argument, STORE_GATEWAY_NAME_LEN_MAX, gateway.name))
         return ctl_fail("a gateway's name is 1 to 64 bytes of UTF-8 without control characters");
     enum store_error error = store_gateway_add(ctl->store, (int64_t)time(NULL), &gateway, secret);
     if (error != STORE_OK)

@@ -28,10 +28,6 @@ int ctl_end(enum store_error error);
  * status. */
 int ctl_end_change(const struct ctl *ctl, int64_t id, const char *change, enum store_error error);
 
-/* Copies a name or a group: 1 to len_max bytes of UTF-8 without control characters. to has len_max
- * + 1 bytes. Returns false where from is something else. */
-bool ctl_copy_label(const char *from, size_t len_max, char *to);
-
 /* The commands. Each returns an exit status. */
 int ctl_init(struct ctl *ctl);
 int ctl_user_add(struct ctl *ctl);

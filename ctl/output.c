@@ -4,6 +4,8 @@
 
 #include <json.h>
 
+#include "ctl/commands.h"
+
 /* Takes the value over. */
 static void add(struct output *output, const char *name, struct json_object *value)
 {
@@ -49,4 +51,28 @@ void output_end(struct output *output)
         print_text(output->members);
     json_object_put(output->members);
     *output = (struct output){.json = output->json};
+}
+
+/* ---- ends of commands ---- */
+
+int ctl_fail(const char *reason)
+{
+    fprintf(stderr, "tokenctl: %s\n", reason);
+    return CTL_FAILED;
+}
+
+int ctl_end(enum store_error error)
+{
+    return error == STORE_OK ? CTL_DONE : ctl_fail(store_error_text(error));
+}
+
+int ctl_end_change(const struct ctl *ctl, int64_t id, const char *change, enum store_error error)
+{
+    struct output output = {.json = ctl->json};
+    if (error != STORE_OK)
+        return ctl_end(error);
+    output_int(&output, "id", id);
+    output_bool(&output, change, true);
+    output_end(&output);
+    return CTL_DONE;
 }

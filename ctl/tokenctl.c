@@ -57,26 +57,10 @@ static int print_usage(FILE *to, int status)
     return status;
 }
 
-/* The value of an option: the rest of its word (--option=VALUE) or the next word, to which *at then
- * moves. NULL where the word is another one, or nothing follows. */
-static const char *take_value(char ***at, const char *option)
-{
-    size_t len = strlen(option);
-    char *word = **at;
-    if (strncmp(word, option, len) != 0)
-        return NULL;
-    if (word[len] == '=')
-        return word + len + 1;
-    if (word[len] != '\0' || !(*at)[1])
-        return NULL;
-    return *++*at;
-}
-
 /* Takes the options out of the words. Returns false where one is unknown or has no value, or where
  * there are too many words. */
 static bool read_words(struct ctl *ctl, char **argv, char *words[static ARGUMENTS_MAX + 1])
 {
-    const char *value;
     bool options_end = false;
     int count = 0;
     for (argv++; *argv; argv++) {
@@ -84,8 +68,10 @@ static bool read_words(struct ctl *ctl, char **argv, char *words[static ARGUMENT
             options_end = true;
         else if (!options_end && strcmp(*argv, "--json") == 0)
             ctl->json = true;
-        else if (!options_end && (value = take_value(&argv, "--group")) != NULL)
-            ctl->group = value;
+        else if (!options_end && strncmp(*argv, "--group=", strlen("--group=")) == 0)
+            ctl->group = *argv + strlen("--group=");
+        else if (!options_end && strcmp(*argv, "--group") == 0 && argv[1])
+            ctl->group = *++argv;
         else if ((!options_end && strncmp(*argv, "--", 2) == 0) || count == ARGUMENTS_MAX)
             return false;
         else
