@@ -1,5 +1,6 @@
 #include "api/json_in.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -71,33 +72,28 @@ static bool is_complete(struct json_object *json, const struct json_counts *expe
     return counts.items == expected->items && counts.text_len == expected->text_len;
 }
 
-/* Feeds the scan's pieces to the parser. Returns the tree, which the caller puts, or NULL. */
-static struct json_object *parse(struct json_tokener *parser, struct json_scan *scan)
+/* Feeds the scan's pieces to the parser. *json is the tree, which the caller puts; NULL, also where
+ * nothing is wrong with the text, without memory. */
+static enum json_error parse(struct json_tokener *parser, struct json_scan *scan,
+                             struct json_object **json)
 {
-    struct json_object *json = NULL;
+    enum json_tokener_error state = json_tokener_continue;
     struct span piece;
+    *json = NULL;
     json_tokener_reset(parser);
     while (json_scan_next(scan, &piece)) {
-        if (json) /* complete before the end of the text */
-            scan->error = JSON_SYNTAX;
-        else
-            json = json_tokener_parse_ex(parser, piece.at, (int)piece.len);
-        enum json_tokener_error error = json_tokener_get_error(parser);
-        if (error > json_tokener_continue && error <= json_tokener_error_size)
-            scan->error = JSON_SYNTAX; /* greater: no memory */
-        if (scan->error != JSON_OK || error > json_tokener_continue)
-            break;
+        if (*json || state > json_tokener_continue) /* complete before the text's end, or wrong */
+            return JSON_SYNTAX;
+        *json = json_tokener_parse_ex(parser, piece.at, (int)piece.len);
+        state = json_tokener_get_error(parser);
     }
-    if (scan->error == JSON_OK && scan->counts.items == 0)
-        scan->error = JSON_NOT_A_CONTAINER;
-    else if (scan->error == JSON_OK && json_tokener_get_error(parser) == json_tokener_continue)
-        scan->error = JSON_SYNTAX;
-    else if (scan->error == JSON_OK && json && !is_complete(json, &scan->counts))
-        scan->error = JSON_SAME_NAME;
-    if (scan->error == JSON_OK)
-        return json;
-    json_object_put(json);
-    return NULL;
+    if (scan->error != JSON_OK)
+        return scan->error;
+    if (scan->counts.items == 0)
+        return JSON_NOT_A_CONTAINER;
+    if (state != json_tokener_success)
+        return JSON_SYNTAX;
+    return !*json || is_complete(*json, &scan->counts) ? JSON_OK : JSON_SAME_NAME;
 }
 
 static struct json_tokener *get_parser(struct api *api)
@@ -121,11 +117,12 @@ bool json_in_parse(struct request *request, bool array_allowed, struct validatio
     if (!parser)
         return refuse_for_memory(error);
     json_scan_begin(&scan, body);
-    request->json = parse(parser, &scan);
-    if (scan.error != JSON_OK)
-        return refuse(error, SPAN("body"), error_text(scan.error));
-    if (!request->json)
+    errno = 0;
+    enum json_error wrong = parse(parser, &scan, &request->json);
+    if (errno == ENOMEM || (wrong == JSON_OK && !request->json))
         return refuse_for_memory(error);
+    if (wrong != JSON_OK)
+        return refuse(error, SPAN("body"), error_text(wrong));
     if (!array_allowed && !json_object_is_type(request->json, json_type_object))
         return refuse(error, SPAN("body"), "must be a JSON object");
     return true;
