@@ -12,7 +12,9 @@ static bool fail(struct json_scan *scan, enum json_error error)
 /* The next byte; 0, which is nowhere allowed, at the end. */
 static char peek(const struct json_scan *scan)
 {
-    return scan->at < scan->end ? *scan->at : '\0';
+    if (scan->at == scan->end)
+        return '\0';
+    return *scan->at;
 }
 
 static bool take(struct json_scan *scan, char c)
