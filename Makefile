@@ -8,8 +8,7 @@ PORT   ?= 8080
 PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 
-LIBRARIES = lmdb libsodium zlib libseccomp
-TEST_LIBRARIES = json-c # to compare with
+LIBRARIES = lmdb libsodium zlib libseccomp json-c
 WARNINGS  = -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
             -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual \
             -Wwrite-strings -Wvla -Wformat=2 -Wno-format-truncation -Wnull-dereference -Wundef
@@ -21,8 +20,6 @@ HARDENING ?= -D_FORTIFY_SOURCE=2
 ALL_LDFLAGS = -pthread -Wl,-z,relro,-z,now -pie $(LDFLAGS) $(SANITIZE)
 ALL_CFLAGS += -fPIE
 LDLIBS = $(shell pkg-config --libs $(LIBRARIES))
-TEST_CFLAGS = $(shell pkg-config --cflags $(TEST_LIBRARIES))
-TEST_LDLIBS = $(shell pkg-config --libs $(TEST_LIBRARIES))
 
 LAYERS     = base token seal settings sandbox store store/lmdb api
 COMMON     = $(foreach layer,$(LAYERS),$(wildcard $(layer)/*.c))
@@ -49,11 +46,10 @@ $(BUILD)/tokenctl: $(call object,$(COMMON) $(TOKENCTL))
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(call object,$(COMMON) $(filter-out fcgi/main.c,$(WORKER)))
 	@mkdir -p $(@D)
 	@echo '  LD  $@'
-	@$(CC) $(ALL_LDFLAGS) $(WRAP) -o $@ $^ $(LDLIBS) $(TEST_LDLIBS) -lcmocka
+	@$(CC) $(ALL_LDFLAGS) $(WRAP) -o $@ $^ $(LDLIBS) -lcmocka
 
-$(BUILD)/tests/test_no_memory: WRAP = $(foreach name,malloc calloc realloc free,-Wl,--wrap=$(name))
-
-$(BUILD)/obj/tests/unit/%.o: ALL_CFLAGS += $(TEST_CFLAGS)
+$(BUILD)/tests/test_no_memory: WRAP = $(foreach name,malloc calloc realloc free strdup,-Wl,--wrap=$(name))
+$(BUILD)/tests/test_no_memory: LDLIBS := $(patsubst -ljson-c,-l:libjson-c.a,$(LDLIBS))
 
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -109,7 +105,7 @@ HEADERS = $(foreach layer,$(LAYERS) fcgi ctl,$(wildcard $(layer)/*.h))
 lint:
 	@./dev/deps.sh build test bench
 	clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
-	clang-tidy --quiet $(SOURCES) -- -std=gnu11 -D_GNU_SOURCE -I. $(shell pkg-config --cflags $(LIBRARIES)) $(TEST_CFLAGS)
+	clang-tidy --quiet $(SOURCES) -- -std=gnu11 -D_GNU_SOURCE -I. $(shell pkg-config --cflags $(LIBRARIES))
 	shellcheck spawn.sh dev/*.sh .ci/run
 
 format:

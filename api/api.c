@@ -1,12 +1,14 @@
-#include "api/call.h"
+#include "api/api.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "api/auth.h"
-#include "base/number.h"
+#include "api/handlers.h"
+#include "api/json_in.h"
 #include "api/reply.h"
+#include "api/route.h"
+#include "base/number.h"
+#include "seal/key_pool.h"
 
 struct api *api_new(const struct api_options *options, struct store_reader *reader)
 {
@@ -15,9 +17,8 @@ struct api *api_new(const struct api_options *options, struct store_reader *read
         return NULL;
     api->options = options;
     api->reader = reader;
-    api->swept_unix_s = (int64_t)time(NULL);
     api->keys = key_pool_new(store_reader_seal(reader));
-    if (!api->keys || !access_times_init(&api->touches)) {
+    if (!api->keys) {
         api_free(api);
         return NULL;
     }
@@ -28,67 +29,63 @@ void api_free(struct api *api)
 {
     if (!api)
         return;
-    json_free(&api->json);
+    json_in_free_parser(api);
     key_pool_free(api->keys);
-    access_times_free(&api->touches);
     free(api);
 }
 
-struct api_call *api_call_new(void)
+struct request *request_new(void)
 {
-    return calloc(1, sizeof(struct api_call));
+    return calloc(1, sizeof(struct request));
 }
 
-void call_clear(struct api_call *call)
+void request_clear(struct request *request)
 {
-    store_write_free(&call->write);
-    if (call->text)
-        explicit_bzero(call->text, call->text_len);
-    free(call->text);
-    if (call->tokens)
-        explicit_bzero(call->tokens, call->token_count * sizeof(*call->tokens));
-    free(call->tokens);
-    free(call->ids);
-    buffer_free(&call->found);
-    buffer_clear(&call->answer);
-    struct buffer kept = call->answer;
-    explicit_bzero(call, sizeof(*call)); /* keys are in it */
-    call->answer = kept;
+    store_write_free(&request->write);
+    json_in_clear(request);
+    if (request->tokens)
+        explicit_bzero(request->tokens, request->token_count * sizeof(*request->tokens));
+    free(request->tokens);
+    free(request->ids);
+    buffer_clear(&request->head);
+    buffer_clear(&request->body);
+    buffer_clear(&request->text);
+    struct buffer head = request->head, body = request->body, text = request->text;
+    explicit_bzero(request, sizeof(*request)); /* keys are in it */
+    request->head = head;
+    request->body = body;
+    request->text = text;
 }
 
-void api_call_free(struct api_call *call)
+void request_free(struct request *request)
 {
-    if (!call)
+    if (!request)
         return;
-    call_clear(call);
-    buffer_free(&call->answer);
-    free(call);
+    request_clear(request);
+    buffer_free(&request->head);
+    buffer_free(&request->body);
+    buffer_free(&request->text);
+    free(request);
 }
 
-/* A body that is shorter than its length says was cut off on its way. */
-static bool is_whole(const struct api_request *request)
-{
-    int64_t length;
-    return request->content_length.len == 0 ||
-           (number_parse(request->content_length, &length) && length >= 0 &&
-            (uint64_t)length == request->body.len);
-}
+/* ---- what comes before a handler ---- */
 
-/* Routing, before it is known who asks: 404 and 405 are the same for everybody. */
-static bool find_route(struct api *api, struct api_call *call, struct api_reply *reply)
+/* 404 and 405 come before authentication: they are the same for all clients. */
+static bool find_route(struct request *request)
 {
     bool path_known;
-    struct span method = call->request->method;
-    call->path = route_path(call->request, &call->root);
-    call->route = route_find(method, call->root, call->path, &path_known, &call->path_id);
-    if (call->route)
+    struct span method = request->input.method;
+    request->path = route_path(&request->input, &request->root);
+    request->route =
+        route_find(method, request->root, request->path, &path_known, &request->path_id);
+    if (request->route)
         return true;
     if (!path_known)
-        reply_failure(api, reply, FAILURE_NOT_FOUND, (struct span){NULL, 0});
+        reply_failure(request, 404, "Not found");
     else if (span_equal(method, SPAN("OPTIONS")))
-        reply_options(api, reply, call);
+        reply_options(request);
     else
-        reply_method_not_allowed(api, reply, call);
+        reply_method_not_allowed(request);
     return false;
 }
 
@@ -97,189 +94,122 @@ static bool reads_body(const struct route *route)
     return route && route->method[0] != '*';
 }
 
-bool api_reads_body(const struct api_request *request)
+bool api_reads_body(const struct request *request)
 {
     bool path_known;
     int64_t id;
     enum route_root root;
-    struct span path = route_path(request, &root);
-    return reads_body(route_find(request->method, root, path, &path_known, &id));
+    struct span path = route_path(&request->input, &root);
+    return reads_body(route_find(request->input.method, root, path, &path_known, &id));
 }
 
-static bool authenticate(struct api *api, struct api_call *call, struct api_reply *reply)
+static bool authenticate(struct request *request)
 {
-    switch (call->route->caller) {
+    switch (request->route->caller) {
     case ROUTE_USER:
-        return auth_check_user(api, call, reply);
+        return auth_check_user(request);
     case ROUTE_GATEWAY:
-        return auth_check_gateway(api, call, reply);
+        return auth_check_gateway(request);
     case ROUTE_KEY:
         return true;
     }
     return false;
 }
 
-/* Only what a handler answers to a client of the family may be 200. A web server that asks
- * for leave would take it for one: on the way to /verify, or to a path that is none. */
-static bool answer_as_route(struct api *api, const struct api_call *call)
+/* A body that is shorter than its length says was cut off on its way. */
+static bool is_body_complete(const struct request_input *input)
 {
-    api->failures_answer_200 = api->options->http_status_200 && call->route->caller != ROUTE_KEY;
-    return true;
+    int64_t length;
+    return input->content_length.len == 0 || (number_parse(input->content_length, &length) &&
+                                              length >= 0 && (uint64_t)length == input->body.len);
 }
 
-static bool check_body(struct api *api, struct api_call *call, struct api_reply *reply)
+static bool check_body(struct request *request)
 {
-    if (!reads_body(call->route))
+    if (!reads_body(request->route))
         return true;
-    if (call->request->body_too_large) {
-        reply_failure(api, reply, FAILURE_BODY_TOO_LARGE, (struct span){NULL, 0});
-        return false;
-    }
-    if (is_whole(call->request))
+    if (request->input.body_too_large)
+        reply_failure(request, 413, "Request body is too large");
+    else if (!is_body_complete(&request->input))
+        reply_invalid_field(request, "body", "is not as long as Content-Length says");
+    else
         return true;
-    reply_failure(api, reply, FAILURE_INVALID,
-                  SPAN(": body is not as long as Content-Length says"));
     return false;
 }
 
-/* Once the write is done it is too late to find that there is no memory for its answer. */
-static bool reserve_answer(struct api_call *call, struct api_reply *reply)
+/* ---- the steps ---- */
+
+/* After a write it is too late to find that there is no memory for its answer. A handler may have
+ * reserved more. */
+static bool reserve_answer(struct request *request)
 {
     enum { SHORT_LEN_MAX = 2048 };
-    size_t len = call->answer_len_max > SHORT_LEN_MAX ? call->answer_len_max : SHORT_LEN_MAX;
-    return buffer_reserve(&call->answer, len) && buffer_reserve(&reply->head, SHORT_LEN_MAX);
+    return buffer_reserve(&request->head, SHORT_LEN_MAX) &&
+           buffer_reserve(&request->body, SHORT_LEN_MAX);
 }
 
-enum api_step api_begin(struct api *api, struct api_call *call, const struct api_request *request,
-                        int64_t now_unix_s, struct api_reply *reply)
+/* Ends a reply of which there is the body only. */
+static void end_reply(struct request *request)
 {
-    enum api_step step = API_REPLIED;
-    buffer_clear(&reply->head);
-    buffer_clear(&reply->body);
-    call->request = request;
-    call->now_unix_s = now_unix_s;
-    call->mask_keys = api->options->mask_keys;
-    api->failures_answer_200 = false;
-    if (find_route(api, call, reply) && answer_as_route(api, call) &&
-        authenticate(api, call, reply) && check_body(api, call, reply))
-        step = call->route->begin(api, call, reply);
-    call->request = NULL; /* the transport's, and gone after this */
-    call->json = NULL;
-    json_clear(&api->json);
-    if (step == API_WRITES && !reserve_answer(call, reply)) {
-        reply_store_error(api, reply, STORE_UNAVAILABLE);
-        step = API_REPLIED;
-    }
-    if (step == API_REPLIED) {
-        call_clear(call);
-        return step;
-    }
-    call->write.user_id = call->user_id;
-    call->write.now_unix_s = now_unix_s;
+    if (request->head.len == 0)
+        reply_success(request);
+}
+
+static enum api_step begin(struct request *request)
+{
+    if (!find_route(request))
+        return API_REPLIED;
+    /* An answer to /verify must not look like permission. */
+    request->failures_answer_200 =
+        request->api->options->http_status_200 && request->route->caller != ROUTE_KEY;
+    if (!authenticate(request) || !check_body(request))
+        return API_REPLIED;
+    enum api_step step = request->route->begin(request);
+    if (step == API_WRITES && !reserve_answer(request))
+        return reply_store_error(request, STORE_UNAVAILABLE);
     return step;
 }
 
-struct store_write *api_write(struct api_call *call)
+enum api_step api_begin(struct api *api, struct request *request, int64_t now_unix_s)
 {
-    return &call->write;
+    request->api = api;
+    request->now_unix_s = now_unix_s;
+    request->failures_answer_200 = false;
+    enum api_step step = begin(request);
+    if (step == API_REPLIED)
+        end_reply(request);
+    request->write.user_id = request->user_id;
+    request->write.now_unix_s = now_unix_s;
+    return step;
 }
 
-void call_answer(struct api *api, struct api_call *call, struct api_reply *reply)
+int64_t api_write_wait_ms_max(const struct request *request)
 {
-    if (reply->body.len == 0)
-        call->route->render(call, &reply->body);
-    reply_end(api, reply);
+    enum { VERIFY_MS = 5000, OTHER_MS = 20000 }; /* a web server waits 10 s for auth_request */
+    return request->route->caller == ROUTE_KEY ? VERIFY_MS : OTHER_MS;
 }
 
-void api_finish(struct api *api, struct api_call *call, struct api_reply *reply)
+void api_finish(struct request *request)
 {
-    const struct store_idempotency *repeat = &call->write.idempotency;
-    answer_as_route(api, call);
-    buffer_clear(&reply->head);
-    buffer_clear(&reply->body);
-    struct buffer body = reply->body;
-    reply->body = call->answer;
-    call->answer = body;
-    if (call->write.error != STORE_OK) {
-        reply_store_error(api, reply, call->write.error);
-    } else if (repeat->replayed) {
-        buffer_clear(&reply->body);
-        buffer_append(&reply->body, (struct span){repeat->answer, repeat->answer_len});
-        reply_end(api, reply);
-    } else if (call->route->finish) {
-        call->route->finish(api, call, reply);
-    } else {
-        call_answer(api, call, reply);
+    const struct store_idempotency *idempotency = &request->write.idempotency;
+    if (request->write.error != STORE_OK) {
+        reply_store_error(request, request->write.error);
+    } else if (idempotency->replayed) {
+        buffer_append(&request->body, (struct span){idempotency->answer, idempotency->answer_len});
+    } else if (!idempotency->wanted || request->body.len == 0) {
+        request->route->render(request);
     }
-    call_clear(call);
+    end_reply(request);
 }
 
-/* ---- writes that may come twice ---- */
-
-static struct span render_answer(struct store_write *write)
+void api_search(struct request *request, struct store_reader *reader)
 {
-    struct api_call *call = (struct api_call *)write; /* its first member */
-    buffer_clear(&call->answer);
-    call->route->render(call, &call->answer);
-    if (call->answer.failed)
-        return (struct span){NULL, 0};
-    return (struct span){call->answer.at, call->answer.len};
+    search_run(request, reader);
 }
 
-void call_set_repeat(struct api_call *call, const char *who, int64_t who_id, struct span key)
+struct span api_unavailable_reply(void)
 {
-    char scope[128];
-    snprintf(scope, sizeof(scope), "%s %lld %s %s %lld", who, (long long)who_id,
-             call->route->method, call->route->pattern, (long long)call->path_id);
-    store_idempotency_init(&call->write.idempotency, span_of(scope), key, call->request->body,
-                           render_answer);
-}
-
-bool call_set_idempotency(struct api_call *call)
-{
-    struct span key = call->request->idempotency_key;
-    if (!key.at)
-        return true;
-    bool well_formed = key.len >= 1 && key.len <= 255;
-    for (size_t i = 0; i < key.len; i++)
-        well_formed = well_formed && key.at[i] > ' ' && key.at[i] < 0x7F;
-    if (well_formed)
-        call_set_repeat(call, "user", call->user_id, key);
-    return well_formed;
-}
-
-/* ---- in the background ---- */
-
-bool api_background_is_urgent(const struct api *api)
-{
-    return api->touches.count == ACCESS_TIMES_MAX;
-}
-
-/* Sweeping comes first where it is due: there may be touches without end. */
-struct store_write *api_background(struct api *api, int64_t now_unix_s, bool all)
-{
-    struct access_times *touches = &api->touches;
-    if (api->background_under_way)
-        return NULL;
-    bool sweep = !all && now_unix_s - api->swept_unix_s >= API_PURGE_INTERVAL_S;
-    bool touch = touches->count > 0 && (all || api_background_is_urgent(api) ||
-                                        now_unix_s - touches->first_unix_s >= API_ACCESS_DELAY_S);
-    if (!touch && !sweep)
-        return NULL;
-    api->background =
-        (struct store_write){.kind = sweep ? STORE_PURGE : STORE_ACCESS, .now_unix_s = now_unix_s};
-    if (sweep)
-        api->swept_unix_s = now_unix_s;
-    else
-        api->background.access.count = access_times_take(touches, &api->background.access.times);
-    api->background_under_way = true;
-    return &api->background;
-}
-
-void api_background_done(struct api *api)
-{
-    api->background_under_way = false;
-    if (api->background.kind == STORE_PURGE && api->background.error == STORE_OK &&
-        api->background.purge.more)
-        api->swept_unix_s = 0; /* due again */
+    return SPAN("Status: 503 Service Unavailable\r\nRetry-After: 1\r\n" REPLY_CONTENT_HEADERS
+                "Content-Length: 64\r\n\r\n"
+                "{\"success\":false,\"message\":\"Service is temporarily unavailable\"}");
 }

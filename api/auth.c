@@ -2,12 +2,11 @@
 
 #include <strings.h>
 
-#include "api/call.h"
-#include "base/number.h"
 #include "api/reply.h"
+#include "base/number.h"
 #include "base/text.h"
 
-/* RFC 9110 section 5.5: blanks and tabs around a field's value are not part of it. */
+/* RFC 9110 section 5.5: blanks and tabs around a header's value are not part of it. */
 static struct span trim(struct span value)
 {
     return text_trim(value, SPAN(" \t"));
@@ -27,41 +26,50 @@ struct span auth_bearer(struct span authorization)
     return blank ? SPAN("") : text;
 }
 
-static bool fail(struct api *api, struct api_reply *reply, enum failure failure)
+static bool fail(struct request *request, const char *message)
 {
-    reply_failure(api, reply, failure, (struct span){NULL, 0});
+    reply_failure(request, 401, message);
     return false;
 }
 
-bool auth_check_user(struct api *api, struct api_call *call, struct api_reply *reply)
+bool auth_check_user(struct request *request)
 {
-    const struct api_request *request = call->request;
-    if (request->authorization.len == 0)
-        return fail(api, reply, FAILURE_AUTHORIZATION_MISSING);
-    struct span access_token = auth_bearer(request->authorization);
+    const struct request_input *input = &request->input;
+    if (input->authorization.len == 0)
+        return fail(request, "Authorization header is missing: send 'Authorization: Bearer <user "
+                             "access token>'");
+    struct span access_token = auth_bearer(input->authorization);
     if (access_token.len == 0)
-        return fail(api, reply, FAILURE_AUTHORIZATION_WRONG);
-    struct span user_id = trim(request->new_api_user);
+        return fail(request,
+                    "Authorization header is wrong: send 'Authorization: Bearer <user access "
+                    "token>'");
+    struct span user_id = trim(input->new_api_user);
     if (user_id.len == 0)
-        return fail(api, reply, FAILURE_USER_MISSING);
-    if (!number_parse(user_id, &call->user_id))
-        return fail(api, reply, FAILURE_USER_WRONG);
-
-    enum store_error error = store_user_authenticate(api->reader, call->user_id, access_token);
+        return fail(request, "New-Api-User header is missing: send 'New-Api-User: <user id>'");
+    if (!number_parse(user_id, &request->user_id))
+        return fail(request,
+                    "New-Api-User header is wrong: send 'New-Api-User: <user id>', a decimal "
+                    "number");
+    enum store_error error =
+        store_user_authenticate(request->api->reader, request->user_id, access_token);
     if (error != STORE_OK)
-        reply_store_error(api, reply, error);
+        reply_store_error(request, error);
     return error == STORE_OK;
 }
 
-bool auth_check_gateway(struct api *api, struct api_call *call, struct api_reply *reply)
+static const char gateway_wrong[] =
+    "X-Gateway-Token header is missing or wrong: send 'X-Gateway-Token: <gateway secret>'";
+
+bool auth_check_gateway(struct request *request)
 {
-    struct span secret = trim(call->request->gateway_token);
+    struct span secret = trim(request->input.gateway_token);
     if (secret.len == 0)
-        return fail(api, reply, FAILURE_GATEWAY);
-    enum store_error error = store_gateway_authenticate(api->reader, secret, &call->gateway_id);
+        return fail(request, gateway_wrong);
+    enum store_error error =
+        store_gateway_authenticate(request->api->reader, secret, &request->gateway_id);
     if (error == STORE_DENIED)
-        return fail(api, reply, FAILURE_GATEWAY);
+        return fail(request, gateway_wrong);
     if (error != STORE_OK)
-        reply_store_error(api, reply, error);
+        reply_store_error(request, error);
     return error == STORE_OK;
 }

@@ -1,17 +1,16 @@
 #ifndef API_AUTH_H
 #define API_AUTH_H
 
-#include "api/api.h"
+#include "api/request.h"
 
-/* Authenticates the call's request and sets its user_id. False, with the reply
- * filled in, where it may not go on. */
-bool auth_check_user(struct api *api, struct api_call *call, struct api_reply *reply);
+/* Authenticates the user and sets request->user_id. Returns false with the request replied. */
+bool auth_check_user(struct request *request);
 
-/* The same for a gateway, and its gateway_id. */
-bool auth_check_gateway(struct api *api, struct api_call *call, struct api_reply *reply);
+/* The same for a gateway and request->gateway_id. */
+bool auth_check_gateway(struct request *request);
 
-/* The credentials of "Bearer <token>" (RFC 6750 section 2.1, the scheme in any letter
- * case) or of a bare token; empty where the header is anything else. */
+/* The credentials of "Bearer <token>" (RFC 6750 section 2.1, the scheme in any letter case) or of a
+ * bare token; empty where the header has another form. */
 struct span auth_bearer(struct span authorization);
 
 #endif

@@ -1,49 +1,43 @@
 /* DELETE /:id, and POST /batch, which deletes many. */
 
-#include "api/call.h"
+#include "api/handlers.h"
+#include "api/json_in.h"
 #include "api/reply.h"
-#include "api/token_json.h"
 
 enum { BATCH_COUNT_MAX = 1000 };
 
-static void prepare(struct api_call *call, const int64_t *ids, size_t id_count)
+static enum api_step begin(struct request *request, const int64_t *ids, size_t id_count)
 {
-    call->write.kind = STORE_DELETE;
-    call->write.delete.ids = ids;
-    call->write.delete.id_count = id_count;
-}
-
-enum api_step delete_begin(struct api *api, struct api_call *call, struct api_reply *reply)
-{
-    (void)api;
-    (void)reply;
-    prepare(call, &call->path_id, 1);
+    request->write.kind = STORE_DELETE;
+    request->write.delete.ids = ids;
+    request->write.delete.id_count = id_count;
     return API_WRITES;
 }
 
-void delete_finish(struct api *api, struct api_call *call, struct api_reply *reply)
+enum api_step delete_begin(struct request *request)
 {
-    if (call->write.delete.deleted_count == 0)
-        reply_store_error(api, reply, STORE_NOT_FOUND);
+    return begin(request, &request->path_id, 1);
+}
+
+void delete_render(struct request *request)
+{
+    if (request->write.delete.deleted_count == 0)
+        reply_store_error(request, STORE_NOT_FOUND);
     else
-        reply_done(api, reply);
+        reply_without_data(request);
 }
 
-enum api_step delete_batch_begin(struct api *api, struct api_call *call, struct api_reply *reply)
+enum api_step delete_batch_begin(struct request *request)
 {
-    struct json_refusal refusal;
-    size_t count;
-    if (!token_json_read_ids(api, call, BATCH_COUNT_MAX, &count, &refusal)) {
-        token_json_refuse(api, reply, &refusal);
-        return API_REPLIED;
-    }
-    prepare(call, call->ids, count);
-    return API_WRITES;
+    struct validation_error error;
+    if (!json_in_ids(request, BATCH_COUNT_MAX, &error))
+        return reply_invalid(request, &error);
+    return begin(request, request->ids, request->id_count);
 }
 
-void delete_batch_finish(struct api *api, struct api_call *call, struct api_reply *reply)
+void delete_batch_render(struct request *request)
 {
-    reply_begin_data(&reply->body);
-    buffer_append_int(&reply->body, (int64_t)call->write.delete.deleted_count);
-    reply_end_data(api, reply);
+    reply_begin_data(request);
+    buffer_append_int(&request->body, (int64_t)request->write.delete.deleted_count);
+    reply_end_data(request);
 }

@@ -1,62 +1,230 @@
-/* GET /: a page of the user's tokens, newest first. With a filter or an order of its own it is a
- * search. */
+/* GET /: a page of the user's tokens, newest first; with a filter or an order it is a search. GET
+ * /search. A search reads all of the user's tokens, in another thread than the event loop's. */
 
-#include "api/paging.h"
+#include "api/handlers.h"
 #include "api/query.h"
 #include "api/reply.h"
 #include "api/token_json.h"
 
-struct listing {
-    struct buffer *body;
-    int64_t now_unix_s;
-    bool mask_keys;
-    bool started;
+/* ---- a page ---- */
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+enum { PAGE_SIZE_DEFAULT = 20, PAGE_SIZE_MAX = 100 };
+
+struct paging {
+    int64_t page;    /* from 1 */
+    int64_t size;    /* tokens a page, 1 to 100 */
+    uint64_t offset; /* tokens before the page */
 };
 
-static void append_item(void *context, const struct token *token)
+/* The page size's names; the last that is there counts. */
+static const char *const size_names[] = {"ps", "page_size", "size"};
+
+/* Reads p and size. Returns NULL, or the parameter that is no decimal int64. */
+static const char *read_paging(struct span query, struct paging *paging)
 {
-    struct listing *listing = context;
-    if (listing->started)
-        buffer_append(listing->body, SPAN(","));
-    listing->started = true;
-    token_json_append(listing->body, token, listing->now_unix_s, listing->mask_keys);
+    *paging = (struct paging){.page = 1, .size = PAGE_SIZE_DEFAULT};
+    if (!query_get_number(query, "p", &paging->page))
+        return "p";
+    for (size_t i = 0; i < COUNT_OF(size_names); i++)
+        if (!query_get_number(query, size_names[i], &paging->size))
+            return size_names[i];
+    if (paging->page < 1)
+        paging->page = 1;
+    if (paging->size < 1)
+        paging->size = PAGE_SIZE_DEFAULT;
+    if (paging->size > PAGE_SIZE_MAX)
+        paging->size = PAGE_SIZE_MAX;
+    if (__builtin_mul_overflow((uint64_t)paging->page - 1, (uint64_t)paging->size, &paging->offset))
+        paging->offset = UINT64_MAX; /* beyond every end */
+    return NULL;
 }
 
-static bool has_parameter(struct span query, const char *name)
+static void begin_page(struct request *request)
 {
-    char value[QUERY_VALUE_SIZE];
-    return query_get(query, name, value).at != NULL;
+    reply_begin_data(request);
+    buffer_append(&request->body, SPAN("{\"items\":["));
+}
+
+static void append_token(void *context, const struct token *token)
+{
+    struct request *request = context;
+    struct buffer *body = &request->body;
+    if (body->len > 0 && body->at[body->len - 1] != '[')
+        buffer_append(body, SPAN(","));
+    token_json_append(body, token, request->now_unix_s, request->api->options->mask_keys);
+}
+
+static void end_page(struct request *request, uint64_t total, int64_t page, int64_t size)
+{
+    struct buffer *body = &request->body;
+    buffer_append(body, SPAN("],\"total\":"));
+    buffer_append_int(body, (int64_t)total);
+    buffer_append(body, SPAN(",\"page\":"));
+    buffer_append_int(body, page);
+    buffer_append(body, SPAN(",\"page_size\":"));
+    buffer_append_int(body, size);
+    buffer_append(body, SPAN("}"));
+    reply_end_data(request);
+}
+
+static enum api_step reply_error(struct request *request, enum store_error error)
+{
+    return error == STORE_CORRUPT ? reply_failure(request, 500, "Failed to retrieve token list")
+                                  : reply_store_error(request, error);
 }
 
 static bool is_search(struct span query)
 {
-    return query.len > 0 && (has_parameter(query, "status") || has_parameter(query, "group") ||
-                             has_parameter(query, "sort") || has_parameter(query, "order"));
+    static const char *const names[] = {"status", "group", "sort", "order"};
+    char value[QUERY_VALUE_SIZE];
+    for (size_t i = 0; query.len > 0 && i < COUNT_OF(names); i++)
+        if (query_get(query, names[i], value).at)
+            return true;
+    return false;
 }
 
-enum api_step list_begin(struct api *api, struct api_call *call, struct api_reply *reply)
+static enum api_step reply_page(struct request *request)
 {
     struct paging paging;
-    const char *wrong;
-    if (is_search(call->request->query))
-        return search_begin(api, call, reply);
-    if (!paging_read(call->request->query, &paging, &wrong)) {
-        paging_refuse(api, reply, wrong, "must be a decimal number");
-        return API_REPLIED;
-    }
-    reply_begin_data(&reply->body);
-    buffer_append(&reply->body, SPAN("{\"items\":["));
-    struct listing listing = {&reply->body, call->now_unix_s, call->mask_keys, false};
-    uint64_t total;
-    enum store_error error = store_token_page(api->reader, call->user_id, paging.offset,
-                                              (uint64_t)paging.size, &total, append_item, &listing);
-    if (error == STORE_CORRUPT)
-        reply_failure(api, reply, FAILURE_LIST, (struct span){NULL, 0});
-    else if (error != STORE_OK)
-        reply_store_error(api, reply, error);
+    const char *wrong = read_paging(request->input.query, &paging);
+    if (wrong)
+        return reply_invalid_field(request, wrong, "must be a decimal number");
+    begin_page(request);
+    enum store_error error =
+        store_token_page(request->api->reader, request->user_id, paging.offset,
+                         (uint64_t)paging.size, &request->total, append_token, request);
     if (error != STORE_OK)
-        return API_REPLIED;
-    paging_append_end(&reply->body, total, &paging);
-    reply_end_data(api, reply);
+        return reply_error(request, error);
+    end_page(request, request->total, paging.page, paging.size);
     return API_REPLIED;
+}
+
+/* ---- a search ---- */
+
+enum {
+    SEARCH_TEXTS_MAX = 6,
+    SHORT_COUNT_MAX = 500 /* tokens that are searched in less than 0.1 ms */
+};
+
+/* What parameters choose from, by the number of the choice; "" is the default's. */
+static const char *const statuses[] = {"", "1", "2", "3", "4"}; /* by enum token_status */
+static const char *const sorts[] = {
+    [STORE_SORT_ID] = "id",
+    [STORE_SORT_NAME] = "name",
+    [STORE_SORT_CREATED] = "created_time",
+    [STORE_SORT_EXPIRED] = "expired_time",
+    [STORE_SORT_ACCESSED] = "accessed_time",
+    [STORE_SORT_REMAIN_QUOTA] = "remain_quota",
+    [STORE_SORT_USED_QUOTA] = "used_quota",
+};
+static const char *const orders[] = {"desc", "asc"};
+/* A parameter's value, decoded into request->text, where SEARCH_TEXTS_MAX of them have been
+ * reserved. */
+static struct span get_text(struct request *request, const char *name)
+{
+    struct buffer *text = &request->text;
+    struct span value = query_get(request->input.query, name, text->at + text->len);
+    text->len += value.len;
+    return value;
+}
+
+/* Reads the number of a parameter's choice; the first where the parameter is absent or empty. */
+static bool read_choice(struct request *request, const char *name, const char *const *choices,
+                        size_t count, unsigned *choice)
+{
+    struct span text = get_text(request, name);
+    *choice = 0;
+    while (text.len > 0 && *choice < count && !span_equal(text, span_of(choices[*choice])))
+        ++*choice;
+    return *choice < count;
+}
+
+/* Returns what is wrong with which parameter, or NULL. */
+static const char *read_search(struct request *request, bool by_text, const char **parameter)
+{
+    struct store_search *search = &request->search;
+    struct paging paging;
+    *parameter = read_paging(request->input.query, &paging);
+    if (*parameter)
+        return "must be a decimal number";
+    *search = (struct store_search){.user_id = request->user_id,
+                                    .now_unix_s = request->now_unix_s,
+                                    .offset = paging.offset,
+                                    .limit = (uint64_t)paging.size};
+    request->page = paging.page;
+    if (by_text) {
+        search->keyword = get_text(request, "keyword");
+        search->key = get_text(request, "token");
+    }
+    search->group = get_text(request, "group");
+    if (search->group.len == 0)
+        search->group.at = NULL;
+    unsigned status, sort, order;
+    *parameter = "status";
+    if (!read_choice(request, *parameter, statuses, COUNT_OF(statuses), &status))
+        return "must be 1, 2, 3 or 4";
+    *parameter = "sort";
+    if (!read_choice(request, *parameter, sorts, COUNT_OF(sorts), &sort))
+        return "must be id, name, created_time, expired_time, accessed_time, remain_quota or "
+               "used_quota";
+    *parameter = "order";
+    if (!read_choice(request, *parameter, orders, COUNT_OF(orders), &order))
+        return "must be asc or desc";
+    search->status = (enum token_status)status;
+    search->sort = (enum store_sort)sort;
+    search->ascending = order == 1;
+    return NULL;
+}
+
+/* A user with few tokens does not wait for the searches of others. */
+static bool is_short(struct request *request)
+{
+    uint64_t total;
+    return store_token_page(request->api->reader, request->user_id, 0, 0, &total, NULL, NULL) ==
+               STORE_OK &&
+           total <= SHORT_COUNT_MAX;
+}
+
+void search_run(struct request *request, struct store_reader *reader)
+{
+    begin_page(request);
+    request->search_error =
+        store_token_search(reader, &request->search, &request->total, append_token, request);
+}
+
+void search_render(struct request *request)
+{
+    if (request->search_error != STORE_OK)
+        reply_error(request, request->search_error);
+    else if (request->body.failed)
+        reply_store_error(request, STORE_UNAVAILABLE);
+    else
+        end_page(request, request->total, request->page, (int64_t)request->search.limit);
+}
+
+static enum api_step begin(struct request *request, bool by_text)
+{
+    const char *parameter;
+    if (!buffer_reserve(&request->text, (size_t)SEARCH_TEXTS_MAX * QUERY_VALUE_SIZE))
+        return reply_store_error(request, STORE_UNAVAILABLE);
+    const char *wrong = read_search(request, by_text, &parameter);
+    if (wrong)
+        return reply_invalid_field(request, parameter, wrong);
+    if (!is_short(request))
+        return API_SEARCHES;
+    search_run(request, request->api->reader);
+    search_render(request);
+    return API_REPLIED;
+}
+
+enum api_step list_begin(struct request *request)
+{
+    return is_search(request->input.query) ? begin(request, false) : reply_page(request);
+}
+
+enum api_step search_begin(struct request *request)
+{
+    return begin(request, true);
 }

@@ -1,17 +1,9 @@
 #include "api/query.h"
 
-#include "base/number.h"
+#include <ctype.h>
+#include <stdlib.h>
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+#include "base/number.h"
 
 /* Decodes text into out, which has size bytes. False where it does not fit or an
  * escape is not one. */
@@ -23,11 +15,10 @@ static bool decode(struct span text, char *out, size_t size, size_t *out_len)
         if (*out_len == size)
             return false;
         if (c == '%') {
-            int high = i + 2 < text.len ? hex_digit(text.at[i + 1]) : -1;
-            int low = high >= 0 ? hex_digit(text.at[i + 2]) : -1;
-            if (low < 0)
+            if (i + 2 >= text.len || !isxdigit((unsigned char)text.at[i + 1]) ||
+                !isxdigit((unsigned char)text.at[i + 2]))
                 return false;
-            c = (char)(high << 4 | low);
+            c = (char)strtoul((const char[]){text.at[i + 1], text.at[i + 2], '\0'}, NULL, 16);
             i += 2;
         } else if (c == '+') {
             c = ' ';

@@ -3,183 +3,214 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "api/call.h"
+#include "api/route.h"
 
-#define CONTENT_HEADERS                                                                            \
-    "Content-Type: application/json; charset=utf-8\r\n"                                            \
-    "Cache-Control: no-store\r\n"
+static const char denied[] =
+    "Authorization or New-Api-User is wrong: send 'Authorization: Bearer <user access token>' and "
+    "'New-Api-User: <user id>' that belong together";
+static const char unavailable[] = "Service is temporarily unavailable";
 
-static const struct {
-    int status;
-    const char *message;
-} failures[] = {
-    [FAILURE_NOT_FOUND] = {404, "Not found"},
-    [FAILURE_METHOD] = {405, "Method not allowed"},
-    [FAILURE_AUTHORIZATION_MISSING] =
-        {401, "Authorization header is missing: send 'Authorization: Bearer <user access token>'"},
-    [FAILURE_AUTHORIZATION_WRONG] =
-        {401, "Authorization header is wrong: send 'Authorization: Bearer <user access token>'"},
-    [FAILURE_USER_MISSING] = {401,
-                              "New-Api-User header is missing: send 'New-Api-User: <user id>'"},
-    [FAILURE_USER_WRONG] =
-        {401, "New-Api-User header is wrong: send 'New-Api-User: <user id>', a decimal number"},
-    [FAILURE_DENIED] =
-        {401, "Authorization or New-Api-User is wrong: send 'Authorization: Bearer <user access "
-              "token>' and 'New-Api-User: <user id>' that belong together"},
-    [FAILURE_USER_DISABLED] = {403, "User is disabled"},
-    [FAILURE_NO_TOKEN] = {404, "Token does not exist"},
-    [FAILURE_INVALID] = {400, "Invalid parameters"},
-    [FAILURE_NAME_TOO_LONG] = {400, "Token name is too long"},
-    [FAILURE_BODY_TOO_LARGE] = {413, "Request body is too large"},
-    [FAILURE_ENABLE_EXPIRED] =
-        {409, "The token has expired and cannot be enabled. Please update the token expiration "
-              "time first, or set it to never expire"},
-    [FAILURE_ENABLE_EXHAUSTED] =
-        {409, "The token quota is exhausted and cannot be enabled. Please update the remaining "
-              "quota first, or set it to unlimited"},
-    [FAILURE_LIMIT] = {409, "Maximum number of tokens reached"},
-    [FAILURE_IDEMPOTENCY_MISMATCH] =
-        {409, "This Idempotency-Key or transaction_id has been used with another request"},
-    [FAILURE_GATEWAY] =
-        {401,
-         "X-Gateway-Token header is missing or wrong: send 'X-Gateway-Token: <gateway secret>'"},
-    [FAILURE_NO_RESERVATION] = {404, "Reservation does not exist"},
-    [FAILURE_LIST] = {500, "Failed to retrieve token list"},
-    [FAILURE_CORRUPT] = {503, "The token could not be read"},
-    [FAILURE_UNAVAILABLE] = {503, "Service is temporarily unavailable"},
-};
-
+/* The status line, and what every answer of that status has. */
 static const char *status_line(int status)
 {
-    switch (status) {
-    case 200:
-        return "Status: 200 OK\r\n";
-    case 204:
-        return "Status: 204 No Content\r\n";
-    case 400:
-        return "Status: 400 Bad Request\r\n";
-    case 401:
-        return "Status: 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n";
-    case 403:
-        return "Status: 403 Forbidden\r\n";
-    case 404:
-        return "Status: 404 Not Found\r\n";
-    case 405:
-        return "Status: 405 Method Not Allowed\r\n";
-    case 409:
-        return "Status: 409 Conflict\r\n";
-    case 413:
-        return "Status: 413 Content Too Large\r\n";
-    case 503:
-        return "Status: 503 Service Unavailable\r\n";
-    default:
-        return "Status: 500 Internal Server Error\r\n";
-    }
+    static const struct {
+        int status;
+        const char *line;
+    } lines[] = {
+        {200, "Status: 200 OK\r\n"},
+        {204, "Status: 204 No Content\r\n"},
+        {400, "Status: 400 Bad Request\r\n"},
+        {401, "Status: 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n"},
+        {403, "Status: 403 Forbidden\r\n"},
+        {404, "Status: 404 Not Found\r\n"},
+        {405, "Status: 405 Method Not Allowed\r\n"},
+        {409, "Status: 409 Conflict\r\n"},
+        {413, "Status: 413 Content Too Large\r\n"},
+        {503, "Status: 503 Service Unavailable\r\nRetry-After: 1\r\n"},
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+        if (lines[i].status == status)
+            return lines[i].line;
+    return "Status: 500 Internal Server Error\r\n";
 }
 
 static void append_cors(struct buffer *head, const char *origin)
 {
     if (!origin)
         return;
-    buffer_append_string(head, "Access-Control-Allow-Origin: ");
+    buffer_append(head, SPAN("Access-Control-Allow-Origin: "));
     buffer_append_string(head, origin);
     buffer_append_string(head, strcmp(origin, "*") == 0 ? "\r\n" : "\r\nVary: Origin\r\n");
 }
 
-static void end_head(const struct api *api, struct api_reply *reply)
+static void end_head(struct request *request)
 {
-    append_cors(&reply->head, api->options->cors_origin);
-    buffer_append_string(&reply->head, "Content-Length: ");
-    buffer_append_int(&reply->head, (int64_t)reply->body.len);
-    buffer_append_string(&reply->head, "\r\n\r\n");
+    append_cors(&request->head, request->api->options->cors_origin);
+    buffer_append(&request->head, SPAN("Content-Length: "));
+    buffer_append_int(&request->head, (int64_t)request->body.len);
+    buffer_append(&request->head, SPAN("\r\n\r\n"));
 }
 
-void reply_begin_data(struct buffer *body)
+void reply_begin_data(struct request *request)
 {
-    buffer_append(body, SPAN("{\"success\":true,\"message\":\"\",\"data\":"));
+    buffer_append(&request->body, SPAN("{\"success\":true,\"message\":\"\",\"data\":"));
 }
 
-void reply_end(const struct api *api, struct api_reply *reply)
+void reply_end_data(struct request *request)
 {
-    buffer_append(&reply->head, SPAN("Status: 200 OK\r\n" CONTENT_HEADERS));
-    end_head(api, reply);
+    buffer_append(&request->body, SPAN("}"));
 }
 
-void reply_end_data(const struct api *api, struct api_reply *reply)
+void reply_without_data(struct request *request)
 {
-    buffer_append(&reply->body, SPAN("}"));
-    reply_end(api, reply);
+    buffer_append(&request->body, SPAN("{\"success\":true,\"message\":\"\"}"));
 }
 
-void reply_done(const struct api *api, struct api_reply *reply)
+void reply_success(struct request *request)
 {
-    buffer_append(&reply->body, SPAN("{\"success\":true,\"message\":\"\"}"));
-    reply_end(api, reply);
+    buffer_append(&request->head, SPAN("Status: 200 OK\r\n" REPLY_CONTENT_HEADERS));
+    end_head(request);
 }
 
-/* The head, all but what only some failures have. */
-static void begin_failure_head(const struct api *api, struct api_reply *reply, int status)
-{
-    buffer_clear(&reply->head);
-    buffer_clear(&reply->body);
-    if (api->failures_answer_200 && status != 401)
-        status = 200;
-    buffer_append_string(&reply->head, status_line(status));
-    buffer_append(&reply->head, SPAN(CONTENT_HEADERS));
-}
+/* ---- failures ---- */
 
-static void begin_failure(const struct api *api, struct api_reply *reply, enum failure failure,
+/* Begins the head and the body of a failure; what was there of a reply is dropped. */
+static void begin_failure(struct request *request, int status, struct span message,
                           struct span detail)
 {
-    struct span message = span_of(failures[failure].message);
-    size_t texts_len = message.len + detail.len;
-    begin_failure_head(api, reply, failures[failure].status);
-    char *at =
-        buffer_reserve(&reply->body, REPLY_ENVELOPE_LEN_MAX + texts_len * JSON_ESCAPE_LEN_MAX);
+    struct buffer *body = &request->body;
+    buffer_clear(&request->head);
+    buffer_clear(body);
+    if (request->failures_answer_200 && status != 401 && status != 503)
+        status = 200;
+    buffer_append_string(&request->head, status_line(status));
+    buffer_append(&request->head, SPAN(REPLY_CONTENT_HEADERS));
+    char *at = buffer_reserve(body, REPLY_ENVELOPE_LEN_MAX +
+                                        (message.len + detail.len) * JSON_ESCAPE_LEN_MAX);
     if (!at)
         return;
     at = write_text(at, SPAN("{\"success\":false,\"message\":\""));
     at = write_json_inside(at, message);
     at = write_json_inside(at, detail);
-    at = write_text(at, SPAN("\"}"));
-    reply->body.len = (size_t)(at - reply->body.at);
+    at = write_text(at, SPAN("\""));
+    body->len = (size_t)(at - body->at);
 }
 
-void reply_failure(const struct api *api, struct api_reply *reply, enum failure failure,
-                   struct span detail)
+static enum api_step end_failure(struct request *request)
 {
-    begin_failure(api, reply, failure, detail);
-    if (failures[failure].status == 503)
-        buffer_append(&reply->head, SPAN("Retry-After: 1\r\n"));
-    end_head(api, reply);
+    buffer_append(&request->body, SPAN("}"));
+    end_head(request);
+    return API_REPLIED;
 }
 
-static void append_allow(struct buffer *head, const struct api_call *call)
+static enum api_step reply_with_detail(struct request *request, int status, const char *message,
+                                       struct span detail)
 {
-    buffer_append(head, SPAN("Allow: "));
-    route_append_methods(head, call->root, call->path);
-    buffer_append(head, SPAN("\r\n"));
+    begin_failure(request, status, span_of(message), detail);
+    return end_failure(request);
 }
 
-void reply_method_not_allowed(const struct api *api, struct api_reply *reply,
-                              const struct api_call *call)
+enum api_step reply_failure(struct request *request, int status, const char *message)
 {
-    begin_failure(api, reply, FAILURE_METHOD, (struct span){NULL, 0});
-    append_allow(&reply->head, call);
-    end_head(api, reply);
+    return reply_with_detail(request, status, message, (struct span){NULL, 0});
+}
+
+/* ": [1].name must be a string" */
+static void append_detail(struct buffer *detail, const struct validation_error *error)
+{
+    buffer_append(detail, SPAN(": "));
+    if (error->index >= 0) {
+        buffer_append(detail, SPAN("["));
+        buffer_append_int(detail, error->index);
+        buffer_append(detail, error->field.at ? SPAN("].") : SPAN("]"));
+    }
+    buffer_append(detail, error->field);
+    if (error->code == VALIDATION_NAME_TOO_LONG) /* which is the message already */
+        return;
+    buffer_append(detail, SPAN(" "));
+    buffer_append_string(detail, error->text);
+}
+
+enum api_step reply_invalid(struct request *request, const struct validation_error *error)
+{
+    bool name_too_long = error->code == VALIDATION_NAME_TOO_LONG;
+    struct buffer detail = {0};
+    if (error->code == VALIDATION_UNAVAILABLE)
+        return reply_store_error(request, STORE_UNAVAILABLE);
+    if (error->code == VALIDATION_INVALID || (name_too_long && error->index >= 0))
+        append_detail(&detail, error);
+    reply_with_detail(request, 400, name_too_long ? "Token name is too long" : "Invalid parameters",
+                      buffer_span(&detail));
+    request->body.failed |= detail.failed; /* rather than half of it */
+    buffer_free(&detail);
+    return API_REPLIED;
+}
+
+enum api_step reply_invalid_field(struct request *request, const char *field, const char *text)
+{
+    struct validation_error error = {.field = span_of(field), .text = text, .index = -1};
+    return reply_invalid(request, &error);
+}
+
+enum api_step reply_store_error(struct request *request, enum store_error error)
+{
+    static const struct {
+        int status;
+        const char *message;
+    } failures[] = {
+        [STORE_NOT_FOUND] = {404, "Token does not exist"},
+        [STORE_NO_USER] = {401, denied},
+        [STORE_DENIED] = {401, denied},
+        [STORE_USER_DISABLED] = {403, "User is disabled"},
+        [STORE_LIMIT] = {409, "Maximum number of tokens reached"},
+        [STORE_IDEMPOTENCY_MISMATCH] =
+            {409, "This Idempotency-Key or transaction_id has been used with another request"},
+        [STORE_NO_RESERVATION] = {404, "Reservation does not exist"},
+        [STORE_ENABLE_EXPIRED] =
+            {409, "The token has expired and cannot be enabled. Please update the token "
+                  "expiration time first, or set it to never expire"},
+        [STORE_ENABLE_EXHAUSTED] =
+            {409, "The token quota is exhausted and cannot be enabled. Please update the "
+                  "remaining quota first, or set it to unlimited"},
+        [STORE_FULL] = {503, unavailable},
+        [STORE_UNAVAILABLE] = {503, unavailable},
+        [STORE_CORRUPT] = {503, "The token could not be read"},
+        [STORE_BROKEN] = {503, unavailable},
+        [STORE_REFUSED] = {503, unavailable},
+    };
+    char detail[32] = "";
+    if (error == STORE_LIMIT)
+        snprintf(detail, sizeof(detail), " (%" PRIu64 ")", request->api->options->max_per_user);
+    return reply_with_detail(request, failures[error].status, failures[error].message,
+                             span_of(detail));
+}
+
+/* ---- methods ---- */
+
+static void append_allow(struct request *request)
+{
+    buffer_append(&request->head, SPAN("Allow: "));
+    route_append_methods(&request->head, request->root, request->path);
+    buffer_append(&request->head, SPAN("\r\n"));
+}
+
+void reply_method_not_allowed(struct request *request)
+{
+    begin_failure(request, 405, SPAN("Method not allowed"), (struct span){NULL, 0});
+    append_allow(request);
+    end_failure(request);
 }
 
 /* RFC 9110 section 8.6: a 204 has no Content-Length. */
-void reply_options(const struct api *api, struct api_reply *reply, const struct api_call *call)
+void reply_options(struct request *request)
 {
-    struct buffer *head = &reply->head;
-    buffer_append_string(head, status_line(204));
-    buffer_append(head, SPAN("Cache-Control: no-store\r\n"));
-    append_allow(head, call);
-    if (api->options->cors_origin) {
-        append_cors(head, api->options->cors_origin);
+    struct buffer *head = &request->head;
+    buffer_append(head, SPAN("Status: 204 No Content\r\nCache-Control: no-store\r\n"));
+    append_allow(request);
+    if (request->api->options->cors_origin) {
+        append_cors(head, request->api->options->cors_origin);
         buffer_append(head, SPAN("Access-Control-Allow-Methods: "));
-        route_append_methods(head, call->root, call->path);
+        route_append_methods(head, request->root, request->path);
         buffer_append(head,
                       SPAN("\r\nAccess-Control-Allow-Headers: Authorization, New-Api-User, "
                            "Content-Type, Idempotency-Key\r\nAccess-Control-Max-Age: 600\r\n"));
@@ -189,30 +220,16 @@ void reply_options(const struct api *api, struct api_reply *reply, const struct 
 
 /* ---- keys in use ---- */
 
-void reply_refusal(const struct api *api, struct api_reply *reply, enum token_refusal refusal)
+enum api_step reply_refusal(struct request *request, enum token_refusal refusal)
 {
-    static const char *const messages[] = {
-        [TOKEN_GOOD] = "",
-        [TOKEN_REFUSED_MISSING] = "No key was sent",
-        [TOKEN_REFUSED_MALFORMED] = "The key is malformed",
-        [TOKEN_REFUSED_UNKNOWN] = "The key is unknown",
-        [TOKEN_REFUSED_USER] = "The key's owner is disabled",
-        [TOKEN_REFUSED_DISABLED] = "The token is disabled",
-        [TOKEN_REFUSED_EXPIRED] = "The token has expired",
-        [TOKEN_REFUSED_ADDRESS] = "The token may not be used from this address",
-        [TOKEN_REFUSED_MODEL] = "The token may not be used for this model",
-        [TOKEN_REFUSED_EXHAUSTED] = "The token quota is exhausted",
-    };
-    begin_failure_head(api, reply, token_refusal_status(refusal));
-    buffer_append(&reply->body, SPAN("{\"success\":false,\"message\":"));
-    buffer_append_json(&reply->body, span_of(messages[refusal]));
-    buffer_append(&reply->body, SPAN(",\"code\":"));
-    buffer_append_json(&reply->body, span_of(token_refusal_reason(refusal)));
-    buffer_append(&reply->body, SPAN("}"));
-    end_head(api, reply);
+    begin_failure(request, token_refusal_status(refusal), span_of(token_refusal_message(refusal)),
+                  (struct span){NULL, 0});
+    buffer_append(&request->body, SPAN(",\"code\":"));
+    buffer_append_json(&request->body, span_of(token_refusal_reason(refusal)));
+    return end_failure(request);
 }
 
-/* What a header can't hold is left out of it: a group is any text without control characters. */
+/* Control characters are left out of a header. */
 static char *write_header_text(char *at, struct span text)
 {
     for (size_t i = 0; i < text.len; i++)
@@ -221,12 +238,12 @@ static char *write_header_text(char *at, struct span text)
     return at;
 }
 
-void reply_verified(struct api_reply *reply, const struct store_use_answer *answer)
+enum api_step reply_verified(struct request *request, const struct store_use_answer *answer)
 {
     enum { FIXED_LEN_MAX = 256 }; /* the names and numbers */
-    char *at = buffer_reserve(&reply->head, FIXED_LEN_MAX + answer->group_len);
+    char *at = buffer_reserve(&request->head, FIXED_LEN_MAX + answer->group_len);
     if (!at)
-        return;
+        return API_REPLIED;
     at = write_text(at, SPAN("Status: 204 No Content\r\nCache-Control: no-store\r\nX-Token-Id: "));
     at = write_int(at, answer->token_id);
     at = write_text(at, SPAN("\r\nX-Token-User: "));
@@ -237,52 +254,16 @@ void reply_verified(struct api_reply *reply, const struct store_use_answer *answ
     at = answer->unlimited_quota ? write_text(at, SPAN("unlimited"))
                                  : write_int(at, answer->remain_quota);
     at = write_text(at, SPAN("\r\n\r\n"));
-    reply->head.len = (size_t)(at - reply->head.at);
+    request->head.len = (size_t)(at - request->head.at);
+    return API_REPLIED;
 }
 
-void reply_not_verified(struct api_reply *reply, int status, const char *reason)
+enum api_step reply_not_verified(struct request *request, int status, const char *reason)
 {
-    struct buffer *head = &reply->head;
+    struct buffer *head = &request->head;
     buffer_append_string(head, status_line(status));
     buffer_append(head, SPAN("Cache-Control: no-store\r\nX-Token-Reason: "));
     buffer_append_string(head, reason);
     buffer_append(head, SPAN("\r\nContent-Length: 0\r\n\r\n"));
-}
-
-void reply_store_error(const struct api *api, struct api_reply *reply, enum store_error error)
-{
-    static const enum failure by_error[] = {
-        [STORE_NOT_FOUND] = FAILURE_NO_TOKEN,
-        [STORE_NO_USER] = FAILURE_DENIED,
-        [STORE_DENIED] = FAILURE_DENIED,
-        [STORE_USER_DISABLED] = FAILURE_USER_DISABLED,
-        [STORE_LIMIT] = FAILURE_LIMIT,
-        [STORE_IDEMPOTENCY_MISMATCH] = FAILURE_IDEMPOTENCY_MISMATCH,
-        [STORE_NO_RESERVATION] = FAILURE_NO_RESERVATION,
-        [STORE_ENABLE_EXPIRED] = FAILURE_ENABLE_EXPIRED,
-        [STORE_ENABLE_EXHAUSTED] = FAILURE_ENABLE_EXHAUSTED,
-        [STORE_FULL] = FAILURE_UNAVAILABLE,
-        [STORE_UNAVAILABLE] = FAILURE_UNAVAILABLE,
-        [STORE_CORRUPT] = FAILURE_CORRUPT,
-        [STORE_BROKEN] = FAILURE_UNAVAILABLE,
-        [STORE_UNKNOWN] = FAILURE_UNAVAILABLE,
-        [STORE_REFUSED] = FAILURE_UNAVAILABLE,
-    };
-    char detail[32] = "";
-    if (error == STORE_LIMIT)
-        snprintf(detail, sizeof(detail), " (%" PRIu64 ")", api->options->max_per_user);
-    reply_failure(api, reply, by_error[error], span_of(detail));
-}
-
-struct span api_unavailable_reply(void)
-{
-    return SPAN("Status: 503 Service Unavailable\r\n" CONTENT_HEADERS "Retry-After: 1\r\n"
-                "Content-Length: 64\r\n\r\n"
-                "{\"success\":false,\"message\":\"Service is temporarily unavailable\"}");
-}
-
-void api_reply_free(struct api_reply *reply)
-{
-    buffer_free(&reply->head);
-    buffer_free(&reply->body);
+    return API_REPLIED;
 }

@@ -1,31 +1,32 @@
 #include "api/route.h"
 
+#include "api/handlers.h"
 #include "base/number.h"
 
 /* clang-format off */
 static const struct route routes[] = {
-    {ROUTE_TOKEN, "GET", "/", ROUTE_USER, list_begin, search_finish, NULL},
-    {ROUTE_TOKEN, "POST", "/", ROUTE_USER, create_begin, NULL, create_render},
-    {ROUTE_TOKEN, "PUT", "/", ROUTE_USER, update_begin, update_finish, NULL},
-    {ROUTE_TOKEN, "GET", "/search", ROUTE_USER, search_begin, search_finish, NULL},
-    {ROUTE_TOKEN, "GET", "/:id", ROUTE_USER, get_begin, NULL, NULL},
-    {ROUTE_TOKEN, "DELETE", "/:id", ROUTE_USER, delete_begin, delete_finish, NULL},
-    {ROUTE_TOKEN, "POST", "/:id/key", ROUTE_USER, key_begin, NULL, NULL},
-    {ROUTE_TOKEN, "POST", "/:id/rotate", ROUTE_USER, rotate_begin, NULL, rotate_render},
-    {ROUTE_TOKEN, "POST", "/batch", ROUTE_USER, delete_batch_begin, delete_batch_finish, NULL},
-    {ROUTE_TOKEN, "POST", "/batch/keys", ROUTE_USER, keys_begin, NULL, NULL},
-    {ROUTE_TOKEN, "*", "/verify", ROUTE_KEY, verify_begin, verify_finish, NULL},
-    {ROUTE_TOKEN, "POST", "/consume", ROUTE_GATEWAY, consume_begin, consume_finish, consume_render},
-    {ROUTE_TOKEN, "POST", "/reserve", ROUTE_GATEWAY, reserve_begin, consume_finish, consume_render},
-    {ROUTE_TOKEN, "POST", "/settle", ROUTE_GATEWAY, settle_begin, NULL, settle_render},
-    {ROUTE_TOKEN, "POST", "/cancel", ROUTE_GATEWAY, cancel_begin, NULL, settle_render},
-    {ROUTE_USAGE, "GET", "/", ROUTE_KEY, usage_begin, NULL, NULL},
+    {ROUTE_TOKEN, "GET", "/", ROUTE_USER, list_begin, search_render},
+    {ROUTE_TOKEN, "POST", "/", ROUTE_USER, create_begin, create_render},
+    {ROUTE_TOKEN, "PUT", "/", ROUTE_USER, update_begin, update_render},
+    {ROUTE_TOKEN, "GET", "/search", ROUTE_USER, search_begin, search_render},
+    {ROUTE_TOKEN, "GET", "/:id", ROUTE_USER, get_begin, NULL},
+    {ROUTE_TOKEN, "DELETE", "/:id", ROUTE_USER, delete_begin, delete_render},
+    {ROUTE_TOKEN, "POST", "/:id/key", ROUTE_USER, key_begin, NULL},
+    {ROUTE_TOKEN, "POST", "/:id/rotate", ROUTE_USER, rotate_begin, rotate_render},
+    {ROUTE_TOKEN, "POST", "/batch", ROUTE_USER, delete_batch_begin, delete_batch_render},
+    {ROUTE_TOKEN, "POST", "/batch/keys", ROUTE_USER, keys_begin, NULL},
+    {ROUTE_TOKEN, "*", "/verify", ROUTE_KEY, verify_begin, verify_render},
+    {ROUTE_TOKEN, "POST", "/consume", ROUTE_GATEWAY, consume_begin, consume_render},
+    {ROUTE_TOKEN, "POST", "/reserve", ROUTE_GATEWAY, reserve_begin, consume_render},
+    {ROUTE_TOKEN, "POST", "/settle", ROUTE_GATEWAY, settle_begin, settle_render},
+    {ROUTE_TOKEN, "POST", "/cancel", ROUTE_GATEWAY, cancel_begin, settle_render},
+    {ROUTE_USAGE, "GET", "/", ROUTE_KEY, usage_begin, NULL},
 };
 /* clang-format on */
 
 enum { ROUTE_COUNT = sizeof(routes) / sizeof(routes[0]) };
 
-/* Takes the collection's own path off the front. */
+/* Takes the collection's path off the front. */
 static bool strip(struct span *path, struct span collection)
 {
     if (!span_starts_with(*path, collection) ||
@@ -46,8 +47,8 @@ static bool strip_root(struct span *path, enum route_root *root)
     return true;
 }
 
-/* In a subrequest of nginx (auth_request) the method and most variables are the original
- * request's: only the location's own path says that it is one. */
+/* In nginx's subrequest (auth_request) the method and most variables are the original request's;
+ * only DOCUMENT_URI is the location's own path. */
 static bool is_verify(struct span document_uri)
 {
     enum route_root root;
@@ -55,11 +56,11 @@ static bool is_verify(struct span document_uri)
     return span_equal(document_uri, SPAN("/verify"));
 }
 
-/* Some servers hand the whole path over in PATH_INFO, and some only SCRIPT_NAME. */
-struct span route_path(const struct api_request *request, enum route_root *root)
+/* Some servers send the complete path as PATH_INFO, some only SCRIPT_NAME. */
+struct span route_path(const struct request_input *input, enum route_root *root)
 {
-    struct span script = request->script_name, path = request->path_info;
-    if (is_verify(request->document_uri)) {
+    struct span script = input->script_name, path = input->path_info;
+    if (is_verify(input->document_uri)) {
         *root = ROUTE_TOKEN;
         return SPAN("/verify");
     }
@@ -68,49 +69,29 @@ struct span route_path(const struct api_request *request, enum route_root *root)
     if (strip_root(&path, &path_root))
         *root = path_root;
     else if (path.len == 0 && script_has_root)
-        path = script; /* where it has no root it names the program itself */
+        path = script; /* a SCRIPT_NAME without a root names the program itself */
     return path.len > 0 ? path : SPAN("/");
-}
-
-static bool matches_id(struct span segment, int64_t *id)
-{
-    if (segment.len == 0)
-        return false;
-    for (size_t i = 0; i < segment.len; i++)
-        if (!is_digit(segment.at[i]))
-            return false;
-    if (!number_parse(segment, id))
-        *id = -1; /* nobody's */
-    return true;
-}
-
-/* Takes the text up to the next '/' off the front. */
-static struct span next_segment(struct span *path)
-{
-    size_t len = 0;
-    while (len < path->len && path->at[len] != '/')
-        len++;
-    struct span segment = {path->at, len};
-    *path = span_from(*path, len);
-    return segment;
 }
 
 static bool matches_pattern(const char *pattern, struct span path, int64_t *id)
 {
-    if (path.len > 1 && (pattern[1] == ':' ? !is_digit(path.at[1]) : pattern[1] != path.at[1]))
-        return false; /* as nearly all */
-    struct span rest = span_of(pattern);
-    while (rest.len > 0 && path.len > 0) {
-        if (path.at[0] != '/')
+    size_t at = 0;
+    for (; *pattern; pattern++) {
+        if (*pattern != ':') {
+            if (at == path.len || path.at[at++] != *pattern)
+                return false;
+            continue;
+        }
+        size_t first = at;
+        while (at < path.len && is_digit(path.at[at]))
+            at++;
+        if (at == first)
             return false;
-        path = span_from(path, 1);
-        rest = span_from(rest, 1);
-        struct span expected = next_segment(&rest), segment = next_segment(&path);
-        if (span_equal(expected, SPAN(":id")) ? !matches_id(segment, id)
-                                              : !span_equal(expected, segment))
-            return false;
+        if (!number_parse((struct span){path.at + first, at - first}, id))
+            *id = -1; /* no token has it */
+        pattern += strlen("id");
     }
-    return rest.len == path.len;
+    return at == path.len;
 }
 
 const struct route *route_find(struct span method, enum route_root root, struct span path,

@@ -1,87 +1,66 @@
 /* POST /consume, /reserve, /settle, /cancel: what a gateway spends. */
 
-#include <string.h>
-
-#include "api/call.h"
+#include "api/handlers.h"
+#include "api/idempotency.h"
+#include "api/json_in.h"
 #include "api/reply.h"
-#include "api/token_json.h"
 
 enum { TTL_S_DEFAULT = 600, TTL_S_MAX = 3600, TRANSACTION_ID_LEN_MAX = 255 };
 
 /* ---- taking ---- */
 
-/* The request's members; *key is absent where it was not sent. */
-static bool read_use(struct api *api, struct api_call *call, struct span *key,
-                     struct json_refusal *refusal)
+/* Reads the members of a use; *key and *transaction_id stay absent where they are not sent. */
+static bool read_use(struct request *request, struct span *key, struct span *transaction_id,
+                     struct validation_error *error)
 {
-    struct token_use *use = &call->write.spend.use;
-    struct span transaction_id = {NULL, 0};
-    if (!token_json_parse(api, call, false, refusal) ||
-        !token_json_read_text(call, "key", key, refusal) ||
-        !token_json_read_text(call, "ip", &use->ip, refusal) ||
-        !token_json_read_text(call, "model", &use->model, refusal) ||
-        !token_json_read_text(call, "transaction_id", &transaction_id, refusal))
+    struct token_use *use = &request->write.spend.use;
+    if (!json_in_parse(request, false, error) || !json_in_text(request->json, "key", key, error) ||
+        !json_in_text(request->json, "ip", &use->ip, error) ||
+        !json_in_text(request->json, "model", &use->model, error) ||
+        !json_in_text(request->json, "transaction_id", transaction_id, error) ||
+        !json_in_required(request->json, "amount", 0, INT64_MAX, &use->amount, error))
         return false;
-    use->amount = -1;
-    if (!token_json_read_int(call, "amount", 0, INT64_MAX, &use->amount, refusal))
-        return false;
-    if (use->amount < 0) {
-        refusal->field = SPAN("amount");
-        refusal->text = "is required";
-        return false;
-    }
-    if (transaction_id.at &&
-        (transaction_id.len < 1 || transaction_id.len > TRANSACTION_ID_LEN_MAX)) {
-        refusal->field = SPAN("transaction_id");
-        refusal->text = "must be 1 to 255 bytes";
-        return false;
-    }
+    if (!transaction_id->at ||
+        (transaction_id->len >= 1 && transaction_id->len <= TRANSACTION_ID_LEN_MAX))
+        return true;
+    error->field = SPAN("transaction_id");
+    error->text = "must be 1 to 255 bytes";
+    return false;
+}
+
+/* ttl_s is 0 for good. */
+static enum api_step begin_spend(struct request *request, int64_t ttl_s)
+{
+    struct span key = {NULL, 0}, transaction_id = {NULL, 0};
+    struct validation_error error;
+    if (!read_use(request, &key, &transaction_id, &error) ||
+        (ttl_s > 0 && !json_in_integer(request->json, "ttl_seconds", 1, TTL_S_MAX, &ttl_s, &error)))
+        return reply_invalid(request, &error);
+    if (!token_key_is_well_formed(key))
+        return reply_refusal(request,
+                             key.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED);
+    request->write.kind = STORE_SPEND;
+    request->write.spend.gateway_id = request->gateway_id;
+    request->write.spend.ttl_s = ttl_s;
+    memcpy(request->write.spend.key, key.at, TOKEN_KEY_LEN);
     if (transaction_id.at)
-        call_set_repeat(call, "gateway", call->gateway_id, transaction_id);
-    return true;
+        idempotency_set(request, "gateway", request->gateway_id, transaction_id);
+    return API_WRITES;
 }
 
-/* A well-formed key goes on to the store. */
-static enum api_step take(struct api *api, struct api_call *call, struct span key,
-                          struct api_reply *reply)
+enum api_step consume_begin(struct request *request)
 {
-    call->write.kind = STORE_SPEND;
-    call->write.spend.gateway_id = call->gateway_id;
-    if (key.len > 0 && token_key_is_well_formed(key)) {
-        memcpy(call->write.spend.key, key.at, TOKEN_KEY_LEN);
-        return API_WRITES;
-    }
-    reply_refusal(api, reply, key.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED);
-    return API_REPLIED;
+    return begin_spend(request, 0);
 }
 
-enum api_step consume_begin(struct api *api, struct api_call *call, struct api_reply *reply)
+enum api_step reserve_begin(struct request *request)
 {
-    struct span key = {NULL, 0};
-    struct json_refusal refusal;
-    if (read_use(api, call, &key, &refusal))
-        return take(api, call, key, reply);
-    token_json_refuse(api, reply, &refusal);
-    return API_REPLIED;
+    return begin_spend(request, TTL_S_DEFAULT);
 }
 
-enum api_step reserve_begin(struct api *api, struct api_call *call, struct api_reply *reply)
-{
-    struct span key = {NULL, 0};
-    struct json_refusal refusal;
-    int64_t ttl_s = TTL_S_DEFAULT;
-    if (read_use(api, call, &key, &refusal) &&
-        token_json_read_int(call, "ttl_seconds", 1, TTL_S_MAX, &ttl_s, &refusal)) {
-        call->write.spend.ttl_s = ttl_s;
-        return take(api, call, key, reply);
-    }
-    token_json_refuse(api, reply, &refusal);
-    return API_REPLIED;
-}
-
+/* The data object, without its end. */
 static void append_answer(struct buffer *body, const struct store_use_answer *answer)
 {
-    reply_begin_data(body);
     buffer_append(body, SPAN("{\"token_id\":"));
     buffer_append_int(body, answer->token_id);
     buffer_append(body, SPAN(",\"user_id\":"));
@@ -90,8 +69,8 @@ static void append_answer(struct buffer *body, const struct store_use_answer *an
     buffer_append_json(body, (struct span){answer->group, answer->group_len});
     buffer_append(body, SPAN(",\"remain_quota\":"));
     buffer_append_int(body, answer->remain_quota);
-    buffer_append(body, answer->unlimited_quota ? SPAN(",\"unlimited_quota\":true")
-                                                : SPAN(",\"unlimited_quota\":false"));
+    buffer_append(body, SPAN(",\"unlimited_quota\":"));
+    buffer_append_bool(body, answer->unlimited_quota);
     if (answer->reservation_id > 0) {
         buffer_append(body, SPAN(",\"reservation\":"));
         buffer_append_int(body, answer->reservation_id);
@@ -100,62 +79,52 @@ static void append_answer(struct buffer *body, const struct store_use_answer *an
     }
 }
 
-void consume_render(struct api_call *call, struct buffer *body)
+void consume_render(struct request *request)
 {
-    append_answer(body, &call->write.spend.answer);
-    buffer_append(body, SPAN("}}"));
-}
-
-void consume_finish(struct api *api, struct api_call *call, struct api_reply *reply)
-{
-    if (call->write.spend.refusal != TOKEN_GOOD)
-        reply_refusal(api, reply, call->write.spend.refusal);
-    else
-        call_answer(api, call, reply);
+    if (request->write.spend.refusal != TOKEN_GOOD) {
+        reply_refusal(request, request->write.spend.refusal);
+        return;
+    }
+    reply_begin_data(request);
+    append_answer(&request->body, &request->write.spend.answer);
+    buffer_append(&request->body, SPAN("}"));
+    reply_end_data(request);
 }
 
 /* ---- settling ---- */
 
-/* Reads "reservation", and "amount" where it is wanted. */
-static enum api_step begin_end(struct api *api, struct api_call *call, bool wants_amount,
-                               struct api_reply *reply)
+static enum api_step begin_settle(struct request *request, bool wants_amount)
 {
-    struct json_refusal refusal;
-    int64_t id = 0, amount = wants_amount ? -1 : 0;
-    bool read =
-        token_json_parse(api, call, false, &refusal) &&
-        token_json_read_int(call, "reservation", INT64_MIN, INT64_MAX, &id, &refusal) &&
-        (!wants_amount || token_json_read_int(call, "amount", 0, INT64_MAX, &amount, &refusal));
-    if (read && (id == 0 || amount < 0)) {
-        refusal.field = amount < 0 ? SPAN("amount") : SPAN("reservation");
-        refusal.text = "is required";
-        read = false;
-    }
-    if (!read) {
-        token_json_refuse(api, reply, &refusal);
-        return API_REPLIED;
-    }
-    call->write.kind = STORE_SETTLE;
-    call->write.settle.gateway_id = call->gateway_id;
-    call->write.settle.reservation_id = id;
-    call->write.settle.amount = amount;
+    struct validation_error error;
+    int64_t id, amount = 0;
+    if (!json_in_parse(request, false, &error) ||
+        (wants_amount &&
+         !json_in_required(request->json, "amount", 0, INT64_MAX, &amount, &error)) ||
+        !json_in_required(request->json, "reservation", INT64_MIN, INT64_MAX, &id, &error))
+        return reply_invalid(request, &error);
+    request->write.kind = STORE_SETTLE;
+    request->write.settle.gateway_id = request->gateway_id;
+    request->write.settle.reservation_id = id;
+    request->write.settle.amount = amount;
     return API_WRITES;
 }
 
-enum api_step settle_begin(struct api *api, struct api_call *call, struct api_reply *reply)
+enum api_step settle_begin(struct request *request)
 {
-    return begin_end(api, call, true, reply);
+    return begin_settle(request, true);
 }
 
-enum api_step cancel_begin(struct api *api, struct api_call *call, struct api_reply *reply)
+enum api_step cancel_begin(struct request *request)
 {
-    return begin_end(api, call, false, reply);
+    return begin_settle(request, false);
 }
 
-void settle_render(struct api_call *call, struct buffer *body)
+void settle_render(struct request *request)
 {
-    append_answer(body, &call->write.settle.answer);
-    buffer_append(body, SPAN(",\"shortfall\":"));
-    buffer_append_int(body, call->write.settle.answer.shortfall);
-    buffer_append(body, SPAN("}}"));
+    reply_begin_data(request);
+    append_answer(&request->body, &request->write.settle.answer);
+    buffer_append(&request->body, SPAN(",\"shortfall\":"));
+    buffer_append_int(&request->body, request->write.settle.answer.shortfall);
+    buffer_append(&request->body, SPAN("}"));
+    reply_end_data(request);
 }

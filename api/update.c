@@ -1,14 +1,10 @@
-/* PUT /: a full or partial update, or of the status only. */
+/* PUT /: updates the fields that are sent, or the status only. */
 
-#include "api/call.h"
+#include "api/handlers.h"
+#include "api/json_in.h"
 #include "api/query.h"
 #include "api/reply.h"
 #include "api/token_json.h"
-
-static const unsigned update_fields =
-    TOKEN_FIELD_NAME | TOKEN_FIELD_STATUS | TOKEN_FIELD_REMAIN_QUOTA | TOKEN_FIELD_UNLIMITED_QUOTA |
-    TOKEN_FIELD_MODEL_LIMITS_ENABLED | TOKEN_FIELD_MODEL_LIMITS | TOKEN_FIELD_ALLOW_IPS |
-    TOKEN_FIELD_GROUP | TOKEN_FIELD_EXPIRED;
 
 static bool is_status_only(struct span query)
 {
@@ -18,45 +14,39 @@ static bool is_status_only(struct span query)
 }
 
 /* A status alone has to be there, and to be one that can be set. */
-static bool check_status_only(const struct token_patch *patch, struct json_refusal *refusal)
+static bool check_status_only(const struct token_patch *patch, struct validation_error *error)
 {
     if (patch->fields & TOKEN_FIELD_STATUS &&
         (patch->value.status == TOKEN_ENABLED || patch->value.status == TOKEN_DISABLED))
         return true;
-    refusal->field = SPAN("status");
-    refusal->text = token_error_text(TOKEN_STATUS_INVALID);
+    error->field = SPAN("status");
+    error->text = TOKEN_STATUS_MESSAGE;
     return false;
 }
 
-static bool read_update(struct api *api, struct api_call *call, struct json_refusal *refusal)
+enum api_step update_begin(struct request *request)
 {
-    bool status_only = is_status_only(call->request->query);
-    struct store_write *write = &call->write;
+    struct validation_error error;
+    struct store_write *write = &request->write;
+    bool status_only = is_status_only(request->input.query);
+    unsigned fields = status_only ? TOKEN_FIELD_STATUS : token_fields_set_by(TOKEN_SET_UPDATE);
     write->kind = STORE_UPDATE;
-    return token_json_parse(api, call, false, refusal) &&
-           token_json_read_id(call, &write->update.token_id, refusal) &&
-           token_json_read_patch(call, call->json,
-                                 status_only ? (unsigned)TOKEN_FIELD_STATUS : update_fields,
-                                 &write->update.patch, refusal) &&
-           (!status_only || check_status_only(&write->update.patch, refusal));
+    if (!json_in_parse(request, false, &error) ||
+        !json_in_required(request->json, "id", INT64_MIN, INT64_MAX, &write->update.token_id,
+                          &error) ||
+        !token_json_read(request, request->json, fields, &write->update.patch, &error) ||
+        (status_only && !check_status_only(&write->update.patch, &error)))
+        return reply_invalid(request, &error);
+    /* The texts that the update leaves as they are are not known yet. */
+    buffer_reserve(&request->body,
+                   REPLY_ENVELOPE_LEN_MAX + token_json_len_max(&write->update.patch.value));
+    return API_WRITES;
 }
 
-enum api_step update_begin(struct api *api, struct api_call *call, struct api_reply *reply)
+void update_render(struct request *request)
 {
-    struct json_refusal refusal;
-    if (read_update(api, call, &refusal)) {
-        /* Texts that stay as they are are not known yet. */
-        call->answer_len_max =
-            REPLY_ENVELOPE_LEN_MAX + token_json_len_max(&call->write.update.patch.value);
-        return API_WRITES;
-    }
-    token_json_refuse(api, reply, &refusal);
-    return API_REPLIED;
-}
-
-void update_finish(struct api *api, struct api_call *call, struct api_reply *reply)
-{
-    reply_begin_data(&reply->body);
-    token_json_append(&reply->body, &call->write.update.token, call->now_unix_s, call->mask_keys);
-    reply_end_data(api, reply);
+    reply_begin_data(request);
+    token_json_append(&request->body, &request->write.update.token, request->now_unix_s,
+                      request->api->options->mask_keys);
+    reply_end_data(request);
 }

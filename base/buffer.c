@@ -3,10 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/json.h"
-
 enum {
     FIRST_SIZE = 4096,
+    WORD_LEN = 8,
     KEPT_SIZE_MAX = 256 * 1024 /* one large page must not stay in memory for ever */
 };
 
@@ -79,6 +78,11 @@ void buffer_append_int(struct buffer *buffer, int64_t number)
         buffer->len = (size_t)(write_int(at, number) - buffer->at);
 }
 
+void buffer_append_bool(struct buffer *buffer, bool value)
+{
+    buffer_append(buffer, value ? SPAN("true") : SPAN("false"));
+}
+
 void buffer_append_json(struct buffer *buffer, struct span text)
 {
     char *at = buffer_reserve(buffer, text.len * JSON_ESCAPE_LEN_MAX + 2);
@@ -86,50 +90,45 @@ void buffer_append_json(struct buffer *buffer, struct span text)
         buffer->len = (size_t)(write_json(at, text) - buffer->at);
 }
 
-static size_t count_digits(uint64_t number)
-{
-    size_t count = 1;
-    for (; number >= 10000; number /= 10000)
-        count += 4;
-    return count + (number >= 10) + (number >= 100) + (number >= 1000);
-}
-
-static void write_two_digits(char *at, uint64_t number)
+/* Two digits at a time, from the last; then they are copied by moves of a fixed size. */
+char *write_int(char *at, int64_t number)
 {
     static const char pairs[] =
         "00010203040506070809101112131415161718192021222324252627282930313233"
         "34353637383940414243444546474849505152535455565758596061626364656667"
         "68697071727374757677787980818283848586878889909192939495969798"
         "99";
-    memcpy(at, pairs + number * 2, 2);
+    char digits[2 * INT_LEN_MAX] = {0}, *end = digits + INT_LEN_MAX, *first = end;
+    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    for (; rest >= 10; rest /= 100) {
+        first -= 2;
+        memcpy(first, pairs + rest % 100 * 2, 2);
+    }
+    if (rest > 0 || first == end)
+        *--first = (char)('0' + rest);
+    if (number < 0)
+        *--first = '-';
+    memcpy(at, first, INT_LEN_MAX);
+    return at + (end - first);
 }
 
-/* Four digits at a time, from the last, to where they belong. */
-char *write_int(char *at, int64_t number)
+static uint64_t word_load(const char *at)
 {
-    if (number >= 0 && number < 10) { /* most are: a status, what was never used */
-        *at = (char)('0' + number);
-        return at + 1;
-    }
-    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
-    if (number < 0)
-        *at++ = '-';
-    char *end = at + count_digits(rest), *digit = end;
-    for (; rest >= 10000; rest /= 10000) {
-        digit -= 4;
-        write_two_digits(digit, rest % 10000 / 100);
-        write_two_digits(digit + 2, rest % 100);
-    }
-    if (rest >= 100) {
-        digit -= 2;
-        write_two_digits(digit, rest % 100);
-        rest /= 100;
-    }
-    if (rest >= 10)
-        write_two_digits(digit - 2, rest);
-    else
-        *(digit - 1) = (char)('0' + rest);
-    return end;
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    return word;
+}
+
+/* Whether JSON escapes one of the bytes: a quote, a backslash, or a control character below 0x20.
+ * Each subtraction sets the highest bit of such a byte; a borrow from the byte below can set it
+ * too, but only where that byte is itself one to be escaped. */
+static bool word_needs_escape(uint64_t word)
+{
+    const uint64_t ones = 0x0101010101010101;
+    uint64_t quotes = word ^ (ones * '"'), backslashes = word ^ (ones * '\\');
+    uint64_t found = ((word - ones * ' ') & ~word) | ((quotes - ones) & ~quotes) |
+                     ((backslashes - ones) & ~backslashes);
+    return (found & (ones * 0x80)) != 0;
 }
 
 static bool needs_escape(char c)
@@ -169,16 +168,16 @@ char *write_json_inside(char *at, struct span text)
         return at;
     const char *from = text.at, *end = text.at + text.len;
     uint64_t word;
-    while (end - from >= JSON_WORD_LEN && !json_word_needs_escape(word = json_word(from))) {
-        memcpy(at, &word, JSON_WORD_LEN);
-        at += JSON_WORD_LEN;
-        from += JSON_WORD_LEN;
+    while (end - from >= WORD_LEN && !word_needs_escape(word = word_load(from))) {
+        memcpy(at, &word, WORD_LEN);
+        at += WORD_LEN;
+        from += WORD_LEN;
     }
     ptrdiff_t rest = end - from;
-    if (rest >= JSON_WORD_LEN || rest == (ptrdiff_t)text.len ||
-        json_word_needs_escape(word = json_word(end - JSON_WORD_LEN)))
+    if (rest >= WORD_LEN || rest == (ptrdiff_t)text.len ||
+        word_needs_escape(word = word_load(end - WORD_LEN)))
         return write_bytes(at, from, end);
-    memcpy(at + rest - JSON_WORD_LEN, &word, JSON_WORD_LEN);
+    memcpy(at + rest - WORD_LEN, &word, WORD_LEN);
     return at + rest;
 }
 

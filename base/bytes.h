@@ -7,8 +7,8 @@
 
 #include <endian.h>
 
-/* Integers in a fixed byte order, at any alignment: big-endian in keys, so that
- * they sort as numbers (ids are never negative), little-endian in values. */
+/* Integers in a fixed byte order, at any alignment: big-endian in database keys, so that bytes sort
+ * as numbers (ids are not negative), little-endian in values. */
 
 static inline void put_big64(unsigned char *at, int64_t value)
 {

@@ -10,8 +10,8 @@ static inline bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* A decimal int64: an optional '-', then digits. False where the text is anything
- * else, or beyond int64. */
+/* Reads a decimal int64: an optional '-', then digits only. Returns false, with *number
+ * unchanged, where the text has another form or the number is beyond int64. */
 bool number_parse(struct span text, int64_t *number);
 
 #endif

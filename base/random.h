@@ -3,13 +3,13 @@
 
 #include <stddef.h>
 
-/* Fills bytes from the operating system's random source. A thread asks for much at a time
- * and hands it out bit by bit, each byte once: a system call for every nonce was a
- * tenth of a create. After fork the child begins anew. */
+/* The digits of base 62 in the order of their values: 0-9, A-Z, a-z. */
+extern const char base62_digits[63];
+
+/* Fills len bytes from the operating system's random source. Aborts where there is none. */
 void random_fill(void *bytes, size_t len);
 
-/* Fills text with len characters of [0-9A-Za-z], each equally likely, from the same
- * source. */
+/* Writes len characters of base62_digits, each equally likely, from the same source. */
 void random_base62(char *text, size_t len);
 
 #endif

@@ -5,9 +5,8 @@
 #include <stddef.h>
 #include <string.h>
 
-/* A run of bytes that somebody else owns. It is never NUL-terminated, may hold
- * any byte, and lives as long as its owner says. An absent value has at == NULL;
- * an empty one has not. */
+/* Bytes that belong to another object and live as long as it does. Not NUL-terminated; any byte may
+ * occur. at == NULL means absent, which differs from empty. */
 struct span {
     const char *at;
     size_t len;
@@ -30,7 +29,7 @@ static inline bool span_starts_with(struct span text, struct span beginning)
     return text.len >= beginning.len && memcmp(text.at, beginning.at, beginning.len) == 0;
 }
 
-/* The rest of text from the given offset on, which must be at most its length. */
+/* The text from an offset on, 0 to text.len. */
 static inline struct span span_from(struct span text, size_t offset)
 {
     return (struct span){text.at + offset, text.len - offset};

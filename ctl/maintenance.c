@@ -8,7 +8,7 @@
 #include "ctl/commands.h"
 #include "ctl/output.h"
 
-/* Whom the store is given to: nobody where the caller isn't root. */
+/* The owner of a new store: TOKEN_USER where root makes it; -1 where the caller keeps it. */
 static bool find_owner(const struct settings *settings, uid_t *uid, gid_t *gid)
 {
     *uid = (uid_t)-1;
@@ -23,9 +23,8 @@ static bool find_owner(const struct settings *settings, uid_t *uid, gid_t *gid)
     return true;
 }
 
-int ctl_init(struct ctl *ctl, char **arguments)
+int ctl_init(struct ctl *ctl)
 {
-    (void)arguments;
     struct store_options options = {.location = ctl->settings.store_path,
                                     .secret_path = ctl->settings.secret_path};
     uid_t uid;
@@ -50,13 +49,12 @@ static void print_problem(void *context, const char *line)
     output_end(&output);
 }
 
-int ctl_check(struct ctl *ctl, char **arguments)
+int ctl_check(struct ctl *ctl)
 {
-    (void)arguments;
     uint64_t found;
     enum store_error error = store_check(ctl->reader, print_problem, ctl, &found);
     if (error != STORE_OK)
-        return ctl_fail(store_error_text(error));
+        return ctl_end(error);
     if (found > 0) {
         fflush(stdout);
         return ctl_fail("the store has problems, listed on standard output");
@@ -67,18 +65,17 @@ int ctl_check(struct ctl *ctl, char **arguments)
     return CTL_DONE;
 }
 
-static void print_figure(void *context, const char *name, uint64_t value)
+static void add_figure(void *context, const char *name, uint64_t value)
 {
     output_int(context, name, (int64_t)value);
 }
 
-int ctl_stat(struct ctl *ctl, char **arguments)
+int ctl_stat(struct ctl *ctl)
 {
-    (void)arguments;
     struct output output = {.json = ctl->json};
-    enum store_error error = store_stat(ctl->reader, print_figure, &output);
+    enum store_error error = store_stat(ctl->reader, add_figure, &output);
     if (error != STORE_OK)
-        return ctl_fail(store_error_text(error));
+        return ctl_end(error);
     output_end(&output);
     return CTL_DONE;
 }

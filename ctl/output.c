@@ -1,60 +1,78 @@
 #include "ctl/output.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
-static void begin_member(struct output *output, const char *name)
-{
-    struct buffer *line = &output->line;
-    if (output->json) {
-        buffer_append(line, output->started ? SPAN(",") : SPAN("{"));
-        buffer_append_json(line, span_of(name));
-        buffer_append(line, SPAN(":"));
-    } else {
-        buffer_append_string(line, name);
-        buffer_append(line, SPAN(" "));
-    }
-    output->started = true;
-}
+#include <json.h>
 
-static void end_member(struct output *output)
+#include "ctl/commands.h"
+
+/* Takes the value over. */
+static void add(struct output *output, const char *name, struct json_object *value)
 {
-    if (!output->json)
-        buffer_append(&output->line, SPAN("\n"));
+    if (!output->members)
+        output->members = json_object_new_object();
+    if (output->members && value && json_object_object_add(output->members, name, value) == 0)
+        return;
+    json_object_put(value);
+    output->failed = true;
 }
 
 void output_text(struct output *output, const char *name, struct span value)
 {
-    begin_member(output, name);
-    if (output->json)
-        buffer_append_json(&output->line, value);
-    else
-        buffer_append(&output->line, value);
-    end_member(output);
+    add(output, name, json_object_new_string_len(value.len > 0 ? value.at : "", (int)value.len));
 }
 
 void output_int(struct output *output, const char *name, int64_t value)
 {
-    begin_member(output, name);
-    buffer_append_int(&output->line, value);
-    end_member(output);
+    add(output, name, json_object_new_int64(value));
 }
 
 void output_bool(struct output *output, const char *name, bool value)
 {
-    begin_member(output, name);
-    buffer_append(&output->line, value ? SPAN("true") : SPAN("false"));
-    end_member(output);
+    add(output, name, json_object_new_boolean(value));
+}
+
+static void print_text(struct json_object *members)
+{
+    json_object_object_foreach(members, name, value)
+    {
+        printf("%s %s\n", name, json_object_get_string(value));
+    }
 }
 
 void output_end(struct output *output)
 {
-    if (output->json)
-        buffer_append(&output->line, SPAN("}\n"));
-    if (output->line.failed)
+    if (output->failed)
         fputs("tokenctl: out of memory\n", stderr);
+    else if (output->json)
+        puts(json_object_to_json_string_ext(output->members, JSON_C_TO_STRING_PLAIN |
+                                                                 JSON_C_TO_STRING_NOSLASHESCAPE));
     else
-        fwrite(output->line.at, 1, output->line.len, stdout);
-    buffer_free(&output->line);
-    output->started = false;
+        print_text(output->members);
+    json_object_put(output->members);
+    *output = (struct output){.json = output->json};
+}
+
+/* ---- ends of commands ---- */
+
+int ctl_fail(const char *reason)
+{
+    fprintf(stderr, "tokenctl: %s\n", reason);
+    return CTL_FAILED;
+}
+
+int ctl_end(enum store_error error)
+{
+    return error == STORE_OK ? CTL_DONE : ctl_fail(store_error_text(error));
+}
+
+int ctl_end_change(const struct ctl *ctl, int64_t id, const char *change, enum store_error error)
+{
+    struct output output = {.json = ctl->json};
+    if (error != STORE_OK)
+        return ctl_end(error);
+    output_int(&output, "id", id);
+    output_bool(&output, change, true);
+    output_end(&output);
+    return CTL_DONE;
 }

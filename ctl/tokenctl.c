@@ -5,56 +5,41 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/number.h"
 #include "ctl/commands.h"
 #include "sandbox/sandbox.h"
 #include "settings/settings.h"
 
+/* clang-format off */
 static const struct command {
     const char *words[2]; /* the second may be NULL */
-    const char *arguments;
-    int argument_count_min, argument_count_max;
-    const char *does;
-    int (*run)(struct ctl *ctl, char **arguments);
+    const char *argument; /* as usage names it; "": none; ID and USER are decimal numbers */
+    const char *description;
+    int (*run)(struct ctl *ctl);
     bool needs_store;
 } commands[] = {
-    {{"init", NULL}, "", 0, 0, "create the store and the secret", ctl_init, false},
-    {{"user", "add"},
-     "NAME [--group G]",
-     1,
-     1,
-     "print id and access token, once",
-     ctl_user_add,
-     true},
-    {{"user", "list"}, "", 0, 0, "all users", ctl_user_list, true},
-    {{"user", "show"}, "ID", 1, 1, "one user", ctl_user_show, true},
-    {{"user", "rotate"},
-     "ID",
-     1,
-     1,
-     "print a new access token, void the old one",
-     ctl_user_rotate,
-     true},
-    {{"user", "disable"}, "ID", 1, 1, "answer 403 to the user", ctl_user_disable, true},
-    {{"user", "enable"}, "ID", 1, 1, "the opposite", ctl_user_enable, true},
-    {{"user", "delete"}, "ID", 1, 1, "delete the user and all its tokens", ctl_user_delete, true},
-    {{"gateway", "add"}, "NAME", 1, 1, "print id and secret, once", ctl_gateway_add, true},
-    {{"gateway", "list"}, "", 0, 0, "all gateways", ctl_gateway_list, true},
-    {{"gateway", "delete"}, "ID", 1, 1, "void its secret", ctl_gateway_delete, true},
-    {{"token", "list"}, "USER", 1, 1, "a user's tokens, newest first", ctl_token_list, true},
-    {{"token", "show"}, "ID", 1, 1, "one token, without its key", ctl_token_show, true},
-    {{"token", "disable"}, "ID", 1, 1, "refuse its key", ctl_token_disable, true},
-    {{"token", "find"},
-     "KEY",
-     1,
-     1,
-     "whose key is this? - reads it from stdin",
-     ctl_token_find,
-     true},
-    {{"check", NULL}, "", 0, 0, "verify every record and index", ctl_check, true},
-    {{"stat", NULL}, "", 0, 0, "users, tokens, bytes, map use, readers", ctl_stat, true},
+    {{"init", NULL}, "", "create the store and the secret", ctl_init, false},
+    {{"user", "add"}, "NAME [--group G]", "print id and access token, once", ctl_user_add, true},
+    {{"user", "list"}, "", "all users", ctl_user_list, true},
+    {{"user", "show"}, "ID", "one user", ctl_user_show, true},
+    {{"user", "rotate"}, "ID", "print a new access token, void the old one", ctl_user_rotate, true},
+    {{"user", "disable"}, "ID", "answer 403 to the user", ctl_user_disable, true},
+    {{"user", "enable"}, "ID", "allow the user again", ctl_user_enable, true},
+    {{"user", "delete"}, "ID", "delete the user and all its tokens", ctl_user_delete, true},
+    {{"gateway", "add"}, "NAME", "print id and secret, once", ctl_gateway_add, true},
+    {{"gateway", "list"}, "", "all gateways", ctl_gateway_list, true},
+    {{"gateway", "delete"}, "ID", "void its secret", ctl_gateway_delete, true},
+    {{"token", "list"}, "USER", "a user's tokens, newest first", ctl_token_list, true},
+    {{"token", "show"}, "ID", "one token, without its key", ctl_token_show, true},
+    {{"token", "disable"}, "ID", "refuse its key", ctl_token_disable, true},
+    {{"token", "find"}, "KEY", "the token of a key; - reads it from stdin", ctl_token_find, true},
+    {{"check", NULL}, "", "verify every record and index", ctl_check, true},
+    {{"stat", NULL}, "", "users, tokens, bytes, map use, readers", ctl_stat, true},
 };
+/* clang-format on */
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]), ARGUMENTS_MAX = 4 };
 
@@ -63,8 +48,8 @@ static int print_usage(FILE *to, int status)
     fputs("usage: tokenctl [--json] COMMAND\n\n", to);
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         const char *second = commands[i].words[1] ? commands[i].words[1] : "";
-        fprintf(to, "  %-7s %-8s %-17s %s\n", commands[i].words[0], second, commands[i].arguments,
-                commands[i].does);
+        fprintf(to, "  %-7s %-8s %-17s %s\n", commands[i].words[0], second, commands[i].argument,
+                commands[i].description);
     }
     fputs("\nThe store is TOKEN_STORE's, its secret TOKEN_SECRET's. "
           "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
@@ -72,43 +57,56 @@ static int print_usage(FILE *to, int status)
     return status;
 }
 
-/* Takes the options out of the words. False where one is unknown or has no value. */
-static bool read_words(struct ctl *ctl, char **argv, char *words[static ARGUMENTS_MAX + 1],
-                       int *word_count)
+/* Takes the options out of the words. Returns false where one is unknown or has no value, or where
+ * there are too many words. */
+static bool read_words(struct ctl *ctl, char **argv, char *words[static ARGUMENTS_MAX + 1])
 {
-    const char *value;
     bool options_end = false;
-    *word_count = 0;
+    int count = 0;
     for (argv++; *argv; argv++) {
-        if (!options_end && strcmp(*argv, "--") == 0) {
+        if (!options_end && strcmp(*argv, "--") == 0)
             options_end = true;
-        } else if (!options_end && strcmp(*argv, "--json") == 0) {
+        else if (!options_end && strcmp(*argv, "--json") == 0)
             ctl->json = true;
-        } else if (!options_end && (value = ctl_take_value(&argv, "--group")) != NULL) {
-            ctl->group = value;
-        } else if ((!options_end && strncmp(*argv, "--", 2) == 0) || *word_count == ARGUMENTS_MAX) {
+        else if (!options_end && strncmp(*argv, "--group=", strlen("--group=")) == 0)
+            ctl->group = *argv + strlen("--group=");
+        else if (!options_end && strcmp(*argv, "--group") == 0 && argv[1])
+            ctl->group = *++argv;
+        else if ((!options_end && strncmp(*argv, "--", 2) == 0) || count == ARGUMENTS_MAX)
             return false;
-        } else {
-            words[(*word_count)++] = *argv;
-        }
+        else
+            words[count++] = *argv;
     }
+    words[count] = NULL;
     return true;
 }
 
-static const struct command *find_command(char **words, int word_count, int *used)
+/* The command of the words, with ctl->argument and ctl->id set. NULL where they are none, or have
+ * an argument too many or too few. */
+static const struct command *find_command(struct ctl *ctl, char **words)
 {
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        *used = commands[i].words[1] ? 2 : 1;
-        if (word_count >= *used && strcmp(words[0], commands[i].words[0]) == 0 &&
-            (*used == 1 || strcmp(words[1], commands[i].words[1]) == 0))
-            return &commands[i];
+    for (size_t i = 0; i < COMMAND_COUNT && words[0]; i++) {
+        const struct command *command = &commands[i];
+        char **rest = words + 1;
+        if (strcmp(words[0], command->words[0]) != 0 ||
+            (command->words[1] && (!*rest || strcmp(*rest++, command->words[1]) != 0)))
+            continue;
+        bool wants_argument = command->argument[0] != '\0';
+        if (wants_argument)
+            ctl->argument = *rest;
+        if (wants_argument ? !rest[0] || rest[1] : rest[0] != NULL)
+            return NULL;
+        bool is_id = strcmp(command->argument, "ID") == 0 || strcmp(command->argument, "USER") == 0;
+        if (is_id && !number_parse(span_of(ctl->argument), &ctl->id))
+            return NULL;
+        return ctl->group && command->run != ctl_user_add ? NULL : command;
     }
     return NULL;
 }
 
-/* Opens what the command needs, and gives up the rest. */
-static bool get_ready(struct ctl *ctl, const struct command *command,
-                      char reason[static STORE_REASON_SIZE])
+/* Opens what the command needs, and gives up all other rights. */
+static bool prepare(struct ctl *ctl, const struct command *command,
+                    char reason[static STORE_REASON_SIZE])
 {
     char level[128];
     const struct settings *settings = &ctl->settings;
@@ -128,14 +126,10 @@ static bool get_ready(struct ctl *ctl, const struct command *command,
            sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE);
 }
 
-static int run(struct ctl *ctl, const struct command *command, char **arguments)
+static int run(struct ctl *ctl, const struct command *command)
 {
     char reason[STORE_REASON_SIZE];
-    int status;
-    if (get_ready(ctl, command, reason))
-        status = command->run(ctl, arguments);
-    else
-        status = ctl_fail(reason);
+    int status = prepare(ctl, command, reason) ? command->run(ctl) : ctl_fail(reason);
     if (status == CTL_DONE && fflush(stdout) != 0)
         status = ctl_fail("standard output can't be written");
     store_reader_close(ctl->reader);
@@ -143,21 +137,37 @@ static int run(struct ctl *ctl, const struct command *command, char **arguments)
     return status;
 }
 
+/* LMDB ends the process that meets some kinds of damage: so the command runs in a child. */
+static int run_in_child(struct ctl *ctl, const struct command *command)
+{
+    int status;
+    char reason[128];
+    pid_t child = fork();
+    if (child == 0)
+        exit(run(ctl, command));
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        return ctl_fail("no process can be started");
+    if (WIFEXITED(status))
+        return WEXITSTATUS(status);
+    int number = WTERMSIG(status);
+    bool damaged = number == SIGSEGV || number == SIGBUS || number == SIGABRT;
+    snprintf(reason, sizeof(reason), "check ended by signal %d%s", number,
+             damaged ? ": the store's pages are damaged; restore a backup" : "");
+    return ctl_fail(reason);
+}
+
 int main(int argc, char **argv)
 {
     struct ctl ctl = {.json = false};
     char *words[ARGUMENTS_MAX + 1];
-    int word_count, used;
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
-    umask(S_IWGRP | S_IWOTH); /* the folders that init makes must let the workers through */
+    umask(S_IWGRP | S_IWOTH); /* workers pass through the folders that init makes */
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return print_usage(stdout, CTL_DONE);
-    if (!read_words(&ctl, argv, words, &word_count))
+    if (!read_words(&ctl, argv, words))
         return print_usage(stderr, CTL_WRONG_USAGE);
-    const struct command *command = find_command(words, word_count, &used);
-    if (!command || word_count - used < command->argument_count_min ||
-        word_count - used > command->argument_count_max ||
-        (ctl.group && command->run != ctl_user_add))
+    const struct command *command = find_command(&ctl, words);
+    if (!command)
         return print_usage(stderr, CTL_WRONG_USAGE);
-    return run(&ctl, command, words + used);
+    return command->run == ctl_check ? run_in_child(&ctl, command) : run(&ctl, command);
 }

@@ -7,31 +7,32 @@
 #include "ctl/commands.h"
 #include "ctl/output.h"
 
+static void add_field(struct output *output, const struct token_field_rule *rule,
+                      const struct token *token)
+{
+    const void *member = token_field_at(rule, token);
+    const char *name = rule->name.at;
+    if (token_field_is_text(rule))
+        output_text(output, name, token_field_text(rule, token));
+    else if (rule->kind == TOKEN_KIND_STATUS)
+        output_int(output, name, token_status_at(token, (int64_t)time(NULL)));
+    else if (rule->kind == TOKEN_KIND_INTEGER)
+        output_int(output, name, *(const int64_t *)member);
+    else if (rule->kind == TOKEN_KIND_BOOLEAN)
+        output_bool(output, name, *(const bool *)member);
+}
+
 static void print_token(void *context, const struct token *token)
 {
-    const struct ctl *ctl = context;
-    struct output output = {.json = ctl->json};
-    output_int(&output, "id", token->id);
-    output_int(&output, "user_id", token->user_id);
-    output_text(&output, "name", token->name);
-    output_int(&output, "status", token_status_at(token, (int64_t)time(NULL)));
-    output_int(&output, "remain_quota", token->remain_quota);
-    output_int(&output, "used_quota", token->used_quota);
-    output_bool(&output, "unlimited_quota", token->unlimited_quota);
-    output_bool(&output, "model_limits_enabled", token->model_limits_enabled);
-    output_text(&output, "model_limits", token->model_limits);
-    output_text(&output, "allow_ips", token->allow_ips);
-    output_text(&output, "group", token->group);
-    output_int(&output, "expired_time", token->expired_unix_s);
-    output_int(&output, "created_time", token->created_unix_s);
-    output_int(&output, "accessed_time", token->accessed_unix_s);
+    struct output output = {.json = ((const struct ctl *)context)->json};
+    for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++)
+        add_field(&output, &token_field_rules[i], token);
     output_end(&output);
 }
 
 static void print_row(void *context, const struct token *token)
 {
-    const struct ctl *ctl = context;
-    if (ctl->json) {
+    if (((const struct ctl *)context)->json) {
         print_token(context, token);
         return;
     }
@@ -40,57 +41,43 @@ static void print_row(void *context, const struct token *token)
            (long long)token->used_quota, (int)token->name.len, token->name.at);
 }
 
-int ctl_token_list(struct ctl *ctl, char **arguments)
+int ctl_token_list(struct ctl *ctl)
 {
-    enum { AT_ONCE = 1000 };
-    int64_t user_id;
+    enum { PAGE_SIZE = 1000 };
     struct store_user user;
-    if (!ctl_read_id(arguments[0], &user_id))
-        return CTL_WRONG_USAGE;
-    enum store_error error = store_user_get(ctl->reader, user_id, &user);
+    enum store_error error = store_user_get(ctl->reader, ctl->id, &user);
     if (error == STORE_OK && !ctl->json)
         printf("%-12s %-7s %-20s %-20s %s\n", "id", "status", "remain_quota", "used_quota", "name");
     uint64_t total = 1;
-    for (uint64_t offset = 0; error == STORE_OK && offset < total; offset += AT_ONCE)
-        error = store_token_page(ctl->reader, user_id, offset, AT_ONCE, &total, print_row, ctl);
-    return error == STORE_OK ? CTL_DONE : ctl_fail_with(error);
+    for (uint64_t offset = 0; error == STORE_OK && offset < total; offset += PAGE_SIZE)
+        error = store_token_page(ctl->reader, ctl->id, offset, PAGE_SIZE, &total, print_row, ctl);
+    return ctl_end(error);
 }
 
-int ctl_token_show(struct ctl *ctl, char **arguments)
+int ctl_token_show(struct ctl *ctl)
 {
-    int64_t id, user_id;
-    if (!ctl_read_id(arguments[0], &id))
-        return CTL_WRONG_USAGE;
-    enum store_error error = store_token_owner(ctl->reader, id, &user_id);
+    int64_t user_id;
+    enum store_error error = store_token_owner(ctl->reader, ctl->id, &user_id);
     if (error == STORE_OK)
-        error = store_token_get(ctl->reader, user_id, id, print_token, ctl);
-    return error == STORE_OK ? CTL_DONE : ctl_fail_with(error);
+        error = store_token_get(ctl->reader, user_id, ctl->id, print_token, ctl);
+    return ctl_end(error);
 }
 
-int ctl_token_disable(struct ctl *ctl, char **arguments)
+int ctl_token_disable(struct ctl *ctl)
 {
-    int64_t id;
     struct store_write write = {
         .kind = STORE_UPDATE, .by_administrator = true, .now_unix_s = (int64_t)time(NULL)};
-    if (!ctl_read_id(arguments[0], &id))
-        return CTL_WRONG_USAGE;
-    write.update.token_id = id;
+    write.update.token_id = ctl->id;
     write.update.patch.fields = TOKEN_FIELD_STATUS;
     write.update.patch.value.status = TOKEN_DISABLED;
-    enum store_error error = store_token_owner(ctl->reader, id, &write.user_id);
+    enum store_error error = store_token_owner(ctl->reader, ctl->id, &write.user_id);
     if (error == STORE_OK)
         error = store_write(ctl->store, &write);
     store_write_free(&write);
-    if (error != STORE_OK)
-        return ctl_fail_with(error);
-    struct output output = {.json = ctl->json};
-    output_int(&output, "id", id);
-    output_bool(&output, "disabled", true);
-    output_end(&output);
-    return CTL_DONE;
+    return ctl_end_change(ctl, ctl->id, "disabled", error);
 }
 
-/* "-" reads the key from standard input: others can see a process's arguments. */
+/* "-" reads the key from standard input: other users see a process's arguments. */
 static struct span read_key(const char *argument, char line[static 128])
 {
     if (strcmp(argument, "-") != 0)
@@ -100,16 +87,16 @@ static struct span read_key(const char *argument, char line[static 128])
     return (struct span){line, strcspn(line, "\r\n")};
 }
 
-int ctl_token_find(struct ctl *ctl, char **arguments)
+int ctl_token_find(struct ctl *ctl)
 {
     char line[128];
     bool owner_disabled;
-    struct span key = read_key(arguments[0], line);
+    struct span key = read_key(ctl->argument, line);
     if (!token_key_is_well_formed(key))
-        return ctl_fail("this is no key of ours: it has not the form of one");
+        return ctl_fail("not a valid key: wrong format or checksum");
     enum store_error error = store_token_find(ctl->reader, key.at, (int64_t)time(NULL),
                                               &owner_disabled, print_token, ctl);
     if (error == STORE_NOT_FOUND)
         return ctl_fail("nobody has this key");
-    return error == STORE_OK ? CTL_DONE : ctl_fail_with(error);
+    return ctl_end(error);
 }

@@ -140,48 +140,56 @@ static void after_sending(struct connection *connection, enum connection_sent se
         exchange_close(connection);
 }
 
-static void send_reply(struct connection *connection)
+/* Wipes a request that is done with, and keeps it for the next one. */
+static void give_back_context(struct loop *loop, struct request *request)
 {
-    struct api_reply *reply = &connection->loop->reply;
-    struct span head = {reply->head.at, reply->head.len}, body = {reply->body.at, reply->body.len};
-    if (reply->head.failed || reply->body.failed) { /* no memory */
+    request_clear(request);
+    if (loop->spare_context)
+        request_free(request);
+    else
+        loop->spare_context = request;
+}
+
+static void send_reply(struct connection *connection, struct request *request)
+{
+    struct span head = buffer_span(&request->head), body = buffer_span(&request->body);
+    if (request->head.failed || request->body.failed) { /* no memory */
         head = api_unavailable_reply();
         body.len = 0;
     }
     enum connection_sent sent = connection_send_reply(connection, head, body);
-    buffer_clear(&reply->head);
-    buffer_clear(&reply->body);
+    int64_t now_unix_s = (int64_t)time(NULL);
+    if (request->used.token_id != 0 && access_times_need(&request->used, now_unix_s))
+        access_times_add(&connection->loop->access_times, &request->used, now_unix_s);
+    give_back_context(connection->loop, request);
     after_sending(connection, sent);
 }
 
-static bool read_params(struct span params, struct api_request *request)
+static bool read_params(struct span params, struct request_input *input)
 {
     struct span name, value;
     bool broken;
     while (fcgi_next_param(&params, &name, &value, &broken))
-        parameter_set(request, name, value);
+        parameter_set(input, name, value);
     return !broken;
 }
 
-/* Gives the call to the thread that does what it wants. */
-static void wait_for(struct connection *connection, enum api_step step)
+/* Gives the request to the thread that does what it waits for. */
+static void wait_for(struct connection *connection, struct request *request, enum api_step step)
 {
     struct loop *loop = connection->loop;
-    struct api_call *call = loop->spare_call;
-    loop->spare_call = NULL;
     connection->state = CONNECTION_WAITING;
     set_deadline(connection, 0);
     connection->job.loop = loop;
     connection->job.connection = connection;
-    connection->job.call = call;
+    connection->job.request = request;
     atomic_store(&connection->job.cancelled, false);
     if (step == API_SEARCHES) {
         searcher_submit(loop->options.searcher, &connection->job);
         return;
     }
-    struct store_write *write = api_write(call);
-    write->context = &connection->job;
-    committer_list_add(&loop->writes, write);
+    request->write.context = &connection->job;
+    committer_list_add(&loop->writes, &request->write);
 }
 
 /* The connection's request has been read. */
@@ -189,43 +197,42 @@ static void serve(struct connection *connection)
 {
     struct loop *loop = connection->loop;
     struct fcgi_request *read = connection->request;
-    struct api_request request = {.body_too_large = read->body_too_large,
-                                  .body = {read->body.at, read->body.len}};
+    struct request *request = loop->spare_context ? loop->spare_context : request_new();
+    loop->spare_context = NULL;
     connection->request_id = read->id;
     connection->keep = read->keep_connection;
     connection->served = true;
-    if (!read_params((struct span){read->params.at, read->params.len}, &request)) {
-        exchange_close(connection);
-        return;
-    }
-    if (!loop->spare_call)
-        loop->spare_call = api_call_new();
-    if (!loop->spare_call) {
+    if (!request) {
         after_sending(connection, connection_send_reply(connection, api_unavailable_reply(),
                                                         (struct span){"", 0}));
         return;
     }
-    enum api_step step =
-        api_begin(loop->api, loop->spare_call, &request, (int64_t)time(NULL), &loop->reply);
+    request->input.body_too_large = read->body_too_large;
+    request->input.body = buffer_span(&read->body);
+    if (!read_params(buffer_span(&read->params), &request->input)) {
+        give_back_context(loop, request);
+        exchange_close(connection);
+        return;
+    }
+    enum api_step step = api_begin(loop->api, request, (int64_t)time(NULL));
     if (step == API_REPLIED)
-        send_reply(connection);
+        send_reply(connection, request);
     else
-        wait_for(connection, step);
+        wait_for(connection, request, step);
 }
 
-static void finish_call(struct connection *connection)
+static void finish_request(struct connection *connection)
 {
-    struct loop *loop = connection->loop;
-    struct api_call *call = connection->job.call;
-    api_finish(loop->api, call, &loop->reply);
-    if (!loop->spare_call)
-        loop->spare_call = call;
-    else
-        api_call_free(call);
-    if (connection->gone)
+    struct request *request = connection->job.request;
+    api_finish(request);
+    if (connection->gone) {
+        give_back_context(connection->loop, request);
         exchange_close(connection);
-    else
-        send_reply(connection);
+        return;
+    }
+    send_reply(connection, request);
+    if (!connection->closed && !connection->parser.active)
+        give_back_request(connection);
 }
 
 /* ---- bytes ---- */
@@ -251,7 +258,7 @@ static void take_bytes(struct connection *connection, const unsigned char *bytes
             serve(connection);
         if (connection->closed)
             return;
-        if (!connection->parser.active)
+        if (!connection->parser.active && connection->state != CONNECTION_WAITING)
             give_back_request(connection);
     }
     if (len > 0 && !connection->closed) {
@@ -342,6 +349,6 @@ void exchange_on_event(struct connection *connection, unsigned events)
 
 void exchange_finish(struct connection *connection)
 {
-    finish_call(connection);
+    finish_request(connection);
     take_unread(connection);
 }

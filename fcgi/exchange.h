@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "fcgi/access_times.h"
 #include "fcgi/connection.h"
 #include "fcgi/loop.h"
 
@@ -20,8 +21,7 @@ struct loop {
     int epoll_fd, wake_fd;
     struct store_reader *reader;
     struct api *api;
-    struct api_reply reply;
-    struct api_call *spare_call;
+    struct request *spare_context;
     struct fcgi_request *spare_request;
     struct connection *connections;
     struct connection *closed; /* freed after the events at hand: one may be theirs */
@@ -30,6 +30,9 @@ struct loop {
     struct job background;
     struct committer_list writes; /* of this round of events */
     bool background_under_way;
+    struct access_times access_times;
+    struct store_write background_write;
+    int64_t purged_unix_s;
     bool accepting;
     int stop; /* of enum loop_stop, as acted on */
     atomic_int stop_wanted;

@@ -5,13 +5,13 @@
 
 struct loop;
 struct connection;
-struct api_call;
+struct request;
 
 /* Something that another thread does for a loop: a write or a search. */
 struct job {
     struct loop *loop;
     struct connection *connection; /* that waits for it; NULL: the loop's background work */
-    struct api_call *call;
+    struct request *request;
     atomic_bool cancelled; /* nobody waits for it any more: a search need not be begun */
     struct job *next;      /* in a queue */
 };

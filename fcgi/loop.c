@@ -60,7 +60,8 @@ static void finish_done(struct loop *loop)
         if (job->connection) {
             exchange_finish(job->connection);
         } else {
-            api_background_done(loop->api);
+            if (loop->background_write.kind == STORE_PURGE && loop->background_write.purge.more)
+                loop->purged_unix_s = 0;
             loop->background_under_way = false;
             loop->background_ms = 0; /* there may be more */
         }
@@ -68,14 +69,34 @@ static void finish_done(struct loop *loop)
     }
 }
 
+/* NULL: nothing is due. Purging comes first: there may be access times without end. */
+static struct store_write *background_work(struct loop *loop, int64_t now_unix_s, bool all)
+{
+    enum { ACCESS_DELAY_S = 20, PURGE_INTERVAL_S = 60 };
+    struct access_times *times = &loop->access_times;
+    struct store_write *write = &loop->background_write;
+    bool purge = !all && now_unix_s - loop->purged_unix_s >= PURGE_INTERVAL_S;
+    if (!purge && (times->count == 0 || (!all && times->count < ACCESS_TIMES_MAX &&
+                                         now_unix_s - times->first_unix_s < ACCESS_DELAY_S)))
+        return NULL;
+    *write =
+        (struct store_write){.kind = purge ? STORE_PURGE : STORE_ACCESS, .now_unix_s = now_unix_s};
+    if (purge)
+        loop->purged_unix_s = now_unix_s;
+    else
+        write->access.count = access_times_take(times, &write->access.times);
+    return write;
+}
+
 /* What is due and nobody's request; before the end, all of it. */
 static void start_background(struct loop *loop, bool all)
 {
-    bool due = all || loop->now_ms >= loop->background_ms || api_background_is_urgent(loop->api);
+    bool due =
+        all || loop->now_ms >= loop->background_ms || loop->access_times.count == ACCESS_TIMES_MAX;
     if (loop->background_under_way || !due)
         return;
     loop->background_ms = loop->now_ms + BACKGROUND_INTERVAL_MS;
-    struct store_write *write = api_background(loop->api, (int64_t)time(NULL), all);
+    struct store_write *write = background_work(loop, (int64_t)time(NULL), all);
     if (!write)
         return;
     loop->background_under_way = true;
@@ -253,7 +274,8 @@ static bool set_up(struct loop *loop)
         return false;
     }
     loop->api = api_new(loop->options.api, loop->reader);
-    return loop->api != NULL;
+    loop->purged_unix_s = (int64_t)time(NULL);
+    return loop->api && access_times_init(&loop->access_times);
 }
 
 struct loop *loop_new(const struct loop_options *options)
@@ -280,12 +302,12 @@ void loop_free(struct loop *loop)
     while (loop->connections)
         exchange_close(loop->connections);
     exchange_free_closed(loop);
-    api_call_free(loop->spare_call);
+    request_free(loop->spare_context);
     if (loop->spare_request)
         fcgi_request_free(loop->spare_request);
     free(loop->spare_request);
-    api_reply_free(&loop->reply);
     api_free(loop->api);
+    access_times_free(&loop->access_times);
     store_reader_close(loop->reader);
     if (loop->wake_fd >= 0)
         close(loop->wake_fd);

@@ -2,12 +2,12 @@
 
 #define PARAMETER(name, member)                                                                    \
     {                                                                                              \
-        {name, sizeof(name) - 1}, offsetof(struct api_request, member)                             \
+        {name, sizeof(name) - 1}, offsetof(struct request_input, member)                             \
     }
 
 static const struct {
     struct span name;
-    size_t offset; /* of the span in struct api_request */
+    size_t offset; /* of the span in struct request_input */
 } parameters[] = {
     PARAMETER("REQUEST_METHOD", method),
     PARAMETER("PATH_INFO", path_info),
@@ -26,14 +26,14 @@ static const struct {
 };
 
 /* Most of what a server sends is none of ours: the length and the first byte tell. */
-void parameter_set(struct api_request *request, struct span name, struct span value)
+void parameter_set(struct request_input *input, struct span name, struct span value)
 {
     for (size_t i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++) {
         const struct span *known = &parameters[i].name;
         if (known->len != name.len || known->at[0] != name.at[0] ||
             memcmp(known->at, name.at, name.len) != 0)
             continue;
-        memcpy((char *)request + parameters[i].offset, &value, sizeof(value));
+        memcpy((char *)input + parameters[i].offset, &value, sizeof(value));
         return;
     }
 }

@@ -5,6 +5,6 @@
 
 /* Puts the CGI variable where it belongs in the request; others are passed over.
  * FastCGI's parameters and plain CGI's environment come through here alike. */
-void parameter_set(struct api_request *request, struct span name, struct span value);
+void parameter_set(struct request_input *input, struct span name, struct span value);
 
 #endif

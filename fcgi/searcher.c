@@ -41,7 +41,7 @@ static void *run(void *context)
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
     while ((job = wait_for_job(searcher)) != NULL) {
         if (!atomic_load(&job->cancelled))
-            api_search(job->call, searcher->reader);
+            api_search(job->request, searcher->reader);
         loop_job_done(job);
     }
     return NULL;

@@ -6,9 +6,9 @@
 
 #include "base/span.h"
 
-/* A token's key: "sk-", 42 random characters of [0-9A-Za-z] and 6 more that are
- * the CRC-32 (IEEE 802.3) of those 42, in base 62, most significant first. The
- * checksum lets a mistyped key be refused without a look-up. */
+/* A token's key: "sk-", 42 random characters of [0-9A-Za-z], and the CRC-32 (IEEE 802.3) of those
+ * 42 as 6 digits of base 62, most significant first. The checksum refuses a mistyped key without a
+ * look-up. */
 enum {
     TOKEN_KEY_PREFIX_LEN = 3,
     TOKEN_KEY_RANDOM_LEN = 42,
@@ -16,13 +16,13 @@ enum {
     TOKEN_KEY_LEN = TOKEN_KEY_PREFIX_LEN + TOKEN_KEY_RANDOM_LEN + TOKEN_KEY_CHECK_LEN
 };
 
-/* The characters of a key, in the order of their values. */
-extern const char token_key_alphabet[63];
-
-/* Fills key with a fresh one from the operating system's random source. */
+/* Writes a new key from the operating system's random source; not NUL-terminated. */
 void token_key_generate(char key[static TOKEN_KEY_LEN]);
 
-/* Whether text has the form of a key, checksum included. */
+/* Writes count new keys: many at once cost fewer system calls. */
+void token_keys_generate(char (*keys)[TOKEN_KEY_LEN], size_t count);
+
+/* Whether text has a key's form, checksum included. */
 bool token_key_is_well_formed(struct span text);
 
 #endif

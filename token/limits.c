@@ -9,8 +9,8 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/* Takes the next item off the front of *list; separators are commas and, where
- * blanks_separate, blanks too. False at the end. */
+/* Takes the next item off the front of *list. Commas separate items, and blanks too with
+ * blanks_separate. Returns false at the end. */
 static bool next_item(struct span *list, bool blanks_separate, struct span *item)
 {
     while (list->len > 0) {
@@ -43,7 +43,8 @@ size_t limits_normalize_models(struct span in, char *out)
     return out_len;
 }
 
-/* A block of addresses; IPv4 as IPv6's ::ffff:0:0/96, so that both are one kind. */
+/* A block of addresses. IPv4 is kept as IPv6's ::ffff:0:0/96, so that one comparison serves both.
+ */
 struct block {
     unsigned char bytes[sizeof(struct in6_addr)];
     unsigned prefix_len; /* bits */
@@ -92,16 +93,14 @@ static bool parse_block(struct span item, struct block *block)
     return true;
 }
 
-bool limits_normalize_ips(struct span in, char *out, size_t *out_len, struct span *bad)
+bool limits_normalize_ips(struct span in, char *out, size_t *out_len)
 {
     struct span item;
     struct block block;
     *out_len = 0;
     while (next_item(&in, true, &item)) {
-        if (!parse_block(item, &block)) {
-            *bad = item;
+        if (!parse_block(item, &block))
             return false;
-        }
         *out_len = append_item(out, *out_len, item);
     }
     return true;
@@ -118,10 +117,10 @@ bool limits_allow_model(struct span models, struct span model)
 
 static bool block_has(const struct block *block, const unsigned char *address)
 {
-    unsigned whole = block->prefix_len / 8, bits = block->prefix_len % 8;
-    if (memcmp(block->bytes, address, whole) != 0)
+    unsigned len = block->prefix_len / 8, bits = block->prefix_len % 8;
+    if (memcmp(block->bytes, address, len) != 0)
         return false;
-    return bits == 0 || (block->bytes[whole] ^ address[whole]) >> (8 - bits) == 0;
+    return bits == 0 || (block->bytes[len] ^ address[len]) >> (8 - bits) == 0;
 }
 
 bool limits_allow_ip(struct span ips, struct span ip)

@@ -6,25 +6,22 @@
 
 #include "base/span.h"
 
-/* Where a token may be used: for which models, from which addresses. Both are
- * lists that are kept as "a,b". */
+/* Lists of models and of addresses, kept as "a,b". */
 
-/* Writes the models of the list in (separated by commas, blanks around each
- * dropped, empty ones left out) to out, joined by ",". out must have room for
- * in.len bytes and may be in.at. Returns how many bytes were written. */
+/* Normalizes a list of models: separated by commas, blanks around each and empty ones dropped.
+ * Writes up to in.len bytes to out, which may be in.at. Returns how many. */
 size_t limits_normalize_models(struct span in, char *out);
 
-/* Writes the addresses and CIDR blocks of the list in (separated by commas, blanks
- * or newlines) to out, joined by ",", each as it was written. out must have room
- * for in.len bytes and may be in.at. Returns false, with *bad set to the first item that is
- * neither, or true with *out_len set. */
-bool limits_normalize_ips(struct span in, char *out, size_t *out_len, struct span *bad);
+/* Normalizes a list of addresses and CIDR blocks, separated by commas, blanks or newlines, each
+ * kept as written. Writes up to in.len bytes to out, which may be in.at, and sets *out_len. Returns
+ * false where an item is neither an address nor a block. */
+bool limits_normalize_ips(struct span in, char *out, size_t *out_len);
 
-/* Whether the model is one of a normalized list. */
+/* Whether a normalized list has the model. */
 bool limits_allow_model(struct span models, struct span model);
 
-/* Whether the address, IPv4 or IPv6 as text, is one of a normalized list, or in one of its
- * blocks. An IPv4 address and the IPv6 form of it (::ffff:a.b.c.d) are the same. */
+/* Whether a normalized list has the address, IPv4 or IPv6 as text, or a block of it. An IPv4
+ * address equals its IPv6 form (::ffff:a.b.c.d). */
 bool limits_allow_ip(struct span ips, struct span ip);
 
 #endif

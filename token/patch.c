@@ -2,68 +2,67 @@
 
 #include "base/text.h"
 
-static enum token_error check_texts(const struct token_patch *patch)
+/* A number's value or a text's length, as the field's limits count it. */
+static int64_t measure(const struct token_field_rule *rule, const struct token *value)
 {
-    const struct token *value = &patch->value;
-    if (patch->fields & TOKEN_FIELD_NAME) {
-        if (text_has_control(value->name))
-            return TOKEN_NAME_CONTROL;
-        if (text_count_characters(value->name) > TOKEN_NAME_CHARACTERS_MAX)
-            return TOKEN_NAME_TOO_LONG;
+    const void *at = token_field_at(rule, value);
+    switch (rule->kind) {
+    case TOKEN_KIND_INTEGER:
+        return *(const int64_t *)at;
+    case TOKEN_KIND_STATUS:
+        return *(const enum token_status *)at;
+    case TOKEN_KIND_NAME:
+        return (int64_t)text_count_characters(*(const struct span *)at);
+    case TOKEN_KIND_TEXT:
+    case TOKEN_KIND_MODELS:
+    case TOKEN_KIND_ADDRESSES:
+        return (int64_t)((const struct span *)at)->len;
+    case TOKEN_KIND_BOOLEAN:
+    case TOKEN_KIND_KEY:
+        return rule->min;
     }
-    if (patch->fields & TOKEN_FIELD_GROUP) {
-        if (text_has_control(value->group))
-            return TOKEN_GROUP_CONTROL;
-        if (value->group.len > TOKEN_GROUP_LEN_MAX)
-            return TOKEN_GROUP_TOO_LONG;
-    }
-    if (patch->fields & TOKEN_FIELD_MODEL_LIMITS) {
-        if (text_has_control(value->model_limits))
-            return TOKEN_MODEL_LIMITS_CONTROL;
-        if (value->model_limits.len > TOKEN_MODEL_LIMITS_LEN_MAX)
-            return TOKEN_MODEL_LIMITS_TOO_LONG;
-    }
-    if (patch->fields & TOKEN_FIELD_ALLOW_IPS && value->allow_ips.len > TOKEN_ALLOW_IPS_LEN_MAX)
-        return TOKEN_ALLOW_IPS_TOO_LONG;
-    return TOKEN_OK;
+    return rule->min;
 }
 
-enum token_error token_patch_check(const struct token_patch *patch)
+static bool check_field(const struct token_field_rule *rule, const struct token *value,
+                        struct validation_error *error)
 {
-    const struct token *value = &patch->value;
-    if (patch->fields & TOKEN_FIELD_STATUS &&
-        (value->status < TOKEN_ENABLED || value->status > TOKEN_EXHAUSTED))
-        return TOKEN_STATUS_INVALID;
-    if (patch->fields & TOKEN_FIELD_REMAIN_QUOTA && value->remain_quota < 0)
-        return TOKEN_REMAIN_QUOTA_NEGATIVE;
-    if (patch->fields & TOKEN_FIELD_EXPIRED && value->expired_unix_s < 0 &&
-        value->expired_unix_s != TOKEN_NEVER_EXPIRES)
-        return TOKEN_EXPIRED_TIME_NEGATIVE;
-    return check_texts(patch);
+    int64_t number = measure(rule, value);
+    error->field = rule->name;
+    if (token_field_is_text(rule) && text_has_control(token_field_text(rule, value))) {
+        error->text = "must not have control characters";
+        return false;
+    }
+    if (number >= rule->min && number <= rule->max)
+        return true;
+    error->text = rule->message;
+    if (rule->kind == TOKEN_KIND_NAME)
+        error->code = VALIDATION_NAME_TOO_LONG;
+    return false;
+}
+
+bool token_patch_check(const struct token_patch *patch, struct validation_error *error)
+{
+    for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++)
+        if (patch->fields & token_field_rules[i].field &&
+            !check_field(&token_field_rules[i], &patch->value, error))
+            return false;
+    return true;
+}
+
+static bool is_settable_status(enum token_status status)
+{
+    return status == TOKEN_ENABLED || status == TOKEN_DISABLED;
 }
 
 static void copy_fields(const struct token_patch *patch, struct token *token)
 {
-    const struct token *value = &patch->value;
-    if (patch->fields & TOKEN_FIELD_NAME)
-        token->name = value->name;
-    if (patch->fields & TOKEN_FIELD_STATUS &&
-        (value->status == TOKEN_ENABLED || value->status == TOKEN_DISABLED))
-        token->status = value->status;
-    if (patch->fields & TOKEN_FIELD_REMAIN_QUOTA)
-        token->remain_quota = value->remain_quota;
-    if (patch->fields & TOKEN_FIELD_UNLIMITED_QUOTA)
-        token->unlimited_quota = value->unlimited_quota;
-    if (patch->fields & TOKEN_FIELD_MODEL_LIMITS_ENABLED)
-        token->model_limits_enabled = value->model_limits_enabled;
-    if (patch->fields & TOKEN_FIELD_MODEL_LIMITS)
-        token->model_limits = value->model_limits;
-    if (patch->fields & TOKEN_FIELD_ALLOW_IPS)
-        token->allow_ips = value->allow_ips;
-    if (patch->fields & TOKEN_FIELD_GROUP)
-        token->group = value->group;
-    if (patch->fields & TOKEN_FIELD_EXPIRED)
-        token->expired_unix_s = value->expired_unix_s;
+    for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++) {
+        const struct token_field_rule *rule = &token_field_rules[i];
+        bool ignored = rule->kind == TOKEN_KIND_STATUS && !is_settable_status(patch->value.status);
+        if (patch->fields & rule->field && !ignored)
+            memcpy((char *)token + rule->offset, token_field_at(rule, &patch->value), rule->size);
+    }
 }
 
 enum token_error token_patch_apply(const struct token_patch *patch, int64_t now_unix_s,
@@ -71,7 +70,6 @@ enum token_error token_patch_apply(const struct token_patch *patch, int64_t now_
 {
     struct token changed = *token;
     copy_fields(patch, &changed);
-
     bool enables = patch->fields & TOKEN_FIELD_STATUS && patch->value.status == TOKEN_ENABLED &&
                    token_status_at(token, now_unix_s) != TOKEN_ENABLED;
     if (enables) {
@@ -83,34 +81,4 @@ enum token_error token_patch_apply(const struct token_patch *patch, int64_t now_
     }
     *token = changed;
     return TOKEN_OK;
-}
-
-/* clang-format off */
-static const struct {
-    const char *field, *text;
-} errors[] = {
-    [TOKEN_OK] = {"", ""},
-    [TOKEN_NAME_TOO_LONG] = {"name", "must be at most 30 characters"},
-    [TOKEN_NAME_CONTROL] = {"name", "must not have control characters"},
-    [TOKEN_STATUS_INVALID] = {"status", "must be 1 (enabled) or 2 (disabled)"},
-    [TOKEN_REMAIN_QUOTA_NEGATIVE] = {"remain_quota", "must be 0 or more"},
-    [TOKEN_MODEL_LIMITS_CONTROL] = {"model_limits", "must not have control characters"},
-    [TOKEN_MODEL_LIMITS_TOO_LONG] = {"model_limits", "must be at most 8192 bytes"},
-    [TOKEN_ALLOW_IPS_TOO_LONG] = {"allow_ips", "must be at most 8192 bytes"},
-    [TOKEN_GROUP_CONTROL] = {"group", "must not have control characters"},
-    [TOKEN_GROUP_TOO_LONG] = {"group", "must be at most 64 bytes"},
-    [TOKEN_EXPIRED_TIME_NEGATIVE] = {"expired_time", "must be 0 or more, or -1 for never"},
-    [TOKEN_ENABLE_EXPIRED] = {"status", "the token has expired"},
-    [TOKEN_ENABLE_EXHAUSTED] = {"status", "the token's quota is exhausted"},
-};
-/* clang-format on */
-
-const char *token_error_field(enum token_error error)
-{
-    return errors[error].field;
-}
-
-const char *token_error_text(enum token_error error)
-{
-    return errors[error].text;
 }

@@ -16,7 +16,8 @@ enum token_status {
 
 #define TOKEN_NEVER_EXPIRES INT64_C(-1)
 
-/* One API token. The spans belong to whoever filled the struct in. */
+/* An API token. Its spans belong to the code that filled it in. What clients may set, and the
+ * limits, are in token/fields.h. */
 struct token {
     int64_t id;      /* unique over all users, never reused */
     int64_t user_id; /* its owner */
@@ -25,7 +26,7 @@ struct token {
     enum token_status status; /* as stored: TOKEN_ENABLED or TOKEN_DISABLED */
     int64_t remain_quota;     /* quota units, 0 or more */
     int64_t used_quota;       /* quota units, 0 or more */
-    bool unlimited_quota;     /* remain_quota is not looked at */
+    bool unlimited_quota;     /* remain_quota is not checked */
     bool model_limits_enabled;
     struct span model_limits; /* "a,b", as limits_normalize_models leaves it */
     struct span allow_ips;    /* "a,b", as limits_normalize_ips leaves it */
@@ -35,11 +36,11 @@ struct token {
     int64_t accessed_unix_s;
 };
 
-/* What a create starts from: enabled, never expiring, everything else empty. */
+/* The token that a create starts from: enabled, never expires, all else empty. */
 struct token token_default(void);
 
-/* The status that holds at the given time. A stored TOKEN_DISABLED stays, an
- * expired token is TOKEN_EXPIRED, a finite quota of 0 is TOKEN_EXHAUSTED. */
+/* The status at a time: a stored TOKEN_DISABLED stays, an expired token is TOKEN_EXPIRED, one with
+ * a finite quota of 0 is TOKEN_EXHAUSTED. */
 enum token_status token_status_at(const struct token *token, int64_t now_unix_s);
 
 #endif

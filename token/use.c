@@ -28,27 +28,32 @@ void token_spend(struct token *token, int64_t amount)
 }
 
 static const struct {
-    const char *reason;
     int status;
+    const char *reason, *message;
 } refusals[] = {
-    [TOKEN_GOOD] = {"", 204},
-    [TOKEN_REFUSED_MISSING] = {"missing", 401},
-    [TOKEN_REFUSED_MALFORMED] = {"malformed", 401},
-    [TOKEN_REFUSED_UNKNOWN] = {"unknown", 401},
-    [TOKEN_REFUSED_USER] = {"user", 403},
-    [TOKEN_REFUSED_DISABLED] = {"disabled", 401},
-    [TOKEN_REFUSED_EXPIRED] = {"expired", 401},
-    [TOKEN_REFUSED_ADDRESS] = {"address", 403},
-    [TOKEN_REFUSED_MODEL] = {"model", 403},
-    [TOKEN_REFUSED_EXHAUSTED] = {"exhausted", 401},
+    [TOKEN_GOOD] = {204, "", ""},
+    [TOKEN_REFUSED_MISSING] = {401, "missing", "No key was sent"},
+    [TOKEN_REFUSED_MALFORMED] = {401, "malformed", "The key is malformed"},
+    [TOKEN_REFUSED_UNKNOWN] = {401, "unknown", "The key is unknown"},
+    [TOKEN_REFUSED_USER] = {403, "user", "The key's owner is disabled"},
+    [TOKEN_REFUSED_DISABLED] = {401, "disabled", "The token is disabled"},
+    [TOKEN_REFUSED_EXPIRED] = {401, "expired", "The token has expired"},
+    [TOKEN_REFUSED_ADDRESS] = {403, "address", "The token may not be used from this address"},
+    [TOKEN_REFUSED_MODEL] = {403, "model", "The token may not be used for this model"},
+    [TOKEN_REFUSED_EXHAUSTED] = {401, "exhausted", "The token quota is exhausted"},
 };
+
+int token_refusal_status(enum token_refusal refusal)
+{
+    return refusals[refusal].status;
+}
 
 const char *token_refusal_reason(enum token_refusal refusal)
 {
     return refusals[refusal].reason;
 }
 
-int token_refusal_status(enum token_refusal refusal)
+const char *token_refusal_message(enum token_refusal refusal)
 {
-    return refusals[refusal].status;
+    return refusals[refusal].message;
 }

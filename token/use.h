@@ -3,41 +3,40 @@
 
 #include "token/token.h"
 
-/* What somebody wants to do with a token's key, and whether it may be. */
-
+/* A use of a token's key. */
 struct token_use {
-    struct span ip;    /* the client's address, as text; absent where it is not known */
-    struct span model; /* absent where it is not known */
-    int64_t amount;    /* quota units to be taken, 0 or more */
+    struct span ip;    /* the client's address as text; absent: unknown */
+    struct span model; /* absent: unknown */
+    int64_t amount;    /* quota units to take, 0 or more */
 };
 
-/* Why a key is refused, in the order in which it is looked at. */
+/* Why a key is refused, in the order of the checks. */
 enum token_refusal {
     TOKEN_GOOD = 0,
     TOKEN_REFUSED_MISSING,   /* no key was sent */
-    TOKEN_REFUSED_MALFORMED, /* it has not the form of one (token/key.h) */
-    TOKEN_REFUSED_UNKNOWN,   /* nobody has it */
+    TOKEN_REFUSED_MALFORMED, /* wrong format or checksum (token/key.h) */
+    TOKEN_REFUSED_UNKNOWN,   /* no token has it */
     TOKEN_REFUSED_USER,      /* its owner is disabled */
     TOKEN_REFUSED_DISABLED,
     TOKEN_REFUSED_EXPIRED,
-    TOKEN_REFUSED_ADDRESS, /* not in allow_ips; also where there are some and no address is known */
-    TOKEN_REFUSED_MODEL,   /* not in model_limits; likewise */
+    TOKEN_REFUSED_ADDRESS, /* not in allow_ips, or unknown */
+    TOKEN_REFUSED_MODEL,   /* not in model_limits, or unknown */
     TOKEN_REFUSED_EXHAUSTED
 };
 
-/* The checks from TOKEN_REFUSED_DISABLED on. A finite quota must be above 0, cover the
- * amount, and leave used_quota within int64. */
+/* The checks from TOKEN_REFUSED_DISABLED on. A finite quota must be above 0 and cover the amount;
+ * used_quota must stay within int64. Returns TOKEN_GOOD or the first refusal. */
 enum token_refusal token_use_check(const struct token *token, const struct token_use *use,
                                    int64_t now_unix_s);
 
-/* Moves units from remain_quota to used_quota; of an unlimited token it only counts
- * used_quota up. token_use_check has allowed it. */
+/* Moves amount, which token_use_check has allowed, from remain_quota to used_quota; an unlimited
+ * token only counts used_quota up. */
 void token_spend(struct token *token, int64_t amount);
 
-/* The word for a refusal in X-Token-Reason and "code". A static string. */
-const char *token_refusal_reason(enum token_refusal refusal);
-
-/* 401 or 403. */
+/* A refusal's HTTP status (401 or 403), its word in X-Token-Reason and "code", and its message. The
+ * strings are static. */
 int token_refusal_status(enum token_refusal refusal);
+const char *token_refusal_reason(enum token_refusal refusal);
+const char *token_refusal_message(enum token_refusal refusal);
 
 #endif

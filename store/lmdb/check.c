@@ -159,12 +159,10 @@ static void check_gateway(struct check *check, struct span key, struct span valu
 static void check_fields(struct check *check, const struct token *token)
 {
     struct token_patch patch = {.fields = ~0U, .value = *token};
-    enum token_error error = token_patch_check(&patch);
-    if (error != TOKEN_OK)
-        report(check, "token", token->id, "%s %s", token_error_field(error),
-               token_error_text(error));
-    if (token->used_quota < 0)
-        report(check, "token", token->id, "used_quota must be 0 or more");
+    struct validation_error error;
+    if (!token_patch_check(&patch, &error))
+        report(check, "token", token->id, "%.*s %s", (int)error.field.len, error.field.at,
+               error.text);
     if (!text_is_utf8(token->name) || !text_is_utf8(token->group) ||
         !text_is_utf8(token->model_limits) || !text_is_utf8(token->allow_ips))
         report(check, "token", token->id, "a text is not UTF-8");

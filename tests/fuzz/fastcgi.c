@@ -25,7 +25,7 @@ static void note(struct buffer *notes, const char *what, int64_t number)
 /* The pairs lie one after the other in the stream, up to its end where it is not broken. */
 static void note_params(struct buffer *notes, struct span params)
 {
-    struct api_request request = {.body_too_large = false};
+    struct request_input request = {.body_too_large = false};
     struct span name, value, rest = params;
     const char *end = params.at;
     bool broken = false;

@@ -95,21 +95,19 @@ static void check_ips(struct span list, struct span address)
 {
     char *out = malloc(list.len > 0 ? list.len : 1);
     size_t len = 0, again_len = 0;
-    struct span bad = {NULL, 0}, item, rest = list;
+    struct span item = {NULL, 0}, rest = list;
     struct range range;
     require(out, "no memory");
-    bool good = true, normal = limits_normalize_ips(list, out, &len, &bad);
+    bool good = true, normal = limits_normalize_ips(list, out, &len);
     while (good && next_item(&rest, &item))
         good = read_range(item, &range);
     require(normal == good, "\"%.*s\"", (int)item.len, item.at);
     if (!normal) {
-        require(span_equal(bad, item) && bad.at == item.at, "\"%.*s\" is bad", (int)bad.len,
-                bad.at);
         free(out);
         return;
     }
     struct span normalized = fuzz_copy((struct span){out, len});
-    require(limits_normalize_ips(normalized, out, &again_len, &bad), "not the second time");
+    require(limits_normalize_ips(normalized, out, &again_len), "not the second time");
     require(span_equal(normalized, (struct span){out, again_len}), "not idempotent");
     require(len == 0 || (out[0] != ',' && out[len - 1] != ','), "an empty item");
     bool allowed = limits_allow_ip(normalized, address);
@@ -117,7 +115,7 @@ static void check_ips(struct span list, struct span address)
     require(allowed == limits_allow_ip(list, address), "the list as it was sent allows another");
     check_edges(list, normalized);
     struct span in_place = fuzz_copy(list);
-    require(limits_normalize_ips(in_place, (char *)(uintptr_t)in_place.at, &again_len, &bad) &&
+    require(limits_normalize_ips(in_place, (char *)(uintptr_t)in_place.at, &again_len) &&
                 span_equal(normalized, (struct span){in_place.at, again_len}),
             "in place");
     fuzz_free(in_place);

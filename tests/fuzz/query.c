@@ -1,4 +1,4 @@
-/* api/query.h and api/number.h against another reading of the same: the first line is a name,
+/* api/query.h and base/number.h against another reading of the same: the first line is a name,
  * the rest is the query. */
 
 #include "tests/fuzz/fuzz.h"
@@ -6,7 +6,6 @@
 #include <ctype.h>
 
 #include "base/number.h"
-#include "api/paging.h"
 #include "api/query.h"
 
 /* False where an escape is not one. out has room for text.len bytes. */
@@ -59,13 +58,6 @@ static void check_numbers(struct span query, const char *name, struct span value
     require(!good || number == expected, "%s: %lld", name, (long long)number);
     number = 7;
     require(!value.at || number_parse(value, &number) == good, "%s", name);
-
-    struct paging paging;
-    const char *parameter;
-    if (paging_read(query, &paging, &parameter))
-        require(paging.size > 0 && paging.page > 0, "a page of nothing");
-    else
-        require(parameter[0], "no parameter is wrong");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

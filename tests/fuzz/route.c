@@ -5,6 +5,7 @@
 
 #include <regex.h>
 
+#include "api/api.h"
 #include "api/route.h"
 
 static struct {
@@ -76,22 +77,22 @@ static struct span next_line(struct span *rest)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct span rest = fuzz_input(data, size);
-    struct api_request request = {.method = next_line(&rest)};
-    request.path_info = next_line(&rest);
-    request.script_name = next_line(&rest);
-    request.document_uri = next_line(&rest);
+    struct request_input input = {.method = next_line(&rest)};
+    input.path_info = next_line(&rest);
+    input.script_name = next_line(&rest);
+    input.document_uri = next_line(&rest);
 
     enum route_root root;
     bool known;
     int64_t id = 0;
-    struct span path = route_path(&request, &root);
+    struct span path = route_path(&input, &root);
     require(path.len > 0 && (root == ROUTE_TOKEN || root == ROUTE_USAGE), "no path");
-    const struct route *route = route_find(request.method, root, path, &known, &id);
+    const struct route *route = route_find(input.method, root, path, &known, &id);
     const char *methods = methods_of(root, path);
     require(known == (methods != NULL), "%.*s", (int)path.len, path.at);
-    require((route != NULL) == (methods && has_method(methods, request.method)), "%.*s on %.*s",
-            (int)request.method.len, request.method.at ? request.method.at : "", (int)path.len,
-            path.at);
+    require((route != NULL) == (methods && has_method(methods, input.method)), "%.*s on %.*s",
+            (int)input.method.len, input.method.at ? input.method.at : "", (int)path.len, path.at);
+    struct request request = {.input = input};
     require(api_reads_body(&request) == (route && route->method[0] != '*'), "reads_body");
     if (route && strstr(route->pattern, ":id"))
         check_id(path, id);
@@ -101,9 +102,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(!route || fuzz_has((struct span){allow.at, allow.len}, span_of(route->method)),
             "Allow");
     buffer_free(&allow);
-    fuzz_free(request.method);
-    fuzz_free(request.path_info);
-    fuzz_free(request.script_name);
-    fuzz_free(request.document_uri);
+    fuzz_free(input.method);
+    fuzz_free(input.path_info);
+    fuzz_free(input.script_name);
+    fuzz_free(input.document_uri);
     return 0;
 }

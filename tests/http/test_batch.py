@@ -96,7 +96,7 @@ def test_one_bad_id_spoils_all(user):
         b'{"ids":[1,]}',
         b'{"ids":[9223372036854775808]}',
         b'{"ids":[-9223372036854775809]}',
-        b'{"ids":[1],"other":1e999}',
+        b'{"ids":[1],"ids":[2]}',
     ],
 )
 def test_malformed_body(refused, body):
@@ -107,14 +107,8 @@ def test_malformed_body(refused, body):
 
 def test_unknown_fields_are_ignored(user):
     token = user.make()
-    assert user.batch({"ids": [token["id"]], "all": True, "id": "x"}).data == 1
-
-
-def test_last_of_a_repeated_field_counts(user):
-    first, second = user.make_many(2)
-    body = b'{"ids":[%d],"ids":[%d]}' % (first["id"], second["id"])
+    body = b'{"ids":[%d],"all":true,"id":"x","other":1e999}' % token["id"]
     assert user.batch(body).data == 1
-    assert user.list().data["items"] == [first]
 
 
 @pytest.mark.parametrize("status", ["disabled", "expired", "exhausted"])

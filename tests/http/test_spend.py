@@ -515,7 +515,7 @@ def test_repeat_of_a_key_that_is_refused_now(user, take):
 def test_transaction_id_of_any_bytes(user, take):
     token = finite(user, 1000)
     unique = str(token["id"])
-    numbers = ["", "x", "x" * (255 - len(unique)), " ", "字", "\0", "a\0b", "a\0c", '"', "\n"]
+    numbers = ["", "x", "x" * (255 - len(unique)), " ", "字", "\x01", "a\x01b", "a\x01c", '"', "\n"]
     for number in [unique + number for number in numbers]:
         body = {"key": token["key"], "amount": 1, "transaction_id": number}
         first = take(**body)

@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 import stat
+import struct
 import subprocess
 
 import fastcgi
@@ -12,6 +13,9 @@ from client import ISSUED, Client
 from service import IS_ROOT, TOKENCTL, WORKER_USER, Store
 
 DONE, FAILED, USAGE = 0, 1, 2
+
+# LMDB 0.9's file format.
+PAGE_SIZE, PAGE_HEADER_LEN, BRANCH_PAGE = 4096, 16, 0x01
 
 
 @pytest.fixture(scope="module")
@@ -362,6 +366,43 @@ def test_check_finds_a_damaged_token(fresh):
     done = fresh.run_ctl("check", "--json")
     assert done.returncode == FAILED
     assert all(isinstance(json.loads(line), dict) for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("json_option", [[], ["--json"]])
+def test_check_of_damaged_pages(fresh, json_option):
+    """check always ends with a verdict, also where LMDB itself does not survive what it reads."""
+    fresh.ctl("init")
+    worker, path = fresh.start_worker()
+    client = Client(fastcgi.transport(path), fresh.add_user())
+    for _ in range(10):
+        client.make_many(100)
+    worker.terminate()
+    worker.wait(timeout=60)
+    data = fresh.dir / "store/data.mdb"
+    pages = data.read_bytes()
+    intact = fresh.run_ctl("check", *json_option)
+    assert (intact.returncode, intact.stderr) == (DONE, "")
+    for value in (0xFFFFFFFFFFFF, 0x7FFF):
+        data.write_bytes(with_branches_to(pages, value))
+        done = fresh.run_ctl("check", *json_option)
+        assert done.returncode == FAILED
+        assert done.stderr.splitlines()[-1].startswith("tokenctl: ")
+    data.write_bytes(pages)
+    fresh.check()
+
+
+def with_branches_to(pages, number):
+    """The file with each branch page's children replaced by the page of that number."""
+    damaged = bytearray(pages)
+    for begin in range(2 * PAGE_SIZE, len(pages), PAGE_SIZE):
+        flags, lower = struct.unpack_from("<HH", pages, begin + 10)
+        if flags & 0xFF != BRANCH_PAGE:
+            continue
+        for at in range(begin + PAGE_HEADER_LEN, begin + lower, 2):
+            (node,) = struct.unpack_from("<H", pages, at)
+            low, middle, high = number & 0xFFFF, number >> 16 & 0xFFFF, number >> 32
+            struct.pack_into("<HHH", damaged, begin + node, low, middle, high)
+    return bytes(damaged)
 
 
 def test_stat(store, client):

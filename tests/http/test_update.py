@@ -190,7 +190,7 @@ def test_wrong_field_is_named_and_nothing_changes(user, token, field, value):
         ("expired_time", "-9223372036854775809"),
         ("status", "9223372036854775808"),
         ("status", "1.0"),
-        ("unknown", "9223372036854775808"),
+        ("used_quota", "9223372036854775808"),
     ],
 )
 def test_wrong_number_is_named(user, token, field, number):

@@ -1,16 +1,16 @@
 #include "tests/unit/unit.h"
 
-#include "api/access_times.h"
+#include "fcgi/access_times.h"
 #include "tests/unit/random.h"
 
 enum { NOW = 1700000000, FRESH_S = 20 };
 
-static void note(struct access_times *touches, int64_t token_id, int64_t accessed_unix_s,
-                 int64_t now)
+static void record(struct access_times *times, int64_t token_id, int64_t accessed_unix_s,
+                   int64_t now)
 {
-    struct store_use_answer answer = {
-        .token_id = token_id, .user_id = token_id / 2 + 10, .accessed_unix_s = accessed_unix_s};
-    access_times_note(touches, &answer, now);
+    struct store_access used = {token_id / 2 + 10, token_id, accessed_unix_s};
+    if (access_times_need(&used, now))
+        access_times_add(times, &used, now);
 }
 
 /* One that is on disk as of less than 20 s ago is left alone. */
@@ -23,18 +23,18 @@ static void test_what_is_fresh(void **state)
     } rows[] = {{0, 0},           {1, 0},   {FRESH_S - 1, 0}, {FRESH_S, 1},
                 {FRESH_S + 1, 1}, {NOW, 1}, {-5, 0} /* by another worker's clock */};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct access_times touches;
+        struct access_times times;
         struct store_access *taken;
-        assert_true(access_times_init(&touches));
-        note(&touches, 5, NOW - rows[i].age_s, NOW);
-        require(touches.count == rows[i].count, "row %zu", i);
-        require(access_times_take(&touches, &taken) == rows[i].count, "row %zu", i);
+        assert_true(access_times_init(&times));
+        record(&times, 5, NOW - rows[i].age_s, NOW);
+        require(times.count == rows[i].count, "row %zu", i);
+        require(access_times_take(&times, &taken) == rows[i].count, "row %zu", i);
         if (rows[i].count == 1) {
             assert_int_equal(taken[0].token_id, 5);
             assert_int_equal(taken[0].user_id, 12);
             assert_int_equal(taken[0].accessed_unix_s, NOW);
         }
-        access_times_free(&touches);
+        access_times_free(&times);
     }
 }
 
@@ -42,40 +42,40 @@ static void test_what_is_fresh(void **state)
 static void test_the_first_time(void **state)
 {
     (void)state;
-    struct access_times touches;
+    struct access_times times;
     struct store_access *taken;
-    assert_true(access_times_init(&touches));
-    note(&touches, 1, 0, NOW);
-    note(&touches, 2, 0, NOW + 3);
-    note(&touches, 1, 0, NOW + 9);
-    assert_int_equal(touches.first_unix_s, NOW);
-    assert_int_equal(access_times_take(&touches, &taken), 2);
+    assert_true(access_times_init(&times));
+    record(&times, 1, 0, NOW);
+    record(&times, 2, 0, NOW + 3);
+    record(&times, 1, 0, NOW + 9);
+    assert_int_equal(times.first_unix_s, NOW);
+    assert_int_equal(access_times_take(&times, &taken), 2);
     assert_int_equal(taken[0].accessed_unix_s, NOW);
     assert_int_equal(taken[1].accessed_unix_s, NOW + 3);
-    note(&touches, 1, 0, NOW + 30);
-    assert_int_equal(touches.first_unix_s, NOW + 30);
-    access_times_free(&touches);
+    record(&times, 1, 0, NOW + 30);
+    assert_int_equal(times.first_unix_s, NOW + 30);
+    access_times_free(&times);
 }
 
-/* What was taken stays while more is noted. */
-static void test_taken_and_noted_at_once(void **state)
+/* What was taken stays while more is recorded. */
+static void test_taken_and_recorded_at_once(void **state)
 {
     (void)state;
-    struct access_times touches;
+    struct access_times times;
     struct store_access *taken, *more;
-    assert_true(access_times_init(&touches));
+    assert_true(access_times_init(&times));
     for (int64_t id = 1; id <= 100; id++)
-        note(&touches, id, 0, NOW);
-    assert_int_equal(access_times_take(&touches, &taken), 100);
+        record(&times, id, 0, NOW);
+    assert_int_equal(access_times_take(&times, &taken), 100);
     for (int64_t id = 501; id <= 700; id++)
-        note(&touches, id, 0, NOW + 1);
+        record(&times, id, 0, NOW + 1);
     for (int64_t id = 1; id <= 100; id++)
         assert_int_equal(taken[id - 1].token_id, id);
-    assert_int_equal(access_times_take(&touches, &more), 200);
+    assert_int_equal(access_times_take(&times, &more), 200);
     assert_int_equal(more[0].token_id, 501);
     assert_int_equal(more[199].token_id, 700);
-    assert_int_equal(access_times_take(&touches, &more), 0);
-    access_times_free(&touches);
+    assert_int_equal(access_times_take(&times, &more), 0);
+    access_times_free(&times);
 }
 
 /* Each once, and no more than there is room for: ids that are consecutive, that all fall
@@ -87,9 +87,9 @@ static void test_many(void **state)
     enum { IDS = ACCESS_TIMES_MAX + 900 };
     static int64_t ids[IDS];
     for (int kind = 0; kind < 4; kind++) {
-        struct access_times touches;
+        struct access_times times;
         struct store_access *taken;
-        assert_true(access_times_init(&touches));
+        assert_true(access_times_init(&times));
         for (int round = 0; round < 3; round++) {
             for (int64_t i = 0; i < IDS; i++)
                 ids[i] = kind == 0   ? i + 1
@@ -98,16 +98,16 @@ static void test_many(void **state)
                                      : 1 + (int64_t)(random_next(&random) >> 1) % INT64_MAX;
             size_t wanted = round == 0 ? IDS : random_below(&random, ACCESS_TIMES_MAX);
             for (size_t i = 0; i < wanted; i++) {
-                note(&touches, ids[i], 0, NOW);
+                record(&times, ids[i], 0, NOW);
                 if (random_below(&random, 3) == 0)
-                    note(&touches, ids[random_below(&random, i + 1)], 0, NOW);
+                    record(&times, ids[random_below(&random, i + 1)], 0, NOW);
             }
             size_t expected = wanted < ACCESS_TIMES_MAX ? wanted : ACCESS_TIMES_MAX;
-            assert_int_equal(access_times_take(&touches, &taken), expected);
+            assert_int_equal(access_times_take(&times, &taken), expected);
             for (size_t i = 0; i < expected; i++)
                 assert_int_equal(taken[i].token_id, ids[i]);
         }
-        access_times_free(&touches);
+        access_times_free(&times);
     }
 }
 
@@ -116,8 +116,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_fresh),
         cmocka_unit_test(test_the_first_time),
-        cmocka_unit_test(test_taken_and_noted_at_once),
+        cmocka_unit_test(test_taken_and_recorded_at_once),
         cmocka_unit_test(test_many),
     };
-    return cmocka_run_group_tests_name("touches", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("access times", tests, NULL, NULL);
 }

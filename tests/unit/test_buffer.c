@@ -109,8 +109,8 @@ static void check_int(int64_t number)
     memset(got, '#', sizeof(got));
     int len = snprintf(expected, sizeof(expected), "%" PRId64, number);
     char *end = write_int(got, number);
-    require(end - got == len && memcmp(got, expected, (size_t)len) == 0 && *end == '#', "%s",
-            expected);
+    require(end - got == len && memcmp(got, expected, (size_t)len) == 0 && got[INT_LEN_MAX] == '#',
+            "%s", expected);
 }
 
 static void test_int(void **state)

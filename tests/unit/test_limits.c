@@ -87,93 +87,81 @@ static void test_ips(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT_OF(ips); i++) {
-        struct span in = span_of(ips[i].in), bad;
+        struct span in = span_of(ips[i].in);
         char *copy = heap_copy(in), *out = heap_copy(in);
         size_t len = 99;
-        require(limits_normalize_ips((struct span){copy, in.len}, out, &len, &bad), "row %zu", i);
+        require(limits_normalize_ips((struct span){copy, in.len}, out, &len), "row %zu", i);
         assert_span_equal(((struct span){out, len}), span_of(ips[i].out));
-        require(limits_normalize_ips((struct span){copy, in.len}, copy, &len, &bad), "row %zu", i);
+        require(limits_normalize_ips((struct span){copy, in.len}, copy, &len), "row %zu", i);
         assert_span_equal(((struct span){copy, len}), span_of(ips[i].out));
-        require(limits_normalize_ips((struct span){copy, len}, copy, &len, &bad), "row %zu", i);
+        require(limits_normalize_ips((struct span){copy, len}, copy, &len), "row %zu", i);
         assert_span_equal(((struct span){copy, len}), span_of(ips[i].out));
         free(copy);
         free(out);
     }
 }
 
-static const struct {
-    struct span in, bad;
-} bad_ips[] = {
-#define BAD(text)                                                                                  \
-    {                                                                                              \
-        SPAN(text), SPAN(text)                                                                     \
-    }
-#define BAD_ITEM(text, item)                                                                       \
-    {                                                                                              \
-        SPAN(text), SPAN(item)                                                                     \
-    }
-    BAD("x"),
-    BAD("localhost"),
-    BAD("1"),
-    BAD("1.2.3"),
-    BAD("1.2.3.4.5"),
-    BAD("1.2.3.256"),
-    BAD("1.2.3.-4"),
-    BAD("01.2.3.4"),
-    BAD("0x7f.0.0.1"),
-    BAD("1.2.3.4:80"),
-    BAD("[::1]"),
-    BAD("1.2.3.4-1.2.3.9"),
-    BAD("*"),
-    BAD("/"),
-    BAD("/8"),
-    BAD("1.2.3.4/"),
-    BAD("1.2.3.4/33"),
-    BAD("1.2.3.4/128"),
-    BAD("1.2.3.4/-1"),
-    BAD("1.2.3.4/+8"),
-    BAD("1.2.3.4/08"),
-    BAD("1.2.3.4/00"),
-    BAD("1.2.3.4/8x"),
-    BAD("1.2.3.4/0x8"),
-    BAD("1.2.3.4/8/8"),
-    BAD("1.2.3.4/255.0.0.0"),
-    BAD("1.2.3.4/4294967304"), /* 8 and 2^32 */
-    BAD("::1/129"),
-    BAD("::1/"),
-    BAD("::1/1280"),
-    BAD(":::"),
-    BAD("::1::"),
-    BAD("1:2:3:4:5:6:7"),
-    BAD("1:2:3:4:5:6:7:8:9"),
-    BAD("fe80::1%eth0"),
-    BAD("12345::"),
-    BAD("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.2555"), /* 46: over every form */
-    BAD("1.2.3.4;5.6.7.8"),
-    BAD("1.2.3.4\0"),
-    BAD("\0001.2.3.4"),
-    BAD("1.2.3.4\0/8"),
-    BAD("1.2.3.4/8\0"),
-    BAD("\xEF\xBB\xBF"
-        "1.2.3.4"),
-    BAD_ITEM("1.1.1.1,nope,2.2.2.2", "nope"),
-    BAD_ITEM("1.1.1.1 10.0.0.0 / 8", "/"),
-    BAD_ITEM("1.1.1.1\n\n2.2.2.2/40\n", "2.2.2.2/40"),
-    BAD_ITEM("bad worse", "bad"),
-    BAD_ITEM("1.1.1.1,2.2.2.2\0,3.3.3.3", "2.2.2.2\0"),
+static const struct span bad_ips[] = {
+    SPAN("x"),
+    SPAN("localhost"),
+    SPAN("1"),
+    SPAN("1.2.3"),
+    SPAN("1.2.3.4.5"),
+    SPAN("1.2.3.256"),
+    SPAN("1.2.3.-4"),
+    SPAN("01.2.3.4"),
+    SPAN("0x7f.0.0.1"),
+    SPAN("1.2.3.4:80"),
+    SPAN("[::1]"),
+    SPAN("1.2.3.4-1.2.3.9"),
+    SPAN("*"),
+    SPAN("/"),
+    SPAN("/8"),
+    SPAN("1.2.3.4/"),
+    SPAN("1.2.3.4/33"),
+    SPAN("1.2.3.4/128"),
+    SPAN("1.2.3.4/-1"),
+    SPAN("1.2.3.4/+8"),
+    SPAN("1.2.3.4/08"),
+    SPAN("1.2.3.4/00"),
+    SPAN("1.2.3.4/8x"),
+    SPAN("1.2.3.4/0x8"),
+    SPAN("1.2.3.4/8/8"),
+    SPAN("1.2.3.4/255.0.0.0"),
+    SPAN("1.2.3.4/4294967304"), /* 8 and 2^32 */
+    SPAN("::1/129"),
+    SPAN("::1/"),
+    SPAN("::1/1280"),
+    SPAN(":::"),
+    SPAN("::1::"),
+    SPAN("1:2:3:4:5:6:7"),
+    SPAN("1:2:3:4:5:6:7:8:9"),
+    SPAN("fe80::1%eth0"),
+    SPAN("12345::"),
+    SPAN("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.2555"), /* 46: over every form */
+    SPAN("1.2.3.4;5.6.7.8"),
+    SPAN("1.2.3.4\0"),
+    SPAN("\0001.2.3.4"),
+    SPAN("1.2.3.4\0/8"),
+    SPAN("1.2.3.4/8\0"),
+    SPAN("\xEF\xBB\xBF"
+         "1.2.3.4"),
+    SPAN("1.1.1.1,nope,2.2.2.2"),
+    SPAN("1.1.1.1 10.0.0.0 / 8"),
+    SPAN("1.1.1.1\n\n2.2.2.2/40\n"),
+    SPAN("bad worse"),
+    SPAN("1.1.1.1,2.2.2.2\0,3.3.3.3"),
 };
 
 static void test_bad_ips(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT_OF(bad_ips); i++) {
-        struct span in = bad_ips[i].in, bad;
+        struct span in = bad_ips[i];
         char *copy = heap_copy(in), *out = heap_copy(in);
         size_t len;
-        require(!limits_normalize_ips((struct span){copy, in.len}, out, &len, &bad), "row %zu: %s",
-                i, in.at);
-        assert_span_equal(bad, bad_ips[i].bad);
-        assert_true(bad.at >= copy && bad.at + bad.len <= copy + in.len);
+        require(!limits_normalize_ips((struct span){copy, in.len}, out, &len), "row %zu: %s", i,
+                in.at);
         free(copy);
         free(out);
     }
@@ -190,9 +178,8 @@ static void test_prefix_lengths(void **state)
         for (unsigned prefix = 0; prefix <= 1100; prefix++) {
             char text[64], out[64];
             size_t len;
-            struct span bad;
             snprintf(text, sizeof(text), "%s/%u", rows[i].address, prefix);
-            bool taken = limits_normalize_ips(span_of(text), out, &len, &bad);
+            bool taken = limits_normalize_ips(span_of(text), out, &len);
             require(taken == (prefix <= rows[i].max), "%s", text);
         }
 }

@@ -2,12 +2,15 @@
  * n-th on. An answer is the right one or 503; with 503 nothing has changed, nothing leaks, and the
  * next request is served.
  *
- * The Makefile has the linker send our objects' malloc, calloc, realloc and free here, also under
- * the sanitizers. The libraries' own are not meant: LMDB's failures are the store's errors. */
+ * The Makefile has the linker send malloc and the like of the program's objects and of json-c,
+ * which is linked statically, here, also under the sanitizers. Those of the other libraries stay:
+ * LMDB's failures are errors of the store. */
 
 #include "tests/unit/unit.h"
 
-#include "api/call.h"
+#include <errno.h>
+
+#include "api/api.h"
 #include "tests/unit/temporary.h"
 
 /* ---- allocations that fail ---- */
@@ -28,6 +31,7 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *at, size_t size);
 void __wrap_free(void *at);
+char *__wrap_strdup(const char *text);
 
 static bool fails(void)
 {
@@ -36,6 +40,8 @@ static bool fails(void)
     memory.count++;
     bool failed = memory.all_after ? memory.count >= memory.n : memory.count == memory.n;
     memory.failed_count += failed;
+    if (failed)
+        errno = ENOMEM;
     return failed;
 }
 
@@ -60,6 +66,13 @@ void *__wrap_realloc(void *at, size_t size)
     if (fails())
         return NULL;
     return at ? __real_realloc(at, size) : counted(__real_realloc(at, size));
+}
+
+/* Never fails: json-c 0.16 ends the process over a name that it can't copy. */
+char *__wrap_strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    return memcpy(counted(__real_malloc(size)), text, size);
 }
 
 void __wrap_free(void *at)
@@ -169,8 +182,7 @@ struct fixture {
     struct temporary temporary;
     struct api_options options;
     struct api *api;
-    struct api_call *call;
-    struct api_reply reply;
+    struct request *request;
     char access_tokens[3][STORE_CREDENTIAL_LEN + 1]; /* by user id */
     char gateway_secret[STORE_CREDENTIAL_LEN + 1];
     int64_t gateway_id;
@@ -184,7 +196,7 @@ static void set_up(struct fixture *fixture)
     int64_t first;
     struct store_gateway gateway = {.name = "gw"};
     *fixture = (struct fixture){.unique = 0};
-    temporary_create(&fixture->temporary);
+    temporary_create(&fixture->temporary, 0);
     temporary_open(&fixture->temporary);
     for (int64_t id = ALICE; id <= BOB; id++)
         assert_int_equal(temporary_add_user(&fixture->temporary, fixture->access_tokens[id]), id);
@@ -298,7 +310,7 @@ static void expand(const struct fixture *fixture, const char *text, char out[sta
 
 struct asked {
     char path[512], body[512], idempotency_key[512], authorization[128];
-    struct api_request request;
+    struct request_input input;
 };
 
 static void make_request(const struct fixture *fixture, const struct row *row, struct asked *asked)
@@ -313,7 +325,7 @@ static void make_request(const struct fixture *fixture, const struct row *row, s
         snprintf(asked->authorization, sizeof(asked->authorization), "Bearer %.*s", TOKEN_KEY_LEN,
                  fixture->token.key);
     const char *query = strchr(asked->path, '?');
-    asked->request = (struct api_request){
+    asked->input = (struct request_input){
         .method = span_of(row->method),
         .path_info = {asked->path, query ? (size_t)(query - asked->path) : strlen(asked->path)},
         .query = span_of(query ? query + 1 : NULL),
@@ -336,18 +348,19 @@ static bool ask(struct fixture *fixture, const struct row *row)
     make_request(fixture, row, &asked);
     bool on = memory.on;
     memory.on = false;
-    char *copy = heap_copy(asked.request.body);
-    asked.request.body.at = copy;
+    char *copy = heap_copy(asked.input.body);
+    asked.input.body.at = copy;
     memory.on = on;
-    enum api_step step =
-        api_begin(fixture->api, fixture->call, &asked.request, NOW, &fixture->reply);
-    free(copy); /* gone before the write is done */
+    request_clear(fixture->request);
+    fixture->request->input = asked.input;
+    enum api_step step = api_begin(fixture->api, fixture->request, NOW);
     if (step == API_WRITES)
-        done = store_write(fixture->temporary.store, api_write(fixture->call)) == STORE_OK;
+        done = store_write(fixture->temporary.store, &fixture->request->write) == STORE_OK;
     if (step == API_SEARCHES)
-        api_search(fixture->call, fixture->temporary.reader);
+        api_search(fixture->request, fixture->temporary.reader);
     if (step != API_REPLIED)
-        api_finish(fixture->api, fixture->call, &fixture->reply);
+        api_finish(fixture->request);
+    free(copy);
     return done;
 }
 
@@ -358,7 +371,7 @@ static struct span content(const struct buffer *buffer)
 
 /* What the transport would send, with numbers and keys that are never the same made the same: but
  * for those that row->part looks at, which is why there is one. */
-static struct buffer answer_of(const struct api_reply *reply, int *status)
+static struct buffer answer_of(const struct request *reply, int *status)
 {
     struct buffer text = {0}, out = {0};
     if (reply->head.failed || reply->body.failed) {
@@ -385,7 +398,7 @@ static struct buffer answer_of(const struct api_reply *reply, int *status)
     return out;
 }
 
-static bool reply_has(const struct api_reply *reply, const char *part)
+static bool reply_has(const struct request *reply, const char *part)
 {
     size_t len = strlen(part);
     return (reply->head.len > 0 && memmem(reply->head.at, reply->head.len, part, len)) ||
@@ -397,23 +410,20 @@ static void begin(struct fixture *fixture, const struct row *row)
     fixture->unique++;
     fixture->options.max_per_user = row->flags & LIMITED ? 1 : 0;
     fixture->api = api_new(&fixture->options, fixture->temporary.reader);
-    fixture->call = api_call_new();
-    fixture->reply = (struct api_reply){.head = {0}};
-    assert_true(fixture->api && fixture->call);
+    fixture->request = request_new();
+    assert_true(fixture->api && fixture->request);
     add_token(fixture, row->flags & LONG, strstr(row->body, "%R"));
     if (!(row->flags & REPEATED))
         return;
     ask(fixture, row);
-    api_reply_free(&fixture->reply); /* so that there is something to allocate */
-    api_call_free(fixture->call);
-    fixture->call = api_call_new();
-    assert_non_null(fixture->call);
+    request_free(fixture->request); /* so that there is something to allocate */
+    fixture->request = request_new();
+    assert_non_null(fixture->request);
 }
 
 static void end(struct fixture *fixture)
 {
-    api_reply_free(&fixture->reply);
-    api_call_free(fixture->call);
+    request_free(fixture->request);
     api_free(fixture->api);
     remove_tokens(fixture);
 }
@@ -426,10 +436,10 @@ static struct buffer ask_for_reference(struct fixture *fixture, const struct row
     int status;
     begin(fixture, row);
     ask(fixture, row);
-    struct buffer reference = answer_of(&fixture->reply, &status);
-    require(status == row->status && reply_has(&fixture->reply, row->part), "%s %s %s: %d, %.*s",
-            row->method, row->path, row->body, status, (int)fixture->reply.body.len,
-            fixture->reply.body.at);
+    struct buffer reference = answer_of(fixture->request, &status);
+    require(status == row->status && reply_has(fixture->request, row->part), "%s %s %s: %d, %.*s",
+            row->method, row->path, row->body, status, (int)fixture->request->body.len,
+            fixture->request->body.at);
     end(fixture);
     return reference;
 }
@@ -438,23 +448,27 @@ static void check_answer(struct fixture *fixture, const struct row *row, bool do
                          const struct buffer *state, const struct buffer *reference)
 {
     int status;
-    struct buffer answer = answer_of(&fixture->reply, &status), after = read_state(fixture);
+    struct buffer answer = answer_of(fixture->request, &status), after = read_state(fixture);
     const char *what = memory.all_after ? "from" : "at";
-    if (status == 503) {
+    /* json-c may lose a member and go on; a number after that hides it from errno. */
+    if (status == 400 && reply_has(fixture->request, "the same name twice")) {
+        require(!done && span_equal(content(state), content(&after)), "%s %s: written", row->method,
+                row->path);
+    } else if (status == 503) {
         require(done || span_equal(content(state), content(&after)),
                 "%s %s, %s %d: 503, but written", row->method, row->path, what, memory.n);
         require(!done || row->flags & (LONG | REPEATED), "%s %s, %s %d: 503 after the write",
                 row->method, row->path, what, memory.n);
-        buffer_clear(&fixture->reply.head);
-        buffer_clear(&fixture->reply.body);
-        fixture->reply.head.failed = true; /* to have the static text */
-        struct buffer unavailable = answer_of(&fixture->reply, &status);
+        buffer_clear(&fixture->request->head);
+        buffer_clear(&fixture->request->body);
+        fixture->request->head.failed = true; /* to have the static text */
+        struct buffer unavailable = answer_of(fixture->request, &status);
         assert_span_equal(content(&answer), content(&unavailable));
         buffer_free(&unavailable);
     } else {
         require(span_equal(content(&answer), content(reference)), "%s %s %s, %s %d: %.*s",
                 row->method, row->path, row->body, what, memory.n, (int)answer.len, answer.at);
-        assert_true(reply_has(&fixture->reply, row->part));
+        assert_true(reply_has(fixture->request, row->part));
     }
     buffer_free(&answer);
     buffer_free(&after);
@@ -468,15 +482,15 @@ static void check_next(struct fixture *fixture, const struct row *row, bool agai
     int status;
     if (again) {
         ask(fixture, row);
-        struct buffer answer = answer_of(&fixture->reply, &status);
+        struct buffer answer = answer_of(fixture->request, &status);
         require(span_equal(content(&answer), content(reference)), "%s %s again: %.*s", row->method,
                 row->path, (int)answer.len, answer.at);
         buffer_free(&answer);
     }
     ask(fixture, &list);
-    assert_false(fixture->reply.head.failed || fixture->reply.body.failed);
-    assert_true(reply_has(&fixture->reply, "Status: 200 OK") &&
-                reply_has(&fixture->reply, list.part));
+    assert_false(fixture->request->head.failed || fixture->request->body.failed);
+    assert_true(reply_has(fixture->request, "Status: 200 OK") &&
+                reply_has(fixture->request, list.part));
 }
 
 /* Whether there was an n-th allocation. */
@@ -519,31 +533,27 @@ static void test_requests(void **state)
     temporary_remove(&fixture.temporary);
 }
 
-/* An object is there completely or not at all. */
+/* Neither object is there by halves. */
 static void test_objects(void **state)
 {
     (void)state;
-    struct temporary temporary;
     struct api_options options = {.max_per_user = 0};
-    temporary_create(&temporary);
-    temporary_open(&temporary);
     long live = memory.live;
     memory.all_after = false;
     for (memory.n = 1;; memory.n++) {
         memory.count = memory.failed_count = 0;
         memory.on = true;
-        struct api *api = api_new(&options, temporary.reader);
-        struct api_call *call = api_call_new();
+        struct api *api = api_new(&options, NULL);
+        struct request *request = request_new();
         memory.on = false;
-        assert_int_equal(!api + !call, memory.failed_count);
-        api_call_free(call);
+        assert_int_equal(!api + !request, memory.failed_count);
+        request_free(request);
         api_free(api);
         assert_int_equal(memory.live, live);
         if (memory.failed_count == 0)
             break;
     }
-    assert_true(memory.n > 3);
-    temporary_remove(&temporary);
+    assert_true(memory.n > 2);
 }
 
 int main(void)

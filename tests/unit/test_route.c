@@ -1,6 +1,8 @@
 #include "tests/unit/unit.h"
 
 #include "base/buffer.h"
+#include "api/api.h"
+#include "api/handlers.h"
 #include "api/route.h"
 
 static void test_path(void **state)
@@ -54,11 +56,11 @@ static void test_path(void **state)
         {"/5", "/api/token", "/5", ROUTE_TOKEN, ""},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct api_request request = {.path_info = span_of(rows[i].path_info),
+        struct request_input input = {.path_info = span_of(rows[i].path_info),
                                       .script_name = span_of(rows[i].script_name),
                                       .document_uri = span_of(rows[i].document_uri)};
         enum route_root root = ROUTE_USAGE;
-        struct span path = route_path(&request, &root);
+        struct span path = route_path(&input, &root);
         require(span_equal(path, span_of(rows[i].path)), "row %zu: %.*s", i, (int)path.len,
                 path.at);
         require(root == rows[i].root, "row %zu: root", i);
@@ -68,7 +70,7 @@ static void test_path(void **state)
 /* The handler that is expected, or NULL; and whether the path is known at all. */
 static const struct {
     const char *method, *path;
-    enum api_step (*begin)(struct api *, struct api_call *, struct api_reply *);
+    enum api_step (*begin)(struct request *);
     bool known;
     int64_t id;
 } routes[] = {
@@ -201,32 +203,30 @@ static void test_usage(void **state)
     }
 }
 
-/* Who has to wait for a write has one half more, which may be the rendering alone; and
- * each route says who may call it. */
-static void test_halves_and_callers(void **state)
+/* A route that writes or searches has a render; each route names the credentials it wants. */
+static void test_renders_and_callers(void **state)
 {
     (void)state;
     static const struct {
         const char *method, *path;
         enum route_caller caller;
-        void (*finish)(struct api *, struct api_call *, struct api_reply *);
-        void (*render)(struct api_call *, struct buffer *);
+        void (*render)(struct request *);
     } rows[] = {
-        {"GET", "/", ROUTE_USER, search_finish, NULL},
-        {"GET", "/search", ROUTE_USER, search_finish, NULL},
-        {"GET", "/5", ROUTE_USER, NULL, NULL},
-        {"POST", "/", ROUTE_USER, NULL, create_render},
-        {"PUT", "/", ROUTE_USER, update_finish, NULL},
-        {"DELETE", "/5", ROUTE_USER, delete_finish, NULL},
-        {"POST", "/batch", ROUTE_USER, delete_batch_finish, NULL},
-        {"POST", "/batch/keys", ROUTE_USER, NULL, NULL},
-        {"POST", "/5/key", ROUTE_USER, NULL, NULL},
-        {"POST", "/5/rotate", ROUTE_USER, NULL, rotate_render},
-        {"GET", "/verify", ROUTE_KEY, verify_finish, NULL},
-        {"POST", "/consume", ROUTE_GATEWAY, consume_finish, consume_render},
-        {"POST", "/reserve", ROUTE_GATEWAY, consume_finish, consume_render},
-        {"POST", "/settle", ROUTE_GATEWAY, NULL, settle_render},
-        {"POST", "/cancel", ROUTE_GATEWAY, NULL, settle_render},
+        {"GET", "/", ROUTE_USER, search_render},
+        {"GET", "/search", ROUTE_USER, search_render},
+        {"GET", "/5", ROUTE_USER, NULL},
+        {"POST", "/", ROUTE_USER, create_render},
+        {"PUT", "/", ROUTE_USER, update_render},
+        {"DELETE", "/5", ROUTE_USER, delete_render},
+        {"POST", "/batch", ROUTE_USER, delete_batch_render},
+        {"POST", "/batch/keys", ROUTE_USER, NULL},
+        {"POST", "/5/key", ROUTE_USER, NULL},
+        {"POST", "/5/rotate", ROUTE_USER, rotate_render},
+        {"GET", "/verify", ROUTE_KEY, verify_render},
+        {"POST", "/consume", ROUTE_GATEWAY, consume_render},
+        {"POST", "/reserve", ROUTE_GATEWAY, consume_render},
+        {"POST", "/settle", ROUTE_GATEWAY, settle_render},
+        {"POST", "/cancel", ROUTE_GATEWAY, settle_render},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         bool known;
@@ -235,7 +235,6 @@ static void test_halves_and_callers(void **state)
             route_find(span_of(rows[i].method), ROUTE_TOKEN, span_of(rows[i].path), &known, &id);
         require(route, "row %zu", i);
         require(route->caller == rows[i].caller, "row %zu", i);
-        require(route->finish == rows[i].finish, "row %zu", i);
         require(route->render == rows[i].render, "row %zu", i);
     }
 }
@@ -259,9 +258,9 @@ static void test_bodies_that_are_read(void **state)
         {"POST", "/", "/api/token/5", true},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct api_request request = {.method = span_of(rows[i].method),
-                                      .path_info = span_of(rows[i].path_info),
-                                      .document_uri = span_of(rows[i].document_uri)};
+        struct request request = {.input = {.method = span_of(rows[i].method),
+                                            .path_info = span_of(rows[i].path_info),
+                                            .document_uri = span_of(rows[i].document_uri)}};
         require(api_reads_body(&request) == rows[i].reads, "row %zu", i);
     }
 }
@@ -298,7 +297,7 @@ int main(void)
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_a_nul_is_no_end),
         cmocka_unit_test(test_usage),
-        cmocka_unit_test(test_halves_and_callers),
+        cmocka_unit_test(test_renders_and_callers),
         cmocka_unit_test(test_bodies_that_are_read),
         cmocka_unit_test(test_methods),
     };

@@ -148,7 +148,9 @@ static void fill_write(struct model *model, struct batch *batch, size_t i, bool 
             value.group = SPAN("");
         write->kind = STORE_UPDATE;
         write->update.token_id = pick_id(model, user);
-        write->update.patch = (struct token_patch){(unsigned)below(model, 1 << 9), value};
+        write->update.patch = (struct token_patch){(unsigned)below(model, 1 << TOKEN_FIELD_COUNT) &
+                                                       token_fields_set_by(TOKEN_SET_UPDATE),
+                                                   value};
     } else {
         write->kind = STORE_DELETE;
         write->delete.ids = batch->ids[i];

@@ -1,0 +1,48 @@
+#ifndef API_JSON_SCAN_H
+#define API_JSON_SCAN_H
+
+#include "base/span.h"
+
+/* The lexical rules of JSON (RFC 8259), which json-c 0.16 to 0.18 does not keep, also with
+ * JSON_TOKENER_STRICT. The grammar is left to json-c. */
+
+enum { JSON_DEPTH_MAX = 32 };
+
+enum json_error {
+    JSON_OK = 0,
+    JSON_NOT_A_CONTAINER, /* the text is no object and no array */
+    JSON_SYNTAX,
+    JSON_TOO_DEEP, /* more than JSON_DEPTH_MAX objects and arrays in each other */
+    JSON_NOT_UTF8, /* also overlong forms, surrogates, and escapes of lone surrogates */
+    JSON_NUL,      /* \u0000 */
+    JSON_SAME_NAME /* twice in an object */
+};
+
+/* How much a text holds; json-c's tree must hold the same. */
+struct json_counts {
+    size_t items;    /* values and names of members */
+    size_t text_len; /* bytes of strings and names, unescaped */
+};
+
+struct json_scan {
+    const char *at, *end;
+    int depth;
+    bool in_string;
+    struct json_counts counts;
+    const char *replaced; /* the token before at, and what the parser gets instead */
+    char replacement[8];
+    size_t replacement_len;
+    enum json_error error;
+};
+
+/* Begins to scan a text, which must outlive the scan. A byte order mark at the beginning is
+ * skipped. */
+void json_scan_begin(struct json_scan *scan, struct span text);
+
+/* Sets *piece to the next piece of the text for the parser, valid until the next call. The pieces
+ * are the text with two kinds of tokens replaced: an escaped pair of surrogates by its UTF-8, as
+ * json-c misreads some, and an integer beyond int64 by 1e999 (infinity), as json-c saturates it.
+ * Returns false at the end, or with scan->error set. */
+bool json_scan_next(struct json_scan *scan, struct span *piece);
+
+#endif

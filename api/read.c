@@ -1,0 +1,81 @@
+/* GET /:id; POST /:id/key and POST /batch/keys, which show keys also where answers mask them. */
+
+#include "api/handlers.h"
+#include "api/json_in.h"
+#include "api/reply.h"
+#include "api/token_json.h"
+
+enum { KEYS_COUNT_MAX = 100 };
+
+static enum api_step read_token(struct request *request, store_visit_token *append)
+{
+    reply_begin_data(request);
+    enum store_error error =
+        store_token_get(request->api->reader, request->user_id, request->path_id, append, request);
+    if (error != STORE_OK)
+        return reply_store_error(request, error);
+    reply_end_data(request);
+    return API_REPLIED;
+}
+
+static void append_token(void *context, const struct token *token)
+{
+    struct request *request = context;
+    token_json_append(&request->body, token, request->now_unix_s, request->api->options->mask_keys);
+}
+
+enum api_step get_begin(struct request *request)
+{
+    return read_token(request, append_token);
+}
+
+static void append_key(void *context, const struct token *token)
+{
+    struct request *request = context;
+    buffer_append(&request->body, SPAN("{\"key\":"));
+    buffer_append_json(&request->body, (struct span){token->key, sizeof(token->key)});
+    buffer_append(&request->body, SPAN("}"));
+}
+
+enum api_step key_begin(struct request *request)
+{
+    return read_token(request, append_key);
+}
+
+/* ,"7":"sk-…" */
+static void append_member(void *context, const struct token *token)
+{
+    struct buffer *body = &((struct request *)context)->body;
+    buffer_append(body, body->at[body->len - 1] == '{' ? SPAN("\"") : SPAN(",\""));
+    buffer_append_int(body, token->id);
+    buffer_append(body, SPAN("\":"));
+    buffer_append_json(body, (struct span){token->key, sizeof(token->key)});
+}
+
+static bool occurs_before(const int64_t *ids, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (ids[i] == ids[at])
+            return true;
+    return false;
+}
+
+enum api_step keys_begin(struct request *request)
+{
+    struct validation_error invalid;
+    if (!json_in_ids(request, KEYS_COUNT_MAX, &invalid))
+        return reply_invalid(request, &invalid);
+    reply_begin_data(request);
+    buffer_append(&request->body, SPAN("{\"keys\":{"));
+    for (size_t i = 0; i < request->id_count && !request->body.failed; i++) {
+        if (occurs_before(request->ids, i))
+            continue;
+        enum store_error error = store_token_get(request->api->reader, request->user_id,
+                                                 request->ids[i], append_member, request);
+        if (error != STORE_OK && error != STORE_NOT_FOUND)
+            return reply_store_error(request, error);
+    }
+    buffer_append(&request->body, SPAN("}}"));
+    reply_end_data(request);
+    return API_REPLIED;
+}
