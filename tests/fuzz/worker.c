@@ -249,7 +249,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     address_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)len + 1);
     listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     require(bind(listen_fd, (struct sockaddr *)&address, address_len) == 0 &&
-                listen(listen_fd, 16) == 0,
+                listen(listen_fd, 4096) == 0,
             "%s", address.sun_path);
     process = (struct process){.store = service.store,
                                .api = {.max_per_user = 100},
