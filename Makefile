@@ -8,7 +8,7 @@ PORT   ?= 8080
 PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 
-LIBRARIES = lmdb libsodium zlib libseccomp json-c
+LIBRARIES = fcgi lmdb libsodium zlib libseccomp json-c
 WARNINGS  = -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
             -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual \
             -Wwrite-strings -Wvla -Wformat=2 -Wno-format-truncation -Wnull-dereference -Wundef
@@ -17,7 +17,7 @@ ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) -pthread -fno-common \
              -fstack-protector-strong -fstack-clash-protection -fcf-protection \
              $(HARDENING) $(shell pkg-config --cflags $(LIBRARIES)) $(CFLAGS) $(SANITIZE)
 HARDENING ?= -D_FORTIFY_SOURCE=2
-ALL_LDFLAGS = -pthread -Wl,-z,relro,-z,now -pie $(LDFLAGS) $(SANITIZE)
+ALL_LDFLAGS = -pthread -Wl,-z,relro,-z,now,--as-needed -pie $(LDFLAGS) $(SANITIZE)
 ALL_CFLAGS += -fPIE
 LDLIBS = $(shell pkg-config --libs $(LIBRARIES))
 

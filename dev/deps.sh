@@ -5,12 +5,12 @@
 set -eu
 
 # One list a purpose.
-build='gcc make pkg-config libc6-dev liblmdb-dev libsodium-dev zlib1g-dev libxxhash-dev libseccomp-dev libjson-c-dev'
+build='gcc make pkg-config libc6-dev libfcgi-dev liblmdb-dev libsodium-dev zlib1g-dev libxxhash-dev libseccomp-dev libjson-c-dev'
 run='nginx-light spawn-fcgi multiwatch libfcgi-bin util-linux curl'
 test="$build $run python3-pytest python3-requests python3-yaml python3-jsonschema
       libcmocka-dev libxxhash0 lmdb-utils clang libclang-rt-14-dev clang-tidy clang-format cppcheck
       shellcheck"
-bench="$build $run wrk libfcgi-dev"
+bench="$build $run wrk"
 coverage=gcovr
 
 wanted() {

@@ -16,7 +16,6 @@ ROOT = HERE.parents[1]
 
 # The short form's runs, each some two seconds' worth. A number, not a time: the same runs everywhere.
 RUNS = {
-    "fastcgi": 10_000,
     "headers": 40_000,
     "json": 100_000,
     "limits": 60_000,

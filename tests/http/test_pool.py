@@ -548,33 +548,6 @@ def test_store_grows_over_processes():
         store.check()
 
 
-def processor_seconds(pid):
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def test_more_connections_than_descriptors():
-    """A worker that has no descriptor left goes on with those it has, and accepts later."""
-    with Store() as store:
-        worker, path = store.start_worker(prefix=["prlimit", "--nofile=80"])
-        connections = [Connection(path) for _ in range(150)]
-        for connection in connections[:50]:
-            assert connection.ask("OPTIONS", "/api/token/").status == 204
-        request = fastcgi.request(fastcgi.environment("OPTIONS", "/api/token/"), keep=True)
-        for connection in connections[50:]:
-            connection.send(request)
-        before = processor_seconds(worker.pid)
-        time.sleep(0.6)
-        assert processor_seconds(worker.pid) - before < 0.3  # it waits, and does not spin
-        for connection in connections[:50]:
-            assert connection.ask("OPTIONS", "/api/token/").status == 204
-            connection.close()
-        for connection in connections[50:]:
-            assert connection.read_reply().status == 204
-            connection.close()
-        assert worker.poll() is None
-
-
 # ---- a disk that is full ----
 
 

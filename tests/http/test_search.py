@@ -288,22 +288,6 @@ def test_many(send, crowd):
     assert found(client.search("?keyword=nothing")) == []
 
 
-@pytest.mark.parametrize("in_one", [True, False])
-def test_two_at_once_on_one_connection(site, crowd, in_one):
-    """What is sent while a search is under way is answered after it."""
-    client, made = crowd
-    requests = [
-        fastcgi.request(fastcgi.environment("GET", target, client.credentials), keep=True)
-        for target in ("/api/token/search?keyword=300", "/api/token/?size=1")
-    ]
-    with fastcgi.Connection(site.socket) as connection:
-        for part in [b"".join(requests)] if in_one else requests:
-            connection.send(part)
-        first, second = connection.read_reply(), connection.read_reply()
-    assert first.data["items"] == [token for token in made if token["name"] == "300"]
-    assert second.data["items"] == made[:1]
-
-
 def test_client_that_leaves(site, crowd):
     """The search goes on for nobody, and the worker for everybody else."""
     client, made = crowd
