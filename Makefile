@@ -15,7 +15,7 @@ WARNINGS  = -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wstri
             -Wwrite-strings -Wvla -Wformat=2 -Wno-format-truncation -Wnull-dereference -Wundef
 CFLAGS   ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) -pthread -fno-common \
-             -fstack-protector-strong -fstack-clash-protection -fcf-protection \
+             -fstack-protector-strong -fstack-clash-protection \
              $(HARDENING) $(shell pkg-config --cflags $(LIBRARIES)) $(CFLAGS) $(SANITIZE)
 HARDENING ?= -D_FORTIFY_SOURCE=2
 ALL_LDFLAGS = -pthread -Wl,-z,relro,-z,now -pie $(LDFLAGS) $(SANITIZE)
@@ -93,7 +93,7 @@ test-tsan:
 # $(COVERAGE)/html. The workers' user must have a way into that folder.
 COVERAGE ?= build/coverage
 COVERED   = BUILD='$(COVERAGE)' HARDENING= CFLAGS='-O0 -g -fprofile-update=atomic' SANITIZE=--coverage \
-            LDFLAGS='-Wl,--wrap=open,--wrap=_exit $(COVERAGE)/obj/dev/coverage.o'
+            LDFLAGS='-Wl,--wrap=open,--wrap=_exit,--wrap=closefrom $(COVERAGE)/obj/dev/coverage.o'
 
 coverage:
 	@./dev/deps.sh build run test coverage

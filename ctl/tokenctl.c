@@ -110,7 +110,7 @@ static const struct command *find_command(char **words, int word_count, int *use
 static bool get_ready(struct ctl *ctl, const struct command *command,
                       char reason[static STORE_REASON_SIZE])
 {
-    char level[128];
+    char level[SANDBOX_LEVEL_SIZE];
     const struct settings *settings = &ctl->settings;
     if (!settings_read(environ, &ctl->settings, reason, STORE_REASON_SIZE))
         return false;
@@ -125,7 +125,7 @@ static bool get_ready(struct ctl *ctl, const struct command *command,
         return false;
     }
     return !settings->sandbox || !sandbox_is_possible() ||
-           sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE);
+           sandbox_enter(settings->store_path, level, reason, STORE_REASON_SIZE);
 }
 
 static int run(struct ctl *ctl, const struct command *command, char **arguments)
@@ -148,6 +148,7 @@ int main(int argc, char **argv)
     struct ctl ctl = {.json = false};
     char *words[ARGUMENTS_MAX + 1];
     int word_count, used;
+    sandbox_close_inherited();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     umask(S_IWGRP | S_IWOTH); /* the folders that init makes must let the workers through */
     if (argc == 2 && strcmp(argv[1], "--help") == 0)

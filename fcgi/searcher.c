@@ -38,7 +38,7 @@ static void *run(void *context)
     struct searcher *searcher = context;
     struct job *job;
     /* On Linux a thread has a niceness of its own. Without one it only is less polite. */
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
+    (void)setpriority(PRIO_PROCESS, 0, NICENESS);
     while ((job = wait_for_job(searcher)) != NULL) {
         if (!atomic_load(&job->cancelled))
             api_search(job->call, searcher->reader);
