@@ -13,7 +13,7 @@ FUZZ_SOURCES = $(wildcard tests/fuzz/*.c)
 FUZZ        ?= $(patsubst tests/fuzz/%.c,%,$(filter-out tests/fuzz/planted.c,$(FUZZ_SOURCES)))
 FUZZ_SANITIZE = address,undefined -fno-sanitize-recover=all
 FUZZ_CFLAGS  = -std=gnu11 -D_GNU_SOURCE -I. -Wall -Wextra -Werror -Wno-gnu-folding-constant -pthread \
-               -O1 -g -fno-omit-frame-pointer $(shell pkg-config --cflags $(LIBRARIES)) $(TEST_CFLAGS)
+               -O1 -g -fno-omit-frame-pointer $(shell pkg-config --cflags $(LIBRARIES))
 
 .PHONY: fuzz fuzz-short fuzz-programs fuzz-seeds
 
@@ -21,7 +21,7 @@ fuzz-programs: $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SOURCES))
 
 $(BUILD)/fuzz/%: $(BUILD)/fuzz/obj/tests/fuzz/%.o $(BUILD)/fuzz/product.a
 	@echo '  LD  $@'
-	@$(FUZZ_CC) -pthread -fsanitize=fuzzer,$(FUZZ_SANITIZE) -o $@ $^ $(LDLIBS) $(TEST_LDLIBS)
+	@$(FUZZ_CC) -pthread -fsanitize=fuzzer,$(FUZZ_SANITIZE) -o $@ $^ $(LDLIBS)
 
 # An archive: a target gets what it calls, and its coverage counts only that.
 $(BUILD)/fuzz/product.a: $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(COMMON) $(filter-out fcgi/main.c,$(WORKER)))

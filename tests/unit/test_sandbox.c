@@ -324,12 +324,12 @@ static void refuse_limits(void)
 
 static void refuse_new_privileges(void)
 {
-    refuse(SCMP_SYS(prctl), ENOSYS, 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NO_NEW_PRIVS));
+    refuse(SCMP_SYS(prctl), ENOSYS, 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NO_NEW_PRIVS, 0));
 }
 
 static void refuse_seccomp(void)
 {
-    refuse(SCMP_SYS(prctl), ENOSYS, 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_SECCOMP));
+    refuse(SCMP_SYS(prctl), ENOSYS, 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_SECCOMP, 0));
     refuse(SCMP_SYS(seccomp), ENOSYS, 0, any);
 }
 
