@@ -64,11 +64,13 @@ $(BUILD)/obj/%.o: %.c Makefile
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
-# Older ones overflow a buffer (CVE-2025-23016); Debian 12 and 11 have patched theirs.
+# Older ones overflow a buffer (CVE-2025-23016); Debian 12 has patched its own. (pkg-config does not
+# know: the fcgi.pc of 2.4.5 may still say 2.4.2.)
 libfcgi:
-	@case $$(dpkg-query -W -f='$${Version}' libfcgi-dev 2>/dev/null) in 2.4.2-2+deb1[12]u*) exit ;; esac; \
-	    pkg-config --atleast-version=2.4.5 fcgi || \
-	    { echo 'libfcgi 2.4.5 or later is needed, or 2.4.2-2+deb12u1 (make deps)' >&2; exit 1; }
+	@case $$(dpkg-query -W -f='$${Version}' libfcgi-dev 2>/dev/null || pkg-config --modversion fcgi) in \
+	2.4.2-2+deb12u* | 2.4.[5-9]* | 2.4.[1-9][0-9]* | 2.[5-9]* | [3-9].*) ;; \
+	*) echo 'libfcgi 2.4.5 or later is needed, or 2.4.2-2+deb12u1 (make deps)' >&2; exit 1 ;; \
+	esac
 
 unit-tests: $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(UNIT_TESTS))
 
