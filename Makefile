@@ -114,9 +114,9 @@ coverage:
 
 lint:
 	@./dev/deps.sh lint
-	clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
-	clang-tidy --quiet $(SOURCES) -- $(DIALECT)
-	shellcheck spawn.sh dev/*.sh .ci/run
+	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
+	@printf '%s\n' $(SOURCES) | xargs -P "$$(nproc)" -n 8 sh -c 'clang-tidy --quiet "$$@" -- $(DIALECT)' lint
+	@shellcheck spawn.sh dev/*.sh .ci/run
 
 format:
 	clang-format -i $(SOURCES) $(HEADERS)
