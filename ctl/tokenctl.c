@@ -110,7 +110,7 @@ static const struct command *find_command(char **words, int word_count, int *use
 static bool get_ready(struct ctl *ctl, const struct command *command,
                       char reason[static STORE_REASON_SIZE])
 {
-    char level[SANDBOX_LEVEL_SIZE];
+    char level[128];
     const struct settings *settings = &ctl->settings;
     if (!settings_read(environ, &ctl->settings, reason, STORE_REASON_SIZE))
         return false;
@@ -125,7 +125,7 @@ static bool get_ready(struct ctl *ctl, const struct command *command,
         return false;
     }
     return !settings->sandbox || !sandbox_is_possible() ||
-           sandbox_enter(settings->store_path, level, reason, STORE_REASON_SIZE);
+           sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE);
 }
 
 static int run(struct ctl *ctl, const struct command *command, char **arguments)

@@ -187,8 +187,8 @@ static int serve_fastcgi(const struct settings *settings, struct store *store,
 static bool get_ready(struct settings *settings, struct store **store, bool fastcgi,
                       char reason[static STORE_REASON_SIZE])
 {
-    char level[SANDBOX_LEVEL_SIZE];
-    if (!sandbox_bound_descriptors(reason, STORE_REASON_SIZE))
+    char level[128];
+    if (!sandbox_raise_descriptors(reason, STORE_REASON_SIZE))
         return false;
     if (!settings_read(environ, settings, reason, STORE_REASON_SIZE))
         return false;
@@ -198,7 +198,7 @@ static bool get_ready(struct settings *settings, struct store **store, bool fast
         return false;
     if (!settings->sandbox || !sandbox_is_possible())
         snprintf(level, sizeof(level), "sandbox: off");
-    else if (!sandbox_enter(settings->store_path, level, reason, STORE_REASON_SIZE))
+    else if (!sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE))
         return false;
     if (fastcgi)
         log_error(level, "");

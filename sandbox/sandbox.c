@@ -34,7 +34,7 @@ void sandbox_close_inherited(void)
     closefrom(STDERR_FILENO + 1);
 }
 
-bool sandbox_bound_descriptors(char *reason, size_t reason_size)
+bool sandbox_raise_descriptors(char *reason, size_t reason_size)
 {
     struct rlimit limit = {0, 0};
     (void)getrlimit(RLIMIT_NOFILE, &limit);
@@ -93,7 +93,7 @@ static const struct {
     {"seccomp", filter_load},
 };
 
-bool sandbox_enter(const char *store_path, char level[static SANDBOX_LEVEL_SIZE], char *reason,
+bool sandbox_enter(const char *store_path, char *level, size_t level_size, char *reason,
                    size_t reason_size)
 {
     if (!drop_root(store_path)) {
@@ -101,7 +101,7 @@ bool sandbox_enter(const char *store_path, char level[static SANDBOX_LEVEL_SIZE]
         return false;
     }
     const char *separator = ", but this system refuses ";
-    int len = snprintf(level, SANDBOX_LEVEL_SIZE, "sandbox: on");
+    snprintf(level, level_size, "sandbox: on");
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         if (parts[i].apply())
             continue;
@@ -109,8 +109,9 @@ bool sandbox_enter(const char *store_path, char level[static SANDBOX_LEVEL_SIZE]
             snprintf(reason, reason_size, "sandbox: %s: %s", parts[i].name, strerror(errno));
             return false;
         }
-        len += snprintf(level + len, SANDBOX_LEVEL_SIZE - (size_t)len, "%s%s (%s)", separator,
-                        parts[i].name, strerror(errno));
+        size_t len = strlen(level);
+        snprintf(level + len, level_size - len, "%s%s (%s)", separator, parts[i].name,
+                 strerror(errno));
         separator = ", ";
     }
     return true;

@@ -14,8 +14,6 @@
  *   system calls   an allow-list (seccomp). Opening a file fails; connect, execve, fork, a signal
  * to another process and all else that is not on the list end the process. */
 
-enum { SANDBOX_LEVEL_SIZE = 384 };
-
 /* Opens /dev/null for each of descriptors 0 to 2 that is closed, so that no file of the store gets
  * such a number and no message is written into it; closes all others. First in main. */
 void sandbox_close_inherited(void);
@@ -25,7 +23,7 @@ void sandbox_close_inherited(void);
  *   reason   one line, where the result is false
  *
  * Result: false where fewer than 64 are allowed: too few to serve. */
-bool sandbox_bound_descriptors(char *reason, size_t reason_size);
+bool sandbox_raise_descriptors(char *reason, size_t reason_size);
 
 /* Enters the sandbox. Before any thread is started: threads inherit it.
  *
@@ -35,7 +33,7 @@ bool sandbox_bound_descriptors(char *reason, size_t reason_size);
  *   reason       one line, where the result is false
  *
  * Result: false where root could not become the store's owner, or memory ran out. */
-bool sandbox_enter(const char *store_path, char level[static SANDBOX_LEVEL_SIZE], char *reason,
+bool sandbox_enter(const char *store_path, char *level, size_t level_size, char *reason,
                    size_t reason_size);
 
 /* Whether this build can be sandboxed: sanitizers make calls that are not on the list. */

@@ -23,7 +23,7 @@
 
 enum { IN_SANDBOX = 77 }; /* the exit status of a child in which everything went well */
 
-static char level[SANDBOX_LEVEL_SIZE];
+static char level[256];
 
 /* Opened before the sandbox is entered. */
 static struct {
@@ -56,7 +56,7 @@ static int run_after(void (*prepare)(void), bool (*act)(void))
         open_world(folder.path);
         if (prepare)
             prepare();
-        if (!sandbox_enter(folder.path, level, reason, sizeof(reason)))
+        if (!sandbox_enter(folder.path, level, sizeof(level), reason, sizeof(reason)))
             _exit(1);
         _exit(act() ? IN_SANDBOX : 2);
     }
@@ -431,7 +431,7 @@ static void test_root_is_dropped(void **state)
     assert_true(child >= 0);
     if (child == 0) {
         char reason[256];
-        if (sandbox_enter(folder.path, level, reason, sizeof(reason)))
+        if (sandbox_enter(folder.path, level, sizeof(level), reason, sizeof(reason)))
             poll(NULL, 0, -1); /* until the parent has read its status */
         _exit(1);
     }
@@ -477,7 +477,7 @@ static void test_descriptors(void **state)
             struct rlimit limit = {rows[i].soft, rows[i].hard};
             bool right =
                 setrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-                sandbox_bound_descriptors(reason, sizeof(reason)) == (rows[i].hard >= 64) &&
+                sandbox_raise_descriptors(reason, sizeof(reason)) == (rows[i].hard >= 64) &&
                 (strstr(reason, "RLIMIT_NOFILE") != NULL) == (rows[i].hard < 64) &&
                 getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur == rows[i].raised;
             _exit(right ? IN_SANDBOX : 2);
