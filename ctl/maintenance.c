@@ -26,7 +26,8 @@ static bool find_owner(const struct settings *settings, uid_t *uid, gid_t *gid)
 int ctl_init(struct ctl *ctl)
 {
     struct store_options options = {.location = ctl->settings.store_path,
-                                    .secret_path = ctl->settings.secret_path};
+                                    .secret_path = ctl->settings.secret_path,
+                                    .size_max = ctl->settings.map_size};
     uid_t uid;
     gid_t gid;
     char reason[STORE_REASON_SIZE];

@@ -186,7 +186,8 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     if (!settings_read(environ, settings, reason, STORE_REASON_SIZE))
         return false;
     struct store_options options = {.location = settings->store_path,
-                                    .secret_path = settings->secret_path};
+                                    .secret_path = settings->secret_path,
+                                    .size_max = settings->map_size};
     if (!catch_sigbus(settings->store_path) ||
         store_open(&options, &worker->process.store, reason) != STORE_OK)
         return false;
@@ -207,6 +208,8 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
 
 int main(void)
 {
+    sandbox_close_inherited();
+    signal(SIGPIPE, SIG_IGN); /* a peer that hung up is an error of a write */
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     bool fastcgi = is_listening(STDIN_FILENO);
     if (!fastcgi && !getenv("REQUEST_METHOD")) {

@@ -13,7 +13,7 @@ static void *run(void *context)
     struct search_thread *thread = context;
     struct job_list done = TAILQ_HEAD_INITIALIZER(done);
     /* On Linux a thread has a niceness of its own. It is not essential. */
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
+    (void)setpriority(PRIO_PROCESS, 0, NICENESS);
     while (work_queue_wait(&thread->queue, -1)) {
         struct job *job = work_queue_take(&thread->queue);
         if (!job)

@@ -136,6 +136,16 @@ def test_restart(pool, client):
     assert client.list().data["items"] == [token]
 
 
+def test_restart_with_wrong_settings_keeps_the_pool(pool, client):
+    wait_until(lambda: len(pool.pids()) == 2, "there are two workers")
+    before = pool.pids()
+    for settings, word in (({"TOKEN_MAX_PER_USER": "many"}, "TOKEN_MAX_PER_USER"), ({"TOKEN_WORKERS": "0"}, "TOKEN_WORKERS")):
+        status, output = pool.run_spawn("restart", **settings)
+        assert status != 0 and word in output
+        assert pool.pids() == before
+        assert client.list().status == 200
+
+
 def test_worker_that_dies_is_started_again(pool, client):
     for number in (signal.SIGKILL, signal.SIGABRT, signal.SIGTERM):
         victim = min(pool.pids())
