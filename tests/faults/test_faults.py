@@ -1,5 +1,5 @@
-"""Faults of what the service stands on: a full disk, too few descriptors, a socket or pages that are
-gone, flipped bits, a store of another version. Each has a clear answer, none damages the store."""
+"""Faults below the service: a full disk, too few descriptors, a removed socket, missing pages,
+flipped bits, a store of another version. Each has a clear answer, none damages the store."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from service import BUILD, Site, Store, wait_until
 TORTURE = os.environ.get("TORTURE") == "1"
 NOT_REACHED = (503, "Service is temporarily unavailable")
 FLIP = BUILD / "faults/flip"
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # no disk has to sync it
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # not synced to a disk
 FLIP_PROCESSES, FLIPS = 2, 10000 if TORTURE else 700
 
 
@@ -27,8 +27,8 @@ FLIP_PROCESSES, FLIPS = 2, 10000 if TORTURE else 700
 
 @contextlib.contextmanager
 def small_disk(folder, size):
-    """A tmpfs: where it is seen from here, and a way to give it another size. One who may not
-    mount gets a name space in which that is allowed, and reaches it by /proc."""
+    """A tmpfs: its path, and a function that changes its size. Without the right to mount, it is
+    mounted in a user name space and reached by /proc."""
     folder.mkdir()
     options = f"size={size},mode=755"
     if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]).returncode == 0:
@@ -59,7 +59,7 @@ def small_disk(folder, size):
 
 
 def test_a_disk_that_is_full(tmp_path_factory):
-    """Writes get 503, reads go on, and with room again the same worker goes on with both."""
+    """Writes get 503, reads go on; with space again the same worker does both."""
     folder = tmp_path_factory.mktemp("disk")
     for parent in (folder, *folder.parents[:2]):
         parent.chmod(0o755)
@@ -90,7 +90,7 @@ def test_a_disk_that_is_full(tmp_path_factory):
 # ---- descriptors ----
 
 
-def test_too_few_descriptors_to_serve_anybody():
+def test_too_few_descriptors_to_serve():
     with Store() as store:
         user = store.add_user()
         worker, path = store.start_worker(prefix=["prlimit", "--nofile=11"])
@@ -105,7 +105,7 @@ def test_too_few_descriptors_to_serve_anybody():
 
 
 def test_socket_removed():
-    """status says so, and restart brings it back; the store is as it was."""
+    """status reports it, restart creates it again; the store is unchanged."""
     with Site(workers=1) as site:
         client = site.http(site.add_user())
         token = client.make()
@@ -120,7 +120,7 @@ def test_socket_removed():
         site.check()
 
 
-# ---- a data file that is not whole, or of another version ----
+# ---- a data file that is incomplete, or of another version ----
 
 COMMANDS = [
     ["check"], ["stat"], ["user", "add", "another"], ["user", "list"], ["user", "show", "1"],
@@ -132,7 +132,7 @@ COMMANDS = [
 
 
 def assert_refused(store, commands, *texts):
-    """By tokenctl, by a worker and by plain CGI, with one line that has the texts in it."""
+    """By tokenctl, by a worker and by plain CGI, with one line that contains the texts."""
     for command in commands:
         done = store.run_ctl(*command)
         assert (done.returncode, done.stdout) == (1, ""), (command, done)
@@ -179,8 +179,8 @@ def test_data_file_cut_short(filled):
 
 
 def test_data_file_cut_short_while_it_is_mapped():
-    """The client gets 503, the worker says so and ends, no other starts; with the file back all goes
-    on."""
+    """The client gets 503, the worker logs it and ends, no other starts; with the file restored the
+    service goes on."""
     with Site(workers=1) as site:
         client = site.http(site.add_user())
         client.create([{"name": str(n), "model_limits": "m" * (n * 50)} for n in range(100)])

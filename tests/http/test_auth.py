@@ -1,4 +1,4 @@
-"""Who may ask: Authorization and New-Api-User, which must belong together."""
+"""Authentication: Authorization and New-Api-User, which must belong together."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def refusal(reply):
 
 
 @pytest.mark.parametrize("method, target, body", ROUTES)
-def test_each_route_asks(nobody, method, target, body):
+def test_each_route_requires_credentials(nobody, method, target, body):
     reply = nobody.request(method, target, body)
     assert refusal(reply).startswith(MISSING_AUTHORIZATION)
 
@@ -68,7 +68,7 @@ def test_forms_of_authorization(user, form):
     "form",
     ["Basic {}", "Token {}", "Bearer{}", "Bearer {}x", "Bearer x{}", "Bearer {} x", "{}x", "x {}"],
 )
-def test_forms_that_are_none(user, form):
+def test_malformed_authorization(user, form):
     headers = {"Authorization": form.format(user.user.access_token)}
     message = refusal(user.request("GET", "/api/token/", headers=headers))
     assert message.startswith("Authorization ") and "Bearer" in message
@@ -117,7 +117,7 @@ def test_empty_headers(user):
 
 
 def test_same_answer_whether_or_not_a_user_exists(user, stranger):
-    """A stranger's id, one that no user has, or a wrong access token: the same bytes."""
+    """Another user's id, an unknown id and a wrong access token get the same bytes."""
     ids = [str(stranger.user.id), "999999999", "9223372036854775807", str(user.user.id)]
     tokens = [user.user.access_token] * 3 + ["x" * 48]
     answers = {
@@ -130,7 +130,7 @@ def test_same_answer_whether_or_not_a_user_exists(user, stranger):
 
 
 @pytest.mark.parametrize("id_", ["0", "-1", "999999999"])
-def test_number_that_is_no_user(user, id_):
+def test_unknown_user(user, id_):
     assert user.request("GET", "/api/token/", headers={"New-Api-User": id_}).status == 401
 
 
@@ -158,7 +158,7 @@ def test_enabled_again(site, user):
 
 
 def test_disabled_user_with_a_wrong_access_token(site, user):
-    """Only who has the right one learns that the user is disabled."""
+    """Only the right access token reveals that the user is disabled."""
     wrong = {"Authorization": "Bearer " + "x" * 48}
     before = user.request("GET", "/api/token/", headers=wrong)
     site.ctl("user", "disable", user.user.id)
@@ -167,7 +167,7 @@ def test_disabled_user_with_a_wrong_access_token(site, user):
 
 
 def test_own_tokens_only(user, stranger):
-    """Every route, at somebody else's token."""
+    """Every route, with another user's token."""
     token = user.make()
     token_id = token["id"]
     assert stranger.get(token_id).status == 404

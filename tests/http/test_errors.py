@@ -1,4 +1,4 @@
-"""Everything but the routes' own work: 404, 405, OPTIONS, 413, and nginx's own refusals."""
+"""Answers common to all routes: 404, 405, OPTIONS, 413, and errors of nginx."""
 
 import http.client
 import json
@@ -25,7 +25,7 @@ def allowed(reply):
 
 @pytest.mark.parametrize("path", ALLOWED)
 def test_other_methods(user, nobody, path):
-    """Decided before credentials are looked at."""
+    """Answered before credentials are checked."""
     for method in METHODS - ALLOWED[path]:
         for client in (user, nobody):
             reply = client.request(method, path)
@@ -36,7 +36,7 @@ def test_other_methods(user, nobody, path):
 
 
 def test_head_has_no_body(user):
-    """Nor what a body would be: a head of 405 and nothing more."""
+    """The answer is only the head of the 405."""
     reply = user.request("HEAD", "/api/token/")
     assert (reply.status, reply.body) == (405, b"")
 
@@ -67,19 +67,19 @@ def test_other_paths(user, nobody, method, path):
 
 
 @pytest.mark.parametrize("path", ["//", "/./", "/../token/", "/batch/../", "/%2e/", "/."])
-def test_paths_that_are_the_collection_in_the_end(site, path):
-    """nginx takes such paths for what they mean (RFC 3986 section 5.2.4)."""
+def test_paths_that_normalize_to_the_collection(site, path):
+    """nginx normalizes such paths (RFC 3986 section 5.2.4)."""
     client = site.http(site.add_user(), checked=False)  # openapi.yaml has no such path
     assert client.request("GET", f"/api/token{path}").data["total"] == 0
 
 
 @pytest.mark.parametrize("path", ["/", "/api", "/api/", "/api/tokens", "/api/tokenx/1", "/index"])
-def test_paths_outside_are_nginxs(site, path):
+def test_paths_outside_are_answered_by_nginx(site, path):
     reply = site.http(checked=False).request("GET", path)
     assert reply.failure == (404, "Not found")
 
 
-# ---- how large ----
+# ---- size of the body ----
 
 
 def body_of(size):
@@ -135,7 +135,7 @@ def test_chunked_body_too_large(site, refused):
 
 
 def exchange(site, request):
-    """Sends bytes to nginx; returns what comes back until it closes."""
+    """Sends bytes to nginx; returns everything received until it closes."""
     with socket.create_connection(("127.0.0.1", site.port), timeout=60) as connection:
         connection.sendall(request)
         answer = b""
@@ -159,7 +159,7 @@ def exchange(site, request):
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_nginxs_own_refusals_have_the_envelope(site, status, request_):
+def test_errors_of_nginx_have_the_envelope(site, status, request_):
     found, head, body = exchange(site, request_)
     assert found == status
     answer = json.loads(body)
@@ -176,7 +176,7 @@ def test_version_1_0(site, user):
 
 
 def test_kept_connection(site, user):
-    """Many requests on one connection, failures among them."""
+    """Many requests on one connection, including failures."""
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=60)
     for number in range(20):
         connection.request("POST", "/api/token/", b'{"name":"n"}', user.credentials)
@@ -191,7 +191,7 @@ def test_kept_connection(site, user):
 
 
 def test_headers_of_every_answer(user, nobody):
-    """What contract.py checks one by one, here together."""
+    """The headers that contract.py checks one by one."""
     for reply in (user.list(), user.create({}), user.get(2**40), nobody.list(), user.list("?p=x")):
         assert reply.headers["content-type"] == "application/json; charset=utf-8"
         assert reply.headers["cache-control"] == "no-store"
