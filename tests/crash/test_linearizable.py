@@ -26,8 +26,8 @@ def expect(answer, changes):
     """An operation with its answer (status, state), and its change of the state."""
 
     def apply(state):
-        told, after = changes(state)
-        return after if told == answer else None
+        answered, after = changes(state)
+        return after if answered == answer else None
 
     return apply
 
@@ -110,11 +110,11 @@ class Client:
         reply = connection.ask(method, "/api/token" + path, headers, body)
         return reply, called, time.monotonic_ns()
 
-    def step(self, token, strangers):
+    def step(self, token, others):
         """One operation on a token that all clients of the user share."""
         token_id, keys = token["id"], token["keys"]
         kind = self.chance.randrange(20)
-        told = None
+        answered = None
         if kind < 5:
             reply, *times = self.ask("GET", f"/{token_id}")
             changes = get
@@ -132,7 +132,7 @@ class Client:
             body = f'{{"key":"{key}","amount":{amount}}}'.encode()
             reply, *times = self.ask("POST", "/consume", body, gateway=True)
             changes = consume(key, amount)
-            told = reply.data["remain_quota"] if reply.status == 200 else reply.json["code"]
+            answered = reply.data["remain_quota"] if reply.status == 200 else reply.json["code"]
         elif kind == 15:
             reply, *times = self.ask("DELETE", f"/{token_id}")
             changes = delete
@@ -143,40 +143,40 @@ class Client:
                 keys.append(reply.data["key"])
             changes = rotate(reply.data["key"] if reply.status == 200 else None)
         else:
-            self.look_around(strangers)
+            self.look_around(others)
             return
-        if told is None and reply.status == 200 and kind != 15:
+        if answered is None and reply.status == 200 and kind != 15:
             self.seen.append(reply.data)
-            told = state_of(reply.data)
+            answered = state_of(reply.data)
         assert reply.status < 500, reply
-        self.history.append((token_id, (*times, expect((reply.status, told), changes))))
+        self.history.append((token_id, (*times, expect((reply.status, answered), changes))))
 
-    def look_around(self, strangers):
+    def look_around(self, others):
         """Only the user's own tokens are answered; another user's token is answered as unknown."""
         reply, *_ = self.ask("GET", "/?size=100")
         self.seen += reply.data["items"]
-        stranger = self.chance.choice(strangers)
+        other = self.chance.choice(others)
         for method, path, body in (
-            ("GET", f"/{stranger}", b""),
-            ("PUT", "/", f'{{"id":{stranger},"name":"stolen"}}'.encode()),
-            ("PUT", "/?status_only=1", f'{{"id":{stranger},"status":2}}'.encode()),
-            ("DELETE", f"/{stranger}", b""),
-            ("POST", f"/{stranger}/rotate", b""),
-            ("POST", f"/{stranger}/key", b""),
+            ("GET", f"/{other}", b""),
+            ("PUT", "/", f'{{"id":{other},"name":"stolen"}}'.encode()),
+            ("PUT", "/?status_only=1", f'{{"id":{other},"status":2}}'.encode()),
+            ("DELETE", f"/{other}", b""),
+            ("POST", f"/{other}/rotate", b""),
+            ("POST", f"/{other}/key", b""),
         ):
             reply, *_ = self.ask(method, path, body)
             assert reply.failure == (404, "Token does not exist")
-        ids = f'{{"ids":[{stranger}]}}'.encode()
+        ids = f'{{"ids":[{other}]}}'.encode()
         assert self.ask("POST", "/batch", ids)[0].data == 0
         assert self.ask("POST", "/batch/keys", ids)[0].data == {"keys": {}}
         reply, *_ = self.ask("GET", "/search?keyword=n")
         self.seen += reply.data["items"]
 
-    def run(self, tokens, strangers, start):
+    def run(self, tokens, others, start):
         try:
             start.wait()
             for _ in range(STEPS):
-                self.step(self.chance.choice(tokens), strangers)
+                self.step(self.chance.choice(tokens), others)
         except BaseException as error:
             self.error = error
 

@@ -156,7 +156,7 @@ def filled():
         client = Client(store.cgi, store.add_user())
         client.create([{"name": str(n), "model_limits": "m" * (n * 50)} for n in range(100)])
         store.data = store.dir / "store/data.mdb"
-        store.whole = store.data.read_bytes()
+        store.intact = store.data.read_bytes()
         store.client = client
         yield store
 
@@ -168,12 +168,12 @@ def put(store, data):
 
 
 def test_data_file_cut_short(filled):
-    size = len(filled.whole)
+    size = len(filled.intact)
     for length in (0, 1, 4096, 8191, 8192, 8193, 3 * 4096, size // 2, size // 2 // 4096 * 4096):
-        put(filled, filled.whole[:length])
+        put(filled, filled.intact[:length])
         assert_refused(filled, COMMANDS if length in (0, 8192) else COMMANDS[:3], str(filled.data))
         assert filled.data.stat().st_size == length
-    put(filled, filled.whole)
+    put(filled, filled.intact)
     filled.check()
     assert filled.client.list().data["total"] == 100
 
@@ -185,12 +185,12 @@ def test_data_file_cut_short_while_it_is_mapped():
         client = site.http(site.add_user())
         client.create([{"name": str(n), "model_limits": "m" * (n * 50)} for n in range(100)])
         data, log = site.dir / "store/data.mdb", site.dir / "pool.log"
-        whole = data.read_bytes()
+        intact = data.read_bytes()
         os.truncate(data, 2 * 4096)
         assert client.list("?size=100").failure == NOT_REACHED
         wait_until(lambda: f"{data}: a page can't be read" in log.read_text(), "the worker says so")
         assert str(data) in site.run_ctl("check").stderr
-        data.write_bytes(whole)
+        data.write_bytes(intact)
         wait_until(lambda: client.list("?size=100").status == 200, "another worker serves")
         assert client.list("?size=100").data["total"] == 100
         site.check()
@@ -198,11 +198,11 @@ def test_data_file_cut_short_while_it_is_mapped():
 
 def test_data_file_cut_at_its_end(filled):
     """Refused, or as it was where only pages were cut off that nothing was ever written to."""
-    size, outcomes = len(filled.whole), set()
+    size, outcomes = len(filled.intact), set()
     for cut in [1, 511, *range(512, 40 * 4096, 512 if TORTURE else 2560)]:
         if cut > size - 8192:
             break
-        put(filled, filled.whole[: size - cut])
+        put(filled, filled.intact[: size - cut])
         done = filled.run_ctl("check")
         outcomes.add(done.returncode)
         assert done.returncode in (0, 1), (cut, done)
@@ -211,7 +211,7 @@ def test_data_file_cut_at_its_end(filled):
         else:
             assert str(filled.data) in done.stderr and done.stdout == ""
     assert 1 in outcomes
-    put(filled, filled.whole)
+    put(filled, filled.intact)
     filled.check()
 
 
@@ -219,12 +219,12 @@ def test_store_of_a_newer_version(filled):
     name = b"schema"
     old = name + struct.pack("<q", 3)
     new = name + records.meta_value(name, 99)
-    assert old in filled.whole
-    put(filled, new.join(part[4 * bool(n) :] for n, part in enumerate(filled.whole.split(old))))
-    assert len(filled.whole) == filled.data.stat().st_size
+    assert old in filled.intact
+    put(filled, new.join(part[4 * bool(n) :] for n, part in enumerate(filled.intact.split(old))))
+    assert len(filled.intact) == filled.data.stat().st_size
     folder = str(filled.dir / "store")
     assert_refused(filled, COMMANDS, folder, "another version", "version 99", "version 3")
-    put(filled, filled.whole)
+    put(filled, filled.intact)
     filled.check()
     assert filled.client.list().data["total"] == 100
 

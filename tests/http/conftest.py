@@ -26,7 +26,7 @@ def user(site):
 
 
 @pytest.fixture
-def stranger(site):
+def other_user(site):
     """A client of another user."""
     return site.http(site.add_user())
 
@@ -51,6 +51,6 @@ def send(request, site):
 
 
 @pytest.fixture
-def nobody(site):
+def anonymous(site):
     """A client without credentials."""
     return site.http()

@@ -178,21 +178,21 @@ class Store:
         """Changes a byte of a token's record on disk, in the sealed key before its name."""
         with (self.dir / "store/data.mdb").open("r+b") as file:
             data = file.read()
-            places = [found.start() - 20 for found in re.finditer(name.encode(), data)]
-            assert places
-            for place in places:
-                file.seek(place)
-                file.write(bytes([data[place] ^ 1]))
+            offsets = [found.start() - 20 for found in re.finditer(name.encode(), data)]
+            assert offsets
+            for offset in offsets:
+                file.seek(offset)
+                file.write(bytes([data[offset] ^ 1]))
 
     def change_record(self, name, offset, value):
         """Changes bytes of a token's record on disk, found by the token's name, and adjusts its
         checksum."""
         with (self.dir / "store/data.mdb").open("r+b") as file:
             data = file.read()
-            places = [found.start() for found in re.finditer(name.encode(), data)]
-            assert places
-            for place in places:
-                start = place - TOKEN_RECORD_HEAD
+            offsets = [found.start() for found in re.finditer(name.encode(), data)]
+            assert offsets
+            for name_offset in offsets:
+                start = name_offset - TOKEN_RECORD_HEAD
                 record = bytearray(data[start : start + 20000])
                 record[offset : offset + len(value)] = value
                 ids = struct.unpack(">qq", data[start - 16 : start])  # its key lies before it
@@ -345,7 +345,7 @@ class Site(Store):
         """The example with this site's paths, as dev/run.sh makes it."""
         kinds = ("client_body", "fastcgi", "proxy", "scgi", "uwsgi")
         temp_paths = "".join(f"\n    {kind}_temp_path tmp/{kind};" for kind in kinds)
-        places = [
+        replacements = [
             (r"^user .*", "user www-data;" if IS_ROOT else ""),
             (r"^pid .*", "pid nginx.pid;\ndaemon off;"),
             (r"^error_log .*", "error_log nginx.log;"),
@@ -356,8 +356,8 @@ class Site(Store):
             *self.nginx_changes,
         ]
         text = (ROOT / "nginx.conf.example").read_text()
-        for pattern, place in places:
-            text, count = re.subn(pattern, place, text, flags=re.MULTILINE)
+        for pattern, replacement in replacements:
+            text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
             assert count == 1, f"{pattern} is {count} times in nginx.conf.example"
         return text
 

@@ -31,8 +31,8 @@ def refusal(reply):
 
 
 @pytest.mark.parametrize("method, target, body", ROUTES)
-def test_each_route_requires_credentials(nobody, method, target, body):
-    reply = nobody.request(method, target, body)
+def test_each_route_requires_credentials(anonymous, method, target, body):
+    reply = anonymous.request(method, target, body)
     assert refusal(reply).startswith(MISSING_AUTHORIZATION)
 
 
@@ -116,9 +116,9 @@ def test_empty_headers(user):
         assert message.startswith(f"{name} header is ")
 
 
-def test_same_answer_whether_or_not_a_user_exists(user, stranger):
+def test_same_answer_whether_or_not_a_user_exists(user, other_user):
     """Another user's id, an unknown id and a wrong access token get the same bytes."""
-    ids = [str(stranger.user.id), "999999999", "9223372036854775807", str(user.user.id)]
+    ids = [str(other_user.user.id), "999999999", "9223372036854775807", str(user.user.id)]
     tokens = [user.user.access_token] * 3 + ["x" * 48]
     answers = {
         user.request(
@@ -134,13 +134,13 @@ def test_unknown_user(user, id_):
     assert user.request("GET", "/api/token/", headers={"New-Api-User": id_}).status == 401
 
 
-def test_credentials_come_before_the_body(nobody):
-    assert nobody.create(b"{not json").status == 401
-    assert nobody.list("?p=x").status == 401
+def test_credentials_come_before_the_body(anonymous):
+    assert anonymous.create(b"{not json").status == 401
+    assert anonymous.list("?p=x").status == 401
 
 
-def test_no_credentials_for_options(nobody):
-    assert nobody.request("OPTIONS", "/api/token/").status == 204
+def test_no_credentials_for_options(anonymous):
+    assert anonymous.request("OPTIONS", "/api/token/").status == 204
 
 
 @pytest.mark.parametrize("method, target, body", ROUTES)
@@ -166,14 +166,14 @@ def test_disabled_user_with_a_wrong_access_token(site, user):
     assert (after.status, after.body) == (401, before.body)
 
 
-def test_own_tokens_only(user, stranger):
+def test_own_tokens_only(user, other_user):
     """Every route, with another user's token."""
     token = user.make()
     token_id = token["id"]
-    assert stranger.get(token_id).status == 404
-    assert stranger.update({"id": token_id, "name": "x"}).status == 404
-    assert stranger.update({"id": token_id, "status": 2}, "?status_only=1").status == 404
-    assert stranger.delete(token_id).status == 404
-    assert stranger.batch({"ids": [token_id]}).data == 0
-    assert stranger.list().data["items"] == []
+    assert other_user.get(token_id).status == 404
+    assert other_user.update({"id": token_id, "name": "x"}).status == 404
+    assert other_user.update({"id": token_id, "status": 2}, "?status_only=1").status == 404
+    assert other_user.delete(token_id).status == 404
+    assert other_user.batch({"ids": [token_id]}).data == 0
+    assert other_user.list().data["items"] == []
     assert user.list().data["items"] == [token]

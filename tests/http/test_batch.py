@@ -22,11 +22,11 @@ def test_each_once(user):
     assert user.batch({"ids": [first["id"]]}).data == 0
 
 
-def test_ids_of_other_users_are_not_counted(user, stranger):
-    mine, theirs = user.make(), stranger.make()
+def test_ids_of_other_users_are_not_counted(user, other_user):
+    mine, theirs = user.make(), other_user.make()
     wanted = [theirs["id"], mine["id"], 2**40, 0, -1, 2**63 - 1, -(2**63)]
     assert user.batch({"ids": wanted}).data == 1
-    assert stranger.get(theirs["id"]).data == theirs
+    assert other_user.get(theirs["id"]).data == theirs
 
 
 def test_none_of_them(user):

@@ -40,8 +40,8 @@ def test_created_time_is_now(user):
     assert before <= token["accessed_time"] <= int(time.time())
 
 
-def test_ids_rise(user, stranger):
-    ids = [client.make()["id"] for client in (user, stranger, user, user, stranger)]
+def test_ids_rise(user, other_user):
+    ids = [client.make()["id"] for client in (user, other_user, user, user, other_user)]
     assert ids == sorted(set(ids)) and ids[0] > 0
 
 
@@ -493,6 +493,6 @@ def test_a_thousand_and_no_more(user):
     assert user.create({}).failure == full
 
 
-def test_limit_is_per_user(user, stranger):
+def test_limit_is_per_user(user, other_user):
     user.make_many(1000)
-    assert stranger.create({}).status == 200
+    assert other_user.create({}).status == 200

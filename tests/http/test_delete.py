@@ -28,9 +28,9 @@ def test_unknown_id(refused, token_id):
     assert refused.delete(token_id).failure == NOT_THERE
 
 
-def test_other_users_token_stays(user, stranger):
+def test_other_users_token_stays(user, other_user):
     token = user.make()
-    theirs, never = stranger.delete(token["id"]), stranger.delete(2**40)
+    theirs, never = other_user.delete(token["id"]), other_user.delete(2**40)
     assert theirs.failure == NOT_THERE
     assert theirs.body == never.body
     assert user.get(token["id"]).data == token

@@ -24,10 +24,10 @@ def allowed(reply):
 
 
 @pytest.mark.parametrize("path", ALLOWED)
-def test_other_methods(user, nobody, path):
+def test_other_methods(user, anonymous, path):
     """Answered before credentials are checked."""
     for method in METHODS - ALLOWED[path]:
-        for client in (user, nobody):
+        for client in (user, anonymous):
             reply = client.request(method, path)
             assert reply.status == 405, method
             assert allowed(reply) == ALLOWED[path]
@@ -42,8 +42,8 @@ def test_head_has_no_body(user):
 
 
 @pytest.mark.parametrize("path", ALLOWED)
-def test_options(nobody, path):
-    reply = nobody.request("OPTIONS", path)
+def test_options(anonymous, path):
+    reply = anonymous.request("OPTIONS", path)
     assert (reply.status, reply.body) == (204, b"")
     assert allowed(reply) == ALLOWED[path]
 
@@ -61,8 +61,8 @@ def test_no_cors_headers_without_the_setting(user):
 @pytest.mark.parametrize(
     "path", ["abc", "1/2", "1/", "batch/", "batch/1", "BATCH", "-1", "%E5%AD%97", "a/b/c/d", "1%0A"]
 )
-def test_other_paths(user, nobody, method, path):
-    for client in (user, nobody):
+def test_other_paths(user, anonymous, method, path):
+    for client in (user, anonymous):
         assert client.request(method, f"/api/token/{path}").failure == (404, "Not found")
 
 
@@ -134,7 +134,7 @@ def test_chunked_body_too_large(site, refused):
 # ---- exact bytes ----
 
 
-def exchange(site, request):
+def send_bytes(site, request):
     """Sends bytes to nginx; returns everything received until it closes."""
     with socket.create_connection(("127.0.0.1", site.port), timeout=60) as connection:
         connection.sendall(request)
@@ -160,7 +160,7 @@ def exchange(site, request):
     ids=lambda value: str(value)[:40],
 )
 def test_errors_of_nginx_have_the_envelope(site, status, request_):
-    found, head, body = exchange(site, request_)
+    found, head, body = send_bytes(site, request_)
     assert found == status
     answer = json.loads(body)
     assert answer["success"] is False and answer["message"]
@@ -171,7 +171,7 @@ def test_errors_of_nginx_have_the_envelope(site, status, request_):
 def test_version_1_0(site, user):
     credentials = "".join(f"{name}: {value}\r\n" for name, value in user.credentials.items())
     request = f"GET /api/token/ HTTP/1.0\r\n{credentials}\r\n"
-    status, _, body = exchange(site, request.encode())
+    status, _, body = send_bytes(site, request.encode())
     assert status == 200 and json.loads(body)["data"]["total"] == 0
 
 
@@ -190,9 +190,9 @@ def test_kept_connection(site, user):
     connection.close()
 
 
-def test_headers_of_every_answer(user, nobody):
+def test_headers_of_every_answer(user, anonymous):
     """The headers that contract.py checks one by one."""
-    for reply in (user.list(), user.create({}), user.get(2**40), nobody.list(), user.list("?p=x")):
+    for reply in (user.list(), user.create({}), user.get(2**40), anonymous.list(), user.list("?p=x")):
         assert reply.headers["content-type"] == "application/json; charset=utf-8"
         assert reply.headers["cache-control"] == "no-store"
         assert reply.headers["content-length"] == str(len(reply.body))

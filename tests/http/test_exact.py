@@ -15,7 +15,7 @@ THREADS = 12
 WORKERS = 3
 
 
-class Swallowed(Exception):
+class NoAnswer(Exception):
     """The connection broke before the answer: the request may have been done."""
 
 
@@ -77,15 +77,15 @@ class Pool(Store):
 class Spender:
     """One client with a kept connection, and its answers."""
 
-    def __init__(self, pool, key, seed, repeats=False):
+    def __init__(self, pool, key, seed, retries=False):
         self.pool = pool
         self.key = key
         self.chance = random.Random(seed)
-        self.repeats = repeats  # sends requests without an answer again, with a transaction_id
+        self.retries = retries  # sends requests without an answer again, with a transaction_id
         self.connection = None
-        self.through = 0  # units of accepted requests
+        self.accepted = 0  # units of accepted requests
         self.unsure = []  # units of requests without an answer
-        self.swallowed = 0
+        self.unanswered = 0
         self.exhausted = False
         self.number = 0
         self.seed = seed
@@ -98,8 +98,8 @@ class Spender:
             return self.connection.read_reply()
         except (ConnectionError, AssertionError) as broken:
             self.connection = None
-            self.swallowed += 1
-            raise Swallowed from broken
+            self.unanswered += 1
+            raise NoAnswer from broken
 
     def post(self, route, **body):
         """A request of a gateway, retried if that is safe."""
@@ -109,13 +109,13 @@ class Spender:
         while True:
             try:
                 return self.ask(variables, sent)
-            except Swallowed:
-                if not self.repeats and (route == "consume" or route == "reserve"):
+            except NoAnswer:
+                if not self.retries and (route == "consume" or route == "reserve"):
                     raise
 
     def taking(self, amount):
         body = {"key": f'"{self.key}"', "amount": str(amount)}
-        if self.repeats:
+        if self.retries:
             self.number += 1
             body["transaction_id"] = f'"{self.seed}-{self.number}"'
         return body
@@ -150,16 +150,16 @@ class Spender:
         return ended, ended.data["amount"]
 
     def once(self, amount):
-        ways = [self.consume, self.reserve] if self.repeats else [
+        ways = [self.consume, self.reserve] if self.retries else [
             self.verify, self.consume, self.reserve
         ]
         try:
             reply, taken = self.chance.choice(ways)(amount)
-        except Swallowed:
+        except NoAnswer:
             self.unsure.append(amount)
             return
         if reply.status in (200, 204):
-            self.through += taken
+            self.accepted += taken
         else:
             assert reply.status == 401, reply
             why = reply.headers.get("x-token-reason") or reply.json["code"]
@@ -210,10 +210,10 @@ def test_to_the_last_unit():
         run_all(spenders)
         remain, used = pool.quotas(token)
         assert remain + used == quota
-        assert sum(spender.through for spender in spenders) == used
+        assert sum(spender.accepted for spender in spenders) == used
         spend_the_rest(pool, token, spenders[0])
-        assert sum(spender.through for spender in spenders) == quota
-        assert all(spender.swallowed == 0 for spender in spenders)
+        assert sum(spender.accepted for spender in spenders) == quota
+        assert all(spender.unanswered == 0 for spender in spenders)
         pool.check()
 
 
@@ -225,7 +225,7 @@ def test_unlimited_token():
         for spender in spenders:
             spender.run = lambda spender=spender: [spender.once(3) for _ in range(100)]
         run_all(spenders)
-        used = sum(spender.through for spender in spenders)
+        used = sum(spender.accepted for spender in spenders)
         assert pool.quotas(token) == (77, used) and used > 0
         pool.check()
 
@@ -264,10 +264,10 @@ def test_over_kills():
             run_all(spenders)
         assert kills
         remain, used = pool.quotas(token)
-        through = sum(spender.through for spender in spenders)
+        accepted = sum(spender.accepted for spender in spenders)
         unsure = sum(sum(spender.unsure) for spender in spenders)
         assert remain + used == quota
-        assert through <= used <= through + unsure
+        assert accepted <= used <= accepted + unsure
         pool.check()
 
 
@@ -284,10 +284,10 @@ def test_single_units_over_kills():
             run_all(spenders)
         assert kills
         remain, used = pool.quotas(token)
-        through = sum(spender.through for spender in spenders)
-        swallowed = sum(len(spender.unsure) for spender in spenders)
+        accepted = sum(spender.accepted for spender in spenders)
+        unanswered = sum(len(spender.unsure) for spender in spenders)
         assert remain == 0 and used == 4000
-        assert through <= used <= through + swallowed
+        assert accepted <= used <= accepted + unanswered
         pool.check()
 
 
@@ -296,15 +296,15 @@ def test_replays_over_kills():
     quota = 12000
     with Pool() as pool:
         token = pool.make(quota)
-        spenders = [Spender(pool, token["key"], seed, repeats=True) for seed in range(THREADS)]
+        spenders = [Spender(pool, token["key"], seed, retries=True) for seed in range(THREADS)]
         with pool.killing() as kills:
             run_all(spenders)
         assert kills
         remain, used = pool.quotas(token)
         assert remain + used == quota
-        assert sum(spender.through for spender in spenders) == used
+        assert sum(spender.accepted for spender in spenders) == used
         spend_the_rest(pool, token, spenders[0])
-        assert sum(spender.through for spender in spenders) == quota
+        assert sum(spender.accepted for spender in spenders) == quota
         assert not [spender for spender in spenders if spender.unsure]
         pool.check()
 
@@ -318,17 +318,17 @@ def test_all_workers_killed_at_once():
             spenders = [Spender(pool, token["key"], 100 * turn + n) for n in range(4)]
             for spender in spenders:
                 spender.run = lambda spender=spender: [
-                    spender.once(2) for _ in range(200) if not spender.swallowed
+                    spender.once(2) for _ in range(200) if not spender.unanswered
                 ]
             killer = threading.Timer(0.03 + 0.01 * turn, pool.kill_all)
             killer.start()
             run_all(spenders)
             killer.join()
             remain, used = pool.quotas(token)
-            through = sum(spender.through for spender in spenders)
+            accepted = sum(spender.accepted for spender in spenders)
             unsure = sum(sum(spender.unsure) for spender in spenders)
             assert remain + used == 100_000
-            assert through <= used - before <= through + unsure
+            assert accepted <= used - before <= accepted + unsure
             before = used
         pool.check()
 

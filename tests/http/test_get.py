@@ -25,9 +25,9 @@ def same_bytes(one, other):
     )
 
 
-def test_other_users_token_is_unknown(user, stranger):
-    theirs = stranger.get(user.make()["id"])
-    never = stranger.get(2**40)
+def test_other_users_token_is_unknown(user, other_user):
+    theirs = other_user.get(user.make()["id"])
+    never = other_user.get(2**40)
     assert never.failure == NOT_THERE
     assert same_bytes(theirs, never)
 

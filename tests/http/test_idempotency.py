@@ -73,11 +73,11 @@ def test_without_a_key_nothing_is_replayed(user, client):
     assert total(user) == 2
 
 
-def test_another_user(user, stranger, client):
+def test_another_user(user, other_user, client):
     first = create(client, {}, "k")
-    other = create(stranger, {}, "k")
+    other = create(other_user, {}, "k")
     assert other.data["id"] != first.data["id"]
-    assert total(user) == total(stranger) == 1
+    assert total(user) == total(other_user) == 1
 
 
 def test_routes_are_separate(user, client):

@@ -25,18 +25,18 @@ def test_key(user, client):
     assert reply.data == {"key": token["key"]}
 
 
-def test_key_of_unknown_token(stranger, client):
+def test_key_of_unknown_token(other_user, client):
     """Another user's token is answered as unknown."""
-    other = stranger.make()["id"]
+    other = other_user.make()["id"]
     replies = [client.show_key(token_id) for token_id in (other, 2**40, 0, 2**70)]
     assert {reply.body for reply in replies} == {replies[0].body}
     assert replies[0].failure == (404, "Token does not exist")
 
 
-def test_keys(user, stranger, client):
+def test_keys(user, other_user, client):
     tokens = user.make_many(5)
     ids = [token["id"] for token in tokens]
-    others = [stranger.make()["id"], 2**40, 0, -1, 2**63 - 1]
+    others = [other_user.make()["id"], 2**40, 0, -1, 2**63 - 1]
     asked = [ids[3], *others, ids[0], ids[3], ids[1]]
     expected = {str(tokens[n]["id"]): tokens[n]["key"] for n in (3, 0, 1)}
     reply = client.show_keys({"ids": asked})
@@ -86,7 +86,7 @@ def test_other_paths(client, target):
     assert client.request("POST", target).failure == (404, "Not found")
 
 
-def test_key_needs_its_owner(site, user, stranger):
+def test_key_needs_its_owner(site, user, other_user):
     token = user.make()
     headers = {"Authorization": f"Bearer {token['key']}"}
     assert user.request("POST", f"/api/token/{token['id']}/key", None, headers).status == 401

@@ -168,13 +168,13 @@ def test_collection_without_slash_is_the_same(user):
     assert without.json == with_slash.json
 
 
-def test_other_users_tokens_are_not_listed(user, stranger):
+def test_other_users_tokens_are_not_listed(user, other_user):
     mine, theirs = [], []
     for _ in range(3):  # in turn, so that their ids alternate
         mine.append(user.make())
-        theirs.append(stranger.make())
+        theirs.append(other_user.make())
     assert ids(user.list().data["items"]) == ids(mine)[::-1]
-    assert ids(stranger.list().data["items"]) == ids(theirs)[::-1]
+    assert ids(other_user.list().data["items"]) == ids(theirs)[::-1]
 
 
 def test_largest_page_is_complete(user):

@@ -64,7 +64,7 @@ class ProtectedSite(Site):
         self.upstream_port = upstream_port
 
     def nginx_configuration(self):
-        places = [
+        replacements = [
             (r"^user .*", "user www-data;" if IS_ROOT else ""),
             (r"^pid .*", "pid nginx.pid;\ndaemon off;"),
             (r"^error_log .*", "error_log nginx.log;"),
@@ -79,8 +79,8 @@ class ProtectedSite(Site):
             *self.nginx_changes,
         ]
         text = (ROOT / "nginx-protect.conf.example").read_text()
-        for pattern, place in places:
-            text, count = re.subn(pattern, place, text, flags=re.MULTILINE)
+        for pattern, replacement in replacements:
+            text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
             assert count == 1, f"{pattern} is {count} times in nginx-protect.conf.example"
         return text
 
@@ -409,8 +409,8 @@ def test_worker_is_killed_meanwhile(guarded, upstream, user):
         if turn % 40 == 20:
             guarded.kill(min(guarded.pids()))
         statuses.append(guarded.ask(Authorization=bearer(token["key"])).status)
-    through = statuses.count(200)
-    assert set(statuses) <= {200, 503} and through >= 100
-    assert len(upstream.take()) == through
+    accepted = statuses.count(200)
+    assert set(statuses) <= {200, 503} and accepted >= 100
+    assert len(upstream.take()) == accepted
     used = 1000 - remaining(user, token)
-    assert through <= used <= through + statuses.count(503)
+    assert accepted <= used <= accepted + statuses.count(503)

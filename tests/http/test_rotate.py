@@ -112,11 +112,11 @@ def test_token_of_any_status(user, client, kind):
     assert verdict(client, rotated["key"]) == (401, kind)
 
 
-def test_unknown_token(user, stranger, client):
-    other = stranger.make()
+def test_unknown_token(user, other_user, client):
+    other = other_user.make()
     for token_id in (other["id"], 2**40, 0, 2**70):
         assert client.rotate(token_id).failure == (404, "Token does not exist")
-    assert stranger.get(other["id"]).data == other
+    assert other_user.get(other["id"]).data == other
 
 
 @pytest.mark.parametrize(

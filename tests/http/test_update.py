@@ -246,9 +246,9 @@ def test_id_missing_or_malformed(refused, body, query):
 
 
 @pytest.mark.parametrize("query", ["", STATUS_ONLY])
-def test_other_users_token_is_unknown(user, stranger, token, query):
-    theirs = stranger.update({"id": token["id"], "status": 2, "name": "x"}, query)
-    never = stranger.update({"id": 2**40, "status": 2, "name": "x"}, query)
+def test_other_users_token_is_unknown(user, other_user, token, query):
+    theirs = other_user.update({"id": token["id"], "status": 2, "name": "x"}, query)
+    never = other_user.update({"id": 2**40, "status": 2, "name": "x"}, query)
     assert theirs.failure == NOT_THERE
     assert theirs.body == never.body
     assert user.get(token["id"]).data == token
