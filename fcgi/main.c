@@ -108,7 +108,7 @@ static bool start_threads(struct worker *worker)
     worker->signal_fd = open_signals();
     process->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (worker->signal_fd < 0 || process->event_fd < 0 ||
-        !watchdog_init(&process->watchdog, worker->settings.threads))
+        !watchdog_init(&process->watchdog, (unsigned)worker->settings.threads))
         return false;
     process->commit_thread = commit_thread_start(process->store);
     process->search_thread = search_thread_start(process->store);
@@ -117,7 +117,7 @@ static bool start_threads(struct worker *worker)
 
 static bool start_loops(struct worker *worker)
 {
-    unsigned wanted = worker->settings.threads;
+    unsigned wanted = (unsigned)worker->settings.threads;
     worker->loops = calloc(wanted, sizeof(*worker->loops));
     for (unsigned i = 0; worker->loops && i < wanted; i++) {
         worker->loops[i] = loop_start(&worker->process, i, STDIN_FILENO);
@@ -192,7 +192,7 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
         store_open(&options, &worker->process.store, reason) != STORE_OK)
         return false;
     prepare_socket();
-    worker->process.connections_max = connections_max(settings->threads);
+    worker->process.connections_max = connections_max((unsigned)settings->threads);
     worker->process.api = (struct api_options){.max_per_user = settings->max_per_user,
                                                .http_status_200 = settings->http_status_200,
                                                .cors_origin = settings->cors_origin,

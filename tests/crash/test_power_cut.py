@@ -1,5 +1,5 @@
 """Power cuts: a pool's writes and syncs are recorded under load; then every data file that a cut
-at any of them could have left is opened, checked, and compared with what the clients were told."""
+at any of them could have left is opened, checked, and compared with the clients' answers."""
 
 import os
 
@@ -20,7 +20,7 @@ def file_bytes(pool):
 
 
 def replay(pool, images, seed=1):
-    """The report of a replay in which nothing may be wrong."""
+    """The report of a replay without errors."""
     report = pool.replay(images, seed)
     print(report)
     assert (report["failures"], report["named"]) == (0, [])
@@ -65,8 +65,8 @@ def test_replay_notices_a_disk_that_does_not_sync(small):
     assert report["failures"] > 0
 
 
-def test_replay_notices_lies(small):
-    """What clients might have been told, and is not so."""
+def test_replay_notices_wrong_answers(small):
+    """Answers that the store does not match."""
     owner = small.ctl("user", "list")[0]
     lost = {
         "id": 10**6, "user_id": owner["id"], "name": "lost", "key": "sk-", "status": 1,
