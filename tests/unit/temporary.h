@@ -50,7 +50,7 @@ static inline void folder_remove(const struct folder *folder)
         fail_msg("%s is not empty", folder->path);
 }
 
-/* A store, where it is and how it is opened. The paths make it stay where it is. */
+/* A store, its location and how it is opened. The paths make it stay at its address. */
 struct temporary {
     struct folder folder;
     struct folder_file store_path, secret_path;
@@ -75,24 +75,47 @@ static inline void temporary_close(struct temporary *temporary)
     temporary->store = NULL;
 }
 
-/* Creates a store; not opened. size_max may be 0. */
-static inline void temporary_create(struct temporary *temporary, uint64_t size_max)
+static inline void temporary_create_at(struct temporary *temporary, const char *location,
+                                       uint64_t size_max)
 {
     char reason[STORE_REASON_SIZE] = "";
     *temporary = (struct temporary){.folder = folder_make()};
     temporary->store_path = folder_file(&temporary->folder, "store");
     temporary->secret_path = folder_file(&temporary->folder, "secret");
-    temporary->options = (struct store_options){.location = temporary->store_path.path,
-                                                .secret_path = temporary->secret_path.path,
-                                                .size_max = size_max};
+    temporary->options =
+        (struct store_options){.location = location ? location : temporary->store_path.path,
+                               .secret_path = temporary->secret_path.path,
+                               .size_max = size_max};
     if (store_create(&temporary->options, (unsigned)-1, (unsigned)-1, reason) != STORE_OK)
         fail_msg("store_create: %s", reason);
 }
 
-/* Closes it, where it is open, and removes it. */
+/* Creates a store of the engine under test, not opened: at the location TOKEN_TEST_STORE where that
+ * is set, where no store may exist; else in a temporary folder. */
+static inline void temporary_create(struct temporary *temporary)
+{
+    temporary_create_at(temporary, getenv("TOKEN_TEST_STORE"), 0);
+}
+
+/* Creates a store in a temporary folder: for the tests of LMDB's engine. size_max may be 0. */
+static inline void temporary_create_folder(struct temporary *temporary, uint64_t size_max)
+{
+    temporary_create_at(temporary, NULL, size_max);
+}
+
+/* Closes the store, where it is open, and removes it. */
 static inline void temporary_remove(struct temporary *temporary)
 {
+    const char *location = temporary->options.location;
+    char path[PATH_MAX];
     temporary_close(temporary);
+    if (location != temporary->store_path.path) {
+        for (size_t i = 0; i < 2; i++) {
+            snprintf(path, sizeof(path), "%s/%s", location, i ? "lock.mdb" : "data.mdb");
+            unlink(path);
+        }
+        rmdir(location);
+    }
     folder_remove(&temporary->folder);
 }
 

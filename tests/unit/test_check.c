@@ -3,7 +3,7 @@
 /* store_check finds what is planted: each row damages the store of damage.h and expects a line that
  * says so. What reads and writes make of it is in test_damage.c. */
 
-enum { AT_LENGTHS = RECORD_TOKEN_HEAD_LEN - 6 };
+enum { AT_LENGTHS = 2 + 5 * 8 + SEAL_KEY_LEN, AT_NAME = AT_LENGTHS + 6 };
 
 /* ---- tokens ---- */
 
@@ -43,7 +43,7 @@ static void tokens_with_exchanged_seals(struct raw *raw)
 
 static void name_with_control(struct raw_bytes *record)
 {
-    record->at[RECORD_TOKEN_HEAD_LEN] = '\n';
+    record->at[AT_NAME] = '\n';
 }
 
 static void token_name_with_a_control_character(struct raw *raw)
@@ -53,7 +53,7 @@ static void token_name_with_a_control_character(struct raw *raw)
 
 static void name_not_utf8(struct raw_bytes *record)
 {
-    record->at[RECORD_TOKEN_HEAD_LEN] = 0xFF;
+    record->at[AT_NAME] = 0xFF;
 }
 
 static void token_name_not_utf8(struct raw *raw)
@@ -63,7 +63,7 @@ static void token_name_not_utf8(struct raw *raw)
 
 static void name_too_long(struct raw_bytes *record)
 {
-    size_t at = RECORD_TOKEN_HEAD_LEN, more = 31;
+    size_t at = AT_NAME, more = 31;
     memmove(record->at + at + more, record->at + at, record->len - at);
     memset(record->at + at, 'n', more);
     record->at[AT_LENGTHS] = (unsigned char)(record->at[AT_LENGTHS] + more);
@@ -350,9 +350,9 @@ static struct raw_bytes reservation(int64_t token_id, int64_t reserved, int64_t 
 {
     struct record_reservation made = {.user_id = 1,
                                       .token_id = token_id,
-                                      .reserved = reserved,
-                                      .amount = reserved,
-                                      .shortfall = shortfall,
+                                      .units = {.reserved = reserved,
+                                                .amount = reserved,
+                                                .shortfall = shortfall},
                                       .group = SPAN("vip")};
     struct raw_bytes record;
     record.len = record_encode_reservation(1, &made, record.at);

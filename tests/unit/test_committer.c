@@ -118,7 +118,7 @@ static void test_each_gets_its_own_result(void **state)
     static struct thread threads[THREADS];
     struct temporary temporary;
     char access_token[STORE_CREDENTIAL_LEN];
-    temporary_create(&temporary, (size_t)80 << 10);
+    temporary_create(&temporary);
     temporary_open(&temporary);
     struct committer *committer = committer_start(temporary.store, on_done);
     assert_non_null(committer);
@@ -152,7 +152,7 @@ static void test_stop_does_what_is_left(void **state)
     static struct item items[MANY];
     struct temporary temporary;
     char access_token[STORE_CREDENTIAL_LEN];
-    temporary_create(&temporary, 0);
+    temporary_create(&temporary);
     temporary_open(&temporary);
     int64_t user_id = temporary_add_user(&temporary, access_token);
     struct committer *committer = committer_start(temporary.store, on_done);
@@ -184,7 +184,7 @@ static void test_more_than_a_batch(void **state)
     struct temporary temporary;
     char access_token[STORE_CREDENTIAL_LEN];
     int64_t first;
-    temporary_create(&temporary, 0);
+    temporary_create(&temporary);
     temporary_open(&temporary);
     int64_t user_id = temporary_add_user(&temporary, access_token);
     assert_int_equal(temporary_create_tokens(temporary.store, user_id, OWN_IDS, 0, 0, &first),
@@ -213,7 +213,7 @@ static void test_stop_at_once(void **state)
 {
     (void)state;
     struct temporary temporary;
-    temporary_create(&temporary, 0);
+    temporary_create(&temporary);
     temporary_open(&temporary);
     for (int i = 0; i < 50; i++) {
         struct committer *committer = committer_start(temporary.store, on_done);

@@ -28,7 +28,7 @@ static void test_room_for_a_part(void **state)
     char access_token[STORE_CREDENTIAL_LEN];
     int64_t id;
     uint64_t created = 0;
-    temporary_create(&temporary, 0);
+    temporary_create_folder(&temporary, 0);
     temporary_open(&temporary);
     temporary_add_user(&temporary, access_token);
     struct folder_file file = folder_file(&temporary.folder, "store/data.mdb");

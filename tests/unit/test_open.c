@@ -38,7 +38,7 @@ static void test_create(void **state)
     (void)state;
     struct temporary temporary;
     mode_t mask = umask(0);
-    temporary_create(&temporary, 0);
+    temporary_create_folder(&temporary, 0);
     umask(mask);
     assert_int_equal(mode_of(temporary.store_path.path), 0700);
     assert_int_equal(mode_of(temporary.secret_path.path), 0600);
@@ -54,14 +54,14 @@ static void test_create_twice(void **state)
     (void)state;
     struct temporary temporary;
     char reason[STORE_REASON_SIZE] = "";
-    temporary_create(&temporary, 0);
+    temporary_create_folder(&temporary, 0);
     assert_int_equal(store_create(&temporary.options, (unsigned)-1, (unsigned)-1, reason),
                      STORE_REFUSED);
     assert_non_null(strstr(reason, temporary.store_path.path));
 
     struct store_options other = temporary.options;
     struct folder_file elsewhere = folder_file(&temporary.folder, "other");
-    other.path = elsewhere.path; /* a new store, the secret is there */
+    other.location = elsewhere.path; /* a new store, the secret is there */
     assert_int_equal(store_create(&other, (unsigned)-1, (unsigned)-1, reason), STORE_REFUSED);
     assert_non_null(strstr(reason, temporary.secret_path.path));
     assert_int_equal(access(elsewhere.path, F_OK), -1);
@@ -132,7 +132,7 @@ static void test_nothing_there(void **state)
 {
     (void)state;
     struct temporary temporary;
-    temporary_create(&temporary, 0);
+    temporary_create_folder(&temporary, 0);
     struct folder_file other = folder_file(&temporary.folder, "other");
     temporary.options.location = other.path;
     check_refused(&temporary, other.path, "no store");
@@ -151,7 +151,7 @@ static void test_secrets(void **state)
 {
     (void)state;
     struct temporary temporary;
-    temporary_create(&temporary, 0);
+    temporary_create_folder(&temporary, 0);
     const char *path = temporary.secret_path.path;
     assert_int_equal(chmod(path, 0640), 0);
     check_refused(&temporary, path, "chmod 600");
@@ -165,7 +165,7 @@ static void test_secrets(void **state)
     store_close(temporary.store); /* one in 256 ends in 0 by itself */
     temporary.store = NULL;
     if (!same)
-        check_refused(&temporary, path, "not the secret of this store");
+        check_refused(&temporary, temporary.store_path.path, "another secret than TOKEN_SECRET's");
     assert_int_equal(unlink(path), 0);
     check_refused(&temporary, path, "No such file");
     temporary_remove(&temporary);
@@ -176,10 +176,10 @@ static void test_another_secret(void **state)
 {
     (void)state;
     struct temporary temporary, other;
-    temporary_create(&temporary, 0);
-    temporary_create(&other, 0);
+    temporary_create_folder(&temporary, 0);
+    temporary_create_folder(&other, 0);
     temporary.options.secret_path = other.secret_path.path;
-    check_refused(&temporary, other.secret_path.path, "not the secret of this store");
+    check_refused(&temporary, temporary.store_path.path, "another secret than TOKEN_SECRET's");
     temporary.options.secret_path = temporary.secret_path.path;
     check_opens(&temporary);
     check_opens(&other);
@@ -266,7 +266,7 @@ static void test_meta(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct temporary temporary;
         struct raw raw;
-        temporary_create(&temporary, 0);
+        temporary_create_folder(&temporary, 0);
         raw_open(&raw, &temporary);
         rows[i].damage(&raw);
         raw_commit(&raw);
@@ -285,7 +285,7 @@ static void test_data_that_is_none(void **state)
     } rows[] = {{'x', 20000}, {'\0', 20000}, {'x', 100}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct temporary temporary;
-        temporary_create(&temporary, 0);
+        temporary_create_folder(&temporary, 0);
         FILE *stream = fopen(folder_file(&temporary.folder, "store/data.mdb").path, "w");
         assert_non_null(stream);
         for (size_t n = 0; n < rows[i].len; n++)
@@ -301,7 +301,7 @@ static void test_lock_file_missing(void **state)
 {
     (void)state;
     struct temporary temporary;
-    temporary_create(&temporary, 0);
+    temporary_create_folder(&temporary, 0);
     assert_int_equal(unlink(folder_file(&temporary.folder, "store/lock.mdb").path), 0);
     check_opens(&temporary);
     temporary_remove(&temporary);

@@ -102,7 +102,7 @@ static int set_up(void **state)
     static struct token others[OTHERS];
     static char texts[OTHERS][32];
     char access_token[STORE_CREDENTIAL_LEN];
-    temporary_create(&all.temporary, 0);
+    temporary_create(&all.temporary);
     temporary_open(&all.temporary);
     all.before_id = temporary_add_user(&all.temporary, access_token);
     all.user_id = temporary_add_user(&all.temporary, access_token);

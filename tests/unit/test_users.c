@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "tests/unit/raw.h"
+#include "tests/unit/temporary.h"
 
 static struct span access_span(const char access_token[static STORE_CREDENTIAL_LEN])
 {
@@ -9,7 +9,7 @@ static struct span access_span(const char access_token[static STORE_CREDENTIAL_L
 
 static void open_store(struct temporary *temporary)
 {
-    temporary_create(temporary, 0);
+    temporary_create(temporary);
     temporary_open(temporary);
 }
 
@@ -193,65 +193,6 @@ static void test_delete_many_tokens(void **state)
     temporary_remove(&temporary);
 }
 
-/* A deletion that was cut off after its first commit: the user is gone for everybody,
- * and a second call goes on. */
-static void test_delete_that_was_cut_off(void **state)
-{
-    (void)state;
-    struct temporary temporary;
-    struct raw raw;
-    char access_token[STORE_CREDENTIAL_LEN], new[STORE_CREDENTIAL_LEN];
-    struct store_user user;
-    struct store_stat stat;
-    int64_t first;
-    open_store(&temporary);
-    int64_t id = temporary_add_user(&temporary, access_token);
-    assert_int_equal(temporary_create_tokens(temporary.store, id, 10, 0, 0, &first), STORE_OK);
-    temporary_close(&temporary);
-    raw_open(&raw, &temporary);
-    struct raw_bytes record = raw_get(&raw, raw.users, raw_user_key(id));
-    record.at[1] |= 2; /* what the first commit sets */
-    raw_seal(&record, CHECKSUM_USER, id, 0);
-    raw_put(&raw, raw.users, raw_user_key(id), record);
-    raw_commit(&raw);
-    temporary_open(&temporary);
-
-    assert_int_equal(store_user_get(temporary.reader, id, &user), STORE_NO_USER);
-    assert_int_equal(store_user_next(temporary.reader, 0, &user), STORE_NO_USER);
-    assert_int_equal(store_user_authenticate(temporary.reader, id, access_span(access_token)),
-                     STORE_DENIED);
-    assert_int_equal(store_user_rotate(temporary.store, id, new), STORE_NO_USER);
-    assert_int_equal(store_user_set_disabled(temporary.store, id, false), STORE_NO_USER);
-    assert_int_equal(temporary_create_tokens(temporary.store, id, 1, 0, 0, &first), STORE_NO_USER);
-    temporary_check(&temporary);
-    assert_int_equal(store_user_delete(temporary.store, id), STORE_OK);
-    assert_int_equal(store_stat(temporary.reader, &stat), STORE_OK);
-    assert_int_equal(stat.tokens, 0);
-    assert_int_equal(stat.users, 0);
-    temporary_check(&temporary);
-    temporary_remove(&temporary);
-}
-
-/* The access token is nowhere in the files. */
-static void test_access_tokens_are_not_stored(void **state)
-{
-    (void)state;
-    struct temporary temporary;
-    char access_token[STORE_CREDENTIAL_LEN];
-    open_store(&temporary);
-    temporary_add_user(&temporary, access_token);
-    temporary_close(&temporary);
-    FILE *stream = fopen(folder_file(&temporary.folder, "store/data.mdb").path, "r");
-    assert_non_null(stream);
-    static char bytes[1 << 20];
-    size_t len = fread(bytes, 1, sizeof(bytes), stream);
-    assert_true(len > 4096 && len < sizeof(bytes));
-    assert_non_null(memmem(bytes, len, "uservip", 7)); /* the search works */
-    assert_null(memmem(bytes, len, access_token, 12));
-    fclose(stream);
-    temporary_remove(&temporary);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,8 +202,6 @@ int main(void)
         cmocka_unit_test(test_rotate),
         cmocka_unit_test(test_next),
         cmocka_unit_test(test_delete_many_tokens),
-        cmocka_unit_test(test_delete_that_was_cut_off),
-        cmocka_unit_test(test_access_tokens_are_not_stored),
     };
     return cmocka_run_group_tests_name("users", tests, NULL, NULL);
 }
