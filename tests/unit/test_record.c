@@ -447,7 +447,8 @@ static struct encoded encode_some(enum checksum_kind kind)
         record.len = record_encode_user(ID, &(struct record_user){.name = SPAN("u")}, record.bytes);
     else if (kind == CHECKSUM_RESERVATION)
         record.len = record_encode_reservation(
-            ID, &(struct record_reservation){.units.reserved = 5, .group = SPAN("g")}, record.bytes);
+            ID, &(struct record_reservation){.units.reserved = 5, .group = SPAN("g")},
+            record.bytes);
     else
         record.len =
             record_encode_gateway(ID, &(struct record_gateway){.name = SPAN("g")}, record.bytes);

@@ -48,7 +48,8 @@ static void set_up_known(struct fixture *fixture)
 {
     set_up(fixture);
     write_file(fixture->path.path, SEAL_SECRET_LEN, 0600);
-    assert_true(seal_open(fixture->path.path, &fixture->secret, fixture->reason, sizeof(fixture->reason)));
+    assert_true(
+        seal_open(fixture->path.path, &fixture->secret, fixture->reason, sizeof(fixture->reason)));
 }
 
 /* The ciphers that this CPU supports; ChaCha20-Poly1305 is one of them. */
@@ -80,7 +81,8 @@ static void test_create(void **state)
     assert_int_equal(stat(fixture.path.path, &status), 0);
     assert_int_equal(status.st_mode & 07777, 0600);
     assert_int_equal(status.st_size, SEAL_SECRET_LEN);
-    assert_true(seal_open(fixture.path.path, &fixture.secret, fixture.reason, sizeof(fixture.reason)));
+    assert_true(
+        seal_open(fixture.path.path, &fixture.secret, fixture.reason, sizeof(fixture.reason)));
     seal_check_value(fixture.secret, first);
     seal_close(fixture.secret);
     fixture.secret = NULL;
@@ -88,7 +90,8 @@ static void test_create(void **state)
     /* another one is another */
     assert_int_equal(unlink(fixture.path.path), 0);
     assert_true(seal_create_file(fixture.path.path, fixture.reason, sizeof(fixture.reason)));
-    assert_true(seal_open(fixture.path.path, &fixture.secret, fixture.reason, sizeof(fixture.reason)));
+    assert_true(
+        seal_open(fixture.path.path, &fixture.secret, fixture.reason, sizeof(fixture.reason)));
     seal_check_value(fixture.secret, second);
     assert_memory_not_equal(first, second, SEAL_CHECK_LEN);
     tear_down(&fixture);
@@ -137,9 +140,9 @@ static void test_open(void **state)
         struct fixture fixture;
         set_up(&fixture);
         write_file(fixture.path.path, rows[i].len, rows[i].mode);
-        bool opened = seal_open(fixture.path.path, &fixture.secret, fixture.reason, sizeof(fixture.reason));
-        require(opened == !rows[i].reason, "row %zu: %s", i,
-                fixture.reason);
+        bool opened =
+            seal_open(fixture.path.path, &fixture.secret, fixture.reason, sizeof(fixture.reason));
+        require(opened == !rows[i].reason, "row %zu: %s", i, fixture.reason);
         require(!rows[i].reason == !!fixture.secret, "row %zu: a secret", i);
         require(!rows[i].reason || (strstr(fixture.reason, fixture.path.path) &&
                                     strstr(fixture.reason, rows[i].reason)),
@@ -154,12 +157,15 @@ static void test_open_what_is_no_file(void **state)
     (void)state;
     struct fixture fixture;
     set_up(&fixture);
-    assert_false(seal_open(fixture.path.path, &fixture.secret, fixture.reason, sizeof(fixture.reason)));
+    assert_false(
+        seal_open(fixture.path.path, &fixture.secret, fixture.reason, sizeof(fixture.reason)));
     assert_non_null(strstr(fixture.reason, fixture.path.path));
-    assert_false(seal_open(fixture.folder.path, &fixture.secret, fixture.reason, sizeof(fixture.reason)));
+    assert_false(
+        seal_open(fixture.folder.path, &fixture.secret, fixture.reason, sizeof(fixture.reason)));
     assert_non_null(strstr(fixture.reason, fixture.folder.path));
     assert_int_equal(mkfifo(fixture.path.path, 0600), 0);
-    assert_false(seal_open(fixture.path.path, &fixture.secret, fixture.reason, sizeof(fixture.reason)));
+    assert_false(
+        seal_open(fixture.path.path, &fixture.secret, fixture.reason, sizeof(fixture.reason)));
     assert_non_null(strstr(fixture.reason, "regular file"));
     assert_null(fixture.secret);
     seal_close(NULL);
@@ -368,8 +374,8 @@ static void test_texts(void **state)
         assert_false(unseal_text(fixture.secret, SPAN("bounD"), whole, opened));
         assert_false(unseal_text(fixture.secret, SPAN("boun"), whole, opened));
         for (size_t cut = 0; cut < whole.len; cut += cut < SEAL_OVERHEAD_LEN ? 1 : 97)
-            assert_false(unseal_text(fixture.secret, SPAN("bound"),
-                                     (struct span){whole.at, cut}, opened));
+            assert_false(
+                unseal_text(fixture.secret, SPAN("bound"), (struct span){whole.at, cut}, opened));
     }
     tear_down(&fixture);
 }

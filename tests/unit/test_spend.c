@@ -3,9 +3,10 @@
 #include <inttypes.h>
 
 #include "tests/unit/random.h"
+#include "tests/unit/temporary.h"
 
 /* Spending beside a plain model: random creates, updates, spends, reservations, ends of them,
- * rotations, deletions and sweeps, several in a commit, while time goes on. */
+ * rotations, deletions and purges, several in a commit, while time goes on. */
 
 enum { TOKENS_MAX = 60, RESERVATIONS_MAX = 20000, BATCH_MAX = 16, USERS = 3, START = 1700000000 };
 
@@ -527,10 +528,9 @@ static void purge_all(struct model *model)
         assert_int_equal(store_write(model->temporary.store, &purge), STORE_OK);
     while (purge.purge.more);
     for (int64_t id = 1; id <= (int64_t)model->reservation_count; id++)
-        for (int64_t gateway_id = 1; gateway_id <= 3; gateway_id++) {
-            struct store_write settle = {.kind = STORE_SETTLE,
-                                         .now_unix_s = later,
-                                         .settle = {gateway_id, id, 1, {0}}};
+        for (int64_t gateway_id = 1; gateway_id <= 2; gateway_id++) {
+            struct store_write settle = {
+                .kind = STORE_SETTLE, .now_unix_s = later, .settle = {gateway_id, id, 1, {0}}};
             assert_int_equal(store_write(model->temporary.store, &settle), STORE_NO_RESERVATION);
         }
     temporary_check(&model->temporary);
@@ -725,17 +725,17 @@ static void test_the_end_of_a_grace(void **state)
     close_one(&one, 100, 0);
 }
 
-static void touch(struct one *one, int64_t user_id, int64_t token_id, int64_t at)
+static void write_access(struct one *one, int64_t user_id, int64_t token_id, int64_t at)
 {
-    struct store_access touched[] = {{9, 9, at}, {user_id, token_id, at}};
+    struct store_access access[] = {{9, 9, at}, {user_id, token_id, at}};
     struct store_write write = {.kind = STORE_ACCESS,
                                 .now_unix_s = START,
-                                .access = {.times = touched, .count = COUNT_OF(touched)}};
+                                .access = {.times = access, .count = COUNT_OF(access)}};
     assert_int_equal(store_write(one->temporary.store, &write), STORE_OK);
 }
 
 /* Forwards only, and of one that is gone nothing. */
-static void test_touches(void **state)
+static void test_access_times(void **state)
 {
     (void)state;
     struct one one;
@@ -745,11 +745,11 @@ static void test_touches(void **state)
         int64_t at, accessed;
     } rows[] = {{START - 1, START}, {START, START}, {START + 9, START + 9}, {START + 5, START + 9}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        touch(&one, 1, 1, rows[i].at);
+        write_access(&one, 1, 1, rows[i].at);
         assert_int_equal(store_token_get(one.temporary.reader, 1, 1, copy_token, &token), STORE_OK);
         require(token.accessed_unix_s == rows[i].accessed, "row %zu", i);
     }
-    touch(&one, 2, 1, START + 99); /* not this user's */
+    write_access(&one, 2, 1, START + 99); /* not this user's */
     assert_int_equal(store_token_get(one.temporary.reader, 1, 1, copy_token, &token), STORE_OK);
     assert_int_equal(token.accessed_unix_s, START + 9);
     close_one(&one, 100, 0);
@@ -763,7 +763,7 @@ int main(void)
         cmocka_unit_test(test_shortfall),
         cmocka_unit_test(test_unlimited_meanwhile),
         cmocka_unit_test(test_the_end_of_a_grace),
-        cmocka_unit_test(test_touches),
+        cmocka_unit_test(test_access_times),
     };
     return cmocka_run_group_tests_name("spend", tests, NULL, NULL);
 }

@@ -164,7 +164,6 @@ static void test_delete_many_tokens(void **state)
     struct temporary temporary;
     char access_token[3][STORE_CREDENTIAL_LEN];
     struct store_user user;
-    struct store_stat stat;
     int64_t first;
     open_store(&temporary);
     for (int i = 0; i < 3; i++)
@@ -185,11 +184,45 @@ static void test_delete_many_tokens(void **state)
     assert_int_equal(temporary_count(temporary.reader, 1), MANY / 500 * 3);
     assert_int_equal(temporary_count(temporary.reader, 2), 0);
     assert_int_equal(temporary_count(temporary.reader, 3), MANY / 500 * 3);
-    assert_int_equal(store_stat(temporary.reader, &stat), STORE_OK);
-    assert_int_equal(stat.tokens, MANY / 500 * 6);
-    assert_int_equal(stat.users, 2);
+    assert_int_equal(temporary_stat(temporary.reader, "tokens"), MANY / 500 * 6);
+    assert_int_equal(temporary_stat(temporary.reader, "users"), 2);
     temporary_check(&temporary);
     assert_int_equal(store_user_delete(temporary.store, 2), STORE_NO_USER);
+    temporary_remove(&temporary);
+}
+
+/* A deletion that was cut off after its first commit: the user is gone for everybody, and another
+ * call deletes the rest. */
+static void test_delete_that_was_cut_off(void **state)
+{
+    (void)state;
+    enum { MANY = 2500 };
+    struct temporary temporary;
+    char access_token[STORE_CREDENTIAL_LEN], new[STORE_CREDENTIAL_LEN];
+    struct store_user user;
+    int64_t first;
+    open_store(&temporary);
+    int64_t id = temporary_add_user(&temporary, access_token);
+    assert_int_equal(temporary_create_tokens(temporary.store, id, MANY, 0, 0, &first), STORE_OK);
+    struct store_write write = {.kind = STORE_USER_DELETE, .user_id = id};
+    assert_int_equal(store_write(temporary.store, &write), STORE_OK);
+    assert_true(write.user_delete.more);
+    uint64_t left = temporary_stat(temporary.reader, "tokens");
+    assert_true(left > 0 && left < MANY);
+
+    assert_int_equal(store_user_get(temporary.reader, id, &user), STORE_NO_USER);
+    assert_int_equal(store_user_next(temporary.reader, 0, &user), STORE_NO_USER);
+    assert_int_equal(store_user_authenticate(temporary.reader, id, access_span(access_token)),
+                     STORE_DENIED);
+    assert_int_equal(store_user_rotate(temporary.store, id, new), STORE_NO_USER);
+    assert_int_equal(store_user_set_disabled(temporary.store, id, false), STORE_NO_USER);
+    assert_int_equal(temporary_create_tokens(temporary.store, id, 1, 0, 0, &first), STORE_NO_USER);
+    temporary_check(&temporary);
+    assert_int_equal(store_user_delete(temporary.store, id), STORE_OK);
+    assert_int_equal(temporary_stat(temporary.reader, "tokens"), 0);
+    assert_int_equal(temporary_stat(temporary.reader, "users"), 0);
+    assert_int_equal(store_user_delete(temporary.store, id), STORE_NO_USER);
+    temporary_check(&temporary);
     temporary_remove(&temporary);
 }
 
@@ -202,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_rotate),
         cmocka_unit_test(test_next),
         cmocka_unit_test(test_delete_many_tokens),
+        cmocka_unit_test(test_delete_that_was_cut_off),
     };
     return cmocka_run_group_tests_name("users", tests, NULL, NULL);
 }
