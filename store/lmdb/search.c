@@ -232,10 +232,10 @@ static enum store_error search_in_order(struct pass *pass, uint64_t *total,
     const struct store_search *search = pass->search;
     struct selection selection = {
         .compare = search->ascending ? compare_ascending : compare_descending,
-        .size = search->offset < RANKS_MAX - search->limit
-                    ? (size_t)(search->offset + search->limit)
-                    : RANKS_MAX,
+        .size = RANKS_MAX,
     };
+    if (search->limit < RANKS_MAX && search->offset < RANKS_MAX - search->limit)
+        selection.size = (size_t)(search->offset + search->limit);
     selection.size += selection.size == 0;
     selection.ranks = calloc(2 * selection.size, sizeof(*selection.ranks));
     if (!selection.ranks)
