@@ -332,7 +332,7 @@ static void next_token_id_of_another_counter(struct raw *raw)
     raw_put(raw, raw->meta, raw_text("next_token_id"), raw_meta("next_user_id", 7));
 }
 
-/* ---- gateways, reservations, repeats, old keys ---- */
+/* ---- gateways, reservations, idempotency records, old keys ---- */
 
 static void gateway_cut_short(struct raw *raw)
 {
@@ -405,22 +405,22 @@ static void reservations_beyond_int64(struct raw *raw)
     raw_put(raw, raw->reservations, raw_user_key(2), second);
 }
 
-static void repeat_that_is_not_sealed(struct raw *raw)
+static void idempotency_record_that_is_not_sealed(struct raw *raw)
 {
     struct raw_bytes key = {.len = 40}, value = {.len = 200};
-    raw_put(raw, raw->repeats, key, value);
+    raw_put(raw, raw->idempotency, key, value);
 }
 
-static void repeat_cut_short(struct raw *raw)
+static void idempotency_record_cut_short(struct raw *raw)
 {
     struct raw_bytes key = {.len = 40}, value = {.len = 67};
-    raw_put(raw, raw->repeats, key, value);
+    raw_put(raw, raw->idempotency, key, value);
 }
 
-static void repeat_under_a_short_key(struct raw *raw)
+static void idempotency_record_under_a_short_key(struct raw *raw)
 {
     struct raw_bytes key = {.len = 39}, value = {.len = 200};
-    raw_put(raw, raw->repeats, key, value);
+    raw_put(raw, raw->idempotency, key, value);
 }
 
 /* A record with an old key in it, with the entry that leads from it or another. */
@@ -477,7 +477,7 @@ static const struct {
     void (*damage)(struct raw *raw);
     const char *line;
 } rows[] = {
-    ROW(remove_token, "ids_by_user: user 1 has no token 2"),
+    ROW(remove_token, "ids_by_user: leads to token 2 of user 1"),
     ROW(remove_token, "token_by_key: leads to token 2"),
     ROW(token_of_another_version, "token 2: its record can't be read"),
     ROW(token_cut_short, "token 2: its record can't be read"),
@@ -500,26 +500,26 @@ static const struct {
     ROW(token_of_a_negative_id, "token -5: "),
     ROW(id_missing, "token 2: is not in its user's index"),
     ROW(id_missing, "ids_by_user: 5 entries instead of 6"),
-    ROW(id_too_many, "ids_by_user: user 1 has no token 99"),
-    ROW(id_under_another_user, "ids_by_user: user 2 has no token 2"),
+    ROW(id_too_many, "ids_by_user: leads to token 99 of user 1"),
+    ROW(id_under_another_user, "ids_by_user: leads to token 2 of user 2"),
     ROW(id_under_another_user, "token 2: is not in its user's index"),
     ROW(id_under_a_short_key, "ids_by_user: an entry of 7"),
     ROW(key_missing, "is not found by its key"),
     ROW(key_of_another_hash, "is not found by its key"),
     ROW(key_to_another_token, "is not found by its key"),
-    ROW(key_to_a_changed_id, "token_by_key: an entry of 16 and 20 bytes that can't be read"),
+    ROW(key_to_a_changed_id, "token_by_key: an entry that can't be read"),
     ROW(key_to_a_changed_id, "is not found by its key"),
-    ROW(key_of_another_entry, "token_by_key: an entry of 16 and 20 bytes that can't be read"),
+    ROW(key_of_another_entry, "token_by_key: an entry that can't be read"),
     ROW(key_to_no_token, "token_by_key: leads to token 99"),
     ROW(key_too_many, "token_by_key: 7 entries instead of 6"),
-    ROW(key_of_another_length, "token_by_key: an entry of 10"),
-    ROW(key_with_a_short_value, "token_by_key: an entry of 16 and 8 bytes"),
+    ROW(key_of_another_length, "token_by_key: an entry that can't be read"),
+    ROW(key_with_a_short_value, "token_by_key: an entry that can't be read"),
     ROW(user_missing, "its user 2 does not exist"),
     ROW(user_of_another_version, "user 2: its record can't be read"),
     ROW(user_cut_short, "user 2: its record can't be read"),
     ROW(user_name_not_utf8, "user 2: its name or group is not UTF-8"),
     ROW(user_group_not_utf8, "user 2: its name or group is not UTF-8"),
-    ROW(user_under_a_short_key, "users: a key of 7 bytes"),
+    ROW(user_under_a_short_key, "user 0: its record can't be read"),
     ROW(user_above_the_next_id, "user 3: is not below the next user id 3"),
     ROW(next_token_id_too_low, "token 6: is not below the next token id 6"),
     ROW(next_user_id_too_low, "user 2: is not below the next user id 2"),
@@ -538,9 +538,9 @@ static const struct {
     ROW(shortfall_below_0, "reservation 1: has an amount below 0"),
     ROW(reservation_that_is_not_used, "token 2: its reservations took more than it has used"),
     ROW(reservations_beyond_int64, "token 2: its reservations took more than it has used"),
-    ROW(repeat_that_is_not_sealed, "repeats: an answer that can't be unsealed"),
-    ROW(repeat_cut_short, "repeats: an answer that can't be unsealed"),
-    ROW(repeat_under_a_short_key, "repeats: an answer that can't be unsealed"),
+    ROW(idempotency_record_that_is_not_sealed, "repeats: an answer that can't be unsealed"),
+    ROW(idempotency_record_cut_short, "repeats: an answer that can't be unsealed"),
+    ROW(idempotency_record_under_a_short_key, "repeats: an answer that can't be unsealed"),
     ROW(old_key_missing, "token 2: is not found by its old key"),
     ROW(old_key_missing, "token_by_key: 6 entries instead of 7"),
     ROW(old_key_of_another_end, "token 2: is not found by its old key"),
