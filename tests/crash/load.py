@@ -108,12 +108,12 @@ def spend(token, units):
 
 
 class Pool(Site):
-    """A pool without nginx, every write of which is recorded, in a store with a small map."""
+    """A pool without nginx, every write of which is recorded."""
 
-    def __init__(self, map_bytes, log_bytes, **settings):
+    def __init__(self, log_bytes, **settings):
         # The recorder opens files of its own.
         super().__init__(TOKEN_MAX_PER_USER="0", TOKEN_SANDBOX="off", **settings)
-        self.map_bytes, self.log_bytes = map_bytes, log_bytes
+        self.log_bytes = log_bytes
         self.memory = Path(tempfile.mkdtemp(prefix="tk", dir=MEMORY))
         self.memory.chmod(0o755)
         self.before = self.memory / "before.mdb"
@@ -121,8 +121,7 @@ class Pool(Site):
     def __enter__(self):
         uid, gid = self.owner()
         subprocess.run(
-            [REPLAY, "make", self.dir / "store", self.dir / "secret", str(self.map_bytes),
-             str(uid), str(gid)],
+            [REPLAY, "make", self.dir / "store", self.dir / "secret", str(uid), str(gid)],
             check=True,
         )
         self.gateway = self.ctl("gateway", "add", "gateway")[0]["secret"]

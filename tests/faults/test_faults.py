@@ -2,10 +2,12 @@
 gone, flipped bits, a store of another version. Each has a clear answer, none damages the store."""
 
 import contextlib
+import json
 import os
 import struct
 import subprocess
 import tempfile
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +21,7 @@ TORTURE = os.environ.get("TORTURE") == "1"
 NOT_REACHED = (503, "Service is temporarily unavailable")
 FLIP = BUILD / "faults/flip"
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # no disk has to sync it
-FLIP_PROCESSES, FLIPS = 2, 10000 if TORTURE else 700
+FLIP_PROCESSES, FLIPS = 2, 5000 if TORTURE else 300
 
 
 # ---- a disk that is full ----
@@ -234,30 +236,25 @@ def test_store_of_a_newer_version(filled):
 
 def flip(folder, seed):
     folder.mkdir()
-    subprocess.run([FLIP, folder, "make"], check=True)
-    done = subprocess.run([FLIP, folder, str(seed), str(FLIPS)], stdout=subprocess.PIPE, text=True)
-    return done.returncode, done.stdout
+    command = [FLIP, folder, str(seed), str(FLIPS)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stdout
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_flipped_bits():
-    """Of each flip: opening refuses, a request fails, tokenctl check names it, or nothing comes of
-    it, also when the store is written to. The check itself survives all of them. A third of them go
-    where records lie, the rest where LMDB keeps what it has no checksums for."""
+    """A report: how many flips end how. flip.c has the promises: a flip in a record or an entry of
+    the index of keys is found by the check and never read as a wrong answer; the check ends."""
     seeds = range(1, FLIP_PROCESSES + 1)
     with (
         tempfile.TemporaryDirectory(dir=MEMORY) as folder,
         ThreadPoolExecutor(FLIP_PROCESSES) as threads,
     ):
-        done = list(threads.map(lambda seed: flip(Path(folder) / str(seed), seed), seeds))
-    total = {}
-    for status, output in done:
-        assert status == 0, output
-        for line in output.splitlines():
-            name, count = line.split()
-            total[name] = total.get(name, 0) + int(count)
-    assert (total["wrong"], total["check_died"], total["writes_damage"]) == (0, 0, 0)
-    assert (total["found_reads_absent"], total["found_reads_wrong"]) == (0, 0), total
-    assert total["refused"] + total["found"] + total["harmless"] == FLIP_PROCESSES * FLIPS
-    for name in ("refused", "found", "harmless", "found_reads_fail"):
-        assert total[name] > 0, total
-    print("flips", total)
+        reports = list(threads.map(lambda seed: flip(Path(folder) / str(seed), seed), seeds))
+    for kind in ("value", "anywhere"):
+        for what in ("check", "reads"):
+            total = sum((Counter(report[kind][what]) for report in reports), Counter())
+            print(kind, what, dict(total))
+            assert total.total() == FLIP_PROCESSES * FLIPS
+            assert total["found" if what == "check" else "error"] > 0
+    print("read wrong and not found by the check", sum(report["unnoticed"] for report in reports))

@@ -519,17 +519,20 @@ static void test_requests(void **state)
     temporary_remove(&fixture.temporary);
 }
 
-/* Neither object is there by halves. */
+/* An object is there completely or not at all. */
 static void test_objects(void **state)
 {
     (void)state;
+    struct temporary temporary;
     struct api_options options = {.max_per_user = 0};
+    temporary_create(&temporary);
+    temporary_open(&temporary);
     long live = memory.live;
     memory.all_after = false;
     for (memory.n = 1;; memory.n++) {
         memory.count = memory.failed_count = 0;
         memory.on = true;
-        struct api *api = api_new(&options, NULL);
+        struct api *api = api_new(&options, temporary.reader);
         struct api_call *call = api_call_new();
         memory.on = false;
         assert_int_equal(!api + !call, memory.failed_count);
@@ -540,6 +543,7 @@ static void test_objects(void **state)
             break;
     }
     assert_true(memory.n > 3);
+    temporary_remove(&temporary);
 }
 
 int main(void)
