@@ -124,6 +124,7 @@ static void test_looking_up_a_damaged_entry(void **state)
         const struct token_use use = {.amount = 0};
         enum token_refusal refusal;
         struct store_use_answer answer;
+        bool disabled;
         struct raw_bytes damaged = value;
         damaged.at[bit / 8] ^= (unsigned char)(1U << bit % 8);
         raw_open(&raw, &temporary);
@@ -132,9 +133,9 @@ static void test_looking_up_a_damaged_entry(void **state)
         temporary_open(&temporary);
         assert_int_equal(store_token_check_use(temporary.reader, key, &use, 0, &refusal, &answer),
                          STORE_CORRUPT);
-        assert_int_equal(store_token_find(temporary.reader, key, 0, NULL, ignore, NULL),
+        assert_int_equal(store_token_find(temporary.reader, key, 0, &disabled, ignore, NULL),
                          STORE_CORRUPT);
-        assert_int_equal(store_token_find(temporary.reader, other, 0, NULL, ignore, NULL),
+        assert_int_equal(store_token_find(temporary.reader, other, 0, &disabled, ignore, NULL),
                          STORE_OK);
         struct store_write spend = {.kind = STORE_SPEND, .spend = {.use = use}};
         memcpy(spend.spend.key, key, sizeof(key));
@@ -153,6 +154,7 @@ static void test_index_and_tokens_that_differ(void **state)
     struct raw raw;
     struct raw_bytes hash, value;
     char key[TOKEN_KEY_LEN];
+    bool disabled;
     fill_store(&temporary);
     temporary_open(&temporary);
     assert_int_equal(store_token_get(temporary.reader, 1, 2, take_key, key), STORE_OK);
@@ -164,7 +166,8 @@ static void test_index_and_tokens_that_differ(void **state)
     raw_delete(&raw, raw.token_by_key, hash, NULL);
     raw_commit(&raw);
     temporary_open(&temporary);
-    assert_int_equal(store_token_find(temporary.reader, key, 0, NULL, ignore, NULL), STORE_CORRUPT);
+    assert_int_equal(store_token_find(temporary.reader, key, 0, &disabled, ignore, NULL),
+                     STORE_CORRUPT);
     struct store_write delete = {
         .kind = STORE_DELETE, .user_id = user_id, .delete = {.ids = &token_id, .id_count = 1}};
     assert_int_equal(store_write(temporary.store, &delete), STORE_CORRUPT);
