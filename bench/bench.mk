@@ -28,7 +28,7 @@ bench-deps:
 bench-programs: $(BENCH_PROGRAMS)
 
 $(BENCH)/load: $(call object,bench/load.c $(COMMON))
-$(BENCH)/one_commit: $(call object,bench/one_commit.c $(COMMON) $(filter-out fcgi/committer.c,$(WORKER)))
+$(BENCH)/one_commit: $(call object,bench/one_commit.c $(COMMON) $(filter-out fcgi/commit_thread.c,$(WORKER)))
 $(BENCH)/parked_libfcgi: $(call object,bench/parked_libfcgi.c bench/fixed_reply.c)
 $(BENCH)/blocking_peer: $(call object,bench/blocking_peer.c bench/fixed_reply.c)
 

@@ -131,6 +131,8 @@ enum store_error store_user_authenticate(struct store_reader *reader, int64_t us
 enum store_error store_user_get(struct store_reader *reader, int64_t user_id,
                                 struct store_user *user)
 {
+    if (user_id < 1)
+        return STORE_NO_USER;
     enum store_error error = store_user_next(reader, user_id - 1, user);
     return error == STORE_OK && user->id != user_id ? STORE_NO_USER : error;
 }

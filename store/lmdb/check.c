@@ -392,12 +392,16 @@ static void read_counters(struct check *check)
 static void check_count(struct check *check, enum database database, const char *name,
                         uint64_t expected)
 {
+    char problem[64];
     MDB_stat stat;
-    if (check->txn->error == STORE_OK &&
+    if (check->txn->error != STORE_OK ||
         db_result(check->txn, mdb_stat(check->txn->mdb, check->txn->store->dbis[database],
-                                       &stat)) == STORE_OK &&
-        stat.ms_entries != expected)
-        report(check, name, (int64_t)stat.ms_entries, "entries instead of %" PRIu64, expected);
+                                       &stat)) != STORE_OK ||
+        stat.ms_entries == expected)
+        return;
+    snprintf(problem, sizeof(problem), "%zu entries instead of %" PRIu64, stat.ms_entries,
+             expected);
+    report_database(check, name, problem);
 }
 
 static void check_all(struct check *check)

@@ -236,8 +236,7 @@ static enum store_error search_in_order(struct pass *pass, uint64_t *total,
     };
     if (search->limit < RANKS_MAX && search->offset < RANKS_MAX - search->limit)
         selection.size = (size_t)(search->offset + search->limit);
-    if (selection.size == 0)
-        selection.size = 1; /* the total is counted all the same */
+    selection.size += selection.size == 0;
     selection.ranks = calloc(2 * selection.size, sizeof(*selection.ranks));
     if (!selection.ranks)
         return STORE_UNAVAILABLE;

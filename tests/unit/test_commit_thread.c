@@ -141,7 +141,7 @@ static void test_each_gets_its_own_result(void **state)
     static struct thread threads[THREADS];
     struct temporary temporary;
     char access_token[STORE_CREDENTIAL_LEN];
-    temporary_create(&temporary, (size_t)80 << 10);
+    temporary_create(&temporary);
     temporary_open(&temporary);
     struct commit_thread *commit_thread = commit_thread_start(temporary.store);
     assert_non_null(commit_thread);
@@ -176,7 +176,7 @@ static void test_stop_does_what_is_left(void **state)
     static struct item items[MANY];
     struct temporary temporary;
     char access_token[STORE_CREDENTIAL_LEN];
-    temporary_create(&temporary, 0);
+    temporary_create(&temporary);
     temporary_open(&temporary);
     int64_t user_id = temporary_add_user(&temporary, access_token);
     struct thread thread;
@@ -209,7 +209,7 @@ static void test_more_than_a_batch(void **state)
     struct temporary temporary;
     char access_token[STORE_CREDENTIAL_LEN];
     int64_t first;
-    temporary_create(&temporary, 0);
+    temporary_create(&temporary);
     temporary_open(&temporary);
     int64_t user_id = temporary_add_user(&temporary, access_token);
     assert_int_equal(temporary_create_tokens(temporary.store, user_id, OWN_IDS, 0, 0, &first),
@@ -238,7 +238,7 @@ static void test_stop_at_once(void **state)
 {
     (void)state;
     struct temporary temporary;
-    temporary_create(&temporary, 0);
+    temporary_create(&temporary);
     temporary_open(&temporary);
     for (int i = 0; i < 50; i++) {
         struct commit_thread *commit_thread = commit_thread_start(temporary.store);
@@ -280,7 +280,7 @@ static void test_cancelled_and_late(void **state)
     static struct held held;
     struct temporary temporary;
     char access_token[STORE_CREDENTIAL_LEN];
-    temporary_create(&temporary, 0);
+    temporary_create(&temporary);
     temporary_open(&temporary);
     int64_t user_id = temporary_add_user(&temporary, access_token);
     start(&held.thread, &temporary);
@@ -313,7 +313,7 @@ static void test_uses_are_stored(void **state)
     struct thread thread;
     char access_token[STORE_CREDENTIAL_LEN];
     int64_t first, stored;
-    temporary_create(&temporary, 0);
+    temporary_create(&temporary);
     temporary_open(&temporary);
     int64_t user_id = temporary_add_user(&temporary, access_token);
     assert_int_equal(temporary_create_tokens(temporary.store, user_id, 3, 0, 0, &first), STORE_OK);

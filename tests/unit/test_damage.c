@@ -123,8 +123,8 @@ static void test_looking_up_a_damaged_entry(void **state)
     for (size_t bit = 0; bit < value.len * 8; bit += 5) {
         const struct token_use use = {.amount = 0};
         enum token_refusal refusal;
-        bool disabled;
         struct store_use_answer answer;
+        bool disabled;
         struct raw_bytes damaged = value;
         damaged.at[bit / 8] ^= (unsigned char)(1U << bit % 8);
         raw_open(&raw, &temporary);

@@ -261,7 +261,7 @@ static bool purge(struct temporary *temporary, int64_t now_unix_s)
 static void test_purge(void **state)
 {
     (void)state;
-    enum { KEYS = 2500 };
+    enum { KEYS = 1200 };
     struct temporary temporary;
     bool replayed;
     char key[32];

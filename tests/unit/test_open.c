@@ -216,6 +216,11 @@ static void schema_missing(struct raw *raw)
     raw_delete(raw, raw->meta, raw_text("schema"), NULL);
 }
 
+static void meta_missing(struct raw *raw)
+{
+    assert_int_equal(mdb_drop(raw->txn, raw->meta, 1), 0);
+}
+
 static void check_value_missing(struct raw *raw)
 {
     raw_delete(raw, raw->meta, raw_text("secret_check"), NULL);
@@ -253,9 +258,10 @@ static void test_meta(void **state)
         const char *why;
     } rows[] = {
         {schema_of_tomorrow, "made by another version: it has schema version 99"},
-        {schema_of_yesterday, "its schema version can't be read: it is damaged or of an old version"},
+        {schema_of_yesterday, "can't be read: it is damaged or of an old version"},
         {schema_damaged, "its schema version can't be read"},
         {schema_missing, "its schema version can't be read"},
+        {meta_missing, "is not a store of this program"},
         {check_value_missing, "is damaged"},
         {check_value_changed, "is damaged"},
         {check_value_cut, "is damaged"},

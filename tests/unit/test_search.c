@@ -537,12 +537,12 @@ static void visit_deep(void *context, const struct token *token)
     deep->count++;
 }
 
-/* A page that is deeper than the 65,536 ranks that a search keeps in memory takes several passes.
+/* A page that is deeper than the 32,768 ranks that a search keeps in memory takes several passes.
  */
 static void test_deep_pages(void **state)
 {
     (void)state;
-    enum { MANY = 140000, HELD = 65536, LIMIT = 100 };
+    enum { MANY = 70000, HELD = 32768, LIMIT = 100 };
     static const uint64_t offsets[] = {0,         HELD - 100, HELD - 50, HELD, 2 * HELD - 1,
                                        MANY - 50, MANY};
     struct temporary *temporary = &all.temporary;
