@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "api/auth.h"
-#include "api/handlers.h"
 #include "api/json_in.h"
 #include "api/reply.h"
 #include "api/route.h"
@@ -170,11 +169,6 @@ void api_finish(struct request *request)
     }
     if (request->head.len == 0)
         reply_success(request);
-}
-
-void api_search(struct request *request, struct store_reader *reader)
-{
-    search_run(request, reader);
 }
 
 struct span api_unavailable_reply(void)

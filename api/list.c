@@ -1,6 +1,7 @@
 /* GET /: a page of the user's tokens, newest first; with a filter or an order it is a search. GET
  * /search. A search reads all of the user's tokens, in another thread than the event loop's. */
 
+#include "api/api.h"
 #include "api/handlers.h"
 #include "api/query.h"
 #include "api/reply.h"
@@ -173,7 +174,7 @@ static bool is_short(struct request *request)
            total <= SHORT_COUNT_MAX;
 }
 
-void search_run(struct request *request, struct store_reader *reader)
+void api_search(struct request *request, struct store_reader *reader)
 {
     begin_page(request);
     request->search_error =
@@ -200,7 +201,7 @@ static enum api_step begin(struct request *request, bool by_text)
         return reply_invalid_field(request, parameter, wrong);
     if (!is_short(request))
         return API_SEARCHES;
-    search_run(request, request->api->reader);
+    api_search(request, request->api->reader);
     search_render(request);
     return API_REPLIED;
 }
