@@ -7,6 +7,7 @@
 #include "api/reply.h"
 #include "api/route.h"
 #include "base/number.h"
+#include "seal/key_pool.h"
 
 struct api *api_new(const struct api_options *options, struct store_reader *reader)
 {
@@ -15,6 +16,11 @@ struct api *api_new(const struct api_options *options, struct store_reader *read
         return NULL;
     api->options = options;
     api->reader = reader;
+    api->keys = key_pool_new(store_reader_seal(reader));
+    if (!api->keys) {
+        api_free(api);
+        return NULL;
+    }
     return api;
 }
 
@@ -23,6 +29,7 @@ void api_free(struct api *api)
     if (!api)
         return;
     json_in_free_parser(api);
+    key_pool_free(api->keys);
     free(api);
 }
 

@@ -9,6 +9,7 @@
 #include "api/json_in.h"
 #include "api/reply.h"
 #include "api/token_json.h"
+#include "seal/key_pool.h"
 
 enum {
     CREATE_COUNT_MAX = 100,
@@ -26,7 +27,7 @@ static bool read_token(struct request *request, struct json_object *json, struct
     if (!token_json_read(request, json, token_fields_set_by(TOKEN_SET_CREATE), &patch, error))
         return false;
     *token = patch.value; /* absent fields are as token_default left them */
-    store_fresh_key(request->api->reader, token->key);
+    key_pool_take(request->api->keys, token->key);
     return true;
 }
 

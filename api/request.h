@@ -45,6 +45,7 @@ struct api_options {
 struct api {
     const struct api_options *options;
     struct store_reader *reader;
+    struct key_pool *keys;       /* of tokens to come */
     struct json_tokener *parser; /* kept from request to request; NULL: not made yet */
 };
 

@@ -5,6 +5,7 @@
 #include "api/json_in.h"
 #include "api/reply.h"
 #include "api/token_json.h"
+#include "seal/key_pool.h"
 
 enum { GRACE_S_MAX = 30 * 24 * 3600 };
 
@@ -19,7 +20,7 @@ enum api_step rotate_begin(struct request *request)
     request->write.kind = STORE_ROTATE;
     request->write.rotate.token_id = request->path_id;
     request->write.rotate.grace_s = grace_s;
-    store_fresh_key(request->api->reader, request->write.rotate.key);
+    key_pool_take(request->api->keys, request->write.rotate.key);
     return idempotency_by_header(request);
 }
 

@@ -45,7 +45,7 @@ struct filling {
     struct batch batch;
     size_t done_count;
     int64_t first_id;
-    char first_access[STORE_ACCESS_TOKEN_LEN];
+    char first_access[STORE_CREDENTIAL_LEN];
 };
 
 static double now_s(void)
@@ -70,7 +70,7 @@ static bool is_there(const char *path)
 static enum store_error open_store(const struct options *options, struct store **store,
                                    char reason[static STORE_REASON_SIZE])
 {
-    struct store_options opening = {.path = options->store_path,
+    struct store_options opening = {.location = options->store_path,
                                     .secret_path = options->secret_path};
     enum store_error error = STORE_OK;
     if (!is_there(options->store_path))
@@ -84,7 +84,7 @@ static enum store_error add_users(struct filling *filling, FILE *file)
 {
     for (size_t i = 0; i < filling->options->users; i++) {
         struct store_user user = {.group = "default"};
-        char access[STORE_ACCESS_TOKEN_LEN];
+        char access[STORE_CREDENTIAL_LEN];
         snprintf(user.name, sizeof(user.name), "user-%06zu", i);
         enum store_error error = store_user_add(filling->store, (int64_t)time(NULL), &user, access);
         if (error != STORE_OK)

@@ -34,7 +34,7 @@ static int end_with_secret(struct output *output, const char *name, char *secret
 int ctl_user_add(struct ctl *ctl)
 {
     struct store_user user = {.id = 0};
-    char access_token[STORE_ACCESS_TOKEN_LEN];
+    char access_token[STORE_CREDENTIAL_LEN];
     if (!copy_label(ctl->argument, STORE_USER_NAME_LEN_MAX, user.name))
         return ctl_fail("a user's name is 1 to 64 bytes of UTF-8 without control characters");
     if (!copy_label(ctl->group ? ctl->group : "default", TOKEN_GROUP_LEN_MAX, user.group))
@@ -89,7 +89,7 @@ int ctl_user_show(struct ctl *ctl)
 
 int ctl_user_rotate(struct ctl *ctl)
 {
-    char access_token[STORE_ACCESS_TOKEN_LEN];
+    char access_token[STORE_CREDENTIAL_LEN];
     enum store_error error = store_user_rotate(ctl->store, ctl->id, access_token);
     if (error != STORE_OK)
         return ctl_end(error);
@@ -120,7 +120,7 @@ int ctl_user_delete(struct ctl *ctl)
 int ctl_gateway_add(struct ctl *ctl)
 {
     struct store_gateway gateway = {.id = 0};
-    char secret[STORE_GATEWAY_SECRET_LEN];
+    char secret[STORE_CREDENTIAL_LEN];
     if (!copy_label(ctl->argument, STORE_GATEWAY_NAME_LEN_MAX, gateway.name))
         return ctl_fail("a gateway's name is 1 to 64 bytes of UTF-8 without control characters");
     enum store_error error = store_gateway_add(ctl->store, (int64_t)time(NULL), &gateway, secret);

@@ -25,8 +25,9 @@ static bool find_owner(const struct settings *settings, uid_t *uid, gid_t *gid)
 
 int ctl_init(struct ctl *ctl)
 {
-    struct store_options options = {.path = ctl->settings.store_path,
-                                    .secret_path = ctl->settings.secret_path};
+    struct store_options options = {.location = ctl->settings.store_path,
+                                    .secret_path = ctl->settings.secret_path,
+                                    .size_max = ctl->settings.map_size};
     uid_t uid;
     gid_t gid;
     char reason[STORE_REASON_SIZE];
@@ -35,7 +36,7 @@ int ctl_init(struct ctl *ctl)
     if (store_create(&options, uid, gid, reason) != STORE_OK)
         return ctl_fail(reason);
     struct output output = {.json = ctl->json};
-    output_text(&output, "store", span_of(options.path));
+    output_text(&output, "store", span_of(options.location));
     output_text(&output, "secret", span_of(options.secret_path));
     output_end(&output);
     return CTL_DONE;
@@ -65,19 +66,17 @@ int ctl_check(struct ctl *ctl)
     return CTL_DONE;
 }
 
+static void add_figure(void *context, const char *name, uint64_t value)
+{
+    output_int(context, name, (int64_t)value);
+}
+
 int ctl_stat(struct ctl *ctl)
 {
-    struct store_stat stat;
-    enum store_error error = store_stat(ctl->reader, &stat);
+    struct output output = {.json = ctl->json};
+    enum store_error error = store_stat(ctl->reader, add_figure, &output);
     if (error != STORE_OK)
         return ctl_end(error);
-    struct output output = {.json = ctl->json};
-    output_int(&output, "users", (int64_t)stat.users);
-    output_int(&output, "tokens", (int64_t)stat.tokens);
-    output_int(&output, "bytes", (int64_t)stat.bytes);
-    output_int(&output, "map_bytes", (int64_t)stat.map_bytes);
-    output_int(&output, "map_used_bytes", (int64_t)stat.map_used_bytes);
-    output_int(&output, "readers", (int64_t)stat.readers);
     output_end(&output);
     return CTL_DONE;
 }

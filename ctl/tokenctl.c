@@ -114,8 +114,9 @@ static bool prepare(struct ctl *ctl, const struct command *command,
         return false;
     if (!command->needs_store)
         return true;
-    struct store_options options = {.path = settings->store_path,
-                                    .secret_path = settings->secret_path};
+    struct store_options options = {.location = settings->store_path,
+                                    .secret_path = settings->secret_path,
+                                    .size_max = settings->map_size};
     if (store_open(&options, &ctl->store, reason) != STORE_OK)
         return false;
     if (store_reader_open(ctl->store, &ctl->reader) != STORE_OK) {
@@ -160,6 +161,7 @@ int main(int argc, char **argv)
 {
     struct ctl ctl = {.json = false};
     char *words[ARGUMENTS_MAX + 1];
+    sandbox_close_inherited();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     umask(S_IWGRP | S_IWOTH); /* workers pass through the folders that init makes */
     if (argc == 2 && strcmp(argv[1], "--help") == 0)

@@ -1,6 +1,6 @@
-/* Linked into the programs that `make coverage` builds, and into no other: opens the files that
- * libgcov writes its counts to when a program starts, since a sandboxed one can't open them when it
- * ends. All else that libgcov calls then is on the sandbox's list. */
+/* Linked into the programs that `make coverage` builds only: opens the files that libgcov writes
+ * its counts to when a program starts, as a sandboxed program can't open them when it ends. The
+ * other calls of libgcov are on the sandbox's list. */
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -17,6 +17,7 @@ enum { FILES_MAX = 256, DESCRIPTOR_MIN = 512 };
  * NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): libgcov's, the linker's */
 void __gcov_dump(void);
 void __gcov_reset(void);
+void __wrap_closefrom(int first);
 int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
 _Noreturn void __real__exit(int status);
@@ -63,7 +64,7 @@ static int reopen(const char *path)
 {
     for (size_t i = 0; i < file_count; i++)
         if (strcmp(files[i].path, path) == 0 && lseek(files[i].fd, 0, SEEK_SET) == 0)
-            return fcntl(files[i].fd, F_DUPFD_CLOEXEC, 0);
+            return fcntl(files[i].fd, F_DUPFD, 0);
     return -1;
 }
 
@@ -85,6 +86,13 @@ int __wrap_open(const char *path, int flags, ...)
             return fd;
     }
     return __real_open(path, flags, mode);
+}
+
+/* The program closes what it inherited: not the files of counts. */
+/* NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+void __wrap_closefrom(int first)
+{
+    close_range((unsigned)first, DESCRIPTOR_MIN - 1, 0);
 }
 
 /* How the tests' child processes end; libgcov hears only of exit. */

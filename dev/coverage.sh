@@ -1,19 +1,19 @@
 #!/bin/sh
 # The steps of make coverage around the build:
 #
-#   dev/coverage.sh ready FOLDER               a folder that the workers' user can write counts to
-#   dev/coverage.sh count FOLDER COMMAND...    runs the tests, from no counts
-#   dev/coverage.sh report FOLDER ROOM...      lines and branches that ran: a file each, then a room each
+#   dev/coverage.sh ready FOLDER               makes a folder that the workers' user can write counts to
+#   dev/coverage.sh count FOLDER COMMAND...    resets the counts and runs the tests
+#   dev/coverage.sh report FOLDER LAYER...     lines and branches that ran, by file and by layer
 #
-# A process that is killed writes no counts; nor does one that starts with too few descriptors to keep
-# its files of counts, see coverage.c.
+# A process that is killed writes no counts; nor does one with too few descriptors to keep its files
+# of counts open, see coverage.c.
 set -eu
 
 ready() {
     mkdir -p "$1/obj"
     [ "$(id -u)" -eq 0 ] || return 0
     setpriv --reuid www-data --regid www-data --clear-groups test -x "$1/obj" || {
-        echo "$0: www-data, whom workers run as in tests, has no way to $1: choose another COVERAGE=FOLDER" >&2
+        echo "$0: www-data, the workers' user in the tests, has no access to $1: choose another COVERAGE=FOLDER" >&2
         exit 1
     }
 }
@@ -30,40 +30,45 @@ count() {
 report() {
     folder=$1
     shift
-    rooms=$(echo "$*" | tr ' ' '|')
     rm -rf "$folder/html"
     mkdir "$folder/html"
-    gcovr --root . --object-directory "$folder/obj" --filter "($rooms)/" --exclude-directories '.*/tests' \
-        --html-details "$folder/html/index.html" --csv "$folder/coverage.csv" "$folder/obj"
-    awk -F , -v rooms="$*" '
-        function percent(part, whole) { return whole ? sprintf("%5.1f %%", 100 * part / whole) : "-" }
-        function row(name, lines, all_lines, branches, all_branches) {
-            printf "%-28s %5d of %5d %8s  %5d of %5d %8s\n", name, lines, all_lines,
-                percent(lines, all_lines), branches, all_branches, percent(branches, all_branches)
+    gcovr --root . --object-directory "$folder/obj" --filter "($(echo "$*" | tr ' ' '|'))/" \
+        --exclude-directories '.*/tests' --html-details "$folder/html/index.html" \
+        --csv "$folder/coverage.csv" "$folder/obj"
+    # Columns: file, lines, lines that ran, part, branches, branches that ran.
+    awk -F , -v layers="$* all" '
+        function percent(part, all) { return all ? sprintf("%5.1f %%", 100 * part / all) : "-" }
+        function row(name, n) {
+            printf "%-28s %5d of %5d %8s  %5d of %5d %8s\n", name, n[3], n[2], percent(n[3], n[2]),
+                n[6], n[5], percent(n[6], n[5])
         }
         BEGIN { printf "%-28s %23s  %23s\n", "", "lines", "branches" }
         NR > 1 {
-            row($1, $3, $2, $6, $5)
             split($1, path, "/")
-            lines[path[1]] += $3; all_lines[path[1]] += $2
-            branches[path[1]] += $6; all_branches[path[1]] += $5
+            for (i = 2; i <= 6; i++) {
+                file[i] = $i
+                sum[path[1], i] += $i
+                sum["all", i] += $i
+            }
+            row($1, file)
         }
         END {
             print ""
-            for (i = 1; i <= split(rooms, room, " "); i++) {
-                name = room[i]
-                row(name "/", lines[name], all_lines[name], branches[name], all_branches[name])
-                l += lines[name]; al += all_lines[name]; b += branches[name]; ab += all_branches[name]
+            count = split(layers, layer, " ")
+            for (l = 1; l <= count; l++) {
+                for (i = 2; i <= 6; i++) file[i] = sum[layer[l], i]
+                row(layer[l], file)
             }
-            row("all", l, al, b, ab)
         }' "$folder/coverage.csv"
     echo "each line: $folder/html/index.html"
 }
 
-step=$1
-shift
+step=${1:-}
 case $step in
-ready | count | report) "$step" "$@" ;;
+ready | count | report)
+    shift
+    "$step" "$@"
+    ;;
 *)
     echo "usage: $0 ready|count|report FOLDER ..." >&2
     exit 2

@@ -1,50 +1,35 @@
 #!/bin/sh
-# Installs what is missing of Debian's packages, and does nothing if nothing is.
+# Installs the missing Debian packages of some purposes (Debian 12 and 13).
 #
-#   dev/deps.sh [build|run|test|bench|coverage|all]...        default: all
+#   dev/deps.sh [build|run|test|lint|bench|coverage|all]...        default: all
 set -eu
 
-# One list a purpose.
-build='gcc make pkg-config libc6-dev liblmdb-dev libsodium-dev zlib1g-dev libxxhash-dev libseccomp-dev libjson-c-dev'
-run='nginx-light spawn-fcgi multiwatch libfcgi-bin util-linux curl'
-test="$build $run python3-pytest python3-requests python3-yaml python3-jsonschema
-      libcmocka-dev libxxhash0 lmdb-utils clang libclang-rt-14-dev clang-tidy clang-format cppcheck
-      shellcheck"
-bench="$build $run wrk libfcgi-dev"
-coverage=gcovr
-
-wanted() {
-    for purpose; do
-        case $purpose in
-        build) echo "$build" ;;
-        run) echo "$run" ;;
-        test) echo "$test" ;;
-        bench) echo "$bench" ;;
-        coverage) echo "$coverage" ;;
-        all) echo "$test $bench $coverage" ;;
-        *)
-            echo "usage: $0 [build|run|test|bench|coverage|all]..." >&2
-            exit 2
-            ;;
-        esac
-    done
+packages() {
+    case $1 in
+    build) echo gcc make pkg-config libc6-dev libfcgi-dev libjson-c-dev liblmdb-dev libsodium-dev \
+        libseccomp-dev libxxhash-dev zlib1g-dev ;;
+    run) echo nginx-light spawn-fcgi multiwatch libfcgi-bin util-linux curl ;;
+    # llvm: llvm-symbolizer names the lines in a fuzz target's report.
+    test) packages build; packages run
+        echo python3-pytest python3-requests python3-yaml python3-jsonschema libxxhash0 \
+            libcmocka-dev clang libclang-rt-dev llvm ;;
+    lint) packages test; echo clang-format clang-tidy shellcheck ;;
+    bench) packages build; packages run; echo wrk ;;
+    coverage) packages test; echo gcovr ;;
+    all) packages lint; packages bench; packages coverage ;;
+    *) echo "usage: $0 [build|run|test|lint|bench|coverage|all]..." >&2; exit 2 ;;
+    esac
 }
 
-# Any nginx will do: its flavours exclude one another, and it may not even be a package.
-is_there() {
+# Any nginx will do: Debian's flavours exclude one another, and it need not be a package.
+is_installed() {
     case $1 in nginx-light) PATH=$PATH:/usr/sbin command -v nginx >/dev/null && return ;; esac
     dpkg-query -W -f='${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed
 }
 
-missing() {
-    for package; do
-        is_there "$package" || echo "$package"
-    done | sort -u
-}
-
-# Debian starts a service as it installs it: nginx would take port 80. A policy of 101 forbids
-# that while we install; a machine that has a policy keeps it.
-install_quietly() {
+# Debian starts a service when it installs it: nginx would take port 80. A policy of 101 forbids
+# that; a machine that has a policy keeps it.
+install() {
     policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
         trap 'rm -f "$policy"' EXIT
@@ -53,23 +38,24 @@ install_quietly() {
         chmod +x "$policy"
     fi
     export DEBIAN_FRONTEND=noninteractive
-    # An old index or a registry out of reach need not matter: installing will tell.
-    apt-get update -qq || true
+    apt-get update -qq || true # with an old index installing may work all the same
     apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@" >&2
 }
 
 [ $# -gt 0 ] || set -- all
-wanted=$(wanted "$@")
-# shellcheck disable=SC2086 # a list of words
-missing=$(missing $wanted)
+list=$(for purpose; do packages "$purpose"; done)
+missing=
+# shellcheck disable=SC2086 # a list of words, also below
+for package in $(printf '%s\n' $list | sort -u); do
+    is_installed "$package" || missing="$missing $package"
+done
 [ -n "$missing" ] || exit 0
 
-# shellcheck disable=SC2086 # so that it prints as one line
-echo "installing" $missing >&2
-command -v apt-get >/dev/null || { echo "$0: no apt-get here; install the like of these" >&2; exit 1; }
+echo "installing$missing" >&2
+command -v apt-get >/dev/null || { echo "$0: there is no apt-get: install the equivalent packages" >&2; exit 1; }
 if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null || { echo "$0: needs root or sudo" >&2; exit 1; }
     exec sudo "$0" "$@"
 fi
 # shellcheck disable=SC2086
-install_quietly $missing
+install $missing

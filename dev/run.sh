@@ -1,6 +1,6 @@
 #!/bin/sh
-# A private demo of the whole service, as `make run` starts it: store, user, pool and nginx, all
-# under var/, in the foreground until Ctrl-C or SIGTERM.
+# A private demo of the service for `make run`: store, user, pool and nginx, all below var/, in the
+# foreground until Ctrl-C or SIGTERM.
 #
 #   dev/run.sh [PORT]        default: $PORT, or 8080
 set -eu
@@ -17,10 +17,9 @@ PATH=$PATH:/usr/sbin:/sbin
 say() { printf '%s\n' "$*" >&2; }
 die() { say "make run: $*"; exit 1; }
 
-# ---- who -----------------------------------------------------------------------------------
+# ---- user ----------------------------------------------------------------------------------
 
-# The demo is its owner's, whoever starts it: root steps down, so that var/ never holds files
-# that the owner cannot use the next time.
+# Root becomes the checkout's owner: var/ must not hold files that the owner can't use the next time.
 become_owner() {
     owner=$(stat -c %U "$here")
     [ "$(id -u)" -eq 0 ] || return 0
@@ -28,7 +27,7 @@ become_owner() {
     exec setpriv --reuid "$owner" --regid "$(id -g "$owner")" --init-groups "$0" "$port"
 }
 
-# One demo a checkout. The kernel drops the lock of a run that was killed.
+# One demo for each checkout. The kernel releases the lock of a run that was killed.
 lock() {
     mkdir -p "$var"
     chmod 0700 "$var"
@@ -47,9 +46,9 @@ settings() {
     export TOKEN_USER TOKEN_SOCKET_GROUP
 }
 
-# var/run is a folder, or a link to one in /tmp where the checkout's path is too long for a
-# socket's (107 bytes) or has characters that nginx.conf would have to quote. A link that is
-# there is kept: it leads to what a killed run left.
+# var/run is a folder, or a link to one in /tmp if the checkout's path is too long for a socket
+# (107 bytes) or has characters that nginx.conf would have to quote. An existing link is kept: it
+# leads to the files that a killed run left.
 link_run_folder() {
     if is_plain_path "$var/run/token.sock"; then
         [ ! -L "$var/run" ] || rm "$var/run"
@@ -70,7 +69,7 @@ check() {
     case $port in '' | *[!0-9]* | 0* | ??????*) port=0 ;; esac
     { [ "$port" -ge 1 ] && [ "$port" -le 65535 ]; } || die "PORT is not a number from 1 to 65535"
     [ -x "$build/token.fcgi" ] || die "nothing is built yet: run make"
-    # Exit status 7 is "could not connect": nobody is there.
+    # Exit status 7: could not connect.
     status=0
     curl -s -o /dev/null --max-time 2 --noproxy '*' "http://127.0.0.1:$port/" || status=$?
     [ "$status" -eq 7 ] || die "port $port is in use; another one: make run PORT=9000"
@@ -78,7 +77,7 @@ check() {
 
 # ---- store and user ------------------------------------------------------------------------
 
-# Remembered in var/demo, as tokenctl says it once only.
+# Kept in var/demo, as tokenctl prints it only once.
 make_user() {
     is_new=false
     if [ ! -d "$var/store" ]; then
@@ -94,7 +93,7 @@ demo() { sed -n 's/.*"'"$1"'": *"\{0,1\}\([^",}]*\).*/\1/p' "$var/demo"; }
 
 # ---- nginx ---------------------------------------------------------------------------------
 
-# The example, with this demo's places. Relative ones are below nginx's prefix (-p), var/.
+# The example with this demo's paths. Relative ones are below nginx's prefix (-p), var/.
 write_nginx_conf() {
     sed -e '/^user /d' \
         -e 's|^pid .*|pid run/nginx.pid;|' \
@@ -104,7 +103,7 @@ write_nginx_conf() {
         -e 's|access_log .*|access_log access.log token;|' \
         -e 's|^http {|&\n    client_body_temp_path tmp/body;\n    fastcgi_temp_path tmp/fastcgi;\n    proxy_temp_path tmp/proxy;\n    scgi_temp_path tmp/scgi;\n    uwsgi_temp_path tmp/uwsgi;|' \
         "$here/nginx.conf.example" >"$var/nginx.conf"
-    # Root's nginx would step down to a user who may not enter var/.
+    # The workers of root's nginx would run as a user who may not enter var/.
     [ "$(id -u)" -ne 0 ] || sed -i '1i user root;' "$var/nginx.conf"
     mkdir -p "$var/tmp"
 }
@@ -114,15 +113,15 @@ start_nginx() {
     nginx -p "$var/" -c nginx.conf -e error.log || die "nginx did not start, see $var/error.log"
 }
 
-# By the pid file, if that process is this nginx still (its command line names var/).
+# By the pid file, if that process is still this nginx (its command line names var/).
 stop_nginx() {
     pid=$(cat "$run/nginx.pid" 2>/dev/null) || return 0
-    is_ours "$pid" || return 0
+    is_own_nginx "$pid" || return 0
     kill -TERM "$pid"
-    while is_ours "$pid"; do sleep 0.1; done
+    while is_own_nginx "$pid"; do sleep 0.1; done
 }
 
-is_ours() { { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null | grep -qF -e "-p $var/"; }
+is_own_nginx() { { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null | grep -qF -e "-p $var/"; }
 
 # ---- the run -------------------------------------------------------------------------------
 
@@ -132,7 +131,7 @@ stop_servers() {
 }
 
 stop_all() {
-    trap '' INT TERM HUP # once is enough
+    trap '' INT TERM HUP
     [ -z "$tail" ] || kill "$tail"
     stop_servers
     [ ! -L "$var/run" ] || rm -r "$run" "$var/run"
@@ -147,11 +146,11 @@ print_usage() {
     request_line -X POST -d "'[{\"name\":\"second\",\"remain_quota\":500000},{\"name\":\"third\",\"remain_quota\":1}]'" "$url"
     request_line "'$url?p=1&size=20'"
     request_line "$url$id"
-    echo '# find, filter and sort, a new key (the old one is good for an hour more)'
+    echo '# find, filter and sort, a new key (the old one stays valid for an hour)'
     request_line "'${url}search?keyword=FIRST'"
     request_line "'$url?status=1&sort=name&order=asc'"
     request_line -X POST -d "'{\"grace_seconds\":3600}'" "$url$id/rotate"
-    echo '# update, status only, delete, delete several, what is allowed'
+    echo '# update, status only, delete, delete several, allowed methods'
     request_line -X PUT -d "'{\"id\":$id,\"name\":\"renamed\",\"model_limits\":[\"gpt-4o\"]}'" "$url"
     request_line -X PUT -d "'{\"id\":$id,\"status\":2}'" "'$url?status_only=true'"
     request_line -X DELETE "$url$id"
@@ -160,7 +159,7 @@ print_usage() {
     echo
 }
 
-# The newest token's, or what the first create of all will answer, or one made for the purpose.
+# The newest token's id, or the id that the first create will get, or the id of a token made for this.
 example_id() {
     ! $is_new || { echo 1; return; }
     id=$(request "$url?size=1" | first_id)
@@ -182,13 +181,13 @@ request_line() {
 become_owner
 lock
 settings
-stop_servers # those that a killed run left
+stop_servers # of a killed run
 check
 tail=
 trap stop_all EXIT
 trap 'exit 0' INT TERM HUP
 make_user
-# What is started must not inherit the lock, as that would outlive this script.
+# Servers must not inherit the lock, as they may outlive this script.
 "$here/spawn.sh" start 9>&- >/dev/null
 write_nginx_conf
 start_nginx 9>&-

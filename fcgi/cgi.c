@@ -23,16 +23,6 @@ bool cgi_write(struct span reply)
     return true;
 }
 
-static void read_environment(char **environment, struct request_input *input)
-{
-    for (; *environment; environment++) {
-        const char *equals = strchr(*environment, '=');
-        if (equals)
-            parameter_set(input, (struct span){*environment, (size_t)(equals - *environment)},
-                          span_of(equals + 1));
-    }
-}
-
 /* RFC 3875 section 4.2: no more than CONTENT_LENGTH may be read; standard input
  * need not end after it. What is missing shows in the body's length. */
 static void read_body(struct request_input *input, struct buffer *body)
@@ -83,7 +73,7 @@ static void work_in_background(struct store *store, const struct request *reques
 static bool serve(char **environment, struct store *store, struct api *api, struct request *request,
                   struct store_reader *reader, struct buffer *body)
 {
-    read_environment(environment, &request->input);
+    parameters_read(environment, &request->input);
     if (api_reads_body(request))
         read_body(&request->input, body);
     enum api_step step = api_begin(api, request, (int64_t)time(NULL));

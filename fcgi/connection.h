@@ -2,44 +2,78 @@
 #define FCGI_CONNECTION_H
 
 #include "api/api.h"
-#include "fcgi/job.h"
-#include "fcgi/parser.h"
+#include "fcgi/commit_thread.h"
+#include "fcgi/search_thread.h"
+#include "fcgi/watchdog.h"
 
-/* One connection's bytes: what came in too early, what could not be sent yet. */
+/* The FastCGI connections of one event loop, parked in its epoll set. A readable one is given to
+ * libfcgi, which reads the request; its reply goes through libfcgi too. All is done in the loop's
+ * thread. */
+struct connection;
 
-enum connection_state {
-    CONNECTION_READING, /* waits for bytes of a request; idle between two of them */
-    CONNECTION_WAITING, /* for its write or its search */
-    CONNECTION_WRITING  /* the peer does not take the reply fast enough */
+TAILQ_HEAD(connection_list, connection);
+
+/* What the loops of a process share. */
+struct process {
+    struct store *store;
+    struct api_options api;
+    struct commit_thread *commit_thread;
+    struct search_thread *search_thread;
+    struct watchdog watchdog;
+    unsigned connections_max;
+    atomic_uint connection_count;
+    atomic_uint loops_running;
+    int event_fd; /* an eventfd: a loop has ended, or the store has failed */
 };
 
-struct connection {
-    int fd;
-    enum connection_state state;
-    unsigned events; /* that epoll watches for it; 0: none but hang-ups */
-    bool gone;       /* the peer has hung up while the write was under way */
-    bool served;     /* has had a request */
-    bool closed;
-    int64_t deadline_ms; /* to get on by; 0: none */
-    struct fcgi_parser parser;
-    struct fcgi_request *request; /* while one is being read */
-    struct job job;               /* while it waits */
-    unsigned request_id;
-    bool keep;
-    struct buffer unread; /* came after the request under way */
-    struct buffer unsent;
-    size_t unsent_at; /* bytes of unsent that are sent */
-    struct loop *loop;
-    struct connection *next, *previous; /* of the loop's */
+struct connections {
+    /* The loop's. */
+    struct process *process;
+    unsigned loop;   /* number, for the watchdog */
+    int epoll_fd;    /* connections are added as data.ptr */
+    struct api *api; /* of this loop's thread */
+    /* connection.c's own. */
+    struct work_queue done;           /* jobs that are back */
+    struct job_list writes, searches; /* of this round of events, to be pushed */
+    struct connection_list open;      /* by their last request, oldest first */
+    struct connection_list closed;    /* to be freed at the end of the round */
+    size_t deadline_count;            /* connections that have one, at most */
+    int64_t now_ms, scan_ms;
+    bool stopping;
+    struct buffer spare_body; /* for the next request */
+    struct request *spare_request;
 };
 
-enum connection_sent { CONNECTION_SENT_ALL, CONNECTION_SENT_SOME, CONNECTION_LOST };
+/* wake_fd: an eventfd, written to when connections_finish_jobs is to be called. False if libfcgi
+ * can't be initialised; to be freed in any case. The signals that libfcgi installs handlers for
+ * (SIGPIPE, SIGTERM, SIGUSR1) must be blocked or handled already. */
+bool connections_init(struct connections *connections, int wake_fd);
 
-/* Sends what is in unsent. */
-enum connection_sent connection_flush(struct connection *connection);
+/* Closes all. No job may be under way. */
+void connections_free(struct connections *connections);
 
-/* Sends a reply and the end of the request, after what is in unsent. */
-enum connection_sent connection_send_reply(struct connection *connection, struct span head,
-                                           struct span body);
+/* Makes sure that one more may be accepted: at the limit, closes the connection that has been idle
+ * for longest. False if there is none. */
+bool connections_make_room(struct connections *connections);
+
+/* Takes a blocking socket over. */
+void connections_add(struct connections *connections, int fd);
+
+/* What epoll reported. The connection's memory is valid up to connections_end_round. */
+void connection_on_event(struct connection *connection, unsigned events);
+
+/* Goes on with connections whose jobs are done. */
+void connections_finish_jobs(struct connections *connections);
+
+/* To be called after each round of events, and when connections_due_ms says: pushes jobs, closes
+ * what is late, frees what is closed. */
+void connections_end_round(struct connections *connections, int64_t now_ms);
+
+/* By clock_ms; INT64_MAX: never. */
+int64_t connections_due_ms(const struct connections *connections);
+
+/* Finishes the requests that have begun or can be read, closes the rest. A connection that has had
+ * no request yet may still send its first. */
+void connections_stop(struct connections *connections);
 
 #endif

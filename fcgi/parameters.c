@@ -2,12 +2,12 @@
 
 #define PARAMETER(name, member)                                                                    \
     {                                                                                              \
-        {name, sizeof(name) - 1}, offsetof(struct request_input, member)                             \
+        name "=", sizeof(name), offsetof(struct request_input, member)                             \
     }
 
 static const struct {
-    struct span name;
-    size_t offset; /* of the span in struct request_input */
+    char name[24]; /* with the '=' after it */
+    size_t len, offset /* of the span in struct request_input */;
 } parameters[] = {
     PARAMETER("REQUEST_METHOD", method),
     PARAMETER("PATH_INFO", path_info),
@@ -25,15 +25,21 @@ static const struct {
     PARAMETER("TOKEN_MODEL", model),
 };
 
-/* Most of what a server sends is none of ours: the length and the first byte tell. */
-void parameter_set(struct request_input *input, struct span name, struct span value)
+/* Most variables are unknown: the first byte tells. */
+static void read_variable(const char *variable, struct request_input *input)
 {
     for (size_t i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++) {
-        const struct span *known = &parameters[i].name;
-        if (known->len != name.len || known->at[0] != name.at[0] ||
-            memcmp(known->at, name.at, name.len) != 0)
+        if (variable[0] != parameters[i].name[0] ||
+            strncmp(variable, parameters[i].name, parameters[i].len) != 0)
             continue;
+        struct span value = span_of(variable + parameters[i].len);
         memcpy((char *)input + parameters[i].offset, &value, sizeof(value));
         return;
     }
+}
+
+void parameters_read(char **environment, struct request_input *input)
+{
+    for (; *environment; environment++)
+        read_variable(*environment, input);
 }

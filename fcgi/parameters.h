@@ -1,10 +1,11 @@
 #ifndef FCGI_PARAMETERS_H
 #define FCGI_PARAMETERS_H
 
-#include "api/api.h"
+#include "api/request.h"
 
-/* Puts the CGI variable where it belongs in the request; others are passed over.
- * FastCGI's parameters and plain CGI's environment come through here alike. */
-void parameter_set(struct request_input *input, struct span name, struct span value);
+/* Sets the members of a request's input from CGI variables, "NAME=value" strings up to a NULL:
+ * those of FastCGI and plain CGI's environment alike. Unknown ones are ignored; the request points
+ * into the strings. */
+void parameters_read(char **environment, struct request_input *input);
 
 #endif

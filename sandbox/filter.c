@@ -3,28 +3,33 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <stddef.h>
+#include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <seccomp.h>
 
-/* What glibc, LMDB, libsodium and the event loop call once everything is open. */
+/* What glibc, libfcgi, LMDB, libsodium and the event loop call once everything is open. No call
+ * that takes a path, and none that passes descriptors to or from another process. */
 static const int allowed[] = {
     /* connections */
-    SCMP_SYS(accept4), SCMP_SYS(sendmsg), SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl),
-    SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(eventfd2), SCMP_SYS(signalfd4),
-    SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(close), SCMP_SYS(fcntl),
-    /* files that are open */
-    SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(pread64), SCMP_SYS(pwrite64),
-    SCMP_SYS(pwritev), SCMP_SYS(lseek), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(flock),
-    SCMP_SYS(msync), SCMP_SYS(ftruncate), SCMP_SYS(fstat),
+    SCMP_SYS(accept4), SCMP_SYS(shutdown), SCMP_SYS(close), SCMP_SYS(getsockopt),
+    SCMP_SYS(getpeername), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(select), SCMP_SYS(pselect6),
+    SCMP_SYS(recvfrom), SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait),
+    SCMP_SYS(epoll_pwait), SCMP_SYS(eventfd2), SCMP_SYS(signalfd4),
+    /* open files */
+    SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(pread64),
+    SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(lseek), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
+    SCMP_SYS(flock), SCMP_SYS(msync), SCMP_SYS(ftruncate), SCMP_SYS(fstat),
     /* memory */
-    SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(madvise),
-    SCMP_SYS(brk), SCMP_SYS(mlock), SCMP_SYS(munlock), SCMP_SYS(sysinfo) /* qsort */,
+    SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(mlock),
+    SCMP_SYS(munlock), SCMP_SYS(sysinfo) /* qsort */,
     /* threads */
     SCMP_SYS(futex), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(gettid), SCMP_SYS(getpid),
-    SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity), SCMP_SYS(setpriority), SCMP_SYS(exit),
-    SCMP_SYS(exit_group), SCMP_SYS(tgkill),
+    SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity), SCMP_SYS(exit), SCMP_SYS(exit_group),
     /* signals */
     SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
     SCMP_SYS(restart_syscall),
@@ -32,54 +37,71 @@ static const int allowed[] = {
     SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(gettimeofday), SCMP_SYS(time),
     SCMP_SYS(getrandom)};
 
-/* clone for threads only; clone3, whose flags a filter can't see, is answered as by a
- * kernel that has not got it, and glibc then uses clone. */
-static int allow_threads(scmp_filter_ctx filter)
-{
-    int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                              SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
-    return rc == 0 ? seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) : rc;
-}
+/* Calls that are allowed with some values of an argument. */
+static const struct {
+    int call;
+    struct scmp_arg_cmp argument; /* its number from 0, comparison, and operands */
+} limited[] = {
+    /* Threads, no processes. */
+    {SCMP_SYS(clone), {0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD}},
+    /* No executable memory. */
+    {SCMP_SYS(mmap), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}},
+    {SCMP_SYS(mprotect), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}},
+    /* No F_SETOWN and F_SETSIG, which have the kernel send signals to other processes. */
+    {SCMP_SYS(fcntl), {1, SCMP_CMP_LE, F_SETLKW, 0}},
+    /* Time-outs. */
+    {SCMP_SYS(setsockopt), {1, SCMP_CMP_EQ, SOL_SOCKET, 0}},
+    /* stdio asks whether its output is a terminal. */
+    {SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, TCGETS, 0}},
+    /* The status of open files. A filter can't see whether the path is empty as well: reading the
+     * status of a file by its path stays possible, opening it does not. */
+    {SCMP_SYS(newfstatat), {3, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH}},
+    {SCMP_SYS(statx), {2, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH}},
+};
 
-/* fstat is newfstatat with AT_EMPTY_PATH. A filter can't see whether the path is empty:
- * what stays possible is to ask whether a file exists. stdio asks whether its output is a
- * terminal. */
-static int allow_inspection(scmp_filter_ctx filter)
-{
-    int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
-                              SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH, 0));
-    return rc == 0 ? seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                                      SCMP_A1(SCMP_CMP_EQ, TCGETS, 0))
-                   : rc;
-}
+/* Calls that fail instead of ending the process. */
+static const struct {
+    int call;
+    uint32_t error;
+} failing[] = {
+    /* A filter can't see clone3's flags: as in a kernel without it, glibc then uses clone. */
+    {SCMP_SYS(clone3), ENOSYS},
+    /* glibc's allocator asks /proc how memory is overcommitted, and does without. */
+    {SCMP_SYS(openat), EACCES},
+    {SCMP_SYS(open), EACCES},
+};
 
-/* Opening fails instead of ending the process: glibc's allocator, when it gives a
- * thread's memory back, asks /proc how memory is overcommitted, and does without. */
-static int refuse_opening(scmp_filter_ctx filter)
+static int add_tables(scmp_filter_ctx filter)
 {
-    int rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(openat), 0);
-    return rc == 0 ? seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(open), 0) : rc;
-}
-
-int filter_load(void)
-{
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    if (!filter)
-        return ENOMEM;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof(allowed) / sizeof(allowed[0]); i++)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+    for (size_t i = 0; rc == 0 && i < sizeof(limited) / sizeof(limited[0]); i++)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, limited[i].call, 1, limited[i].argument);
+    for (size_t i = 0; rc == 0 && i < sizeof(failing) / sizeof(failing[0]); i++)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(failing[i].error), failing[i].call, 0);
+    return rc;
+}
+
+bool filter_load(void)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    int rc = filter ? add_tables(filter) : -ENOMEM;
+    /* Signals to this process only (abort), the niceness of the calling thread only. */
     if (rc == 0)
-        rc = allow_threads(filter);
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+                              SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
     if (rc == 0)
-        rc = allow_inspection(filter);
-    if (rc == 0)
-        rc = refuse_opening(filter);
-    /* A binary tree instead of a list: a call that comes last is as fast as the first. */
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setpriority), 2,
+                              SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS, 0), SCMP_A1(SCMP_CMP_EQ, 0, 0));
+    /* A binary tree instead of a list: the last call is as fast as the first. */
     if (rc == 0)
         rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+    if (rc == 0) /* the kernel's errno, not ECANCELED */
+        rc = seccomp_attr_set(filter, SCMP_FLTATR_API_SYSRAWRC, 1);
     if (rc == 0)
         rc = seccomp_load(filter);
     seccomp_release(filter);
-    return -rc;
+    errno = -rc;
+    return rc == 0;
 }

@@ -1,8 +1,10 @@
 #ifndef SANDBOX_FILTER_H
 #define SANDBOX_FILTER_H
 
-/* Loads the seccomp filter: what is on its list may be called, all else ends the
- * process. 0, or an errno. no_new_privs must be set. */
-int filter_load(void);
+#include <stdbool.h>
+
+/* Loads the seccomp filter: a system call that is not on its list ends the process. The process
+ * must have no_new_privs. False, with errno, where that fails. */
+bool filter_load(void);
 
 #endif

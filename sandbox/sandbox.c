@@ -1,6 +1,7 @@
 #include "sandbox/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -13,9 +14,8 @@
 #include <linux/capability.h>
 
 #include "sandbox/filter.h"
-#include "sandbox/landlock.h"
 
-/* A worker holds 15 or so of its own, and each connection is one. */
+/* A worker holds about 15 of its own, and each connection is one. */
 enum { DESCRIPTORS_MIN = 64, DESCRIPTORS_MAX = 16384 };
 
 bool sandbox_is_possible(void)
@@ -27,7 +27,43 @@ bool sandbox_is_possible(void)
 #endif
 }
 
-/* ---- privileges ---- */
+void sandbox_close_inherited(void)
+{
+    for (int fd = 0; fd >= 0 && fd <= STDERR_FILENO;)
+        fd = open("/dev/null", O_RDWR);
+    closefrom(STDERR_FILENO + 1);
+}
+
+bool sandbox_raise_descriptors(char *reason, size_t reason_size)
+{
+    struct rlimit limit = {0, 0};
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_max > DESCRIPTORS_MAX)
+        limit.rlim_max = DESCRIPTORS_MAX;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* where refused, the old limit serves as well */
+    if (limit.rlim_max >= DESCRIPTORS_MIN)
+        return true;
+    snprintf(reason, reason_size,
+             "the limit of descriptors (RLIMIT_NOFILE, ulimit -n) is %llu, and must be %d or more",
+             (unsigned long long)limit.rlim_max, DESCRIPTORS_MIN);
+    return false;
+}
+
+/* After the store and the secret are open: their owner may have no access to their folders. */
+static bool drop_root(const char *store_path)
+{
+    struct stat folder;
+    if (geteuid() != 0)
+        return true;
+    if (stat(store_path, &folder) != 0)
+        return false;
+    return folder.st_uid == 0 || (setgroups(0, NULL) == 0 &&
+                                  setresgid(folder.st_gid, folder.st_gid, folder.st_gid) == 0 &&
+                                  setresuid(folder.st_uid, folder.st_uid, folder.st_uid) == 0);
+}
+
+/* ---- parts that a system may refuse; each sets errno where it fails ---- */
 
 static bool drop_capabilities(void)
 {
@@ -36,84 +72,47 @@ static bool drop_capabilities(void)
     return syscall(SYS_capset, &header, none) == 0;
 }
 
-/* Only after the store and the secret are open: their owner may have no way to them. */
-static bool drop_root(const char *store_path)
+static bool forbid_dumps(void)
 {
-    struct stat folder;
-    if (geteuid() != 0)
-        return true;
-    if (stat(store_path, &folder) != 0)
-        return false;
-    if (folder.st_uid != 0 &&
-        (setgroups(0, NULL) != 0 || setresgid(folder.st_gid, folder.st_gid, folder.st_gid) != 0 ||
-         setresuid(folder.st_uid, folder.st_uid, folder.st_uid) != 0))
-        return false;
-    return drop_capabilities();
+    bool limited = setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) == 0;
+    return prctl(PR_SET_DUMPABLE, 0) == 0 && limited;
 }
 
-/* ---- limits ---- */
-
-static bool set_limit(__rlimit_resource_t resource, rlim_t most)
+static bool forbid_new_privileges(void)
 {
-    struct rlimit limit;
-    if (getrlimit(resource, &limit) != 0)
-        return false;
-    if (limit.rlim_max > most)
-        limit.rlim_max = most;
-    if (limit.rlim_cur > most)
-        limit.rlim_cur = most;
-    return setrlimit(resource, &limit) == 0;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }
 
-bool sandbox_raise_descriptors(char *reason, size_t reason_size)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
-        snprintf(reason, reason_size, "the limit of descriptors: %s", strerror(errno));
-        return false;
-    }
-    rlim_t wanted = limit.rlim_max < DESCRIPTORS_MAX ? limit.rlim_max : DESCRIPTORS_MAX;
-    if (limit.rlim_cur < wanted) {
-        limit.rlim_cur = wanted;
-        setrlimit(RLIMIT_NOFILE, &limit); /* to no more than it may: nothing to fail */
-    }
-    if (wanted >= DESCRIPTORS_MIN)
-        return true;
-    snprintf(reason, reason_size,
-             "the limit of descriptors (RLIMIT_NOFILE, ulimit -n) is %llu, and must be %d or more",
-             (unsigned long long)limit.rlim_max, DESCRIPTORS_MIN);
-    return false;
-}
-
-/* A core dump would hold the secret; so would what a debugger of the same user reads. */
-static bool limit_resources(void)
-{
-    return set_limit(RLIMIT_CORE, 0) && set_limit(RLIMIT_NOFILE, DESCRIPTORS_MAX) &&
-           prctl(PR_SET_DUMPABLE, 0) == 0;
-}
+static const struct {
+    const char *name;
+    bool (*apply)(void);
+} parts[] = {
+    {"capset", drop_capabilities},
+    {"PR_SET_DUMPABLE", forbid_dumps},
+    {"no_new_privs", forbid_new_privileges},
+    {"seccomp", filter_load},
+};
 
 bool sandbox_enter(const char *store_path, char *level, size_t level_size, char *reason,
                    size_t reason_size)
 {
-    int landlock_abi = 0;
-    const char *failed = NULL;
-    if (!drop_root(store_path))
-        failed = "dropping privileges";
-    else if (!limit_resources())
-        failed = "setting limits";
-    else if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-        failed = "setting no_new_privs";
-    else if (!landlock_allow_only(store_path, &landlock_abi))
-        failed = "Landlock";
-    else if ((errno = filter_load()) != 0)
-        failed = "loading the seccomp filter";
-    if (failed) {
-        snprintf(reason, reason_size, "sandbox: %s: %s", failed, strerror(errno));
+    if (!drop_root(store_path)) {
+        snprintf(reason, reason_size, "sandbox: becoming the store's owner: %s", strerror(errno));
         return false;
     }
-    if (landlock_abi > 0)
-        snprintf(level, level_size, "sandbox: seccomp, Landlock ABI %d", landlock_abi);
-    else
-        snprintf(level, level_size, "sandbox: seccomp, no Landlock in this kernel");
+    const char *separator = ", but this system refuses ";
+    snprintf(level, level_size, "sandbox: on");
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (parts[i].apply())
+            continue;
+        if (errno == ENOMEM) {
+            snprintf(reason, reason_size, "sandbox: %s: %s", parts[i].name, strerror(errno));
+            return false;
+        }
+        size_t len = strlen(level);
+        snprintf(level + len, level_size - len, "%s%s (%s)", separator, parts[i].name,
+                 strerror(errno));
+        separator = ", ";
+    }
     return true;
 }

@@ -4,29 +4,39 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Gives up, for good, all that a program does not need once its store is open. What
- * is left: memory, threads, time, randomness, the descriptors that are open (and
- * accepting on them), and the files below the store's folder.
+/* Gives up, for the rest of the process, what is not needed once the store is open. What is
+ * left: memory that is not executable, threads, time, randomness, the open descriptors, and
+ * accepting connections on them.
  *
- *   privileges   root becomes the owner of the store's folder; where that is root,
- *                all capabilities are dropped. No program run later can gain any.
- *   Landlock     no file but the store's, where the kernel has it (Linux 5.13)
- *   seccomp      an allow-list of system calls: open fails; connect, execve, fork and
- *                all else that is not on the list ends the process
- *   limits       no core dump, a bounded number of descriptors
- *
- * To be called before any thread is started: a thread inherits it all. */
+ *   privileges     root becomes the owner of the store's folder. All capabilities are dropped, and
+ *                  no program run later can gain any (no_new_privs).
+ *   memory         no core dump, and no debugger of the same user (both would show the secret)
+ *   system calls   an allow-list (seccomp). Opening a file fails; connect, execve, fork, a signal
+ * to another process and all else that is not on the list end the process. */
 
-/* False, with one line in reason, where something that the kernel has could not be
- * done. level says in words what was reached. */
+/* Opens /dev/null for each of descriptors 0 to 2 that is closed, so that no file of the store gets
+ * such a number and no message is written into it; closes all others. First in main. */
+void sandbox_close_inherited(void);
+
+/* Raises the soft limit of descriptors to the hard limit, and lowers both to at most 16,384.
+ *
+ *   reason   one line, where the result is false
+ *
+ * Result: false where fewer than 64 are allowed: too few to serve. */
+bool sandbox_raise_descriptors(char *reason, size_t reason_size);
+
+/* Enters the sandbox. Before any thread is started: threads inherit it.
+ *
+ *   store_path   the store's folder, for its owner
+ *   level        one line for the log: names each part that this system refuses (a kernel or
+ *                container without it); the others are in force all the same
+ *   reason       one line, where the result is false
+ *
+ * Result: false where root could not become the store's owner, or memory ran out. */
 bool sandbox_enter(const char *store_path, char *level, size_t level_size, char *reason,
                    size_t reason_size);
 
-/* Lets the process have as many descriptors as it may, up to the bound that sandbox_enter sets.
- * False, with one line in reason, where those are too few to serve anybody. */
-bool sandbox_raise_descriptors(char *reason, size_t reason_size);
-
-/* Whether this build can be sandboxed: sanitizers do things that are not on the list. */
+/* Whether this build can be sandboxed: sanitizers make calls that are not on the list. */
 bool sandbox_is_possible(void);
 
 #endif

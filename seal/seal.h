@@ -5,60 +5,72 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "store/store.h"
+#include "token/key.h"
 
-/* The keys that are derived from the secret file, and what is done with them. A
- * copy of the store without that file gives away no token's key. */
+/* The secret file, and the keys that are derived from it (libsodium's crypto_kdf): one seals the
+ * tokens' keys in the store, one hashes them for look-ups. A copy of the store without the secret
+ * file gives away no token's key. */
 struct seal;
 
 enum {
-    SEAL_SECRET_LEN = 32,
+    SEAL_SECRET_LEN = 32, /* bytes of the secret file */
     SEAL_CHECK_LEN = 16,
     SEAL_HASH_LEN = 16,
+    SEAL_CREDENTIAL_HASH_LEN = 32,
     SEAL_NONCE_LEN = 12,
     SEAL_TAG_LEN = 16,
+    SEAL_OVERHEAD_LEN = SEAL_NONCE_LEN + SEAL_TAG_LEN,
     SEAL_KEY_PLAIN_LEN = TOKEN_KEY_LEN - TOKEN_KEY_PREFIX_LEN,
-    SEAL_KEY_LEN = SEAL_NONCE_LEN + SEAL_KEY_PLAIN_LEN + SEAL_TAG_LEN
+    SEAL_KEY_LEN = SEAL_KEY_PLAIN_LEN + SEAL_OVERHEAD_LEN
 };
 
-/* Writes a new secret file, mode 0600, durably; it must not exist. STORE_REFUSED. */
-enum store_error seal_create_file(const char *path, char reason[static STORE_REASON_SIZE]);
+/* The values are stored: they must not change. */
+enum seal_cipher { SEAL_CIPHER_CHACHA20_POLY1305 = 1, SEAL_CIPHER_AES256_GCM = 2 };
 
-/* Reads the secret file and derives the keys. STORE_REFUSED where it can't be read,
- * is readable by others, or is not 32 bytes. The caller closes it. */
-enum store_error seal_open(const char *path, struct seal **out,
-                           char reason[static STORE_REASON_SIZE]);
+/* Writes a new secret file with 32 random bytes, mode 0600, and syncs it. The path must not exist.
+ * False with one line in reason. */
+bool seal_create_file(const char *path, char *reason, size_t reason_size);
+
+/* Reads the secret file and derives the keys. The caller closes *out. False with one line in reason
+ * where the file can't be read, is open to group or others, or is not 32 bytes long. */
+bool seal_open(const char *path, struct seal **out, char *reason, size_t reason_size);
 
 /* Wipes and frees. NULL is allowed. */
-void seal_close(struct seal *secret);
+void seal_close(struct seal *seal);
 
-/* The cipher that seals and unseals; to be called once before either. False where
- * this processor has not got it. */
-bool seal_use_cipher(struct seal *secret, enum seal_cipher cipher);
+/* Selects the cipher; to be called once before anything is sealed or unsealed. False where this CPU
+ * does not support it. */
+bool seal_use_cipher(struct seal *seal, enum seal_cipher cipher);
 
-/* The cipher that this processor does fastest. */
-enum seal_cipher seal_best_cipher(void);
+/* The cipher that has been selected; where none has, the one that is fastest on this CPU. */
+enum seal_cipher seal_get_cipher(const struct seal *seal);
 
-/* A value that tells this secret from another without giving it away. */
-void seal_check_value(const struct seal *secret, unsigned char check[static SEAL_CHECK_LEN]);
+/* Derives a value that tells this secret from another one and gives nothing of it away. */
+void seal_check_value(const struct seal *seal, unsigned char check[static SEAL_CHECK_LEN]);
 
-/* Seals a token's key, bound to its owner and id. */
-void seal_key(const struct seal *secret, int64_t user_id, int64_t token_id,
+/* Seals a text (AEAD), bound to further bytes that are stored beside it.
+ *   sealed   has room for plain.len + SEAL_OVERHEAD_LEN bytes */
+void seal_text(const struct seal *seal, struct span binding, struct span plain,
+               unsigned char *sealed);
+
+/* Opens what seal_text has made.
+ *   plain    has room for sealed.len - SEAL_OVERHEAD_LEN bytes
+ * False where it was not sealed by this secret with this binding. */
+bool unseal_text(const struct seal *seal, struct span binding, struct span sealed, char *plain);
+
+/* The same for a token's key, bound to its owner and id. */
+void seal_key(const struct seal *seal, int64_t user_id, int64_t token_id,
               const char key[static TOKEN_KEY_LEN], unsigned char sealed[static SEAL_KEY_LEN]);
-
-/* False where the sealed bytes are not what seal_key made for this id. */
-bool unseal_key(const struct seal *secret, int64_t user_id, int64_t token_id,
+bool unseal_key(const struct seal *seal, int64_t user_id, int64_t token_id,
                 const unsigned char sealed[static SEAL_KEY_LEN], char key[static TOKEN_KEY_LEN]);
 
-/* The same for a text, bound to bytes of the caller's choice. sealed has room for
- * SEAL_NONCE_LEN + plain.len + SEAL_TAG_LEN bytes; plain, for SEAL_NONCE_LEN +
- * SEAL_TAG_LEN less than sealed.len. */
-void seal_text(const struct seal *secret, struct span binding, struct span plain,
-               unsigned char *sealed);
-bool unseal_text(const struct seal *secret, struct span binding, struct span sealed, char *plain);
-
-/* What a token's key is found by: keyed BLAKE2b. */
-void seal_hash_key(const struct seal *secret, const char key[static TOKEN_KEY_LEN],
+/* The hash that a token's key is looked up by: keyed BLAKE2b. */
+void seal_hash_key(const struct seal *seal, const char key[static TOKEN_KEY_LEN],
                    unsigned char hash[static SEAL_HASH_LEN]);
+
+/* The hash that an access token or a gateway's secret is stored as: BLAKE2b. They are random and
+ * long enough to need no key and no salt. */
+void seal_hash_credential(struct span credential,
+                          unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN]);
 
 #endif

@@ -5,128 +5,128 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool read_number(const char *text, uint64_t min, uint64_t max, uint64_t *number)
+struct setting {
+    const char *name;
+    bool (*set)(const struct setting *setting, const char *value, void *field);
+    size_t offset; /* of the field in struct settings */
+    const char *form;
+    uint64_t min, max;    /* of numbers */
+    const char *yes, *no; /* of flags; no may be NULL */
+};
+
+/* ---- forms of values: false where the value has another form ---- */
+
+static bool set_text(const struct setting *setting, const char *value, void *field)
 {
-    if (text[0] < '0' || text[0] > '9') /* strtoull takes signs and blanks */
+    (void)setting;
+    *(const char **)field = value;
+    return true;
+}
+
+static bool set_flag(const struct setting *setting, const char *value, void *field)
+{
+    bool is_yes = strcmp(value, setting->yes) == 0;
+    *(bool *)field = is_yes;
+    return is_yes || (setting->no && strcmp(value, setting->no) == 0);
+}
+
+static bool read_number(const struct setting *setting, const char *value, uint64_t *number,
+                        char **end)
+{
+    if (value[0] < '0' || value[0] > '9') /* strtoull takes signs and blanks */
         return false;
-    char *end;
     errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
-    if (errno || *end || value < min || value > max)
+    *number = strtoull(value, end, 10);
+    return errno == 0 && *number <= setting->max;
+}
+
+static bool set_number(const struct setting *setting, const char *value, void *field)
+{
+    uint64_t *number = field;
+    char *end;
+    return read_number(setting, value, number, &end) && !*end && *number >= setting->min;
+}
+
+/* Bytes, or with a unit: K, M, G and T are powers of 1,024. */
+static bool set_size(const struct setting *setting, const char *value, void *field)
+{
+    static const char units[] = "KMGT";
+    uint64_t *size = field;
+    char *end;
+    if (!read_number(setting, value, size, &end))
         return false;
-    *number = value;
-    return true;
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    if (*end && (!unit || end[1]))
+        return false;
+    unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+    if (*size > setting->max >> shift)
+        return false;
+    *size <<= shift;
+    return *size >= setting->min;
 }
 
-static bool set_store(const char *value, struct settings *settings)
+/* An origin as of RFC 6454 section 7.1, scheme "://" host [ ":" port ], or "*". */
+static bool set_origin(const struct setting *setting, const char *value, void *field)
 {
-    settings->store_path = value;
-    return true;
-}
-
-static bool set_secret(const char *value, struct settings *settings)
-{
-    settings->secret_path = value;
-    return true;
-}
-
-static bool set_user(const char *value, struct settings *settings)
-{
-    settings->user = value;
-    return true;
-}
-
-static bool set_max_per_user(const char *value, struct settings *settings)
-{
-    return read_number(value, 0, INT64_MAX, &settings->max_per_user);
-}
-
-static bool set_http_status(const char *value, struct settings *settings)
-{
-    settings->http_status_200 = strcmp(value, "200") == 0;
-    return settings->http_status_200;
-}
-
-static bool set_keys(const char *value, struct settings *settings)
-{
-    settings->mask_keys = strcmp(value, "masked") == 0;
-    return settings->mask_keys || strcmp(value, "shown") == 0;
-}
-
-static bool set_cors_origin(const char *value, struct settings *settings)
-{
-    settings->cors_origin = value;
     for (const char *c = value; *c; c++)
         if (*c <= ' ' || *c >= 0x7F)
             return false;
-    /* RFC 6454 section 7.1: scheme "://" host [ ":" port ], no path */
     const char *host = strstr(value, "://");
-    return strcmp(value, "*") == 0 || (host && host > value && host[3] && !strchr(host + 3, '/'));
+    return set_text(setting, value, field) &&
+           (strcmp(value, "*") == 0 || (host && host > value && host[3] && !strchr(host + 3, '/')));
 }
 
-static bool set_sandbox(const char *value, struct settings *settings)
-{
-    settings->sandbox = strcmp(value, "on") == 0;
-    return settings->sandbox || strcmp(value, "off") == 0;
-}
+#define FIELD(name) offsetof(struct settings, name)
 
-static bool set_threads(const char *value, struct settings *settings)
-{
-    uint64_t threads;
-    if (!read_number(value, 1, 64, &threads))
-        return false;
-    settings->threads = (unsigned)threads;
-    return true;
-}
-
-/* Known, and somebody else's: spawn.sh's own, and the parameters that a web
- * server may give each request, which plain CGI hands over as environment. */
-static bool pass_over(const char *value, struct settings *settings)
-{
-    (void)value;
-    (void)settings;
-    return true;
-}
-
-static const struct {
-    const char *name;
-    bool (*set)(const char *value, struct settings *settings);
-    const char *form;
-} known[] = {
-    {"TOKEN_STORE", set_store, "a folder"},
-    {"TOKEN_SECRET", set_secret, "a file"},
-    {"TOKEN_MAX_PER_USER", set_max_per_user, "a number, 0 for no limit"},
-    {"TOKEN_HTTP_STATUS", set_http_status, "200, or empty"},
-    {"TOKEN_CORS_ORIGIN", set_cors_origin, "an origin such as https://example.org, or *"},
-    {"TOKEN_KEYS", set_keys, "shown or masked"},
-    {"TOKEN_SANDBOX", set_sandbox, "on or off"},
-    {"TOKEN_THREADS", set_threads, "a number from 1 to 64"},
-    {"TOKEN_USER", set_user, "a user's name"},
-    {"TOKEN_SOCKET", pass_over, ""},
-    {"TOKEN_SOCKET_MODE", pass_over, ""},
-    {"TOKEN_SOCKET_GROUP", pass_over, ""},
-    {"TOKEN_WORKERS", pass_over, ""},
-    {"TOKEN_PIDFILE", pass_over, ""},
-    {"TOKEN_BIN", pass_over, ""},
-    {"TOKEN_LOG", pass_over, ""},
-    {"TOKEN_COST", pass_over, ""},
-    {"TOKEN_MODEL", pass_over, ""},
+static const struct setting known[] = {
+    {"TOKEN_STORE", set_text, FIELD(store_path), .form = "a folder"},
+    {"TOKEN_SECRET", set_text, FIELD(secret_path), .form = "a file"},
+    {"TOKEN_MAX_PER_USER", set_number, FIELD(max_per_user), .form = "a number, 0 for no limit",
+     .max = INT64_MAX},
+    {"TOKEN_HTTP_STATUS", set_flag, FIELD(http_status_200), .form = "200, or empty", .yes = "200"},
+    {"TOKEN_KEYS", set_flag, FIELD(mask_keys), .form = "shown or masked", .yes = "masked",
+     .no = "shown"},
+    {"TOKEN_CORS_ORIGIN", set_origin, FIELD(cors_origin),
+     .form = "an origin such as https://example.org, or *"},
+    {"TOKEN_SANDBOX", set_flag, FIELD(sandbox), .form = "on or off", .yes = "on", .no = "off"},
+    {"TOKEN_MAP_SIZE", set_size, FIELD(map_size), .form = "a size from 1M to 64T, such as 64G",
+     .min = UINT64_C(1) << 20, .max = UINT64_C(1) << 46},
+    {"TOKEN_WORKERS", set_number, FIELD(workers), .form = "a number from 1 to 1024", .min = 1,
+     .max = 1024},
+    {"TOKEN_THREADS", set_number, FIELD(threads), .form = "a number from 1 to 64", .min = 1,
+     .max = 64},
+    {"TOKEN_USER", set_text, FIELD(user), .form = "a user's name"},
 };
+
+/* Settings of spawn.sh only, and parameters of a request: plain CGI has them in its environment. */
+static const char *const ignored[] = {
+    "TOKEN_SOCKET", "TOKEN_SOCKET_MODE", "TOKEN_SOCKET_GROUP", "TOKEN_PIDFILE",
+    "TOKEN_BIN",    "TOKEN_LOG",         "TOKEN_COST",         "TOKEN_MODEL",
+};
+
+static bool is_named(const char *variable, const char *name)
+{
+    size_t len = strlen(name);
+    return strncmp(variable, name, len) == 0 && (variable[len] == '=' || !variable[len]);
+}
 
 static bool read_variable(const char *variable, struct settings *settings, char *reason,
                           size_t reason_size)
 {
-    size_t name_len = strcspn(variable, "=");
-    const char *value = variable[name_len] ? variable + name_len + 1 : "";
+    const char *equals = strchr(variable, '=');
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (strlen(known[i].name) != name_len || strncmp(variable, known[i].name, name_len) != 0)
+        if (!is_named(variable, known[i].name))
             continue;
-        if (*value == '\0' || known[i].set(value, settings)) /* empty is as good as unset */
+        if (!equals || !equals[1] || /* empty counts as unset */
+            known[i].set(&known[i], equals + 1, (char *)settings + known[i].offset))
             return true;
         snprintf(reason, reason_size, "%s must be %s", known[i].name, known[i].form);
         return false;
     }
-    snprintf(reason, reason_size, "%.*s is not a setting", (int)name_len, variable);
+    for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+        if (is_named(variable, ignored[i]))
+            return true;
+    snprintf(reason, reason_size, "%.*s is not a setting", (int)strcspn(variable, "="), variable);
     return false;
 }
 
@@ -136,12 +136,15 @@ bool settings_read(char **environment, struct settings *settings, char *reason, 
         .store_path = "/var/lib/token/store",
         .secret_path = "/etc/token/secret",
         .max_per_user = 1000,
-        .threads = 1,
+        .map_size = UINT64_C(64) << 30,
         .sandbox = true,
     };
     for (; *environment; environment++)
         if (strncmp(*environment, "TOKEN_", strlen("TOKEN_")) == 0 &&
             !read_variable(*environment, settings, reason, reason_size))
             return false;
+    /* Two loops in the pool at least: a peer that stalls in the middle of a request holds one. */
+    if (settings->threads == 0)
+        settings->threads = settings->workers > 1 ? 1 : 2;
     return true;
 }

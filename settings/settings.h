@@ -5,22 +5,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What the environment variables say; see README.md, "Settings". The strings are
- * the environment's own, or static. */
+/* The values of the environment variables. Strings are the environment's own, or static. */
 struct settings {
     const char *store_path;
     const char *secret_path;
-    const char *user;        /* whom the workers run as; NULL where nothing was said */
+    const char *user;        /* the workers' user; NULL: not given */
     const char *cors_origin; /* NULL: no CORS headers */
     uint64_t max_per_user;   /* tokens a user may have; 0: no limit */
+    uint64_t map_size;       /* bytes of address space for the store */
+    uint64_t workers;        /* processes in the pool; 0: not given */
+    uint64_t threads;        /* event loops in this process, 1 to 64 */
     bool mask_keys;          /* answers show keys masked */
     bool http_status_200;    /* failures other than 401 answer 200 */
     bool sandbox;            /* enter the sandbox once the store is open */
-    unsigned threads;        /* event loops in one worker */
 };
 
-/* Reads the settings from an environment as main gets it. False, with one line for
- * people in reason, where a TOKEN_ variable is unknown or its value malformed. */
+/* Reads the settings.
+ *
+ *   environment   as main gets it: "NAME=value", ended by NULL. Other names than TOKEN_* are
+ * ignored reason        one line, where the result is false
+ *
+ * Result: false where a TOKEN_* variable is unknown or its value malformed. */
 bool settings_read(char **environment, struct settings *settings, char *reason, size_t reason_size);
 
 #endif

@@ -20,7 +20,7 @@ def pytest_collectreport(report):
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session, exitstatus):
-    # A skipped test has shown nothing: it counts as failed.
+    # A skipped test proves nothing: it counts as failed.
     if exitstatus == pytest.ExitCode.OK and not all(outcomes.values()):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

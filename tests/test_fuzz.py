@@ -1,8 +1,8 @@
-"""The fuzz targets, in their short form: what is kept in tests/fuzz/seeds and tests/fuzz/regressions, and
-a fixed number of mutations of it. `make fuzz` is the long form.
+"""The fuzz targets in their short form: the inputs in tests/fuzz/seeds and tests/fuzz/regressions,
+and a fixed number of mutations of them. `make fuzz` is the long form.
 
-They are built by clang with AddressSanitizer and UBSan whatever the rest is built with, so that
-once is enough: `make test-asan` and `make test-tsan` leave them out.
+They are always built by clang with AddressSanitizer and UBSan. `make test-asan` and
+`make test-tsan` leave them out.
 """
 
 import os
@@ -26,7 +26,7 @@ TARGETS = sorted(path.stem for path in FUZZ.glob("*.c") if path.stem != "planted
 
 @pytest.fixture(scope="module")
 def built():
-    # Not with the flags of the `make test` that this may run in.
+    # Without the flags of a surrounding `make test`.
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
     }
@@ -49,7 +49,7 @@ def test_target(built, target):
 
 
 def test_planted_mistake_is_found(built):
-    """From nothing, by coverage; else the silence of the others would say nothing either."""
+    """Found by coverage from an empty corpus. Otherwise a pass of the other targets would prove nothing."""
     done = run.run_short(built, "planted")
     assert done.returncode != 0
     assert "heap-buffer-overflow" in done.stdout, done.stdout[-2000:]

@@ -1,6 +1,6 @@
 """The unit tests in C: each cmocka test of each program in $BUILD/tests is one test here.
 
-The programs run while pytest collects, since only they know what tests they have.
+The programs run while pytest collects, because only they know their tests.
 """
 
 import os
@@ -33,7 +33,7 @@ def run(program):
 
 
 def cases(program):
-    """The program's tests, and one more: that it ran all that it planned and exited 0."""
+    """The program's tests, and one more: it ran all planned tests and exited with 0."""
     done = run(program)
     results = re.findall(r"^(ok|not ok) \d+ - (.+)$", done.stdout, re.MULTILINE)
     for result, name in results:

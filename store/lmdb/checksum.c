@@ -2,33 +2,33 @@
 
 #include "base/bytes.h"
 
-/* In this file's own code: no library is needed when it runs. */
+/* As this file's own code: the program then needs no library for it. */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* The place is mixed in after the hash and not given as its seed, which costs XXH3 as much
- * again. Both factors are odd, so that no two places of small numbers are the same. */
-static uint32_t checksum(struct checksum_context place, const void *bytes, size_t len)
+/* The context is mixed in after the hash and not given as its seed, which costs XXH3 as much
+ * again. Both factors are odd, so that no two contexts of small numbers are equal. */
+static uint32_t checksum(struct checksum_context context, const void *bytes, size_t len)
 {
-    uint64_t mixed = (uint64_t)place.a * UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)place.kind;
-    mixed = (mixed ^ mixed >> 32) * UINT64_C(0xD6E8FEB86659FD93) + (uint64_t)place.b;
+    uint64_t mixed = (uint64_t)context.a * UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)context.kind;
+    mixed = (mixed ^ mixed >> 32) * UINT64_C(0xD6E8FEB86659FD93) + (uint64_t)context.b;
     mixed = (mixed ^ mixed >> 32) * UINT64_C(0x9E3779B97F4A7C15);
     return (uint32_t)((XXH3_64bits(bytes, len) ^ mixed) >> 32);
 }
 
-size_t checksum_put(struct checksum_context place, unsigned char *bytes, size_t len)
+size_t checksum_put(struct checksum_context context, unsigned char *bytes, size_t len)
 {
-    uint32_t little = htole32(checksum(place, bytes, len));
+    uint32_t little = htole32(checksum(context, bytes, len));
     memcpy(bytes + len, &little, sizeof(little));
     return len + sizeof(little);
 }
 
-bool checksum_take(struct checksum_context place, struct span *value)
+bool checksum_take(struct checksum_context context, struct span *value)
 {
     uint32_t little;
     if (value->len < sizeof(little))
         return false;
     value->len -= sizeof(little);
     memcpy(&little, value->at + value->len, sizeof(little));
-    return le32toh(little) == checksum(place, value->at, value->len);
+    return le32toh(little) == checksum(context, value->at, value->len);
 }

@@ -7,9 +7,9 @@
 
 #include "base/span.h"
 
-/* What tells a value that was stored from one whose bits have changed since. It is bound to
- * the database and the key that the value is stored under: a whole value in another's place is
- * noticed too. Against accidents only; who can write the file can compute it. */
+/* The checksum at the end of a stored value. It covers the database and the key that the value is
+ * stored under too: a value that is read from another's place is noticed. It guards against
+ * accidents only; a program that can write the file can compute it. */
 
 enum { CHECKSUM_LEN = 4 };
 
@@ -22,16 +22,17 @@ enum checksum_kind {
     CHECKSUM_META
 };
 
-/* The key of a value: one or two numbers that tell it from all others of its kind. */
+/* A value's key: one or two numbers that no other value of its kind has. */
 struct checksum_context {
     enum checksum_kind kind;
     int64_t a, b;
 };
 
-/* Writes the checksum behind the len bytes, which have room for it. Returns the length with it. */
-size_t checksum_put(struct checksum_context place, unsigned char *bytes, size_t len);
+/* Writes the checksum of len bytes behind them, where there is room for it. Returns the length with
+ * it. */
+size_t checksum_put(struct checksum_context context, unsigned char *bytes, size_t len);
 
 /* Takes the checksum off the end of the value; false where it is not the value's. */
-bool checksum_take(struct checksum_context place, struct span *value);
+bool checksum_take(struct checksum_context context, struct span *value);
 
 #endif

@@ -1,137 +1,100 @@
-/* The writes of store.h: one, or many in one commit. */
+/* Group commit. */
 
-#include <stdlib.h>
-#include <string.h>
+#include "store/lmdb/engine.h"
+#include "store/lmdb/transaction.h"
+#include "store/lmdb/write.h"
 
-#include "store/lmdb/idempotency.h"
-#include "store/lmdb/spend.h"
-#include "store/lmdb/tokens.h"
-
-static int sweep(struct writer *writer, struct store_write *write)
+static enum store_error purge(struct txn *txn, struct store_write *write)
 {
-    bool more_reservations, more_repeats;
-    int rc = reservations_purge(writer, write->now_unix_s, &more_reservations);
-    if (rc == MDB_SUCCESS)
-        rc = idempotency_purge(writer, write->now_unix_s, &more_repeats);
-    if (rc == MDB_SUCCESS)
-        write->purge.more = more_reservations || more_repeats;
-    return rc;
-}
-
-static int apply(struct writer *writer, struct store_write *write)
-{
-    switch (write->kind) {
-    case STORE_CREATE:
-        return tokens_create(writer, write);
-    case STORE_UPDATE:
-        return tokens_update(writer, write);
-    case STORE_DELETE:
-        return tokens_delete(writer, write);
-    case STORE_ROTATE:
-        return tokens_rotate(writer, write);
-    case STORE_SPEND:
-        return spend_take(writer, write);
-    case STORE_SETTLE:
-        return spend_settle(writer, write);
-    case STORE_ACCESS:
-        return spend_note_access(writer, write);
-    case STORE_PURGE:
-        return sweep(writer, write);
-    }
-    return MDB_PANIC;
-}
-
-/* Does the write, or finds the answer that it got before. */
-static int apply_once(struct writer *writer, struct store_write *write)
-{
-    if (!write->idempotency.wanted)
-        return apply(writer, write);
-    int rc = idempotency_find(writer, write);
-    if (rc != MDB_SUCCESS || write->idempotency.replayed || write->error != STORE_OK)
-        return rc;
-    rc = apply(writer, write);
-    bool refused = write->error != STORE_OK ||
-                   (write->kind == STORE_SPEND && write->spend.refusal != TOKEN_GOOD);
-    return rc == MDB_SUCCESS && !refused ? idempotency_remember(writer, write) : rc;
-}
-
-struct batch {
-    store_take_writes *take; /* may be NULL */
-    void *context;
-    struct store_write *writes;
-};
-
-/* Takes the writes only now: while this process waited for the transaction, more of them came
- * together, and while these are done still more; all share one commit. */
-static int apply_batch(struct writer *writer, void *context)
-{
-    struct batch *batch = context;
-    for (struct store_write **at = &batch->writes;; at = &(*at)->next) {
-        if (!*at && batch->take)
-            *at = batch->take(batch->context);
-        if (!*at)
-            return MDB_SUCCESS;
-        (*at)->error = STORE_OK;
-        int rc = apply_once(writer, *at);
-        if (rc != MDB_SUCCESS)
-            return rc;
-    }
-}
-
-/* A write that meets a damaged record ends the transaction that it is in. So that it
- * takes no others with it, each is then done in one of its own. */
-static void apply_one_by_one(struct store *store, struct store_write *writes)
-{
-    for (struct store_write *write = writes, *next; write; write = next) {
-        next = write->next;
-        write->next = NULL;
-        struct batch batch = {NULL, NULL, write};
-        enum store_error error = writer_run(store, apply_batch, &batch);
-        if (error != STORE_OK)
-            write->error = error;
-        write->next = next;
-    }
-}
-
-static enum store_error commit(struct store *store, struct batch *batch)
-{
-    enum store_error error = writer_run(store, apply_batch, batch);
-    if (error != STORE_OK && batch->take && !batch->writes) /* not even begun */
-        batch->writes = batch->take(batch->context);
-    if (error == STORE_CORRUPT && batch->writes && batch->writes->next)
-        apply_one_by_one(store, batch->writes);
-    else if (error != STORE_OK)
-        for (struct store_write *write = batch->writes; write; write = write->next)
-            write->error = error;
+    bool more_reservations = false, more_records = false;
+    enum store_error error = reservations_purge(txn, write->now_unix_s, &more_reservations);
+    if (error == STORE_OK)
+        error = idempotency_purge(txn, write->now_unix_s, &more_records);
+    write->purge.more = more_reservations || more_records;
     return error;
 }
 
-enum store_error store_commit(struct store *store, store_take_writes *take, void *context)
+static enum store_error apply_kind(struct txn *txn, struct store_write *write)
 {
-    struct batch batch = {take, context, NULL};
-    return commit(store, &batch);
+    static enum store_error (*const kinds[])(struct txn *, struct store_write *) = {
+        [STORE_CREATE] = write_create,
+        [STORE_UPDATE] = write_update,
+        [STORE_DELETE] = write_delete,
+        [STORE_ROTATE] = write_rotate,
+        [STORE_SPEND] = write_spend,
+        [STORE_SETTLE] = write_settle,
+        [STORE_ACCESS] = write_access,
+        [STORE_PURGE] = purge,
+        [STORE_USER_ADD] = write_user_add,
+        [STORE_USER_CHANGE] = write_user_change,
+        [STORE_USER_DELETE] = write_user_delete,
+        [STORE_GATEWAY_ADD] = write_gateway_add,
+        [STORE_GATEWAY_DELETE] = write_gateway_delete,
+    };
+    return kinds[write->kind](txn, write);
 }
 
-enum store_error store_write_all(struct store *store, struct store_write *list)
+/* Does the write, or finds the answer that it got before. */
+static enum store_error apply(struct txn *txn, struct store_write *write)
 {
-    struct batch batch = {NULL, NULL, list};
-    return commit(store, &batch);
+    if (!write->idempotency.wanted)
+        return apply_kind(txn, write);
+    enum store_error error = idempotency_find(txn, write);
+    if (error != STORE_OK || write->idempotency.replayed)
+        return error;
+    error = apply_kind(txn, write);
+    bool refused = write->kind == STORE_SPEND && write->spend.refusal != TOKEN_GOOD;
+    return error == STORE_OK && !refused ? idempotency_store(txn, write) : error;
 }
 
-enum store_error store_write(struct store *store, struct store_write *write)
+/* Takes the writes only in the transaction: while this process waited for it, more of them came
+ * together, and while these are applied still more. All share one commit. */
+static enum store_error apply_all(struct txn *txn, store_take_writes *take, void *context,
+                                  struct store_write **writes)
 {
-    write->next = NULL;
-    store_write_all(store, write);
-    return write->error;
+    for (struct store_write **at = writes;; at = &(*at)->next) {
+        if (!*at)
+            *at = take(context);
+        if (!*at)
+            return STORE_OK;
+        (*at)->error = apply(txn, *at);
+        if (store_is_failure((*at)->error))
+            return (*at)->error;
+    }
 }
 
-void store_write_free(struct store_write *write)
+/* A write that fails ends the transaction. So that it takes no other with it, each is then done in
+ * a transaction of its own. */
+static enum store_error commit_one_by_one(struct store *store, struct store_write *writes)
 {
-    if (write->kind == STORE_UPDATE)
-        free(write->update.text);
-    else if (write->kind == STORE_ROTATE)
-        free(write->rotate.text);
-    if (write->idempotency.answer)
-        explicit_bzero(write->idempotency.answer, write->idempotency.answer_len);
-    free(write->idempotency.answer);
+    enum store_error first = STORE_OK;
+    for (struct store_write *write = writes, *next; write; write = next) {
+        next = write->next;
+        enum store_error error = store_write(store, write);
+        write->next = next;
+        if (first == STORE_OK && store_is_failure(error))
+            first = error;
+    }
+    return first;
+}
+
+enum store_error lmdb_commit(struct store *store, store_take_writes *take, void *context)
+{
+    struct txn txn;
+    struct store_write *writes = NULL;
+    enum store_error error = write_begin((struct lmdb_store *)store, &txn);
+    if (error == STORE_OK) {
+        error = apply_all(&txn, take, context, &writes);
+        if (store_is_failure(error) && txn.error == STORE_OK)
+            txn.error = error;
+        error = write_end(&txn);
+    } else {
+        writes = take(context);
+    }
+    if (error != STORE_OK && error != STORE_BROKEN && writes && writes->next)
+        return commit_one_by_one(store, writes);
+    if (error != STORE_OK)
+        for (struct store_write *write = writes; write; write = write->next)
+            write->error = error;
+    return error;
 }

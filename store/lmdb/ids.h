@@ -1,35 +1,30 @@
 #ifndef STORE_LMDB_IDS_H
 #define STORE_LMDB_IDS_H
 
-#include <stdint.h>
+#include "store/lmdb/database.h"
 
-#include <lmdb.h>
+/* The index "ids_by_user": a user's token ids in order, with their number in O(1), and steps over a
+ * page of about 500 ids at a time. The only place that uses LMDB's operations on pages of
+ * MDB_DUPFIXED values. */
 
-/* The index "ids_by_user": a user's token ids in order, with their number in O(1) and
- * a step over about 500 ids at a time. LMDB 0.9.24's page-wise operations have traps
- * (see ids.c); this is the only place that uses them.
- *
- * Results are LMDB's. */
+/* The flags to create and open the database with. */
+enum { IDS_DATABASE_FLAGS = MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP };
 
-/* The flags to create the database with. */
-extern const unsigned ids_database_flags;
+/* The number of the user's ids; 0 where there are none. */
+enum store_error ids_count(struct txn *txn, int64_t user_id, uint64_t *count);
 
-/* How many ids the user has; 0 where there are none. */
-int ids_count(MDB_cursor *cursor, int64_t user_id, uint64_t *count);
+/* The same, and the id that has rank greater ones before it; STORE_NOT_FOUND where there are not so
+ * many. Costs a step for each 500 ids from the nearer end. */
+enum store_error ids_find(struct txn *txn, int64_t user_id, uint64_t rank, uint64_t *count,
+                          int64_t *id);
 
-/* The id in a value, or the first in a page of them. */
-int64_t ids_first(const MDB_val *value);
+/* Whether the id is there: STORE_OK or STORE_NOT_FOUND. */
+enum store_error ids_check(struct txn *txn, int64_t user_id, int64_t id);
 
-/* Of the ids, newest first, the one that has rank greater ones before it, and the one limit - 1
- * behind it. count is what ids_count said in the same transaction; rank + limit is at most that,
- * limit at least 1. MDB_CORRUPTED where the head of a page on the way is damaged. */
-int ids_at_ranks(MDB_cursor *cursor, int64_t user_id, uint64_t count, uint64_t rank, uint64_t limit,
-                 int64_t *newest, int64_t *oldest);
+/* Adds an id that is greater than all of the user's. */
+enum store_error ids_append(struct txn *txn, int64_t user_id, int64_t id);
 
-/* Adds an id that is greater than all the user has. */
-int ids_append(MDB_txn *txn, MDB_dbi ids_by_user, int64_t user_id, int64_t id);
-
-/* MDB_NOTFOUND where the id is not there. */
-int ids_delete(MDB_txn *txn, MDB_dbi ids_by_user, int64_t user_id, int64_t id);
+/* STORE_NOT_FOUND where the id is not there. */
+enum store_error ids_delete(struct txn *txn, int64_t user_id, int64_t id);
 
 #endif

@@ -2,278 +2,285 @@
 
 #include "base/bytes.h"
 
-enum {
-    TOKEN_VERSION = 2,
-    USER_VERSION = 2,
-    RESERVATION_VERSION = 2,
-    GATEWAY_VERSION = 2,
-    NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX
+/* One description of each layout, for both directions: it writes the members' values or reads
+ * them. Reading beyond the end of a record makes it bad and yields zeros and empty texts. */
+struct codec {
+    bool reading, bad;
+    unsigned char *out; /* where writing goes on */
+    struct span in;     /* left to be read */
 };
 
-enum token_flag {
-    FLAG_DISABLED = 1 << 0,
-    FLAG_UNLIMITED = 1 << 1,
-    FLAG_MODELS = 1 << 2,
-    FLAG_OLD_KEY = 1 << 3,
-    FLAGS_TOKEN = FLAG_DISABLED | FLAG_UNLIMITED | FLAG_MODELS | FLAG_OLD_KEY
-};
-
-enum user_flag {
-    FLAG_USER_DISABLED = 1 << 0,
-    FLAG_USER_DELETED = 1 << 1,
-    FLAGS_USER = FLAG_USER_DISABLED | FLAG_USER_DELETED
-};
-
-/* Offsets in a token's record. */
-enum {
-    AT_VERSION = 0,
-    AT_FLAGS = 1,
-    AT_REMAIN_QUOTA = 2,
-    AT_USED_QUOTA = 10,
-    AT_EXPIRED = 18,
-    AT_CREATED = 26,
-    AT_ACCESSED = 34,
-    AT_SEALED = 42,
-    AT_NAME_LEN = AT_SEALED + SEAL_KEY_LEN,
-    AT_GROUP_LEN = AT_NAME_LEN + 1,
-    AT_MODEL_LIMITS_LEN = AT_GROUP_LEN + 1,
-    AT_ALLOW_IPS_LEN = AT_MODEL_LIMITS_LEN + 2,
-    AT_TEXTS = AT_ALLOW_IPS_LEN + 2,
-    OLD_KEY_LEN = SEAL_HASH_LEN + 8 /* after the texts, where there is one */
-};
-
-_Static_assert((int)AT_TEXTS == (int)RECORD_TOKEN_HEAD_LEN, "head");
-
-static unsigned char *append(unsigned char *at, struct span text)
+static void code_bytes(struct codec *codec, void *bytes, size_t len)
 {
-    if (text.len > 0)
-        memcpy(at, text.at, text.len);
-    return at + text.len;
+    if (!codec->reading) {
+        memcpy(codec->out, bytes, len);
+        codec->out += len;
+    } else if (len <= codec->in.len) {
+        memcpy(bytes, codec->in.at, len);
+        codec->in = span_from(codec->in, len);
+    } else {
+        memset(bytes, 0, len);
+        codec->bad = true;
+    }
 }
 
-/* Takes len bytes off the front of *rest, which has them. */
-static struct span take(struct span *rest, size_t len)
+static void code_int(struct codec *codec, int64_t *value)
 {
-    struct span taken = {rest->at, len};
-    *rest = span_from(*rest, len);
-    return taken;
+    unsigned char bytes[8];
+    if (!codec->reading)
+        put_little64(bytes, *value);
+    code_bytes(codec, bytes, sizeof(bytes));
+    *value = get_little64(bytes);
 }
 
-static struct checksum_context token_place(const struct token *token)
+/* A layout's version, or anything else that has to be the same. */
+static void code_constant(struct codec *codec, unsigned char value)
+{
+    unsigned char byte = value;
+    code_bytes(codec, &byte, 1);
+    codec->bad |= byte != value;
+}
+
+/* The count first bits of a byte; the others are 0. */
+static void code_flags(struct codec *codec, bool *const flags[], size_t count)
+{
+    unsigned char byte = 0;
+    for (size_t i = 0; !codec->reading && i < count; i++)
+        byte = (unsigned char)(byte | *flags[i] << i);
+    code_bytes(codec, &byte, 1);
+    for (size_t i = 0; i < count; i++)
+        *flags[i] = byte >> i & 1;
+    codec->bad |= byte >> count != 0;
+}
+
+/* The length of a text, in one byte or two; the text comes later in the record. */
+static void code_length(struct codec *codec, struct span *text, size_t size, size_t len_max)
+{
+    unsigned char bytes[2];
+    if (!codec->reading)
+        put_little16(bytes, text->len);
+    code_bytes(codec, bytes, size);
+    text->len = size == 1 ? bytes[0] : get_little16(bytes);
+    codec->bad |= text->len > len_max; /* it would not fit where records are made */
+}
+
+static void code_text(struct codec *codec, struct span *text)
+{
+    if (!codec->reading) {
+        codec->out = mempcpy(codec->out, text->len > 0 ? text->at : "", text->len);
+    } else if (text->len <= codec->in.len) {
+        text->at = codec->in.at;
+        codec->in = span_from(codec->in, text->len);
+    } else {
+        *text = SPAN("");
+        codec->bad = true;
+    }
+}
+
+static struct codec begin_reading(struct checksum_context context, struct span record)
+{
+    bool intact = checksum_take(context, &record);
+    return (struct codec){.reading = true, .bad = !intact, .in = record};
+}
+
+static bool is_complete(const struct codec *codec)
+{
+    return !codec->bad && codec->in.len == 0;
+}
+
+static size_t end_writing(const struct codec *codec, struct checksum_context context,
+                          unsigned char *record)
+{
+    return checksum_put(context, record, (size_t)(codec->out - record));
+}
+
+/* ---- tokens ---- */
+
+static struct checksum_context token_context(const struct token *token)
 {
     return (struct checksum_context){CHECKSUM_TOKEN, token->user_id, token->id};
+}
+
+static void code_token(struct codec *codec, struct token *token, struct record_keys *keys)
+{
+    bool disabled = !codec->reading && token->status == TOKEN_DISABLED;
+    bool *const flags[] = {&disabled, &token->unlimited_quota, &token->model_limits_enabled,
+                           &keys->has_old};
+    code_constant(codec, 2);
+    code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
+    code_int(codec, &token->remain_quota);
+    code_int(codec, &token->used_quota);
+    code_int(codec, &token->expired_unix_s);
+    code_int(codec, &token->created_unix_s);
+    code_int(codec, &token->accessed_unix_s);
+    code_bytes(codec, keys->sealed, sizeof(keys->sealed));
+    code_length(codec, &token->name, 1, RECORD_NAME_LEN_MAX);
+    code_length(codec, &token->group, 1, TOKEN_GROUP_LEN_MAX);
+    code_length(codec, &token->model_limits, 2, TOKEN_MODEL_LIMITS_LEN_MAX);
+    code_length(codec, &token->allow_ips, 2, TOKEN_ALLOW_IPS_LEN_MAX);
+    code_text(codec, &token->name);
+    code_text(codec, &token->group);
+    code_text(codec, &token->model_limits);
+    code_text(codec, &token->allow_ips);
+    if (keys->has_old) {
+        code_bytes(codec, keys->old_hash, sizeof(keys->old_hash));
+        code_int(codec, &keys->old_until_unix_s);
+    }
+    token->status = disabled ? TOKEN_DISABLED : TOKEN_ENABLED;
 }
 
 size_t record_encode_token(const struct token *token, const struct record_keys *keys,
                            unsigned char *record)
 {
-    record[AT_VERSION] = TOKEN_VERSION;
-    record[AT_FLAGS] = (unsigned char)((token->status == TOKEN_DISABLED ? FLAG_DISABLED : 0) |
-                                       (token->unlimited_quota ? FLAG_UNLIMITED : 0) |
-                                       (token->model_limits_enabled ? FLAG_MODELS : 0) |
-                                       (keys->has_old ? FLAG_OLD_KEY : 0));
-    put_little64(record + AT_REMAIN_QUOTA, token->remain_quota);
-    put_little64(record + AT_USED_QUOTA, token->used_quota);
-    put_little64(record + AT_EXPIRED, token->expired_unix_s);
-    put_little64(record + AT_CREATED, token->created_unix_s);
-    put_little64(record + AT_ACCESSED, token->accessed_unix_s);
-    memcpy(record + AT_SEALED, keys->sealed, SEAL_KEY_LEN);
-    record[AT_NAME_LEN] = (unsigned char)token->name.len;
-    record[AT_GROUP_LEN] = (unsigned char)token->group.len;
-    put_little16(record + AT_MODEL_LIMITS_LEN, token->model_limits.len);
-    put_little16(record + AT_ALLOW_IPS_LEN, token->allow_ips.len);
-
-    unsigned char *end = record + AT_TEXTS;
-    end = append(end, token->name);
-    end = append(end, token->group);
-    end = append(end, token->model_limits);
-    end = append(end, token->allow_ips);
-    if (keys->has_old) {
-        memcpy(end, keys->old_hash, SEAL_HASH_LEN);
-        put_little64(end + SEAL_HASH_LEN, keys->old_until_unix_s);
-        end += OLD_KEY_LEN;
-    }
-    return checksum_put(token_place(token), record, (size_t)(end - record));
+    struct codec codec = {.out = record};
+    struct token token_copy = *token;
+    struct record_keys keys_copy = *keys;
+    code_token(&codec, &token_copy, &keys_copy);
+    return end_writing(&codec, token_context(token), record);
 }
 
 bool record_decode_token(struct span record, struct token *token, struct record_keys *keys)
 {
-    const unsigned char *bytes = (const unsigned char *)record.at;
-    if (!checksum_take(token_place(token), &record) || record.len < AT_TEXTS ||
-        bytes[AT_VERSION] != TOKEN_VERSION || bytes[AT_FLAGS] & ~(unsigned)FLAGS_TOKEN)
-        return false;
-    size_t name_len = bytes[AT_NAME_LEN], group_len = bytes[AT_GROUP_LEN];
-    size_t models_len = get_little16(bytes + AT_MODEL_LIMITS_LEN);
-    size_t ips_len = get_little16(bytes + AT_ALLOW_IPS_LEN);
-    if (name_len > NAME_LEN_MAX || group_len > TOKEN_GROUP_LEN_MAX ||
-        models_len > TOKEN_MODEL_LIMITS_LEN_MAX || ips_len > TOKEN_ALLOW_IPS_LEN_MAX)
-        return false; /* it would not fit where records are made */
-    unsigned flags = bytes[AT_FLAGS];
-    keys->has_old = flags & FLAG_OLD_KEY;
-    if (record.len !=
-        AT_TEXTS + name_len + group_len + models_len + ips_len + (keys->has_old ? OLD_KEY_LEN : 0))
-        return false;
-
-    token->status = flags & FLAG_DISABLED ? TOKEN_DISABLED : TOKEN_ENABLED;
-    token->unlimited_quota = flags & FLAG_UNLIMITED;
-    token->model_limits_enabled = flags & FLAG_MODELS;
-    token->remain_quota = get_little64(bytes + AT_REMAIN_QUOTA);
-    token->used_quota = get_little64(bytes + AT_USED_QUOTA);
-    token->expired_unix_s = get_little64(bytes + AT_EXPIRED);
-    token->created_unix_s = get_little64(bytes + AT_CREATED);
-    token->accessed_unix_s = get_little64(bytes + AT_ACCESSED);
-    memcpy(keys->sealed, bytes + AT_SEALED, SEAL_KEY_LEN);
-
-    struct span rest = span_from(record, AT_TEXTS);
-    token->name = take(&rest, name_len);
-    token->group = take(&rest, group_len);
-    token->model_limits = take(&rest, models_len);
-    token->allow_ips = take(&rest, ips_len);
-    if (keys->has_old) {
-        const unsigned char *old = (const unsigned char *)rest.at;
-        memcpy(keys->old_hash, old, SEAL_HASH_LEN);
-        keys->old_until_unix_s = get_little64(old + SEAL_HASH_LEN);
-    }
-    return true;
+    struct codec codec = begin_reading(token_context(token), record);
+    code_token(&codec, token, keys);
+    return is_complete(&codec);
 }
 
-/* Offsets in a user's record. */
-enum {
-    AT_USER_CREATED = 2,
-    AT_USER_ACCESS_HASH = 10,
-    AT_USER_NAME_LEN = AT_USER_ACCESS_HASH + RECORD_ACCESS_HASH_LEN,
-    AT_USER_GROUP_LEN = AT_USER_NAME_LEN + 1,
-    AT_USER_TEXTS = AT_USER_GROUP_LEN + 1
-};
+/* ---- users ---- */
 
-static struct checksum_context user_place(int64_t user_id)
+static struct checksum_context user_context(int64_t user_id)
 {
     return (struct checksum_context){CHECKSUM_USER, user_id, 0};
 }
 
+static void code_user(struct codec *codec, struct record_user *user)
+{
+    bool *const flags[] = {&user->disabled, &user->deleted};
+    code_constant(codec, 2);
+    code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
+    code_int(codec, &user->created_unix_s);
+    code_bytes(codec, user->access_hash, sizeof(user->access_hash));
+    code_length(codec, &user->name, 1, STORE_USER_NAME_LEN_MAX);
+    code_length(codec, &user->group, 1, TOKEN_GROUP_LEN_MAX);
+    code_text(codec, &user->name);
+    code_text(codec, &user->group);
+}
+
 size_t record_encode_user(int64_t user_id, const struct record_user *user, unsigned char *record)
 {
-    record[AT_VERSION] = USER_VERSION;
-    record[AT_FLAGS] = (unsigned char)((user->disabled ? FLAG_USER_DISABLED : 0) |
-                                       (user->deleted ? FLAG_USER_DELETED : 0));
-    put_little64(record + AT_USER_CREATED, user->created_unix_s);
-    memcpy(record + AT_USER_ACCESS_HASH, user->access_hash, RECORD_ACCESS_HASH_LEN);
-    record[AT_USER_NAME_LEN] = (unsigned char)user->name.len;
-    record[AT_USER_GROUP_LEN] = (unsigned char)user->group.len;
-    unsigned char *end = append(record + AT_USER_TEXTS, user->name);
-    end = append(end, user->group);
-    return checksum_put(user_place(user_id), record, (size_t)(end - record));
+    struct codec codec = {.out = record};
+    struct record_user copy = *user;
+    code_user(&codec, &copy);
+    return end_writing(&codec, user_context(user_id), record);
 }
 
 bool record_decode_user(int64_t user_id, struct span record, struct record_user *user)
 {
-    const unsigned char *bytes = (const unsigned char *)record.at;
-    if (!checksum_take(user_place(user_id), &record) || record.len < AT_USER_TEXTS ||
-        bytes[AT_VERSION] != USER_VERSION || bytes[AT_FLAGS] & ~(unsigned)FLAGS_USER)
-        return false;
-    size_t name_len = bytes[AT_USER_NAME_LEN], group_len = bytes[AT_USER_GROUP_LEN];
-    if (name_len > STORE_USER_NAME_LEN_MAX || group_len > TOKEN_GROUP_LEN_MAX ||
-        record.len != AT_USER_TEXTS + name_len + group_len)
-        return false;
-    user->disabled = bytes[AT_FLAGS] & FLAG_USER_DISABLED;
-    user->deleted = bytes[AT_FLAGS] & FLAG_USER_DELETED;
-    user->created_unix_s = get_little64(bytes + AT_USER_CREATED);
-    memcpy(user->access_hash, bytes + AT_USER_ACCESS_HASH, RECORD_ACCESS_HASH_LEN);
-    struct span rest = span_from(record, AT_USER_TEXTS);
-    user->name = take(&rest, name_len);
-    user->group = take(&rest, group_len);
-    return true;
+    struct codec codec = begin_reading(user_context(user_id), record);
+    code_user(&codec, user);
+    return is_complete(&codec);
 }
 
-enum reservation_flag {
-    FLAG_FROM_REMAIN = 1 << 0,
-    FLAG_ENDED = 1 << 1,
-    FLAG_UNLIMITED_NOW = 1 << 2,
-    FLAGS_RESERVATION = FLAG_FROM_REMAIN | FLAG_ENDED | FLAG_UNLIMITED_NOW
-};
+/* ---- gateways ---- */
 
-/* Offsets in a reservation's record. */
-enum { AT_NUMBERS = 2, NUMBER_COUNT = 9, AT_GROUP = AT_NUMBERS + NUMBER_COUNT * 8 };
-
-static struct checksum_context reservation_place(int64_t id)
-{
-    return (struct checksum_context){CHECKSUM_RESERVATION, id, 0};
-}
-
-size_t record_encode_reservation(int64_t id, const struct record_reservation *reservation,
-                                 unsigned char *record)
-{
-    const int64_t numbers[NUMBER_COUNT] = {
-        reservation->gateway_id, reservation->user_id,        reservation->token_id,
-        reservation->reserved,   reservation->created_unix_s, reservation->due_unix_s,
-        reservation->amount,     reservation->shortfall,      reservation->remain_quota};
-    record[AT_VERSION] = RESERVATION_VERSION;
-    record[AT_FLAGS] = (unsigned char)((reservation->from_remain ? FLAG_FROM_REMAIN : 0) |
-                                       (reservation->ended ? FLAG_ENDED : 0) |
-                                       (reservation->unlimited_quota ? FLAG_UNLIMITED_NOW : 0));
-    for (size_t i = 0; i < NUMBER_COUNT; i++)
-        put_little64(record + AT_NUMBERS + i * 8, numbers[i]);
-    record[AT_GROUP] = (unsigned char)reservation->group.len;
-    unsigned char *end = append(record + AT_GROUP + 1, reservation->group);
-    return checksum_put(reservation_place(id), record, (size_t)(end - record));
-}
-
-bool record_decode_reservation(int64_t id, struct span record,
-                               struct record_reservation *reservation)
-{
-    const unsigned char *bytes = (const unsigned char *)record.at;
-    if (!checksum_take(reservation_place(id), &record) || record.len < AT_GROUP + 1 ||
-        bytes[AT_VERSION] != RESERVATION_VERSION ||
-        bytes[AT_FLAGS] & ~(unsigned)FLAGS_RESERVATION || bytes[AT_GROUP] > TOKEN_GROUP_LEN_MAX ||
-        record.len != AT_GROUP + 1 + (size_t)bytes[AT_GROUP])
-        return false;
-    int64_t *const numbers[NUMBER_COUNT] = {
-        &reservation->gateway_id, &reservation->user_id,        &reservation->token_id,
-        &reservation->reserved,   &reservation->created_unix_s, &reservation->due_unix_s,
-        &reservation->amount,     &reservation->shortfall,      &reservation->remain_quota};
-    for (size_t i = 0; i < NUMBER_COUNT; i++)
-        *numbers[i] = get_little64(bytes + AT_NUMBERS + i * 8);
-    reservation->from_remain = bytes[AT_FLAGS] & FLAG_FROM_REMAIN;
-    reservation->ended = bytes[AT_FLAGS] & FLAG_ENDED;
-    reservation->unlimited_quota = bytes[AT_FLAGS] & FLAG_UNLIMITED_NOW;
-    reservation->group = span_from(record, AT_GROUP + 1);
-    return true;
-}
-
-/* Offsets in a gateway's record. */
-enum {
-    AT_GATEWAY_CREATED = 1,
-    AT_GATEWAY_HASH = 9,
-    AT_GATEWAY_NAME_LEN = AT_GATEWAY_HASH + RECORD_ACCESS_HASH_LEN,
-    AT_GATEWAY_NAME = AT_GATEWAY_NAME_LEN + 1
-};
-
-static struct checksum_context gateway_place(int64_t id)
+static struct checksum_context gateway_context(int64_t id)
 {
     return (struct checksum_context){CHECKSUM_GATEWAY, id, 0};
+}
+
+static void code_gateway(struct codec *codec, struct record_gateway *gateway)
+{
+    code_constant(codec, 2);
+    code_int(codec, &gateway->created_unix_s);
+    code_bytes(codec, gateway->secret_hash, sizeof(gateway->secret_hash));
+    code_length(codec, &gateway->name, 1, STORE_GATEWAY_NAME_LEN_MAX);
+    code_text(codec, &gateway->name);
 }
 
 size_t record_encode_gateway(int64_t id, const struct record_gateway *gateway,
                              unsigned char *record)
 {
-    record[AT_VERSION] = GATEWAY_VERSION;
-    put_little64(record + AT_GATEWAY_CREATED, gateway->created_unix_s);
-    memcpy(record + AT_GATEWAY_HASH, gateway->secret_hash, RECORD_ACCESS_HASH_LEN);
-    record[AT_GATEWAY_NAME_LEN] = (unsigned char)gateway->name.len;
-    unsigned char *end = append(record + AT_GATEWAY_NAME, gateway->name);
-    return checksum_put(gateway_place(id), record, (size_t)(end - record));
+    struct codec codec = {.out = record};
+    struct record_gateway copy = *gateway;
+    code_gateway(&codec, &copy);
+    return end_writing(&codec, gateway_context(id), record);
 }
 
 bool record_decode_gateway(int64_t id, struct span record, struct record_gateway *gateway)
 {
+    struct codec codec = begin_reading(gateway_context(id), record);
+    code_gateway(&codec, gateway);
+    return is_complete(&codec);
+}
+
+/* ---- reservations ---- */
+
+static struct checksum_context reservation_context(int64_t id)
+{
+    return (struct checksum_context){CHECKSUM_RESERVATION, id, 0};
+}
+
+static void code_reservation(struct codec *codec, struct record_reservation *reservation)
+{
+    bool *const flags[] = {&reservation->units.from_remain, &reservation->ended,
+                           &reservation->unlimited_quota};
+    code_constant(codec, 2);
+    code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
+    code_int(codec, &reservation->gateway_id);
+    code_int(codec, &reservation->user_id);
+    code_int(codec, &reservation->token_id);
+    code_int(codec, &reservation->units.reserved);
+    code_int(codec, &reservation->created_unix_s);
+    code_int(codec, &reservation->due_unix_s);
+    code_int(codec, &reservation->units.amount);
+    code_int(codec, &reservation->units.shortfall);
+    code_int(codec, &reservation->remain_quota);
+    code_length(codec, &reservation->group, 1, TOKEN_GROUP_LEN_MAX);
+    code_text(codec, &reservation->group);
+}
+
+size_t record_encode_reservation(int64_t id, const struct record_reservation *reservation,
+                                 unsigned char *record)
+{
+    struct codec codec = {.out = record};
+    struct record_reservation copy = *reservation;
+    code_reservation(&codec, &copy);
+    return end_writing(&codec, reservation_context(id), record);
+}
+
+bool record_decode_reservation(int64_t id, struct span record,
+                               struct record_reservation *reservation)
+{
+    struct codec codec = begin_reading(reservation_context(id), record);
+    code_reservation(&codec, reservation);
+    return is_complete(&codec);
+}
+
+/* ---- token_by_key ---- */
+
+static struct checksum_context key_context(const unsigned char hash[static SEAL_HASH_LEN])
+{
+    return (struct checksum_context){CHECKSUM_KEY, get_big64(hash), get_big64(hash + 8)};
+}
+
+/* Its integers are big-endian, as in keys. */
+size_t record_encode_key(const unsigned char hash[static SEAL_HASH_LEN],
+                         const struct record_key *entry, unsigned char *record)
+{
+    put_big64(record, entry->user_id);
+    put_big64(record + 8, entry->token_id);
+    put_big64(record + 16, entry->until_unix_s);
+    return checksum_put(key_context(hash), record, entry->until_unix_s != 0 ? 24 : 16);
+}
+
+bool record_decode_key(const unsigned char hash[static SEAL_HASH_LEN], struct span record,
+                       struct record_key *entry)
+{
     const unsigned char *bytes = (const unsigned char *)record.at;
-    if (!checksum_take(gateway_place(id), &record) || record.len < AT_GATEWAY_NAME ||
-        bytes[AT_VERSION] != GATEWAY_VERSION ||
-        bytes[AT_GATEWAY_NAME_LEN] > STORE_GATEWAY_NAME_LEN_MAX ||
-        record.len != AT_GATEWAY_NAME + (size_t)bytes[AT_GATEWAY_NAME_LEN])
+    if (!checksum_take(key_context(hash), &record) || (record.len != 16 && record.len != 24))
         return false;
-    gateway->created_unix_s = get_little64(bytes + AT_GATEWAY_CREATED);
-    memcpy(gateway->secret_hash, bytes + AT_GATEWAY_HASH, RECORD_ACCESS_HASH_LEN);
-    gateway->name = span_from(record, AT_GATEWAY_NAME);
+    entry->user_id = get_big64(bytes);
+    entry->token_id = get_big64(bytes + 8);
+    entry->until_unix_s = record.len == 24 ? get_big64(bytes + 16) : 0;
     return true;
 }

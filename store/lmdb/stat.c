@@ -1,11 +1,12 @@
-/* A store's figures. */
+/* The store's figures. */
 
 #include <errno.h>
 #include <sys/stat.h>
 
 #include "store/lmdb/engine.h"
+#include "store/lmdb/transaction.h"
 
-/* mdb_reader_list prints a heading, then a line a slot that begins with the pid. */
+/* mdb_reader_list prints a heading, then a line for each slot that begins with the pid. */
 static int count_reader(const char *line, void *context)
 {
     uint64_t *readers = context;
@@ -16,38 +17,35 @@ static int count_reader(const char *line, void *context)
     return 0;
 }
 
-static int read_stat(struct store_reader *reader, struct store_stat *stat)
+enum store_error lmdb_stat(struct store_reader *reader, store_visit_figure *visit, void *context)
 {
-    const struct store *store = reader->store;
     MDB_stat users, tokens;
     MDB_envinfo info;
     struct stat file;
-    mdb_filehandle_t fd;
-    int rc = mdb_stat(reader->txn, store->users, &users);
+    uint64_t readers = 0;
+    int fd;
+    struct txn *txn = read_begin(reader);
+    MDB_env *env = txn->store->env;
+    int rc = txn->error == STORE_OK ? mdb_stat(txn->mdb, txn->store->dbis[DB_USERS], &users) : 0;
+    if (rc == MDB_SUCCESS && txn->error == STORE_OK)
+        rc = mdb_stat(txn->mdb, txn->store->dbis[DB_TOKENS], &tokens);
     if (rc == MDB_SUCCESS)
-        rc = mdb_stat(reader->txn, store->tokens, &tokens);
+        rc = mdb_env_info(env, &info);
     if (rc == MDB_SUCCESS)
-        rc = mdb_env_info(store->env, &info);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_env_get_fd(store->env, &fd);
+        rc = mdb_env_get_fd(env, &fd);
     if (rc == MDB_SUCCESS && fstat(fd, &file) != 0)
         rc = errno;
-    if (rc != MDB_SUCCESS)
-        return rc;
-    *stat = (struct store_stat){.users = users.ms_entries,
-                                .tokens = tokens.ms_entries,
-                                .bytes = (uint64_t)file.st_size,
-                                .map_bytes = info.me_mapsize,
-                                .map_used_bytes = (info.me_last_pgno + 1) * users.ms_psize};
-    return mdb_reader_list(store->env, count_reader, &stat->readers) < 0 ? EIO : MDB_SUCCESS;
-}
-
-enum store_error store_stat(struct store_reader *reader, struct store_stat *stat)
-{
-    int rc = engine_begin_read(reader);
-    if (rc != MDB_SUCCESS)
-        return engine_error(reader->store, rc);
-    rc = read_stat(reader, stat);
-    engine_end_read(reader);
-    return engine_error(reader->store, rc);
+    if (rc == MDB_SUCCESS && mdb_reader_list(env, count_reader, &readers) < 0)
+        rc = EIO;
+    db_result(txn, rc);
+    read_end(txn);
+    if (txn->error != STORE_OK)
+        return txn->error;
+    visit(context, "users", users.ms_entries);
+    visit(context, "tokens", tokens.ms_entries);
+    visit(context, "bytes", (uint64_t)file.st_size);
+    visit(context, "map_bytes", info.me_mapsize);
+    visit(context, "map_used_bytes", (info.me_last_pgno + 1) * users.ms_psize);
+    visit(context, "readers", readers);
+    return STORE_OK;
 }

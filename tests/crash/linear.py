@@ -1,9 +1,9 @@
-"""Whether a history is linearizable: Wing and Gong's search, with the states that were tried
-remembered (Lowe). For short histories of one object.
+"""Checks whether a history is linearizable: Wing and Gong's search with a memo of the states
+tried (Lowe). For short histories of one object.
 
-An operation is (called, returned, apply): apply(state) gives the state after it, or None where
-it can't have given the answer that it did, from that state. An operation whose outcome is not known has
-returned = infinity and an apply that always works; it may also never take place.
+An operation is (called, returned, apply). apply(state) returns the state after it, or None if the
+operation can't have given its answer in that state. An operation with an unknown outcome has
+returned = infinity and an apply that always works; it may also never happen.
 """
 
 INFINITY = float("inf")
@@ -25,7 +25,7 @@ def is_linearizable(operations, state):
         first_return = min(operations[i][1] for i in left)
         for i in left:
             if operations[i][0] > first_return:
-                break  # it was called after another had returned, which has to come first
+                break  # another operation returned before this one was called, and must come first
             after = operations[i][2](state)
             if after is not None:
                 stack.append((done | 1 << i, after))

@@ -1,4 +1,4 @@
-"""A load whose clients note what they were told, for replay.c to compare with."""
+"""A load whose clients record their answers, for replay.c to compare with."""
 
 import ctypes
 import json
@@ -46,7 +46,7 @@ class Log:
         return number
 
     def answered(self, number, effects=(), flags=ATOMIC):
-        """After its answer has come. An operation that was refused has no effects."""
+        """After its answer has come. A refused operation has no effects."""
         packed = struct.pack("<II", flags, len(effects))
         for kind, token_id, state, units in effects:
             state_bytes = (state or "").encode()
@@ -56,7 +56,7 @@ class Log:
         assert self.library.crash_log_append(ANSWERED, number, packed, len(packed))
 
 
-# ---- effects: (kind, id, state or None where it is gone, units) ----
+# ---- effects: (kind, id, state or None if deleted, units) ----
 
 
 def token_state(token, shared=False):
@@ -96,7 +96,7 @@ def is_spent(token_id, units):
 
 
 def spend(token, units):
-    """What a token of one's own is after it."""
+    """The state of the client's own token after the operation."""
     spent = {**token, "used_quota": token["used_quota"] + units}
     if not token["unlimited_quota"]:
         spent["remain_quota"] -= units
@@ -108,12 +108,12 @@ def spend(token, units):
 
 
 class Pool(Site):
-    """A pool without nginx, every write of which is recorded, in a store with a small map."""
+    """A pool without nginx whose writes are recorded."""
 
-    def __init__(self, map_bytes, log_bytes, **settings):
+    def __init__(self, log_bytes, **settings):
         # The recorder opens files of its own.
         super().__init__(TOKEN_MAX_PER_USER="0", TOKEN_SANDBOX="off", **settings)
-        self.map_bytes, self.log_bytes = map_bytes, log_bytes
+        self.log_bytes = log_bytes
         self.memory = Path(tempfile.mkdtemp(prefix="tk", dir=MEMORY))
         self.memory.chmod(0o755)
         self.before = self.memory / "before.mdb"
@@ -121,15 +121,14 @@ class Pool(Site):
     def __enter__(self):
         uid, gid = self.owner()
         subprocess.run(
-            [REPLAY, "make", self.dir / "store", self.dir / "secret", str(self.map_bytes),
-             str(uid), str(gid)],
+            [REPLAY, "make", self.dir / "store", self.dir / "secret", str(uid), str(gid)],
             check=True,
         )
         self.gateway = self.ctl("gateway", "add", "gateway")[0]["secret"]
         ISSUED.add(self.gateway)
         self.before.write_bytes((self.dir / "store/data.mdb").read_bytes())
         self.log_file = Log(self.memory / "log", self.log_bytes)
-        library = self.dir / "record.so"  # the workers' user may have no way into this checkout
+        library = self.dir / "record.so"  # the workers' user may not be able to enter this checkout
         library.write_bytes(RECORD.read_bytes())
         library.chmod(0o755)
         self.environment |= {
@@ -171,7 +170,7 @@ class Pool(Site):
 
 
 class Worker:
-    """One client thread: a user of its own, tokens of its own, and some that all spend from."""
+    """One client thread: its own user, its own tokens, and shared tokens that all clients spend from."""
 
     def __init__(self, pool, number, shared, rounds, seed, large):
         self.pool, self.log, self.number = pool, pool.log_file, number
@@ -183,7 +182,7 @@ class Worker:
         self.done = {}
         self.thread = threading.Thread(target=self.run)
 
-    # ---- asking ----
+    # ---- requests ----
 
     def ask(self, method, path, body=None, gateway=False, **headers):
         if self.connection is None or self.asked % 50 == 0:
@@ -227,7 +226,7 @@ class Worker:
             fields["model_limits_enabled"] = False
         return fields
 
-    # ---- what is done ----
+    # ---- operations ----
 
     def create(self):
         body, flags, headers = self.fields(), ATOMIC, {}
@@ -320,7 +319,7 @@ class Worker:
         reply = self.ask("POST", "/consume", body, gateway=True)
         if reply.status == 200:
             self.note(number, [spend(token, body["amount"])], flags)
-        else:  # more than there was
+        else:  # more than the quota
             assert body["amount"] > token["remain_quota"] and not token["unlimited_quota"], reply
             self.log.answered(number)
 
@@ -401,7 +400,7 @@ class Worker:
 
 
 class Administrator(Worker):
-    """Users who come and go with tokenctl, with their tokens."""
+    """Users that tokenctl adds and deletes, with their tokens."""
 
     def run(self):
         try:
@@ -431,7 +430,7 @@ class Administrator(Worker):
 
 
 def run_load(pool, threads, rounds, seed, large=False, administrator_rounds=6):
-    """Runs the load to its end; returns how often each thing was done."""
+    """Runs the load to its end; returns the number of times each operation was done."""
     maker = Worker(pool, 0, [], 0, seed, large)
     maker.user = maker.add_user("owner")
     shared = []

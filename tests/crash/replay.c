@@ -1,7 +1,7 @@
 /* Replays a recording (record.c): builds the data files that a power cut could have left, and
  * compares each with what the clients had been told by then.
  *
- *   replay make STORE SECRET MAP_BYTES UID GID         a store with a map as small as that
+ *   replay make STORE SECRET UID GID                   makes the store that is recorded
  *   replay run LOG DATA SECRET FOLDER IMAGES SEED [no-sync]
  *
  * DATA is the data file as it was before the recording, FOLDER an empty one, on a tmpfs if it is to
@@ -23,8 +23,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "store/lmdb/engine.h"
+#include "base/bytes.h"
 #include "store/lmdb/record.h"
+#include "store/lmdb/transaction.h"
 #include "tests/crash/log.h"
 #include "tests/unit/random.h"
 
@@ -96,7 +97,7 @@ static struct {
     size_t object_count, object_size;
     struct operation *flying[FLYING_MAX]; /* sent and not answered */
     size_t flying_count;
-    uint64_t repeats; /* acknowledged */
+    uint64_t idempotent; /* acknowledged */
     int64_t greatest_token_id, greatest_user_id, greatest_reservation_id;
 } told;
 
@@ -198,7 +199,7 @@ static void tell_answered(uint64_t number)
         die("operation %" PRIu64 " was answered before it was sent", number);
     told.flying[place] = told.flying[--told.flying_count];
     if (operation->flags & OPERATION_REPEATABLE)
-        told.repeats++;
+        told.idempotent++;
     for (uint32_t i = 0; i < operation->effect_count; i++) {
         struct effect *effect = &operation->effects[i];
         struct object *object = effect->object;
@@ -576,33 +577,32 @@ static void compare_user(struct store_reader *reader, const struct store_user *u
         fail("user %" PRId64 ": the list can't be read: %s", user->id, store_error_text(error));
 }
 
-static int compare_reservations(struct store_reader *reader)
+static void compare_reservation(struct span key, struct span value)
 {
-    MDB_cursor *cursor;
-    MDB_val key, value;
-    int rc = mdb_cursor_open(reader->txn, reader->store->reservations, &cursor);
-    if (rc != MDB_SUCCESS)
-        return rc;
-    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == MDB_SUCCESS) {
-        struct record_reservation reservation;
-        int64_t id = 0;
-        for (size_t i = 0; i < key.mv_size; i++)
-            id = id << 8 | ((unsigned char *)key.mv_data)[i];
-        struct object *object = find_object('R', id, false);
-        if (!object || !record_decode_reservation(id, engine_span(&value), &reservation)) {
-            fail("reservation %" PRId64 ": nobody was told of it, or it can't be read", id);
-            continue;
-        }
-        int len = snprintf(text, sizeof(text), "%" PRId64 "|%" PRId64 "|%d|%" PRId64,
-                           reservation.token_id, reservation.reserved, reservation.ended,
-                           reservation.amount);
-        compare(object, text, (size_t)len);
+    struct record_reservation reservation;
+    int64_t id = key.len == ID_KEY_LEN ? get_big64((const unsigned char *)key.at) : 0;
+    struct object *object = find_object('R', id, false);
+    if (!object || !record_decode_reservation(id, value, &reservation)) {
+        fail("reservation %" PRId64 ": nobody was told of it, or it can't be read", id);
+        return;
     }
-    mdb_cursor_close(cursor);
-    return rc == MDB_NOTFOUND ? MDB_SUCCESS : rc;
+    int len =
+        snprintf(text, sizeof(text), "%" PRId64 "|%" PRId64 "|%d|%" PRId64, reservation.token_id,
+                 reservation.units.reserved, reservation.ended, reservation.units.amount);
+    compare(object, text, (size_t)len);
 }
 
-static int compare_counters(struct store_reader *reader, uint64_t repeats_min, uint64_t repeats_max)
+static void compare_reservations(struct txn *txn)
+{
+    struct span key = {NULL, 0}, value = {NULL, 0};
+    MDB_cursor *cursor = db_cursor_open(txn, DB_RESERVATIONS);
+    while (cursor && db_cursor_get(txn, cursor, &key, &value, MDB_NEXT) == STORE_OK)
+        compare_reservation(key, value);
+    if (cursor)
+        mdb_cursor_close(cursor);
+}
+
+static void compare_counters(struct txn *txn, uint64_t answers_min, uint64_t answers_max)
 {
     const struct {
         const char *name;
@@ -610,21 +610,18 @@ static int compare_counters(struct store_reader *reader, uint64_t repeats_min, u
     } counters[] = {{META_NEXT_TOKEN_ID, told.greatest_token_id},
                     {META_NEXT_USER_ID, told.greatest_user_id},
                     {META_NEXT_RESERVATION_ID, told.greatest_reservation_id}};
-    int rc = MDB_SUCCESS;
-    for (size_t i = 0; rc == MDB_SUCCESS && i < sizeof(counters) / sizeof(counters[0]); i++) {
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
         int64_t next = 0;
-        rc = engine_meta_get(reader->txn, reader->store->meta, counters[i].name, &next);
-        if (rc == MDB_SUCCESS && next <= counters[i].greatest)
+        if (meta_get(txn, counters[i].name, &next) == STORE_OK && next <= counters[i].greatest)
             fail("%s is %" PRId64 ", and %" PRId64 " has been given out", counters[i].name, next,
                  counters[i].greatest);
     }
     MDB_stat stat;
-    if (rc == MDB_SUCCESS)
-        rc = mdb_stat(reader->txn, reader->store->repeats, &stat);
-    if (rc == MDB_SUCCESS && (stat.ms_entries < repeats_min || stat.ms_entries > repeats_max))
-        fail("%zu remembered answers instead of %" PRIu64 " to %" PRIu64, stat.ms_entries,
-             repeats_min, repeats_max);
-    return rc;
+    if (txn->error == STORE_OK &&
+        db_result(txn, mdb_stat(txn->mdb, txn->store->dbis[DB_IDEMPOTENCY], &stat)) == STORE_OK &&
+        (stat.ms_entries < answers_min || stat.ms_entries > answers_max))
+        fail("%zu idempotency records instead of %" PRIu64 " to %" PRIu64, stat.ms_entries,
+             answers_min, answers_max);
 }
 
 static void begin_comparison(void)
@@ -658,9 +655,9 @@ static void compare_unseen(void)
 }
 
 /* Each operation under way is there wholly or not at all. */
-static void compare_operations(uint64_t *repeats_min, uint64_t *repeats_max)
+static void compare_operations(uint64_t *answers_min, uint64_t *answers_max)
 {
-    *repeats_min = *repeats_max = told.repeats;
+    *answers_min = *answers_max = told.idempotent;
     for (size_t i = 0; i < told.flying_count; i++) {
         const struct operation *operation = told.flying[i];
         bool before = true, after = true;
@@ -673,17 +670,16 @@ static void compare_operations(uint64_t *repeats_min, uint64_t *repeats_max)
                  operation->effect_count, operation->effects[0].head.kind,
                  operation->effects[0].head.id);
         if (operation->flags & OPERATION_REPEATABLE) {
-            *repeats_min += !before;
-            *repeats_max += after;
+            *answers_min += !before;
+            *answers_max += after;
         }
     }
 }
 
-static void compare_store(struct store *store, struct store_reader *reader)
+static void compare_store(struct store_reader *reader)
 {
-    uint64_t found, repeats_min, repeats_max;
+    uint64_t found, answers_min, answers_max;
     struct store_user user = {.id = 0};
-    (void)store;
     enum store_error error = store_check(reader, note_problem, NULL, &found);
     if (error != STORE_OK)
         fail("it can't be checked: %s", store_error_text(error));
@@ -692,17 +688,16 @@ static void compare_store(struct store *store, struct store_reader *reader)
         compare_user(reader, &user);
     if (error != STORE_NO_USER)
         fail("the users can't be read: %s", store_error_text(error));
-    int rc = engine_begin_read(reader);
-    if (rc == MDB_SUCCESS) {
-        rc = compare_reservations(reader);
+    struct txn *txn = read_begin(reader);
+    compare_reservations(txn);
+    if (txn->error == STORE_OK) {
         compare_unseen();
-        compare_operations(&repeats_min, &repeats_max);
-        if (rc == MDB_SUCCESS)
-            rc = compare_counters(reader, repeats_min, repeats_max);
-        engine_end_read(reader);
+        compare_operations(&answers_min, &answers_max);
+        compare_counters(txn, answers_min, answers_max);
     }
-    if (rc != MDB_SUCCESS)
-        fail("it can't be read: %s", mdb_strerror(rc));
+    if (txn->error != STORE_OK)
+        fail("it can't be read: %s", store_error_text(txn->error));
+    read_end(txn);
 }
 
 /* A store that survived has to take a write, too. */
@@ -733,7 +728,7 @@ static void write_something(struct store *store, struct store_reader *reader)
 
 static void verify(bool writes_too)
 {
-    struct store_options options = {.path = replay.folder, .secret_path = replay.secret};
+    struct store_options options = {.location = replay.folder, .secret_path = replay.secret};
     struct store *store = NULL;
     struct store_reader *reader = NULL;
     char reason[STORE_REASON_SIZE] = "";
@@ -744,7 +739,7 @@ static void verify(bool writes_too)
         return;
     }
     if (store_reader_open(store, &reader) == STORE_OK) {
-        compare_store(store, reader);
+        compare_store(reader);
         if (writes_too)
             write_something(store, reader);
     } else {
@@ -943,18 +938,16 @@ static int run(char **arguments, bool ignores_sync)
 static int make(char **arguments)
 {
     char reason[STORE_REASON_SIZE], *end;
-    struct store_options options = {.path = arguments[0],
-                                    .secret_path = arguments[1],
-                                    .map_size = (size_t)strtoull(arguments[2], &end, 10)};
-    if (store_create(&options, (unsigned)strtoul(arguments[3], &end, 10),
-                     (unsigned)strtoul(arguments[4], &end, 10), reason) != STORE_OK)
+    struct store_options options = {.location = arguments[0], .secret_path = arguments[1]};
+    if (store_create(&options, (unsigned)strtoul(arguments[2], &end, 10),
+                     (unsigned)strtoul(arguments[3], &end, 10), reason) != STORE_OK)
         die("%s", reason);
     return 0;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc == 7 && strcmp(argv[1], "make") == 0)
+    if (argc == 6 && strcmp(argv[1], "make") == 0)
         return make(argv + 2);
     if ((argc == 8 || (argc == 9 && strcmp(argv[8], "no-sync") == 0)) &&
         strcmp(argv[1], "run") == 0)

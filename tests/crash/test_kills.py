@@ -1,5 +1,5 @@
-"""kill -9 at random moments, of workers, of the whole pool, of tokenctl, under load: nothing that
-was acknowledged is lost, no lock and no reader's slot stays behind, service is back."""
+"""kill -9 at random moments, of workers, of the complete pool, of tokenctl, under load: no
+acknowledged write is lost, no lock and no reader slot stays behind, and the service recovers."""
 
 import os
 import random
@@ -27,20 +27,20 @@ def site():
 
 
 class Spender:
-    """A client that creates, renames, spends, rotates and deletes, and knows what it was told. A
-    request without an answer may have been done: its token is then one of two."""
+    """A client that creates, renames, spends, rotates and deletes, and records its answers. A
+    request without an answer may have been done: its token then has one of two states."""
 
     def __init__(self, site, number):
         self.site = site
         self.client = Client(fastcgi.transport(site.socket), site.add_user(), checked=False)
         self.chance = random.Random(number)
-        self.possible = {}  # id -> the states of which it must have one; None: gone
+        self.possible = {}  # id -> possible states; None: deleted
         self.answers = self.unanswered = self.created_unanswered = 0
         self.errors, self.ended = [], False
         self.thread = threading.Thread(target=self.run)
 
     def ask(self, method, path, body=None, headers=None):
-        """The reply, or None where there is none: a closed connection, or 503."""
+        """The reply, or None for a closed connection or 503."""
         try:
             reply = self.client.request(method, "/api/token" + path, body, headers)
         except (OSError, AssertionError) as error:
@@ -55,7 +55,7 @@ class Spender:
         return reply
 
     def change(self, token_id, after, *request):
-        """One change of a token, from the one state that it has."""
+        """One change of a token whose state is known."""
         (before,) = self.possible[token_id]
         self.possible[token_id] = [before, after]
         reply = self.ask(*request)
@@ -133,7 +133,7 @@ class Load:
         return sum(spender.answers for spender in self.spenders)
 
     def goes_on(self, count=CLIENTS):
-        """Answers come (again)."""
+        """The pool answers (again)."""
         wanted = self.answers() + count
         wait_until(lambda: self.answers() >= wanted or self.has_failed(), "answers come again")
 
@@ -146,7 +146,7 @@ class Load:
 
 
 def is_whole(site, load):
-    """After it all: what was told is so, nobody holds a lock or a dead one's slot."""
+    """At the end: every answer holds, and no lock and no reader slot of a dead process is left."""
     wait_until(lambda: len(site.pids()) == 2, "there are two workers")
     assert site.http(site.add_user()).make()["id"] > 0  # the writer's lock is free
     load.compare()
@@ -171,13 +171,13 @@ def test_killed_workers(site):
     is_whole(site, load)
 
 
-def test_one_worker_killed_as_soon_as_it_is_there(site):
-    """A hundred times in a row and more, and the other one never: no place stays empty."""
+def test_one_worker_killed_as_soon_as_it_starts(site):
+    """More than a hundred times in a row, and never the other one: multiwatch always starts another."""
     spared, killed = min(site.pids()), set()
     while len(killed) < 130:
         wait_until(lambda: set(site.pids()) - killed - {spared}, "there is a new worker")
         for pid in set(site.pids()) - killed - {spared}:
-            os.kill(pid, signal.SIGKILL)  # still there: nobody else ends one
+            os.kill(pid, signal.SIGKILL)  # still there: no other process ends it
             killed.add(pid)
     wait_until(lambda: len(site.pids()) == 2, "there are two workers")
     assert site.http(site.add_user()).make()["id"] > 0
@@ -185,7 +185,7 @@ def test_one_worker_killed_as_soon_as_it_is_there(site):
 
 
 def test_killed_pool(site):
-    """The holder, multiwatch and the workers at once, as the kernel would when memory is short."""
+    """Holder, multiwatch and workers at once, as the kernel does when memory is short."""
     chance = random.Random(2)
     with Load(site) as load:
         for _ in range(POOL_KILLS):
@@ -234,8 +234,8 @@ def test_killed_tokenctl(site):
 
 
 def test_killed_delete_of_a_user_goes_on(site):
-    """It takes several commits: killed in between, the user is gone for everybody, the store is
-    whole, and another call goes on."""
+    """A delete takes several commits. After a kill in between, the user is deleted for all, the
+    store is intact, and another call completes the delete."""
     chance = random.Random(4)
     killed = 0
     for _ in range(200 if TORTURE else 12):

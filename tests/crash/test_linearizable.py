@@ -1,6 +1,6 @@
 """Isolation and order: several users, random operations from many clients over several workers,
-each answer checked against a model. No user ever sees another's token; per token, what all clients
-were told is explained by some order in which one operation comes after the other."""
+each answer checked against a model. No user sees another's token. For each token, some sequential
+order of the operations explains all answers."""
 
 import os
 import random
@@ -17,22 +17,23 @@ TORTURE = os.environ.get("TORTURE") == "1"
 ROUNDS = 400 if TORTURE else 30
 WORKERS, USERS, CLIENTS_PER_USER, TOKENS_PER_USER, STEPS = 3, 3, 4, 3, 8
 
-# A token's state in the model: None is a token that never was (it can't be a state of the search),
-# so that "gone" is one of its own.
+# A token's state in the model: None is a token that never existed (it can't be a state of the
+# search), so "gone" is a state of its own.
 GONE = ("gone",)
 
 
 def expect(answer, changes):
-    """An operation that got this answer, (status, state told), and would change the state so."""
+    """An operation with its answer (status, state), and its change of the state."""
 
     def apply(state):
-        told, after = changes(state)
-        return after if told == answer else None
+        answered, after = changes(state)
+        return after if answered == answer else None
 
     return apply
 
 
-# What each operation tells and leaves, by the model. A state is (name, status, remain, used, key).
+# The answer and the next state of each operation in the model. A state is (name, status, remain,
+# used, key).
 def get(state):
     return ((404, None), GONE) if state == GONE else ((200, state), state)
 
@@ -62,7 +63,7 @@ def delete(state):
 
 
 def rotate(key):
-    """key: the one that was told, if one was."""
+    """key: the key in the answer, if any."""
 
     def changes(state):
         if state == GONE:
@@ -109,11 +110,11 @@ class Client:
         reply = connection.ask(method, "/api/token" + path, headers, body)
         return reply, called, time.monotonic_ns()
 
-    def step(self, token, strangers):
+    def step(self, token, others):
         """One operation on a token that all clients of the user share."""
         token_id, keys = token["id"], token["keys"]
         kind = self.chance.randrange(20)
-        told = None
+        answered = None
         if kind < 5:
             reply, *times = self.ask("GET", f"/{token_id}")
             changes = get
@@ -131,7 +132,7 @@ class Client:
             body = f'{{"key":"{key}","amount":{amount}}}'.encode()
             reply, *times = self.ask("POST", "/consume", body, gateway=True)
             changes = consume(key, amount)
-            told = reply.data["remain_quota"] if reply.status == 200 else reply.json["code"]
+            answered = reply.data["remain_quota"] if reply.status == 200 else reply.json["code"]
         elif kind == 15:
             reply, *times = self.ask("DELETE", f"/{token_id}")
             changes = delete
@@ -142,40 +143,40 @@ class Client:
                 keys.append(reply.data["key"])
             changes = rotate(reply.data["key"] if reply.status == 200 else None)
         else:
-            self.look_around(strangers)
+            self.look_around(others)
             return
-        if told is None and reply.status == 200 and kind != 15:
+        if answered is None and reply.status == 200 and kind != 15:
             self.seen.append(reply.data)
-            told = state_of(reply.data)
+            answered = state_of(reply.data)
         assert reply.status < 500, reply
-        self.history.append((token_id, (*times, expect((reply.status, told), changes))))
+        self.history.append((token_id, (*times, expect((reply.status, answered), changes))))
 
-    def look_around(self, strangers):
-        """Whatever is asked for, only the user's own comes: somebody else's is nobody's."""
+    def look_around(self, others):
+        """Only the user's own tokens are answered; another user's token is answered as unknown."""
         reply, *_ = self.ask("GET", "/?size=100")
         self.seen += reply.data["items"]
-        stranger = self.chance.choice(strangers)
+        other = self.chance.choice(others)
         for method, path, body in (
-            ("GET", f"/{stranger}", b""),
-            ("PUT", "/", f'{{"id":{stranger},"name":"stolen"}}'.encode()),
-            ("PUT", "/?status_only=1", f'{{"id":{stranger},"status":2}}'.encode()),
-            ("DELETE", f"/{stranger}", b""),
-            ("POST", f"/{stranger}/rotate", b""),
-            ("POST", f"/{stranger}/key", b""),
+            ("GET", f"/{other}", b""),
+            ("PUT", "/", f'{{"id":{other},"name":"stolen"}}'.encode()),
+            ("PUT", "/?status_only=1", f'{{"id":{other},"status":2}}'.encode()),
+            ("DELETE", f"/{other}", b""),
+            ("POST", f"/{other}/rotate", b""),
+            ("POST", f"/{other}/key", b""),
         ):
             reply, *_ = self.ask(method, path, body)
             assert reply.failure == (404, "Token does not exist")
-        ids = f'{{"ids":[{stranger}]}}'.encode()
+        ids = f'{{"ids":[{other}]}}'.encode()
         assert self.ask("POST", "/batch", ids)[0].data == 0
         assert self.ask("POST", "/batch/keys", ids)[0].data == {"keys": {}}
         reply, *_ = self.ask("GET", "/search?keyword=n")
         self.seen += reply.data["items"]
 
-    def run(self, tokens, strangers, start):
+    def run(self, tokens, others, start):
         try:
             start.wait()
             for _ in range(STEPS):
-                self.step(self.chance.choice(tokens), strangers)
+                self.step(self.chance.choice(tokens), others)
         except BaseException as error:
             self.error = error
 
@@ -249,9 +250,9 @@ def read(value):
     (True, []),
     (True, [(0, 1, write(1)), (2, 3, read(1))]),
     (False, [(0, 1, write(1)), (2, 3, read(0))]),  # a stale read
-    (True, [(0, 3, write(1)), (1, 2, read(0))]),  # at once: either
+    (True, [(0, 3, write(1)), (1, 2, read(0))]),  # concurrent: either
     (True, [(0, 3, write(1)), (1, 2, read(1))]),
-    (False, [(0, 9, write(1)), (1, 2, read(1)), (3, 4, read(0))]),  # back again
+    (False, [(0, 9, write(1)), (1, 2, read(1)), (3, 4, read(0))]),  # resurrected
     (False, [(0, 1, write(1)), (2, 3, write(2)), (4, 5, read(1))]),  # a lost update
     (True, [(0, 5, write(1)), (0, 5, write(2)), (6, 7, read(1))]),
     (False, [(0, 5, write(1)), (0, 5, write(2)), (6, 7, read(1)), (8, 9, read(2))]),
@@ -263,7 +264,7 @@ def test_checker(expected, operations):
 
 
 def test_model_notices_a_wrong_answer():
-    """A unit spent twice, a rename that is lost, a token back from the dead."""
+    """A unit spent twice, a lost rename, a deleted token that is back."""
     first = ("n", 1, 7, 0, "k")
     spent = [(0, 9, expect((200, 0), consume("k", 7))), (1, 8, expect((200, 0), consume("k", 7)))]
     assert not is_linearizable(spent, first)

@@ -1,12 +1,12 @@
-/* Flips single bits of a store's data file, and sees what comes of each:
+/* Flips single bits of a store's data file and reports how that ends:
  *
- *   flip FOLDER make            makes the store, in a new folder
- *   flip FOLDER SEED COUNT      flips COUNT bits, one after the other; prints a count a line
+ *   flip FOLDER SEED COUNT [verbose]   makes a store in FOLDER, which must be empty
  *
- * Each flip is met by two children: one opens the store and checks it, as tokenctl check does, the
- * other opens it and reads all that there is. Where neither finds anything, a third one writes to
- * the store, which is then checked again. Exit status 1 where a read was wrong or writing did
- * damage and the check found nothing, or the check died. */
+ * COUNT bits in values (records and entries of the index of keys, with their checksums), COUNT bits
+ * anywhere. Each is met by two children: one opens the store and checks it, one opens it and reads
+ * everything. Prints the counts as JSON. Exit status 1 where a promise is broken:
+ *   - a flip in a value is found by the check, and what is read is right or an error
+ *   - the check ends: with a verdict, or by a signal, which its parent reports as damage */
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,51 +14,47 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <lmdb.h>
 #include <sodium.h>
 
-#include "sandbox/sandbox.h"
-#include "store/lmdb/layout.h"
 #include "store/store.h"
 #include "tests/hash_token.h"
-#include "token/key.h"
-#include "base/random.h"
+#include "tests/unit/random.h"
 
-enum { USERS = 4, GATEWAYS = 2, TOKENS_MAX = 1400, SPENT = 40, NOW = 1000000, PAGE = 4096 };
+enum { USERS = 3, TOKENS_MAX = 1400, NOW = 1000000, PAGE = 4096, WATCHDOG_S = 120 };
 
-/* What is known of the store from making it. */
-struct known {
-    char access_tokens[USERS][STORE_ACCESS_TOKEN_LEN];
-    char secrets[GATEWAYS][STORE_GATEWAY_SECRET_LEN];
+static struct store_options options;
+static struct random randomness;
+
+static struct {
+    char access_tokens[USERS][STORE_CREDENTIAL_LEN];
+    char gateway_secret[STORE_CREDENTIAL_LEN];
     struct {
         int64_t user_id, id;
         char key[TOKEN_KEY_LEN];
     } tokens[TOKENS_MAX];
     size_t token_count;
-};
+} known;
 
-static struct store_options options;
-
-static void die(const char *what)
+__attribute__((noreturn)) static void die(const char *reason)
 {
-    fprintf(stderr, "flip: %s\n", what);
+    fprintf(stderr, "flip: %s\n", reason);
     exit(2);
 }
 
-/* ---- making it ---- */
+/* ---- the store ---- */
 
-/* The first user's ids have a tree of several pages, the third has none. */
-static const size_t tokens_of[USERS] = {1200, 40, 0, 3};
-
-static void write_or_die(struct store *store, struct store_write *write)
+static void write_or_die(struct store *store, struct store_write write)
 {
-    if (store_write(store, write) != STORE_OK)
-        die(store_error_text(write->error));
-    store_write_free(write);
+    if (store_write(store, &write) != STORE_OK)
+        die(store_error_text(write.error));
+    store_write_free(&write);
 }
 
 static struct span render(struct store_write *write)
@@ -67,8 +63,8 @@ static struct span render(struct store_write *write)
     return SPAN("{\"an\":\"answer\"}");
 }
 
-/* Some have more text than a page holds. */
-static void create_tokens(struct store *store, struct known *known, int64_t user_id, size_t count)
+/* Some with more text than fits a page, some with an idempotency record. */
+static void create_tokens(struct store *store, int64_t user_id, size_t count)
 {
     static char models[6000];
     memset(models, 'm', sizeof(models));
@@ -77,7 +73,6 @@ static void create_tokens(struct store *store, struct known *known, int64_t user
         char name[32];
         snprintf(name, sizeof(name), "token %zu", i);
         token.name = span_of(name);
-        token.group = SPAN("vip");
         token.remain_quota = 1000000;
         token.model_limits = (struct span){models, i % 25 == 0 ? sizeof(models) : i % 60};
         token_key_generate(token.key);
@@ -86,481 +81,391 @@ static void create_tokens(struct store *store, struct known *known, int64_t user
                                     .now_unix_s = NOW,
                                     .create = {.tokens = &token, .count = 1}};
         if (i % 20 == 0)
-            store_idempotency_init(&write.idempotency, SPAN("who"), span_of(name), SPAN("request"),
+            store_idempotency_init(&write.idempotency, SPAN("scope"), span_of(name), SPAN("r"),
                                    render);
-        write_or_die(store, &write);
-        known->tokens[known->token_count].user_id = user_id;
-        known->tokens[known->token_count].id = token.id;
-        memcpy(known->tokens[known->token_count++].key, token.key, TOKEN_KEY_LEN);
+        write_or_die(store, write);
+        known.tokens[known.token_count].user_id = user_id;
+        known.tokens[known.token_count].id = token.id;
+        memcpy(known.tokens[known.token_count++].key, token.key, TOKEN_KEY_LEN);
     }
 }
 
-/* Uses, reservations, and those that have ended; old keys; and pages that are free again. */
-static void use_tokens(struct store *store, struct known *known)
+/* Reservations, open and ended; old keys; free pages. */
+static void use_tokens(struct store *store)
 {
-    for (size_t i = 0; i < SPENT; i++) {
-        struct store_write write = {
-            .kind = STORE_SPEND,
-            .now_unix_s = NOW,
-            .spend = {.use = {.amount = 7}, .gateway_id = 1, .ttl_s = i % 2 ? 600 : 0}};
-        memcpy(write.spend.key, known->tokens[i].key, TOKEN_KEY_LEN);
-        write_or_die(store, &write);
-        int64_t reservation = write.spend.answer.reservation_id;
-        if (i % 4 == 3)
-            write_or_die(store, &(struct store_write){.kind = STORE_SETTLE,
-                                                      .now_unix_s = NOW,
-                                                      .settle = {1, reservation, 3, {0}}});
-    }
-    for (size_t i = 0; i < 10; i++) {
-        struct store_write write = {.kind = STORE_ROTATE,
-                                    .user_id = known->tokens[i].user_id,
+    for (size_t i = 0; i < 20; i++) {
+        struct store_write write = {.kind = STORE_SPEND,
                                     .now_unix_s = NOW,
-                                    .rotate = {.token_id = known->tokens[i].id, .grace_s = 600}};
-        token_key_generate(write.rotate.key);
-        memcpy(known->tokens[i].key, write.rotate.key, TOKEN_KEY_LEN);
-        write_or_die(store, &write);
+                                    .spend = {.use = {.amount = 7}, .gateway_id = 1, .ttl_s = 600}};
+        memcpy(write.spend.key, known.tokens[i].key, TOKEN_KEY_LEN);
+        if (store_write(store, &write) != STORE_OK)
+            die("reserve");
+        if (i % 2)
+            write_or_die(store, (struct store_write){
+                                    .kind = STORE_SETTLE,
+                                    .now_unix_s = NOW,
+                                    .settle = {1, write.spend.answer.reservation_id, 3, {0}}});
+        struct store_write rotate = {.kind = STORE_ROTATE,
+                                     .user_id = known.tokens[i].user_id,
+                                     .now_unix_s = NOW,
+                                     .rotate = {.token_id = known.tokens[i].id, .grace_s = 600}};
+        token_key_generate(rotate.rotate.key);
+        memcpy(known.tokens[i].key, rotate.rotate.key, TOKEN_KEY_LEN);
+        write_or_die(store, rotate);
     }
-    for (size_t i = 0; i < 60; i += 2) { /* one of the first user's */
-        known->token_count--;
-        write_or_die(store, &(struct store_write){.kind = STORE_DELETE,
-                                                  .user_id = 1,
-                                                  .now_unix_s = NOW,
-                                                  .delete = {&known->tokens[i + 50].id, 1, 0}});
-        known->tokens[i + 50] = known->tokens[known->token_count];
+    for (size_t i = 50; i < 90; i++) {
+        write_or_die(store, (struct store_write){.kind = STORE_DELETE,
+                                                 .user_id = known.tokens[i].user_id,
+                                                 .delete = {&known.tokens[i].id, 1, 0}});
+        known.tokens[i] = known.tokens[--known.token_count];
     }
 }
 
-static void save(const struct known *known, const char *name)
+static void make_store(void)
 {
-    FILE *file = fopen(name, "w");
-    if (!file || fwrite(known, sizeof(*known), 1, file) != 1 || fclose(file) != 0)
-        die("can't be saved");
-}
-
-static void make(const char *name)
-{
-    static struct known known;
+    static const size_t tokens_of[USERS] = {1200, 40, 0}; /* ids in a tree, in a page, none */
     char reason[STORE_REASON_SIZE];
     struct store *store;
+    struct store_gateway gateway = {.name = "gateway"};
     if (store_create(&options, (unsigned)-1, (unsigned)-1, reason) != STORE_OK ||
         store_open(&options, &store, reason) != STORE_OK)
         die(reason);
-    for (int i = 0; i < GATEWAYS; i++) {
-        struct store_gateway gateway = {.name = "gateway"};
-        if (store_gateway_add(store, NOW, &gateway, known.secrets[i]) != STORE_OK)
-            die("gateway");
-    }
+    if (store_gateway_add(store, NOW, &gateway, known.gateway_secret) != STORE_OK)
+        die("gateway");
     for (int i = 0; i < USERS; i++) {
         struct store_user user = {.name = "user", .group = "vip"};
         if (store_user_add(store, NOW, &user, known.access_tokens[i]) != STORE_OK)
             die("user");
-        create_tokens(store, &known, user.id, tokens_of[i]);
+        create_tokens(store, user.id, tokens_of[i]);
     }
-    use_tokens(store, &known);
+    use_tokens(store);
     store_close(store);
-    save(&known, name);
 }
 
-/* ---- reading all of it ---- */
+/* ---- reading all of it: the hash of each answer ---- */
 
-struct reading {
-    crypto_generichash_state hash;
-    uint64_t count, failed;
+enum { ANSWERS_MAX = 4096 };
+static const uint64_t failed = 1, broken = 2, absent = 3; /* in place of a hash */
+
+struct answers {
+    uint64_t hashes[ANSWERS_MAX];
+    size_t count;
+    crypto_generichash_state hash; /* of the answer at hand */
 };
 
-static void take(struct reading *reading, const void *bytes, size_t len)
+static void begin_answer(struct answers *answers)
 {
-    hash_bytes(&reading->hash, bytes, len);
+    crypto_generichash_init(&answers->hash, NULL, 0, crypto_generichash_BYTES);
 }
 
-static void take_number(struct reading *reading, int64_t number)
+static void end_answer(struct answers *answers, enum store_error error, int64_t number)
 {
-    take(reading, &number, sizeof(number));
+    unsigned char bytes[crypto_generichash_BYTES];
+    uint64_t *hash = &answers->hashes[answers->count++];
+    hash_bytes(&answers->hash, &number, sizeof(number));
+    crypto_generichash_final(&answers->hash, bytes, sizeof(bytes));
+    memcpy(hash, bytes, sizeof(*hash));
+    if (store_is_failure(error))
+        *hash = error == STORE_BROKEN ? broken : failed;
+    else if (error != STORE_OK)
+        *hash = absent;
+    begin_answer(answers);
 }
 
 static void take_token(void *context, const struct token *token)
 {
-    struct reading *reading = context;
-    reading->count++;
-    hash_token(&reading->hash, token);
+    hash_token(&((struct answers *)context)->hash, token);
 }
 
-enum { ANSWERS_MAX = 8192 };
-
-/* What came of each read: its hash, or that it was refused. */
-struct answers {
-    uint64_t hashes[ANSWERS_MAX];
-    size_t count;
-};
-
-static const uint64_t refused = 1, absent = 2;
-
-static void end_reading(struct answers *answers, struct reading *reading, enum store_error error)
+static void read_user(struct store_reader *reader, int64_t id, struct answers *answers)
 {
-    uint64_t hash;
-    unsigned char bytes[crypto_generichash_BYTES];
-    take_number(reading, error);
-    crypto_generichash_final(&reading->hash, bytes, sizeof(bytes));
-    memcpy(&hash, bytes, sizeof(hash));
-    bool fails = error == STORE_CORRUPT || error == STORE_BROKEN || error == STORE_UNAVAILABLE;
-    bool is_absent = error == STORE_NOT_FOUND || error == STORE_NO_USER || error == STORE_DENIED;
-    if (answers->count < ANSWERS_MAX)
-        answers->hashes[answers->count++] = fails ? refused : is_absent ? absent : hash;
-    *reading = (struct reading){.count = 0};
-    crypto_generichash_init(&reading->hash, NULL, 0, sizeof(bytes));
-}
-
-static void read_users(struct store_reader *reader, const struct known *known,
-                       struct answers *answers, struct reading *reading)
-{
-    for (int64_t id = 1; id <= USERS; id++) {
-        struct span access = {known->access_tokens[id - 1], STORE_ACCESS_TOKEN_LEN};
-        end_reading(answers, reading, store_user_authenticate(reader, id, access));
-        struct store_user user = {.id = 0};
-        enum store_error error = store_user_next(reader, id - 1, &user);
-        take_number(reading, user.id);
-        take_number(reading, (int64_t)user.token_count);
-        take(reading, user.name, sizeof(user.name));
-        take(reading, user.group, sizeof(user.group));
-        end_reading(answers, reading, error);
-    }
-    for (int i = 0; i < GATEWAYS; i++) {
-        int64_t id;
-        struct span secret = {known->secrets[i], STORE_GATEWAY_SECRET_LEN};
-        enum store_error error = store_gateway_authenticate(reader, secret, &id);
-        take_number(reading, id);
-        end_reading(answers, reading, error);
-    }
-}
-
-static void read_pages(struct store_reader *reader, int64_t user_id, struct answers *answers,
-                       struct reading *reading)
-{
-    for (uint64_t offset = 0; offset <= tokens_of[user_id - 1]; offset += 20) {
-        uint64_t total;
-        enum store_error error =
-            store_token_page(reader, user_id, offset, 20, &total, take_token, reading);
-        take_number(reading, (int64_t)total);
-        end_reading(answers, reading, error);
-    }
+    struct span access = {known.access_tokens[id - 1], STORE_CREDENTIAL_LEN};
+    struct store_user user = {.id = 0};
+    struct store_search search = {
+        .user_id = id, .keyword = SPAN("1"), .sort = STORE_SORT_NAME, .limit = 20};
     uint64_t total;
-    enum store_error error =
-        store_token_page(reader, user_id, 2 * TOKENS_MAX, 20, &total, take_token, reading);
-    take_number(reading, (int64_t)total);
-    end_reading(answers, reading, error);
-    struct store_search search = {.user_id = user_id,
-                                  .now_unix_s = NOW,
-                                  .keyword = SPAN("1"),
-                                  .sort = STORE_SORT_USED_QUOTA,
-                                  .limit = 20};
-    error = store_token_search(reader, &search, &total, take_token, reading);
-    take_number(reading, (int64_t)total);
-    end_reading(answers, reading, error);
+    end_answer(answers, store_user_authenticate(reader, id, access), 0);
+    enum store_error error = store_user_next(reader, id - 1, &user);
+    hash_bytes(&answers->hash, user.name, sizeof(user.name));
+    hash_bytes(&answers->hash, user.group, sizeof(user.group));
+    end_answer(answers, error, (int64_t)user.token_count);
+    for (uint64_t offset = 0; offset <= 1200; offset += 20) {
+        error = store_token_page(reader, id, offset, 20, &total, take_token, answers);
+        end_answer(answers, error, (int64_t)total);
+    }
+    error = store_token_search(reader, &search, &total, take_token, answers);
+    end_answer(answers, error, (int64_t)total);
 }
 
-static void read_all(struct store *store, const struct known *known, struct answers *answers)
+static void read_key(struct store_reader *reader, const char *key, struct answers *answers)
 {
+    const struct token_use use = {.amount = 1};
+    enum token_refusal refusal = TOKEN_GOOD;
+    struct store_use_answer answer = {.token_id = 0};
+    enum store_error error = store_token_check_use(reader, key, &use, NOW, &refusal, &answer);
+    if (error == STORE_OK && refusal == TOKEN_REFUSED_UNKNOWN)
+        error = STORE_NOT_FOUND;
+    hash_bytes(&answers->hash, &answer.token_id, sizeof(answer.token_id));
+    hash_bytes(&answers->hash, &refusal, sizeof(refusal));
+    end_answer(answers, error, answer.remain_quota);
+}
+
+/* False where the store can't be opened. */
+static bool read_all(struct answers *answers)
+{
+    char reason[STORE_REASON_SIZE];
+    struct store *store;
     struct store_reader *reader;
-    struct reading reading = {.count = 0};
-    crypto_generichash_init(&reading.hash, NULL, 0, crypto_generichash_BYTES);
+    struct span secret = {known.gateway_secret, STORE_CREDENTIAL_LEN};
+    int64_t gateway_id = 0;
     answers->count = 0;
+    begin_answer(answers);
+    if (store_open(&options, &store, reason) != STORE_OK)
+        return false;
     if (store_reader_open(store, &reader) != STORE_OK)
-        return;
-    read_users(reader, known, answers, &reading);
-    for (int64_t user_id = 1; user_id <= USERS; user_id++)
-        read_pages(reader, user_id, answers, &reading);
-    for (size_t i = 0; i < known->token_count; i++) {
-        end_reading(answers, &reading,
-                    store_token_get(reader, known->tokens[i].user_id, known->tokens[i].id,
-                                    take_token, &reading));
-        enum token_refusal refusal = TOKEN_GOOD;
-        struct store_use_answer answer = {.token_id = 0};
-        struct token_use use = {.amount = 1};
-        enum store_error error =
-            store_token_check_use(reader, known->tokens[i].key, &use, NOW, &refusal, &answer);
-        take_number(&reading, refusal);
-        take_number(&reading, answer.token_id);
-        take_number(&reading, answer.remain_quota);
-        bool unknown = error == STORE_OK && refusal == TOKEN_REFUSED_UNKNOWN;
-        end_reading(answers, &reading, unknown ? STORE_NOT_FOUND : error);
+        die("no reader");
+    end_answer(answers, store_gateway_authenticate(reader, secret, &gateway_id), gateway_id);
+    for (int64_t id = 1; id <= USERS; id++)
+        read_user(reader, id, answers);
+    for (size_t i = 0; i < known.token_count; i++) {
+        end_answer(answers,
+                   store_token_get(reader, known.tokens[i].user_id, known.tokens[i].id, take_token,
+                                   answers),
+                   0);
+        read_key(reader, known.tokens[i].key, answers);
     }
     store_reader_close(reader);
+    store_close(store);
+    return true;
 }
 
-/* ---- what comes of a flip ---- */
+/* ---- outcomes ---- */
 
-enum outcome { REFUSED = 10, SOUND, FOUND, RIGHT, FAILED, ABSENT, WRONG, DIED };
+/* Of reads the worst of all. */
+enum outcome { SOUND, FAILED, BROKEN, FOUND, REFUSED, ABSENT, WRONG, DIED, HUNG, OUTCOMES };
 
-static void ignore(void *context, const char *line)
+static const char *const names[OUTCOMES] = {"right",  "error", "broken", "found", "refused",
+                                            "absent", "wrong", "died",   "hung"};
+
+static void print_line(void *context, const char *line)
 {
     if (*(bool *)context)
         printf("  %s\n", line);
 }
 
-static int check(bool verbose)
+static enum outcome check(bool verbose)
 {
+    char reason[STORE_REASON_SIZE];
     struct store *store;
     struct store_reader *reader;
-    char reason[STORE_REASON_SIZE];
     uint64_t found;
-    if (store_open(&options, &store, reason) != STORE_OK) {
-        if (verbose)
-            printf("  %s\n", reason);
-        return strstr(reason, options.path) || strstr(reason, options.secret_path) ? REFUSED : DIED;
-    }
-    if (store_reader_open(store, &reader) != STORE_OK)
-        return FOUND;
-    return store_check(reader, ignore, &verbose, &found) != STORE_OK || found > 0 ? FOUND : SOUND;
-}
-
-static int compare(const struct known *known, const struct answers *expected)
-{
-    static struct answers answers;
-    struct store *store;
-    char reason[STORE_REASON_SIZE];
     if (store_open(&options, &store, reason) != STORE_OK)
         return REFUSED;
-    read_all(store, known, &answers);
-    int worst = RIGHT;
+    if (store_reader_open(store, &reader) != STORE_OK)
+        return FOUND;
+    enum store_error error = store_check(reader, print_line, &verbose, &found);
+    return error != STORE_OK || found > 0 ? FOUND : SOUND;
+}
+
+static enum outcome compare(const struct answers *expected)
+{
+    static struct answers answers;
+    enum outcome worst = SOUND;
+    if (!read_all(&answers))
+        return REFUSED;
     for (size_t i = 0; i < expected->count; i++) {
-        int came = WRONG;
-        if (i >= answers.count || answers.hashes[i] == refused)
-            came = FAILED;
-        else if (answers.hashes[i] == expected->hashes[i])
-            came = RIGHT;
-        else if (answers.hashes[i] == absent)
-            came = ABSENT;
-        worst = came > worst ? came : worst;
+        uint64_t hash = answers.hashes[i];
+        enum outcome outcome = hash == expected->hashes[i] ? SOUND
+                               : hash == failed            ? FAILED
+                               : hash == broken            ? BROKEN
+                               : hash == absent            ? ABSENT
+                                                           : WRONG;
+        worst = outcome > worst ? outcome : worst;
     }
     return worst;
 }
 
-/* On a store whose flip nobody has noticed: new pages, free ones used again, some freed. */
-static int write_some(const struct known *known)
+/* Checks where expected is NULL, in a child. */
+static enum outcome run(const struct answers *expected, bool verbose)
 {
-    static struct known more;
-    struct store *store;
-    char reason[STORE_REASON_SIZE];
-    if (store_open(&options, &store, reason) != STORE_OK)
-        return REFUSED;
-    more = *known;
-    for (int i = 0; i < 3; i++) {
-        more.token_count = known->token_count;
-        create_tokens(store, &more, 2, 8);
-        write_or_die(store,
-                     &(struct store_write){.kind = STORE_DELETE,
-                                           .user_id = 2,
-                                           .now_unix_s = NOW,
-                                           .delete = {&more.tokens[known->token_count].id, 1, 0}});
-    }
-    store_close(store);
-    return check(true);
-}
-
-static int run(int what, bool verbose, const struct known *known, const struct answers *expected)
-{
+    enum { EXIT_BASE = 10 }; /* a sanitizer ends with 1 */
+    int status;
     fflush(stdout);
     pid_t child = fork();
     if (child < 0)
         die("fork");
     if (child == 0) {
-        struct rlimit none = {0, 0}, memory = {(rlim_t)4 << 30, (rlim_t)4 << 30};
-        setrlimit(RLIMIT_CORE, &none);
-        if (sandbox_is_possible()) /* a sanitizer maps far more */
-            setrlimit(RLIMIT_AS, &memory);
-        alarm(20); /* a loop of pages is an end too */
-        int outcome = what == 0   ? check(verbose)
-                      : what == 1 ? compare(known, expected)
-                                  : write_some(known);
+        setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+        alarm(WATCHDOG_S);
+        int outcome = (int)(expected ? compare(expected) : check(verbose));
         fflush(stdout);
-        _exit(outcome);
+        _exit(EXIT_BASE + outcome);
     }
-    int status;
     if (waitpid(child, &status, 0) != child)
         die("waitpid");
-    bool ended = WIFEXITED(status) && WEXITSTATUS(status) >= REFUSED;
-    return ended ? WEXITSTATUS(status) : DIED; /* a sanitizer exits with 1 */
+    if (WIFEXITED(status) && WEXITSTATUS(status) >= EXIT_BASE)
+        return (enum outcome)(WEXITSTATUS(status) - EXIT_BASE);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? HUNG : DIED;
 }
 
-/* ---- the flips ---- */
+/* ---- flips ---- */
 
-/* The data file as it was before anything was written. */
-struct copy {
-    int fd;
+static struct {
+    unsigned char *bytes; /* shared with the file */
+    size_t used, size;
+} data;
+
+static void map_data(const char *path)
+{
+    struct stat status;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) != 0)
+        die("the data file can't be opened");
+    data.size = (size_t)status.st_size;
+    data.bytes = mmap(NULL, data.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (data.bytes == MAP_FAILED)
+        die("mmap");
+    close(fd);
+}
+
+/* Values, copied through LMDB's API, and the bytes in use. */
+struct value {
     unsigned char *bytes;
     size_t len;
 };
+static struct value values[4 * TOKENS_MAX];
+static size_t value_count;
 
-static void take_copy(struct copy *copy, const char *data)
+static void take_values(MDB_txn *txn, const char *database)
 {
-    struct stat status;
-    copy->fd = open(data, O_RDWR | O_CLOEXEC);
-    if (copy->fd < 0 || fstat(copy->fd, &status) != 0)
-        die("the data file can't be opened");
-    copy->len = (size_t)status.st_size;
-    copy->bytes = malloc(copy->len);
-    if (!copy->bytes || pread(copy->fd, copy->bytes, copy->len, 0) != (ssize_t)copy->len)
-        die("the data file can't be read");
+    MDB_dbi dbi;
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    if (mdb_dbi_open(txn, database, 0, &dbi) != 0 || mdb_cursor_open(txn, dbi, &cursor) != 0)
+        die(database);
+    while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+        struct value *copy = &values[value_count++];
+        *copy = (struct value){malloc(value.mv_size), value.mv_size};
+        if (!copy->bytes)
+            die("out of memory");
+        memcpy(copy->bytes, value.mv_data, value.mv_size);
+    }
+    mdb_cursor_close(cursor);
 }
 
-/* Behind them the file is only ahead of its use. */
-static uint64_t used_bytes(struct store *store)
+static void list_values(void)
 {
-    struct store_reader *reader;
-    struct store_stat stat;
-    if (store_reader_open(store, &reader) != STORE_OK || store_stat(reader, &stat) != STORE_OK)
-        die("the store can't be read");
-    store_reader_close(reader);
-    return stat.map_used_bytes;
+    static const char *const databases[] = {"meta",         "users",        "tokens", "gateways",
+                                            "token_by_key", "reservations", "repeats"};
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_envinfo info;
+    if (mdb_env_create(&env) != 0 || mdb_env_set_maxdbs(env, 16) != 0 ||
+        mdb_env_open(env, options.location, MDB_RDONLY, 0600) != 0 ||
+        mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) != 0 || mdb_env_info(env, &info) != 0)
+        die("LMDB");
+    data.used = (info.me_last_pgno + 1) * PAGE;
+    for (size_t i = 0; i < sizeof(databases) / sizeof(databases[0]); i++)
+        take_values(txn, databases[i]);
+    mdb_txn_abort(txn);
+    mdb_env_close(env);
 }
 
-static void drop_copy(struct copy *copy)
+/* At a value's every occurrence: free pages may hold copies of it. */
+static void flip_value(const struct value *value, size_t bit, bool back)
 {
-    free(copy->bytes);
-    close(copy->fd);
-}
-
-static void put_back(const struct copy *copy)
-{
-    if (pwrite(copy->fd, copy->bytes, copy->len, 0) != (ssize_t)copy->len ||
-        ftruncate(copy->fd, (off_t)copy->len) != 0)
-        die("the data file can't be written");
-}
-
-static uint64_t state;
-
-static uint64_t next_number(uint64_t below)
-{
-    state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (state >> 33) % below;
-}
-
-/* A byte that LMDB goes by: of a page's head, of where its entries are, of an entry's head or key,
- * of what is said of a tree or a page within the page. */
-static size_t choose_in_page(const unsigned char *page)
-{
-    unsigned flags = (unsigned)get_little16(page + AT_FLAGS);
-    size_t count = ((size_t)get_little16(page + AT_LOWER) - PAGE_HEAD) / 2;
-    uint64_t kind = next_number(4);
-    if (kind == 0 || (flags != PAGE_BRANCH && flags != PAGE_LEAF) || count == 0 ||
-        count > PAGE / NODE_HEAD)
-        return next_number(PAGE_HEAD);
-    size_t pointer = PAGE_HEAD + 2 * next_number(count), at = get_little16(page + pointer);
-    if (kind == 1 || at > PAGE - NODE_HEAD)
-        return pointer + next_number(2);
-    size_t len = NODE_HEAD + get_little16(page + at + 6);
-    if (flags == PAGE_LEAF && get_little16(page + at + 4) & (NODE_DATABASE | NODE_DUPLICATES))
-        len += DATABASE_LEN;
-    at += next_number(len);
-    return at < PAGE ? at : PAGE - 1;
-}
-
-/* A third of them anywhere, the rest where LMDB finds its way. */
-static uint64_t choose(const struct copy *copy, uint64_t size)
-{
-    uint64_t kind = next_number(12);
-    if (kind < 4)
-        return next_number(size);
-    if (kind == 4)
-        return next_number(2) * PAGE + next_number(160);
-    uint64_t page = next_number(size / PAGE) * PAGE;
-    return page + choose_in_page(copy->bytes + page);
-}
-
-static void flip(int fd, uint64_t at, int bit)
-{
-    unsigned char byte;
-    if (pread(fd, &byte, 1, (off_t)at) != 1)
-        die("read");
-    byte ^= (unsigned char)(1 << bit);
-    if (pwrite(fd, &byte, 1, (off_t)at) != 1)
-        die("write");
+    unsigned char *from = data.bytes, *end = data.bytes + data.used;
+    size_t found = 0;
+    unsigned char sought[8192 + 4096];
+    memcpy(sought, value->bytes, value->len);
+    sought[bit / 8] ^= (unsigned char)(back << bit % 8);
+    while ((from = memmem(from, (size_t)(end - from), sought, value->len)) != NULL) {
+        from[bit / 8] ^= (unsigned char)(1U << bit % 8);
+        from += value->len;
+        found++;
+    }
+    if (found == 0)
+        die("a value is not in the file");
 }
 
 static struct {
-    uint64_t refused, found, harmless, unseen_by_reads, failed_reads, absent_but_found;
-    uint64_t wrong_but_found;
-    uint64_t reads_died, check_died, wrong, writes_damage;
+    size_t checks[2][OUTCOMES], reads[2][OUTCOMES], unnoticed;
 } counts;
 
-static void count(int checked, int read)
+/* Whether the promises are kept. */
+static bool try_flip(bool in_value, const struct answers *expected, bool verbose)
 {
-    counts.refused += checked == REFUSED;
-    counts.found += checked == FOUND;
-    counts.harmless += checked == SOUND && read == RIGHT;
-    counts.unseen_by_reads += checked == FOUND && read == RIGHT;
-    counts.failed_reads += checked == FOUND && read == FAILED;
-    counts.absent_but_found += checked == FOUND && read == ABSENT;
-    counts.wrong_but_found += checked == FOUND && read == WRONG;
-    counts.reads_died += read == DIED;
-    counts.check_died += checked == DIED;
-    counts.wrong += checked == SOUND && read != RIGHT;
+    const struct value *value = &values[random_below(&randomness, value_count)];
+    size_t bit = random_below(&randomness, 8 * (in_value ? value->len : data.used));
+    if (!in_value &&
+        random_below(&randomness, 2)) /* near a page's beginning, where LMDB's own are */
+        bit = bit / (8 * PAGE) * (8 * PAGE) + random_below(&randomness, 8 * 64);
+    if (in_value)
+        flip_value(value, bit, false);
+    else
+        data.bytes[bit / 8] ^= (unsigned char)(1U << bit % 8);
+    enum outcome checked = run(NULL, verbose), read = run(expected, verbose);
+    if (in_value)
+        flip_value(value, bit, true);
+    else
+        data.bytes[bit / 8] ^= (unsigned char)(1U << bit % 8);
+    counts.checks[!in_value][checked]++;
+    counts.reads[!in_value][read]++;
+    counts.unnoticed += checked == SOUND && read != SOUND;
+    bool kept = in_value ? (checked == FOUND || checked == REFUSED) &&
+                               (read == SOUND || read == FAILED || read == REFUSED)
+                         : checked != HUNG;
+    if (!kept || verbose)
+        printf("%s, bit %zu (length %zu): check %s, reads %s\n", in_value ? "value" : "anywhere",
+               bit, in_value ? value->len : data.used, names[checked], names[read]);
+    return kept;
 }
 
-static int flip_many(const char *data, const struct known *known, uint64_t flips, bool verbose)
+static void print_counts(const char *name, const size_t *of)
+{
+    printf("\"%s\":{", name);
+    const char *comma = "";
+    for (int i = 0; i < OUTCOMES; i++)
+        if (of[i] > 0) {
+            printf("%s\"%s\":%zu", comma, names[i], of[i]);
+            comma = ",";
+        }
+    printf("}");
+}
+
+static int flip_many(size_t count, bool verbose)
 {
     static struct answers expected;
-    char reason[STORE_REASON_SIZE];
-    struct store *store;
-    struct copy copy;
-    take_copy(&copy, data);
-    if (store_open(&options, &store, reason) != STORE_OK)
-        die("the store can't be opened");
-    read_all(store, known, &expected);
-    const uint64_t used = used_bytes(store);
-    store_close(store);
-    if (run(0, true, known, &expected) != SOUND || run(1, false, known, &expected) != RIGHT)
+    bool kept = true;
+    if (!read_all(&expected) || run(NULL, true) != SOUND || run(&expected, true) != SOUND)
         die("the store is not right before any flip");
-    for (uint64_t i = 0; i < flips; i++) {
-        uint64_t at = choose(&copy, used);
-        int bit = (int)next_number(8);
-        flip(copy.fd, at, bit);
-        int checked = run(0, verbose, known, &expected), read = run(1, false, known, &expected);
-        int after = checked == SOUND && read == RIGHT ? run(2, false, known, &expected) : SOUND;
-        put_back(&copy);
-        count(checked, read);
-        counts.writes_damage += after != SOUND;
-        if (after != SOUND)
-            printf("after writing: %d\n", after);
-        if (verbose || checked == DIED || (checked == SOUND && read != RIGHT) || after != SOUND)
-            printf("page %" PRIu64 " byte %" PRIu64 " bit %d: check %d, reads %d\n", at / PAGE,
-                   at % PAGE, bit, checked, read);
-    }
-    if (run(0, true, known, &expected) != SOUND || run(1, false, known, &expected) != RIGHT)
+    for (size_t i = 0; i < 2 * count; i++)
+        kept &= try_flip(i % 2, &expected, verbose);
+    if (run(NULL, true) != SOUND || run(&expected, true) != SOUND)
         die("the store is not right after all flips");
-    drop_copy(&copy);
-    return counts.wrong == 0 && counts.check_died == 0 && counts.writes_damage == 0 ? 0 : 1;
+    printf("{");
+    for (int i = 0; i < 2; i++) {
+        printf(i == 0 ? "\"value\":{" : "},\"anywhere\":{");
+        print_counts("check", counts.checks[i]);
+        printf(",");
+        print_counts("reads", counts.reads[i]);
+    }
+    printf("},\"unnoticed\":%zu}\n", counts.unnoticed);
+    return kept ? 0 : 1;
 }
 
 int main(int argc, char **argv)
 {
-    char store_path[256], secret_path[256], data[280], known_path[256];
-    static struct known known;
-    if (argc < 3 || sodium_init() < 0)
+    char store_path[256], secret_path[256], data_path[280];
+    if (argc < 4 || sodium_init() < 0)
         return 2;
     snprintf(store_path, sizeof(store_path), "%s/store", argv[1]);
     snprintf(secret_path, sizeof(secret_path), "%s/secret", argv[1]);
-    snprintf(known_path, sizeof(known_path), "%s/known", argv[1]);
-    snprintf(data, sizeof(data), "%s/data.mdb", store_path);
-    options = (struct store_options){.path = store_path, .secret_path = secret_path};
-    if (strcmp(argv[2], "make") == 0) {
-        make(known_path);
-        return 0;
-    }
-    FILE *file = fopen(known_path, "r");
-    if (!file || fread(&known, sizeof(known), 1, file) != 1 || argc < 4)
-        return 2;
-    fclose(file);
-    state = strtoull(argv[2], NULL, 10);
-    int result = flip_many(data, &known, strtoull(argv[3], NULL, 10), argc > 4);
-    printf("refused %" PRIu64 "\nfound %" PRIu64 "\nharmless %" PRIu64 "\n", counts.refused,
-           counts.found, counts.harmless);
-    printf("found_reads_right %" PRIu64 "\nfound_reads_fail %" PRIu64
-           "\nfound_reads_absent %" PRIu64 "\nfound_reads_wrong %" PRIu64 "\n",
-           counts.unseen_by_reads, counts.failed_reads, counts.absent_but_found,
-           counts.wrong_but_found);
-    printf("reads_died %" PRIu64 "\ncheck_died %" PRIu64 "\nwrong %" PRIu64
-           "\nwrites_damage %" PRIu64 "\n",
-           counts.reads_died, counts.check_died, counts.wrong, counts.writes_damage);
-    return result;
+    snprintf(data_path, sizeof(data_path), "%s/data.mdb", store_path);
+    options = (struct store_options){.location = store_path, .secret_path = secret_path};
+    randomness.state = strtoull(argv[2], NULL, 10);
+    make_store();
+    list_values();
+    map_data(data_path);
+    return flip_many(strtoull(argv[3], NULL, 10), argc > 4);
 }

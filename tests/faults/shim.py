@@ -25,7 +25,7 @@ class Control(ctypes.Structure):
 
 
 class Faults:
-    """Preloads the library, and says what fails. To be mixed into Store or Site."""
+    """Preloads the library and sets which calls fail. A mixin for Store or Site."""
 
     def prepare_faults(self):
         path = self.dir / "control"
@@ -33,14 +33,14 @@ class Faults:
         path.chmod(0o666)
         with path.open("r+b") as file:
             self.control = Control.from_buffer(mmap.mmap(file.fileno(), 0))
-        library = self.dir / "fault.so"  # the workers' user may have no way into this checkout
+        library = self.dir / "fault.so"  # the workers' user may not be able to enter this checkout
         shutil.copy(LIBRARY, library)
         library.chmod(0o755)
         self.preload = {
             "LD_PRELOAD": str(library),
             "FAULT_CONTROL": str(path),
             "FAULT_STORE": str(self.dir / "store"),
-            "TOKEN_SANDBOX": "off",  # the library opens its file, and asks which file a write is of
+            "TOKEN_SANDBOX": "off",  # the library opens its file, and looks up the file of each write
         }
 
     def arm(self, kinds, error, nth, for_ever=False):
@@ -51,13 +51,13 @@ class Faults:
         self.control.kinds = kinds
 
     def disarm(self):
-        """How many calls failed."""
+        """The number of calls that failed."""
         self.control.kinds = 0
         return self.control.failed
 
 
 class FaultyStore(Faults, Store):
-    """One worker, and in the place of multiwatch a thread that starts another when it ends."""
+    """One worker, and instead of multiwatch a thread that starts another when it ends."""
 
     def set_up(self):
         super().set_up()

@@ -1,5 +1,5 @@
-"""Writes and syncs that fail: 503 to who waits, nothing that was refused is there, nothing that was
-acknowledged is lost, and the service goes on when the cause is gone."""
+"""Writes and syncs that fail: waiting requests get 503, no refused write is there, no acknowledged
+write is lost, and the service goes on when the cause is gone."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ def names_of(client):
 
 
 class Writers:
-    """Clients that each create a token at the same time, and what they were told."""
+    """Clients that each create a token at the same time, and their answers."""
 
     def __init__(self, path, user, count=WRITERS):
         self.path, self.user, self.count = path, user, count
@@ -52,7 +52,7 @@ class Writers:
             self.errors.append(error)
 
     def run(self):
-        """How many were refused."""
+        """The number of refused requests."""
         self.round += 1
         before = len(self.refused)
         threads = [
@@ -105,7 +105,7 @@ def refuse_each_call(store, writers, kind, error, client):
 def test_each_write_and_sync_of_a_commit(faulty, kind, error):
     user = faulty.add_user()
     client = Client(fastcgi.transport(faulty.path), user)
-    # One client's commits are alike, so that each of their calls fails once; many share one.
+    # The commits of one client are alike, so that each of their calls fails once; many clients share one.
     least = {WRITE: 2, SYNC: 1}[kind]
     for count in (1, WRITERS):
         writers = Writers(faulty.path, user, count)
@@ -136,7 +136,7 @@ def test_a_file_that_can_not_be_ahead_of_its_use(faulty, error):
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
 def test_a_disk_that_stays_full_for_a_while(faulty, error):
-    """Reads go on; when there is room again, so do writes, by the same worker."""
+    """Reads go on; when there is space again, so do writes, by the same worker."""
     user = faulty.add_user()
     client = Client(fastcgi.transport(faulty.path), user)
     writers = Writers(faulty.path, user)
@@ -199,7 +199,7 @@ class FaultySite(Faults, Site):
 
 
 def test_a_pool_outlives_io_errors():
-    """multiwatch starts another worker for each that ends, and nginx hides none of it but the 503."""
+    """multiwatch starts another worker for each that ends; clients see only the 503."""
     with FaultySite(workers=2) as site:
         wait_until(lambda: len(site.pids()) == 2, "there are two workers")
         user = site.add_user()

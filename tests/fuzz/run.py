@@ -14,9 +14,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
-# The short form's runs, each some two seconds' worth. A number, not a time: the same runs everywhere.
+# Runs of the short form, about two seconds each. A number, not a time: the same runs everywhere.
 RUNS = {
-    "fastcgi": 10_000,
     "headers": 40_000,
     "json": 100_000,
     "limits": 60_000,
@@ -29,9 +28,9 @@ RUNS = {
 }
 LENGTH_MAX = {"query": 4096, "record": 20_000, "worker": 4096}  # of an input
 LENGTH_MAX_ELSE = 2048
-HOPELESS_S = 120  # one input's time, and only there to end a run in vain
+HOPELESS_S = 120  # for one input; only ends a run that hangs
 
-# A leak is a finding, too; an allocation that the input wants and there is no memory for is not.
+# A leak is a finding; a refused allocation of a size that the input chose is not.
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1:abort_on_error=0",
     "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -39,7 +38,7 @@ SANITIZERS = {
 
 
 def folders(target):
-    """The inputs that are kept."""
+    """The stored inputs."""
     return [path for kind in ("seeds", "regressions") if (path := HERE / kind / target).is_dir()]
 
 
@@ -72,7 +71,7 @@ def run(built, target, arguments, corpus):
                 corpus,
                 *folders(target),
             ],
-            cwd=ROOT,  # so that reports name the sources as they are here
+            cwd=ROOT,  # so that reports name the sources relative to this checkout
             env={**os.environ, **SANITIZERS, "FUZZ_TMP": store},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -83,20 +82,20 @@ def run(built, target, arguments, corpus):
 
 
 def run_short(built, target, seed=1):
-    """All kept inputs, then mutations of them: the same in each run."""
+    """All stored inputs, then mutations of them, the same in each run."""
     with tempfile.TemporaryDirectory(prefix="token-fuzz-") as corpus:
         return run(built, target, [f"-seed={seed}", f"-runs={RUNS[target]}"], Path(corpus))
 
 
 def run_long(built, target, seconds):
-    """Goes on from what was learnt the last time."""
+    """Continues with the corpus of the last run."""
     corpus = built / "corpus" / target
     corpus.mkdir(parents=True, exist_ok=True)
     return run(built, target, [f"-max_total_time={seconds}"], corpus)
 
 
 def executions(output):
-    """How many inputs were run, and the last line of coverage."""
+    """The number of inputs run, and the last line of coverage."""
     count = re.search(r"^stat::number_of_executed_units: *(\d+)", output, re.MULTILINE)
     covered = re.findall(r"\bcov: (\d+) ft: (\d+) corp: (\d+)", output)
     return int(count[1]) if count else 0, covered[-1] if covered else ("0", "0", "0")

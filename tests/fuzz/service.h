@@ -37,8 +37,8 @@ struct service {
     char folder[64], store_path[96], secret_path[96], data_path[112];
     struct store *store;
     struct store_reader *reader;
-    char access_tokens[SERVICE_USERS][STORE_ACCESS_TOKEN_LEN];
-    char gateway_secret[STORE_GATEWAY_SECRET_LEN];
+    char access_tokens[SERVICE_USERS][STORE_CREDENTIAL_LEN];
+    char gateway_secret[STORE_CREDENTIAL_LEN];
     char keys[SERVICE_TOKENS][TOKEN_KEY_LEN];
     char old_key[TOKEN_KEY_LEN];
     char *template; /* the data file as it was made */
@@ -89,7 +89,7 @@ static inline void service_seed_random(void)
 static inline void service_open(struct service *service)
 {
     char reason[STORE_REASON_SIZE] = "";
-    struct store_options options = {.path = service->store_path,
+    struct store_options options = {.location = service->store_path,
                                     .secret_path = service->secret_path};
     require(store_open(&options, &service->store, reason) == STORE_OK, "%s", reason);
     require(store_reader_open(service->store, &service->reader) == STORE_OK, "no reader");
@@ -201,7 +201,7 @@ static inline void service_create(struct service *service)
     snprintf(service->store_path, sizeof(service->store_path), "%s/store", service->folder);
     snprintf(service->secret_path, sizeof(service->secret_path), "%s/secret", service->folder);
     snprintf(service->data_path, sizeof(service->data_path), "%s/data.mdb", service->store_path);
-    struct store_options options = {.path = service->store_path,
+    struct store_options options = {.location = service->store_path,
                                     .secret_path = service->secret_path};
     require(store_create(&options, (unsigned)-1, (unsigned)-1, reason) == STORE_OK, "%s", reason);
     service_open(service);
@@ -285,16 +285,16 @@ static inline void service_secrets(const struct service *service,
                                    struct service_secret secrets[SERVICE_SECRETS])
 {
     const struct service_secret all[SERVICE_SECRETS] = {
-        {"@A", {service->access_tokens[0], STORE_ACCESS_TOKEN_LEN}},
-        {"@C", {service->access_tokens[2], STORE_ACCESS_TOKEN_LEN}},
-        {"@G", {service->gateway_secret, STORE_GATEWAY_SECRET_LEN}},
+        {"@A", {service->access_tokens[0], STORE_CREDENTIAL_LEN}},
+        {"@C", {service->access_tokens[2], STORE_CREDENTIAL_LEN}},
+        {"@G", {service->gateway_secret, STORE_CREDENTIAL_LEN}},
         {"@1", {service->keys[SERVICE_PLAIN], TOKEN_KEY_LEN}},
         {"@2", {service->keys[SERVICE_LIMITED], TOKEN_KEY_LEN}},
         {"@3", {service->keys[SERVICE_DISABLED], TOKEN_KEY_LEN}},
         {"@4", {service->keys[SERVICE_EXPIRED], TOKEN_KEY_LEN}},
         {"@5", {service->keys[SERVICE_ROTATED], TOKEN_KEY_LEN}},
         {"@o", {service->old_key, TOKEN_KEY_LEN}},
-        {"@B", {service->access_tokens[1], STORE_ACCESS_TOKEN_LEN}},
+        {"@B", {service->access_tokens[1], STORE_CREDENTIAL_LEN}},
         {"@6", {service->keys[SERVICE_BOBS], TOKEN_KEY_LEN}},
         {"@7", {service->keys[SERVICE_CAROLS], TOKEN_KEY_LEN}},
     };

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import contract
 
-# Every access token and key that a test has seen. None may turn up in a log.
+# Every access token and key that a test has seen. None may appear in a log.
 ISSUED = set()
 
 
@@ -32,14 +32,14 @@ class Reply:
 
     @property
     def data(self):
-        """What a successful answer holds."""
+        """The data of a successful answer."""
         assert self.status == 200 and self.json["success"] is True, self
         assert self.json["message"] == "", self
         return self.json["data"]
 
     @property
     def message(self):
-        """What a failure says."""
+        """The status and message of a failure."""
         answer = self.json
         assert answer["success"] is False and list(answer) == ["success", "message"], self
         return answer["message"]
@@ -50,7 +50,7 @@ class Reply:
 
     @property
     def refusal(self):
-        """Why a key may not be used: the status and the code."""
+        """The status and code of a refused key."""
         answer = self.json
         assert list(answer) == ["success", "message", "code"], self
         assert answer["success"] is False and answer["message"], self
@@ -58,7 +58,7 @@ class Reply:
 
     @property
     def verdict(self):
-        """What /verify says: the status, and the reason or what remains."""
+        """The answer of /verify: the status, and the reason or the remaining quota."""
         assert self.body == b"", self
         name = "x-token-remain" if self.status == 204 else "x-token-reason"
         return self.status, self.headers.get(name)
@@ -85,7 +85,7 @@ def read_reply(connection):
 
 
 class Client:
-    """Speaks as one user, or as nobody, over one transport."""
+    """Sends requests as one user, or without credentials, over one transport."""
 
     def __init__(self, send, user=None, checked=True):
         self.send = send
@@ -102,7 +102,7 @@ class Client:
         }
 
     def request(self, method, target, body=None, headers=None):
-        """body: bytes as they are, anything else as JSON. A header that is None is left out."""
+        """body: bytes unchanged, anything else as JSON. A header of None is left out."""
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
         wanted = {**self.credentials, **(headers or {})}
@@ -144,7 +144,7 @@ class Client:
         return self.request("POST", f"/api/token/{token_id}/rotate", body, headers)
 
     def verify(self, key, method="GET", **headers):
-        """As a web server would: with a key, and no credentials of a user."""
+        """As a web server does: with a key, without credentials of a user."""
         sent = {"Authorization": f"Bearer {key}", "New-Api-User": None, **headers}
         return self.request(method, "/api/token/verify", None, sent)
 
@@ -168,7 +168,7 @@ class Client:
 
 
 class Gateway(Client):
-    """Speaks as a gateway."""
+    """Sends requests as a gateway."""
 
     def __init__(self, send, secret, checked=True):
         super().__init__(send, None, checked)
@@ -196,7 +196,7 @@ def remember_keys(reply):
 
 
 def key_checksum(key):
-    """What the last 6 characters of a key must be: a CRC-32 of the 42 before, in base 62."""
+    """The last 6 characters of a key: the CRC-32 of the 42 before, in base 62."""
     digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
     number, text = zlib.crc32(key[3:45].encode()), ""
     for _ in range(6):

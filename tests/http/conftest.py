@@ -9,7 +9,7 @@ pytest.register_assert_rewrite("client", "contract", "fastcgi", "service")
 import fastcgi  # noqa: E402
 from service import Site  # noqa: E402
 
-# `make run` runs the usual build, whichever one is being tested.
+# `make run` always runs the default build, also when another one is tested.
 collect_ignore = ["test_run.py"] if os.environ.get("BUILD", "build") != "build" else []
 
 
@@ -21,13 +21,13 @@ def site():
 
 @pytest.fixture
 def user(site):
-    """A client of a user who has no tokens yet."""
+    """A client of a user without tokens."""
     return site.http(site.add_user())
 
 
 @pytest.fixture
-def stranger(site):
-    """A client of another one."""
+def other_user(site):
+    """A client of another user."""
     return site.http(site.add_user())
 
 
@@ -51,6 +51,6 @@ def send(request, site):
 
 
 @pytest.fixture
-def nobody(site):
+def anonymous(site):
     """A client without credentials."""
     return site.http()

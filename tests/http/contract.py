@@ -1,4 +1,4 @@
-"""openapi.yaml, and whether an answer is as it says."""
+"""openapi.yaml, and the check that answers conform to it."""
 
 import re
 from pathlib import Path
@@ -9,11 +9,11 @@ import yaml
 SPEC = yaml.safe_load((Path(__file__).parents[2] / "openapi.yaml").read_text("utf-8"))
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
-# OpenAPI has no place for a method that a path does not have, nor for a path that
-# does not exist. openapi.yaml says it in extensions of these names.
+# OpenAPI can't describe a method that a path does not have, nor a path that does not exist.
+# openapi.yaml describes them in extensions of these names.
 OTHER_METHODS = "x-other-methods"
 OTHER_PATHS = "x-other-paths"
-# Nor for a path that answers every method alike: this names the one that is described.
+# Nor a path that answers every method alike: this names the described method.
 ANY_METHOD = "x-any-method"
 
 _resolver = jsonschema.RefResolver.from_schema(SPEC)
@@ -36,7 +36,7 @@ def operations():
 
 
 def validate(schema, value):
-    """Raises jsonschema.ValidationError where value is not as schema says."""
+    """Raises jsonschema.ValidationError if value does not match schema."""
     validator = _validators.get(id(schema))
     if validator is None:
         validator = jsonschema.Draft202012Validator(schema, resolver=_resolver)
@@ -45,7 +45,7 @@ def validate(schema, value):
 
 
 def path_item(target):
-    """What openapi.yaml has for a request's target, or None."""
+    """The path of openapi.yaml for a request's target, or None."""
     path = target.partition("?")[0]
     if path in ("/api/token", "/api/usage/token"):
         path += "/"
@@ -54,7 +54,7 @@ def path_item(target):
 
 
 def response(method, target, status):
-    """The response object for an answer, or None where it is not foreseen."""
+    """The response object for an answer, or None if openapi.yaml has none."""
     item = path_item(target)
     if item is None:
         node = SPEC["paths"][OTHER_PATHS] if status == 404 else None
@@ -68,7 +68,7 @@ def response(method, target, status):
 
 
 def check(method, target, reply):
-    """Fails where the reply is not one that openapi.yaml foresees for the request."""
+    """Fails if openapi.yaml does not describe this reply to the request."""
     foreseen = response(method, target, reply.status)
     assert foreseen, f"{method} {target}: {reply.status} is not in openapi.yaml: {reply}"
     for name, node in foreseen.get("headers", {}).items():

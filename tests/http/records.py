@@ -22,7 +22,7 @@ def checksum(kind, a, b, content):
 
 
 def seal_token(record, user_id, token_id):
-    """The record at the beginning of the bytes, with the checksum that is right for it."""
+    """The record at the beginning of the bytes, with its correct checksum."""
     texts = struct.unpack_from("<BBHH", record, AT_LENGTHS)
     end = AT_LENGTHS + 6 + sum(texts) + (24 if record[1] & OLD_KEY else 0)
     content = bytes(record[:end])
@@ -31,8 +31,8 @@ def seal_token(record, user_id, token_id):
 
 def meta_value(name, number):
     """A value of the database "meta"."""
-    place = 0
+    name_hash = 0
     for byte in name:
-        place = (place * 31 + byte) & MASK
+        name_hash = (name_hash * 31 + byte) & MASK
     content = struct.pack("<q", number)
-    return content + struct.pack("<I", checksum(KIND_META, place, len(name), content))
+    return content + struct.pack("<I", checksum(KIND_META, name_hash, len(name), content))

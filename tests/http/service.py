@@ -27,13 +27,13 @@ WORKER = BUILD / "token.fcgi"
 IS_ROOT = os.geteuid() == 0
 WORKER_USER = "www-data" if IS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
 
-TOKEN_RECORD_HEAD = 124  # what stands before a token's name in its record
+TOKEN_RECORD_HEAD = 124  # precedes a token's name in its record
 
 SANITIZER_REPORT = re.compile(
     r"ERROR: AddressSanitizer|LeakSanitizer|WARNING: ThreadSanitizer|runtime error:"
 )
 
-# What the surrounding `make test` or shell says must not reach the programs.
+# Settings of the surrounding `make test` or shell must not reach the programs.
 CLEAN_ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
@@ -42,13 +42,13 @@ CLEAN_ENVIRONMENT = {
 
 
 def clock_s():
-    """Seconds as C's time() has them, which may be a tick behind time.time()."""
+    """Seconds of C's time(), which may be a tick behind time.time()."""
     CLOCK_REALTIME_COARSE = 5
     return int(time.clock_gettime(CLOCK_REALTIME_COARSE))
 
 
 def wait_until(condition, what, timeout=30):
-    """Polls until condition() is true; the time-out is only there to end a hopeless wait."""
+    """Polls until condition() is true; the time-out only ends a test that hangs."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited in vain until {what}"
@@ -62,8 +62,8 @@ def free_port():
 
 
 def running(program):
-    """The ids of the processes that run this program file as FastCGI workers: spawn.sh also
-    runs it as CGI, to see whether it would start."""
+    """The ids of the processes that run this program file as FastCGI workers. spawn.sh also
+    runs it as CGI, to check whether it starts."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -75,18 +75,18 @@ def running(program):
 
 
 class Store:
-    """A store and its secret in a folder of their own, and programs to run on them.
+    """A store and its secret in a folder of their own, and the programs that use them.
 
-    settings are environment variables for every program; None takes one away.
+    settings are environment variables for every program; None removes one.
     """
 
     def __init__(self, **settings):
         # The name is short because a Unix socket's path has at most 107 bytes.
         self.dir = Path(tempfile.mkdtemp(prefix="tk", dir="/tmp"))
-        self.dir.chmod(0o755)  # the workers run as another user where this is root
+        self.dir.chmod(0o755)  # root runs the workers as another user
         self.log = self.dir / "worker.log"
         self.log.touch()
-        # Copies: the workers' user may have no way into this checkout.
+        # Copies: the workers' user may not be able to enter this checkout.
         self.program = self.dir / "token.fcgi"
         shutil.copy(WORKER, self.program)
         self.environment = {
@@ -114,7 +114,7 @@ class Store:
         self.close()
 
     def close(self):
-        """Ends the workers, checks what they logged and takes the folder away."""
+        """Ends the workers, checks their log and removes the folder."""
         try:
             for worker in self.workers:
                 if worker.poll() is None:
@@ -178,21 +178,21 @@ class Store:
         """Changes a byte of a token's record on disk, in the sealed key before its name."""
         with (self.dir / "store/data.mdb").open("r+b") as file:
             data = file.read()
-            places = [found.start() - 20 for found in re.finditer(name.encode(), data)]
-            assert places
-            for place in places:
-                file.seek(place)
-                file.write(bytes([data[place] ^ 1]))
+            offsets = [found.start() - 20 for found in re.finditer(name.encode(), data)]
+            assert offsets
+            for offset in offsets:
+                file.seek(offset)
+                file.write(bytes([data[offset] ^ 1]))
 
     def change_record(self, name, offset, value):
-        """Changes bytes of a token's record on disk, which is found by the token's name, and its
-        checksum with them."""
+        """Changes bytes of a token's record on disk, found by the token's name, and adjusts its
+        checksum."""
         with (self.dir / "store/data.mdb").open("r+b") as file:
             data = file.read()
-            places = [found.start() for found in re.finditer(name.encode(), data)]
-            assert places
-            for place in places:
-                start = place - TOKEN_RECORD_HEAD
+            offsets = [found.start() for found in re.finditer(name.encode(), data)]
+            assert offsets
+            for name_offset in offsets:
+                start = name_offset - TOKEN_RECORD_HEAD
                 record = bytearray(data[start : start + 20000])
                 record[offset : offset + len(value)] = value
                 ids = struct.unpack(">qq", data[start - 16 : start])  # its key lies before it
@@ -208,7 +208,7 @@ class Store:
     # ---- the worker ----
 
     def as_worker_user(self):
-        """Arguments for subprocess: the workers' user, where that is not this one."""
+        """Arguments for subprocess: the workers' user, if it is another one."""
         if not IS_ROOT:
             return {}
         return {"user": WORKER_USER, "group": WORKER_USER, "extra_groups": []}
@@ -238,8 +238,8 @@ class Store:
         return worker
 
     def run_cgi(self, variables, body=b"", **settings):
-        """Runs the worker as plain CGI does: stdin is a pipe, and there are no variables
-        but the request's and the settings."""
+        """Runs the worker as plain CGI does: stdin is a pipe; the variables are those of the
+        request and the settings."""
         settings = self.with_settings(settings)
         kept = {n: v for n, v in settings.items() if n.startswith("TOKEN_") or "SAN_OPT" in n}
         return subprocess.run(
@@ -320,7 +320,7 @@ class Site(Store):
         return running(self.program)
 
     def kill(self, pid):
-        """Kills a worker of the pool, which the supervisor then replaces."""
+        """Kills a worker of the pool; the supervisor then replaces it."""
         os.kill(pid, signal.SIGKILL)
 
     def start_nginx(self):
@@ -342,10 +342,10 @@ class Site(Store):
         wait_until(answers, "nginx answers")
 
     def nginx_configuration(self):
-        """The example with this site's places: as dev/run.sh does it."""
+        """The example with this site's paths, as dev/run.sh makes it."""
         kinds = ("client_body", "fastcgi", "proxy", "scgi", "uwsgi")
         temp_paths = "".join(f"\n    {kind}_temp_path tmp/{kind};" for kind in kinds)
-        places = [
+        replacements = [
             (r"^user .*", "user www-data;" if IS_ROOT else ""),
             (r"^pid .*", "pid nginx.pid;\ndaemon off;"),
             (r"^error_log .*", "error_log nginx.log;"),
@@ -356,8 +356,8 @@ class Site(Store):
             *self.nginx_changes,
         ]
         text = (ROOT / "nginx.conf.example").read_text()
-        for pattern, place in places:
-            text, count = re.subn(pattern, place, text, flags=re.MULTILINE)
+        for pattern, replacement in replacements:
+            text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
             assert count == 1, f"{pattern} is {count} times in nginx.conf.example"
         return text
 

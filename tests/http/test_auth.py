@@ -1,4 +1,4 @@
-"""Who may ask: Authorization and New-Api-User, which must belong together."""
+"""Authentication: Authorization and New-Api-User, which must belong together."""
 
 import pytest
 
@@ -31,8 +31,8 @@ def refusal(reply):
 
 
 @pytest.mark.parametrize("method, target, body", ROUTES)
-def test_each_route_asks(nobody, method, target, body):
-    reply = nobody.request(method, target, body)
+def test_each_route_requires_credentials(anonymous, method, target, body):
+    reply = anonymous.request(method, target, body)
     assert refusal(reply).startswith(MISSING_AUTHORIZATION)
 
 
@@ -68,7 +68,7 @@ def test_forms_of_authorization(user, form):
     "form",
     ["Basic {}", "Token {}", "Bearer{}", "Bearer {}x", "Bearer x{}", "Bearer {} x", "{}x", "x {}"],
 )
-def test_forms_that_are_none(user, form):
+def test_malformed_authorization(user, form):
     headers = {"Authorization": form.format(user.user.access_token)}
     message = refusal(user.request("GET", "/api/token/", headers=headers))
     assert message.startswith("Authorization ") and "Bearer" in message
@@ -116,9 +116,9 @@ def test_empty_headers(user):
         assert message.startswith(f"{name} header is ")
 
 
-def test_same_answer_whether_or_not_a_user_exists(user, stranger):
-    """A stranger's id, one that no user has, or a wrong access token: the same bytes."""
-    ids = [str(stranger.user.id), "999999999", "9223372036854775807", str(user.user.id)]
+def test_same_answer_whether_or_not_a_user_exists(user, other_user):
+    """Another user's id, an unknown id and a wrong access token get the same bytes."""
+    ids = [str(other_user.user.id), "999999999", "9223372036854775807", str(user.user.id)]
     tokens = [user.user.access_token] * 3 + ["x" * 48]
     answers = {
         user.request(
@@ -130,17 +130,17 @@ def test_same_answer_whether_or_not_a_user_exists(user, stranger):
 
 
 @pytest.mark.parametrize("id_", ["0", "-1", "999999999"])
-def test_number_that_is_no_user(user, id_):
+def test_unknown_user(user, id_):
     assert user.request("GET", "/api/token/", headers={"New-Api-User": id_}).status == 401
 
 
-def test_credentials_come_before_the_body(nobody):
-    assert nobody.create(b"{not json").status == 401
-    assert nobody.list("?p=x").status == 401
+def test_credentials_come_before_the_body(anonymous):
+    assert anonymous.create(b"{not json").status == 401
+    assert anonymous.list("?p=x").status == 401
 
 
-def test_no_credentials_for_options(nobody):
-    assert nobody.request("OPTIONS", "/api/token/").status == 204
+def test_no_credentials_for_options(anonymous):
+    assert anonymous.request("OPTIONS", "/api/token/").status == 204
 
 
 @pytest.mark.parametrize("method, target, body", ROUTES)
@@ -158,7 +158,7 @@ def test_enabled_again(site, user):
 
 
 def test_disabled_user_with_a_wrong_access_token(site, user):
-    """Only who has the right one learns that the user is disabled."""
+    """Only the right access token reveals that the user is disabled."""
     wrong = {"Authorization": "Bearer " + "x" * 48}
     before = user.request("GET", "/api/token/", headers=wrong)
     site.ctl("user", "disable", user.user.id)
@@ -166,14 +166,14 @@ def test_disabled_user_with_a_wrong_access_token(site, user):
     assert (after.status, after.body) == (401, before.body)
 
 
-def test_own_tokens_only(user, stranger):
-    """Every route, at somebody else's token."""
+def test_own_tokens_only(user, other_user):
+    """Every route, with another user's token."""
     token = user.make()
     token_id = token["id"]
-    assert stranger.get(token_id).status == 404
-    assert stranger.update({"id": token_id, "name": "x"}).status == 404
-    assert stranger.update({"id": token_id, "status": 2}, "?status_only=1").status == 404
-    assert stranger.delete(token_id).status == 404
-    assert stranger.batch({"ids": [token_id]}).data == 0
-    assert stranger.list().data["items"] == []
+    assert other_user.get(token_id).status == 404
+    assert other_user.update({"id": token_id, "name": "x"}).status == 404
+    assert other_user.update({"id": token_id, "status": 2}, "?status_only=1").status == 404
+    assert other_user.delete(token_id).status == 404
+    assert other_user.batch({"ids": [token_id]}).data == 0
+    assert other_user.list().data["items"] == []
     assert user.list().data["items"] == [token]

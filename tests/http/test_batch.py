@@ -1,4 +1,4 @@
-"""POST /api/token/batch: deletes several tokens in one go."""
+"""POST /api/token/batch: deletes several tokens at once."""
 
 import pytest
 
@@ -9,7 +9,7 @@ def ids(tokens):
     return [token["id"] for token in tokens]
 
 
-def test_deletes_these_and_no_other(user):
+def test_deletes_only_these(user):
     tokens = user.make_many(6)
     reply = user.batch({"ids": ids(tokens)[1:4]})
     assert reply.json == {"success": True, "message": "", "data": 3}
@@ -22,11 +22,11 @@ def test_each_once(user):
     assert user.batch({"ids": [first["id"]]}).data == 0
 
 
-def test_those_that_are_not_the_users_do_not_count(user, stranger):
-    mine, theirs = user.make(), stranger.make()
+def test_ids_of_other_users_are_not_counted(user, other_user):
+    mine, theirs = user.make(), other_user.make()
     wanted = [theirs["id"], mine["id"], 2**40, 0, -1, 2**63 - 1, -(2**63)]
     assert user.batch({"ids": wanted}).data == 1
-    assert stranger.get(theirs["id"]).data == theirs
+    assert other_user.get(theirs["id"]).data == theirs
 
 
 def test_none_of_them(user):
@@ -74,7 +74,7 @@ def test_malformed_ids(refused, body):
     assert refused.batch(body).failure == INVALID
 
 
-def test_one_bad_id_spoils_all(user):
+def test_one_bad_id_refuses_all(user):
     tokens = user.make_many(2)
     assert user.batch({"ids": ids(tokens) + ["3"]}).failure == INVALID
     assert user.list().data["total"] == 2
@@ -112,7 +112,7 @@ def test_unknown_fields_are_ignored(user):
 
 
 @pytest.mark.parametrize("status", ["disabled", "expired", "exhausted"])
-def test_whatever_their_status(user, status):
+def test_any_status(user, status):
     token = {
         "disabled": lambda: user.update({"id": user.make()["id"], "status": 2}).data,
         "expired": lambda: user.make(expired_time=1),

@@ -33,15 +33,15 @@ def test_nothing_is_required(user):
     assert {name: token[name] for name in expected} == expected
 
 
-def test_created_now(user):
+def test_created_time_is_now(user):
     before = clock_s()
     token = user.make()
     assert before <= token["created_time"] <= int(time.time())
     assert before <= token["accessed_time"] <= int(time.time())
 
 
-def test_ids_rise(user, stranger):
-    ids = [client.make()["id"] for client in (user, stranger, user, user, stranger)]
+def test_ids_rise(user, other_user):
+    ids = [client.make()["id"] for client in (user, other_user, user, user, other_user)]
     assert ids == sorted(set(ids)) and ids[0] > 0
 
 
@@ -112,7 +112,7 @@ def test_keys_are_random(user):
         "null",
     ],
 )
-def test_name_comes_back(user, name):
+def test_name_is_answered(user, name):
     token = user.make(name=name)
     assert token["name"] == name
     assert user.get(token["id"]).data["name"] == name
@@ -257,7 +257,7 @@ def test_allow_ips(user, given, kept):
         "１.2.3.4",
     ],
 )
-def test_address_that_is_none(refused, value):
+def test_malformed_address(refused, value):
     status, message = refused.create({"allow_ips": value}).failure
     assert status == 400
     assert message.startswith("Invalid parameters: allow_ips ")
@@ -374,11 +374,11 @@ def test_what_a_client_cannot_set_is_ignored(user):
 
 @pytest.mark.parametrize("field", ["id", "user_id", "key", "status", "used_quota", "created_time"])
 @pytest.mark.parametrize("value", ["x", -1, 1.5, True, [], {"a": 1}], ids=str)
-def test_ignored_whatever_its_type(user, field, value):
+def test_ignored_field_of_any_type(user, field, value):
     assert user.make(**{field: value})["status"] == ENABLED
 
 
-def test_whole_token_sent_back_makes_another(user):
+def test_token_sent_back_creates_another(user):
     token = user.make(name="one", model_limits=["a", "b"], allow_ips="1.2.3.4 ::1", group="g")
     copy = user.create(token).data
     assert copy["id"] != token["id"] and copy["key"] != token["key"]
@@ -414,7 +414,7 @@ def test_status(user, fields, status):
     assert user.list().data["items"][0]["status"] == status
 
 
-def test_expires_when_its_time_has_come(user):
+def test_expires_at_its_time(user):
     token = user.make(expired_time=int(time.time()) + 2)
     assert token["status"] == ENABLED
     wait_until(lambda: user.get(token["id"]).data["status"] == EXPIRED, "it has expired")
@@ -446,7 +446,7 @@ def test_array_of_a_wrong_length(refused, body):
 
 
 @pytest.mark.parametrize("element", [None, 1, "a", True, [], [{}]])
-def test_element_that_is_no_object(refused, element):
+def test_element_is_not_an_object(refused, element):
     status, message = refused.create([{}, {}, element]).failure
     assert status == 400
     assert message.startswith("Invalid parameters: [2]")
@@ -475,7 +475,7 @@ def test_neither_object_nor_array(refused, body):
     assert message.startswith("Invalid parameters: ")
 
 
-# ---- how many ----
+# ---- the token limit ----
 
 
 def test_a_thousand_and_no_more(user):
@@ -492,6 +492,6 @@ def test_a_thousand_and_no_more(user):
     assert user.create({}).failure == full
 
 
-def test_limit_is_each_users_own(user, stranger):
+def test_limit_is_per_user(user, other_user):
     user.make_many(1000)
-    assert stranger.create({}).status == 200
+    assert other_user.create({}).status == 200

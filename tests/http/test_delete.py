@@ -10,7 +10,7 @@ def test_answer(user):
     assert (reply.status, reply.json) == (200, {"success": True, "message": ""})
 
 
-def test_token_is_gone_and_no_other(user):
+def test_only_this_token_is_deleted(user):
     first, second, third = user.make_many(3)
     user.delete(second["id"])
     assert user.get(second["id"]).failure == NOT_THERE
@@ -24,26 +24,26 @@ def test_twice(user):
 
 
 @pytest.mark.parametrize("token_id", ["0", "9223372036854775807", "9223372036854775808"])
-def test_number_that_is_no_token(refused, token_id):
+def test_unknown_id(refused, token_id):
     assert refused.delete(token_id).failure == NOT_THERE
 
 
-def test_somebody_elses_stays(user, stranger):
+def test_other_users_token_stays(user, other_user):
     token = user.make()
-    theirs, never = stranger.delete(token["id"]), stranger.delete(2**40)
+    theirs, never = other_user.delete(token["id"]), other_user.delete(2**40)
     assert theirs.failure == NOT_THERE
     assert theirs.body == never.body
     assert user.get(token["id"]).data == token
 
 
-def test_id_is_never_given_again(user):
+def test_id_is_never_reused(user):
     last = user.make()["id"]
     user.delete(last)
     assert user.make()["id"] > last
 
 
 @pytest.mark.parametrize("status", ["disabled", "expired", "exhausted"])
-def test_whatever_its_status(user, status):
+def test_any_status(user, status):
     token = {
         "disabled": lambda: user.update({"id": user.make()["id"], "status": 2}).data,
         "expired": lambda: user.make(expired_time=1),
@@ -53,7 +53,7 @@ def test_whatever_its_status(user, status):
     assert user.list().data["total"] == 0
 
 
-def test_without_an_id_is_no_method_of_the_collection(user):
+def test_without_an_id(user):
     token = user.make()
     assert user.delete("").status == 405
     assert user.get(token["id"]).status == 200

@@ -1,4 +1,4 @@
-"""Everything but the routes' own work: 404, 405, OPTIONS, 413, and nginx's own refusals."""
+"""Answers common to all routes: 404, 405, OPTIONS, 413, and errors of nginx."""
 
 import http.client
 import json
@@ -24,10 +24,10 @@ def allowed(reply):
 
 
 @pytest.mark.parametrize("path", ALLOWED)
-def test_other_methods(user, nobody, path):
-    """Decided before credentials are looked at."""
+def test_other_methods(user, anonymous, path):
+    """Answered before credentials are checked."""
     for method in METHODS - ALLOWED[path]:
-        for client in (user, nobody):
+        for client in (user, anonymous):
             reply = client.request(method, path)
             assert reply.status == 405, method
             assert allowed(reply) == ALLOWED[path]
@@ -36,14 +36,14 @@ def test_other_methods(user, nobody, path):
 
 
 def test_head_has_no_body(user):
-    """Nor what a body would be: a head of 405 and nothing more."""
+    """The answer is only the head of the 405."""
     reply = user.request("HEAD", "/api/token/")
     assert (reply.status, reply.body) == (405, b"")
 
 
 @pytest.mark.parametrize("path", ALLOWED)
-def test_options(nobody, path):
-    reply = nobody.request("OPTIONS", path)
+def test_options(anonymous, path):
+    reply = anonymous.request("OPTIONS", path)
     assert (reply.status, reply.body) == (204, b"")
     assert allowed(reply) == ALLOWED[path]
 
@@ -61,25 +61,25 @@ def test_no_cors_headers_without_the_setting(user):
 @pytest.mark.parametrize(
     "path", ["abc", "1/2", "1/", "batch/", "batch/1", "BATCH", "-1", "%E5%AD%97", "a/b/c/d", "1%0A"]
 )
-def test_other_paths(user, nobody, method, path):
-    for client in (user, nobody):
+def test_other_paths(user, anonymous, method, path):
+    for client in (user, anonymous):
         assert client.request(method, f"/api/token/{path}").failure == (404, "Not found")
 
 
 @pytest.mark.parametrize("path", ["//", "/./", "/../token/", "/batch/../", "/%2e/", "/."])
-def test_paths_that_are_the_collection_in_the_end(site, path):
-    """nginx takes such paths for what they mean (RFC 3986 section 5.2.4)."""
+def test_paths_that_normalize_to_the_collection(site, path):
+    """nginx normalizes such paths (RFC 3986 section 5.2.4)."""
     client = site.http(site.add_user(), checked=False)  # openapi.yaml has no such path
     assert client.request("GET", f"/api/token{path}").data["total"] == 0
 
 
 @pytest.mark.parametrize("path", ["/", "/api", "/api/", "/api/tokens", "/api/tokenx/1", "/index"])
-def test_paths_outside_are_nginxs(site, path):
+def test_paths_outside_are_answered_by_nginx(site, path):
     reply = site.http(checked=False).request("GET", path)
     assert reply.failure == (404, "Not found")
 
 
-# ---- how large ----
+# ---- size of the body ----
 
 
 def body_of(size):
@@ -134,8 +134,8 @@ def test_chunked_body_too_large(site, refused):
 # ---- exact bytes ----
 
 
-def exchange(site, request):
-    """Sends bytes to nginx; returns what comes back until it closes."""
+def send_bytes(site, request):
+    """Sends bytes to nginx; returns everything received until it closes."""
     with socket.create_connection(("127.0.0.1", site.port), timeout=60) as connection:
         connection.sendall(request)
         answer = b""
@@ -159,8 +159,8 @@ def exchange(site, request):
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_nginxs_own_refusals_have_the_envelope(site, status, request_):
-    found, head, body = exchange(site, request_)
+def test_errors_of_nginx_have_the_envelope(site, status, request_):
+    found, head, body = send_bytes(site, request_)
     assert found == status
     answer = json.loads(body)
     assert answer["success"] is False and answer["message"]
@@ -171,12 +171,12 @@ def test_nginxs_own_refusals_have_the_envelope(site, status, request_):
 def test_version_1_0(site, user):
     credentials = "".join(f"{name}: {value}\r\n" for name, value in user.credentials.items())
     request = f"GET /api/token/ HTTP/1.0\r\n{credentials}\r\n"
-    status, _, body = exchange(site, request.encode())
+    status, _, body = send_bytes(site, request.encode())
     assert status == 200 and json.loads(body)["data"]["total"] == 0
 
 
 def test_kept_connection(site, user):
-    """Many requests on one connection, failures among them."""
+    """Many requests on one connection, including failures."""
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=60)
     for number in range(20):
         connection.request("POST", "/api/token/", b'{"name":"n"}', user.credentials)
@@ -190,9 +190,9 @@ def test_kept_connection(site, user):
     connection.close()
 
 
-def test_headers_of_every_answer(user, nobody):
-    """What contract.py checks one by one, here together."""
-    for reply in (user.list(), user.create({}), user.get(2**40), nobody.list(), user.list("?p=x")):
+def test_headers_of_every_answer(user, anonymous):
+    """The headers that contract.py checks one by one."""
+    for reply in (user.list(), user.create({}), user.get(2**40), anonymous.list(), user.list("?p=x")):
         assert reply.headers["content-type"] == "application/json; charset=utf-8"
         assert reply.headers["cache-control"] == "no-store"
         assert reply.headers["content-length"] == str(len(reply.body))

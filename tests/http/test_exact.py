@@ -1,4 +1,4 @@
-"""No unit is spent twice and none is lost; and nothing is made twice. Also over kills."""
+"""No unit is spent twice or lost, and no token is created twice. Also across kills."""
 
 import contextlib
 import random
@@ -15,8 +15,8 @@ THREADS = 12
 WORKERS = 3
 
 
-class Swallowed(Exception):
-    """The connection broke before the answer: the request may have been carried out."""
+class NoAnswer(Exception):
+    """The connection broke before the answer: the request may have been done."""
 
 
 class Pool(Store):
@@ -50,7 +50,7 @@ class Pool(Store):
 
     @contextlib.contextmanager
     def killing(self):
-        """Kills a worker now and then meanwhile; yields the list of when."""
+        """Kills workers at intervals; yields the list of times."""
         stop, kills, chance = threading.Event(), [], random.Random(7)
 
         def run():
@@ -75,17 +75,17 @@ class Pool(Store):
 
 
 class Spender:
-    """One client, with a connection that it keeps, and what it has been told."""
+    """One client with a kept connection, and its answers."""
 
-    def __init__(self, pool, key, seed, repeats=False):
+    def __init__(self, pool, key, seed, retries=False):
         self.pool = pool
         self.key = key
         self.chance = random.Random(seed)
-        self.repeats = repeats  # sends again what was swallowed, with a transaction_id
+        self.retries = retries  # sends requests without an answer again, with a transaction_id
         self.connection = None
-        self.through = 0  # units of what was let through
-        self.unsure = []  # units of what was swallowed
-        self.swallowed = 0
+        self.accepted = 0  # units of accepted requests
+        self.unsure = []  # units of requests without an answer
+        self.unanswered = 0
         self.exhausted = False
         self.number = 0
         self.seed = seed
@@ -98,24 +98,24 @@ class Spender:
             return self.connection.read_reply()
         except (ConnectionError, AssertionError) as broken:
             self.connection = None
-            self.swallowed += 1
-            raise Swallowed from broken
+            self.unanswered += 1
+            raise NoAnswer from broken
 
     def post(self, route, **body):
-        """What a gateway asks; as often as it takes where that is safe."""
+        """A request of a gateway, retried if that is safe."""
         sent = b"{" + b",".join(b'"%s":%s' % (n.encode(), v.encode()) for n, v in body.items()) + b"}"
         headers = {"X-Gateway-Token": self.pool.secret}
         variables = fastcgi.environment("POST", f"/api/token/{route}", headers, sent)
         while True:
             try:
                 return self.ask(variables, sent)
-            except Swallowed:
-                if not self.repeats and (route == "consume" or route == "reserve"):
+            except NoAnswer:
+                if not self.retries and (route == "consume" or route == "reserve"):
                     raise
 
     def taking(self, amount):
         body = {"key": f'"{self.key}"', "amount": str(amount)}
-        if self.repeats:
+        if self.retries:
             self.number += 1
             body["transaction_id"] = f'"{self.seed}-{self.number}"'
         return body
@@ -129,7 +129,7 @@ class Spender:
         return self.post("consume", **self.taking(amount)), amount
 
     def reserve(self, amount):
-        """And settles or cancels: what it took in the end is what counts."""
+        """Reserves, then settles or cancels; the final amount counts."""
         reply = self.post("reserve", **self.taking(amount))
         if reply.status != 200:
             return reply, amount
@@ -145,21 +145,21 @@ class Spender:
             wanted = self.chance.randrange(2 * amount + 1)
             ended = self.post("settle", reservation=number, amount=str(wanted))
             assert ended.data["amount"] + ended.data["shortfall"] == wanted
-        if self.chance.randrange(4) == 0:  # a repeat changes nothing
+        if self.chance.randrange(4) == 0:  # a replay changes nothing
             assert self.post("cancel", reservation=number).body == ended.body
         return ended, ended.data["amount"]
 
     def once(self, amount):
-        ways = [self.consume, self.reserve] if self.repeats else [
+        ways = [self.consume, self.reserve] if self.retries else [
             self.verify, self.consume, self.reserve
         ]
         try:
             reply, taken = self.chance.choice(ways)(amount)
-        except Swallowed:
+        except NoAnswer:
             self.unsure.append(amount)
             return
         if reply.status in (200, 204):
-            self.through += taken
+            self.accepted += taken
         else:
             assert reply.status == 401, reply
             why = reply.headers.get("x-token-reason") or reply.json["code"]
@@ -167,7 +167,7 @@ class Spender:
             self.exhausted = amount == 1
 
     def run(self):
-        """Until not even one unit is left."""
+        """Until no unit is left."""
         while not self.exhausted:
             self.once(self.chance.choice([1, 1, 2, 3, 7]))
 
@@ -178,7 +178,7 @@ def run_all(spenders):
     def run(spender):
         try:
             spender.run()
-        except BaseException as failure:  # a thread's would get lost
+        except BaseException as failure:  # an exception in a thread would get lost
             failures.append(failure)
 
     threads = [threading.Thread(target=run, args=(spender,)) for spender in spenders]
@@ -191,7 +191,7 @@ def run_all(spenders):
 
 
 def spend_the_rest(pool, token, spender):
-    """Reservations that were cancelled last may have left some."""
+    """The last cancelled reservations may have left some units."""
     spender.exhausted = False
     while not spender.exhausted:
         spender.once(1)
@@ -202,7 +202,7 @@ def spend_the_rest(pool, token, spender):
 
 
 def test_to_the_last_unit():
-    """Over all routes at once: what was let through is what was taken, to the unit."""
+    """Over all routes at once: the units of accepted requests equal the units spent."""
     quota = 6000
     with Pool() as pool:
         token = pool.make(quota)
@@ -210,28 +210,28 @@ def test_to_the_last_unit():
         run_all(spenders)
         remain, used = pool.quotas(token)
         assert remain + used == quota
-        assert sum(spender.through for spender in spenders) == used
+        assert sum(spender.accepted for spender in spenders) == used
         spend_the_rest(pool, token, spenders[0])
-        assert sum(spender.through for spender in spenders) == quota
-        assert all(spender.swallowed == 0 for spender in spenders)
+        assert sum(spender.accepted for spender in spenders) == quota
+        assert all(spender.unanswered == 0 for spender in spenders)
         pool.check()
 
 
 def test_unlimited_token():
-    """It has no end, and used_quota counts every unit."""
+    """Its quota does not end, and used_quota counts every unit."""
     with Pool() as pool:
         token = pool.owner.make(remain_quota=77)
         spenders = [Spender(pool, token["key"], seed) for seed in range(THREADS)]
         for spender in spenders:
             spender.run = lambda spender=spender: [spender.once(3) for _ in range(100)]
         run_all(spenders)
-        used = sum(spender.through for spender in spenders)
+        used = sum(spender.accepted for spender in spenders)
         assert pool.quotas(token) == (77, used) and used > 0
         pool.check()
 
 
 def test_last_units_are_spent_once():
-    """As many requests as there are clients, for one unit each, and fewer units."""
+    """One request per client for one unit each, and fewer units than clients."""
     with Pool() as pool:
         for units in (1, 2, THREADS - 1):
             token = pool.make(units)
@@ -254,8 +254,8 @@ def test_last_units_are_spent_once():
 
 
 def test_over_kills():
-    """Nothing is let through that was not taken; what was taken beyond that is at most what
-    was asked for by the requests whose answer a kill swallowed."""
+    """Every accepted request was charged. Units charged beyond that are at most those of the
+    requests that a kill left without an answer."""
     quota = 12000
     with Pool() as pool:
         token = pool.make(quota)
@@ -264,15 +264,15 @@ def test_over_kills():
             run_all(spenders)
         assert kills
         remain, used = pool.quotas(token)
-        through = sum(spender.through for spender in spenders)
+        accepted = sum(spender.accepted for spender in spenders)
         unsure = sum(sum(spender.unsure) for spender in spenders)
         assert remain + used == quota
-        assert through <= used <= through + unsure
+        assert accepted <= used <= accepted + unsure
         pool.check()
 
 
 def test_single_units_over_kills():
-    """The same by the number of requests: each asks for one unit."""
+    """The same by the number of requests, of one unit each."""
     with Pool() as pool:
         token = pool.make(4000)
         spenders = [Spender(pool, token["key"], seed) for seed in range(THREADS)]
@@ -284,33 +284,33 @@ def test_single_units_over_kills():
             run_all(spenders)
         assert kills
         remain, used = pool.quotas(token)
-        through = sum(spender.through for spender in spenders)
-        swallowed = sum(len(spender.unsure) for spender in spenders)
+        accepted = sum(spender.accepted for spender in spenders)
+        unanswered = sum(len(spender.unsure) for spender in spenders)
         assert remain == 0 and used == 4000
-        assert through <= used <= through + swallowed
+        assert accepted <= used <= accepted + unanswered
         pool.check()
 
 
-def test_repeats_over_kills():
-    """With a transaction_id, and sent again until there is an answer, it is exact."""
+def test_replays_over_kills():
+    """With a transaction_id, and retries until there is an answer, the sum is exact."""
     quota = 12000
     with Pool() as pool:
         token = pool.make(quota)
-        spenders = [Spender(pool, token["key"], seed, repeats=True) for seed in range(THREADS)]
+        spenders = [Spender(pool, token["key"], seed, retries=True) for seed in range(THREADS)]
         with pool.killing() as kills:
             run_all(spenders)
         assert kills
         remain, used = pool.quotas(token)
         assert remain + used == quota
-        assert sum(spender.through for spender in spenders) == used
+        assert sum(spender.accepted for spender in spenders) == used
         spend_the_rest(pool, token, spenders[0])
-        assert sum(spender.through for spender in spenders) == quota
+        assert sum(spender.accepted for spender in spenders) == quota
         assert not [spender for spender in spenders if spender.unsure]
         pool.check()
 
 
 def test_all_workers_killed_at_once():
-    """As a power cut would: what was answered is there after it."""
+    """As in a power cut: every answered write is there afterwards."""
     with Pool() as pool:
         token = pool.make(100_000)
         before = 0
@@ -318,17 +318,17 @@ def test_all_workers_killed_at_once():
             spenders = [Spender(pool, token["key"], 100 * turn + n) for n in range(4)]
             for spender in spenders:
                 spender.run = lambda spender=spender: [
-                    spender.once(2) for _ in range(200) if not spender.swallowed
+                    spender.once(2) for _ in range(200) if not spender.unanswered
                 ]
             killer = threading.Timer(0.03 + 0.01 * turn, pool.kill_all)
             killer.start()
             run_all(spenders)
             killer.join()
             remain, used = pool.quotas(token)
-            through = sum(spender.through for spender in spenders)
+            accepted = sum(spender.accepted for spender in spenders)
             unsure = sum(sum(spender.unsure) for spender in spenders)
             assert remain + used == 100_000
-            assert through <= used - before <= through + unsure
+            assert accepted <= used - before <= accepted + unsure
             before = used
         pool.check()
 
@@ -337,7 +337,7 @@ def test_all_workers_killed_at_once():
 
 
 def until_answered(send):
-    """nginx answers for a worker that was killed, with 503: sent again, as a client would."""
+    """nginx answers 503 for a killed worker; the request is sent again, as a client would."""
     while True:
         try:
             reply = send()
@@ -348,7 +348,7 @@ def until_answered(send):
 
 
 def test_a_thousand_creates_over_kills():
-    """Each is sent three times, in any order and over kills: a thousand tokens."""
+    """Each is sent three times, in any order and across kills: a thousand tokens."""
     count = 1000
     with Site(workers=WORKERS, TOKEN_MAX_PER_USER="0") as site:
         user = site.http(site.add_user(), checked=False)

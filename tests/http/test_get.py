@@ -16,7 +16,7 @@ def test_own_token_among_many(user):
 
 
 def same_bytes(one, other):
-    """Whether two answers are the same but for the clock's header."""
+    """Whether two answers are equal except for the Date header."""
     drop = lambda headers: {name: value for name, value in headers.items() if name != "date"}
     return (one.status, one.body, drop(one.headers)) == (
         other.status,
@@ -25,14 +25,14 @@ def same_bytes(one, other):
     )
 
 
-def test_somebody_elses_is_as_one_that_never_was(user, stranger):
-    theirs = stranger.get(user.make()["id"])
-    never = stranger.get(2**40)
+def test_other_users_token_is_unknown(user, other_user):
+    theirs = other_user.get(user.make()["id"])
+    never = other_user.get(2**40)
     assert never.failure == NOT_THERE
     assert same_bytes(theirs, never)
 
 
-def test_deleted_is_as_one_that_never_was(user):
+def test_deleted_token_is_unknown(user):
     token = user.make()
     user.delete(token["id"])
     assert same_bytes(user.get(token["id"]), user.get(2**40))
@@ -42,7 +42,7 @@ def test_deleted_is_as_one_that_never_was(user):
     "token_id",
     ["0", "00", "9223372036854775807", "9223372036854775808", "18446744073709551616", "9" * 100],
 )
-def test_number_that_is_no_token(refused, token_id):
+def test_unknown_id(refused, token_id):
     assert refused.get(token_id).failure == NOT_THERE
 
 
@@ -55,7 +55,7 @@ def test_id_is_not_taken_modulo_a_power_of_two(user):
 @pytest.mark.parametrize(
     "path", ["abc", "1/", "1/2", "-1", "+1", "1.0", "0x1", "1a", "1%20", "batch/", "%C3%A9"]
 )
-def test_no_such_path(refused, path):
+def test_unknown_path(refused, path):
     assert refused.get(path).failure == (404, "Not found")
 
 

@@ -27,7 +27,7 @@ def total(client):
     return client.list().data["total"]
 
 
-def test_repeat(user, client):
+def test_replay(user, client):
     first = create(client, {"name": "once"}, "k")
     assert first.data["name"] == "once"
     for _ in range(3):
@@ -68,19 +68,19 @@ def test_another_key(user, client):
         assert total(user) == number + 1
 
 
-def test_without_a_key_nothing_is_a_repeat(user, client):
+def test_without_a_key_nothing_is_replayed(user, client):
     client.create({}).data, client.create({}).data
     assert total(user) == 2
 
 
-def test_another_user(user, stranger, client):
+def test_another_user(user, other_user, client):
     first = create(client, {}, "k")
-    other = create(stranger, {}, "k")
+    other = create(other_user, {}, "k")
     assert other.data["id"] != first.data["id"]
-    assert total(user) == total(stranger) == 1
+    assert total(user) == total(other_user) == 1
 
 
-def test_routes_are_apart(user, client):
+def test_routes_are_separate(user, client):
     first = create(client, b"{}", "k")
     token = first.data
     headers = {"Idempotency-Key": "k"}
@@ -91,7 +91,7 @@ def test_routes_are_apart(user, client):
     assert create(client, b"{}", "k").body == first.body
 
 
-def test_other_routes_do_not_know_it(user, client):
+def test_other_routes_ignore_it(user, client):
     token = user.make()
     headers = {"Idempotency-Key": "not visible"}
     for name in ("a", "b"):
@@ -116,14 +116,14 @@ def test_well_formed(user, client, key):
     assert total(user) == 1
 
 
-def test_refusals_are_tried_anew(user, client):
+def test_failures_are_not_stored(user, client):
     assert create(client, {"name": "x" * 31}, "k").status == 400
     assert create(client, {"name": "x"}, "k").data["name"] == "x"
     headers = {"Idempotency-Key": "r"}
     assert client.rotate(2**40, None, headers).status == 404
 
 
-def test_limit_is_tried_anew():
+def test_token_limit_is_not_stored():
     with Store(TOKEN_MAX_PER_USER="1") as store:
         client = Client(store.cgi, store.add_user())
         token = client.make()
@@ -134,8 +134,8 @@ def test_limit_is_tried_anew():
         assert create(client, {}, "other").status == 409
 
 
-def test_what_has_become_of_it_since(user, client):
-    """The first answer, as it was."""
+def test_answer_does_not_change(user, client):
+    """The first answer, although the token has changed since."""
     first = create(client, {"name": "once"}, "k")
     user.update({"id": first.data["id"], "name": "changed"})
     assert create(client, {"name": "once"}, "k").body == first.body
@@ -162,7 +162,7 @@ def test_over_processes(site, user):
 
 
 def test_at_once():
-    """Many of the same on their way together, over two workers: one is done."""
+    """Many copies of a request at the same time, over two workers: one is done."""
     with Store() as store:
         user = store.add_user()
         sockets = [store.start_worker(f"{name}.sock")[1] for name in ("a", "b")]

@@ -1,4 +1,4 @@
-"""Keys: shown or masked, and in full where they are asked for."""
+"""Keys: shown or masked, and in full on the routes for it."""
 
 import fastcgi
 import pytest
@@ -25,18 +25,18 @@ def test_key(user, client):
     assert reply.data == {"key": token["key"]}
 
 
-def test_key_of_nobody(stranger, client):
-    """A stranger's is like none."""
-    other = stranger.make()["id"]
+def test_key_of_unknown_token(other_user, client):
+    """Another user's token is answered as unknown."""
+    other = other_user.make()["id"]
     replies = [client.show_key(token_id) for token_id in (other, 2**40, 0, 2**70)]
     assert {reply.body for reply in replies} == {replies[0].body}
     assert replies[0].failure == (404, "Token does not exist")
 
 
-def test_keys(user, stranger, client):
+def test_keys(user, other_user, client):
     tokens = user.make_many(5)
     ids = [token["id"] for token in tokens]
-    others = [stranger.make()["id"], 2**40, 0, -1, 2**63 - 1]
+    others = [other_user.make()["id"], 2**40, 0, -1, 2**63 - 1]
     asked = [ids[3], *others, ids[0], ids[3], ids[1]]
     expected = {str(tokens[n]["id"]): tokens[n]["key"] for n in (3, 0, 1)}
     reply = client.show_keys({"ids": asked})
@@ -72,7 +72,7 @@ def test_bad_body(client):
 @pytest.mark.parametrize("target", ["/api/token/1/key", "/api/token/batch/keys"])
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
 def test_other_methods(client, target, method):
-    """A key in an answer to a GET would be kept by browsers."""
+    """Browsers would cache a key in the answer to a GET."""
     reply = client.request(method, target)
     assert reply.status == 405 and reply.headers["allow"] == "POST, OPTIONS"
 
@@ -86,7 +86,7 @@ def test_other_paths(client, target):
     assert client.request("POST", target).failure == (404, "Not found")
 
 
-def test_key_is_the_users_own(site, user, stranger):
+def test_key_needs_its_owner(site, user, other_user):
     token = user.make()
     headers = {"Authorization": f"Bearer {token['key']}"}
     assert user.request("POST", f"/api/token/{token['id']}/key", None, headers).status == 401
@@ -140,15 +140,15 @@ def test_rotated_key_is_shown(masking):
 
 
 def test_masked_object_sent_back(masking):
-    """Clients send whole objects: the mask does not become the key."""
+    """Clients send complete objects back: the masked key does not become the key."""
     token = masking.make(name="sent back")
     shown = masking.get(token["id"]).data
     assert masking.update({**shown, "name": "changed"}).data == {**shown, "name": "changed"}
     assert masking.show_key(token["id"]).data == {"key": token["key"]}
 
 
-def test_repeated_create_shows_the_key_again(masking):
-    """The answer whose loss is the reason to repeat."""
+def test_replayed_create_shows_the_key_again(masking):
+    """The replay exists for the case that this answer was lost."""
     headers = {"Idempotency-Key": "masked"}
     replies = [
         masking.request("POST", "/api/token/", {"name": "again"}, headers) for _ in range(2)

@@ -46,7 +46,7 @@ def test_twenty_by_default(user):
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 22, 23, 24, 100])
-def test_pages_together_are_the_whole_list(user, size):
+def test_pages_together_are_the_complete_list(user, size):
     tokens = user.make_many(23)
     found = []
     for number in range(1, 23 // size + 2):
@@ -59,7 +59,7 @@ def test_pages_together_are_the_whole_list(user, size):
 
 @pytest.mark.parametrize("size", [3, 37, 100])
 def test_every_page_of_a_thousand(user, size):
-    """So many ids fill several pages of the store."""
+    """A thousand ids fill several pages of the store."""
     expected = ids(user.make_many(1000))[::-1]
     for start in range(0, 1000, size):
         page = user.list(f"?p={start // size + 1}&size={size}").data
@@ -168,17 +168,17 @@ def test_collection_without_slash_is_the_same(user):
     assert without.json == with_slash.json
 
 
-def test_other_users_tokens_are_not_there(user, stranger):
+def test_other_users_tokens_are_not_listed(user, other_user):
     mine, theirs = [], []
-    for _ in range(3):  # in turn, so that their ids lie between each other
+    for _ in range(3):  # in turn, so that their ids alternate
         mine.append(user.make())
-        theirs.append(stranger.make())
+        theirs.append(other_user.make())
     assert ids(user.list().data["items"]) == ids(mine)[::-1]
-    assert ids(stranger.list().data["items"]) == ids(theirs)[::-1]
+    assert ids(other_user.list().data["items"]) == ids(theirs)[::-1]
 
 
-def test_largest_page_comes_whole(user):
-    """100 tokens with lists as long as allowed: well over nginx's buffers."""
+def test_largest_page_is_complete(user):
+    """100 tokens with lists of the maximum length: more than nginx's buffers hold."""
     models = ",".join(f"model-{number:06}" for number in range(630))
     tokens = user.make_many(10, model_limits=models, allow_ips="1.2.3.4," * 1000)
     for _ in range(9):

@@ -1,8 +1,7 @@
-"""openapi.yaml: that it is well formed, and that the service does what it says.
+"""openapi.yaml: it is well formed, and the service does what it describes.
 
-Each example in it is carried out: a scenario of the same name brings the service to give
-that answer. Where the operation has a request example of that name too, the scenario
-sends it.
+Each example in it is exercised: a scenario of the same name makes the service give that
+answer. If the operation has a request example of that name too, the scenario sends it.
 """
 
 import json
@@ -40,7 +39,7 @@ OBJECTS = {
 }
 
 
-NO_BODY = "x-no-content"  # of an answer that has none, although its status could have
+NO_BODY = "x-no-content"  # marks an answer without a body, although its status allows one
 
 
 def check_object(kind, node):
@@ -172,8 +171,8 @@ def test_operation_ids_are_unique():
 
 # ---- the service ----
 
-# What each operation does when nothing is in the way. An operation that OpenAPI has no
-# name for is called after its path.
+# A successful request of each operation. An operation without a name in OpenAPI is named after
+# its path.
 PLAIN = {
     "listTokens": ("GET", "/api/token/", None),
     "createTokens": ("POST", "/api/token/", {}),
@@ -218,14 +217,14 @@ PLAIN = {
     OTHER_PATHS: ("GET", "/api/token/nothing", None),
 }
 
-NO_CONTENT = "no-content"  # stands for the example of an answer that has no body
+NO_CONTENT = "no-content"  # stands for the example of an answer without a body
 
 
 GATEWAYS = ("consume", "reserve", "settle", "cancel")
 
 
 class Scene:
-    """What a scenario acts on: a fresh user, and the operation it is about."""
+    """The subject of a scenario: a fresh user and an operation."""
 
     def __init__(self, request, operation, body):
         self.fixture = request.getfixturevalue
@@ -334,7 +333,7 @@ def unreadable(scene):
 
 
 def unreadable_token(scene):
-    """By the route's own way to a token: its id, its key, or a reservation of it."""
+    """By the route's identifier of a token: its id, its key, or a reservation."""
     user, token = scene.fixture("damaged_record")
     if scene.operation in ("verifyKey", "keyUsage"):
         return scene.plain(user, {"Authorization": f"Bearer {token['key']}"})
@@ -365,7 +364,7 @@ def keys(scene):
 
 
 def body_cut_off(scene):
-    """nginx would not let it through."""
+    """nginx would refuse it."""
     with fastcgi.Connection(scene.site.socket) as connection:
         variables = fastcgi.environment("POST", "/api/token/1/key", scene.user.credentials)
         connection.send(fastcgi.request({**variables, "CONTENT_LENGTH": "5"}, b"{}"))
@@ -422,7 +421,7 @@ def usage(scene):
 
 
 def verify(**variables):
-    """Over the pool's socket, as nginx's variables could not say it otherwise."""
+    """Over the pool's socket, to set variables that nginx does not."""
 
     def scenario(scene):
         made = dict(variables)
@@ -592,7 +591,7 @@ def damaged():
 
 @pytest.fixture(scope="module")
 def damaged_record():
-    """The same, where it is the record that can't be read: a key in use is not unsealed."""
+    """The same with an unreadable record, because the use of a key does not unseal it."""
     with Site(workers=1) as site:
         user = site.http(site.add_user())
         gateway = site.gateway()
@@ -604,7 +603,7 @@ def damaged_record():
 
 @pytest.fixture(scope="module")
 def down():
-    """nginx, and nobody behind it."""
+    """nginx without a pool."""
     with Site(pool=False) as site:
         yield site
 
@@ -657,7 +656,7 @@ VOLATILE = {
 
 
 def assert_alike(live, example):
-    """Fails where an answer differs from its example in more than what must differ."""
+    """Fails if an answer differs from its example, except in values that must differ."""
     assert type(live) is type(example)
     if isinstance(example, dict):
         assert list(live) == list(example)
@@ -704,7 +703,7 @@ def test_each_request_example_has_its_answer():
 
 
 def test_parameters_examples(user):
-    """A parameter's example is one that is taken."""
+    """The example of a parameter is accepted."""
     for path, asked in (("/api/token/", user.list), ("/api/token/search", user.search)):
         for parameter in SPEC["paths"][path]["get"]["parameters"]:
             assert asked(f"?{parameter['name']}={parameter['example']}").status == 200

@@ -136,6 +136,16 @@ def test_restart(pool, client):
     assert client.list().data["items"] == [token]
 
 
+def test_restart_with_wrong_settings_keeps_the_pool(pool, client):
+    wait_until(lambda: len(pool.pids()) == 2, "there are two workers")
+    before = pool.pids()
+    for settings, word in (({"TOKEN_MAX_PER_USER": "many"}, "TOKEN_MAX_PER_USER"), ({"TOKEN_WORKERS": "0"}, "TOKEN_WORKERS")):
+        status, output = pool.run_spawn("restart", **settings)
+        assert status != 0 and word in output
+        assert pool.pids() == before
+        assert client.list().status == 200
+
+
 def test_worker_that_dies_is_started_again(pool, client):
     for number in (signal.SIGKILL, signal.SIGABRT, signal.SIGTERM):
         victim = min(pool.pids())
@@ -546,33 +556,6 @@ def test_store_grows_over_processes():
         assert after["map_used_bytes"] > before["map_bytes"]
         assert ids_of(clients[0]) == created[::-1]
         store.check()
-
-
-def processor_seconds(pid):
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def test_more_connections_than_descriptors():
-    """A worker that has no descriptor left goes on with those it has, and accepts later."""
-    with Store() as store:
-        worker, path = store.start_worker(prefix=["prlimit", "--nofile=80"])
-        connections = [Connection(path) for _ in range(150)]
-        for connection in connections[:50]:
-            assert connection.ask("OPTIONS", "/api/token/").status == 204
-        request = fastcgi.request(fastcgi.environment("OPTIONS", "/api/token/"), keep=True)
-        for connection in connections[50:]:
-            connection.send(request)
-        before = processor_seconds(worker.pid)
-        time.sleep(0.6)
-        assert processor_seconds(worker.pid) - before < 0.3  # it waits, and does not spin
-        for connection in connections[:50]:
-            assert connection.ask("OPTIONS", "/api/token/").status == 204
-            connection.close()
-        for connection in connections[50:]:
-            assert connection.read_reply().status == 204
-            connection.close()
-        assert worker.poll() is None
 
 
 # ---- a disk that is full ----

@@ -1,4 +1,4 @@
-"""nginx-protect.conf.example: an upstream behind auth_request, as the example is."""
+"""nginx-protect.conf.example: an upstream behind auth_request, with the example unchanged."""
 
 import http.client
 import http.server
@@ -14,7 +14,7 @@ UNKNOWN_KEY = "sk-" + "0" * 42 + key_checksum("sk-" + "0" * 48)
 
 
 class Upstream(http.server.ThreadingHTTPServer):
-    """What is protected: it records each request, and answers as it is asked to."""
+    """The protected upstream: records each request and answers with the requested status."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -57,14 +57,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class ProtectedSite(Site):
-    """A pool, the example's nginx before it, and what it protects behind that."""
+    """A pool, an nginx with the example, and the protected upstream."""
 
     def __init__(self, upstream_port, **settings):
         super().__init__(**settings)
         self.upstream_port = upstream_port
 
     def nginx_configuration(self):
-        places = [
+        replacements = [
             (r"^user .*", "user www-data;" if IS_ROOT else ""),
             (r"^pid .*", "pid nginx.pid;\ndaemon off;"),
             (r"^error_log .*", "error_log nginx.log;"),
@@ -79,8 +79,8 @@ class ProtectedSite(Site):
             *self.nginx_changes,
         ]
         text = (ROOT / "nginx-protect.conf.example").read_text()
-        for pattern, place in places:
-            text, count = re.subn(pattern, place, text, flags=re.MULTILINE)
+        for pattern, replacement in replacements:
+            text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
             assert count == 1, f"{pattern} is {count} times in nginx-protect.conf.example"
         return text
 
@@ -130,10 +130,10 @@ def assert_refused(reply, status, code):
     assert answer["success"] is False and answer["message"] and answer["code"] == code, answer
 
 
-# ---- let through ----
+# ---- accepted requests ----
 
 
-def test_let_through(guarded, upstream, user):
+def test_accepted(guarded, upstream, user):
     token = user.make(name="good", unlimited_quota=False, remain_quota=10, group="vip")
     reply = guarded.ask(Authorization=bearer(token["key"]), X_Model="gpt-4")
     assert (reply.status, reply.json) == (200, {"upstream": True, "got": 0})
@@ -160,8 +160,8 @@ def test_the_upstream_does_not_see_the_key(guarded, upstream, user, header):
         assert key not in text and key[3:] not in text
 
 
-def test_quota_goes_down_by_what_was_let_through(guarded, upstream, user):
-    """To the last unit, many at once: each is either paid and through, or neither."""
+def test_quota_decreases_by_accepted_requests(guarded, upstream, user):
+    """To the last unit, many at once: each request is either charged and accepted, or neither."""
     token = user.make(unlimited_quota=False, remain_quota=50)
     statuses = []
 
@@ -183,7 +183,7 @@ def test_quota_goes_down_by_what_was_let_through(guarded, upstream, user):
     assert (now["remain_quota"], now["used_quota"]) == (0, 50)
 
 
-def test_another_cost_below(guarded, upstream, user):
+def test_another_cost_for_a_path_below(guarded, upstream, user):
     token = user.make(unlimited_quota=False, remain_quota=11)
     sent = {"Authorization": bearer(token["key"])}
     assert guarded.ask(path="/v1/images/new", **sent).status == 200
@@ -195,8 +195,8 @@ def test_another_cost_below(guarded, upstream, user):
     assert [path for _, path, _, _ in upstream.take()] == ["/v1/images/new"] * 2 + ["/v1/chat"]
 
 
-def test_path_that_is_written_otherwise(guarded, upstream, user):
-    """The upstream gets the path whose cost was taken."""
+def test_path_is_normalized(guarded, upstream, user):
+    """The upstream gets the path whose cost was charged."""
     token = user.make(unlimited_quota=False, remain_quota=100)
     sent = {"Authorization": bearer(token["key"])}
     left = 100
@@ -256,7 +256,7 @@ def test_many_on_one_connection(guarded, upstream, user):
     assert seen == [str(tokens[turn % 3]["id"]) for turn in range(60)]
 
 
-def test_headers_that_a_client_forges(guarded, upstream, user):
+def test_forged_headers(guarded, upstream, user):
     token = user.make(unlimited_quota=False, remain_quota=5)
     forged = {f"X-Token-{name}": "999999" for name in ("Id", "User", "Group", "Remain", "Reason")}
     forged = {name.replace("-", "_"): value for name, value in forged.items()}
@@ -270,8 +270,8 @@ def test_headers_that_a_client_forges(guarded, upstream, user):
     assert "x-token-reason" not in headers
 
 
-def test_what_the_upstream_answers_passes(guarded, upstream, user):
-    """A 401 and a 500 of its own too; what it cost stays taken."""
+def test_answers_of_the_upstream_are_not_changed(guarded, upstream, user):
+    """Also its own 401 and 500; the cost is not given back."""
     token = user.make(unlimited_quota=False, remain_quota=10)
     for status in (201, 400, 401, 403, 404, 500, 502, 503):
         reply = guarded.ask(Authorization=bearer(token["key"]), X_Answer_With=str(status))
@@ -279,7 +279,7 @@ def test_what_the_upstream_answers_passes(guarded, upstream, user):
     assert remaining(user, token) == 2
 
 
-# ---- refused ----
+# ---- refused requests ----
 
 
 REFUSED = [
@@ -314,7 +314,7 @@ def test_refused(guarded, upstream, user, method, fields, headers, refusal):
         ({"Authorization": bearer(UNKNOWN_KEY)}, "unknown"),
     ],
 )
-def test_keys_that_are_none(guarded, upstream, headers, code):
+def test_malformed_keys(guarded, upstream, headers, code):
     upstream.take()
     assert_refused(guarded.ask(**headers), 401, code)
     assert upstream.take() == []
@@ -336,7 +336,7 @@ def test_allowed_address_and_model(guarded, upstream, user):
     assert upstream.take()[0][2]["x-token-remain"] == "unlimited"
 
 
-# ---- what is not public ----
+# ---- internal locations ----
 
 
 @pytest.mark.parametrize(
@@ -353,23 +353,23 @@ def test_internal_locations(guarded, upstream, user, path):
     assert upstream.take() == []
 
 
-def test_clients_do_not_see_what_the_pool_says(guarded, user):
+def test_clients_do_not_see_headers_of_the_pool(guarded, user):
     reply = guarded.ask(Authorization=bearer(user.make()["key"]))
     assert not [name for name in reply.headers if name.startswith("x-token")]
 
 
 def test_keys_are_not_logged(guarded, user):
-    """Here by the fixture's end, which looks for what was issued in each log."""
+    """The fixture searches every log for the issued keys when it ends."""
     token = user.make()
     assert token["key"] in ISSUED
     assert guarded.ask(path=f"/v1/x?key={token['key']}", Authorization=bearer(token["key"])).status == 200
 
 
-# ---- what is down ----
+# ---- pool or upstream down ----
 
 
 def test_pool_is_down(upstream):
-    """Nobody passes, and the client is told in JSON to come again."""
+    """Every request is refused, in JSON and with Retry-After."""
     upstream.take()
     with ProtectedSite(upstream.server_address[1], pool=False) as site:
         reply = site.ask(Authorization=bearer(UNKNOWN_KEY))
@@ -389,7 +389,7 @@ def test_upstream_is_down():
 
 
 def test_location_without_a_cost(upstream):
-    """Forgotten: nobody passes, rather than everybody for nothing."""
+    """A forgotten cost refuses every request; it does not make requests free."""
     upstream.take()
     change = (r"^            set \$token_cost 1;\n", "")
     with ProtectedSite(upstream.server_address[1], workers=1, nginx_changes=[change]) as site:
@@ -401,16 +401,16 @@ def test_location_without_a_cost(upstream):
 
 
 def test_worker_is_killed_meanwhile(guarded, upstream, user):
-    """A request is let through and paid, or not let through; a unit is lost only where a
-    kill swallowed the pool's answer."""
+    """An accepted request is charged. A refused one is charged only if a kill lost the pool's
+    answer."""
     token = user.make(unlimited_quota=False, remain_quota=1000)
     statuses = []
     for turn in range(200):
         if turn % 40 == 20:
             guarded.kill(min(guarded.pids()))
         statuses.append(guarded.ask(Authorization=bearer(token["key"])).status)
-    through = statuses.count(200)
-    assert set(statuses) <= {200, 503} and through >= 100
-    assert len(upstream.take()) == through
+    accepted = statuses.count(200)
+    assert set(statuses) <= {200, 503} and accepted >= 100
+    assert len(upstream.take()) == accepted
     used = 1000 - remaining(user, token)
-    assert through <= used <= through + statuses.count(503)
+    assert accepted <= used <= accepted + statuses.count(503)

@@ -43,7 +43,7 @@ def test_no_grace(user, client, body):
 
 @pytest.mark.parametrize("grace", [60, 2592000])
 def test_grace(user, gateway, client, grace):
-    """Both keys are the same token."""
+    """Both keys belong to the same token."""
     token = user.make(unlimited_quota=False, remain_quota=100)
     rotated = client.rotate(token["id"], {"grace_seconds": grace}).data
     for key in (token["key"], rotated["key"]):
@@ -76,7 +76,7 @@ def test_grace_ends(user, client):
     assert verdict(client, rotated["key"])[0] == verdict(client, again["key"])[0] == 204
 
 
-def test_in_its_grace_it_is_refused_as_the_token_is(site, user, client):
+def test_old_key_is_refused_like_the_token(site, user, client):
     token = user.make()
     client.rotate(token["id"], {"grace_seconds": 60})
     user.update({"id": token["id"], "status": 2})
@@ -112,11 +112,11 @@ def test_token_of_any_status(user, client, kind):
     assert verdict(client, rotated["key"]) == (401, kind)
 
 
-def test_token_of_nobody(user, stranger, client):
-    other = stranger.make()
+def test_unknown_token(user, other_user, client):
+    other = other_user.make()
     for token_id in (other["id"], 2**40, 0, 2**70):
         assert client.rotate(token_id).failure == (404, "Token does not exist")
-    assert stranger.get(other["id"]).data == other
+    assert other_user.get(other["id"]).data == other
 
 
 @pytest.mark.parametrize(
@@ -155,18 +155,18 @@ def test_idempotency_key(user, client):
     assert client.rotate(token["id"], {"grace_seconds": 6}, headers).status == 409
     other = user.make()
     rotated = client.rotate(other["id"], {"grace_seconds": 5}, headers).data
-    assert rotated["id"] == other["id"]  # another path is another request of its own
+    assert rotated["id"] == other["id"]  # another path is another request
 
 
 def test_many_rotations(site, user):
-    """The index of keys holds what it must, and no more."""
+    """The index of keys has exactly the valid keys."""
     tokens = user.make_many(10)
     for turn in range(60):
         user.rotate(tokens[turn % 10]["id"], {"grace_seconds": turn % 3})
     site.check()
 
 
-def test_keys_do_not_stand_in_the_store(site, user):
+def test_keys_are_not_in_the_store(site, user):
     token = user.make()
     rotated = user.rotate(token["id"], {"grace_seconds": 60}, {"Idempotency-Key": "sealed"}).data
     data = (site.dir / "store/data.mdb").read_bytes()

@@ -1,4 +1,4 @@
-"""make run, as a newcomer types it: in a copy of this checkout, on a free port."""
+"""make run, in a copy of this checkout, on a free port."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def checkout():
 
 
 def processes(checkout):
-    """Those that have the checkout's path in their command line, folder or program."""
+    """The processes with the checkout's path in their command line, folder or program."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -42,7 +42,7 @@ def processes(checkout):
 
 
 class Run:
-    """A `make run` in the checkout, and what it has printed so far."""
+    """A `make run` in the checkout, and its output so far."""
 
     def __init__(self, checkout, port):
         self.output = checkout.parent / f"output{port}"
@@ -75,13 +75,13 @@ class Run:
         return value
 
     def curl_lines(self):
-        """Complete once the one for OPTIONS, the last, is there."""
+        """Complete once the last one, for OPTIONS, is printed."""
         lines = re.findall(r"^curl .*\n", self.text(), re.MULTILINE)
         return lines if any("OPTIONS" in line for line in lines) else []
 
 
 def paste(line):
-    """Runs a line in a shell; returns what a person would see."""
+    """Runs a line in a shell; returns its output."""
     done = subprocess.run(
         ["sh", "-c", line], capture_output=True, text=True, timeout=60, env=CLEAN_ENVIRONMENT
     )
@@ -112,13 +112,13 @@ def test_first_run_and_second(checkout):
         assert run.value("url") == f"http://127.0.0.1:{port}/api/token/"
         assert (run.value("user"), run.value("access_token")) == (user, access_token)
         listing = next(line for line in run.curl_lines() if "?p=" in line)
-        assert '"total":1' in paste(listing)  # of three, the lines have deleted two
-        os.killpg(run.process.pid, signal.SIGINT)  # Ctrl-C goes to all in the foreground
+        assert '"total":1' in paste(listing)  # the lines have deleted two of three
+        os.killpg(run.process.pid, signal.SIGINT)  # Ctrl-C signals the foreground process group
         run.process.wait(timeout=60)
         wait_until(lambda: processes(checkout) == [], "all has ended")
 
 
-def test_port_that_is_taken(checkout):
+def test_port_in_use(checkout):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         done = subprocess.run(

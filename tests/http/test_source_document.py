@@ -1,6 +1,6 @@
-"""The document that the API was built after: each of its examples, word for word.
+"""The document that the API implements: each of its examples, word for word.
 
-Its requests are quoted here as they stand, the stray quotation marks included
+Its requests are quoted unchanged, including the stray quotation marks
 (`model_limits":`). The ids are the document's own: the store is made so that the user
 has a token 123, and tokens 1 to 5. In the document's answers ids, keys and times are
 placeholders; everything else is compared.
@@ -237,7 +237,7 @@ PLACEHOLDERS = {"key", "created_time", "accessed_time"}
 
 
 def fetch(user, script, change=None):
-    """Carries out a fetch() of the document; change edits the body's object first."""
+    """Sends a fetch() of the document; change edits the body's object first."""
     method = re.search(r"method: '(\w+)'", script)[1]
     target = re.search(r"fetch\('https://api\.4allapi\.com([^']*)'", script)[1]
     headers = dict(re.findall(r"^'([\w-]+)': '(.*?)'", script, re.MULTILINE))
@@ -253,7 +253,7 @@ def fetch(user, script, change=None):
 
 
 def stringify(script):
-    """What JSON.stringify makes of the object in script; None where there is none."""
+    """The JSON.stringify of the object in script; None if there is none."""
     found = re.search(r"JSON\.stringify\((\{.*?\})\)", script, re.DOTALL)
     if not found:
         return None
@@ -262,7 +262,7 @@ def stringify(script):
 
 
 def answers_as(reply, document):
-    """Whether an answer has everything that the document shows, placeholders aside."""
+    """Whether an answer has everything that the document shows, except placeholders."""
     shown, given = json.loads(document), reply.json
     if not isinstance(shown.get("data"), dict):
         return given == shown
@@ -288,7 +288,7 @@ def document_site():
 
 @pytest.fixture(scope="module")
 def user(document_site):
-    """A user who has the tokens 1 to 123 of a fresh store."""
+    """A user with the tokens 1 to 123 of a fresh store."""
     client = document_site.http(document_site.add_user("document", "default"))
     tokens = client.make_many(123)
     assert [token["id"] for token in tokens] == list(range(1, 124))
@@ -296,9 +296,9 @@ def user(document_site):
 
 
 def reset(user, **fields):
-    """Gives token 123 what the document's answers show, with another expiry.
+    """Sets token 123 to the values in the document's answers, with another expiry.
 
-    Theirs has passed, so that a token with it would read as expired.
+    The expiry in the document has passed; the token would read as expired.
     """
     before = {
         "id": 123,
@@ -321,15 +321,15 @@ def test_get(user):
     assert answers_as(reply, GET_ANSWER.replace("1640995200", "-1"))
 
 
-def test_get_what_has_expired(user):
-    """The document's answer as it stands, but for the status that follows from its expiry."""
+def test_get_expired_token(user):
+    """The document's answer, except the status that follows from its expiry."""
     reset(user)
     user.update({"id": 123, "expired_time": 1640995200})
     assert answers_as(fetch(user, GET), GET_ANSWER.replace('"status": 1', '"status": 3'))
 
 
 def test_create(user):
-    """Its expiry has passed: it must succeed all the same. The document shows no data."""
+    """Its expiry has passed; it must succeed. The document shows no data."""
     reply = fetch(user, CREATE)
     given = reply.json
     token = given.pop("data")
@@ -380,7 +380,7 @@ def test_batch_fails(user):
 
 
 def test_list_batch_and_delete():
-    """In a store of its own, as these take the tokens away."""
+    """In a store of its own, because the requests delete its tokens."""
     with Site(workers=1) as fresh:
         user = fresh.http(fresh.add_user("document", "default"))
         user.make_many(123)
@@ -408,7 +408,7 @@ def test_list_batch_and_delete():
 
 
 def test_list_fails(document_site):
-    """Its tokens cannot be read: a record on disk is damaged."""
+    """A damaged record on disk makes its tokens unreadable."""
     user = document_site.http(document_site.add_user())
     user.make(name="to be damaged")
     document_site.damage_token("to be damaged")

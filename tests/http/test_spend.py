@@ -1,4 +1,4 @@
-"""/consume, /reserve, /settle and /cancel: what a gateway spends."""
+"""/consume, /reserve, /settle and /cancel: spending by a gateway."""
 
 import json
 import time
@@ -98,7 +98,7 @@ REFUSALS = [
     ({"allow_ips": "10.0.0.0/8"}, {"ip": "11.0.0.1"}, (403, "address")),
     ({"allow_ips": "10.0.0.0/8"}, {"ip": ""}, (403, "address")),
     ({"allow_ips": "10.0.0.0/8"}, {"ip": "what"}, (403, "address")),
-    ({"allow_ips": "127.0.0.1"}, {}, (403, "address")),  # the gateway's own is no client's
+    ({"allow_ips": "127.0.0.1"}, {}, (403, "address")),  # the gateway's own address is not a client's
     ({"model_limits_enabled": True, "model_limits": "a"}, {"model": "b"}, (403, "model")),
     ({"model_limits_enabled": True, "model_limits": "a"}, {"model": ""}, (403, "model")),
     ({"model_limits_enabled": True, "model_limits": "a"}, {}, (403, "model")),
@@ -135,7 +135,7 @@ def test_allowed(user, take):
         (UNKNOWN_KEY, "unknown"),
     ],
 )
-def test_keys_that_are_none(take, key, reason):
+def test_malformed_keys(take, key, reason):
     assert take(key=key, amount=1).refusal == (401, reason)
 
 
@@ -197,7 +197,7 @@ def test_body_too_large(spender):
         assert reply.failure == (413, "Request body is too large")
 
 
-# ---- who may spend ----
+# ---- authentication of the gateway ----
 
 ROUTES = ["consume", "reserve", "settle", "cancel"]
 
@@ -205,7 +205,7 @@ ROUTES = ["consume", "reserve", "settle", "cancel"]
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("sent", [None, "", " ", "wrong", "longer"])
 def test_without_the_secret(user, send, secret, route, sent):
-    """Before the body is looked at."""
+    """Checked before the body."""
     sent = secret + "x" if sent == "longer" else sent
     headers = {"X-Gateway-Token": sent}
     for body in (b"{", {"key": user.make()["key"], "amount": 1, "reservation": 1}):
@@ -215,7 +215,7 @@ def test_without_the_secret(user, send, secret, route, sent):
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_user_is_no_gateway(user, send, route):
+def test_user_credentials_are_refused(user, send, route):
     client = Client(send, user.user)
     headers = {"X-Gateway-Token": user.user.access_token}
     body = {"key": user.make()["key"], "amount": 1, "reservation": 1}
@@ -223,12 +223,12 @@ def test_a_user_is_no_gateway(user, send, route):
         assert client.request("POST", f"/api/token/{route}", body, sent).status == 401
 
 
-def test_a_gateway_is_no_user(spender, secret):
+def test_gateway_secret_is_refused_on_user_routes(spender, secret):
     headers = {"Authorization": f"Bearer {secret}", "New-Api-User": "1"}
     assert spender.request("GET", "/api/token/", headers=headers).status == 401
 
 
-def test_each_character_of_the_secret_counts(site, secret):
+def test_each_character_of_the_secret_matters(site, secret):
     with fastcgi.Connection(site.socket) as connection:
         for at in range(len(secret)):
             other = "a" if secret[at] != "a" else "b"
@@ -249,7 +249,7 @@ def test_secrets_are_not_in_the_store(site, secret):
 
 
 def test_http_status_200(site, user, secret):
-    """Failures but 401 get 200; the code stays."""
+    """Failures except 401 get 200; the code stays."""
     token = user.make(allow_ips="::1")
     other = user.make(expired_time=1)
 
@@ -327,7 +327,7 @@ def test_ttl_at_its_limits(user, spender, ttl):
 
 
 def test_each_ends_once(user, spender):
-    """A repeat gets the first answer again, whatever it asks for, and changes nothing."""
+    """A later settle or cancel gets the first answer again and changes nothing."""
     for first, answer in (
         (lambda number: spender.settle(reservation=number, amount=12), 12),
         (lambda number: spender.cancel(reservation=number), 0),
@@ -355,8 +355,8 @@ def test_unlimited_reservation(user, spender):
     assert quotas(user, token) == (3, 50)
 
 
-def test_after_its_time_it_is_settled(user, spender):
-    """At its amount, and for good."""
+def test_settled_after_its_time(user, spender):
+    """At its amount, finally."""
     token = finite(user, 100)
     numbers = [
         spender.reserve(key=token["key"], amount=amount, ttl_seconds=1).data["reservation"]
@@ -414,8 +414,8 @@ def test_settle_needs_an_amount(user, spender, amount):
     assert spender.settle(reservation=number, amount=1).data["amount"] == 1
 
 
-def test_token_that_is_refused_meanwhile(site, user, spender):
-    """What has been reserved is settled, whatever has become of the token."""
+def test_token_that_is_refused_since(site, user, spender):
+    """A reservation is settled, whatever the token's status is now."""
     token = finite(user, 100)
     numbers = [
         spender.reserve(key=token["key"], amount=10).data["reservation"] for _ in range(4)
@@ -432,7 +432,7 @@ def test_token_that_is_refused_meanwhile(site, user, spender):
     assert quotas(user, token) == (69, 31)
 
 
-def test_token_that_is_deleted_meanwhile(user, spender):
+def test_token_that_is_deleted_since(user, spender):
     token = finite(user, 100)
     ended, open_one = (
         spender.reserve(key=token["key"], amount=10).data["reservation"] for _ in range(2)
@@ -443,8 +443,8 @@ def test_token_that_is_deleted_meanwhile(user, spender):
     assert spender.settle(reservation=ended, amount=5).body == first.body
 
 
-def test_quota_that_is_set_meanwhile(user, spender):
-    """The owner's number counts; the difference is what the settling moves."""
+def test_quota_that_is_set_since(user, spender):
+    """The owner's value holds; the settle adds only its difference."""
     token = finite(user, 100)
     number = spender.reserve(key=token["key"], amount=30).data["reservation"]
     user.update({"id": token["id"], "remain_quota": 5})
@@ -453,7 +453,7 @@ def test_quota_that_is_set_meanwhile(user, spender):
     assert quotas(user, token) == (0, 35)
 
 
-def test_exhausted_token_comes_back(user, spender):
+def test_exhausted_token_is_usable_again(user, spender):
     token = finite(user, 10)
     number = spender.reserve(key=token["key"], amount=10).data["reservation"]
     assert spender.consume(key=token["key"], amount=1).refusal == (401, "exhausted")
@@ -474,7 +474,7 @@ def test_transaction_id(user, take):
     assert quotas(user, token) == (90, 10)
 
 
-def test_same_transaction_another_request(user, take):
+def test_same_transaction_id_with_another_request(user, take):
     token = finite(user, 100)
     body = {"key": token["key"], "amount": 10, "transaction_id": f"t{token['id']}"}
     first = take(**body)
@@ -484,7 +484,7 @@ def test_same_transaction_another_request(user, take):
     assert quotas(user, token) == (90, 10)
 
 
-def test_routes_and_gateways_are_apart(site, user, send, spender):
+def test_routes_and_gateways_are_separate(site, user, send, spender):
     other = Gateway(send, site.add_gateway("other"))
     token = finite(user, 100)
     body = {"key": token["key"], "amount": 10, "transaction_id": f"t{token['id']}"}
@@ -493,7 +493,7 @@ def test_routes_and_gateways_are_apart(site, user, send, spender):
     assert quotas(user, token) == (60, 40)
 
 
-def test_refusals_are_tried_anew(user, take):
+def test_refusals_are_not_stored(user, take):
     token = finite(user, 5)
     body = {"key": token["key"], "amount": 10, "transaction_id": f"t{token['id']}"}
     assert take(**body).refusal == (401, "exhausted")
@@ -503,8 +503,8 @@ def test_refusals_are_tried_anew(user, take):
     assert take(**body).body == first.body
 
 
-def test_repeat_of_a_key_that_is_refused_now(user, take):
-    """It has been spent, so that it is the answer."""
+def test_replay_with_a_key_that_is_refused_now(user, take):
+    """The amount was spent before; the replay gets the first answer."""
     token = finite(user, 10)
     body = {"key": token["key"], "amount": 10, "transaction_id": f"t{token['id']}"}
     first = take(**body)
@@ -532,8 +532,8 @@ def test_reservation_made_again_is_the_same(user, spender):
     assert quotas(user, token) == (97, 3)
 
 
-def test_over_a_restart(site, user, secret):
-    """What a process before has done, a process after knows."""
+def test_across_a_restart(site, user, secret):
+    """A replay is recognized by a later process."""
     token = finite(user, 100)
     body = {"key": token["key"], "amount": 10, "transaction_id": f"t{token['id']}"}
     over_cgi, over_pool = Gateway(site.cgi, secret), Gateway(fastcgi.transport(site.socket), secret)

@@ -28,7 +28,7 @@ def changed(token, **fields):
 
 @pytest.fixture
 def token(user):
-    """An enabled token that has something in every field."""
+    """An enabled token with a value in every field."""
     return user.make(
         name="before",
         remain_quota=7,
@@ -64,7 +64,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("field, given, kept", CHANGES)
-def test_one_field_and_no_other(user, token, field, given, kept):
+def test_one_field_only(user, token, field, given, kept):
     expected = changed(token, **{field: kept})
     assert user.update({"id": token["id"], field: given}).data == expected
     assert user.get(token["id"]).data == expected
@@ -96,14 +96,14 @@ def test_null_keeps_the_value(user, token):
     assert user.update({**body, "id": token["id"]}).data == token
 
 
-def test_other_tokens_stay(user):
+def test_other_tokens_do_not_change(user):
     first, second, third = user.make_many(3)
     user.update({"id": second["id"], "name": "other"})
     assert user.list().data["items"] == [third, changed(second, name="other"), first]
 
 
 def test_growing_and_shrinking(user):
-    """A record that no longer fits where it was."""
+    """The record no longer fits into its old space."""
     tokens = user.make_many(20)
     for length in (8000, 0, 4000, 8192, 10):
         for token in tokens[::3]:
@@ -141,7 +141,7 @@ def test_path_without_slash(user, token):
     ids=str,
 )
 @pytest.mark.parametrize("disabled", [False, True])
-def test_whole_token_sent_back_changes_nothing(user, fields, disabled):
+def test_token_sent_back_changes_nothing(user, fields, disabled):
     token = user.create({"name": "whole", **fields}).data
     if disabled:
         token = user.update({"id": token["id"], "status": DISABLED}).data
@@ -209,7 +209,7 @@ def test_name_too_long(user, token):
 
 @pytest.mark.parametrize("body", [b"[]", b"[{}]", b"null", b"1", b'"a"', b"", b"{"])
 @pytest.mark.parametrize("query", ["", STATUS_ONLY])
-def test_no_object(refused, body, query):
+def test_body_is_not_an_object(refused, body, query):
     status, message = refused.update(body, query).failure
     assert status == 400
     assert message.startswith("Invalid parameters: ")
@@ -220,7 +220,7 @@ def test_no_object(refused, body, query):
 
 @pytest.mark.parametrize("query", ["", STATUS_ONLY])
 @pytest.mark.parametrize("token_id", [0, -1, 2**40, INT64_MAX, -(2**63)])
-def test_id_that_is_no_token(refused, token_id, query):
+def test_unknown_id(refused, token_id, query):
     assert refused.update({"id": token_id, "status": 1}, query).failure == NOT_THERE
 
 
@@ -246,9 +246,9 @@ def test_id_missing_or_malformed(refused, body, query):
 
 
 @pytest.mark.parametrize("query", ["", STATUS_ONLY])
-def test_somebody_elses_is_as_one_that_never_was(user, stranger, token, query):
-    theirs = stranger.update({"id": token["id"], "status": 2, "name": "x"}, query)
-    never = stranger.update({"id": 2**40, "status": 2, "name": "x"}, query)
+def test_other_users_token_is_unknown(user, other_user, token, query):
+    theirs = other_user.update({"id": token["id"], "status": 2, "name": "x"}, query)
+    never = other_user.update({"id": 2**40, "status": 2, "name": "x"}, query)
     assert theirs.failure == NOT_THERE
     assert theirs.body == never.body
     assert user.get(token["id"]).data == token
@@ -290,7 +290,7 @@ def test_derived_status_sent_back_is_ignored(user, token, status):
     ids=str,
 )
 def test_status_follows_expiry_and_quota(user, token, fields, status):
-    """Also where status 1 is sent: the token is enabled, nothing is to be enabled."""
+    """Also if status 1 is sent: the token is enabled already."""
     for sent in ({}, {"status": ENABLED}):
         back = {"expired_time": -1, "remain_quota": 7, "unlimited_quota": False}
         assert user.update({"id": token["id"], **back}).data["status"] == ENABLED
@@ -309,14 +309,14 @@ def test_status_follows_expiry_and_quota(user, token, fields, status):
     ids=str,
 )
 @pytest.mark.parametrize("sent", [{}, {"status": ENABLED}, {"status": EXPIRED}], ids=str)
-def test_extending_brings_a_token_back(user, made, back, sent):
+def test_extending_makes_a_token_usable_again(user, made, back, sent):
     token = user.make(**made)
     assert token["status"] in (EXPIRED, EXHAUSTED)
     assert user.update({"id": token["id"], **back, **sent}).data["status"] == ENABLED
     assert user.get(token["id"]).data["status"] == ENABLED
 
 
-def test_disabled_reads_as_disabled_whatever_else(user, token):
+def test_disabled_takes_precedence(user, token):
     user.update({"id": token["id"], "status": DISABLED})
     for fields in ({"expired_time": 1}, {"remain_quota": 0}, {"expired_time": -1}):
         assert user.update({"id": token["id"], **fields}).data["status"] == DISABLED
@@ -333,7 +333,7 @@ UNUSABLE = [
 @pytest.mark.parametrize("query", ["", STATUS_ONLY])
 @pytest.mark.parametrize("disabled", [False, True])
 @pytest.mark.parametrize("made, refusal", UNUSABLE, ids=str)
-def test_enabling_what_cannot_be(user, made, refusal, disabled, query):
+def test_enabling_is_refused(user, made, refusal, disabled, query):
     token = user.make(name="before", **made)
     if disabled:
         token = user.update({"id": token["id"], "status": DISABLED}, query).data
@@ -342,13 +342,13 @@ def test_enabling_what_cannot_be(user, made, refusal, disabled, query):
     assert user.get(token["id"]).data == token
 
 
-def test_disabling_what_is_expired(user):
+def test_disabling_an_expired_token(user):
     token = user.make(expired_time=1)
     assert user.update({"id": token["id"], "status": DISABLED}).data["status"] == DISABLED
 
 
-def test_extending_the_wrong_one_of_two(user):
-    """Expired and exhausted: it takes both to enable it."""
+def test_extending_only_one_of_two(user):
+    """Expired and exhausted: enabling needs both extended."""
     token = user.make(unlimited_quota=False, expired_time=1)
     more = {"id": token["id"], "status": ENABLED}
     assert user.update({**more, "expired_time": -1}).failure == EXHAUSTED_REFUSAL
@@ -357,7 +357,7 @@ def test_extending_the_wrong_one_of_two(user):
     assert user.update(both).data["status"] == ENABLED
 
 
-def test_enabling_after_disabling_and_expiring_in_one_go(user, token):
+def test_enabling_after_disabling_and_expiring_at_once(user, token):
     user.update({"id": token["id"], "status": DISABLED})
     body = {"id": token["id"], "status": ENABLED, "expired_time": int(time.time()) - 1}
     assert user.update(body).failure == EXPIRED_REFUSAL
@@ -378,7 +378,7 @@ def test_status_only_when_the_parameter_is_true(user, token, value):
     "query",
     ["", "?status_only=", "?status_only=0", "?status_only=false", "?status_only", "?other=true"],
 )
-def test_full_update_when_it_is_not(user, token, query):
+def test_full_update_otherwise(user, token, query):
     body = {"id": token["id"], "status": DISABLED, "name": "after"}
     assert user.update(body, query).data == changed(token, status=DISABLED, name="after")
 
@@ -389,7 +389,7 @@ def test_first_of_a_repeated_parameter_counts(user, token):
     assert reply.data == changed(token, status=DISABLED)
 
 
-def test_status_only_ignores_the_rest_whatever_it_is(user, token):
+def test_status_only_ignores_other_fields(user, token):
     body = {
         "id": token["id"],
         "status": DISABLED,

@@ -1,4 +1,4 @@
-"""GET /api/usage/token/: what the holder of a key may know of it."""
+"""GET /api/usage/token/: the quota of a key, for its holder."""
 
 import fastcgi
 import pytest
@@ -59,7 +59,7 @@ def test_defaults(user, client):
 
 
 def test_greatest_numbers(user, gateway, client):
-    """The sum is exact, beyond int64 too."""
+    """The sum is exact, also beyond int64."""
     token = user.make(unlimited_quota=False, remain_quota=MAX)
     gateway.consume(key=token["key"], amount=MAX).data
     user.update({"id": token["id"], "remain_quota": MAX})
@@ -75,13 +75,13 @@ def test_models_that_have_to_be_escaped(user, client):
     }
 
 
-def test_expired_and_exhausted_may_ask(user, client):
+def test_expired_and_exhausted_keys_are_answered(user, client):
     token = user.make(expired_time=5, unlimited_quota=False)
     data = client.usage(token["key"]).json["data"]
     assert (data["expires_at"], data["total_available"]) == (5, 0)
 
 
-def test_limits_do_not_matter(user, client):
+def test_limits_are_not_checked(user, client):
     token = user.make(allow_ips="203.0.113.1", model_limits_enabled=True)
     assert client.usage(token["key"]).status == 200
 
@@ -112,7 +112,7 @@ def test_missing(client, header):
     assert reply.headers["www-authenticate"] == "Bearer"
 
 
-def test_users_access_token_is_no_key(user, client):
+def test_access_token_is_not_a_key(user, client):
     reply = client.request("GET", "/api/usage/token/", None, user.credentials)
     assert reply.refusal == (401, "unknown")
 
@@ -144,8 +144,8 @@ def test_methods(client):
     assert (reply.status, reply.headers["allow"]) == (405, "GET, OPTIONS")
 
 
-def test_the_collections_are_apart(user, client):
-    """A key opens none of the user's routes, and what is there is not here."""
+def test_the_roots_are_separate(user, client):
+    """A key gives access to no route of a user, and neither root has the other's routes."""
     key = user.make()["key"]
     headers = {"Authorization": f"Bearer {key}", "New-Api-User": str(user.user.id)}
     assert client.request("GET", "/api/token/", None, headers).status == 401

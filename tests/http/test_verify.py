@@ -1,4 +1,4 @@
-"""/verify: whether a request may pass, as nginx's auth_request asks it."""
+"""/verify: the check of a key for nginx's auth_request."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ MAX = 2**63 - 1
 
 @pytest.fixture(params=["fastcgi", "cgi"])
 def ask(request, site):
-    """Asks with a key, past nginx; what nginx knows comes as variables."""
+    """Asks with a key over the socket, with the variables that nginx would set."""
 
     def fastcgi_ask(variables, body):
         with fastcgi.Connection(site.socket) as connection:
@@ -46,10 +46,10 @@ def quotas(user, token):
     return now["remain_quota"], now["used_quota"]
 
 
-# ---- good keys ----
+# ---- valid keys ----
 
 
-def test_good_key(user, ask):
+def test_valid_key(user, ask):
     token = user.make(unlimited_quota=False, remain_quota=70)
     reply = ask(token["key"])
     assert reply.status == 204 and reply.body == b""
@@ -103,7 +103,7 @@ def test_group_that_is_not_ascii(user):
     assert reply.headers["x-token-group"].encode("latin-1").decode() == "组 é"
 
 
-# ---- refusals, each with nothing spent ----
+# ---- refusals; nothing is spent ----
 
 REFUSALS = [
     # fields of the token, variables, verdict
@@ -170,14 +170,14 @@ KEYS = [
 
 
 @pytest.mark.parametrize("key, reason", KEYS)
-def test_keys_that_are_none(ask, key, reason):
+def test_malformed_keys(ask, key, reason):
     reply = ask(key)
     assert reply.verdict == (401, reason)
     assert reply.headers["www-authenticate"] == "Bearer"
 
 
 def test_each_changed_character_is_malformed(user, site):
-    """No typing error is looked up, and none passes."""
+    """A typing error is never looked up and never accepted."""
     key = user.make()["key"]
     with fastcgi.Connection(site.socket) as connection:
         for at in range(3, len(key)):
@@ -212,7 +212,7 @@ def test_owner(site, user, ask):
 
 
 def test_order_of_the_checks(site, user, ask):
-    """Everything is wrong with it; one thing after the other is put right."""
+    """Every check fails at first; one after the other is corrected."""
     token = user.make(
         expired_time=1,
         unlimited_quota=False,
@@ -247,7 +247,7 @@ def test_order_of_the_checks(site, user, ask):
 # ---- costs ----
 
 
-def test_cost_is_taken(user, ask):
+def test_cost_is_charged(user, ask):
     token = user.make(unlimited_quota=False, remain_quota=10)
     assert ask(token["key"], TOKEN_COST="3").verdict == (204, "7")
     assert ask(token["key"], TOKEN_COST="0").verdict == (204, "7")
@@ -272,8 +272,8 @@ def test_greatest_numbers(user, ask):
 @pytest.mark.parametrize(
     "cost", ["-1", "x", "1.5", "1e3", "0x5", "+5", "5 5", "9223372036854775808", "-", " "]
 )
-def test_cost_that_is_none(user, ask, cost):
-    """The site's own mistake: nobody passes for nothing."""
+def test_malformed_cost(user, ask, cost):
+    """A configuration error of the site: every request is refused."""
     token = user.make(unlimited_quota=False, remain_quota=10)
     assert ask(token["key"], TOKEN_COST=cost).verdict == (403, "cost")
     assert quotas(user, token) == (10, 0)
@@ -285,7 +285,7 @@ def test_cost_comes_from_the_server_only(user, ask):
     assert ask(token["key"], **asked).verdict == (204, "10")
 
 
-# ---- how the route is chosen ----
+# ---- choice of the route ----
 
 ORIGINAL = {
     "REQUEST_URI": "/v1/chat/completions?a=b",
@@ -308,7 +308,7 @@ ORIGINAL = {
         {"DOCUMENT_URI": None, "PATH_INFO": "/api/token/verify"},
     ],
 )
-def test_chosen_whatever_the_original_request(user, ask, method, variables):
+def test_chosen_for_any_original_request(user, ask, method, variables):
     token = user.make(unlimited_quota=False, remain_quota=5)
     reply = ask(token["key"], method=method, TOKEN_COST="2", **{**ORIGINAL, **variables})
     assert reply.verdict == (204, "3")
@@ -316,7 +316,7 @@ def test_chosen_whatever_the_original_request(user, ask, method, variables):
 
 @pytest.mark.parametrize("uri", ["/verify/", "/verifyx", "/x/verify", "/api/tokenverify"])
 def test_another_document_uri_does_not_choose_it(site, user, send, uri):
-    """It is the list then, for which a key is no access token."""
+    """The request is a list, for which a key is not an access token."""
     key = user.make()["key"]
     variables = fastcgi.environment("GET", "/api/token/", {"Authorization": f"Bearer {key}"})
     variables["DOCUMENT_URI"] = uri
@@ -326,20 +326,20 @@ def test_another_document_uri_does_not_choose_it(site, user, send, uri):
 
 
 @pytest.mark.parametrize("length", ["5", "1048576", "1048577", "99999999999", "-1", "x", ""])
-def test_a_body_that_is_not_there(user, ask, length):
-    """CONTENT_LENGTH is the original request's, and the body was not sent on."""
+def test_body_that_is_not_sent(user, ask, length):
+    """CONTENT_LENGTH is the original request's; the body is not forwarded."""
     key = user.make()["key"]
     assert ask(key, method="POST", CONTENT_LENGTH=length).status == 204
 
 
 @pytest.mark.parametrize("body", [b"x", b"{", b"\xff" * 100, b" " * (3 << 20)])
-def test_a_body_that_is_there(user, ask, body):
+def test_body_that_is_sent(user, ask, body):
     key = user.make()["key"]
     assert ask(key, body, method="POST", CONTENT_LENGTH=str(len(body))).status == 204
 
 
 def test_cgi_does_not_wait_for_a_body(site, user):
-    """The pipe stays open and empty."""
+    """The pipe is open and empty."""
     headers = {"Authorization": f"Bearer {user.make()['key']}"}
     variables = fastcgi.environment("POST", "/api/token/verify", headers)
     reader, writer = os.pipe()
@@ -356,8 +356,8 @@ def test_cgi_does_not_wait_for_a_body(site, user):
     assert fastcgi.parse_cgi(output).status == 204
 
 
-def test_connection_goes_on_after_it(site, user):
-    """Kept connections: answers of all kinds on one, none mixed up."""
+def test_connection_is_kept(site, user):
+    """All kinds of answers on one kept connection, in order."""
     tokens = user.make_many(5, unlimited_quota=False, remain_quota=100)
     with fastcgi.Connection(site.socket) as connection:
         for turn in range(30):
@@ -375,8 +375,8 @@ def test_connection_goes_on_after_it(site, user):
 # ---- settings and failures ----
 
 
-def test_http_status_200_does_not_matter(site, user):
-    """nginx would let everybody pass."""
+def test_http_status_200_has_no_effect(site, user):
+    """With 200, nginx would accept every request."""
     token = user.make(unlimited_quota=False, allow_ips="::1")
     for key, verdict in ((None, (401, "missing")), (token["key"], (403, "address"))):
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -385,7 +385,7 @@ def test_http_status_200_does_not_matter(site, user):
         assert fastcgi.parse_cgi(done.stdout).verdict == verdict
 
 
-def test_damaged_record_lets_nobody_pass():
+def test_damaged_record_refuses():
     with Store() as store:
         _, path = store.start_worker()
         user = Client(fastcgi.transport(path), store.add_user())
@@ -402,7 +402,7 @@ LONG_AGO = 1_000_000_000
 
 
 def test_accessed_time_cgi(site, user):
-    """A process that serves one request notes it at once."""
+    """A CGI process writes it at once."""
     client = Client(site.cgi, user.user)
     token = user.make(name="used by cgi")
     site.set_accessed("used by cgi", LONG_AGO)
@@ -412,7 +412,7 @@ def test_accessed_time_cgi(site, user):
     assert started <= user.get(token["id"]).data["accessed_time"] <= time.time()
 
 
-def test_refused_use_is_no_use(site, user):
+def test_refused_use_does_not_count(site, user):
     client = Client(site.cgi, user.user)
     token = user.make(name="refused by cgi", unlimited_quota=False)
     site.set_accessed("refused by cgi", LONG_AGO)
@@ -421,7 +421,7 @@ def test_refused_use_is_no_use(site, user):
 
 
 def test_accessed_time_with_a_cost(site, user):
-    """It is written anyway."""
+    """A spend writes the record anyway."""
     token = user.make(name="used and paid")
     site.set_accessed("used and paid", LONG_AGO)
     started = clock_s()
@@ -436,7 +436,7 @@ def test_accessed_time_with_a_cost(site, user):
 
 @pytest.mark.parametrize("stop", ["SIGTERM", "SIGUSR1"])
 def test_accessed_time_is_written_before_the_end(stop):
-    """Noted in memory, and on disk when a worker ends in order; no write a request."""
+    """Kept in memory and written when a worker exits; not a write per request."""
     with Store() as store:
         worker, path = store.start_worker()
         user = Client(fastcgi.transport(path), store.add_user())
@@ -463,7 +463,7 @@ def test_accessed_time_is_written_before_the_end(stop):
 
 
 def test_accessed_time_is_written_in_the_background():
-    """Within a minute, by a worker that goes on."""
+    """Within a minute, by a running worker."""
     with Site(workers=1) as site:
         user = site.http(site.add_user())
         token = user.make(name="used in a pool")

@@ -10,9 +10,9 @@
 
 static inline void fill_store(struct temporary *temporary)
 {
-    char access_token[STORE_ACCESS_TOKEN_LEN];
+    char access_token[STORE_CREDENTIAL_LEN];
     int64_t first;
-    temporary_create(temporary, 0, SEAL_CIPHER_BEST);
+    temporary_create_folder(temporary, 0);
     temporary_open(temporary);
     for (int64_t user_id = 1; user_id <= 2; user_id++) {
         assert_int_equal(temporary_add_user(temporary, access_token), user_id);

@@ -8,21 +8,23 @@
 #include <lmdb.h>
 
 #include "base/bytes.h"
-#include "store/lmdb/engine.h"
+#include "store/lmdb/checksum.h"
+#include "store/lmdb/database.h"
 
 struct raw {
     MDB_env *env;
     MDB_txn *txn;
-    MDB_dbi meta, users, tokens, ids_by_user, token_by_key, gateways, reservations, repeats;
+    MDB_dbi meta, users, tokens, ids_by_user, token_by_key, gateways, reservations, idempotency;
 };
 
 /* The store must not be open. */
 static inline void raw_open(struct raw *raw, const struct temporary *temporary)
 {
     assert_null(temporary->store);
+    assert_ptr_equal(temporary->options.location, temporary->store_path.path); /* LMDB's */
     assert_int_equal(mdb_env_create(&raw->env), 0);
     assert_int_equal(mdb_env_set_maxdbs(raw->env, 16), 0);
-    assert_int_equal(mdb_env_open(raw->env, temporary->options.path, 0, 0600), 0);
+    assert_int_equal(mdb_env_open(raw->env, temporary->options.location, 0, 0600), 0);
     assert_int_equal(mdb_txn_begin(raw->env, NULL, 0, &raw->txn), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "meta", 0, &raw->meta), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "users", 0, &raw->users), 0);
@@ -31,7 +33,7 @@ static inline void raw_open(struct raw *raw, const struct temporary *temporary)
     assert_int_equal(mdb_dbi_open(raw->txn, "token_by_key", 0, &raw->token_by_key), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "gateways", 0, &raw->gateways), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "reservations", 0, &raw->reservations), 0);
-    assert_int_equal(mdb_dbi_open(raw->txn, "repeats", 0, &raw->repeats), 0);
+    assert_int_equal(mdb_dbi_open(raw->txn, "repeats", 0, &raw->idempotency), 0);
 }
 
 static inline void raw_commit(struct raw *raw)
@@ -85,15 +87,15 @@ static inline struct raw_bytes raw_little64(int64_t number)
 static inline struct raw_bytes raw_meta(const char *name, int64_t number)
 {
     struct raw_bytes value = raw_little64(number);
-    value.len = checksum_put(engine_meta_place(name), value.at, value.len);
+    value.len = checksum_put(meta_context(name), value.at, value.len);
     return value;
 }
 
 /* Gives a record that was changed the checksum that is right for it under this key. */
 static inline void raw_seal(struct raw_bytes *record, enum checksum_kind kind, int64_t a, int64_t b)
 {
-    struct checksum_context place = {kind, a, b};
-    record->len = checksum_put(place, record->at, record->len - CHECKSUM_LEN);
+    struct checksum_context context = {kind, a, b};
+    record->len = checksum_put(context, record->at, record->len - CHECKSUM_LEN);
 }
 
 static inline struct raw_bytes raw_get(struct raw *raw, MDB_dbi dbi, struct raw_bytes key)
@@ -118,15 +120,6 @@ static inline void raw_delete(struct raw *raw, MDB_dbi dbi, struct raw_bytes key
     if (value)
         value_val = (MDB_val){value->len, value->at};
     assert_int_equal(mdb_del(raw->txn, dbi, &key_val, value ? &value_val : NULL), 0);
-}
-
-/* As if a bit of the key's last byte had flipped: the value under another key, beside its place. */
-static inline void raw_flip_key(struct raw *raw, MDB_dbi dbi, struct raw_bytes key, unsigned bit)
-{
-    struct raw_bytes value = raw_get(raw, dbi, key);
-    raw_delete(raw, dbi, key, NULL);
-    key.at[key.len - 1] ^= (unsigned char)(1U << bit);
-    raw_put(raw, dbi, key, value);
 }
 
 /* The n-th entry of a database, counted from 0. */

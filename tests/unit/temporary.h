@@ -50,7 +50,7 @@ static inline void folder_remove(const struct folder *folder)
         fail_msg("%s is not empty", folder->path);
 }
 
-/* A store, where it is and how it is opened. The paths make it stay where it is. */
+/* A store, its location and how it is opened. The paths make it stay at its address. */
 struct temporary {
     struct folder folder;
     struct folder_file store_path, secret_path;
@@ -75,33 +75,53 @@ static inline void temporary_close(struct temporary *temporary)
     temporary->store = NULL;
 }
 
-/* Creates a store; not opened. map_size and cipher may be 0. */
-static inline void temporary_create(struct temporary *temporary, size_t map_size,
-                                    enum seal_cipher cipher)
+static inline void temporary_create_at(struct temporary *temporary, const char *location,
+                                       uint64_t size_max)
 {
     char reason[STORE_REASON_SIZE] = "";
     *temporary = (struct temporary){.folder = folder_make()};
     temporary->store_path = folder_file(&temporary->folder, "store");
     temporary->secret_path = folder_file(&temporary->folder, "secret");
-    temporary->options = (struct store_options){.path = temporary->store_path.path,
-                                                .secret_path = temporary->secret_path.path,
-                                                .map_size = map_size,
-                                                .cipher = cipher};
+    temporary->options =
+        (struct store_options){.location = location ? location : temporary->store_path.path,
+                               .secret_path = temporary->secret_path.path,
+                               .size_max = size_max};
     if (store_create(&temporary->options, (unsigned)-1, (unsigned)-1, reason) != STORE_OK)
         fail_msg("store_create: %s", reason);
-    temporary->options.map_size = 0;
 }
 
-/* Closes it, where it is open, and removes it. */
+/* Creates a store of the engine under test, not opened: at the location TOKEN_TEST_STORE where that
+ * is set, where no store may exist; else in a temporary folder. */
+static inline void temporary_create(struct temporary *temporary)
+{
+    temporary_create_at(temporary, getenv("TOKEN_TEST_STORE"), 0);
+}
+
+/* Creates a store in a temporary folder: for the tests of LMDB's engine. size_max may be 0. */
+static inline void temporary_create_folder(struct temporary *temporary, uint64_t size_max)
+{
+    temporary_create_at(temporary, NULL, size_max);
+}
+
+/* Closes the store, where it is open, and removes it. */
 static inline void temporary_remove(struct temporary *temporary)
 {
+    const char *location = temporary->options.location;
+    char path[PATH_MAX];
     temporary_close(temporary);
+    if (location != temporary->store_path.path) {
+        for (size_t i = 0; i < 2; i++) {
+            snprintf(path, sizeof(path), "%s/%s", location, i ? "lock.mdb" : "data.mdb");
+            unlink(path);
+        }
+        rmdir(location);
+    }
     folder_remove(&temporary->folder);
 }
 
 /* Adds a user named "user" of group "vip"; its id. */
 static inline int64_t temporary_add_user(struct temporary *temporary,
-                                         char access_token[static STORE_ACCESS_TOKEN_LEN])
+                                         char access_token[static STORE_CREDENTIAL_LEN])
 {
     struct store_user user = {.name = "user", .group = "vip"};
     assert_int_equal(store_user_add(temporary->store, 1000, &user, access_token), STORE_OK);
@@ -148,6 +168,26 @@ static inline enum store_error temporary_commit(struct store *store, struct stor
     for (size_t i = 0; i < count; i++)
         writes[i].next = i + 1 < count ? &writes[i + 1] : NULL;
     return store_write_all(store, count > 0 ? writes : NULL);
+}
+
+/* One of the store's figures; UINT64_MAX where it can't be read. */
+struct temporary_figure {
+    const char *name;
+    uint64_t value;
+};
+
+static inline void temporary_take_figure(void *context, const char *name, uint64_t value)
+{
+    struct temporary_figure *figure = context;
+    if (strcmp(name, figure->name) == 0)
+        figure->value = value;
+}
+
+static inline uint64_t temporary_stat(struct store_reader *reader, const char *name)
+{
+    struct temporary_figure figure = {name, UINT64_MAX};
+    assert_int_equal(store_stat(reader, temporary_take_figure, &figure), STORE_OK);
+    return figure.value;
 }
 
 /* How many tokens the user has; UINT64_MAX where that can't be read. */

@@ -15,14 +15,14 @@ struct fixture {
     struct api_options options;
     struct api *api;
     struct request *request;
-    char access_tokens[4][STORE_ACCESS_TOKEN_LEN + 1]; /* by user id */
+    char access_tokens[4][STORE_CREDENTIAL_LEN + 1]; /* by user id */
     char authorization[128], user[32];
 };
 
 static void set_up(struct fixture *fixture)
 {
     *fixture = (struct fixture){.options = {.max_per_user = 1000}};
-    temporary_create(&fixture->temporary, 0, SEAL_CIPHER_BEST);
+    temporary_create(&fixture->temporary, 0);
     temporary_open(&fixture->temporary);
     for (int64_t id = ALICE; id <= CAROL; id++)
         assert_int_equal(temporary_add_user(&fixture->temporary, fixture->access_tokens[id]), id);
@@ -228,8 +228,8 @@ static void expand(const struct fixture *fixture, const char *text, char out[sta
 {
     for (; *text; text++) {
         if (text[0] == '%') {
-            memcpy(out, fixture->access_tokens[text[1] - 'A' + 1], STORE_ACCESS_TOKEN_LEN);
-            out += STORE_ACCESS_TOKEN_LEN;
+            memcpy(out, fixture->access_tokens[text[1] - 'A' + 1], STORE_CREDENTIAL_LEN);
+            out += STORE_CREDENTIAL_LEN;
             text++;
         } else {
             *out++ = *text;

@@ -3,7 +3,7 @@
 /* store_check finds what is planted: each row damages the store of damage.h and expects a line that
  * says so. What reads and writes make of it is in test_damage.c. */
 
-enum { AT_LENGTHS = RECORD_TOKEN_HEAD_LEN - 6 };
+enum { AT_LENGTHS = 2 + 5 * 8 + SEAL_KEY_LEN, AT_NAME = AT_LENGTHS + 6 };
 
 /* ---- tokens ---- */
 
@@ -43,7 +43,7 @@ static void tokens_with_exchanged_seals(struct raw *raw)
 
 static void name_with_control(struct raw_bytes *record)
 {
-    record->at[RECORD_TOKEN_HEAD_LEN] = '\n';
+    record->at[AT_NAME] = '\n';
 }
 
 static void token_name_with_a_control_character(struct raw *raw)
@@ -53,7 +53,7 @@ static void token_name_with_a_control_character(struct raw *raw)
 
 static void name_not_utf8(struct raw_bytes *record)
 {
-    record->at[RECORD_TOKEN_HEAD_LEN] = 0xFF;
+    record->at[AT_NAME] = 0xFF;
 }
 
 static void token_name_not_utf8(struct raw *raw)
@@ -63,7 +63,7 @@ static void token_name_not_utf8(struct raw *raw)
 
 static void name_too_long(struct raw_bytes *record)
 {
-    size_t at = RECORD_TOKEN_HEAD_LEN, more = 31;
+    size_t at = AT_NAME, more = 31;
     memmove(record->at + at + more, record->at + at, record->len - at);
     memset(record->at + at, 'n', more);
     record->at[AT_LENGTHS] = (unsigned char)(record->at[AT_LENGTHS] + more);
@@ -332,7 +332,7 @@ static void next_token_id_of_another_counter(struct raw *raw)
     raw_put(raw, raw->meta, raw_text("next_token_id"), raw_meta("next_user_id", 7));
 }
 
-/* ---- gateways, reservations, repeats, old keys ---- */
+/* ---- gateways, reservations, idempotency records, old keys ---- */
 
 static void gateway_cut_short(struct raw *raw)
 {
@@ -348,12 +348,11 @@ static void gateway_above_the_next_id(struct raw *raw)
 
 static struct raw_bytes reservation(int64_t token_id, int64_t reserved, int64_t shortfall)
 {
-    struct record_reservation made = {.user_id = 1,
-                                      .token_id = token_id,
-                                      .reserved = reserved,
-                                      .amount = reserved,
-                                      .shortfall = shortfall,
-                                      .group = SPAN("vip")};
+    struct record_reservation made = {
+        .user_id = 1,
+        .token_id = token_id,
+        .units = {.reserved = reserved, .amount = reserved, .shortfall = shortfall},
+        .group = SPAN("vip")};
     struct raw_bytes record;
     record.len = record_encode_reservation(1, &made, record.at);
     return record;
@@ -406,22 +405,22 @@ static void reservations_beyond_int64(struct raw *raw)
     raw_put(raw, raw->reservations, raw_user_key(2), second);
 }
 
-static void repeat_that_is_not_sealed(struct raw *raw)
+static void idempotency_record_that_is_not_sealed(struct raw *raw)
 {
     struct raw_bytes key = {.len = 40}, value = {.len = 200};
-    raw_put(raw, raw->repeats, key, value);
+    raw_put(raw, raw->idempotency, key, value);
 }
 
-static void repeat_cut_short(struct raw *raw)
+static void idempotency_record_cut_short(struct raw *raw)
 {
     struct raw_bytes key = {.len = 40}, value = {.len = 67};
-    raw_put(raw, raw->repeats, key, value);
+    raw_put(raw, raw->idempotency, key, value);
 }
 
-static void repeat_under_a_short_key(struct raw *raw)
+static void idempotency_record_under_a_short_key(struct raw *raw)
 {
     struct raw_bytes key = {.len = 39}, value = {.len = 200};
-    raw_put(raw, raw->repeats, key, value);
+    raw_put(raw, raw->idempotency, key, value);
 }
 
 /* A record with an old key in it, with the entry that leads from it or another. */
@@ -478,8 +477,8 @@ static const struct {
     void (*damage)(struct raw *raw);
     const char *line;
 } rows[] = {
-    ROW(remove_token, "ids_by_user: user 1 has no token 2"),
-    ROW(remove_token, "token_by_key: leads to token 2"),
+    ROW(remove_token, "token 2: does not exist for user 1, but ids_by_user leads to it"),
+    ROW(remove_token, "token 2: does not exist for user"),
     ROW(token_of_another_version, "token 2: its record can't be read"),
     ROW(token_cut_short, "token 2: its record can't be read"),
     ROW(token_with_a_changed_quota, "token 2: its record can't be read"),
@@ -494,60 +493,60 @@ static const struct {
     ROW(token_remain_quota_negative, "token 2: remain_quota"),
     ROW(token_used_quota_negative, "token 2: used_quota"),
     ROW(token_expired_time_negative, "token 2: expired_time"),
-    ROW(token_under_a_short_key, "tokens: a key of 7 bytes"),
+    ROW(token_under_a_short_key, "tokens: a key of another length"),
     ROW(token_of_nobody, "its user 77 does not exist"),
     ROW(token_twice, "token 2: exists twice"),
     ROW(token_of_id_0, "token 0: "),
     ROW(token_of_a_negative_id, "token -5: "),
     ROW(id_missing, "token 2: is not in its user's index"),
-    ROW(id_missing, "ids_by_user: 5 entries instead of 6"),
-    ROW(id_too_many, "ids_by_user: user 1 has no token 99"),
-    ROW(id_under_another_user, "ids_by_user: user 2 has no token 2"),
+    ROW(id_missing, "ids_by_user 5: entries instead of 6"),
+    ROW(id_too_many, "token 99: does not exist for user 1, but ids_by_user leads to it"),
+    ROW(id_under_another_user, "token 2: does not exist for user 2, but ids_by_user leads to it"),
     ROW(id_under_another_user, "token 2: is not in its user's index"),
-    ROW(id_under_a_short_key, "ids_by_user: an entry of 7"),
+    ROW(id_under_a_short_key, "ids_by_user: an entry of another length"),
     ROW(key_missing, "is not found by its key"),
     ROW(key_of_another_hash, "is not found by its key"),
     ROW(key_to_another_token, "is not found by its key"),
-    ROW(key_to_a_changed_id, "token_by_key: an entry of 16 and 20 bytes that can't be read"),
+    ROW(key_to_a_changed_id, "token_by_key: an entry that can't be read"),
     ROW(key_to_a_changed_id, "is not found by its key"),
-    ROW(key_of_another_entry, "token_by_key: an entry of 16 and 20 bytes that can't be read"),
-    ROW(key_to_no_token, "token_by_key: leads to token 99"),
-    ROW(key_too_many, "token_by_key: 7 entries instead of 6"),
-    ROW(key_of_another_length, "token_by_key: an entry of 10"),
-    ROW(key_with_a_short_value, "token_by_key: an entry of 16 and 8 bytes"),
+    ROW(key_of_another_entry, "token_by_key: an entry that can't be read"),
+    ROW(key_to_no_token, "token 99: does not exist for user"),
+    ROW(key_too_many, "token_by_key 7: entries instead of 6"),
+    ROW(key_of_another_length, "token_by_key: an entry that can't be read"),
+    ROW(key_with_a_short_value, "token_by_key: an entry that can't be read"),
     ROW(user_missing, "its user 2 does not exist"),
     ROW(user_of_another_version, "user 2: its record can't be read"),
     ROW(user_cut_short, "user 2: its record can't be read"),
     ROW(user_name_not_utf8, "user 2: its name or group is not UTF-8"),
     ROW(user_group_not_utf8, "user 2: its name or group is not UTF-8"),
-    ROW(user_under_a_short_key, "users: a key of 7 bytes"),
-    ROW(user_above_the_next_id, "user 3: is not below the next user id 3"),
-    ROW(next_token_id_too_low, "token 6: is not below the next token id 6"),
-    ROW(next_user_id_too_low, "user 2: is not below the next user id 2"),
-    ROW(next_token_id_missing, "meta: the counter next_token_id can't be read"),
-    ROW(next_user_id_missing, "meta: the counter next_user_id can't be read"),
-    ROW(next_token_id_of_another_length, "meta: the counter next_token_id can't be read"),
-    ROW(next_token_id_negative, "meta: the counter next_token_id can't be read"),
-    ROW(next_token_id_changed, "meta: the counter next_token_id can't be read"),
-    ROW(next_token_id_of_another_counter, "meta: the counter next_token_id can't be read"),
+    ROW(user_under_a_short_key, "user 0: its record can't be read"),
+    ROW(user_above_the_next_id, "user 3: is not below the next id 3"),
+    ROW(next_token_id_too_low, "token 6: is not below the next id 6"),
+    ROW(next_user_id_too_low, "user 2: is not below the next id 2"),
+    ROW(next_token_id_missing, "next_token_id: the counter can't be read"),
+    ROW(next_user_id_missing, "next_user_id: the counter can't be read"),
+    ROW(next_token_id_of_another_length, "next_token_id: the counter can't be read"),
+    ROW(next_token_id_negative, "next_token_id: the counter can't be read"),
+    ROW(next_token_id_changed, "next_token_id: the counter can't be read"),
+    ROW(next_token_id_of_another_counter, "next_token_id: the counter can't be read"),
     ROW(next_token_id_enormous, "token 2: its record can't be read"),
     ROW(gateway_cut_short, "gateway 1: its record can't be read"),
-    ROW(gateway_above_the_next_id, "gateway 1: is not below the next gateway id 1"),
+    ROW(gateway_above_the_next_id, "gateway 1: is not below the next id 1"),
     ROW(reservation_cut_short, "reservation 1: its record can't be read"),
-    ROW(reservation_above_the_next_id, "reservation 1: is not below the next reservation id 1"),
+    ROW(reservation_above_the_next_id, "reservation 1: is not below the next id 1"),
     ROW(reservation_below_0, "reservation 1: has an amount below 0"),
     ROW(shortfall_below_0, "reservation 1: has an amount below 0"),
     ROW(reservation_that_is_not_used, "token 2: its reservations took more than it has used"),
     ROW(reservations_beyond_int64, "token 2: its reservations took more than it has used"),
-    ROW(repeat_that_is_not_sealed, "repeats: an answer that can't be unsealed"),
-    ROW(repeat_cut_short, "repeats: an answer that can't be unsealed"),
-    ROW(repeat_under_a_short_key, "repeats: an answer that can't be unsealed"),
+    ROW(idempotency_record_that_is_not_sealed, "repeats: an answer that can't be unsealed"),
+    ROW(idempotency_record_cut_short, "repeats: an answer that can't be unsealed"),
+    ROW(idempotency_record_under_a_short_key, "repeats: an answer that can't be unsealed"),
     ROW(old_key_missing, "token 2: is not found by its old key"),
-    ROW(old_key_missing, "token_by_key: 6 entries instead of 7"),
+    ROW(old_key_missing, "token_by_key 6: entries instead of 7"),
     ROW(old_key_of_another_end, "token 2: is not found by its old key"),
-    ROW(old_key_that_the_record_has_not, "token_by_key: 7 entries instead of 6"),
-    ROW(next_gateway_id_missing, "meta: the counter next_gateway_id can't be read"),
-    ROW(next_reservation_id_missing, "meta: the counter next_reservation_id can't be read"),
+    ROW(old_key_that_the_record_has_not, "token_by_key 7: entries instead of 6"),
+    ROW(next_gateway_id_missing, "next_gateway_id: the counter can't be read"),
+    ROW(next_reservation_id_missing, "next_reservation_id: the counter can't be read"),
 };
 
 struct findings {

@@ -1,4 +1,4 @@
-/* What reads and writes make of a damaged store: an error, not a wrong answer. */
+/* Reads and writes of damaged values: an error, never a wrong answer. */
 
 #include "tests/unit/damage.h"
 
@@ -87,28 +87,16 @@ static void test_damaged_token_among_other_writes(void **state)
     temporary_remove(&temporary);
 }
 
-/* A record that is gone while its user's index has it: no "not found". */
-static void test_reading_a_lost_token(void **state)
+/* ---- entries of the index of keys ---- */
+
+/* User 1's token 2 has the n-th entry. */
+static size_t find_entry(struct raw *raw, struct raw_bytes *hash, struct raw_bytes *value)
 {
-    (void)state;
-    struct temporary temporary;
-    struct raw raw;
-    fill_store(&temporary);
-    raw_open(&raw, &temporary);
-    remove_token(&raw);
-    raw_commit(&raw);
-    temporary_open(&temporary);
-    assert_int_equal(store_token_get(temporary.reader, 1, 2, ignore, NULL), STORE_CORRUPT);
-    assert_int_equal(store_token_get(temporary.reader, 1, 99, ignore, NULL), STORE_NOT_FOUND);
-    assert_int_equal(store_token_get(temporary.reader, 2, 2, ignore, NULL), STORE_NOT_FOUND);
-    struct store_write update = {
-        .kind = STORE_UPDATE,
-        .user_id = 1,
-        .update = {.token_id = 2, .patch = {TOKEN_FIELD_NAME, {.name = SPAN("n")}}}};
-    assert_int_equal(store_write(temporary.store, &update), STORE_CORRUPT);
-    store_write_free(&update);
-    assert_false(store_is_broken(temporary.store));
-    temporary_remove(&temporary);
+    for (size_t n = 0;; n++) {
+        raw_entry(raw, raw->token_by_key, n, hash, value);
+        if (get_big64(value->at) == 1 && get_big64(value->at + 8) == 2)
+            return n;
+    }
 }
 
 static void take_key(void *context, const struct token *token)
@@ -116,82 +104,211 @@ static void take_key(void *context, const struct token *token)
     memcpy(context, token->key, TOKEN_KEY_LEN);
 }
 
-/* What is looked for is not there, but beside its place there is something that is not whole. */
-static void test_looking_up_a_flipped_key(void **state)
+/* A key whose entry has a flipped bit is neither unknown nor another token's. */
+static void test_looking_up_a_damaged_entry(void **state)
 {
     (void)state;
-    for (unsigned bit = 0; bit < 8; bit++) {
-        struct temporary temporary;
-        struct raw raw;
-        struct raw_bytes hash, value;
-        char key[TOKEN_KEY_LEN], other[TOKEN_KEY_LEN];
-        fill_store(&temporary);
-        temporary_open(&temporary);
-        assert_int_equal(store_token_get(temporary.reader, 1, 2, take_key, key), STORE_OK);
-        assert_int_equal(store_token_get(temporary.reader, 1, 3, take_key, other), STORE_OK);
-        temporary_close(&temporary);
-        raw_open(&raw, &temporary);
-        for (size_t n = 0;; n++) { /* user 1's token 2 */
-            raw_entry(&raw, raw.token_by_key, n, &hash, &value);
-            if (get_big64(value.at) == 1 && get_big64(value.at + 8) == 2)
-                break;
-        }
-        raw_flip_key(&raw, raw.token_by_key, hash, bit);
-        raw_flip_key(&raw, raw.users, raw_user_key(2), bit == 1 ? 2 : bit); /* 0 is not beside it */
-        raw_commit(&raw);
-        temporary_open(&temporary);
+    struct temporary temporary;
+    struct raw raw;
+    struct raw_bytes hash, value;
+    char key[TOKEN_KEY_LEN], other[TOKEN_KEY_LEN];
+    fill_store(&temporary);
+    temporary_open(&temporary);
+    assert_int_equal(store_token_get(temporary.reader, 1, 2, take_key, key), STORE_OK);
+    assert_int_equal(store_token_get(temporary.reader, 1, 3, take_key, other), STORE_OK);
+    temporary_close(&temporary);
+    raw_open(&raw, &temporary);
+    find_entry(&raw, &hash, &value);
+    raw_commit(&raw);
+    for (size_t bit = 0; bit < value.len * 8; bit += 5) {
         const struct token_use use = {.amount = 0};
         enum token_refusal refusal;
+        bool disabled;
         struct store_use_answer answer;
+        struct raw_bytes damaged = value;
+        damaged.at[bit / 8] ^= (unsigned char)(1U << bit % 8);
+        raw_open(&raw, &temporary);
+        raw_put(&raw, raw.token_by_key, hash, damaged);
+        raw_commit(&raw);
+        temporary_open(&temporary);
         assert_int_equal(store_token_check_use(temporary.reader, key, &use, 0, &refusal, &answer),
                          STORE_CORRUPT);
-        assert_int_equal(store_token_find(temporary.reader, key, 0, NULL, ignore, NULL),
+        assert_int_equal(store_token_find(temporary.reader, key, 0, &disabled, ignore, NULL),
                          STORE_CORRUPT);
-        assert_int_equal(store_token_find(temporary.reader, other, 0, NULL, ignore, NULL),
+        assert_int_equal(store_token_find(temporary.reader, other, 0, &disabled, ignore, NULL),
                          STORE_OK);
-        assert_int_equal(store_user_authenticate(temporary.reader, 2, SPAN("x")), STORE_CORRUPT);
-        assert_int_equal(store_user_authenticate(temporary.reader, 1, SPAN("x")), STORE_DENIED);
         struct store_write spend = {.kind = STORE_SPEND, .spend = {.use = use}};
         memcpy(spend.spend.key, key, sizeof(key));
         assert_int_equal(store_write(temporary.store, &spend), STORE_CORRUPT);
         assert_false(store_is_broken(temporary.store));
-        temporary_remove(&temporary);
+        temporary_close(&temporary);
     }
+    temporary_remove(&temporary);
 }
 
-/* A search looks at as many tokens as the index has ids, and at each once. */
-static void test_searching_what_was_lost(void **state)
+/* An entry without its token, and one that is missing where a token is deleted or rotated. */
+static void test_index_and_tokens_that_differ(void **state)
 {
     (void)state;
-    static const struct store_search searches[] = {
-        {.user_id = 1, .limit = 10},
-        {.user_id = 1, .limit = 10, .ascending = true},
-        {.user_id = 1, .limit = 10, .sort = STORE_SORT_NAME},
-    };
-    static const int64_t lost[] = {1, 2, 3};
-    for (size_t i = 0; i < COUNT_OF(lost); i++) {
-        struct temporary temporary;
-        struct raw raw;
-        uint64_t total;
-        fill_store(&temporary);
-        raw_open(&raw, &temporary);
-        raw_delete(&raw, raw.tokens, raw_token_key(1, lost[i]), NULL);
-        raw_commit(&raw);
-        temporary_open(&temporary);
-        for (size_t n = 0; n < COUNT_OF(searches); n++) {
-            struct store_search search = searches[n];
-            assert_int_equal(store_token_search(temporary.reader, &search, &total, ignore, NULL),
-                             STORE_CORRUPT);
-            search.user_id = 2;
-            assert_int_equal(store_token_search(temporary.reader, &search, &total, ignore, NULL),
-                             STORE_OK);
-            assert_int_equal(total, 3);
-        }
-        temporary_remove(&temporary);
-    }
+    struct temporary temporary;
+    struct raw raw;
+    struct raw_bytes hash, value;
+    char key[TOKEN_KEY_LEN];
+    bool disabled;
+    fill_store(&temporary);
+    temporary_open(&temporary);
+    assert_int_equal(store_token_get(temporary.reader, 1, 2, take_key, key), STORE_OK);
+    temporary_close(&temporary);
+    raw_open(&raw, &temporary);
+    remove_token(&raw);
+    raw_entry(&raw, raw.token_by_key, find_entry(&raw, &hash, &value) ? 0 : 1, &hash, &value);
+    int64_t user_id = get_big64(value.at), token_id = get_big64(value.at + 8); /* another's entry */
+    raw_delete(&raw, raw.token_by_key, hash, NULL);
+    raw_commit(&raw);
+    temporary_open(&temporary);
+    assert_int_equal(store_token_find(temporary.reader, key, 0, &disabled, ignore, NULL),
+                     STORE_CORRUPT);
+    struct store_write delete = {
+        .kind = STORE_DELETE, .user_id = user_id, .delete = {.ids = &token_id, .id_count = 1}};
+    assert_int_equal(store_write(temporary.store, &delete), STORE_CORRUPT);
+    struct store_write rotate = {
+        .kind = STORE_ROTATE, .user_id = user_id, .rotate = {.token_id = token_id}};
+    token_key_generate(rotate.rotate.key);
+    assert_int_equal(store_write(temporary.store, &rotate), STORE_CORRUPT);
+    store_write_free(&rotate);
+    assert_int_equal(store_token_get(temporary.reader, user_id, token_id, ignore, NULL), STORE_OK);
+    temporary_remove(&temporary);
 }
 
-/* An index with more ids than there are records, or fewer. */
+/* ---- users, gateways, counters and the records of idempotency ---- */
+
+static struct span answer(struct store_write *write)
+{
+    (void)write;
+    return SPAN("answer");
+}
+
+static enum store_error authenticate(struct temporary *temporary)
+{
+    return store_user_authenticate(temporary->reader, 1, SPAN("x"));
+}
+
+static enum store_error create_one(struct temporary *temporary)
+{
+    int64_t first;
+    return temporary_create_tokens(temporary->store, 2, 1, 0, 0, &first);
+}
+
+static enum store_error authenticate_gateway(struct temporary *temporary)
+{
+    int64_t id;
+    return store_gateway_authenticate(temporary->reader, SPAN("x"), &id);
+}
+
+/* A write that was done before. */
+static enum store_error repeat(struct temporary *temporary)
+{
+    struct store_write write = {.kind = STORE_DELETE, .user_id = 1, .now_unix_s = 5000};
+    store_idempotency_init(&write.idempotency, SPAN("scope"), SPAN("key"), SPAN("request"), answer);
+    enum store_error error = store_write(temporary->store, &write);
+    store_write_free(&write);
+    return error;
+}
+
+static enum store_error settle(struct temporary *temporary)
+{
+    struct store_write write = {
+        .kind = STORE_SETTLE,
+        .settle = {.gateway_id = 1, .reservation_id = 1, .amount = 0},
+    };
+    return store_write(temporary->store, &write);
+}
+
+/* Each flipped bit in any of them is an error of the requests that need it. */
+static void test_other_values(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *database;
+        size_t entry;
+        enum store_error (*request)(struct temporary *temporary);
+    } rows[] = {{"users", 0, authenticate},
+                {"gateways", 0, authenticate_gateway},
+                {"reservations", 0, settle},
+                {"repeats", 0, repeat},
+                {"meta", 3 /* next_token_id */, create_one}};
+    struct temporary temporary;
+    struct raw raw;
+    char secret[STORE_CREDENTIAL_LEN];
+    fill_store(&temporary);
+    temporary_open(&temporary);
+    assert_int_equal(
+        store_gateway_add(temporary.store, 1, &(struct store_gateway){.id = 0}, secret), STORE_OK);
+    struct store_write reserve = {.kind = STORE_SPEND, .spend = {.gateway_id = 1, .ttl_s = 100}};
+    assert_int_equal(store_token_get(temporary.reader, 1, 2, take_key, reserve.spend.key),
+                     STORE_OK);
+    assert_int_equal(store_write(temporary.store, &reserve), STORE_OK);
+    assert_int_equal(reserve.spend.answer.reservation_id, 1);
+    assert_int_equal(repeat(&temporary), STORE_OK);
+    temporary_close(&temporary);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct raw_bytes key, value;
+        MDB_dbi dbi;
+        raw_open(&raw, &temporary);
+        assert_int_equal(mdb_dbi_open(raw.txn, rows[i].database, 0, &dbi), 0);
+        raw_entry(&raw, dbi, rows[i].entry, &key, &value);
+        raw_commit(&raw);
+        for (size_t bit = 0; bit < value.len * 8; bit += 7) {
+            struct raw_bytes damaged = value;
+            damaged.at[bit / 8] ^= (unsigned char)(1U << bit % 8);
+            raw_open(&raw, &temporary);
+            raw_put(&raw, dbi, key, damaged);
+            raw_commit(&raw);
+            temporary_open(&temporary);
+            enum store_error error = rows[i].request(&temporary);
+            require(error == STORE_CORRUPT, "%s, bit %zu: %s", rows[i].database, bit,
+                    store_error_text(error));
+            assert_false(store_is_broken(temporary.store));
+            temporary_close(&temporary);
+        }
+        raw_open(&raw, &temporary);
+        raw_put(&raw, dbi, key, value);
+        raw_commit(&raw);
+    }
+    temporary_open(&temporary);
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
+/* A damaged record of idempotency is in the way of no other key. */
+static void test_damage_beside_other_idempotency_keys(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct raw raw;
+    struct raw_bytes key, value;
+    fill_store(&temporary);
+    temporary_open(&temporary);
+    assert_int_equal(repeat(&temporary), STORE_OK);
+    temporary_close(&temporary);
+    raw_open(&raw, &temporary);
+    raw_entry(&raw, raw.idempotency, 0, &key, &value);
+    value.at[value.len - 1] ^= 1;
+    raw_put(&raw, raw.idempotency, key, value);
+    raw_commit(&raw);
+    temporary_open(&temporary);
+    assert_int_equal(repeat(&temporary), STORE_CORRUPT);
+    struct store_write write = {.kind = STORE_DELETE, .user_id = 1, .now_unix_s = 5000};
+    store_idempotency_init(&write.idempotency, SPAN("scope"), SPAN("other"), SPAN("request"),
+                           answer);
+    assert_int_equal(store_write(temporary.store, &write), STORE_OK);
+    store_write_free(&write);
+    temporary_remove(&temporary);
+}
+
+/* ---- the index of ids ---- */
+
+/* An index with more ids than there are records. */
 static void test_paging_with_a_damaged_index(void **state)
 {
     (void)state;
@@ -217,16 +334,6 @@ static void test_paging_with_a_damaged_index(void **state)
         assert_int_equal(store_token_page(temporary.reader, user_id, 0, 10, &total, ignore, NULL),
                          STORE_CORRUPT);
     temporary_remove(&temporary);
-
-    fill_store(&temporary);
-    raw_open(&raw, &temporary);
-    raw_delete(&raw, raw.ids_by_user, raw_user_key(1), NULL);
-    raw_commit(&raw);
-    temporary_open(&temporary);
-    assert_int_equal(store_token_page(temporary.reader, 1, 0, 10, &total, ignore, NULL),
-                     STORE_CORRUPT);
-    assert_int_equal(store_token_page(temporary.reader, 3, 0, 10, &total, ignore, NULL), STORE_OK);
-    temporary_remove(&temporary);
 }
 
 int main(void)
@@ -234,9 +341,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reading_a_damaged_token),
         cmocka_unit_test(test_damaged_token_among_other_writes),
-        cmocka_unit_test(test_reading_a_lost_token),
-        cmocka_unit_test(test_looking_up_a_flipped_key),
-        cmocka_unit_test(test_searching_what_was_lost),
+        cmocka_unit_test(test_looking_up_a_damaged_entry),
+        cmocka_unit_test(test_index_and_tokens_that_differ),
+        cmocka_unit_test(test_other_values),
+        cmocka_unit_test(test_damage_beside_other_idempotency_keys),
         cmocka_unit_test(test_paging_with_a_damaged_index),
     };
     return cmocka_run_group_tests_name("damage", tests, NULL, NULL);

@@ -25,10 +25,10 @@ static void test_room_for_a_part(void **state)
 {
     (void)state;
     struct temporary temporary;
-    char access_token[STORE_ACCESS_TOKEN_LEN];
+    char access_token[STORE_CREDENTIAL_LEN];
     int64_t id;
     uint64_t created = 0;
-    temporary_create(&temporary, 0, SEAL_CIPHER_BEST);
+    temporary_create_folder(&temporary, 0);
     temporary_open(&temporary);
     temporary_add_user(&temporary, access_token);
     struct folder_file file = folder_file(&temporary.folder, "store/data.mdb");

@@ -19,29 +19,27 @@ struct model {
 
 struct fixture {
     struct folder folder;
-    MDB_env *env;
-    MDB_dbi dbi;
-    MDB_txn *txn;
-    MDB_cursor *cursor;
+    struct lmdb_store store; /* of this one database */
+    struct txn txn;
     struct model users[USERS]; /* of the user ids 1 to USERS */
     int64_t next_id;
 };
 
 static void begin(struct fixture *fixture, unsigned flags)
 {
-    assert_int_equal(mdb_txn_begin(fixture->env, NULL, flags, &fixture->txn), 0);
+    fixture->txn = (struct txn){.store = &fixture->store, .error = STORE_OK};
+    assert_int_equal(mdb_txn_begin(fixture->store.env, NULL, flags, &fixture->txn.mdb), 0);
     assert_int_equal(
-        mdb_dbi_open(fixture->txn, "ids",
-                     (flags & MDB_RDONLY ? 0U : (unsigned)MDB_CREATE) | ids_database_flags,
-                     &fixture->dbi),
+        mdb_dbi_open(fixture->txn.mdb, "ids",
+                     (flags & MDB_RDONLY ? 0U : (unsigned)MDB_CREATE) | IDS_DATABASE_FLAGS,
+                     &fixture->store.dbis[DB_IDS_BY_USER]),
         0);
-    assert_int_equal(mdb_cursor_open(fixture->txn, fixture->dbi, &fixture->cursor), 0);
 }
 
 static void commit(struct fixture *fixture)
 {
-    mdb_cursor_close(fixture->cursor);
-    assert_int_equal(mdb_txn_commit(fixture->txn), 0);
+    assert_int_equal(fixture->txn.error, STORE_OK);
+    assert_int_equal(mdb_txn_commit(fixture->txn.mdb), 0);
 }
 
 static struct fixture *open_fixture(void)
@@ -50,19 +48,19 @@ static struct fixture *open_fixture(void)
     assert_non_null(fixture);
     fixture->folder = folder_make();
     fixture->next_id = 1;
-    assert_int_equal(mdb_env_create(&fixture->env), 0);
-    assert_int_equal(mdb_env_set_maxdbs(fixture->env, 2), 0);
-    assert_int_equal(mdb_env_set_mapsize(fixture->env, (size_t)64 << 20), 0);
-    assert_int_equal(mdb_env_open(fixture->env, fixture->folder.path, MDB_NOSYNC, 0600), 0);
+    MDB_env **env = &fixture->store.env;
+    assert_int_equal(mdb_env_create(env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(*env, 2), 0);
+    assert_int_equal(mdb_env_set_mapsize(*env, (size_t)64 << 20), 0);
+    assert_int_equal(mdb_env_open(*env, fixture->folder.path, MDB_NOSYNC, 0600), 0);
     begin(fixture, 0);
     return fixture;
 }
 
 static void close_fixture(struct fixture *fixture)
 {
-    mdb_cursor_close(fixture->cursor);
-    mdb_txn_abort(fixture->txn);
-    mdb_env_close(fixture->env);
+    mdb_txn_abort(fixture->txn.mdb);
+    mdb_env_close(fixture->store.env);
     folder_remove(&fixture->folder);
     free(fixture);
 }
@@ -71,7 +69,7 @@ static void append(struct fixture *fixture, size_t user, int64_t id)
 {
     struct model *model = &fixture->users[user];
     assert_true(model->count < IDS_MAX);
-    assert_int_equal(ids_append(fixture->txn, fixture->dbi, (int64_t)user + 1, id), 0);
+    assert_int_equal(ids_append(&fixture->txn, (int64_t)user + 1, id), 0);
     model->ids[model->count++] = id;
 }
 
@@ -83,35 +81,39 @@ static void append_next(struct fixture *fixture, size_t user)
 static void delete_at(struct fixture *fixture, size_t user, size_t index)
 {
     struct model *model = &fixture->users[user];
-    assert_int_equal(ids_delete(fixture->txn, fixture->dbi, (int64_t)user + 1, model->ids[index]),
-                     0);
+    assert_int_equal(ids_delete(&fixture->txn, (int64_t)user + 1, model->ids[index]), 0);
     model->count--;
     memmove(model->ids + index, model->ids + index + 1,
             (model->count - index) * sizeof(model->ids[0]));
 }
 
-/* Pages of the list that begin there, the last one with all that is left. */
+/* The id that has rank greater ones before it. */
 static void check_rank(struct fixture *fixture, size_t user, uint64_t rank)
 {
     const struct model *model = &fixture->users[user];
-    const uint64_t left = model->count - rank, limits[] = {1, 2, 20, 600, left};
-    for (size_t i = 0; i < COUNT_OF(limits); i++) {
-        uint64_t limit = limits[i] < left ? limits[i] : left;
-        int64_t newest = -1, oldest = -1;
-        int rc = ids_at_ranks(fixture->cursor, (int64_t)user + 1, model->count, rank, limit,
-                              &newest, &oldest);
-        require(rc == 0 && newest == model->ids[left - 1] && oldest == model->ids[left - limit],
-                "user %zu, %zu from rank %zu of %zu: %d, %lld to %lld", user + 1, (size_t)limit,
-                (size_t)rank, model->count, rc, (long long)newest, (long long)oldest);
-    }
+    uint64_t count = 12345;
+    int64_t id = -1;
+    enum store_error error = ids_find(&fixture->txn, (int64_t)user + 1, rank, &count, &id);
+    require(error == STORE_OK && count == model->count && id == model->ids[count - 1 - rank],
+            "user %zu, rank %zu of %zu: %s, id %lld of %zu", user + 1, (size_t)rank, model->count,
+            store_error_text(error), (long long)id, (size_t)count);
+    assert_int_equal(ids_check(&fixture->txn, (int64_t)user + 1, id), STORE_OK);
 }
 
 static void check_count(struct fixture *fixture, size_t user)
 {
     uint64_t count = 12345;
-    assert_int_equal(ids_count(fixture->cursor, (int64_t)user + 1, &count), 0);
+    assert_int_equal(ids_count(&fixture->txn, (int64_t)user + 1, &count), 0);
     require(count == fixture->users[user].count, "user %zu: %zu ids, not %zu", user + 1,
             (size_t)count, fixture->users[user].count);
+    static const uint64_t beyond[] = {0, 1, 1000000, UINT64_MAX};
+    for (size_t i = 0; i < COUNT_OF(beyond); i++) {
+        uint64_t rank = i < 3 ? count + beyond[i] : beyond[i], found = 12345;
+        int64_t id;
+        assert_int_equal(ids_find(&fixture->txn, (int64_t)user + 1, rank, &found, &id),
+                         STORE_NOT_FOUND);
+        assert_int_equal(found, count);
+    }
 }
 
 static void check_all(struct fixture *fixture)
@@ -269,23 +271,31 @@ static void test_refusals(void **state)
     (void)state;
     struct fixture *fixture = open_fixture();
     static const size_t counts[] = {1, 2, 300, 1500};
-    int64_t id;
-    assert_int_equal(ids_delete(fixture->txn, fixture->dbi, 2, 1), MDB_NOTFOUND);
-    assert_int_equal(ids_at_ranks(fixture->cursor, 2, 1, 0, 1, &id, &id), MDB_NOTFOUND);
+    assert_int_equal(ids_delete(&fixture->txn, 2, 1), STORE_NOT_FOUND);
+    assert_int_equal(ids_check(&fixture->txn, 2, 1), STORE_NOT_FOUND);
     for (size_t i = 0; i < COUNT_OF(counts); i++) {
         while (fixture->users[1].count < counts[i]) {
             fixture->next_id += 2;
             append_next(fixture, 1);
         }
         int64_t last = fixture->users[1].ids[counts[i] - 1];
-        /* what is not greater than all is not appended */
-        assert_int_equal(ids_append(fixture->txn, fixture->dbi, 2, last), MDB_KEYEXIST);
-        assert_int_equal(ids_append(fixture->txn, fixture->dbi, 2, last - 1), MDB_KEYEXIST);
-        assert_int_equal(ids_delete(fixture->txn, fixture->dbi, 2, last - 1), MDB_NOTFOUND);
-        assert_int_equal(ids_delete(fixture->txn, fixture->dbi, 2, last + 1), MDB_NOTFOUND);
-        assert_int_equal(ids_delete(fixture->txn, fixture->dbi, 1, last), MDB_NOTFOUND);
+        static const int64_t others[] = {-1, 1};
+        for (size_t n = 0; n < COUNT_OF(others); n++) {
+            assert_int_equal(ids_delete(&fixture->txn, 2, last + others[n]), STORE_NOT_FOUND);
+            assert_int_equal(ids_check(&fixture->txn, 2, last + others[n]), STORE_NOT_FOUND);
+        }
+        assert_int_equal(ids_delete(&fixture->txn, 1, last), STORE_NOT_FOUND);
         check_all_and_on_disk(fixture);
     }
+    /* An id that is not greater than all is a failure, which the transaction keeps. */
+    int64_t last = fixture->users[1].ids[fixture->users[1].count - 1];
+    for (int64_t less = 0; less < 2; less++) {
+        assert_int_equal(ids_append(&fixture->txn, 2, last - less), STORE_CORRUPT);
+        assert_int_equal(fixture->txn.error, STORE_CORRUPT);
+        assert_int_equal(ids_append(&fixture->txn, 2, last + 1), STORE_CORRUPT);
+        fixture->txn.error = STORE_OK;
+    }
+    check_all_and_on_disk(fixture);
     close_fixture(fixture);
 }
 

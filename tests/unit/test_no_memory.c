@@ -183,8 +183,8 @@ struct fixture {
     struct api_options options;
     struct api *api;
     struct request *request;
-    char access_tokens[3][STORE_ACCESS_TOKEN_LEN + 1]; /* by user id */
-    char gateway_secret[STORE_GATEWAY_SECRET_LEN + 1];
+    char access_tokens[3][STORE_CREDENTIAL_LEN + 1]; /* by user id */
+    char gateway_secret[STORE_CREDENTIAL_LEN + 1];
     int64_t gateway_id;
     struct token token;
     int64_t reservation_id;
@@ -196,7 +196,7 @@ static void set_up(struct fixture *fixture)
     int64_t first;
     struct store_gateway gateway = {.name = "gw"};
     *fixture = (struct fixture){.unique = 0};
-    temporary_create(&fixture->temporary, 0, SEAL_CIPHER_BEST);
+    temporary_create(&fixture->temporary, 0);
     temporary_open(&fixture->temporary);
     for (int64_t id = ALICE; id <= BOB; id++)
         assert_int_equal(temporary_add_user(&fixture->temporary, fixture->access_tokens[id]), id);

@@ -38,7 +38,7 @@ static void test_create(void **state)
     (void)state;
     struct temporary temporary;
     mode_t mask = umask(0);
-    temporary_create(&temporary, 0, SEAL_CIPHER_BEST);
+    temporary_create_folder(&temporary, 0);
     umask(mask);
     assert_int_equal(mode_of(temporary.store_path.path), 0700);
     assert_int_equal(mode_of(temporary.secret_path.path), 0600);
@@ -54,14 +54,14 @@ static void test_create_twice(void **state)
     (void)state;
     struct temporary temporary;
     char reason[STORE_REASON_SIZE] = "";
-    temporary_create(&temporary, 0, SEAL_CIPHER_BEST);
+    temporary_create_folder(&temporary, 0);
     assert_int_equal(store_create(&temporary.options, (unsigned)-1, (unsigned)-1, reason),
                      STORE_REFUSED);
-    assert_non_null(strstr(reason, temporary.store_path.path));
+    assert_non_null(strstr(reason, temporary.secret_path.path));
 
     struct store_options other = temporary.options;
     struct folder_file elsewhere = folder_file(&temporary.folder, "other");
-    other.path = elsewhere.path; /* a new store, the secret is there */
+    other.location = elsewhere.path; /* a new store, the secret is there */
     assert_int_equal(store_create(&other, (unsigned)-1, (unsigned)-1, reason), STORE_REFUSED);
     assert_non_null(strstr(reason, temporary.secret_path.path));
     assert_int_equal(access(elsewhere.path, F_OK), -1);
@@ -80,7 +80,7 @@ static void test_create_makes_parents(void **state)
     struct folder folder = folder_make();
     struct folder_file store = folder_file(&folder, "a/b/store");
     struct folder_file secret = folder_file(&folder, "a/c/secret");
-    struct store_options options = {.path = store.path, .secret_path = secret.path};
+    struct store_options options = {.location = store.path, .secret_path = secret.path};
     struct store *opened;
     char reason[STORE_REASON_SIZE] = "";
     mode_t mask = umask(022);
@@ -115,11 +115,11 @@ static void test_create_where_it_can_not_be(void **state)
     FILE *stream = fopen(file.path, "w");
     assert_non_null(stream);
     fclose(stream);
-    struct store_options options = {.path = below.path, .secret_path = secret.path};
+    struct store_options options = {.location = below.path, .secret_path = secret.path};
     assert_int_equal(store_create(&options, (unsigned)-1, (unsigned)-1, reason), STORE_REFUSED);
     assert_non_null(strstr(reason, below.path));
     assert_int_equal(access(secret.path, F_OK), -1);
-    options = (struct store_options){.path = store.path, .secret_path = below.path};
+    options = (struct store_options){.location = store.path, .secret_path = below.path};
     assert_int_equal(store_create(&options, (unsigned)-1, (unsigned)-1, reason), STORE_REFUSED);
     assert_non_null(strstr(reason, below.path));
     assert_int_equal(access(store.path, F_OK), -1);
@@ -132,17 +132,17 @@ static void test_nothing_there(void **state)
 {
     (void)state;
     struct temporary temporary;
-    temporary_create(&temporary, 0, SEAL_CIPHER_BEST);
+    temporary_create_folder(&temporary, 0);
     struct folder_file other = folder_file(&temporary.folder, "other");
-    temporary.options.path = other.path;
+    temporary.options.location = other.path;
     check_refused(&temporary, other.path, "no store");
     assert_int_equal(access(other.path, F_OK), -1);
     assert_int_equal(mkdir(other.path, 0700), 0); /* an empty folder stays one */
     check_refused(&temporary, other.path, "no store");
     assert_int_equal(rmdir(other.path), 0);
-    temporary.options.path = temporary.secret_path.path; /* no folder */
+    temporary.options.location = temporary.secret_path.path; /* no folder */
     check_refused(&temporary, temporary.secret_path.path, "");
-    temporary.options.path = temporary.store_path.path;
+    temporary.options.location = temporary.store_path.path;
     check_opens(&temporary);
     temporary_remove(&temporary);
 }
@@ -151,7 +151,7 @@ static void test_secrets(void **state)
 {
     (void)state;
     struct temporary temporary;
-    temporary_create(&temporary, 0, SEAL_CIPHER_BEST);
+    temporary_create_folder(&temporary, 0);
     const char *path = temporary.secret_path.path;
     assert_int_equal(chmod(path, 0640), 0);
     check_refused(&temporary, path, "chmod 600");
@@ -165,7 +165,7 @@ static void test_secrets(void **state)
     store_close(temporary.store); /* one in 256 ends in 0 by itself */
     temporary.store = NULL;
     if (!same)
-        check_refused(&temporary, path, "not the secret of this store");
+        check_refused(&temporary, temporary.store_path.path, "another secret than TOKEN_SECRET's");
     assert_int_equal(unlink(path), 0);
     check_refused(&temporary, path, "No such file");
     temporary_remove(&temporary);
@@ -176,10 +176,10 @@ static void test_another_secret(void **state)
 {
     (void)state;
     struct temporary temporary, other;
-    temporary_create(&temporary, 0, SEAL_CIPHER_BEST);
-    temporary_create(&other, 0, SEAL_CIPHER_BEST);
+    temporary_create_folder(&temporary, 0);
+    temporary_create_folder(&other, 0);
     temporary.options.secret_path = other.secret_path.path;
-    check_refused(&temporary, other.secret_path.path, "not the secret of this store");
+    check_refused(&temporary, temporary.store_path.path, "another secret than TOKEN_SECRET's");
     temporary.options.secret_path = temporary.secret_path.path;
     check_opens(&temporary);
     check_opens(&other);
@@ -253,9 +253,9 @@ static void test_meta(void **state)
         const char *why;
     } rows[] = {
         {schema_of_tomorrow, "made by another version: it has schema version 99"},
-        {schema_of_yesterday, "made by another version: it has schema version 2"},
-        {schema_damaged, "is damaged: its schema version can't be read"},
-        {schema_missing, "is not a store of this program"},
+        {schema_of_yesterday, "its schema version can't be read: it is damaged or of an old version"},
+        {schema_damaged, "its schema version can't be read"},
+        {schema_missing, "its schema version can't be read"},
         {check_value_missing, "is damaged"},
         {check_value_changed, "is damaged"},
         {check_value_cut, "is damaged"},
@@ -266,7 +266,7 @@ static void test_meta(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct temporary temporary;
         struct raw raw;
-        temporary_create(&temporary, 0, SEAL_CIPHER_BEST);
+        temporary_create_folder(&temporary, 0);
         raw_open(&raw, &temporary);
         rows[i].damage(&raw);
         raw_commit(&raw);
@@ -285,7 +285,7 @@ static void test_data_that_is_none(void **state)
     } rows[] = {{'x', 20000}, {'\0', 20000}, {'x', 100}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct temporary temporary;
-        temporary_create(&temporary, 0, SEAL_CIPHER_BEST);
+        temporary_create_folder(&temporary, 0);
         FILE *stream = fopen(folder_file(&temporary.folder, "store/data.mdb").path, "w");
         assert_non_null(stream);
         for (size_t n = 0; n < rows[i].len; n++)
@@ -301,7 +301,7 @@ static void test_lock_file_missing(void **state)
 {
     (void)state;
     struct temporary temporary;
-    temporary_create(&temporary, 0, SEAL_CIPHER_BEST);
+    temporary_create_folder(&temporary, 0);
     assert_int_equal(unlink(folder_file(&temporary.folder, "store/lock.mdb").path), 0);
     check_opens(&temporary);
     temporary_remove(&temporary);
@@ -314,7 +314,7 @@ static void test_owner(void **state)
     struct folder folder = folder_make();
     struct folder_file store = folder_file(&folder, "store");
     struct folder_file secret = folder_file(&folder, "secret");
-    struct store_options options = {.path = store.path, .secret_path = secret.path};
+    struct store_options options = {.location = store.path, .secret_path = secret.path};
     char reason[STORE_REASON_SIZE] = "";
     unsigned owner = geteuid() == 0 ? 12345 : geteuid();
     assert_int_equal(store_create(&options, 12345, 12345, reason), STORE_OK);

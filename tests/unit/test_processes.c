@@ -56,11 +56,11 @@ static void kill_child(pid_t pid, int ready_fd)
     assert_int_equal(waitpid(pid, &status, 0), pid);
 }
 
-/* A store of a tiny map with that many users, closed. */
+/* A store with that many users, closed. */
 static void make_store(struct temporary *temporary, int users)
 {
-    char access_token[STORE_ACCESS_TOKEN_LEN];
-    temporary_create(temporary, (size_t)80 << 10, SEAL_CIPHER_BEST);
+    char access_token[STORE_CREDENTIAL_LEN];
+    temporary_create_folder(temporary, 0);
     temporary_open(temporary);
     for (int i = 0; i < users; i++)
         temporary_add_user(temporary, access_token);
@@ -119,7 +119,7 @@ static bool have_ended(const pid_t pids[static WRITERS])
     return true;
 }
 
-/* This process reads, and writes a little, while the map grows under it. */
+/* This process reads, and writes a little, while the file grows under it. */
 static void test_writing_at_once(void **state)
 {
     (void)state;
@@ -150,58 +150,6 @@ static void test_writing_at_once(void **state)
     temporary_remove(&temporary);
 }
 
-/* ---- following another's growth ---- */
-
-static int grow(const struct temporary *temporary, int number, int ready_fd)
-{
-    (void)ready_fd;
-    struct store *store;
-    char reason[STORE_REASON_SIZE];
-    int64_t first;
-    if (store_open(&temporary->options, &store, reason) != STORE_OK)
-        return 2;
-    for (int i = 0; i < 5; i++)
-        if (temporary_create_tokens(store, number, 50, 8192, 0, &first) != STORE_OK)
-            return 3;
-    store_close(store);
-    return 0;
-}
-
-/* Each of the three ways to meet a map that has grown: reading, writing, opening a reader. */
-static void test_following_growth(void **state)
-{
-    (void)state;
-    for (int way = 0; way < 3; way++) {
-        struct temporary temporary;
-        struct store_stat before, after;
-        struct store_reader *second = NULL;
-        int ready_fd;
-        int64_t first;
-        make_store(&temporary, 1);
-        temporary_open(&temporary);
-        assert_int_equal(store_stat(temporary.reader, &before), STORE_OK);
-        pid_t pid = start(&temporary, grow, 1, &ready_fd);
-        await_success(pid, ready_fd);
-        uint64_t expected = 250;
-        if (way == 1) {
-            assert_int_equal(temporary_create_tokens(temporary.store, 1, 3, 8192, 0, &first),
-                             STORE_OK);
-            expected += 3;
-        } else if (way == 2) {
-            assert_int_equal(store_reader_open(temporary.store, &second), STORE_OK);
-            assert_int_equal(temporary_count(second, 1), expected);
-        }
-        assert_int_equal(temporary_count(temporary.reader, 1), expected);
-        assert_int_equal(store_stat(temporary.reader, &after), STORE_OK);
-        assert_true(after.map_bytes > before.map_bytes && after.map_bytes >= after.map_used_bytes);
-        assert_int_equal(temporary_create_tokens(temporary.store, 1, 100, 8192, 0, &first),
-                         STORE_OK);
-        temporary_check(&temporary);
-        store_reader_close(second);
-        temporary_remove(&temporary);
-    }
-}
-
 /* ---- processes that die ---- */
 
 enum { READERS = 7 };
@@ -224,9 +172,7 @@ static int hold_readers(const struct temporary *temporary, int count, int ready_
 
 static uint64_t reader_count(struct temporary *temporary)
 {
-    struct store_stat stat;
-    assert_int_equal(store_stat(temporary->reader, &stat), STORE_OK);
-    return stat.readers;
+    return temporary_stat(temporary->reader, "readers");
 }
 
 static void test_dead_readers_are_freed(void **state)
@@ -240,11 +186,11 @@ static void test_dead_readers_are_freed(void **state)
     pid_t pid = start(&temporary, hold_readers, READERS, &ready_fd);
     await_ready(ready_fd);
     assert_int_equal(reader_count(&temporary), 1 + READERS);
-    assert_int_equal(store_free_dead_readers(temporary.store), STORE_OK); /* none is dead */
+    assert_int_equal(store_maintain(temporary.store), STORE_OK); /* none is dead */
     assert_int_equal(reader_count(&temporary), 1 + READERS);
     kill_child(pid, ready_fd);
     assert_int_equal(reader_count(&temporary), 1 + READERS);
-    assert_int_equal(store_free_dead_readers(temporary.store), STORE_OK);
+    assert_int_equal(store_maintain(temporary.store), STORE_OK);
     assert_int_equal(reader_count(&temporary), 1);
 
     /* opening frees them too */
@@ -333,7 +279,6 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_writing_at_once),
-        cmocka_unit_test(test_following_growth),
         cmocka_unit_test(test_dead_readers_are_freed),
         cmocka_unit_test(test_no_slot_but_those_of_the_dead),
         cmocka_unit_test(test_a_killed_writer),

@@ -3,7 +3,11 @@
 #include "store/lmdb/record.h"
 #include "tests/unit/random.h"
 
-enum { NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX, ID = 12345 };
+enum {
+    NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX,
+    TOKEN_HEAD_LEN = 2 + 5 * 8 + SEAL_KEY_LEN + 2 + 4, /* before the texts */
+    ID = 12345
+};
 
 /* Bytes that were changed get the checksum that is right for them: what is refused then is
  * refused for what it says. Returns the length with it. */
@@ -48,7 +52,7 @@ static struct span encode(const struct token *token, const struct record_keys *k
 {
     static unsigned char record[RECORD_TOKEN_LEN_MAX];
     size_t len = record_encode_token(token, keys, record);
-    assert_true(len >= RECORD_TOKEN_HEAD_LEN && len <= sizeof(record));
+    assert_true(len >= TOKEN_HEAD_LEN && len <= sizeof(record));
     return (struct span){heap_copy((struct span){(char *)record, len}), len};
 }
 
@@ -218,11 +222,11 @@ static void test_tokens_over_the_limits_are_refused(void **state)
     };
     for (size_t i = 0; i < COUNT_OF(lengths); i++) {
         const size_t *len = lengths[i];
-        size_t record_len = RECORD_TOKEN_HEAD_LEN + len[0] + len[1] + len[2] + len[3];
+        size_t record_len = TOKEN_HEAD_LEN + len[0] + len[1] + len[2] + len[3];
         unsigned char *record = calloc(1, record_len + CHECKSUM_LEN);
         assert_non_null(record);
         record[0] = 2;
-        unsigned char *at = record + RECORD_TOKEN_HEAD_LEN - 6;
+        unsigned char *at = record + TOKEN_HEAD_LEN - 6;
         at[0] = (unsigned char)len[0];
         at[1] = (unsigned char)len[1];
         at[2] = (unsigned char)len[2];
@@ -291,7 +295,7 @@ static void test_the_form_of_a_user(void **state)
 static void test_users_over_the_limits_are_refused(void **state)
 {
     (void)state;
-    enum { AT_NAME_LEN = 2 + 8 + RECORD_ACCESS_HASH_LEN };
+    enum { AT_NAME_LEN = 2 + 8 + SEAL_CREDENTIAL_HASH_LEN };
     for (size_t which = 0; which < 2; which++) {
         unsigned char bytes[AT_NAME_LEN + 2 + 65 + CHECKSUM_LEN] = {2};
         struct record_user user;
@@ -314,13 +318,13 @@ static void test_reservations_come_back(void **state)
         struct record_reservation in = {.gateway_id = random_number(&random),
                                         .user_id = random_number(&random),
                                         .token_id = random_number(&random),
-                                        .reserved = random_number(&random),
-                                        .from_remain = random_below(&random, 2),
+                                        .units.reserved = random_number(&random),
+                                        .units.from_remain = random_below(&random, 2),
                                         .created_unix_s = random_number(&random),
                                         .due_unix_s = random_number(&random),
                                         .ended = random_below(&random, 2),
-                                        .amount = random_number(&random),
-                                        .shortfall = random_number(&random),
+                                        .units.amount = random_number(&random),
+                                        .units.shortfall = random_number(&random),
                                         .remain_quota = random_number(&random),
                                         .unlimited_quota = random_below(&random, 2),
                                         .group = random_text(&random, TOKEN_GROUP_LEN_MAX)};
@@ -339,13 +343,13 @@ static void test_reservations_come_back(void **state)
         assert_int_equal(in.gateway_id, out.gateway_id);
         assert_int_equal(in.user_id, out.user_id);
         assert_int_equal(in.token_id, out.token_id);
-        assert_int_equal(in.reserved, out.reserved);
-        assert_int_equal(in.from_remain, out.from_remain);
+        assert_int_equal(in.units.reserved, out.units.reserved);
+        assert_int_equal(in.units.from_remain, out.units.from_remain);
         assert_int_equal(in.created_unix_s, out.created_unix_s);
         assert_int_equal(in.due_unix_s, out.due_unix_s);
         assert_int_equal(in.ended, out.ended);
-        assert_int_equal(in.amount, out.amount);
-        assert_int_equal(in.shortfall, out.shortfall);
+        assert_int_equal(in.units.amount, out.units.amount);
+        assert_int_equal(in.units.shortfall, out.units.shortfall);
         assert_int_equal(in.remain_quota, out.remain_quota);
         assert_int_equal(in.unlimited_quota, out.unlimited_quota);
     }
@@ -443,7 +447,8 @@ static struct encoded encode_some(enum checksum_kind kind)
         record.len = record_encode_user(ID, &(struct record_user){.name = SPAN("u")}, record.bytes);
     else if (kind == CHECKSUM_RESERVATION)
         record.len = record_encode_reservation(
-            ID, &(struct record_reservation){.reserved = 5, .group = SPAN("g")}, record.bytes);
+            ID, &(struct record_reservation){.units.reserved = 5, .group = SPAN("g")},
+            record.bytes);
     else
         record.len =
             record_encode_gateway(ID, &(struct record_gateway){.name = SPAN("g")}, record.bytes);

@@ -8,8 +8,6 @@
 
 /* store_token_search beside a naive one: everything in memory, qsort, a recursive matcher. */
 
-/* More tokens than a search has room for in memory (8192), so that a deep page takes
- * several passes. */
 enum { NOW = 1700000000, TOKENS = 20000, OTHERS = 50, AT_ONCE = 500 };
 
 static struct {
@@ -101,8 +99,8 @@ static int set_up(void **state)
     struct random random = {41};
     static struct token others[OTHERS];
     static char texts[OTHERS][32];
-    char access_token[STORE_ACCESS_TOKEN_LEN];
-    temporary_create(&all.temporary, 0, SEAL_CIPHER_BEST);
+    char access_token[STORE_CREDENTIAL_LEN];
+    temporary_create(&all.temporary);
     temporary_open(&all.temporary);
     all.before_id = temporary_add_user(&all.temporary, access_token);
     all.user_id = temporary_add_user(&all.temporary, access_token);
@@ -498,7 +496,7 @@ static void refuse(void *context, const struct token *token)
 static void test_other_users(void **state)
 {
     (void)state;
-    char access_token[STORE_ACCESS_TOKEN_LEN];
+    char access_token[STORE_CREDENTIAL_LEN];
     int64_t new_id = temporary_add_user(&all.temporary, access_token);
     const int64_t nobodys[] = {new_id, 0, -1, 77, INT64_MAX, INT64_MIN};
     for (size_t i = 0; i < COUNT_OF(nobodys); i++)
@@ -524,6 +522,61 @@ static void test_other_users(void **state)
     }
 }
 
+struct deep {
+    int64_t next_id;
+    int step;
+    size_t count;
+};
+
+static void visit_deep(void *context, const struct token *token)
+{
+    struct deep *deep = context;
+    require(token->id == deep->next_id, "token %" PRId64 " instead of %" PRId64, token->id,
+            deep->next_id);
+    deep->next_id += deep->step;
+    deep->count++;
+}
+
+/* A page that is deeper than the 65,536 ranks that a search keeps in memory takes several passes.
+ */
+static void test_deep_pages(void **state)
+{
+    (void)state;
+    enum { MANY = 140000, HELD = 65536, LIMIT = 100 };
+    static const uint64_t offsets[] = {0,         HELD - 100, HELD - 50, HELD, 2 * HELD - 1,
+                                       MANY - 50, MANY};
+    struct temporary *temporary = &all.temporary;
+    char access_token[STORE_CREDENTIAL_LEN];
+    int64_t user_id = temporary_add_user(temporary, access_token), first = 0, id;
+    for (size_t i = 0; i < MANY / 10000; i++) {
+        assert_int_equal(temporary_create_tokens(temporary->store, user_id, 10000, 0, 0, &id),
+                         STORE_OK);
+        first = i == 0 ? id : first;
+    }
+    for (size_t i = 0; i < 2 * COUNT_OF(offsets); i++) {
+        const uint64_t offset = offsets[i / 2];
+        struct store_search search = search_for(STORE_SORT_NAME, i % 2); /* they have one name */
+        uint64_t total = 99;
+        struct deep deep = {i % 2 ? first + (int64_t)offset : first + MANY - 1 - (int64_t)offset,
+                            i % 2 ? 1 : -1, 0};
+        search.user_id = user_id;
+        search.offset = offset;
+        search.limit = LIMIT;
+        assert_int_equal(store_token_search(temporary->reader, &search, &total, visit_deep, &deep),
+                         STORE_OK);
+        assert_int_equal(total, MANY);
+        assert_int_equal(deep.count, MANY - offset < LIMIT ? MANY - offset : LIMIT);
+    }
+    struct store_search all_of_them = search_for(STORE_SORT_CREATED, true);
+    struct deep deep = {first, 1, 0};
+    uint64_t total;
+    all_of_them.user_id = user_id;
+    all_of_them.limit = UINT64_MAX;
+    assert_int_equal(store_token_search(temporary->reader, &all_of_them, &total, visit_deep, &deep),
+                     STORE_OK);
+    assert_int_equal(deep.count, MANY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -537,6 +590,7 @@ int main(void)
         cmocka_unit_test(test_a_key_that_is_nearly_one),
         cmocka_unit_test(test_random_searches),
         cmocka_unit_test(test_other_users),
+        cmocka_unit_test(test_deep_pages),
     };
     return cmocka_run_group_tests_name("search", tests, set_up, tear_down);
 }

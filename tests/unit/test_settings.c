@@ -23,7 +23,69 @@ static void test_defaults(void **state)
     assert_null(settings.cors_origin);
     assert_int_equal(settings.max_per_user, 1000);
     assert_false(settings.http_status_200);
-    assert_in_range(settings.threads, 1, 64);
+    assert_int_equal(settings.map_size, UINT64_C(64) << 30);
+    assert_true(settings.sandbox);
+    assert_false(settings.mask_keys);
+}
+
+/* Two event loops in the pool at least. */
+static void test_default_threads(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *variable;
+        unsigned threads;
+    } rows[] = {{"PATH=/bin", 2},       {"TOKEN_WORKERS=", 2},  {"TOKEN_WORKERS=1", 2},
+                {"TOKEN_WORKERS=2", 1}, {"TOKEN_WORKERS=8", 1}, {"TOKEN_THREADS=1", 1}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct settings settings;
+        require(read_one(rows[i].variable, &settings), "%s", rows[i].variable);
+        require(settings.threads == rows[i].threads, "%s", rows[i].variable);
+    }
+}
+
+static void test_map_size(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value;
+        uint64_t size; /* 0: malformed */
+    } rows[] = {{"64G", UINT64_C(64) << 30},
+                {"512M", UINT64_C(512) << 20},
+                {"1M", UINT64_C(1) << 20},
+                {"1024K", UINT64_C(1) << 20},
+                {"1048576", UINT64_C(1) << 20},
+                {"1048577", (UINT64_C(1) << 20) + 1},
+                {"64T", UINT64_C(1) << 46},
+                {"70368744177664", UINT64_C(1) << 46},
+                {"70368744177665", 0},
+                {"65T", 0},
+                {"16777216T", 0}, /* 2^64 */
+                {"18446744073709551615T", 0},
+                {"18446744073709551616", 0},
+                {"1048575", 0},
+                {"1023K", 0},
+                {"0", 0},
+                {"0G", 0},
+                {"-1G", 0},
+                {"+1G", 0},
+                {" 1G", 0},
+                {"1 G", 0},
+                {"1G ", 0},
+                {"1g", 0},
+                {"1GB", 0},
+                {"1GG", 0},
+                {"1.5G", 0},
+                {"G", 0},
+                {"unlimited", 0}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct settings settings;
+        char variable[64];
+        snprintf(variable, sizeof(variable), "TOKEN_MAP_SIZE=%s", rows[i].value);
+        require(read_one(variable, &settings) == (rows[i].size != 0), "%s", variable);
+        require(rows[i].size == 0 || settings.map_size == rows[i].size, "%s", variable);
+        require(rows[i].size != 0 || strstr(reason, "TOKEN_MAP_SIZE"), "%s", reason);
+    }
 }
 
 static void test_all_at_once(void **state)
@@ -53,7 +115,7 @@ static void test_all_at_once(void **state)
     assert_int_equal(settings.threads, 3);
 }
 
-/* Empty is as good as unset. */
+/* Empty counts as unset. */
 static void test_empty(void **state)
 {
     (void)state;
@@ -70,7 +132,7 @@ static void test_empty(void **state)
         assert_false(settings.http_status_200);
         assert_null(settings.cors_origin);
         assert_null(settings.user);
-        assert_true(settings.threads >= 1);
+        assert_int_equal(settings.threads, 2);
     }
 }
 
@@ -100,6 +162,17 @@ static void test_values(void **state)
         {"TOKEN_THREADS=65", false},
         {"TOKEN_THREADS=-1", false},
         {"TOKEN_THREADS=4294967297", false},
+        {"TOKEN_WORKERS=1", true},
+        {"TOKEN_WORKERS=1024", true},
+        {"TOKEN_WORKERS=0", false},
+        {"TOKEN_WORKERS=1025", false},
+        {"TOKEN_WORKERS=two", false},
+        {"TOKEN_SANDBOX=on", true},
+        {"TOKEN_SANDBOX=off", true},
+        {"TOKEN_SANDBOX=0", false},
+        {"TOKEN_KEYS=masked", true},
+        {"TOKEN_KEYS=shown", true},
+        {"TOKEN_KEYS=hidden", false},
         {"TOKEN_HTTP_STATUS=200", true},
         {"TOKEN_HTTP_STATUS=0200", false},
         {"TOKEN_HTTP_STATUS=201", false},
@@ -143,13 +216,14 @@ static void test_unknown_variables(void **state)
     }
 }
 
-/* spawn.sh's own: none of this program's business. */
+/* Settings that only spawn.sh uses. */
 static void test_variables_of_spawn_sh(void **state)
 {
     (void)state;
     static const char *const theirs[] = {
         "TOKEN_SOCKET=/run/x", "TOKEN_SOCKET_MODE=0660", "TOKEN_SOCKET_GROUP=www-data",
         "TOKEN_WORKERS=4",     "TOKEN_PIDFILE=/run/pid", "TOKEN_BIN=build/token.fcgi",
+        "TOKEN_LOG=/log",
     };
     for (size_t i = 0; i < COUNT_OF(theirs); i++) {
         struct settings settings;
@@ -174,6 +248,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_default_threads),
+        cmocka_unit_test(test_map_size),
         cmocka_unit_test(test_all_at_once),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_values),

@@ -3,11 +3,10 @@
 #include <inttypes.h>
 
 #include "tests/unit/random.h"
-#include "store/lmdb/record.h"
-#include "tests/unit/raw.h"
+#include "tests/unit/temporary.h"
 
 /* Spending beside a plain model: random creates, updates, spends, reservations, ends of them,
- * rotations, deletions and sweeps, several in a commit, while time goes on. */
+ * rotations, deletions and purges, several in a commit, while time goes on. */
 
 enum { TOKENS_MAX = 60, RESERVATIONS_MAX = 20000, BATCH_MAX = 16, USERS = 3, START = 1700000000 };
 
@@ -506,71 +505,35 @@ static void toggle_user(struct model *model)
                      STORE_OK);
 }
 
-static struct model *open_model(size_t map_size, uint64_t seed)
+static struct model *open_model(uint64_t seed)
 {
     struct model *model = calloc(1, sizeof(*model));
-    char access_token[STORE_ACCESS_TOKEN_LEN];
+    char access_token[STORE_CREDENTIAL_LEN];
     assert_non_null(model);
     model->random.state = seed;
     model->now = START;
-    temporary_create(&model->temporary, map_size, SEAL_CIPHER_BEST);
+    temporary_create(&model->temporary);
     temporary_open(&model->temporary);
     for (int64_t id = 1; id <= USERS; id++)
         assert_int_equal(temporary_add_user(&model->temporary, access_token), id);
     return model;
 }
 
-static void sweep_all(struct model *model)
+/* Ended or not, none is left: each could be settled until then. */
+static void purge_all(struct model *model)
 {
-    struct store_write sweep = {.kind = STORE_PURGE, .now_unix_s = model->now + 3 * 86400};
-    for (size_t i = 0; i < model->reservation_count / 1000 + 1; i++)
-        assert_int_equal(store_write(model->temporary.store, &sweep), STORE_OK);
+    int64_t later = model->now + 3 * 86400;
+    struct store_write purge = {.kind = STORE_PURGE, .now_unix_s = later};
+    do
+        assert_int_equal(store_write(model->temporary.store, &purge), STORE_OK);
+    while (purge.purge.more);
+    for (int64_t id = 1; id <= (int64_t)model->reservation_count; id++)
+        for (int64_t gateway_id = 1; gateway_id <= 2; gateway_id++) {
+            struct store_write settle = {
+                .kind = STORE_SETTLE, .now_unix_s = later, .settle = {gateway_id, id, 1, {0}}};
+            assert_int_equal(store_write(model->temporary.store, &settle), STORE_NO_RESERVATION);
+        }
     temporary_check(&model->temporary);
-    temporary_close(&model->temporary);
-    struct raw raw;
-    MDB_stat stat;
-    raw_open(&raw, &model->temporary);
-    assert_int_equal(mdb_stat(raw.txn, raw.reservations, &stat), 0);
-    raw_commit(&raw);
-    assert_int_equal(stat.ms_entries, 0);
-    temporary_open(&model->temporary);
-}
-
-/* A clock that was ahead for a while: what was made then stays for its time, and nothing
- * piles up behind it. */
-static void test_a_sweep_passes_over_the_future(void **state)
-{
-    (void)state;
-    static const int64_t made[] = {5000, 5000 + 1000 * 86400, 5000 + 900 * 86400, 5001, 5002};
-    struct temporary temporary;
-    struct raw raw;
-    MDB_stat stat;
-    temporary_create(&temporary, 0, SEAL_CIPHER_BEST);
-    raw_open(&raw, &temporary);
-    raw_put(&raw, raw.meta, raw_text("next_reservation_id"), raw_meta("next_reservation_id", 6));
-    for (size_t i = 0; i < COUNT_OF(made); i++) {
-        struct record_reservation reservation = {.created_unix_s = made[i],
-                                                 .due_unix_s = made[i] + 600};
-        struct raw_bytes record;
-        record.len = record_encode_reservation((int64_t)i + 1, &reservation, record.at);
-        raw_put(&raw, raw.reservations, raw_user_key((int64_t)i + 1), record);
-    }
-    raw_commit(&raw);
-    static const struct {
-        int64_t now_unix_s;
-        size_t left;
-    } rows[] = {{5600 + 86399, 5}, {5600 + 86400, 4}, {5602 + 86400, 2}, {5000 + 950 * 86400, 1}};
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct store_write sweep = {.kind = STORE_PURGE, .now_unix_s = rows[i].now_unix_s};
-        temporary_open(&temporary);
-        assert_int_equal(store_write(temporary.store, &sweep), STORE_OK);
-        temporary_close(&temporary);
-        raw_open(&raw, &temporary);
-        assert_int_equal(mdb_stat(raw.txn, raw.reservations, &stat), 0);
-        raw_commit(&raw);
-        require(stat.ms_entries == rows[i].left, "row %zu: %zu", i, stat.ms_entries);
-    }
-    temporary_remove(&temporary);
 }
 
 static void test_model(void **state)
@@ -578,7 +541,7 @@ static void test_model(void **state)
     (void)state;
     static struct batch batch;
     for (uint64_t seed = 51; seed < 53; seed++) {
-        struct model *model = open_model(seed == 52 ? 1 << 16 : 0, seed);
+        struct model *model = open_model(seed);
         for (int i = 0; i < 1500; i++) {
             step(model, &batch);
             if (model->token_count > 0)
@@ -596,7 +559,7 @@ static void test_model(void **state)
         /* Or the test would show little. */
         assert_true(model->spent > 500 && model->refused > 500 && model->settled > 300);
         assert_true(model->shortfalls > 5 && model->late > 20 && model->replayed > 100);
-        sweep_all(model);
+        purge_all(model);
         temporary_remove(&model->temporary);
         free(model);
     }
@@ -611,8 +574,8 @@ struct one {
 
 static void open_one(struct one *one, int64_t remain_quota, bool unlimited)
 {
-    char access_token[STORE_ACCESS_TOKEN_LEN];
-    temporary_create(&one->temporary, 0, SEAL_CIPHER_BEST);
+    char access_token[STORE_CREDENTIAL_LEN];
+    temporary_create(&one->temporary);
     temporary_open(&one->temporary);
     temporary_add_user(&one->temporary, access_token);
     one->token = token_default();
@@ -762,17 +725,17 @@ static void test_the_end_of_a_grace(void **state)
     close_one(&one, 100, 0);
 }
 
-static void touch(struct one *one, int64_t user_id, int64_t token_id, int64_t at)
+static void write_access(struct one *one, int64_t user_id, int64_t token_id, int64_t at)
 {
-    struct store_access touched[] = {{9, 9, at}, {user_id, token_id, at}};
+    struct store_access access[] = {{9, 9, at}, {user_id, token_id, at}};
     struct store_write write = {.kind = STORE_ACCESS,
                                 .now_unix_s = START,
-                                .access = {.times = touched, .count = COUNT_OF(touched)}};
+                                .access = {.times = access, .count = COUNT_OF(access)}};
     assert_int_equal(store_write(one->temporary.store, &write), STORE_OK);
 }
 
 /* Forwards only, and of one that is gone nothing. */
-static void test_touches(void **state)
+static void test_access_times(void **state)
 {
     (void)state;
     struct one one;
@@ -782,11 +745,11 @@ static void test_touches(void **state)
         int64_t at, accessed;
     } rows[] = {{START - 1, START}, {START, START}, {START + 9, START + 9}, {START + 5, START + 9}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        touch(&one, 1, 1, rows[i].at);
+        write_access(&one, 1, 1, rows[i].at);
         assert_int_equal(store_token_get(one.temporary.reader, 1, 1, copy_token, &token), STORE_OK);
         require(token.accessed_unix_s == rows[i].accessed, "row %zu", i);
     }
-    touch(&one, 2, 1, START + 99); /* not this user's */
+    write_access(&one, 2, 1, START + 99); /* not this user's */
     assert_int_equal(store_token_get(one.temporary.reader, 1, 1, copy_token, &token), STORE_OK);
     assert_int_equal(token.accessed_unix_s, START + 9);
     close_one(&one, 100, 0);
@@ -795,13 +758,12 @@ static void test_touches(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_sweep_passes_over_the_future),
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_the_end_of_its_time),
         cmocka_unit_test(test_shortfall),
         cmocka_unit_test(test_unlimited_meanwhile),
         cmocka_unit_test(test_the_end_of_a_grace),
-        cmocka_unit_test(test_touches),
+        cmocka_unit_test(test_access_times),
     };
     return cmocka_run_group_tests_name("spend", tests, NULL, NULL);
 }

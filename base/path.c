@@ -1,0 +1,44 @@
+#include "base/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool path_make_parents(const char *path)
+{
+    char parent[PATH_MAX];
+    size_t len = strlen(path);
+    if (len >= sizeof(parent)) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    for (size_t i = 1; i < len; i++) {
+        if (path[i] != '/')
+            continue;
+        memcpy(parent, path, i);
+        parent[i] = '\0';
+        if (mkdir(parent, 0755) != 0 && errno != EEXIST)
+            return false;
+    }
+    return true;
+}
+
+bool path_sync_parent(const char *path)
+{
+    char parent[PATH_MAX];
+    snprintf(parent, sizeof(parent), "%s", path);
+    char *slash = strrchr(parent, '/');
+    if (slash == parent)
+        slash++;
+    if (slash)
+        *slash = '\0';
+    int fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool synced = fsync(fd) == 0;
+    return close(fd) == 0 && synced;
+}

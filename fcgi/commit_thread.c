@@ -1,0 +1,167 @@
+#include "fcgi/commit_thread.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "fcgi/clock.h"
+
+enum {
+    /* Tokens and ids of one commit. A create or delete may have thousands, and the commit of
+     * many such would be long, and hold many dirty pages. */
+    BATCH_ITEMS_MAX = 16384,
+    BACKGROUND_INTERVAL_S = 5,
+    ACCESS_DELAY_S = 20, /* so that many uses share a commit */
+    PURGE_INTERVAL_S = 60,
+    DEAD_READERS_INTERVAL_S = 30
+};
+
+/* ---- commits ---- */
+
+/* The jobs of one commit. */
+struct batch {
+    struct work_queue *queue;
+    struct job_list taken;
+    size_t item_count;
+};
+
+/* At least 1. */
+static size_t count_items(const struct store_write *write)
+{
+    switch (write->kind) {
+    case STORE_CREATE:
+        return 1 + write->create.count;
+    case STORE_DELETE:
+        return 1 + write->delete.id_count;
+    default:
+        return 1;
+    }
+}
+
+/* Whether it is not too late to begin; else the write has its error. */
+static bool begin(struct job *job)
+{
+    bool late = job->deadline_ms != 0 && clock_ms() > job->deadline_ms;
+    if (late)
+        job->write->error = STORE_UNAVAILABLE;
+    return !late;
+}
+
+/* A store_take_writes: as many of the queue as the commit may still hold. */
+static struct store_write *take_writes(void *context)
+{
+    struct batch *batch = context;
+    struct store_write *first = NULL, **end = &first;
+    struct job *job;
+    while (batch->item_count < BATCH_ITEMS_MAX && (job = work_queue_take(batch->queue))) {
+        TAILQ_INSERT_TAIL(&batch->taken, job, entry);
+        if (!begin(job))
+            continue;
+        batch->item_count += count_items(job->write);
+        *end = job->write;
+        end = &job->write->next;
+        *end = NULL;
+    }
+    return first;
+}
+
+static void commit(struct commit_thread *thread)
+{
+    struct batch batch = {.queue = &thread->queue};
+    TAILQ_INIT(&batch.taken);
+    store_commit(thread->store, take_writes, &batch); /* each write has its error */
+    work_queue_give_back(&batch.taken);
+}
+
+/* ---- background work ---- */
+
+static void store_access_times(struct commit_thread *thread, bool all, int64_t now_unix_s)
+{
+    struct store_write write = {.kind = STORE_ACCESS, .now_unix_s = now_unix_s};
+    struct access_times *times = &thread->times;
+    pthread_mutex_lock(&thread->times_lock);
+    bool due = times->count > 0 && (all || times->count == ACCESS_TIMES_MAX ||
+                                    now_unix_s - times->first_unix_s >= ACCESS_DELAY_S);
+    if (due)
+        write.access.count = access_times_take(times, &write.access.times);
+    pthread_mutex_unlock(&thread->times_lock);
+    if (due)
+        store_write(thread->store, &write); /* if it fails, the next use is recorded again */
+}
+
+static void purge(struct commit_thread *thread, int64_t now_unix_s)
+{
+    struct store_write write = {.kind = STORE_PURGE, .now_unix_s = now_unix_s};
+    if (!thread->purge_more && now_unix_s - thread->purged_unix_s < PURGE_INTERVAL_S)
+        return;
+    thread->purged_unix_s = now_unix_s;
+    thread->purge_more = store_write(thread->store, &write) == STORE_OK && write.purge.more;
+}
+
+static void work_in_background(struct commit_thread *thread)
+{
+    int64_t now_unix_s = (int64_t)time(NULL);
+    store_access_times(thread, false, now_unix_s);
+    purge(thread, now_unix_s);
+    if (now_unix_s - thread->readers_freed_unix_s < DEAD_READERS_INTERVAL_S)
+        return;
+    thread->readers_freed_unix_s = now_unix_s;
+    store_maintain(thread->store); /* tried again next time */
+}
+
+void commit_thread_record_use(struct commit_thread *thread, const struct store_access *used,
+                              int64_t now_unix_s)
+{
+    if (!access_times_need(used, now_unix_s))
+        return;
+    pthread_mutex_lock(&thread->times_lock);
+    access_times_add(&thread->times, used, now_unix_s);
+    bool full = thread->times.count == ACCESS_TIMES_MAX;
+    pthread_mutex_unlock(&thread->times_lock);
+    if (full)
+        work_queue_wake(&thread->queue);
+}
+
+/* ---- the thread ---- */
+
+static void *run(void *context)
+{
+    struct commit_thread *thread = context;
+    while (work_queue_wait(&thread->queue, thread->purge_more ? 0 : BACKGROUND_INTERVAL_S)) {
+        if (!work_queue_is_empty(&thread->queue))
+            commit(thread);
+        work_in_background(thread);
+    }
+    store_access_times(thread, true, (int64_t)time(NULL));
+    return NULL;
+}
+
+static void free_thread(struct commit_thread *thread)
+{
+    access_times_free(&thread->times);
+    pthread_mutex_destroy(&thread->times_lock);
+    work_queue_destroy(&thread->queue);
+    free(thread);
+}
+
+struct commit_thread *commit_thread_start(struct store *store)
+{
+    struct commit_thread *thread = calloc(1, sizeof(*thread));
+    if (!thread)
+        return NULL;
+    thread->store = store;
+    thread->purged_unix_s = thread->readers_freed_unix_s = (int64_t)time(NULL);
+    pthread_mutex_init(&thread->times_lock, NULL);
+    work_queue_init(&thread->queue, -1);
+    if (access_times_init(&thread->times) && work_queue_start(&thread->queue, run, thread))
+        return thread;
+    free_thread(thread);
+    return NULL;
+}
+
+void commit_thread_stop(struct commit_thread *thread)
+{
+    if (!thread)
+        return;
+    work_queue_stop(&thread->queue);
+    free_thread(thread);
+}

@@ -1,0 +1,32 @@
+#ifndef FCGI_COMMIT_THREAD_H
+#define FCGI_COMMIT_THREAD_H
+
+#include "fcgi/access_times.h"
+#include "fcgi/work_queue.h"
+#include "store/store.h"
+
+/* The thread that does the writes: all that were queued during one commit share the next. It also
+ * stores the last uses of tokens, purges what has expired, and frees the slots of dead readers. */
+struct commit_thread {
+    /* Push jobs here. Each returns to its origin with the outcome in its write; STORE_UNAVAILABLE
+     * if its deadline had passed when it was to begin. */
+    struct work_queue queue;
+    struct store *store;
+    pthread_mutex_t times_lock;
+    struct access_times times;
+    int64_t purged_unix_s, readers_freed_unix_s;
+    bool purge_more;
+};
+
+/* Starts the thread. NULL if memory or threads are short. */
+struct commit_thread *commit_thread_start(struct store *store);
+
+/* Has a use of a token stored within the next 25 seconds, if the stored one is older than 20. From
+ * any thread. */
+void commit_thread_record_use(struct commit_thread *thread, const struct store_access *used,
+                              int64_t now_unix_s);
+
+/* Does what has been submitted and recorded, ends the thread and frees it. NULL is ignored. */
+void commit_thread_stop(struct commit_thread *thread);
+
+#endif

@@ -1,0 +1,54 @@
+#include "fcgi/search_thread.h"
+
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "api/api.h"
+
+enum { NICENESS = 10 };
+
+static void *run(void *context)
+{
+    struct search_thread *thread = context;
+    struct job_list done = TAILQ_HEAD_INITIALIZER(done);
+    /* On Linux a thread has a niceness of its own. It is not essential. */
+    (void)setpriority(PRIO_PROCESS, 0, NICENESS);
+    while (work_queue_wait(&thread->queue, -1)) {
+        struct job *job = work_queue_take(&thread->queue);
+        if (!job)
+            continue;
+        api_search(job->request, thread->reader);
+        TAILQ_INSERT_TAIL(&done, job, entry);
+        work_queue_give_back(&done);
+    }
+    return NULL;
+}
+
+static void free_thread(struct search_thread *thread)
+{
+    store_reader_close(thread->reader);
+    work_queue_destroy(&thread->queue);
+    free(thread);
+}
+
+struct search_thread *search_thread_start(struct store *store)
+{
+    struct search_thread *thread = calloc(1, sizeof(*thread));
+    if (!thread)
+        return NULL;
+    work_queue_init(&thread->queue, -1);
+    if (store_reader_open(store, &thread->reader) == STORE_OK &&
+        work_queue_start(&thread->queue, run, thread))
+        return thread;
+    free_thread(thread);
+    return NULL;
+}
+
+void search_thread_stop(struct search_thread *thread)
+{
+    if (!thread)
+        return;
+    work_queue_stop(&thread->queue);
+    free_thread(thread);
+}

@@ -1,0 +1,42 @@
+#ifndef FCGI_WATCHDOG_H
+#define FCGI_WATCHDOG_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Shuts down a socket on which a loop has been blocked for too long. The sockets' own time-outs
+ * (SO_RCVTIMEO, SO_SNDTIMEO) start again with each byte, so a peer could hold a loop with one byte
+ * a second. */
+
+enum { WATCHDOG_INTERVAL_MS = 1000, WATCHDOG_CACHE_LINE = 64 };
+
+/* What a loop is blocked on. */
+struct watched {
+    _Alignas(WATCHDOG_CACHE_LINE) atomic_int fd; /* -1: nothing */
+    atomic_int_fast64_t since_ms;
+};
+
+struct watchdog {
+    pthread_mutex_t lock; /* held during accept4 and shutdown */
+    struct watched *watched;
+    unsigned loop_count;
+};
+
+/* False if memory is short. */
+bool watchdog_init(struct watchdog *watchdog, unsigned loop_count);
+void watchdog_free(struct watchdog *watchdog);
+
+/* To be called every WATCHDOG_INTERVAL_MS, in a thread that no peer can block. */
+void watchdog_check(struct watchdog *watchdog);
+
+/* Between the two, loop number "loop" may block on the socket. */
+void watchdog_hold(struct watchdog *watchdog, unsigned loop, int fd, int64_t now_ms);
+void watchdog_release(struct watchdog *watchdog, unsigned loop);
+
+/* accept4, for a blocking socket: -1 with errno if there is none. All sockets must come from here:
+ * it keeps the watchdog from taking a new socket for a closed one that had its number. */
+int watchdog_accept(struct watchdog *watchdog, int listen_fd);
+
+#endif

@@ -1,0 +1,77 @@
+#ifndef FCGI_WORK_QUEUE_H
+#define FCGI_WORK_QUEUE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+/* Queues of jobs between threads: from an event loop to the commit thread or the search thread, and
+ * back when a job is done. */
+
+struct request;
+struct store_write;
+
+enum job_state {
+    JOB_IDLE,   /* its owner's: not handed over, or done and back */
+    JOB_QUEUED, /* waits to begin; can be cancelled */
+    JOB_STARTED /* under way in another thread, or on its way back */
+};
+
+/* Part of a connection, which must not move or be freed before the job is back. */
+struct job {
+    enum job_state state;      /* guarded by the lock of queue */
+    struct store_write *write; /* for the commit thread */
+    struct request *request;   /* for the search thread */
+    int64_t deadline_ms;       /* of clock_ms: not to be begun later; 0: none */
+    struct work_queue *queue;  /* that it was pushed to */
+    struct work_queue *origin; /* gets it back when it is done */
+    void *owner;               /* the connection */
+    TAILQ_ENTRY(job) entry;
+};
+
+TAILQ_HEAD(job_list, job);
+
+/* May be the queue of a thread that does its jobs, or that of a loop which gets them back. */
+struct work_queue {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct job_list jobs;
+    bool stopping;
+    int wake_fd; /* an eventfd, written to when the queue is no longer empty; -1: none */
+    pthread_t thread;
+};
+
+void work_queue_init(struct work_queue *queue, int wake_fd);
+void work_queue_destroy(struct work_queue *queue);
+
+/* Starts the thread that takes the jobs. False, with errno, if there can be none. */
+bool work_queue_start(struct work_queue *queue, void *(*run)(void *), void *context);
+
+/* Lets work_queue_wait return false once the queue is empty, and waits for the thread's end. */
+void work_queue_stop(struct work_queue *queue);
+
+/* Appends the jobs and empties the list. From any thread. */
+void work_queue_push(struct work_queue *queue, struct job_list *jobs);
+
+/* Removes a job that has not been taken yet. True: it is the caller's again; false: it is under
+ * way, or on its way back. */
+bool work_queue_cancel(struct job *job);
+
+/* The first job, removed and JOB_STARTED; NULL if there is none. */
+struct job *work_queue_take(struct work_queue *queue);
+
+bool work_queue_is_empty(struct work_queue *queue);
+
+/* Sets jobs to all there are, removed and JOB_IDLE: for the thread that they return to. */
+void work_queue_take_all(struct work_queue *queue, struct job_list *jobs);
+
+/* Returns the jobs of a list to their origins and empties it. */
+void work_queue_give_back(struct job_list *done);
+
+/* Waits for a job, for work_queue_wake or for wait_s seconds (-1: without limit). False once the
+ * queue is stopped and empty. */
+bool work_queue_wait(struct work_queue *queue, int wait_s);
+void work_queue_wake(struct work_queue *queue);
+
+#endif

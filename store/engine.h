@@ -1,0 +1,58 @@
+#ifndef STORE_ENGINE_H
+#define STORE_ENGINE_H
+
+#include "store/store.h"
+
+/* What an engine implements, for store.c only. The functions are those of store.h, by whose types they
+ * are declared, except:
+ *   location_matches    whether a TOKEN_STORE is this engine's
+ *   user_authenticate   gets the access token's hash (seal_hash_credential)
+ *   gateway_authenticate  likewise
+ *   token_find          the token that is shown lacks its key, which the caller has
+ *   create, open        get the opened seal, which outlives the store; create takes away again what
+ *                       it has made where it fails
+ * An engine embeds struct store and struct store_reader as the first members of its own. */
+struct store_engine {
+    bool (*location_matches)(const char *location);
+    enum store_error (*create)(const struct store_options *options, struct seal *seal,
+                               unsigned owner_uid, unsigned owner_gid,
+                               char reason[static STORE_REASON_SIZE]);
+    enum store_error (*open)(const struct store_options *options, struct seal *seal,
+                             struct store **out, char reason[static STORE_REASON_SIZE]);
+    __typeof__(store_close) *close;
+    __typeof__(store_is_broken) *is_broken;
+    __typeof__(store_maintain) *maintain;
+    __typeof__(store_reader_open) *reader_open;
+    __typeof__(store_reader_close) *reader_close;
+    enum store_error (*user_authenticate)(
+        struct store_reader *reader, int64_t user_id,
+        const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN]);
+    __typeof__(store_user_next) *user_next;
+    __typeof__(store_token_get) *token_get;
+    __typeof__(store_token_page) *token_page;
+    __typeof__(store_token_search) *token_search;
+    __typeof__(store_token_find) *token_find;
+    enum store_error (*gateway_authenticate)(
+        struct store_reader *reader,
+        const unsigned char secret_hash[static SEAL_CREDENTIAL_HASH_LEN], int64_t *gateway_id);
+    __typeof__(store_gateway_next) *gateway_next;
+    __typeof__(store_commit) *commit;
+    __typeof__(store_stat) *stat;
+    __typeof__(store_check) *check;
+};
+
+struct store {
+    const struct store_engine *engine;
+    struct seal *seal;
+};
+
+struct store_reader {
+    struct store *store;
+};
+
+extern const struct store_engine store_lmdb_engine;
+
+/* Fills in the answer about a token that was used. */
+void store_fill_use_answer(const struct token *token, struct store_use_answer *answer);
+
+#endif

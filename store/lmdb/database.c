@@ -1,0 +1,207 @@
+#include "store/lmdb/database.h"
+
+#include <errno.h>
+
+#include "base/bytes.h"
+#include "store/lmdb/checksum.h"
+
+static enum store_error translate(int rc)
+{
+    switch (rc) {
+    case MDB_SUCCESS:
+        return STORE_OK;
+    case MDB_NOTFOUND:
+        return STORE_NOT_FOUND;
+    case MDB_MAP_FULL:
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        return STORE_FULL;
+    case ENOMEM:
+    case EAGAIN:
+    case MDB_READERS_FULL:
+    case MDB_TXN_FULL:
+        return STORE_UNAVAILABLE;
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_BAD_VALSIZE:
+    case MDB_INCOMPATIBLE:
+    case MDB_KEYEXIST:
+        return STORE_CORRUPT;
+    default: /* MDB_PANIC and EIO; MDB_MAP_RESIZED: another process has a greater map */
+        return STORE_BROKEN;
+    }
+}
+
+enum store_error db_result(struct txn *txn, int rc)
+{
+    enum store_error error = translate(rc);
+    if (error == STORE_BROKEN)
+        atomic_store(&txn->store->broken, true);
+    if (store_is_failure(error) && txn->error == STORE_OK)
+        txn->error = error;
+    return error;
+}
+
+enum store_error db_corrupt(struct txn *txn)
+{
+    return db_result(txn, MDB_CORRUPTED);
+}
+
+/* LMDB reads keys and values only; its struct has no const. */
+static MDB_val to_val(struct span span)
+{
+    return (MDB_val){span.len, (void *)(uintptr_t)span.at};
+}
+
+static struct span to_span(const MDB_val *val)
+{
+    return (struct span){val->mv_data, val->mv_size};
+}
+
+enum store_error db_get(struct txn *txn, enum database database, struct span key,
+                        struct span *value)
+{
+    if (txn->error != STORE_OK)
+        return txn->error;
+    MDB_val key_val = to_val(key), value_val;
+    int rc = mdb_get(txn->mdb, txn->store->dbis[database], &key_val, &value_val);
+    if (rc == MDB_SUCCESS)
+        *value = to_span(&value_val);
+    return db_result(txn, rc);
+}
+
+static enum store_error put(struct txn *txn, enum database database, struct span key,
+                            struct span value, unsigned flags)
+{
+    if (txn->error != STORE_OK)
+        return txn->error;
+    MDB_val key_val = to_val(key), value_val = to_val(value);
+    return db_result(txn,
+                     mdb_put(txn->mdb, txn->store->dbis[database], &key_val, &value_val, flags));
+}
+
+enum store_error db_put(struct txn *txn, enum database database, struct span key, struct span value)
+{
+    return put(txn, database, key, value, 0);
+}
+
+enum store_error db_put_new(struct txn *txn, enum database database, struct span key,
+                            struct span value)
+{
+    return put(txn, database, key, value, MDB_NOOVERWRITE);
+}
+
+enum store_error db_delete(struct txn *txn, enum database database, struct span key)
+{
+    if (txn->error != STORE_OK)
+        return txn->error;
+    MDB_val key_val = to_val(key);
+    return db_result(txn, mdb_del(txn->mdb, txn->store->dbis[database], &key_val, NULL));
+}
+
+MDB_cursor *db_cursor_open(struct txn *txn, enum database database)
+{
+    MDB_cursor *cursor = NULL;
+    if (txn->error == STORE_OK)
+        db_result(txn, mdb_cursor_open(txn->mdb, txn->store->dbis[database], &cursor));
+    return cursor;
+}
+
+enum store_error db_cursor_get(struct txn *txn, MDB_cursor *cursor, struct span *key,
+                               struct span *value, MDB_cursor_op op)
+{
+    if (txn->error != STORE_OK)
+        return txn->error;
+    MDB_val key_val = to_val(*key), value_val = to_val(*value);
+    enum store_error error = db_result(txn, mdb_cursor_get(cursor, &key_val, &value_val, op));
+    if (error == STORE_OK) {
+        *key = to_span(&key_val);
+        *value = to_span(&value_val);
+    }
+    return error;
+}
+
+struct span db_id_key(unsigned char bytes[static ID_KEY_LEN], int64_t id)
+{
+    put_big64(bytes, id);
+    return (struct span){(const char *)bytes, ID_KEY_LEN};
+}
+
+struct span db_token_key(unsigned char bytes[static TOKEN_KEY_ID_LEN], int64_t user_id,
+                         int64_t token_id)
+{
+    put_big64(bytes, user_id);
+    put_big64(bytes + 8, token_id);
+    return (struct span){(const char *)bytes, TOKEN_KEY_ID_LEN};
+}
+
+/* ---- meta ---- */
+
+struct checksum_context meta_context(const char *name)
+{
+    size_t len = strlen(name);
+    struct checksum_context context = {CHECKSUM_META, 0, (int64_t)len};
+    for (size_t i = 0; i < len; i++)
+        context.a = (int64_t)((uint64_t)context.a * 31 + (unsigned char)name[i]);
+    return context;
+}
+
+static enum store_error get_meta(struct txn *txn, const char *name, unsigned char *bytes,
+                                 size_t len)
+{
+    struct span value;
+    enum store_error error = db_get(txn, DB_META, span_of(name), &value);
+    if (error == STORE_NOT_FOUND ||
+        (error == STORE_OK && (!checksum_take(meta_context(name), &value) || value.len != len)))
+        return db_corrupt(txn);
+    if (error == STORE_OK)
+        memcpy(bytes, value.at, len);
+    return error;
+}
+
+static enum store_error put_meta(struct txn *txn, const char *name, const unsigned char *bytes,
+                                 size_t len)
+{
+    enum { VALUE_LEN_MAX = SEAL_CHECK_LEN };
+    unsigned char value[VALUE_LEN_MAX + CHECKSUM_LEN];
+    memcpy(value, bytes, len);
+    size_t value_len = checksum_put(meta_context(name), value, len);
+    return db_put(txn, DB_META, span_of(name), (struct span){(const char *)value, value_len});
+}
+
+enum store_error meta_get(struct txn *txn, const char *name, int64_t *value)
+{
+    unsigned char bytes[8];
+    enum store_error error = get_meta(txn, name, bytes, sizeof(bytes));
+    if (error == STORE_OK)
+        *value = get_little64(bytes);
+    return error;
+}
+
+enum store_error meta_put(struct txn *txn, const char *name, int64_t value)
+{
+    unsigned char bytes[8];
+    put_little64(bytes, value);
+    return put_meta(txn, name, bytes, sizeof(bytes));
+}
+
+enum store_error meta_take_ids(struct txn *txn, const char *name, int64_t count, int64_t *id)
+{
+    enum store_error error = meta_get(txn, name, id);
+    if (error != STORE_OK)
+        return error;
+    if (*id > INT64_MAX - count)
+        return db_result(txn, ENOSPC);
+    return meta_put(txn, name, *id + count);
+}
+
+enum store_error meta_get_check(struct txn *txn, unsigned char check[static SEAL_CHECK_LEN])
+{
+    return get_meta(txn, META_CHECK, check, SEAL_CHECK_LEN);
+}
+
+enum store_error meta_put_check(struct txn *txn, const unsigned char check[static SEAL_CHECK_LEN])
+{
+    return put_meta(txn, META_CHECK, check, SEAL_CHECK_LEN);
+}

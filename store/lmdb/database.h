@@ -1,0 +1,116 @@
+#ifndef STORE_LMDB_DATABASE_H
+#define STORE_LMDB_DATABASE_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include <lmdb.h>
+
+#include "store/engine.h"
+#include "store/lmdb/checksum.h"
+
+/* Transactions, and the databases in them. LMDB's codes are translated here and nowhere else. */
+
+enum database {
+    DB_META,         /* counters, schema version, cipher, the secret's check value, by name */
+    DB_USERS,        /* by id */
+    DB_TOKENS,       /* by user id and token id */
+    DB_IDS_BY_USER,  /* ids.h */
+    DB_TOKEN_BY_KEY, /* by the key's hash */
+    DB_GATEWAYS,     /* by id */
+    DB_RESERVATIONS, /* by id */
+    DB_IDEMPOTENCY,  /* idempotency.c */
+    DATABASE_COUNT
+};
+
+struct lmdb_store {
+    struct store base; /* first: a pointer to it is one to this */
+    MDB_env *env;
+    MDB_dbi dbis[DATABASE_COUNT];
+    atomic_bool broken; /* see store_is_broken */
+    /* Writers, in this order: the threads of this process by a mutex, processes by flock(2) on the
+     * data file, held only while waiting, and on the folder. Only then is LMDB's own lock taken, a
+     * robust mutex: glibc can lose its wake-up when a waiting process is killed, so none waits for
+     * it. The first flock is for fairness: a process that has just written queues behind those that
+     * wait. */
+    pthread_mutex_t write_lock;
+    int fairness_fd, folder_fd;
+    /* The data file's name and identity: see transaction.c. */
+    char data_path[PATH_MAX];
+    dev_t data_dev;
+    ino_t data_ino;
+    size_t page_size; /* bytes */
+};
+
+/* A transaction. The first failure in it is kept: each operation after that does nothing and
+ * returns it, so that several puts need one check. */
+struct txn {
+    struct lmdb_store *store;
+    MDB_txn *mdb;
+    enum store_error error;
+};
+
+/* One reader's transaction; reset between operations, as an open one keeps pages from reuse. */
+struct lmdb_reader {
+    struct store_reader base; /* first */
+    struct txn txn;
+};
+
+/* Translates LMDB's code: STORE_OK, STORE_NOT_FOUND or a failure, which the transaction keeps. */
+enum store_error db_result(struct txn *txn, int rc);
+
+/* Notes damage that was found in this transaction; returns STORE_CORRUPT. */
+enum store_error db_corrupt(struct txn *txn);
+
+/* The value of a key; it lies in LMDB's pages and is valid until the transaction's next change or
+ * its end. STORE_NOT_FOUND. */
+enum store_error db_get(struct txn *txn, enum database database, struct span key,
+                        struct span *value);
+
+/* Stores a value; as a new one where the key must not exist yet (STORE_CORRUPT where it does). */
+enum store_error db_put(struct txn *txn, enum database database, struct span key,
+                        struct span value);
+enum store_error db_put_new(struct txn *txn, enum database database, struct span key,
+                            struct span value);
+
+/* STORE_NOT_FOUND where there is none. */
+enum store_error db_delete(struct txn *txn, enum database database, struct span key);
+
+/* A cursor; the caller closes it with mdb_cursor_close before the transaction ends. NULL, with the
+ * transaction's error set, where it can't be opened. */
+MDB_cursor *db_cursor_open(struct txn *txn, enum database database);
+
+/* mdb_cursor_get. *key is read by the operations that search (MDB_SET_RANGE …). STORE_NOT_FOUND. */
+enum store_error db_cursor_get(struct txn *txn, MDB_cursor *cursor, struct span *key,
+                               struct span *value, MDB_cursor_op op);
+
+/* Keys: big-endian ids, which sort as numbers (they are never negative). */
+enum { ID_KEY_LEN = 8, TOKEN_KEY_ID_LEN = 16 };
+struct span db_id_key(unsigned char bytes[static ID_KEY_LEN], int64_t id);
+struct span db_token_key(unsigned char bytes[static TOKEN_KEY_ID_LEN], int64_t user_id,
+                         int64_t token_id);
+
+/* The context of the checksum of a value in DB_META. */
+struct checksum_context meta_context(const char *name);
+
+/* Numbers in DB_META. STORE_CORRUPT where there is none. */
+#define META_SCHEMA              "schema"
+#define META_CIPHER              "cipher"
+#define META_CHECK               "secret_check"
+#define META_NEXT_USER_ID        "next_user_id"
+#define META_NEXT_TOKEN_ID       "next_token_id"
+#define META_NEXT_GATEWAY_ID     "next_gateway_id"
+#define META_NEXT_RESERVATION_ID "next_reservation_id"
+enum store_error meta_get(struct txn *txn, const char *name, int64_t *value);
+enum store_error meta_put(struct txn *txn, const char *name, int64_t value);
+
+/* Takes count ids off a counter; *id is the first. */
+enum store_error meta_take_ids(struct txn *txn, const char *name, int64_t count, int64_t *id);
+
+/* The secret's check value. */
+enum store_error meta_get_check(struct txn *txn, unsigned char check[static SEAL_CHECK_LEN]);
+enum store_error meta_put_check(struct txn *txn, const unsigned char check[static SEAL_CHECK_LEN]);
+
+#endif

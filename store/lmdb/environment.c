@@ -1,0 +1,398 @@
+/* Creating, opening and closing a store. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <linux/magic.h>
+#include <sodium.h>
+
+#include "base/path.h"
+#include "store/lmdb/checksum.h"
+#include "store/lmdb/engine.h"
+#include "store/lmdb/ids.h"
+#include "store/lmdb/transaction.h"
+
+enum {
+    SCHEMA_VERSION = 3,
+    READERS_MAX = 1024 /* a slot for each loop and search thread, and for each CGI request */
+};
+static const uint64_t map_size_default = UINT64_C(64) << 30;
+
+static enum store_error refuse(char reason[static STORE_REASON_SIZE], const char *path,
+                               const char *why)
+{
+    snprintf(reason, STORE_REASON_SIZE, "%s: %s", path, why);
+    return STORE_REFUSED;
+}
+
+/* ---- the file system ---- */
+
+/* LMDB needs a memory map that all processes share, and locks in it: no file system over a network
+ * or in user space keeps that promise (lmdb.h, "Caveats"). */
+static const struct {
+    unsigned long magic;
+    const char *name;
+} unsafe_file_systems[] = {
+    {NFS_SUPER_MAGIC, "NFS"},   {FUSE_SUPER_MAGIC, "FUSE"}, {SMB_SUPER_MAGIC, "SMB"},
+    {CIFS_SUPER_MAGIC, "CIFS"}, {SMB2_SUPER_MAGIC, "SMB2"}, {V9FS_MAGIC, "9P"},
+    {CEPH_SUPER_MAGIC, "Ceph"}, {AFS_SUPER_MAGIC, "AFS"},   {AFS_FS_MAGIC, "AFS"},
+    {CODA_SUPER_MAGIC, "Coda"}, {0x786F4256, "vboxsf"},     {0x0BD00BD0, "Lustre"},
+};
+
+static enum store_error check_file_system(const char *path, char reason[static STORE_REASON_SIZE])
+{
+    struct statfs status;
+    if (statfs(path, &status) != 0)
+        return refuse(reason, path, strerror(errno));
+    for (size_t i = 0; i < sizeof(unsafe_file_systems) / sizeof(unsafe_file_systems[0]); i++) {
+        if ((unsigned long)status.f_type != unsafe_file_systems[i].magic)
+            continue;
+        snprintf(reason, STORE_REASON_SIZE,
+                 "%s: is on %s, where a memory-mapped store is not safe; use a local file system",
+                 path, unsafe_file_systems[i].name);
+        return STORE_REFUSED;
+    }
+    return STORE_OK;
+}
+
+/* ---- files ---- */
+
+static const char *const store_files[] = {"data.mdb", "lock.mdb"};
+
+static bool name_file(const char *folder, const char *name, char path[static PATH_MAX])
+{
+    int len = snprintf(path, PATH_MAX, "%s/%s", folder, name);
+    return len > 0 && len < PATH_MAX;
+}
+
+/* Root's commands must leave no file behind that the folder's owner can't use. */
+static bool give_files_to(const char *folder, uid_t owner, gid_t group)
+{
+    for (size_t i = 0; i < sizeof(store_files) / sizeof(store_files[0]); i++) {
+        char path[PATH_MAX];
+        if (!name_file(folder, store_files[i], path) || lchown(path, owner, group) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* ---- the environment ---- */
+
+static bool has_address_space(size_t size)
+{
+    void *probe = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return probe != MAP_FAILED && munmap(probe, size) == 0;
+}
+
+/* One map, large from the start (lmdb.h, mdb_env_set_mapsize): the file grows only as used. Where
+ * the address space is limited (RLIMIT_AS), the largest half, quarter … that fits, and room for the
+ * file to double. */
+static size_t choose_map_size(uint64_t wanted, off_t file_size)
+{
+    size_t size = wanted ? wanted : map_size_default;
+    while (!has_address_space(size) && size / 2 >= 2 * (size_t)file_size && size > 1024 * 1024)
+        size /= 2;
+    return size & ~(size_t)65535; /* a multiple of any page size */
+}
+
+static int open_environment(const struct store_options *options, struct lmdb_store *store)
+{
+    struct stat data = {.st_size = 0};
+    int dead, fd;
+    stat(store->data_path, &data); /* absent where the store is being created */
+    int rc = mdb_env_create(&store->env);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_set_maxdbs(store->env, DATABASE_COUNT);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_set_maxreaders(store->env, READERS_MAX);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_set_mapsize(store->env, choose_map_size(options->size_max, data.st_size));
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_open(store->env, options->location, MDB_NOTLS, 0600);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_reader_check(store->env, &dead);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_get_fd(store->env, &fd);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    store->folder_fd = open(options->location, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    store->fairness_fd = open(store->data_path, O_RDONLY | O_CLOEXEC);
+    if (store->folder_fd < 0 || store->fairness_fd < 0 || fstat(fd, &data) != 0)
+        return errno;
+    store->data_dev = data.st_dev;
+    store->data_ino = data.st_ino;
+    MDB_stat stat;
+    rc = mdb_env_stat(store->env, &stat);
+    store->page_size = stat.ms_psize;
+    return rc;
+}
+
+static enum store_error open_databases(struct txn *txn, unsigned flags)
+{
+    static const struct {
+        const char *name;
+        unsigned flags;
+    } databases[DATABASE_COUNT] = {
+        [DB_META] = {"meta", 0},
+        [DB_USERS] = {"users", 0},
+        [DB_TOKENS] = {"tokens", 0},
+        [DB_IDS_BY_USER] = {"ids_by_user", IDS_DATABASE_FLAGS},
+        [DB_TOKEN_BY_KEY] = {"token_by_key", 0},
+        [DB_GATEWAYS] = {"gateways", 0},
+        [DB_RESERVATIONS] = {"reservations", 0},
+        [DB_IDEMPOTENCY] = {"repeats", 0}, /* its name since the first version */
+    };
+    for (size_t i = 0; i < DATABASE_COUNT && txn->error == STORE_OK; i++)
+        if (db_result(txn, mdb_dbi_open(txn->mdb, databases[i].name, databases[i].flags | flags,
+                                        &txn->store->dbis[i])) == STORE_NOT_FOUND)
+            db_corrupt(txn);
+    return txn->error;
+}
+
+static struct lmdb_store *new_store(const struct store_options *options, struct seal *seal)
+{
+    struct lmdb_store *store = calloc(1, sizeof(*store));
+    if (!store)
+        return NULL;
+    store->base = (struct store){&store_lmdb_engine, seal};
+    store->folder_fd = store->fairness_fd = -1;
+    pthread_mutex_init(&store->write_lock, NULL);
+    name_file(options->location, "data.mdb", store->data_path); /* checked before */
+    return store;
+}
+
+void lmdb_close(struct store *base)
+{
+    struct lmdb_store *store = (struct lmdb_store *)base;
+    if (store->env)
+        mdb_env_close(store->env);
+    if (store->folder_fd >= 0)
+        close(store->folder_fd);
+    if (store->fairness_fd >= 0)
+        close(store->fairness_fd);
+    pthread_mutex_destroy(&store->write_lock);
+    free(store);
+}
+
+enum store_error lmdb_maintain(struct store *base)
+{
+    struct txn txn = {.store = (struct lmdb_store *)base};
+    int dead;
+    return db_result(&txn, mdb_reader_check(txn.store->env, &dead));
+}
+
+/* ---- creating ---- */
+
+static enum store_error write_first_records(struct lmdb_store *store)
+{
+    static const char *const counters[] = {META_NEXT_USER_ID, META_NEXT_TOKEN_ID,
+                                           META_NEXT_GATEWAY_ID, META_NEXT_RESERVATION_ID};
+    unsigned char check[SEAL_CHECK_LEN];
+    struct txn txn;
+    if (write_begin(store, &txn) != STORE_OK)
+        return txn.error;
+    open_databases(&txn, MDB_CREATE);
+    meta_put(&txn, META_SCHEMA, SCHEMA_VERSION);
+    meta_put(&txn, META_CIPHER, seal_get_cipher(store->base.seal));
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
+        meta_put(&txn, counters[i], 1);
+    seal_check_value(store->base.seal, check);
+    meta_put_check(&txn, check);
+    return write_end(&txn);
+}
+
+static enum store_error fill_folder(const struct store_options *options, struct seal *seal,
+                                    char reason[static STORE_REASON_SIZE])
+{
+    struct lmdb_store *store = new_store(options, seal);
+    int rc = store ? open_environment(options, store) : ENOMEM;
+    enum store_error error = STORE_OK;
+    if (rc == MDB_SUCCESS)
+        error = write_first_records(store);
+    if (store)
+        lmdb_close(&store->base);
+    if (rc != MDB_SUCCESS)
+        return refuse(reason, options->location, mdb_strerror(rc));
+    return error == STORE_OK ? error : refuse(reason, options->location, store_error_text(error));
+}
+
+static void remove_folder(const char *folder)
+{
+    for (size_t i = 0; i < sizeof(store_files) / sizeof(store_files[0]); i++) {
+        char path[PATH_MAX];
+        if (name_file(folder, store_files[i], path))
+            unlink(path);
+    }
+    rmdir(folder);
+}
+
+enum store_error lmdb_create(const struct store_options *options, struct seal *seal,
+                             unsigned owner_uid, unsigned owner_gid,
+                             char reason[static STORE_REASON_SIZE])
+{
+    const char *folder = options->location;
+    char path[PATH_MAX];
+    struct stat status;
+    if (lstat(folder, &status) == 0)
+        return refuse(reason, folder, "exists already");
+    if (!name_file(folder, store_files[0], path))
+        return refuse(reason, folder, strerror(ENAMETOOLONG));
+    if (!path_make_parents(folder) || mkdir(folder, 0700) != 0)
+        return refuse(reason, folder, strerror(errno));
+    enum store_error error = check_file_system(folder, reason);
+    if (error == STORE_OK)
+        error = fill_folder(options, seal, reason);
+    bool give = geteuid() == 0 && owner_uid != (uid_t)-1;
+    if (error == STORE_OK && give &&
+        (!give_files_to(folder, owner_uid, owner_gid) || lchown(folder, owner_uid, owner_gid) != 0))
+        error = refuse(reason, folder, strerror(errno));
+    if (error == STORE_OK && !path_sync_parent(folder))
+        error = refuse(reason, folder, strerror(errno));
+    if (error != STORE_OK)
+        remove_folder(folder);
+    return error;
+}
+
+/* ---- opening ---- */
+
+/* Before the other databases are opened: another version may have others. Values had no checksum
+ * before version 3. */
+static enum store_error check_schema(struct txn *txn, const char *folder,
+                                     char reason[static STORE_REASON_SIZE])
+{
+    int64_t schema = SCHEMA_VERSION;
+    enum store_error error =
+        db_result(txn, mdb_dbi_open(txn->mdb, "meta", 0, &txn->store->dbis[DB_META]));
+    if (error == STORE_NOT_FOUND)
+        return refuse(reason, folder, "is not a store of this program");
+    if (error != STORE_OK || meta_get(txn, META_SCHEMA, &schema) != STORE_OK)
+        return refuse(reason, folder,
+                      "its schema version can't be read: it is damaged or of an old version");
+    if (schema == SCHEMA_VERSION)
+        return STORE_OK;
+    snprintf(reason, STORE_REASON_SIZE,
+             "%s: was made by another version: it has schema version %" PRId64
+             ", this program knows version %d",
+             folder, schema, SCHEMA_VERSION);
+    return STORE_REFUSED;
+}
+
+static enum store_error check_secret(struct txn *txn, const char *folder,
+                                     char reason[static STORE_REASON_SIZE])
+{
+    unsigned char expected[SEAL_CHECK_LEN], actual[SEAL_CHECK_LEN];
+    int64_t cipher;
+    struct seal *seal = txn->store->base.seal;
+    seal_check_value(seal, actual);
+    if (meta_get_check(txn, expected) != STORE_OK ||
+        meta_get(txn, META_CIPHER, &cipher) != STORE_OK)
+        return refuse(reason, folder, "is damaged: its cipher or check value can't be read");
+    if (sodium_memcmp(expected, actual, sizeof(actual)) != 0)
+        return refuse(reason, folder, "was made with another secret than TOKEN_SECRET's");
+    if (cipher != SEAL_CIPHER_CHACHA20_POLY1305 && cipher != SEAL_CIPHER_AES256_GCM)
+        return refuse(reason, folder, "is damaged: its cipher is unknown");
+    if (!seal_use_cipher(seal, (enum seal_cipher)cipher))
+        return refuse(reason, folder,
+                      "its keys are sealed with AES-256-GCM, which this CPU does not support");
+    return STORE_OK;
+}
+
+static enum store_error check_databases(struct lmdb_store *store, const char *folder,
+                                        char reason[static STORE_REASON_SIZE])
+{
+    struct txn txn = {.store = store};
+    int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn.mdb);
+    if (rc != MDB_SUCCESS)
+        return refuse(reason, folder, mdb_strerror(rc));
+    enum store_error error = check_schema(&txn, folder, reason);
+    if (error == STORE_OK && open_databases(&txn, 0) != STORE_OK)
+        error = refuse(reason, folder, "is damaged: its databases can't be opened");
+    if (error == STORE_OK)
+        error = check_secret(&txn, folder, reason);
+    rc = mdb_txn_commit(txn.mdb); /* keeps the database handles; an abort would close them */
+    return error == STORE_OK && rc != MDB_SUCCESS ? refuse(reason, folder, mdb_strerror(rc))
+                                                  : error;
+}
+
+/* LMDB would make an empty environment where there is none, and in an empty file. */
+static enum store_error check_files(const char *folder, struct stat *status,
+                                    char reason[static STORE_REASON_SIZE])
+{
+    static const char no_store[] = "there is no store; run tokenctl init";
+    char path[PATH_MAX];
+    if (stat(folder, status) != 0)
+        return refuse(reason, folder, errno == ENOENT ? no_store : strerror(errno));
+    if (!name_file(folder, store_files[0], path))
+        return refuse(reason, folder, strerror(ENAMETOOLONG));
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return refuse(reason, path, errno == ENOENT ? no_store : strerror(errno));
+    off_t size = lseek(fd, 0, SEEK_END);
+    close(fd);
+    if (size < 2 * sysconf(_SC_PAGESIZE))
+        return refuse(reason, path, "is cut short: its first two pages are missing");
+    return check_file_system(folder, reason);
+}
+
+enum store_error lmdb_open(const struct store_options *options, struct seal *seal,
+                           struct store **out, char reason[static STORE_REASON_SIZE])
+{
+    const char *folder = options->location;
+    struct stat status;
+    enum store_error error = check_files(folder, &status, reason);
+    if (error != STORE_OK)
+        return error;
+    struct lmdb_store *store = new_store(options, seal);
+    int rc = store ? open_environment(options, store) : ENOMEM;
+    if (rc != MDB_SUCCESS)
+        error = refuse(reason, folder, mdb_strerror(rc));
+    if (error == STORE_OK)
+        error = check_databases(store, folder, reason);
+    if (error == STORE_OK && geteuid() == 0 && status.st_uid != 0 &&
+        !give_files_to(folder, status.st_uid, status.st_gid))
+        error = refuse(reason, folder, strerror(errno));
+    if (error == STORE_OK)
+        *out = &store->base;
+    else if (store)
+        lmdb_close(&store->base);
+    return error;
+}
+
+/* ---- readers ---- */
+
+enum store_error lmdb_reader_open(struct store *base, struct store_reader **out)
+{
+    int dead;
+    struct lmdb_reader *reader = calloc(1, sizeof(*reader));
+    if (!reader)
+        return STORE_UNAVAILABLE;
+    reader->base.store = base;
+    struct txn *txn = &reader->txn;
+    txn->store = (struct lmdb_store *)base;
+    int rc = mdb_txn_begin(txn->store->env, NULL, MDB_RDONLY, &txn->mdb);
+    /* The slots of dead processes are freed only where none is left. */
+    if (rc == MDB_READERS_FULL && mdb_reader_check(txn->store->env, &dead) == MDB_SUCCESS)
+        rc = mdb_txn_begin(txn->store->env, NULL, MDB_RDONLY, &txn->mdb);
+    enum store_error error = db_result(txn, rc);
+    if (error != STORE_OK) {
+        free(reader);
+        return error;
+    }
+    mdb_txn_reset(txn->mdb);
+    *out = &reader->base;
+    return STORE_OK;
+}
+
+void lmdb_reader_close(struct store_reader *base)
+{
+    struct lmdb_reader *reader = (struct lmdb_reader *)base;
+    mdb_txn_abort(reader->txn.mdb);
+    free(reader);
+}

@@ -1,0 +1,135 @@
+#include "store/lmdb/transaction.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* ---- reading ---- */
+
+struct txn *read_begin(struct store_reader *reader)
+{
+    struct txn *txn = &((struct lmdb_reader *)reader)->txn;
+    txn->error = STORE_OK;
+    if (atomic_load(&txn->store->broken))
+        txn->error = STORE_BROKEN;
+    else
+        db_result(txn, mdb_txn_renew(txn->mdb));
+    return txn;
+}
+
+void read_end(struct txn *txn)
+{
+    mdb_txn_reset(txn->mdb);
+}
+
+/* ---- the writers' locks ---- */
+
+static int lock_file(int fd)
+{
+    int rc;
+    do {
+        rc = flock(fd, LOCK_EX) == 0 ? 0 : errno;
+    } while (rc == EINTR);
+    return rc;
+}
+
+static int lock_writers(struct lmdb_store *store)
+{
+    pthread_mutex_lock(&store->write_lock);
+    int rc = lock_file(store->fairness_fd);
+    if (rc == 0) {
+        rc = lock_file(store->folder_fd);
+        flock(store->fairness_fd, LOCK_UN); /* held: can't fail */
+    }
+    if (rc != 0)
+        pthread_mutex_unlock(&store->write_lock);
+    return rc;
+}
+
+static void unlock_writers(struct lmdb_store *store)
+{
+    flock(store->folder_fd, LOCK_UN);
+    pthread_mutex_unlock(&store->write_lock);
+}
+
+/* ---- the data file ---- */
+
+/* Whether the data file is still the one of its name: writes into a file that was removed or
+ * replaced would be acknowledged and lost. statx without times: after a look at them Linux (6.13
+ * and later) stores another time with the next write, which costs its sync more. */
+static bool is_in_place(const struct lmdb_store *store)
+{
+    struct statx named, open_file;
+    int fd;
+    if (statx(AT_FDCWD, store->data_path, AT_EMPTY_PATH, STATX_INO, &named) == 0)
+        return named.stx_ino == store->data_ino &&
+               makedev(named.stx_dev_major, named.stx_dev_minor) == store->data_dev;
+    if (errno == ENOENT || errno == ENOTDIR)
+        return false;
+    /* After root has been dropped the way to the folder may be closed. */
+    return mdb_env_get_fd(store->env, &fd) == MDB_SUCCESS &&
+           (statx(fd, "", AT_EMPTY_PATH, STATX_NLINK, &open_file) != 0 || open_file.stx_nlink > 0);
+}
+
+/* Makes the data file longer ahead of commits, seldom and by much, with zeros that are written:
+ * a commit that makes it longer has to write the file system's journal too (docs/performance.md).
+ * In a write transaction, when nobody else writes to the file. Where it fails, the commit will
+ * tell. */
+static void extend_file(const struct lmdb_store *store)
+{
+    enum { ZEROS_LEN = 64 * 1024, STEPS_MAX = 16 };
+    static unsigned char zeros[ZEROS_LEN]; /* never written: one page of memory */
+    struct iovec parts[STEPS_MAX];
+    MDB_envinfo info;
+    int fd;
+    if (mdb_env_info(store->env, &info) != MDB_SUCCESS ||
+        mdb_env_get_fd(store->env, &fd) != MDB_SUCCESS)
+        return;
+    off_t end = lseek(fd, 0, SEEK_END); /* not fstat: see is_in_place */
+    size_t used = (info.me_last_pgno + 1) * store->page_size, size = (size_t)end;
+    size_t steps = used / 16 / ZEROS_LEN + 1; /* a small store stays small */
+    if (steps > STEPS_MAX)
+        steps = STEPS_MAX;
+    if (end < 0 || size > used + steps * ZEROS_LEN / 4 ||
+        size + steps * ZEROS_LEN > info.me_mapsize)
+        return;
+    for (size_t i = 0; i < steps; i++)
+        parts[i] = (struct iovec){zeros, ZEROS_LEN};
+    (void)!pwritev(fd, parts, (int)steps, end);
+}
+
+/* ---- writing ---- */
+
+enum store_error write_begin(struct lmdb_store *store, struct txn *txn)
+{
+    *txn = (struct txn){.store = store, .error = STORE_OK};
+    if (db_result(txn, lock_writers(store)) != STORE_OK)
+        return txn->error;
+    if (atomic_load(&store->broken) || !is_in_place(store))
+        db_result(txn, MDB_PANIC);
+    else
+        db_result(txn, mdb_txn_begin(store->env, NULL, 0, &txn->mdb));
+    if (txn->error == STORE_OK)
+        extend_file(store);
+    else
+        unlock_writers(store);
+    return txn->error;
+}
+
+enum store_error write_end(struct txn *txn)
+{
+    if (txn->error != STORE_OK) {
+        mdb_txn_abort(txn->mdb);
+    } else {
+        errno = 0;
+        int rc = mdb_txn_commit(txn->mdb);
+        /* LMDB returns EIO also for a write that the end of the disk has cut short. */
+        db_result(txn, rc == EIO && errno != EIO ? ENOSPC : rc);
+    }
+    unlock_writers(txn->store);
+    return txn->error;
+}

@@ -1,0 +1,280 @@
+/* Which engine a location names, and the way to it. */
+
+#include "store/engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/path.h"
+
+/* The first one whose location_matches holds. */
+static const struct store_engine *const engines[] = {&store_lmdb_engine};
+
+static const struct store_engine *find_engine(const char *location,
+                                              char reason[static STORE_REASON_SIZE])
+{
+    for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]); i++)
+        if (engines[i]->location_matches(location))
+            return engines[i];
+    const char *scheme_end = strstr(location, "://");
+    snprintf(reason, STORE_REASON_SIZE, "TOKEN_STORE: this build has no engine for %.*s",
+             scheme_end ? (int)(scheme_end - location) + 3 : 0, location);
+    return NULL;
+}
+
+static enum store_error refuse(char reason[static STORE_REASON_SIZE], const char *path,
+                               const char *why)
+{
+    snprintf(reason, STORE_REASON_SIZE, "%s: %s", path, why);
+    return STORE_REFUSED;
+}
+
+/* With the secret file, which exists by now. */
+static enum store_error create_sealed(const struct store_engine *engine,
+                                      const struct store_options *options, unsigned owner_uid,
+                                      unsigned owner_gid, char reason[static STORE_REASON_SIZE])
+{
+    struct seal *seal;
+    if (!seal_open(options->secret_path, &seal, reason, STORE_REASON_SIZE))
+        return STORE_REFUSED;
+    if (geteuid() == 0 && owner_uid != (unsigned)-1 &&
+        lchown(options->secret_path, owner_uid, owner_gid) != 0) {
+        seal_close(seal);
+        return refuse(reason, options->secret_path, strerror(errno));
+    }
+    enum store_error error = engine->create(options, seal, owner_uid, owner_gid, reason);
+    seal_close(seal);
+    return error;
+}
+
+enum store_error store_create(const struct store_options *options, unsigned owner_uid,
+                              unsigned owner_gid, char reason[static STORE_REASON_SIZE])
+{
+    const char *secret_path = options->secret_path;
+    const struct store_engine *engine = find_engine(options->location, reason);
+    if (!engine)
+        return STORE_REFUSED;
+    if (!path_make_parents(secret_path))
+        return refuse(reason, secret_path, strerror(errno));
+    if (!seal_create_file(secret_path, reason, STORE_REASON_SIZE))
+        return STORE_REFUSED;
+    enum store_error error = create_sealed(engine, options, owner_uid, owner_gid, reason);
+    if (error == STORE_OK && !path_sync_parent(secret_path))
+        error = refuse(reason, secret_path, strerror(errno));
+    if (error != STORE_OK)
+        unlink(secret_path);
+    return error;
+}
+
+enum store_error store_open(const struct store_options *options, struct store **out,
+                            char reason[static STORE_REASON_SIZE])
+{
+    struct seal *seal;
+    *out = NULL;
+    const struct store_engine *engine = find_engine(options->location, reason);
+    if (!engine || !seal_open(options->secret_path, &seal, reason, STORE_REASON_SIZE))
+        return STORE_REFUSED;
+    enum store_error error = engine->open(options, seal, out, reason);
+    if (error != STORE_OK)
+        seal_close(seal);
+    return error;
+}
+
+void store_close(struct store *store)
+{
+    if (!store)
+        return;
+    struct seal *seal = store->seal;
+    store->engine->close(store);
+    seal_close(seal);
+}
+
+bool store_is_broken(const struct store *store)
+{
+    return store->engine->is_broken(store);
+}
+
+enum store_error store_maintain(struct store *store)
+{
+    return store->engine->maintain(store);
+}
+
+enum store_error store_reader_open(struct store *store, struct store_reader **out)
+{
+    *out = NULL;
+    return store->engine->reader_open(store, out);
+}
+
+void store_reader_close(struct store_reader *reader)
+{
+    if (reader)
+        reader->store->engine->reader_close(reader);
+}
+
+const struct seal *store_reader_seal(const struct store_reader *reader)
+{
+    return reader->store->seal;
+}
+
+/* ---- reading ---- */
+
+enum store_error store_user_authenticate(struct store_reader *reader, int64_t user_id,
+                                         struct span access_token)
+{
+    unsigned char hash[SEAL_CREDENTIAL_HASH_LEN];
+    seal_hash_credential(access_token, hash);
+    return reader->store->engine->user_authenticate(reader, user_id, hash);
+}
+
+enum store_error store_user_get(struct store_reader *reader, int64_t user_id,
+                                struct store_user *user)
+{
+    enum store_error error = store_user_next(reader, user_id - 1, user);
+    return error == STORE_OK && user->id != user_id ? STORE_NO_USER : error;
+}
+
+enum store_error store_user_next(struct store_reader *reader, int64_t after_id,
+                                 struct store_user *user)
+{
+    if (after_id == INT64_MAX)
+        return STORE_NO_USER;
+    return reader->store->engine->user_next(reader, after_id, user);
+}
+
+enum store_error store_token_get(struct store_reader *reader, int64_t user_id, int64_t token_id,
+                                 store_visit_token *visit, void *context)
+{
+    return reader->store->engine->token_get(reader, user_id, token_id, visit, context);
+}
+
+enum store_error store_token_page(struct store_reader *reader, int64_t user_id, uint64_t offset,
+                                  uint64_t limit, uint64_t *total, store_visit_token *visit,
+                                  void *context)
+{
+    *total = 0;
+    return reader->store->engine->token_page(reader, user_id, offset, limit, total, visit, context);
+}
+
+enum store_error store_token_search(struct store_reader *reader, const struct store_search *search,
+                                    uint64_t *total, store_visit_token *visit, void *context)
+{
+    *total = 0;
+    return reader->store->engine->token_search(reader, search, total, visit, context);
+}
+
+enum store_error store_token_find(struct store_reader *reader, const char key[static TOKEN_KEY_LEN],
+                                  int64_t now_unix_s, bool *owner_disabled,
+                                  store_visit_token *visit, void *context)
+{
+    return reader->store->engine->token_find(reader, key, now_unix_s, owner_disabled, visit,
+                                             context);
+}
+
+struct use_check {
+    const struct token_use *use;
+    int64_t now_unix_s;
+    bool owner_disabled;
+    enum token_refusal *refusal;
+    struct store_use_answer *answer;
+};
+
+static void check_use(void *context, const struct token *token)
+{
+    const struct use_check *check = context;
+    *check->refusal = check->owner_disabled ? TOKEN_REFUSED_USER
+                                            : token_use_check(token, check->use, check->now_unix_s);
+    if (*check->refusal == TOKEN_GOOD)
+        store_fill_use_answer(token, check->answer);
+}
+
+enum store_error store_token_check_use(struct store_reader *reader,
+                                       const char key[static TOKEN_KEY_LEN],
+                                       const struct token_use *use, int64_t now_unix_s,
+                                       enum token_refusal *refusal, struct store_use_answer *answer)
+{
+    struct use_check check = {use, now_unix_s, false, refusal, answer};
+    enum store_error error =
+        store_token_find(reader, key, now_unix_s, &check.owner_disabled, check_use, &check);
+    if (error == STORE_NOT_FOUND)
+        *refusal = TOKEN_REFUSED_UNKNOWN;
+    return error == STORE_NOT_FOUND ? STORE_OK : error;
+}
+
+static void visit_nothing(void *context, const struct token *token)
+{
+    (void)context;
+    (void)token;
+}
+
+enum store_error store_token_owner(struct store_reader *reader, int64_t token_id, int64_t *user_id)
+{
+    struct store_user user = {.id = 0};
+    enum store_error error;
+    while ((error = store_user_next(reader, user.id, &user)) == STORE_OK) {
+        error = store_token_get(reader, user.id, token_id, visit_nothing, NULL);
+        if (error != STORE_NOT_FOUND)
+            break;
+    }
+    *user_id = user.id;
+    return error == STORE_NO_USER ? STORE_NOT_FOUND : error;
+}
+
+enum store_error store_gateway_authenticate(struct store_reader *reader, struct span secret,
+                                            int64_t *gateway_id)
+{
+    unsigned char hash[SEAL_CREDENTIAL_HASH_LEN];
+    seal_hash_credential(secret, hash);
+    return reader->store->engine->gateway_authenticate(reader, hash, gateway_id);
+}
+
+enum store_error store_gateway_next(struct store_reader *reader, int64_t after_id,
+                                    struct store_gateway *gateway)
+{
+    if (after_id == INT64_MAX)
+        return STORE_NOT_FOUND;
+    return reader->store->engine->gateway_next(reader, after_id, gateway);
+}
+
+/* ---- writing and maintenance ---- */
+
+enum store_error store_commit(struct store *store, store_take_writes *take, void *context)
+{
+    return store->engine->commit(store, take, context);
+}
+
+enum store_error store_stat(struct store_reader *reader, store_visit_figure *visit, void *context)
+{
+    return reader->store->engine->stat(reader, visit, context);
+}
+
+enum store_error store_check(struct store_reader *reader, store_report *report, void *context,
+                             uint64_t *found)
+{
+    *found = 0;
+    return reader->store->engine->check(reader, report, context, found);
+}
+
+const char *store_error_text(enum store_error error)
+{
+    static const char *const texts[] = {
+        [STORE_OK] = "done",
+        [STORE_NOT_FOUND] = "no such token",
+        [STORE_NO_USER] = "no such user",
+        [STORE_DENIED] = "wrong access token or gateway secret",
+        [STORE_USER_DISABLED] = "the user is disabled",
+        [STORE_LIMIT] = "token limit reached",
+        [STORE_IDEMPOTENCY_MISMATCH] = "the idempotency key was used with another request",
+        [STORE_NO_RESERVATION] = "no such reservation",
+        [STORE_ENABLE_EXPIRED] = "the token has expired",
+        [STORE_ENABLE_EXHAUSTED] = "the token's quota is exhausted",
+        [STORE_FULL] = "store full: no space on the disk, or TOKEN_MAP_SIZE reached",
+        [STORE_UNAVAILABLE] = "out of memory, or too many processes read the store",
+        [STORE_CORRUPT] = "the store is damaged: run tokenctl check",
+        [STORE_BROKEN] = "store failed (I/O error), or it was replaced or removed",
+        [STORE_UNKNOWN] = "outcome unknown: repeat with the same idempotency key",
+        [STORE_REFUSED] = "refused",
+    };
+    return texts[error];
+}

@@ -1,0 +1,146 @@
+/* Writes: what is alike for all engines. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "base/bytes.h"
+#include "base/random.h"
+#include "store/engine.h"
+
+/* ---- lists ---- */
+
+static struct store_write *take_list(void *context)
+{
+    struct store_write **list = context, *taken = *list;
+    *list = NULL;
+    return taken;
+}
+
+enum store_error store_write_all(struct store *store, struct store_write *list)
+{
+    return store_commit(store, take_list, &list);
+}
+
+enum store_error store_write(struct store *store, struct store_write *write)
+{
+    write->next = NULL;
+    store_write_all(store, write);
+    return write->error;
+}
+
+void store_write_free(struct store_write *write)
+{
+    if (write->kind == STORE_UPDATE)
+        free(write->update.text);
+    else if (write->kind == STORE_ROTATE)
+        free(write->rotate.text);
+    if (write->idempotency.answer)
+        explicit_bzero(write->idempotency.answer, write->idempotency.answer_len);
+    free(write->idempotency.answer);
+}
+
+void store_fill_use_answer(const struct token *token, struct store_use_answer *answer)
+{
+    *answer = (struct store_use_answer){.token_id = token->id,
+                                        .user_id = token->user_id,
+                                        .remain_quota = token->remain_quota,
+                                        .unlimited_quota = token->unlimited_quota,
+                                        .group_len = token->group.len,
+                                        .accessed_unix_s = token->accessed_unix_s};
+    memcpy(answer->group, token->group.at, token->group.len);
+}
+
+/* ---- idempotency ---- */
+
+_Static_assert(STORE_HASH_LEN == crypto_generichash_BYTES, "hash");
+
+/* The first part goes with its length, so that no two pairs become the same bytes. */
+static void hash_pair(struct span a, struct span b, unsigned char hash[static STORE_HASH_LEN])
+{
+    crypto_generichash_state state;
+    unsigned char len[8];
+    put_little64(len, (int64_t)a.len);
+    crypto_generichash_init(&state, NULL, 0, STORE_HASH_LEN);
+    crypto_generichash_update(&state, len, sizeof(len));
+    crypto_generichash_update(&state, (const unsigned char *)a.at, a.len);
+    crypto_generichash_update(&state, (const unsigned char *)b.at, b.len);
+    crypto_generichash_final(&state, hash, STORE_HASH_LEN);
+}
+
+void store_idempotency_init(struct store_idempotency *idempotency, struct span scope,
+                            struct span key, struct span request,
+                            struct span (*render)(struct store_write *write))
+{
+    *idempotency = (struct store_idempotency){.wanted = true, .render = render};
+    hash_pair(scope, key, idempotency->key_hash);
+    hash_pair(SPAN(""), request, idempotency->request_hash);
+}
+
+/* ---- users and gateways ---- */
+
+/* Draws a credential, which the caller hands out once, and its hash, which is stored. */
+static void draw_credential(char credential[static STORE_CREDENTIAL_LEN],
+                            unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN])
+{
+    random_base62(credential, STORE_CREDENTIAL_LEN);
+    seal_hash_credential((struct span){credential, STORE_CREDENTIAL_LEN}, hash);
+}
+
+enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct store_user *user,
+                                char access_token[static STORE_CREDENTIAL_LEN])
+{
+    struct store_write write = {
+        .kind = STORE_USER_ADD, .now_unix_s = now_unix_s, .user_add = {.user = user}};
+    draw_credential(access_token, write.user_add.access_hash);
+    user->created_unix_s = now_unix_s;
+    user->disabled = false;
+    user->token_count = 0;
+    return store_write(store, &write);
+}
+
+enum store_error store_user_rotate(struct store *store, int64_t user_id,
+                                   char access_token[static STORE_CREDENTIAL_LEN])
+{
+    unsigned char hash[SEAL_CREDENTIAL_HASH_LEN];
+    struct store_write write = {
+        .kind = STORE_USER_CHANGE, .user_id = user_id, .user_change = {.access_hash = hash}};
+    draw_credential(access_token, hash);
+    return store_write(store, &write);
+}
+
+enum store_error store_user_set_disabled(struct store *store, int64_t user_id, bool disabled)
+{
+    struct store_write write = {
+        .kind = STORE_USER_CHANGE, .user_id = user_id, .user_change = {.disabled = &disabled}};
+    return store_write(store, &write);
+}
+
+enum store_error store_user_delete(struct store *store, int64_t user_id)
+{
+    struct store_write write = {.kind = STORE_USER_DELETE, .user_id = user_id};
+    enum store_error error;
+    do {
+        error = store_write(store, &write);
+    } while (error == STORE_OK && write.user_delete.more);
+    return error;
+}
+
+enum store_error store_gateway_add(struct store *store, int64_t now_unix_s,
+                                   struct store_gateway *gateway,
+                                   char secret[static STORE_CREDENTIAL_LEN])
+{
+    struct store_write write = {
+        .kind = STORE_GATEWAY_ADD, .now_unix_s = now_unix_s, .gateway_add = {.gateway = gateway}};
+    draw_credential(secret, write.gateway_add.secret_hash);
+    gateway->created_unix_s = now_unix_s;
+    return store_write(store, &write);
+}
+
+enum store_error store_gateway_delete(struct store *store, int64_t gateway_id)
+{
+    struct store_write write = {.kind = STORE_GATEWAY_DELETE,
+                                .gateway_delete = {.gateway_id = gateway_id}};
+    return store_write(store, &write);
+}
