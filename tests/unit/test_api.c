@@ -22,7 +22,7 @@ struct fixture {
 static void set_up(struct fixture *fixture)
 {
     *fixture = (struct fixture){.options = {.max_per_user = 1000}};
-    temporary_create(&fixture->temporary, 0);
+    temporary_create(&fixture->temporary);
     temporary_open(&fixture->temporary);
     for (int64_t id = ALICE; id <= CAROL; id++)
         assert_int_equal(temporary_add_user(&fixture->temporary, fixture->access_tokens[id]), id);

@@ -196,7 +196,7 @@ static void set_up(struct fixture *fixture)
     int64_t first;
     struct store_gateway gateway = {.name = "gw"};
     *fixture = (struct fixture){.unique = 0};
-    temporary_create(&fixture->temporary, 0);
+    temporary_create(&fixture->temporary);
     temporary_open(&fixture->temporary);
     for (int64_t id = ALICE; id <= BOB; id++)
         assert_int_equal(temporary_add_user(&fixture->temporary, fixture->access_tokens[id]), id);
