@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "api/auth.h"
-#include "api/handlers.h"
 #include "api/json_in.h"
 #include "api/reply.h"
 #include "api/route.h"
@@ -89,31 +88,14 @@ static bool find_route(struct request *request)
     return false;
 }
 
-static bool reads_body(const struct route *route)
-{
-    return route && route->method[0] != '*';
-}
-
 bool api_reads_body(const struct request *request)
 {
     bool path_known;
     int64_t id;
     enum route_root root;
     struct span path = route_path(&request->input, &root);
-    return reads_body(route_find(request->input.method, root, path, &path_known, &id));
-}
-
-static bool authenticate(struct request *request)
-{
-    switch (request->route->caller) {
-    case ROUTE_USER:
-        return auth_check_user(request);
-    case ROUTE_GATEWAY:
-        return auth_check_gateway(request);
-    case ROUTE_KEY:
-        return true;
-    }
-    return false;
+    const struct route *route = route_find(request->input.method, root, path, &path_known, &id);
+    return route && route->method[0] != '*';
 }
 
 /* A body that is shorter than its length says was cut off on its way. */
@@ -126,7 +108,7 @@ static bool is_body_complete(const struct request_input *input)
 
 static bool check_body(struct request *request)
 {
-    if (!reads_body(request->route))
+    if (request->route->method[0] == '*')
         return true;
     if (request->input.body_too_large)
         reply_failure(request, 413, "Request body is too large");
@@ -148,13 +130,6 @@ static bool reserve_answer(struct request *request)
            buffer_reserve(&request->body, SHORT_LEN_MAX);
 }
 
-/* Ends a reply of which there is the body only. */
-static void end_reply(struct request *request)
-{
-    if (request->head.len == 0)
-        reply_success(request);
-}
-
 static enum api_step begin(struct request *request)
 {
     if (!find_route(request))
@@ -162,7 +137,7 @@ static enum api_step begin(struct request *request)
     /* An answer to /verify must not look like permission. */
     request->failures_answer_200 =
         request->api->options->http_status_200 && request->route->caller != ROUTE_KEY;
-    if (!authenticate(request) || !check_body(request))
+    if (!auth_check(request) || !check_body(request))
         return API_REPLIED;
     enum api_step step = request->route->begin(request);
     if (step == API_WRITES && !reserve_answer(request))
@@ -176,8 +151,8 @@ enum api_step api_begin(struct api *api, struct request *request, int64_t now_un
     request->now_unix_s = now_unix_s;
     request->failures_answer_200 = false;
     enum api_step step = begin(request);
-    if (step == API_REPLIED)
-        end_reply(request);
+    if (step == API_REPLIED && request->head.len == 0)
+        reply_success(request);
     request->write.user_id = request->user_id;
     request->write.now_unix_s = now_unix_s;
     return step;
@@ -199,12 +174,8 @@ void api_finish(struct request *request)
     } else if (!idempotency->wanted || request->body.len == 0) {
         request->route->render(request);
     }
-    end_reply(request);
-}
-
-void api_search(struct request *request, struct store_reader *reader)
-{
-    search_run(request, reader);
+    if (request->head.len == 0)
+        reply_success(request);
 }
 
 struct span api_unavailable_reply(void)

@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "api/reply.h"
+#include "api/route.h"
 #include "base/number.h"
 #include "base/text.h"
 
@@ -26,50 +27,50 @@ struct span auth_bearer(struct span authorization)
     return blank ? SPAN("") : text;
 }
 
-static bool fail(struct request *request, const char *message)
-{
-    reply_failure(request, 401, message);
-    return false;
-}
+/* Each returns the message of a 401, or NULL with *error the store's answer. */
 
-bool auth_check_user(struct request *request)
+#define SEND_TOKEN "send 'Authorization: Bearer <user access token>'"
+#define SEND_USER  "send 'New-Api-User: <user id>'"
+
+static const char *check_user(struct request *request, enum store_error *error)
 {
     const struct request_input *input = &request->input;
-    if (input->authorization.len == 0)
-        return fail(request, "Authorization header is missing: send 'Authorization: Bearer <user "
-                             "access token>'");
     struct span access_token = auth_bearer(input->authorization);
-    if (access_token.len == 0)
-        return fail(request,
-                    "Authorization header is wrong: send 'Authorization: Bearer <user access "
-                    "token>'");
     struct span user_id = trim(input->new_api_user);
+    if (input->authorization.len == 0)
+        return "Authorization header is missing: " SEND_TOKEN;
+    if (access_token.len == 0)
+        return "Authorization header is wrong: " SEND_TOKEN;
     if (user_id.len == 0)
-        return fail(request, "New-Api-User header is missing: send 'New-Api-User: <user id>'");
+        return "New-Api-User header is missing: " SEND_USER;
     if (!number_parse(user_id, &request->user_id))
-        return fail(request,
-                    "New-Api-User header is wrong: send 'New-Api-User: <user id>', a decimal "
-                    "number");
-    enum store_error error =
-        store_user_authenticate(request->api->reader, request->user_id, access_token);
-    if (error != STORE_OK)
-        reply_store_error(request, error);
-    return error == STORE_OK;
+        return "New-Api-User header is wrong: " SEND_USER ", a decimal number";
+    *error = store_user_authenticate(request->api->reader, request->user_id, access_token);
+    return NULL;
 }
 
-static const char gateway_wrong[] =
-    "X-Gateway-Token header is missing or wrong: send 'X-Gateway-Token: <gateway secret>'";
-
-bool auth_check_gateway(struct request *request)
+static const char *check_gateway(struct request *request, enum store_error *error)
 {
     struct span secret = trim(request->input.gateway_token);
-    if (secret.len == 0)
-        return fail(request, gateway_wrong);
-    enum store_error error =
-        store_gateway_authenticate(request->api->reader, secret, &request->gateway_id);
-    if (error == STORE_DENIED)
-        return fail(request, gateway_wrong);
-    if (error != STORE_OK)
+    *error = STORE_DENIED;
+    if (secret.len > 0)
+        *error = store_gateway_authenticate(request->api->reader, secret, &request->gateway_id);
+    return *error == STORE_DENIED ? "X-Gateway-Token header is missing or wrong: send "
+                                    "'X-Gateway-Token: <gateway secret>'"
+                                  : NULL;
+}
+
+bool auth_check(struct request *request)
+{
+    enum store_error error = STORE_OK;
+    const char *message = NULL;
+    if (request->route->caller == ROUTE_USER)
+        message = check_user(request, &error);
+    else if (request->route->caller == ROUTE_GATEWAY)
+        message = check_gateway(request, &error);
+    if (message)
+        reply_failure(request, 401, message);
+    else if (error != STORE_OK)
         reply_store_error(request, error);
-    return error == STORE_OK;
+    return !message && error == STORE_OK;
 }

@@ -3,11 +3,9 @@
 
 #include "api/request.h"
 
-/* Authenticates the user and sets request->user_id. Returns false with the request replied. */
-bool auth_check_user(struct request *request);
-
-/* The same for a gateway and request->gateway_id. */
-bool auth_check_gateway(struct request *request);
+/* Checks the credentials that the route wants: sets request->user_id or request->gateway_id. A key
+ * is left to the handler. Returns false with the request replied. */
+bool auth_check(struct request *request);
 
 /* The credentials of "Bearer <token>" (RFC 6750 section 2.1, the scheme in any letter case) or of a
  * bare token; empty where the header has another form. */

@@ -11,7 +11,10 @@
 #include "api/token_json.h"
 #include "seal/key_pool.h"
 
-enum { CREATE_COUNT_MAX = 100 };
+enum {
+    CREATE_COUNT_MAX = 100,
+    USER_GROUP_LEN_MAX = TOKEN_GROUP_LEN_MAX * JSON_ESCAPE_LEN_MAX + 1 /* of a token without one */
+};
 
 static bool read_token(struct request *request, struct json_object *json, struct token *token,
                        struct validation_error *error)
@@ -48,23 +51,16 @@ static bool read_tokens(struct request *request, struct validation_error *error)
         return false;
     }
     request->token_count = count;
+    size_t answer_len = REPLY_ENVELOPE_LEN_MAX;
     for (size_t i = 0; i < count; i++) {
         struct json_object *element = is_array(request) ? json_object_array_get_idx(json, i) : json;
         *error = (struct validation_error){.index = is_array(request) ? (int64_t)i : -1};
         if (!read_token(request, element, &request->tokens[i], error))
             return false;
+        answer_len += token_json_len_max(&request->tokens[i]) + USER_GROUP_LEN_MAX;
     }
+    buffer_reserve(&request->body, answer_len);
     return true;
-}
-
-/* A token without a group gets the user's. */
-static size_t answer_len_max(const struct request *request)
-{
-    enum { GROUP_LEN_MAX = TOKEN_GROUP_LEN_MAX * JSON_ESCAPE_LEN_MAX };
-    size_t len = REPLY_ENVELOPE_LEN_MAX;
-    for (size_t i = 0; i < request->token_count; i++)
-        len += token_json_len_max(&request->tokens[i]) + GROUP_LEN_MAX + 1;
-    return len;
 }
 
 enum api_step create_begin(struct request *request)
@@ -76,7 +72,6 @@ enum api_step create_begin(struct request *request)
     request->write.create.tokens = request->tokens;
     request->write.create.count = request->token_count;
     request->write.create.max_per_user = request->api->options->max_per_user;
-    buffer_reserve(&request->body, answer_len_max(request));
     return idempotency_by_header(request);
 }
 

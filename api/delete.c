@@ -24,7 +24,7 @@ void delete_render(struct request *request)
     if (request->write.delete.deleted_count == 0)
         reply_store_error(request, STORE_NOT_FOUND);
     else
-        reply_without_data(request);
+        buffer_append(&request->body, SPAN("{\"success\":true,\"message\":\"\"}"));
 }
 
 enum api_step delete_batch_begin(struct request *request)

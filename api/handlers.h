@@ -6,7 +6,6 @@
 /* The begin and render of each route (api/route.h), a file for each group. */
 enum api_step list_begin(struct request *request);
 enum api_step search_begin(struct request *request);
-void search_run(struct request *request, struct store_reader *reader);
 void search_render(struct request *request);
 enum api_step get_begin(struct request *request);
 enum api_step create_begin(struct request *request);

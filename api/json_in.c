@@ -23,19 +23,15 @@ static bool refuse_for_memory(struct validation_error *error)
 
 /* ---- the body ---- */
 
-static const char *error_text(enum json_error error)
-{
-    static const char *const texts[] = {
-        [JSON_OK] = "",
-        [JSON_NOT_A_CONTAINER] = "must be a JSON object or array",
-        [JSON_SYNTAX] = "is not valid JSON",
-        [JSON_TOO_DEEP] = "is nested deeper than 32 levels",
-        [JSON_NOT_UTF8] = "is not valid UTF-8",
-        [JSON_NUL] = "has a NUL character (\\u0000)",
-        [JSON_SAME_NAME] = "has the same name twice in an object",
-    };
-    return texts[error];
-}
+static const char *const error_texts[] = {
+    [JSON_OK] = "",
+    [JSON_NOT_A_CONTAINER] = "must be a JSON object or array",
+    [JSON_SYNTAX] = "is not valid JSON",
+    [JSON_TOO_DEEP] = "is nested deeper than 32 levels",
+    [JSON_NOT_UTF8] = "is not valid UTF-8",
+    [JSON_NUL] = "has a NUL character (\\u0000)",
+    [JSON_SAME_NAME] = "has the same name twice in an object",
+};
 
 /* Adds what a value holds. Recursion is bounded by JSON_DEPTH_MAX. */
 static void count(struct json_object *value, struct json_counts *counts)
@@ -122,7 +118,7 @@ bool json_in_parse(struct request *request, bool array_allowed, struct validatio
     if (errno == ENOMEM || (wrong == JSON_OK && !request->json))
         return refuse_for_memory(error);
     if (wrong != JSON_OK)
-        return refuse(error, SPAN("body"), error_text(wrong));
+        return refuse(error, SPAN("body"), error_texts[wrong]);
     if (!array_allowed && !json_object_is_type(request->json, json_type_object))
         return refuse(error, SPAN("body"), "must be a JSON object");
     return true;

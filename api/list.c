@@ -1,6 +1,7 @@
 /* GET /: a page of the user's tokens, newest first; with a filter or an order it is a search. GET
  * /search. A search reads all of the user's tokens, in another thread than the event loop's. */
 
+#include "api/api.h"
 #include "api/handlers.h"
 #include "api/query.h"
 #include "api/reply.h"
@@ -12,32 +13,26 @@
 
 enum { PAGE_SIZE_DEFAULT = 20, PAGE_SIZE_MAX = 100 };
 
-struct paging {
-    int64_t page;    /* from 1 */
-    int64_t size;    /* tokens a page, 1 to 100 */
-    uint64_t offset; /* tokens before the page */
-};
-
 /* The page size's names; the last that is there counts. */
 static const char *const size_names[] = {"ps", "page_size", "size"};
 
-/* Reads p and size. Returns NULL, or the parameter that is no decimal int64. */
-static const char *read_paging(struct span query, struct paging *paging)
+/* Reads p and size into request->page and request->search. Returns NULL, or the parameter that is
+ * no decimal int64. */
+static const char *read_paging(struct request *request)
 {
-    *paging = (struct paging){.page = 1, .size = PAGE_SIZE_DEFAULT};
-    if (!query_get_number(query, "p", &paging->page))
+    struct store_search *search = &request->search;
+    int64_t page = 1, size = PAGE_SIZE_DEFAULT;
+    if (!query_get_number(request->input.query, "p", &page))
         return "p";
     for (size_t i = 0; i < COUNT_OF(size_names); i++)
-        if (!query_get_number(query, size_names[i], &paging->size))
+        if (!query_get_number(request->input.query, size_names[i], &size))
             return size_names[i];
-    if (paging->page < 1)
-        paging->page = 1;
-    if (paging->size < 1)
-        paging->size = PAGE_SIZE_DEFAULT;
-    if (paging->size > PAGE_SIZE_MAX)
-        paging->size = PAGE_SIZE_MAX;
-    if (__builtin_mul_overflow((uint64_t)paging->page - 1, (uint64_t)paging->size, &paging->offset))
-        paging->offset = UINT64_MAX; /* beyond every end */
+    if (size < 1)
+        size = PAGE_SIZE_DEFAULT;
+    request->page = page < 1 ? 1 : page;
+    search->limit = (uint64_t)(size < PAGE_SIZE_MAX ? size : PAGE_SIZE_MAX);
+    if (__builtin_mul_overflow((uint64_t)request->page - 1, search->limit, &search->offset))
+        search->offset = UINT64_MAX; /* beyond every end */
     return NULL;
 }
 
@@ -56,15 +51,12 @@ static void append_token(void *context, const struct token *token)
     token_json_append(body, token, request->now_unix_s, request->api->options->mask_keys);
 }
 
-static void end_page(struct request *request, uint64_t total, int64_t page, int64_t size)
+static void end_page(struct request *request)
 {
     struct buffer *body = &request->body;
-    buffer_append(body, SPAN("],\"total\":"));
-    buffer_append_int(body, (int64_t)total);
-    buffer_append(body, SPAN(",\"page\":"));
-    buffer_append_int(body, page);
-    buffer_append(body, SPAN(",\"page_size\":"));
-    buffer_append_int(body, size);
+    buffer_append_number(body, SPAN("],\"total\":"), (int64_t)request->total);
+    buffer_append_number(body, SPAN(",\"page\":"), request->page);
+    buffer_append_number(body, SPAN(",\"page_size\":"), (int64_t)request->search.limit);
     buffer_append(body, SPAN("}"));
     reply_end_data(request);
 }
@@ -87,17 +79,16 @@ static bool is_search(struct span query)
 
 static enum api_step reply_page(struct request *request)
 {
-    struct paging paging;
-    const char *wrong = read_paging(request->input.query, &paging);
+    const char *wrong = read_paging(request);
     if (wrong)
         return reply_invalid_field(request, wrong, "must be a decimal number");
     begin_page(request);
     enum store_error error =
-        store_token_page(request->api->reader, request->user_id, paging.offset,
-                         (uint64_t)paging.size, &request->total, append_token, request);
+        store_token_page(request->api->reader, request->user_id, request->search.offset,
+                         request->search.limit, &request->total, append_token, request);
     if (error != STORE_OK)
         return reply_error(request, error);
-    end_page(request, request->total, paging.page, paging.size);
+    end_page(request);
     return API_REPLIED;
 }
 
@@ -145,15 +136,11 @@ static bool read_choice(struct request *request, const char *name, const char *c
 static const char *read_search(struct request *request, bool by_text, const char **parameter)
 {
     struct store_search *search = &request->search;
-    struct paging paging;
-    *parameter = read_paging(request->input.query, &paging);
+    *parameter = read_paging(request);
     if (*parameter)
         return "must be a decimal number";
-    *search = (struct store_search){.user_id = request->user_id,
-                                    .now_unix_s = request->now_unix_s,
-                                    .offset = paging.offset,
-                                    .limit = (uint64_t)paging.size};
-    request->page = paging.page;
+    search->user_id = request->user_id;
+    search->now_unix_s = request->now_unix_s;
     if (by_text) {
         search->keyword = get_text(request, "keyword");
         search->key = get_text(request, "token");
@@ -187,7 +174,7 @@ static bool is_short(struct request *request)
            total <= SHORT_COUNT_MAX;
 }
 
-void search_run(struct request *request, struct store_reader *reader)
+void api_search(struct request *request, struct store_reader *reader)
 {
     begin_page(request);
     request->search_error =
@@ -201,7 +188,7 @@ void search_render(struct request *request)
     else if (request->body.failed)
         reply_store_error(request, STORE_UNAVAILABLE);
     else
-        end_page(request, request->total, request->page, (int64_t)request->search.limit);
+        end_page(request);
 }
 
 static enum api_step begin(struct request *request, bool by_text)
@@ -214,7 +201,7 @@ static enum api_step begin(struct request *request, bool by_text)
         return reply_invalid_field(request, parameter, wrong);
     if (!is_short(request))
         return API_SEARCHES;
-    search_run(request, request->api->reader);
+    api_search(request, request->api->reader);
     search_render(request);
     return API_REPLIED;
 }

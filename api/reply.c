@@ -46,8 +46,7 @@ static void append_cors(struct buffer *head, const char *origin)
 static void end_head(struct request *request)
 {
     append_cors(&request->head, request->api->options->cors_origin);
-    buffer_append(&request->head, SPAN("Content-Length: "));
-    buffer_append_int(&request->head, (int64_t)request->body.len);
+    buffer_append_number(&request->head, SPAN("Content-Length: "), (int64_t)request->body.len);
     buffer_append(&request->head, SPAN("\r\n\r\n"));
 }
 
@@ -59,11 +58,6 @@ void reply_begin_data(struct request *request)
 void reply_end_data(struct request *request)
 {
     buffer_append(&request->body, SPAN("}"));
-}
-
-void reply_without_data(struct request *request)
-{
-    buffer_append(&request->body, SPAN("{\"success\":true,\"message\":\"\"}"));
 }
 
 void reply_success(struct request *request)
@@ -120,8 +114,7 @@ static void append_detail(struct buffer *detail, const struct validation_error *
 {
     buffer_append(detail, SPAN(": "));
     if (error->index >= 0) {
-        buffer_append(detail, SPAN("["));
-        buffer_append_int(detail, error->index);
+        buffer_append_number(detail, SPAN("["), error->index);
         buffer_append(detail, error->field.at ? SPAN("].") : SPAN("]"));
     }
     buffer_append(detail, error->field);

@@ -15,7 +15,6 @@ enum { REPLY_ENVELOPE_LEN_MAX = 64 }; /* of an answer, without data and message 
 /* The body of a success: between these two, the caller appends the data. */
 void reply_begin_data(struct request *request);
 void reply_end_data(struct request *request);
-void reply_without_data(struct request *request);
 
 /* Ends a success whose body is complete. */
 void reply_success(struct request *request);

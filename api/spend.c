@@ -61,21 +61,16 @@ enum api_step reserve_begin(struct request *request)
 /* The data object, without its end. */
 static void append_answer(struct buffer *body, const struct store_use_answer *answer)
 {
-    buffer_append(body, SPAN("{\"token_id\":"));
-    buffer_append_int(body, answer->token_id);
-    buffer_append(body, SPAN(",\"user_id\":"));
-    buffer_append_int(body, answer->user_id);
+    buffer_append_number(body, SPAN("{\"token_id\":"), answer->token_id);
+    buffer_append_number(body, SPAN(",\"user_id\":"), answer->user_id);
     buffer_append(body, SPAN(",\"group\":"));
     buffer_append_json(body, (struct span){answer->group, answer->group_len});
-    buffer_append(body, SPAN(",\"remain_quota\":"));
-    buffer_append_int(body, answer->remain_quota);
+    buffer_append_number(body, SPAN(",\"remain_quota\":"), answer->remain_quota);
     buffer_append(body, SPAN(",\"unlimited_quota\":"));
     buffer_append_bool(body, answer->unlimited_quota);
     if (answer->reservation_id > 0) {
-        buffer_append(body, SPAN(",\"reservation\":"));
-        buffer_append_int(body, answer->reservation_id);
-        buffer_append(body, SPAN(",\"amount\":"));
-        buffer_append_int(body, answer->amount);
+        buffer_append_number(body, SPAN(",\"reservation\":"), answer->reservation_id);
+        buffer_append_number(body, SPAN(",\"amount\":"), answer->amount);
     }
 }
 
@@ -123,8 +118,8 @@ void settle_render(struct request *request)
 {
     reply_begin_data(request);
     append_answer(&request->body, &request->write.settle.answer);
-    buffer_append(&request->body, SPAN(",\"shortfall\":"));
-    buffer_append_int(&request->body, request->write.settle.answer.shortfall);
+    buffer_append_number(&request->body, SPAN(",\"shortfall\":"),
+                         request->write.settle.answer.shortfall);
     buffer_append(&request->body, SPAN("}"));
     reply_end_data(request);
 }

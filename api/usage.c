@@ -41,19 +41,16 @@ static void append_usage(void *context, const struct token *token)
     buffer_append_json(body, token->name);
     buffer_append(body, SPAN(",\"total_granted\":"));
     append_granted(body, token);
-    buffer_append(body, SPAN(",\"total_used\":"));
-    buffer_append_int(body, token->used_quota);
-    buffer_append(body, SPAN(",\"total_available\":"));
-    buffer_append_int(body, token->remain_quota);
+    buffer_append_number(body, SPAN(",\"total_used\":"), token->used_quota);
+    buffer_append_number(body, SPAN(",\"total_available\":"), token->remain_quota);
     buffer_append(body, SPAN(",\"unlimited_quota\":"));
     buffer_append_bool(body, token->unlimited_quota);
     buffer_append(body, SPAN(",\"model_limits\":"));
     append_models(body, token->model_limits);
     buffer_append(body, SPAN(",\"model_limits_enabled\":"));
     buffer_append_bool(body, token->model_limits_enabled);
-    buffer_append(body, SPAN(",\"expires_at\":"));
-    buffer_append_int(body,
-                      token->expired_unix_s == TOKEN_NEVER_EXPIRES ? 0 : token->expired_unix_s);
+    buffer_append_number(body, SPAN(",\"expires_at\":"),
+                         token->expired_unix_s == TOKEN_NEVER_EXPIRES ? 0 : token->expired_unix_s);
     buffer_append(body, SPAN("}}"));
 }
 

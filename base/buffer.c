@@ -78,6 +78,12 @@ void buffer_append_int(struct buffer *buffer, int64_t number)
         buffer->len = (size_t)(write_int(at, number) - buffer->at);
 }
 
+void buffer_append_number(struct buffer *buffer, struct span label, int64_t number)
+{
+    buffer_append(buffer, label);
+    buffer_append_int(buffer, number);
+}
+
 void buffer_append_bool(struct buffer *buffer, bool value)
 {
     buffer_append(buffer, value ? SPAN("true") : SPAN("false"));
