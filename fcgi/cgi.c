@@ -49,13 +49,8 @@ static void read_body(struct request_input *input, struct buffer *body)
     input->body = (struct span){body->at, body->len};
 }
 
-/* One process in 256 purges: one request each is less than a worker's interval. */
-static bool is_purger(void)
-{
-    return getpid() % 256 == 0;
-}
-
-/* What a worker's commit thread does now and then. */
+/* What a worker's commit thread does now and then. One process in 256 purges: a request each is
+ * less than a worker's interval. */
 static void work_in_background(struct store *store, const struct request *request)
 {
     int64_t now_unix_s = (int64_t)time(NULL);
@@ -66,7 +61,7 @@ static void work_in_background(struct store *store, const struct request *reques
         used.accessed_unix_s = now_unix_s;
         store_write(store, &access);
     }
-    if (is_purger())
+    if (getpid() % 256 == 0)
         store_write(store, &purge);
 }
 

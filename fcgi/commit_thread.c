@@ -12,7 +12,7 @@
 #endif
 
 enum {
-    BACKGROUND_INTERVAL_S = 5,
+    BACKGROUND_INTERVAL_S = 1,
     ACCESS_DELAY_S = 20, /* so that many uses share a commit */
     PURGE_INTERVAL_S = 60,
     DEAD_READERS_INTERVAL_S = 30
@@ -118,10 +118,7 @@ void commit_thread_record_use(struct commit_thread *thread, const struct store_a
         return;
     pthread_mutex_lock(&thread->times_lock);
     access_times_add(&thread->times, used, now_unix_s);
-    bool full = thread->times.count == ACCESS_TIMES_MAX;
     pthread_mutex_unlock(&thread->times_lock);
-    if (full)
-        work_queue_wake(&thread->queue);
 }
 
 /* ---- the thread ---- */
@@ -129,8 +126,10 @@ void commit_thread_record_use(struct commit_thread *thread, const struct store_a
 static void *run(void *context)
 {
     struct commit_thread *thread = context;
-    while (work_queue_wait(&thread->queue, thread->purge_more ? 0 : BACKGROUND_INTERVAL_S)) {
-        if (!work_queue_is_empty(&thread->queue))
+    bool has_jobs;
+    while (work_queue_wait(&thread->queue, thread->purge_more ? 0 : BACKGROUND_INTERVAL_S,
+                           &has_jobs)) {
+        if (has_jobs)
             commit(thread);
         work_in_background(thread);
     }

@@ -21,7 +21,7 @@ struct commit_thread {
 /* Starts the thread. NULL if memory or threads are short. */
 struct commit_thread *commit_thread_start(struct store *store);
 
-/* Has a use of a token stored within the next 25 seconds, if the stored one is older than 20. From
+/* Has a use of a token stored within the next 21 seconds, if the stored one is older than 20. From
  * any thread. */
 void commit_thread_record_use(struct commit_thread *thread, const struct store_access *used,
                               int64_t now_unix_s);

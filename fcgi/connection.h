@@ -47,33 +47,33 @@ struct connections {
 /* wake_fd: an eventfd, written to when connections_finish_jobs is to be called. False if libfcgi
  * can't be initialised; to be freed in any case. The signals that libfcgi installs handlers for
  * (SIGPIPE, SIGTERM, SIGUSR1) must be blocked or handled already. */
-bool connections_init(struct connections *connections, int wake_fd);
+bool connections_init(struct connections *set, int wake_fd);
 
 /* Closes all. No job may be under way. */
-void connections_free(struct connections *connections);
+void connections_free(struct connections *set);
 
 /* Makes sure that one more may be accepted: at the limit, closes the connection that has been idle
  * for longest. False if there is none. */
-bool connections_make_room(struct connections *connections);
+bool connections_make_room(struct connections *set);
 
 /* Takes a blocking socket over. */
-void connections_add(struct connections *connections, int fd);
+void connections_add(struct connections *set, int fd);
 
 /* What epoll reported. The connection's memory is valid up to connections_end_round. */
 void connection_on_event(struct connection *connection, unsigned events);
 
 /* Goes on with connections whose jobs are done. */
-void connections_finish_jobs(struct connections *connections);
+void connections_finish_jobs(struct connections *set);
 
 /* To be called after each round of events, and when connections_due_ms says: pushes jobs, closes
  * what is late, frees what is closed. */
-void connections_end_round(struct connections *connections, int64_t now_ms);
+void connections_end_round(struct connections *set, int64_t now_ms);
 
 /* By clock_ms; INT64_MAX: never. */
-int64_t connections_due_ms(const struct connections *connections);
+int64_t connections_due_ms(const struct connections *set);
 
 /* Finishes the requests that have begun or can be read, closes the rest. A connection that has had
  * no request yet may still send its first. */
-void connections_stop(struct connections *connections);
+void connections_stop(struct connections *set);
 
 #endif

@@ -29,7 +29,7 @@ enum { CONNECTIONS_MAX = 4096 };
 struct worker {
     struct process process;
     struct settings settings;
-    struct loop **loops;
+    struct loop *loops[WATCHDOG_LOOPS_MAX];
     unsigned loop_count; /* that were started */
     int signal_fd;
 };
@@ -108,8 +108,9 @@ static bool start_threads(struct worker *worker)
     worker->signal_fd = open_signals();
     process->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (worker->signal_fd < 0 || process->event_fd < 0 ||
-        !watchdog_init(&process->watchdog, (unsigned)worker->settings.threads))
+        worker->settings.threads > WATCHDOG_LOOPS_MAX)
         return false;
+    watchdog_init(&process->watchdog, worker->settings.threads);
     process->commit_thread = commit_thread_start(process->store);
     process->search_thread = search_thread_start(process->store);
     return process->commit_thread && process->search_thread;
@@ -117,9 +118,8 @@ static bool start_threads(struct worker *worker)
 
 static bool start_loops(struct worker *worker)
 {
-    unsigned wanted = (unsigned)worker->settings.threads;
-    worker->loops = calloc(wanted, sizeof(*worker->loops));
-    for (unsigned i = 0; worker->loops && i < wanted; i++) {
+    unsigned wanted = worker->settings.threads;
+    for (unsigned i = 0; i < wanted; i++) {
         worker->loops[i] = loop_start(&worker->process, i, STDIN_FILENO);
         if (!worker->loops[i])
             break;
@@ -171,8 +171,6 @@ static int serve_fastcgi(struct worker *worker)
     search_thread_stop(process->search_thread);
     for (unsigned i = 0; i < worker->loop_count; i++)
         loop_free(worker->loops[i]);
-    free(worker->loops);
-    watchdog_free(&process->watchdog);
     return well ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

@@ -1,26 +1,17 @@
 #include "fcgi/watchdog.h"
 
-#include <stdlib.h>
 #include <sys/socket.h>
 
 #include "fcgi/clock.h"
 
 enum { HOLD_MS_MAX = 10000 };
 
-bool watchdog_init(struct watchdog *watchdog, unsigned loop_count)
+void watchdog_init(struct watchdog *watchdog, unsigned loop_count)
 {
+    watchdog->loop_count = loop_count;
     pthread_mutex_init(&watchdog->lock, NULL);
-    watchdog->watched = aligned_alloc(WATCHDOG_CACHE_LINE, loop_count * sizeof(struct watched));
-    watchdog->loop_count = watchdog->watched ? loop_count : 0;
     for (unsigned i = 0; i < watchdog->loop_count; i++)
         watchdog_release(watchdog, i);
-    return watchdog->watched != NULL;
-}
-
-void watchdog_free(struct watchdog *watchdog)
-{
-    pthread_mutex_destroy(&watchdog->lock);
-    free(watchdog->watched);
 }
 
 /* libfcgi closes a socket before the loop can release it. The number can only be used again by

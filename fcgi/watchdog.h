@@ -10,23 +10,22 @@
  * (SO_RCVTIMEO, SO_SNDTIMEO) start again with each byte, so a peer could hold a loop with one byte
  * a second. */
 
-enum { WATCHDOG_INTERVAL_MS = 1000, WATCHDOG_CACHE_LINE = 64 };
+enum { WATCHDOG_INTERVAL_MS = 1000, WATCHDOG_LOOPS_MAX = 64 };
 
 /* What a loop is blocked on. */
 struct watched {
-    _Alignas(WATCHDOG_CACHE_LINE) atomic_int fd; /* -1: nothing */
+    _Alignas(64) atomic_int fd; /* -1: nothing. Each in a cache line of its own */
     atomic_int_fast64_t since_ms;
 };
 
 struct watchdog {
     pthread_mutex_t lock; /* held during accept4 and shutdown */
-    struct watched *watched;
     unsigned loop_count;
+    struct watched watched[WATCHDOG_LOOPS_MAX];
 };
 
-/* False if memory is short. */
-bool watchdog_init(struct watchdog *watchdog, unsigned loop_count);
-void watchdog_free(struct watchdog *watchdog);
+/* loop_count: at most WATCHDOG_LOOPS_MAX. */
+void watchdog_init(struct watchdog *watchdog, unsigned loop_count);
 
 /* To be called every WATCHDOG_INTERVAL_MS, in a thread that no peer can block. */
 void watchdog_check(struct watchdog *watchdog);

@@ -85,14 +85,6 @@ struct job *work_queue_take(struct work_queue *queue)
     return job;
 }
 
-bool work_queue_is_empty(struct work_queue *queue)
-{
-    pthread_mutex_lock(&queue->lock);
-    bool empty = TAILQ_EMPTY(&queue->jobs);
-    pthread_mutex_unlock(&queue->lock);
-    return empty;
-}
-
 void work_queue_take_all(struct work_queue *queue, struct job_list *jobs)
 {
     struct job *job;
@@ -115,24 +107,16 @@ void work_queue_give_back(struct job_list *done)
     }
 }
 
-bool work_queue_wait(struct work_queue *queue, int wait_s)
+bool work_queue_wait(struct work_queue *queue, int wait_s, bool *has_jobs)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += wait_s;
     pthread_mutex_lock(&queue->lock);
-    if (TAILQ_EMPTY(&queue->jobs) && !queue->stopping && wait_s < 0)
-        pthread_cond_wait(&queue->changed, &queue->lock);
-    else if (TAILQ_EMPTY(&queue->jobs) && !queue->stopping)
+    if (TAILQ_EMPTY(&queue->jobs) && !queue->stopping && wait_s != 0)
         pthread_cond_clockwait(&queue->changed, &queue->lock, CLOCK_MONOTONIC, &until);
-    bool more = !TAILQ_EMPTY(&queue->jobs) || !queue->stopping;
+    *has_jobs = !TAILQ_EMPTY(&queue->jobs);
+    bool stopped = queue->stopping;
     pthread_mutex_unlock(&queue->lock);
-    return more;
-}
-
-void work_queue_wake(struct work_queue *queue)
-{
-    pthread_mutex_lock(&queue->lock);
-    pthread_cond_signal(&queue->changed);
-    pthread_mutex_unlock(&queue->lock);
+    return *has_jobs || !stopped;
 }

@@ -61,17 +61,13 @@ bool work_queue_cancel(struct job *job);
 /* The first job, removed and JOB_STARTED; NULL if there is none. */
 struct job *work_queue_take(struct work_queue *queue);
 
-bool work_queue_is_empty(struct work_queue *queue);
-
 /* Sets jobs to all there are, removed and JOB_IDLE: for the thread that they return to. */
 void work_queue_take_all(struct work_queue *queue, struct job_list *jobs);
 
 /* Returns the jobs of a list to their origins and empties it. */
 void work_queue_give_back(struct job_list *done);
 
-/* Waits for a job, for work_queue_wake or for wait_s seconds (-1: without limit). False once the
- * queue is stopped and empty. */
-bool work_queue_wait(struct work_queue *queue, int wait_s);
-void work_queue_wake(struct work_queue *queue);
+/* Waits for a job, at most wait_s seconds. False once the queue is stopped and empty. */
+bool work_queue_wait(struct work_queue *queue, int wait_s, bool *has_jobs);
 
 #endif

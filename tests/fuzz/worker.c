@@ -228,7 +228,6 @@ static void stop(void)
     loop_free(loop);
     commit_thread_stop(process.commit_thread);
     search_thread_stop(process.search_thread);
-    watchdog_free(&process.watchdog);
     close(bystander_fd);
     close(listen_fd);
     unlink(address.sun_path);
@@ -257,8 +256,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
                                .search_thread = search_thread_start(service.store),
                                .connections_max = 100,
                                .event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-    require(watchdog_init(&process.watchdog, 1) && process.commit_thread && process.search_thread,
-            "no threads");
+    watchdog_init(&process.watchdog, 1);
+    require(process.commit_thread && process.search_thread, "no threads");
     loop = loop_start(&process, 0, listen_fd);
     require(loop, "no loop");
     bystander_fd = connect_peer();

@@ -65,8 +65,9 @@ static void receive(struct thread *thread)
 
 static void await(struct thread *thread, const struct item *item)
 {
+    bool has_jobs;
     while (item->times_done == 0) {
-        work_queue_wait(&thread->origin, -1);
+        work_queue_wait(&thread->origin, 60, &has_jobs);
         receive(thread);
     }
 }
