@@ -1,5 +1,6 @@
 # make bench         bench/run.py: prints a table and writes bench/results.md
 #                    [BENCH_BEFORE=DIR BENCH_TOKENS=10000000 BENCH_ROUNDS=5 BENCH_SECONDS=2]
+#                    [BENCH_LOADS='get,list,verify,get 256,create,create 1,spend,spend 1,size']
 #                    BENCH_BEFORE: a checkout of another version; its programs must be built
 #                    (make -C DIR all bench-programs)
 # make bench-quick   under a minute, with small sizes: shows only that the bench works
@@ -10,7 +11,7 @@ BENCH_SECONDS ?= 2
 
 BENCH          = $(BUILD)/bench
 BENCH_PROGRAMS = $(addprefix $(BENCH)/,load parked_libfcgi blocking_peer one_commit)
-BENCH_RUN      = BUILD='$(BUILD)' $(PYTHON) bench/run.py --before '$(BENCH_BEFORE)'
+BENCH_RUN      = BUILD='$(BUILD)' $(PYTHON) bench/run.py --before '$(BENCH_BEFORE)' --loads '$(BENCH_LOADS)'
 
 .PHONY: bench bench-programs bench-quick bench-deps
 

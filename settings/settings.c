@@ -11,6 +11,7 @@ struct setting {
     size_t offset; /* of the field in struct settings */
     const char *form;
     uint64_t min, max;    /* of numbers */
+    bool is_size;         /* of numbers: with a unit */
     const char *yes, *no; /* of flags; no may be NULL */
 };
 
@@ -30,39 +31,32 @@ static bool set_flag(const struct setting *setting, const char *value, void *fie
     return is_yes || (setting->no && strcmp(value, setting->no) == 0);
 }
 
-static bool read_number(const struct setting *setting, const char *value, uint64_t *number,
-                        char **end)
+/* Decimal; of sizes, in bytes, with a unit behind it: K, M, G and T are powers of 1,024. */
+static bool set_number(const struct setting *setting, const char *value, void *field)
 {
+    static const char units[] = "KMGT";
+    uint64_t *number = field;
+    char *end;
     if (value[0] < '0' || value[0] > '9') /* strtoull takes signs and blanks */
         return false;
     errno = 0;
-    *number = strtoull(value, end, 10);
-    return errno == 0 && *number <= setting->max;
-}
-
-static bool set_number(const struct setting *setting, const char *value, void *field)
-{
-    uint64_t *number = field;
-    char *end;
-    return read_number(setting, value, number, &end) && !*end && *number >= setting->min;
-}
-
-/* Bytes, or with a unit: K, M, G and T are powers of 1,024. */
-static bool set_size(const struct setting *setting, const char *value, void *field)
-{
-    static const char units[] = "KMGT";
-    uint64_t *size = field;
-    char *end;
-    if (!read_number(setting, value, size, &end))
-        return false;
-    const char *unit = *end ? strchr(units, *end) : NULL;
-    if (*end && (!unit || end[1]))
-        return false;
+    *number = strtoull(value, &end, 10);
+    const char *unit = setting->is_size && *end ? strchr(units, *end) : NULL;
     unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
-    if (*size > setting->max >> shift)
+    if (errno != 0 || *(unit ? end + 1 : end) || *number > setting->max >> shift)
         return false;
-    *size <<= shift;
-    return *size >= setting->min;
+    *number <<= shift;
+    return *number >= setting->min;
+}
+
+/* A number in an unsigned field. */
+static bool set_count(const struct setting *setting, const char *value, void *field)
+{
+    uint64_t number;
+    if (!set_number(setting, value, &number))
+        return false;
+    *(unsigned *)field = (unsigned)number;
+    return true;
 }
 
 /* An origin as of RFC 6454 section 7.1, scheme "://" host [ ":" port ], or "*". */
@@ -89,11 +83,11 @@ static const struct setting known[] = {
     {"TOKEN_CORS_ORIGIN", set_origin, FIELD(cors_origin),
      .form = "an origin such as https://example.org, or *"},
     {"TOKEN_SANDBOX", set_flag, FIELD(sandbox), .form = "on or off", .yes = "on", .no = "off"},
-    {"TOKEN_MAP_SIZE", set_size, FIELD(map_size), .form = "a size from 1M to 64T, such as 64G",
-     .min = UINT64_C(1) << 20, .max = UINT64_C(1) << 46},
-    {"TOKEN_WORKERS", set_number, FIELD(workers), .form = "a number from 1 to 1024", .min = 1,
+    {"TOKEN_MAP_SIZE", set_number, FIELD(map_size), .form = "a size from 1M to 64T, such as 64G",
+     .min = UINT64_C(1) << 20, .max = UINT64_C(1) << 46, .is_size = true},
+    {"TOKEN_WORKERS", set_count, FIELD(workers), .form = "a number from 1 to 1024", .min = 1,
      .max = 1024},
-    {"TOKEN_THREADS", set_number, FIELD(threads), .form = "a number from 1 to 64", .min = 1,
+    {"TOKEN_THREADS", set_count, FIELD(threads), .form = "a number from 1 to 64", .min = 1,
      .max = 64},
     {"TOKEN_USER", set_text, FIELD(user), .form = "a user's name"},
 };
