@@ -538,12 +538,15 @@ static void test_objects(void **state)
 {
     (void)state;
     struct api_options options = {.max_per_user = 0};
+    struct temporary temporary;
+    temporary_create(&temporary);
+    temporary_open(&temporary);
     long live = memory.live;
     memory.all_after = false;
     for (memory.n = 1;; memory.n++) {
         memory.count = memory.failed_count = 0;
         memory.on = true;
-        struct api *api = api_new(&options, NULL);
+        struct api *api = api_new(&options, temporary.reader);
         struct request *request = request_new();
         memory.on = false;
         assert_int_equal(!api + !request, memory.failed_count);
@@ -553,7 +556,8 @@ static void test_objects(void **state)
         if (memory.failed_count == 0)
             break;
     }
-    assert_true(memory.n > 2);
+    assert_true(memory.n > 3);
+    temporary_remove(&temporary);
 }
 
 int main(void)
