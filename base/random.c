@@ -13,17 +13,15 @@ void random_fill(void *bytes, size_t len)
 
 void random_base62(char *text, size_t len)
 {
-    unsigned char bytes[512];
-    size_t used = 0, drawn = 0;
+    unsigned char bytes[64];
+    size_t used = sizeof(bytes);
     for (size_t i = 0; i < len;) {
-        if (used == drawn) { /* 2 in 64 bytes are dropped */
-            drawn = len - i + (len - i) / 16 + 4;
-            drawn = drawn < sizeof(bytes) ? drawn : sizeof(bytes);
-            random_fill(bytes, drawn);
+        if (used == sizeof(bytes)) {
+            random_fill(bytes, sizeof(bytes));
             used = 0;
         }
         unsigned char digit = bytes[used++] & 63;
-        if (digit < 62) /* a modulo would favour two characters */
+        if (digit < 62) /* drop 62 and 63: a modulo would favour two characters */
             text[i++] = base62_digits[digit];
     }
     explicit_bzero(bytes, sizeof(bytes));

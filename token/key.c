@@ -16,24 +16,12 @@ static void write_check(const char random[static TOKEN_KEY_RANDOM_LEN],
     }
 }
 
-void token_keys_generate(char (*keys)[TOKEN_KEY_LEN], size_t count)
-{
-    char random[12 * TOKEN_KEY_RANDOM_LEN]; /* of the keys that come next */
-    for (size_t i = 0; i < count; i++) {
-        size_t drawn = i % 12, left = count - i < 12 ? count - i : 12;
-        if (drawn == 0)
-            random_base62(random, left * TOKEN_KEY_RANDOM_LEN);
-        char *text = keys[i] + TOKEN_KEY_PREFIX_LEN;
-        memcpy(keys[i], "sk-", TOKEN_KEY_PREFIX_LEN);
-        memcpy(text, random + drawn * TOKEN_KEY_RANDOM_LEN, TOKEN_KEY_RANDOM_LEN);
-        write_check(text, text + TOKEN_KEY_RANDOM_LEN);
-    }
-    explicit_bzero(random, sizeof(random));
-}
-
 void token_key_generate(char key[static TOKEN_KEY_LEN])
 {
-    token_keys_generate((char(*)[TOKEN_KEY_LEN])key, 1);
+    char *random = key + TOKEN_KEY_PREFIX_LEN;
+    memcpy(key, "sk-", TOKEN_KEY_PREFIX_LEN);
+    random_base62(random, TOKEN_KEY_RANDOM_LEN);
+    write_check(random, random + TOKEN_KEY_RANDOM_LEN);
 }
 
 static bool is_base62(char c)

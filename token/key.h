@@ -19,9 +19,6 @@ enum {
 /* Writes a new key from the operating system's random source; not NUL-terminated. */
 void token_key_generate(char key[static TOKEN_KEY_LEN]);
 
-/* Writes count new keys: many at once cost fewer system calls. */
-void token_keys_generate(char (*keys)[TOKEN_KEY_LEN], size_t count);
-
 /* Whether text has a key's form, checksum included. */
 bool token_key_is_well_formed(struct span text);
 

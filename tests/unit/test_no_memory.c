@@ -556,7 +556,7 @@ static void test_objects(void **state)
         if (memory.failed_count == 0)
             break;
     }
-    assert_true(memory.n > 2);
+    assert_true(memory.n > 3);
     temporary_remove(&temporary);
 }
 
