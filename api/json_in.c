@@ -131,9 +131,28 @@ void json_in_free_parser(struct api *api)
     api->parser = NULL;
 }
 
+/* Keys are among the strings, and json-c frees them as they are. */
+static void wipe_strings(struct json_object *value)
+{
+    if (json_object_is_type(value, json_type_string)) {
+        explicit_bzero((void *)(uintptr_t)json_object_get_string(value),
+                       (size_t)json_object_get_string_len(value));
+    } else if (json_object_is_type(value, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(value); i++)
+            wipe_strings(json_object_array_get_idx(value, i));
+    } else if (json_object_is_type(value, json_type_object)) {
+        json_object_object_foreach(value, name, member)
+        {
+            (void)name;
+            wipe_strings(member);
+        }
+    }
+}
+
 void json_in_clear(struct request *request)
 {
     enum { LARGE_LEN = 64 * 1024 }; /* the parser keeps as much memory as the longest text */
+    wipe_strings(request->json);
     json_object_put(request->json);
     request->json = NULL;
     if (request->input.body.len > LARGE_LEN && request->api)
