@@ -126,10 +126,8 @@ void commit_thread_record_use(struct commit_thread *thread, const struct store_a
 static void *run(void *context)
 {
     struct commit_thread *thread = context;
-    bool has_jobs;
-    while (work_queue_wait(&thread->queue, thread->purge_more ? 0 : BACKGROUND_INTERVAL_S,
-                           &has_jobs)) {
-        if (has_jobs)
+    while (work_queue_wait(&thread->queue, thread->purge_more ? 0 : BACKGROUND_INTERVAL_S)) {
+        if (!work_queue_is_empty(&thread->queue))
             commit(thread);
         work_in_background(thread);
     }

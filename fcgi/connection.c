@@ -45,9 +45,10 @@ struct connection {
     int fd;
     enum connection_state state;
     enum disconnect disconnect;
-    unsigned events;     /* that epoll watches for; 0: hang-ups only */
-    int64_t deadline_ms; /* of its first request, its write or its sending; 0: none */
-    FCGX_Request fcgx;   /* these three: NULL or zeroed while idle */
+    unsigned events;             /* that epoll watches for; 0: hang-ups only */
+    int64_t deadline_ms;         /* of its first request, its write or its sending; 0: none */
+    FCGX_Request fcgx;           /* this and what follows up to job: of the request under way */
+    struct span read, unwritten; /* the part of libfcgi's buffers that was used; all of one */
     struct request *request;
     struct buffer body; /* of the request */
     size_t sent_len;    /* of the reply's body */
@@ -96,13 +97,33 @@ void connections_add(struct connections *set, int fd)
     set_deadline(connection, FIRST_REQUEST_TIMEOUT_MS);
 }
 
+static void wipe(struct span text, size_t len_max)
+{
+    if (text.at)
+        explicit_bzero((void *)(uintptr_t)text.at, text.len < len_max ? text.len : len_max);
+}
+
+/* libfcgi frees its buffers and strings as they are. */
+static void wipe_secrets(const struct connection *connection)
+{
+    const struct request *request = connection->request;
+    const struct request_input *input = &request->input;
+    const struct span secrets[] = {connection->read, input->authorization, input->x_api_key,
+                                   input->gateway_token, input->query};
+    for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
+        wipe(secrets[i], SIZE_MAX);
+    wipe(connection->unwritten, request->head.len + request->body.len);
+}
+
 /* Forgets the request; what it needed is kept for the next one. The socket stays open. */
 static void free_request(struct connection *connection)
 {
     struct connections *set = connection->set;
-    FCGX_Free(&connection->fcgx, 0);
     if (!connection->request)
         return;
+    if (connection->fcgx.in)
+        wipe_secrets(connection);
+    FCGX_Free(&connection->fcgx, 0);
     buffer_clear(&connection->body);
     buffer_free(&set->spare_body);
     set->spare_body = connection->body;
@@ -244,6 +265,20 @@ static void send_reply(struct connection *connection)
 
 /* ---- requests ---- */
 
+/* Extends connection->read by the fragment that libfcgi's buffer holds. */
+static void note_read(struct connection *connection)
+{
+    const FCGX_Stream *in = connection->fcgx.in;
+    const char *begin = (const char *)in->stopUnget, *end = (const char *)in->stop;
+    struct span *read = &connection->read;
+    if (read->at && read->at < begin)
+        begin = read->at;
+    if (read->at && read->at + read->len > end)
+        end = read->at + read->len;
+    if (begin < end)
+        *read = (struct span){begin, (size_t)(end - begin)};
+}
+
 /* Reads a request up to the end of its parameters. FCGX_Accept_r would accept a connection, unless
  * the request has one that is kept: ipcFd and keepConnection, which fcgiapp.h marks as internal,
  * are its only way to read a connection that was accepted elsewhere. Detached, libfcgi closes it
@@ -261,6 +296,10 @@ static bool accept_request(struct connection *connection)
         return false;
     }
     connection->disconnect = fcgx->keepConnection ? DISCONNECT_NO : DISCONNECT_NOT_KEPT;
+    connection->read = (struct span){NULL, 0};
+    connection->unwritten =
+        (struct span){(char *)fcgx->out->wrNext, (size_t)(fcgx->out->stop - fcgx->out->wrNext)};
+    note_read(connection);
     return fcgx->role == FCGI_RESPONDER;
 }
 
@@ -270,7 +309,7 @@ static bool read_body(struct connection *connection, struct request_input *input
 {
     struct buffer *body = &connection->body;
     FCGX_Stream *in = connection->fcgx.in;
-    char passed_over[READ_SIZE];
+    char passed_over[READ_SIZE]; /* and not wiped: no body of a valid request */
     size_t total = 0;
     int len;
     do {
@@ -278,6 +317,7 @@ static bool read_body(struct connection *connection, struct request_input *input
         if (!at)
             return false;
         len = FCGX_GetStr(at, READ_SIZE, in);
+        note_read(connection);
         if (at != passed_over)
             body->len += (size_t)len;
         total += (size_t)len;

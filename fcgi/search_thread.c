@@ -6,7 +6,7 @@
 
 #include "api/api.h"
 
-enum { NICENESS = 10, WAIT_S = 3600 };
+enum { NICENESS = 10 };
 
 static void *run(void *context)
 {
@@ -14,8 +14,7 @@ static void *run(void *context)
     struct job_list done = TAILQ_HEAD_INITIALIZER(done);
     /* On Linux a thread has a niceness of its own. It is not essential. */
     (void)setpriority(PRIO_PROCESS, 0, NICENESS);
-    bool has_jobs;
-    while (work_queue_wait(&thread->queue, WAIT_S, &has_jobs)) {
+    while (work_queue_wait(&thread->queue, -1)) {
         struct job *job = work_queue_take(&thread->queue);
         if (!job) /* cancelled */
             continue;

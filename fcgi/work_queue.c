@@ -107,16 +107,26 @@ void work_queue_give_back(struct job_list *done)
     }
 }
 
-bool work_queue_wait(struct work_queue *queue, int wait_s, bool *has_jobs)
+bool work_queue_is_empty(struct work_queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    bool empty = TAILQ_EMPTY(&queue->jobs);
+    pthread_mutex_unlock(&queue->lock);
+    return empty;
+}
+
+bool work_queue_wait(struct work_queue *queue, int wait_s)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += wait_s;
     pthread_mutex_lock(&queue->lock);
-    if (TAILQ_EMPTY(&queue->jobs) && !queue->stopping && wait_s != 0)
+    bool wait = TAILQ_EMPTY(&queue->jobs) && !queue->stopping;
+    if (wait && wait_s < 0)
+        pthread_cond_wait(&queue->changed, &queue->lock);
+    else if (wait)
         pthread_cond_clockwait(&queue->changed, &queue->lock, CLOCK_MONOTONIC, &until);
-    *has_jobs = !TAILQ_EMPTY(&queue->jobs);
-    bool stopped = queue->stopping;
+    bool more = !TAILQ_EMPTY(&queue->jobs) || !queue->stopping;
     pthread_mutex_unlock(&queue->lock);
-    return *has_jobs || !stopped;
+    return more;
 }

@@ -67,7 +67,10 @@ void work_queue_take_all(struct work_queue *queue, struct job_list *jobs);
 /* Returns the jobs of a list to their origins and empties it. */
 void work_queue_give_back(struct job_list *done);
 
-/* Waits for a job, at most wait_s seconds. False once the queue is stopped and empty. */
-bool work_queue_wait(struct work_queue *queue, int wait_s, bool *has_jobs);
+/* Waits for a job, at most wait_s seconds (-1: without limit). False once the queue is stopped and
+ * empty. */
+bool work_queue_wait(struct work_queue *queue, int wait_s);
+
+bool work_queue_is_empty(struct work_queue *queue);
 
 #endif

@@ -65,9 +65,8 @@ static void receive(struct thread *thread)
 
 static void await(struct thread *thread, const struct item *item)
 {
-    bool has_jobs;
     while (item->times_done == 0) {
-        work_queue_wait(&thread->origin, 60, &has_jobs);
+        work_queue_wait(&thread->origin, -1);
         receive(thread);
     }
 }
