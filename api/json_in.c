@@ -82,6 +82,8 @@ static enum json_error parse(struct json_tokener *parser, struct json_scan *scan
             return JSON_SYNTAX;
         *json = json_tokener_parse_ex(parser, piece.at, (int)piece.len);
         state = json_tokener_get_error(parser);
+        if (*json && json_tokener_get_parse_end(parser) < piece.len)
+            return JSON_SYNTAX;
     }
     if (scan->error != JSON_OK)
         return scan->error;
@@ -94,11 +96,13 @@ static enum json_error parse(struct json_tokener *parser, struct json_scan *scan
 
 static struct json_tokener *get_parser(struct api *api)
 {
-    /* Scalars in the innermost container are a level of their own to json-c. */
+    /* Scalars in the innermost container are a level of their own to json-c. JSON_TOKENER_STRICT,
+     * with which json-c 0.18 refuses every string that is not ASCII, has nothing to add to the
+     * scan. */
     if (!api->parser)
         api->parser = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
     if (api->parser)
-        json_tokener_set_flags(api->parser, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+        json_tokener_set_flags(api->parser, JSON_TOKENER_VALIDATE_UTF8);
     return api->parser;
 }
 

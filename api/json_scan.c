@@ -161,6 +161,9 @@ static bool scan_token(struct json_scan *scan)
     }
     if (scan->counts.items == 0 && c != '{' && c != '[')
         return fail(scan, JSON_NOT_A_CONTAINER);
+    if ((c == '}' || c == ']') && scan->after_comma)
+        return fail(scan, JSON_SYNTAX);
+    scan->after_comma = c == ',';
     if (c == ',' || c == ':' || c == '}' || c == ']') {
         scan->at++;
         scan->depth -= c == '}' || c == ']';

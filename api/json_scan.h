@@ -3,8 +3,8 @@
 
 #include "base/span.h"
 
-/* The lexical rules of JSON (RFC 8259), which json-c 0.16 to 0.18 does not keep, also with
- * JSON_TOKENER_STRICT. The grammar is left to json-c. */
+/* The lexical rules of JSON (RFC 8259) and no comma before the end of an object or array: json-c
+ * 0.16 to 0.18 does not keep them. The other rules of the grammar are left to json-c. */
 
 enum { JSON_DEPTH_MAX = 32 };
 
@@ -27,7 +27,7 @@ struct json_counts {
 struct json_scan {
     const char *at, *end;
     int depth;
-    bool in_string;
+    bool in_string, after_comma;
     struct json_counts counts;
     const char *replaced; /* the token before at, and what the parser gets instead */
     char replacement[8];

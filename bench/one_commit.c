@@ -1,5 +1,49 @@
-/* The service without group commit: a commit for every write. Linked in place of
- * fcgi/commit_thread.c. */
+/* The service without group commit: linked in place of fcgi/commit_thread.c, with a commit for each
+ * write and no background work. */
 
-#define BATCH_ITEMS_MAX 1
-#include "fcgi/commit_thread.c" /* NOLINT(bugprone-suspicious-include) */
+#include "fcgi/commit_thread.h"
+
+#include <stdlib.h>
+
+static void *run(void *context)
+{
+    struct commit_thread *thread = context;
+    struct job *job;
+    while (work_queue_wait(&thread->queue, -1))
+        while ((job = work_queue_take(&thread->queue))) {
+            struct job_list done = TAILQ_HEAD_INITIALIZER(done);
+            store_write(thread->store, job->write); /* the write has its error */
+            TAILQ_INSERT_TAIL(&done, job, entry);
+            work_queue_give_back(&done);
+        }
+    return NULL;
+}
+
+struct commit_thread *commit_thread_start(struct store *store)
+{
+    struct commit_thread *thread = calloc(1, sizeof(*thread));
+    if (!thread)
+        return NULL;
+    thread->store = store;
+    work_queue_init(&thread->queue, -1);
+    if (work_queue_start(&thread->queue, run, thread))
+        return thread;
+    work_queue_destroy(&thread->queue);
+    free(thread);
+    return NULL;
+}
+
+void commit_thread_record_use(struct commit_thread *thread, const struct store_access *used,
+                              int64_t now_unix_s)
+{
+    (void)thread, (void)used, (void)now_unix_s;
+}
+
+void commit_thread_stop(struct commit_thread *thread)
+{
+    if (!thread)
+        return;
+    work_queue_stop(&thread->queue);
+    work_queue_destroy(&thread->queue);
+    free(thread);
+}

@@ -5,13 +5,10 @@
 
 #include "fcgi/clock.h"
 
-/* Tokens and ids of one commit. A create or delete may have thousands, and the commit of many such
- * would be long, and hold many dirty pages. (bench/one_commit.c has another.) */
-#ifndef BATCH_ITEMS_MAX
-#define BATCH_ITEMS_MAX 16384
-#endif
-
 enum {
+    /* Tokens and ids of one commit. A create or delete may have thousands, and the commit of many
+     * such would be long, and hold many dirty pages. */
+    BATCH_ITEMS_MAX = 16384,
     BACKGROUND_INTERVAL_S = 1,
     ACCESS_DELAY_S = 20, /* so that many uses share a commit */
     PURGE_INTERVAL_S = 60,

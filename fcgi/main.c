@@ -207,7 +207,6 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
 int main(void)
 {
     sandbox_close_inherited();
-    signal(SIGPIPE, SIG_IGN); /* a peer that hung up is an error of a write */
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     bool fastcgi = is_listening(STDIN_FILENO);
     if (!fastcgi && !getenv("REQUEST_METHOD")) {

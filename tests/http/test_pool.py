@@ -536,7 +536,7 @@ def test_one_delete_of_many_succeeds():
 
 
 def test_store_grows_over_processes():
-    """Past the map that it begins with: each worker adopts what the other has grown."""
+    """Each worker sees what the other has added to the file."""
     with Store() as store:
         user = store.add_user()
         clients = []
@@ -553,7 +553,7 @@ def test_store_grows_over_processes():
                 assert page["total"] == len(created)
                 assert page["items"][0]["id"] == created[-1]
         (after,) = store.ctl("stat")
-        assert after["map_used_bytes"] > before["map_bytes"]
+        assert after["map_used_bytes"] > before["map_used_bytes"] + 1000 * 8192
         assert ids_of(clients[0]) == created[::-1]
         store.check()
 

@@ -51,6 +51,13 @@ WRONG = [
     ("TOKEN_THREADS", "-1"),
     ("TOKEN_THREADS", "two"),
     ("TOKEN_THREADS", "1000000"),
+    ("TOKEN_MAP_SIZE", "64"),
+    ("TOKEN_MAP_SIZE", "64GB"),
+    ("TOKEN_MAP_SIZE", "65T"),
+    ("TOKEN_MAP_SIZE", "-64G"),
+    ("TOKEN_WORKERS", "0"),
+    ("TOKEN_WORKERS", "two"),
+    ("TOKEN_SANDBOX", "no"),
 ]
 
 
@@ -216,6 +223,24 @@ def test_threads(start):
     user.make_many(100)
     for _ in range(20):
         assert user.list().data["total"] == 100
+
+
+def test_map_size():
+    """What does not fit is 503 and not there; reads go on, and a larger size makes room."""
+    with Store() as store:
+        user = store.add_user()
+        small, large = (
+            Client(fastcgi.transport(store.start_worker(f"{size}.sock", TOKEN_MAP_SIZE=size)[1]), user)
+            for size in ("2M", "64M")
+        )
+        created = []
+        while (reply := small.create({"model_limits": "m" * 8000})).status == 200:
+            created.append(reply.data["id"])
+        assert reply.status == 503 and int(reply.headers["retry-after"]) > 0
+        assert 50 < len(created) < 256
+        assert small.list().data["total"] == len(created)
+        assert large.create({"model_limits": "m" * 8000}).status == 200
+        store.check()
 
 
 FAILURES = [
