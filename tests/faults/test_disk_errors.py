@@ -3,13 +3,12 @@ write is lost, and the service goes on when the cause is gone."""
 
 import errno
 import os
-import re
 import threading
 
 import fastcgi
 import pytest
 from client import Client
-from service import Site, Store, wait_until
+from service import Site, wait_until
 from shim import AHEAD, SYNC, WRITE, FaultyStore, Faults
 
 TORTURE = os.environ.get("TORTURE") == "1"
@@ -87,7 +86,9 @@ def refuse_each_call(store, writers, kind, error, client):
         if not failed:
             assert refused == 0
             return nth - 1
-        assert failed == 1 and refused > 0, nth
+        assert failed >= 1, nth
+        # Writes that shared a commit which failed are done one by one: all of them may succeed.
+        assert refused > 0 or (error != errno.EIO and writers.count > 1), nth
         if error == errno.EIO:
             wait_until(lambda: len(store.statuses) == ended + 1, "the worker has ended")
         else:
@@ -152,42 +153,6 @@ def test_a_disk_that_stays_full_for_a_while(faulty, error):
     assert faulty.worker.pid == pid and faulty.worker.poll() is None
     assert BROKEN not in faulty.log.read_text()
     faulty.check()
-
-
-def test_an_address_space_that_is_full():
-    """The map can't grow: the same as a full disk, and over when there is room."""
-    with Store(TOKEN_MAX_PER_USER="0") as store:
-        user = store.add_user()
-        worker, path = store.start_worker()
-        client = Client(fastcgi.transport(path), user)
-        batch = [{"name": "large", "model_limits": "m" * 8000}] * 100
-        created = [token["id"] for token in client.create(batch).data]
-        (before,) = store.ctl("stat")
-        status = open(f"/proc/{worker.pid}/status").read()
-        size = int(re.search(r"VmSize:\s*(\d+) kB", status)[1]) * 1024
-        worker.terminate()
-        assert worker.wait(timeout=30) == 0
-        room = before["map_bytes"] * 3 // 4  # too little for a second map of twice the size
-        limit = ["prlimit", f"--as={size + room}"]
-        worker = store.start_worker_on(store.listeners[-1], limit)
-        while (reply := client.create(batch)).status == 200:
-            created += [token["id"] for token in reply.data]
-        for _ in range(3):
-            assert reply.failure == NOT_REACHED and int(reply.headers["retry-after"]) > 0
-            assert client.list().data["total"] == len(created)
-            assert client.get(created[-1]).data["id"] == created[-1]
-            reply = client.create(batch)
-        (full,) = store.ctl("stat")
-        assert full["map_bytes"] == before["map_bytes"]
-        assert worker.poll() is None and BROKEN not in store.log.read_text()
-        store.start_worker_on(store.listeners[-1])
-        worker.terminate()
-        assert worker.wait(timeout=30) == 0
-        created += [token["id"] for token in client.create(batch).data]
-        assert client.list().data["total"] == len(created)
-        (after,) = store.ctl("stat")
-        assert after["map_bytes"] > full["map_bytes"]
-        store.check()
 
 
 class FaultySite(Faults, Site):

@@ -196,7 +196,7 @@ def test_data_file_cut_short_while_it_is_mapped():
         os.truncate(data, 2 * 4096)
         assert client.list("?size=100").failure == NOT_REACHED
         wait_until(lambda: f"{data}: a page can't be read" in log.read_text(), "the worker says so")
-        assert str(data) in site.run_ctl("check").stderr
+        assert site.run_ctl("check").returncode != 0
         data.write_bytes(intact)
         wait_until(lambda: client.list("?size=100").status == 200, "another worker serves")
         assert client.list("?size=100").data["total"] == 100
