@@ -123,10 +123,11 @@ format:
 	clang-format -i $(SOURCES) $(HEADERS)
 
 install: all
-	install -d '$(DESTDIR)$(PREFIX)/lib/token' '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/doc/token'
+	install -d '$(DESTDIR)$(PREFIX)/lib/token' '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/doc/token/docs'
 	install -m 755 $(BUILD)/token.fcgi spawn.sh '$(DESTDIR)$(PREFIX)/lib/token'
 	install -m 755 $(BUILD)/tokenctl '$(DESTDIR)$(PREFIX)/bin'
-	install -m 644 README.md nginx.conf.example nginx-protect.conf.example openapi.yaml '$(DESTDIR)$(PREFIX)/share/doc/token'
+	install -m 644 README.md SECURITY.md nginx.conf.example nginx-protect.conf.example openapi.yaml '$(DESTDIR)$(PREFIX)/share/doc/token'
+	install -m 644 docs/*.md '$(DESTDIR)$(PREFIX)/share/doc/token/docs'
 
 clean:
 	rm -rf build
