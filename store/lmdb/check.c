@@ -13,7 +13,6 @@
 #include "store/lmdb/engine.h"
 #include "store/lmdb/ids.h"
 #include "store/lmdb/lookup.h"
-#include "store/lmdb/transaction.h"
 #include "store/lmdb/write.h"
 
 /* Items of one size, as many as there are. */
@@ -197,7 +196,6 @@ static void check_indexes(struct check *check, const struct token *token,
 
 static void check_token(struct check *check, struct span key, struct span value)
 {
-    unsigned char owner_key[ID_KEY_LEN];
     struct record_keys keys;
     struct span owner;
     check->token_count++;
@@ -209,8 +207,7 @@ static void check_token(struct check *check, struct span key, struct span value)
     struct token token = {.user_id = get_big64(ids), .id = get_big64(ids + 8)};
     check_counter(check, "token", token.id, check->next_token_id);
     add_item(check, &check->token_ids, &token.id, sizeof(token.id));
-    if (db_get(check->txn, DB_USERS, db_id_key(owner_key, token.user_id), &owner) ==
-        STORE_NOT_FOUND)
+    if (db_get(check->txn, DB_USERS, ID_KEY(token.user_id), &owner) == STORE_NOT_FOUND)
         report(check, "token", token.id, "its user %" PRId64 " does not exist", token.user_id);
     if (!record_decode_token(value, &token, &keys)) {
         report(check, "token", token.id, "its record can't be read");
@@ -250,10 +247,8 @@ static void check_twice(struct check *check, struct items *items, const char *wh
 static void check_leads_to_token(struct check *check, const char *index, int64_t user_id,
                                  int64_t token_id)
 {
-    unsigned char key_bytes[TOKEN_KEY_ID_LEN];
     struct span record;
-    if (db_get(check->txn, DB_TOKENS, db_token_key(key_bytes, user_id, token_id), &record) ==
-        STORE_NOT_FOUND)
+    if (db_get(check->txn, DB_TOKENS, TOKEN_ID_KEY(user_id, token_id), &record) == STORE_NOT_FOUND)
         report(check, "token", token_id, "does not exist for user %" PRId64 ", but %s leads to it",
                user_id, index);
 }
@@ -320,12 +315,11 @@ static void check_reserved(struct check *check)
         bool overflow = false;
         for (next = i; next < count && compare_reserved(&reserved[i], &reserved[next]) == 0; next++)
             overflow |= __builtin_add_overflow(sum, reserved[next].amount, &sum);
-        unsigned char key_bytes[TOKEN_KEY_ID_LEN];
         struct span record;
         token.user_id = reserved[i].user_id;
         token.id = reserved[i].token_id;
-        if (db_get(check->txn, DB_TOKENS, db_token_key(key_bytes, token.user_id, token.id),
-                   &record) == STORE_OK &&
+        if (db_get(check->txn, DB_TOKENS, TOKEN_ID_KEY(token.user_id, token.id), &record) ==
+                STORE_OK &&
             record_decode_token(record, &token, &keys) && (overflow || sum > token.used_quota))
             report(check, "token", token.id, "its reservations took more than it has used");
     }

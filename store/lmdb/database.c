@@ -2,9 +2,6 @@
 
 #include <errno.h>
 
-#include "base/bytes.h"
-#include "store/lmdb/checksum.h"
-
 static enum store_error translate(int rc)
 {
     switch (rc) {
@@ -71,25 +68,14 @@ enum store_error db_get(struct txn *txn, enum database database, struct span key
     return db_result(txn, rc);
 }
 
-static enum store_error put(struct txn *txn, enum database database, struct span key,
-                            struct span value, unsigned flags)
+enum store_error db_put(struct txn *txn, enum database database, struct span key, struct span value,
+                        unsigned flags)
 {
     if (txn->error != STORE_OK)
         return txn->error;
     MDB_val key_val = to_val(key), value_val = to_val(value);
     return db_result(txn,
                      mdb_put(txn->mdb, txn->store->dbis[database], &key_val, &value_val, flags));
-}
-
-enum store_error db_put(struct txn *txn, enum database database, struct span key, struct span value)
-{
-    return put(txn, database, key, value, 0);
-}
-
-enum store_error db_put_new(struct txn *txn, enum database database, struct span key,
-                            struct span value)
-{
-    return put(txn, database, key, value, MDB_NOOVERWRITE);
 }
 
 enum store_error db_delete(struct txn *txn, enum database database, struct span key)
@@ -122,18 +108,15 @@ enum store_error db_cursor_get(struct txn *txn, MDB_cursor *cursor, struct span 
     return error;
 }
 
-struct span db_id_key(unsigned char bytes[static ID_KEY_LEN], int64_t id)
+enum store_error db_seek(struct txn *txn, enum database database, struct span *key,
+                         struct span *value, MDB_cursor_op op)
 {
-    put_big64(bytes, id);
-    return (struct span){(const char *)bytes, ID_KEY_LEN};
-}
-
-struct span db_token_key(unsigned char bytes[static TOKEN_KEY_ID_LEN], int64_t user_id,
-                         int64_t token_id)
-{
-    put_big64(bytes, user_id);
-    put_big64(bytes + 8, token_id);
-    return (struct span){(const char *)bytes, TOKEN_KEY_ID_LEN};
+    MDB_cursor *cursor = db_cursor_open(txn, database);
+    if (!cursor)
+        return txn->error;
+    enum store_error error = db_cursor_get(txn, cursor, key, value, op);
+    mdb_cursor_close(cursor);
+    return error;
 }
 
 /* ---- meta ---- */
@@ -147,8 +130,7 @@ struct checksum_context meta_context(const char *name)
     return context;
 }
 
-static enum store_error get_meta(struct txn *txn, const char *name, unsigned char *bytes,
-                                 size_t len)
+enum store_error meta_get_bytes(struct txn *txn, const char *name, unsigned char *bytes, size_t len)
 {
     struct span value;
     enum store_error error = db_get(txn, DB_META, span_of(name), &value);
@@ -160,20 +142,19 @@ static enum store_error get_meta(struct txn *txn, const char *name, unsigned cha
     return error;
 }
 
-static enum store_error put_meta(struct txn *txn, const char *name, const unsigned char *bytes,
-                                 size_t len)
+enum store_error meta_put_bytes(struct txn *txn, const char *name, const unsigned char *bytes,
+                                size_t len)
 {
-    enum { VALUE_LEN_MAX = SEAL_CHECK_LEN };
-    unsigned char value[VALUE_LEN_MAX + CHECKSUM_LEN];
+    unsigned char value[SEAL_CHECK_LEN + CHECKSUM_LEN];
     memcpy(value, bytes, len);
     size_t value_len = checksum_put(meta_context(name), value, len);
-    return db_put(txn, DB_META, span_of(name), (struct span){(const char *)value, value_len});
+    return db_put(txn, DB_META, span_of(name), span_of_bytes(value, value_len), 0);
 }
 
 enum store_error meta_get(struct txn *txn, const char *name, int64_t *value)
 {
     unsigned char bytes[8];
-    enum store_error error = get_meta(txn, name, bytes, sizeof(bytes));
+    enum store_error error = meta_get_bytes(txn, name, bytes, sizeof(bytes));
     if (error == STORE_OK)
         *value = get_little64(bytes);
     return error;
@@ -183,7 +164,7 @@ enum store_error meta_put(struct txn *txn, const char *name, int64_t value)
 {
     unsigned char bytes[8];
     put_little64(bytes, value);
-    return put_meta(txn, name, bytes, sizeof(bytes));
+    return meta_put_bytes(txn, name, bytes, sizeof(bytes));
 }
 
 enum store_error meta_take_ids(struct txn *txn, const char *name, int64_t count, int64_t *id)
@@ -194,14 +175,4 @@ enum store_error meta_take_ids(struct txn *txn, const char *name, int64_t count,
     if (*id > INT64_MAX - count)
         return db_result(txn, ENOSPC);
     return meta_put(txn, name, *id + count);
-}
-
-enum store_error meta_get_check(struct txn *txn, unsigned char check[static SEAL_CHECK_LEN])
-{
-    return get_meta(txn, META_CHECK, check, SEAL_CHECK_LEN);
-}
-
-enum store_error meta_put_check(struct txn *txn, const unsigned char check[static SEAL_CHECK_LEN])
-{
-    return put_meta(txn, META_CHECK, check, SEAL_CHECK_LEN);
 }

@@ -8,10 +8,16 @@
 
 #include <lmdb.h>
 
+#include "base/bytes.h"
 #include "store/engine.h"
 #include "store/lmdb/checksum.h"
 
 /* Transactions, and the databases in them. LMDB's codes are translated here and nowhere else. */
+
+static inline struct span span_of_bytes(const void *bytes, size_t len)
+{
+    return (struct span){bytes, len};
+}
 
 enum database {
     DB_META,         /* counters, schema version, cipher, the secret's check value, by name */
@@ -22,13 +28,14 @@ enum database {
     DB_GATEWAYS,     /* by id */
     DB_RESERVATIONS, /* by id */
     DB_IDEMPOTENCY,  /* idempotency.c */
-    DATABASE_COUNT
+    DATABASE_COUNT,
+    DB_FREE_LIST = DATABASE_COUNT /* LMDB's own, whose handle is always 0: see check.c */
 };
 
 struct lmdb_store {
     struct store base; /* first: a pointer to it is one to this */
     MDB_env *env;
-    MDB_dbi dbis[DATABASE_COUNT];
+    MDB_dbi dbis[DATABASE_COUNT + 1];
     atomic_bool broken; /* see store_is_broken */
     /* Writers, in this order: the threads of this process by a mutex, processes by flock(2) on the
      * data file, held only while waiting, and on the folder. Only then is LMDB's own lock taken, a
@@ -58,6 +65,18 @@ struct lmdb_reader {
     struct txn txn;
 };
 
+/* Begins a transaction of reads, on the reader's snapshot of now. Never NULL: where it could not be
+ * begun, its error says why, and operations in it return that. The caller ends it in any case. */
+struct txn *read_begin(struct store_reader *reader);
+void read_end(struct txn *txn);
+
+/* Begins the transaction of writes; waits for the writers before. Returns its error; after STORE_OK
+ * the caller ends it, in the same thread. */
+enum store_error write_begin(struct lmdb_store *store, struct txn *txn);
+
+/* Commits it durably or, where the transaction has an error, aborts it. Returns the error. */
+enum store_error write_end(struct txn *txn);
+
 /* Translates LMDB's code: STORE_OK, STORE_NOT_FOUND or a failure, which the transaction keeps. */
 enum store_error db_result(struct txn *txn, int rc);
 
@@ -69,11 +88,11 @@ enum store_error db_corrupt(struct txn *txn);
 enum store_error db_get(struct txn *txn, enum database database, struct span key,
                         struct span *value);
 
-/* Stores a value; as a new one where the key must not exist yet (STORE_CORRUPT where it does). */
-enum store_error db_put(struct txn *txn, enum database database, struct span key,
-                        struct span value);
-enum store_error db_put_new(struct txn *txn, enum database database, struct span key,
-                            struct span value);
+/* Stores a value.
+ *   flags   of mdb_put; with MDB_NOOVERWRITE or MDB_APPENDDUP STORE_CORRUPT where the key exists or
+ *           the value is out of order */
+enum store_error db_put(struct txn *txn, enum database database, struct span key, struct span value,
+                        unsigned flags);
 
 /* STORE_NOT_FOUND where there is none. */
 enum store_error db_delete(struct txn *txn, enum database database, struct span key);
@@ -86,11 +105,17 @@ MDB_cursor *db_cursor_open(struct txn *txn, enum database database);
 enum store_error db_cursor_get(struct txn *txn, MDB_cursor *cursor, struct span *key,
                                struct span *value, MDB_cursor_op op);
 
-/* Keys: big-endian ids, which sort as numbers (they are never negative). */
+/* One cursor operation, as db_cursor_get with a cursor of its own. */
+enum store_error db_seek(struct txn *txn, enum database database, struct span *key,
+                         struct span *value, MDB_cursor_op op);
+
+/* Keys: big-endian ids, which sort as numbers (they are never negative). The span's bytes live as
+ * long as the block around it. */
 enum { ID_KEY_LEN = 8, TOKEN_KEY_ID_LEN = 16 };
-struct span db_id_key(unsigned char bytes[static ID_KEY_LEN], int64_t id);
-struct span db_token_key(unsigned char bytes[static TOKEN_KEY_ID_LEN], int64_t user_id,
-                         int64_t token_id);
+#define ID_KEY(id) span_of_bytes((uint64_t[]){htobe64((uint64_t)(id))}, ID_KEY_LEN)
+#define TOKEN_ID_KEY(user_id, token_id)                                                            \
+    span_of_bytes((uint64_t[]){htobe64((uint64_t)(user_id)), htobe64((uint64_t)(token_id))},       \
+                  TOKEN_KEY_ID_LEN)
 
 /* The context of the checksum of a value in DB_META. */
 struct checksum_context meta_context(const char *name);
@@ -109,8 +134,10 @@ enum store_error meta_put(struct txn *txn, const char *name, int64_t value);
 /* Takes count ids off a counter; *id is the first. */
 enum store_error meta_take_ids(struct txn *txn, const char *name, int64_t count, int64_t *id);
 
-/* The secret's check value. */
-enum store_error meta_get_check(struct txn *txn, unsigned char check[static SEAL_CHECK_LEN]);
-enum store_error meta_put_check(struct txn *txn, const unsigned char check[static SEAL_CHECK_LEN]);
+/* A value of SEAL_CHECK_LEN bytes at most, META_CHECK; the numbers are stored so too. */
+enum store_error meta_get_bytes(struct txn *txn, const char *name, unsigned char *bytes,
+                                size_t len);
+enum store_error meta_put_bytes(struct txn *txn, const char *name, const unsigned char *bytes,
+                                size_t len);
 
 #endif

@@ -17,7 +17,6 @@
 #include "store/lmdb/checksum.h"
 #include "store/lmdb/engine.h"
 #include "store/lmdb/ids.h"
-#include "store/lmdb/transaction.h"
 
 enum {
     SCHEMA_VERSION = 3,
@@ -204,7 +203,7 @@ static enum store_error write_first_records(struct lmdb_store *store)
     for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
         meta_put(&txn, counters[i], 1);
     seal_check_value(store->base.seal, check);
-    meta_put_check(&txn, check);
+    meta_put_bytes(&txn, META_CHECK, check, sizeof(check));
     return write_end(&txn);
 }
 
@@ -291,7 +290,7 @@ static enum store_error check_secret(struct txn *txn, const char *folder,
     int64_t cipher;
     struct seal *seal = txn->store->base.seal;
     seal_check_value(seal, actual);
-    if (meta_get_check(txn, expected) != STORE_OK ||
+    if (meta_get_bytes(txn, META_CHECK, expected, sizeof(expected)) != STORE_OK ||
         meta_get(txn, META_CIPHER, &cipher) != STORE_OK)
         return refuse(reason, folder, "is damaged: its cipher or check value can't be read");
     if (sodium_memcmp(expected, actual, sizeof(actual)) != 0)

@@ -4,7 +4,6 @@
 
 #include "store/lmdb/engine.h"
 #include "store/lmdb/lookup.h"
-#include "store/lmdb/transaction.h"
 #include "store/lmdb/write.h"
 
 /* The first gateway from an id on. STORE_NOT_FOUND. */
@@ -56,18 +55,17 @@ enum store_error write_gateway_add(struct txn *txn, struct store_write *write)
     struct store_gateway *gateway = write->gateway_add.gateway;
     struct record_gateway record = {.name = span_of(gateway->name),
                                     .created_unix_s = write->now_unix_s};
-    unsigned char key_bytes[ID_KEY_LEN], bytes[RECORD_GATEWAY_LEN_MAX];
+    unsigned char bytes[RECORD_GATEWAY_LEN_MAX];
     memcpy(record.secret_hash, write->gateway_add.secret_hash, sizeof(record.secret_hash));
     enum store_error error = meta_take_ids(txn, META_NEXT_GATEWAY_ID, 1, &gateway->id);
     if (error != STORE_OK)
         return error;
     size_t len = record_encode_gateway(gateway->id, &record, bytes);
-    return db_put_new(txn, DB_GATEWAYS, db_id_key(key_bytes, gateway->id),
-                      (struct span){(const char *)bytes, len});
+    return db_put(txn, DB_GATEWAYS, ID_KEY(gateway->id), span_of_bytes(bytes, len),
+                  MDB_NOOVERWRITE);
 }
 
 enum store_error write_gateway_delete(struct txn *txn, struct store_write *write)
 {
-    unsigned char key_bytes[ID_KEY_LEN];
-    return db_delete(txn, DB_GATEWAYS, db_id_key(key_bytes, write->gateway_delete.gateway_id));
+    return db_delete(txn, DB_GATEWAYS, ID_KEY(write->gateway_delete.gateway_id));
 }

@@ -1,7 +1,5 @@
 #include "store/lmdb/ids.h"
 
-#include "base/bytes.h"
-
 /* MDB_INTEGERDUP compares values as size_t in the machine's own order. */
 _Static_assert(sizeof(int64_t) == sizeof(size_t), "a 64-bit machine is needed");
 
@@ -37,7 +35,7 @@ static enum store_error get_last_page(struct txn *txn, MDB_cursor *cursor, struc
     if (error != STORE_OK)
         return error;
     id = id_in_page(*page, 0);
-    *page = (struct span){(const char *)&id, sizeof(id)};
+    *page = span_of_bytes(&id, sizeof(id));
     error = db_cursor_get(txn, cursor, &key, page, MDB_GET_BOTH);
     return error == STORE_OK ? db_cursor_get(txn, cursor, &key, page, MDB_GET_MULTIPLE) : error;
 }
@@ -60,23 +58,10 @@ static enum store_error step_to(struct txn *txn, MDB_cursor *cursor, struct span
     return error == STORE_NOT_FOUND ? db_corrupt(txn) : error;
 }
 
-enum store_error ids_count(struct txn *txn, int64_t user_id, uint64_t *count)
-{
-    unsigned char key_bytes[ID_KEY_LEN];
-    struct span key = db_id_key(key_bytes, user_id), value;
-    MDB_cursor *cursor = db_cursor_open(txn, DB_IDS_BY_USER);
-    if (!cursor)
-        return txn->error;
-    enum store_error error = count_at(txn, cursor, key, &value, count);
-    mdb_cursor_close(cursor);
-    return error == STORE_NOT_FOUND ? STORE_OK : error;
-}
-
 enum store_error ids_find(struct txn *txn, int64_t user_id, uint64_t rank, uint64_t *count,
                           int64_t *id)
 {
-    unsigned char key_bytes[ID_KEY_LEN];
-    struct span key = db_id_key(key_bytes, user_id), value;
+    struct span key = ID_KEY(user_id), value;
     MDB_cursor *cursor = db_cursor_open(txn, DB_IDS_BY_USER);
     if (!cursor)
         return txn->error;
@@ -92,36 +77,30 @@ enum store_error ids_find(struct txn *txn, int64_t user_id, uint64_t rank, uint6
     return error;
 }
 
+enum store_error ids_count(struct txn *txn, int64_t user_id, uint64_t *count)
+{
+    int64_t none;
+    enum store_error error = ids_find(txn, user_id, UINT64_MAX, count, &none);
+    return error == STORE_NOT_FOUND ? STORE_OK : error;
+}
+
 enum store_error ids_check(struct txn *txn, int64_t user_id, int64_t id)
 {
-    unsigned char key_bytes[ID_KEY_LEN];
-    struct span key = db_id_key(key_bytes, user_id), value = {(const char *)&id, sizeof(id)};
-    MDB_cursor *cursor = db_cursor_open(txn, DB_IDS_BY_USER);
-    if (!cursor)
-        return txn->error;
-    enum store_error error = db_cursor_get(txn, cursor, &key, &value, MDB_GET_BOTH);
-    mdb_cursor_close(cursor);
-    return error;
+    struct span key = ID_KEY(user_id), value = span_of_bytes(&id, sizeof(id));
+    return db_seek(txn, DB_IDS_BY_USER, &key, &value, MDB_GET_BOTH);
 }
 
 /* MDB_APPENDDUP fills pages completely; a plain put would split them in halves. By key and value,
  * as mdb_cursor_del has open bugs in MDB_DUPSORT databases. */
 enum store_error ids_append(struct txn *txn, int64_t user_id, int64_t id)
 {
-    unsigned char key_bytes[ID_KEY_LEN];
-    put_big64(key_bytes, user_id);
-    MDB_val key = {sizeof(key_bytes), key_bytes}, value = {sizeof(id), &id};
-    if (txn->error != STORE_OK)
-        return txn->error;
-    return db_result(
-        txn, mdb_put(txn->mdb, txn->store->dbis[DB_IDS_BY_USER], &key, &value, MDB_APPENDDUP));
+    return db_put(txn, DB_IDS_BY_USER, ID_KEY(user_id), span_of_bytes(&id, sizeof(id)),
+                  MDB_APPENDDUP);
 }
 
 enum store_error ids_delete(struct txn *txn, int64_t user_id, int64_t id)
 {
-    unsigned char key_bytes[ID_KEY_LEN];
-    put_big64(key_bytes, user_id);
-    MDB_val key = {sizeof(key_bytes), key_bytes}, value = {sizeof(id), &id};
+    MDB_val key = {ID_KEY_LEN, &(uint64_t){htobe64((uint64_t)user_id)}}, value = {sizeof(id), &id};
     if (txn->error != STORE_OK)
         return txn->error;
     return db_result(txn, mdb_del(txn->mdb, txn->store->dbis[DB_IDS_BY_USER], &key, &value));

@@ -11,7 +11,8 @@
 enum store_error lookup_from(struct txn *txn, enum database database, int64_t *id,
                              struct span *record);
 
-/* A user that is not deleted. STORE_NO_USER. */
+/* A user's record, also of one that is being deleted; and a user that is not. STORE_NO_USER. */
+enum store_error lookup_user_record(struct txn *txn, int64_t user_id, struct record_user *user);
 enum store_error lookup_user(struct txn *txn, int64_t user_id, struct record_user *user);
 
 /* A token's record; its key stays sealed. STORE_NOT_FOUND. */
@@ -24,11 +25,13 @@ enum store_error lookup_by_key(struct txn *txn, const char key[static TOKEN_KEY_
                                int64_t now_unix_s, struct token *token, struct record_keys *keys,
                                struct record_user *owner);
 
-/* Checks a use, from the look-up of the key on; *refusal is the result where STORE_OK is
- * returned. */
-enum store_error lookup_check_use(struct txn *txn, const char key[static TOKEN_KEY_LEN],
-                                  const struct token_use *use, int64_t now_unix_s,
-                                  struct token *token, struct record_keys *keys,
-                                  enum token_refusal *refusal);
+/* Unseals the token's key and shows the token to visit. */
+enum store_error visit_token(struct txn *txn, struct token *token, const struct record_keys *keys,
+                             store_visit_token *visit, void *context);
+
+/* Moves a cursor over DB_TOKENS (MDB_SET_KEY and MDB_SET_RANGE search for token's ids) and reads
+ * the token there. STORE_NOT_FOUND where the user has no more. */
+enum store_error next_token(struct txn *txn, MDB_cursor *cursor, MDB_cursor_op step,
+                            struct token *token, struct record_keys *keys);
 
 #endif

@@ -1,11 +1,8 @@
 /* Reading tokens. */
 
-#include "base/bytes.h"
 #include "store/lmdb/engine.h"
 #include "store/lmdb/ids.h"
 #include "store/lmdb/lookup.h"
-#include "store/lmdb/read.h"
-#include "store/lmdb/transaction.h"
 
 enum store_error visit_token(struct txn *txn, struct token *token, const struct record_keys *keys,
                              store_visit_token *visit, void *context)
@@ -50,8 +47,7 @@ enum store_error lmdb_token_find(struct store_reader *reader, const char key[sta
 enum store_error next_token(struct txn *txn, MDB_cursor *cursor, MDB_cursor_op step,
                             struct token *token, struct record_keys *keys)
 {
-    unsigned char key_bytes[TOKEN_KEY_ID_LEN];
-    struct span key = db_token_key(key_bytes, token->user_id, token->id), record = {NULL, 0};
+    struct span key = TOKEN_ID_KEY(token->user_id, token->id), record = {NULL, 0};
     enum store_error error = db_cursor_get(txn, cursor, &key, &record, step);
     if (error != STORE_OK)
         return error;

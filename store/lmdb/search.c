@@ -4,8 +4,6 @@
 
 #include "store/lmdb/engine.h"
 #include "store/lmdb/lookup.h"
-#include "store/lmdb/read.h"
-#include "store/lmdb/transaction.h"
 #include "token/match.h"
 
 /* ---- one pass over a user's tokens, in the order of ids ---- */
@@ -26,9 +24,7 @@ static enum store_error first_token(struct pass *pass)
     if (pass->ascending)
         return next_token(pass->txn, pass->cursor, MDB_SET_RANGE, token, &pass->keys);
     /* Downwards: the one before the next user's first. */
-    unsigned char key_bytes[TOKEN_KEY_ID_LEN];
-    struct span record = {NULL, 0},
-                key = db_token_key(key_bytes, (int64_t)((uint64_t)token->user_id + 1), 0);
+    struct span record = {NULL, 0}, key = TOKEN_ID_KEY((uint64_t)token->user_id + 1, 0);
     bool is_last =
         db_cursor_get(pass->txn, pass->cursor, &key, &record, MDB_SET_RANGE) == STORE_NOT_FOUND;
     return next_token(pass->txn, pass->cursor, is_last ? MDB_LAST : MDB_PREV, token, &pass->keys);

@@ -4,16 +4,14 @@
  * been settled at what it took. Exactness depends on no clock, timer or daemon. */
 
 #include "store/lmdb/lookup.h"
-#include "store/lmdb/tokens.h"
 #include "store/lmdb/write.h"
 
 static enum store_error put_reservation(struct txn *txn, int64_t id,
                                         const struct record_reservation *reservation)
 {
-    unsigned char key_bytes[ID_KEY_LEN], record[RECORD_RESERVATION_LEN_MAX];
+    unsigned char record[RECORD_RESERVATION_LEN_MAX];
     size_t len = record_encode_reservation(id, reservation, record);
-    return db_put(txn, DB_RESERVATIONS, db_id_key(key_bytes, id),
-                  (struct span){(const char *)record, len});
+    return db_put(txn, DB_RESERVATIONS, ID_KEY(id), span_of_bytes(record, len), 0);
 }
 
 /* ---- taking ---- */
@@ -40,11 +38,17 @@ enum store_error write_spend(struct txn *txn, struct store_write *write)
 {
     struct token token;
     struct record_keys keys;
+    struct record_user owner;
     enum store_error error =
-        lookup_check_use(txn, write->spend.key, &write->spend.use, write->now_unix_s, &token, &keys,
-                         &write->spend.refusal);
-    if (error != STORE_OK || write->spend.refusal != TOKEN_GOOD)
-        return error;
+        lookup_by_key(txn, write->spend.key, write->now_unix_s, &token, &keys, &owner);
+    write->spend.refusal = TOKEN_REFUSED_UNKNOWN;
+    if (error != STORE_OK)
+        return error == STORE_NOT_FOUND ? STORE_OK : error;
+    write->spend.refusal = owner.disabled
+                               ? TOKEN_REFUSED_USER
+                               : token_use_check(&token, &write->spend.use, write->now_unix_s);
+    if (write->spend.refusal != TOKEN_GOOD)
+        return STORE_OK;
     bool from_remain = !token.unlimited_quota;
     token_spend(&token, write->spend.use.amount);
     token.accessed_unix_s = write->now_unix_s;
@@ -93,11 +97,10 @@ static enum store_error end_reservation(struct txn *txn, struct store_write *wri
 
 enum store_error write_settle(struct txn *txn, struct store_write *write)
 {
-    unsigned char key_bytes[ID_KEY_LEN];
     int64_t id = write->settle.reservation_id;
     struct record_reservation reservation;
     struct span record;
-    enum store_error error = db_get(txn, DB_RESERVATIONS, db_id_key(key_bytes, id), &record);
+    enum store_error error = db_get(txn, DB_RESERVATIONS, ID_KEY(id), &record);
     if (error == STORE_OK && !record_decode_reservation(id, record, &reservation))
         return db_corrupt(txn);
     if (error == STORE_NOT_FOUND ||
@@ -146,7 +149,6 @@ enum store_error reservations_purge(struct txn *txn, int64_t now_unix_s, bool *m
     int purged = 0, skipped = 0;
     struct span record;
     struct record_reservation reservation;
-    unsigned char key_bytes[ID_KEY_LEN];
     for (int64_t id = 1; purged < PURGED_MAX; id++) {
         enum store_error error = lookup_from(txn, DB_RESERVATIONS, &id, &record);
         if (error == STORE_OK && !record_decode_reservation(id, record, &reservation))
@@ -154,7 +156,7 @@ enum store_error reservations_purge(struct txn *txn, int64_t now_unix_s, bool *m
         if (error != STORE_OK)
             break;
         if (is_expired(&reservation, now_unix_s)) {
-            db_delete(txn, DB_RESERVATIONS, db_id_key(key_bytes, id));
+            db_delete(txn, DB_RESERVATIONS, ID_KEY(id));
             purged++;
         } else if (reservation.created_unix_s <= now_unix_s || ++skipped > SKIPPED_MAX) {
             break;

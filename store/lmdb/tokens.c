@@ -4,7 +4,6 @@
 
 #include "store/lmdb/ids.h"
 #include "store/lmdb/lookup.h"
-#include "store/lmdb/tokens.h"
 #include "store/lmdb/write.h"
 
 /* The user whose tokens are to be written. STORE_NO_USER, STORE_USER_DISABLED. */
@@ -22,15 +21,10 @@ static enum store_error get_owner(struct txn *txn, const struct store_write *wri
 enum store_error token_put(struct txn *txn, const struct token *token,
                            const struct record_keys *keys)
 {
-    unsigned char key_bytes[TOKEN_KEY_ID_LEN], record[RECORD_TOKEN_LEN_MAX];
+    unsigned char record[RECORD_TOKEN_LEN_MAX];
     size_t len = record_encode_token(token, keys, record);
-    return db_put(txn, DB_TOKENS, db_token_key(key_bytes, token->user_id, token->id),
-                  (struct span){(const char *)record, len});
-}
-
-static struct span hash_span(const unsigned char hash[static SEAL_HASH_LEN])
-{
-    return (struct span){(const char *)hash, SEAL_HASH_LEN};
+    return db_put(txn, DB_TOKENS, TOKEN_ID_KEY(token->user_id, token->id),
+                  span_of_bytes(record, len), 0);
 }
 
 static enum store_error put_key(struct txn *txn, const unsigned char hash[static SEAL_HASH_LEN],
@@ -38,15 +32,14 @@ static enum store_error put_key(struct txn *txn, const unsigned char hash[static
 {
     unsigned char record[RECORD_KEY_LEN_MAX];
     size_t len = record_encode_key(hash, entry, record);
-    struct span value = {(const char *)record, len};
-    return entry->until_unix_s == 0 ? db_put_new(txn, DB_TOKEN_BY_KEY, hash_span(hash), value)
-                                    : db_put(txn, DB_TOKEN_BY_KEY, hash_span(hash), value);
+    return db_put(txn, DB_TOKEN_BY_KEY, span_of_bytes(hash, SEAL_HASH_LEN),
+                  span_of_bytes(record, len), entry->until_unix_s == 0 ? MDB_NOOVERWRITE : 0);
 }
 
 /* An entry that must be there. */
 static void delete_key(struct txn *txn, const unsigned char hash[static SEAL_HASH_LEN])
 {
-    if (db_delete(txn, DB_TOKEN_BY_KEY, hash_span(hash)) == STORE_NOT_FOUND)
+    if (db_delete(txn, DB_TOKEN_BY_KEY, span_of_bytes(hash, SEAL_HASH_LEN)) == STORE_NOT_FOUND)
         db_corrupt(txn);
 }
 
@@ -190,7 +183,7 @@ enum store_error write_rotate(struct txn *txn, struct store_write *write)
 enum store_error delete_token(struct txn *txn, int64_t user_id, int64_t token_id)
 {
     const struct seal *seal = txn->store->base.seal;
-    unsigned char key_bytes[TOKEN_KEY_ID_LEN], hash[SEAL_HASH_LEN];
+    unsigned char hash[SEAL_HASH_LEN];
     struct token token;
     struct record_keys keys;
     enum store_error error = lookup_token(txn, user_id, token_id, &token, &keys);
@@ -205,7 +198,7 @@ enum store_error delete_token(struct txn *txn, int64_t user_id, int64_t token_id
         delete_key(txn, keys.old_hash);
     if (ids_delete(txn, user_id, token_id) == STORE_NOT_FOUND)
         db_corrupt(txn);
-    return db_delete(txn, DB_TOKENS, db_token_key(key_bytes, user_id, token_id));
+    return db_delete(txn, DB_TOKENS, TOKEN_ID_KEY(user_id, token_id));
 }
 
 enum store_error write_delete(struct txn *txn, struct store_write *write)

@@ -1,4 +1,4 @@
-#include "store/lmdb/transaction.h"
+#include "store/lmdb/database.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,7 +5,6 @@
 #include "store/lmdb/engine.h"
 #include "store/lmdb/ids.h"
 #include "store/lmdb/lookup.h"
-#include "store/lmdb/transaction.h"
 #include "store/lmdb/write.h"
 
 /* ---- reading ---- */
@@ -59,10 +58,9 @@ enum store_error lmdb_user_next(struct store_reader *reader, int64_t after_id,
 
 static enum store_error put_user(struct txn *txn, int64_t user_id, const struct record_user *user)
 {
-    unsigned char key_bytes[ID_KEY_LEN], record[RECORD_USER_LEN_MAX];
+    unsigned char record[RECORD_USER_LEN_MAX];
     size_t len = record_encode_user(user_id, user, record);
-    return db_put(txn, DB_USERS, db_id_key(key_bytes, user_id),
-                  (struct span){(const char *)record, len});
+    return db_put(txn, DB_USERS, ID_KEY(user_id), span_of_bytes(record, len), 0);
 }
 
 enum store_error write_user_add(struct txn *txn, struct store_write *write)
@@ -89,28 +87,16 @@ enum store_error write_user_change(struct txn *txn, struct store_write *write)
     return put_user(txn, write->user_id, &user);
 }
 
-/* Whether the user exists or is being deleted. */
-static enum store_error mark_deleted(struct txn *txn, int64_t user_id)
-{
-    unsigned char key_bytes[ID_KEY_LEN];
-    struct span record;
-    struct record_user user;
-    enum store_error error = db_get(txn, DB_USERS, db_id_key(key_bytes, user_id), &record);
-    if (error != STORE_OK)
-        return error == STORE_NOT_FOUND ? STORE_NO_USER : error;
-    if (!record_decode_user(user_id, record, &user))
-        return db_corrupt(txn);
-    user.deleted = true;
-    return put_user(txn, user_id, &user);
-}
-
 enum store_error write_user_delete(struct txn *txn, struct store_write *write)
 {
     enum { TOKENS_MAX = 1000 }; /* in one transaction: others wait for it */
-    unsigned char key_bytes[ID_KEY_LEN];
+    struct record_user user;
     uint64_t left = 0;
     int64_t id;
-    enum store_error error = mark_deleted(txn, write->user_id);
+    enum store_error error = lookup_user_record(txn, write->user_id, &user);
+    user.deleted = true;
+    if (error == STORE_OK)
+        error = put_user(txn, write->user_id, &user);
     for (int i = 0; error == STORE_OK && i < TOKENS_MAX; i++) {
         error = ids_find(txn, write->user_id, 0, &left, &id);
         if (error == STORE_OK && delete_token(txn, write->user_id, id) == STORE_NOT_FOUND)
@@ -119,5 +105,5 @@ enum store_error write_user_delete(struct txn *txn, struct store_write *write)
     write->user_delete.more = error == STORE_OK;
     if (error != STORE_NOT_FOUND) /* no more tokens */
         return error == STORE_OK ? txn->error : error;
-    return db_delete(txn, DB_USERS, db_id_key(key_bytes, write->user_id));
+    return db_delete(txn, DB_USERS, ID_KEY(write->user_id));
 }

@@ -2,6 +2,7 @@
 #define STORE_LMDB_WRITE_H
 
 #include "store/lmdb/database.h"
+#include "store/lmdb/record.h"
 
 /* The kinds of struct store_write, in a transaction that a write shares with others (commit.c).
  * Each checks everything before its first change: a refusal leaves nothing in the transaction,
@@ -12,6 +13,10 @@ enum store_error write_create(struct txn *txn, struct store_write *write);
 enum store_error write_update(struct txn *txn, struct store_write *write);
 enum store_error write_rotate(struct txn *txn, struct store_write *write);
 enum store_error write_delete(struct txn *txn, struct store_write *write);
+
+/* Stores a token's record, a new one or in place of the one before. */
+enum store_error token_put(struct txn *txn, const struct token *token,
+                           const struct record_keys *keys);
 
 /* Deletes one token with its index entries. STORE_NOT_FOUND. */
 enum store_error delete_token(struct txn *txn, int64_t user_id, int64_t token_id);

@@ -24,8 +24,8 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "store/lmdb/database.h"
 #include "store/lmdb/record.h"
-#include "store/lmdb/transaction.h"
 #include "tests/crash/log.h"
 #include "tests/unit/random.h"
 
