@@ -45,12 +45,6 @@ enum store_error db_corrupt(struct txn *txn)
     return db_result(txn, MDB_CORRUPTED);
 }
 
-/* LMDB reads keys and values only; its struct has no const. */
-static MDB_val to_val(struct span span)
-{
-    return (MDB_val){span.len, (void *)(uintptr_t)span.at};
-}
-
 static struct span to_span(const MDB_val *val)
 {
     return (struct span){val->mv_data, val->mv_size};
@@ -61,7 +55,7 @@ enum store_error db_get(struct txn *txn, enum database database, struct span key
 {
     if (txn->error != STORE_OK)
         return txn->error;
-    MDB_val key_val = to_val(key), value_val;
+    MDB_val key_val = db_val(key), value_val;
     int rc = mdb_get(txn->mdb, txn->store->dbis[database], &key_val, &value_val);
     if (rc == MDB_SUCCESS)
         *value = to_span(&value_val);
@@ -73,7 +67,7 @@ enum store_error db_put(struct txn *txn, enum database database, struct span key
 {
     if (txn->error != STORE_OK)
         return txn->error;
-    MDB_val key_val = to_val(key), value_val = to_val(value);
+    MDB_val key_val = db_val(key), value_val = db_val(value);
     return db_result(txn,
                      mdb_put(txn->mdb, txn->store->dbis[database], &key_val, &value_val, flags));
 }
@@ -82,7 +76,7 @@ enum store_error db_delete(struct txn *txn, enum database database, struct span 
 {
     if (txn->error != STORE_OK)
         return txn->error;
-    MDB_val key_val = to_val(key);
+    MDB_val key_val = db_val(key);
     return db_result(txn, mdb_del(txn->mdb, txn->store->dbis[database], &key_val, NULL));
 }
 
@@ -99,7 +93,7 @@ enum store_error db_cursor_get(struct txn *txn, MDB_cursor *cursor, struct span 
 {
     if (txn->error != STORE_OK)
         return txn->error;
-    MDB_val key_val = to_val(*key), value_val = to_val(*value);
+    MDB_val key_val = db_val(*key), value_val = db_val(*value);
     enum store_error error = db_result(txn, mdb_cursor_get(cursor, &key_val, &value_val, op));
     if (error == STORE_OK) {
         *key = to_span(&key_val);

@@ -77,6 +77,12 @@ enum store_error write_begin(struct lmdb_store *store, struct txn *txn);
 /* Commits it durably or, where the transaction has an error, aborts it. Returns the error. */
 enum store_error write_end(struct txn *txn);
 
+/* LMDB reads keys and values only; its struct has no const. */
+static inline MDB_val db_val(struct span span)
+{
+    return (MDB_val){span.len, (void *)(uintptr_t)span.at};
+}
+
 /* Translates LMDB's code: STORE_OK, STORE_NOT_FOUND or a failure, which the transaction keeps. */
 enum store_error db_result(struct txn *txn, int rc);
 
