@@ -101,15 +101,6 @@ enum {
 
 /* What parameters choose from, by the number of the choice; "" is the default's. */
 static const char *const statuses[] = {"", "1", "2", "3", "4"}; /* by enum token_status */
-static const char *const sorts[] = {
-    [STORE_SORT_ID] = "id",
-    [STORE_SORT_NAME] = "name",
-    [STORE_SORT_CREATED] = "created_time",
-    [STORE_SORT_EXPIRED] = "expired_time",
-    [STORE_SORT_ACCESSED] = "accessed_time",
-    [STORE_SORT_REMAIN_QUOTA] = "remain_quota",
-    [STORE_SORT_USED_QUOTA] = "used_quota",
-};
 static const char *const orders[] = {"desc", "asc"};
 /* A parameter's value, decoded into request->text, where SEARCH_TEXTS_MAX of them have been
  * reserved. */
@@ -132,6 +123,25 @@ static bool read_choice(struct request *request, const char *name, const char *c
     return *choice < count;
 }
 
+/* The field that a search sorts by; NULL for the id, the default. */
+static bool read_sort(struct request *request, const struct token_field_rule **sort)
+{
+    enum {
+        SORTABLE = TOKEN_FIELD_ID | TOKEN_FIELD_NAME | TOKEN_FIELD_CREATED | TOKEN_FIELD_EXPIRED |
+                   TOKEN_FIELD_ACCESSED | TOKEN_FIELD_REMAIN_QUOTA | TOKEN_FIELD_USED_QUOTA
+    };
+    struct span name = get_text(request, "sort");
+    *sort = NULL;
+    for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++) {
+        const struct token_field_rule *rule = &token_field_rules[i];
+        if (rule->field & SORTABLE && span_equal(name, rule->name)) {
+            *sort = rule->field == TOKEN_FIELD_ID ? NULL : rule;
+            return true;
+        }
+    }
+    return name.len == 0;
+}
+
 /* Returns what is wrong with which parameter, or NULL. */
 static const char *read_search(struct request *request, bool by_text, const char **parameter)
 {
@@ -148,19 +158,18 @@ static const char *read_search(struct request *request, bool by_text, const char
     search->group = get_text(request, "group");
     if (search->group.len == 0)
         search->group.at = NULL;
-    unsigned status, sort, order;
+    unsigned status, order;
     *parameter = "status";
     if (!read_choice(request, *parameter, statuses, COUNT_OF(statuses), &status))
         return "must be 1, 2, 3 or 4";
     *parameter = "sort";
-    if (!read_choice(request, *parameter, sorts, COUNT_OF(sorts), &sort))
+    if (!read_sort(request, &search->sort))
         return "must be id, name, created_time, expired_time, accessed_time, remain_quota or "
                "used_quota";
     *parameter = "order";
     if (!read_choice(request, *parameter, orders, COUNT_OF(orders), &order))
         return "must be asc or desc";
     search->status = (enum token_status)status;
-    search->sort = (enum store_sort)sort;
     search->ascending = order == 1;
     return NULL;
 }

@@ -3,9 +3,8 @@
 
 #include "store/store.h"
 
-/* What an engine implements, for store.c only. The functions are those of store.h, by whose types they
- * are declared, except:
- *   location_matches    whether a TOKEN_STORE is this engine's
+/* What an engine implements, for store.c only. The functions are those of store.h, by whose types
+ * they are declared, except: location_matches    whether a TOKEN_STORE is this engine's
  *   user_authenticate   gets the access token's hash (seal_hash_credential)
  *   gateway_authenticate  likewise
  *   token_find          the token that is shown lacks its key, which the caller has

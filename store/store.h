@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "seal/seal.h"
+#include "token/fields.h"
 #include "token/patch.h"
 #include "token/token.h"
 #include "token/use.h"
@@ -148,16 +149,6 @@ enum store_error store_token_page(struct store_reader *reader, int64_t user_id, 
                                   uint64_t limit, uint64_t *total, store_visit_token *visit,
                                   void *context);
 
-enum store_sort {
-    STORE_SORT_ID,
-    STORE_SORT_NAME, /* by bytes */
-    STORE_SORT_CREATED,
-    STORE_SORT_EXPIRED, /* never is last */
-    STORE_SORT_ACCESSED,
-    STORE_SORT_REMAIN_QUOTA,
-    STORE_SORT_USED_QUOTA
-};
-
 /* A search: absent spans (at == NULL) and 0 do not narrow it. */
 struct store_search {
     int64_t user_id;
@@ -165,9 +156,10 @@ struct store_search {
     struct span keyword; /* in the name: match_keyword (token/match.h) */
     struct span key;     /* the key or its beginning, with or without "sk-" */
     struct span group;
-    enum token_status status; /* at now_unix_s */
-    enum store_sort sort;
-    bool ascending; /* the ids too, where the values are equal */
+    enum token_status status;            /* at now_unix_s */
+    const struct token_field_rule *sort; /* an integer, where never is last, or a text, by bytes;
+                                            NULL: the id */
+    bool ascending;                      /* the ids too, where the values are equal */
     uint64_t offset, limit;
 };
 

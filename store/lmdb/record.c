@@ -77,21 +77,24 @@ static void code_text(struct codec *codec, struct span *text)
     }
 }
 
-static struct codec begin_reading(struct checksum_context context, struct span record)
+/* Writes or reads a record's members; the value is of the type that the function is for. */
+typedef void code_value(struct codec *codec, void *value);
+
+static size_t encode(struct checksum_context context, code_value *code, void *value,
+                     unsigned char *record)
+{
+    struct codec codec = {.out = record};
+    code(&codec, value);
+    return checksum_put(context, record, (size_t)(codec.out - record));
+}
+
+static bool decode(struct checksum_context context, code_value *code, void *value,
+                   struct span record)
 {
     bool intact = checksum_take(context, &record);
-    return (struct codec){.reading = true, .bad = !intact, .in = record};
-}
-
-static bool is_complete(const struct codec *codec)
-{
-    return !codec->bad && codec->in.len == 0;
-}
-
-static size_t end_writing(const struct codec *codec, struct checksum_context context,
-                          unsigned char *record)
-{
-    return checksum_put(context, record, (size_t)(codec->out - record));
+    struct codec codec = {.reading = true, .bad = !intact, .in = record};
+    code(&codec, value);
+    return !codec.bad && codec.in.len == 0;
 }
 
 /* ---- tokens ---- */
@@ -101,8 +104,16 @@ static struct checksum_context token_context(const struct token *token)
     return (struct checksum_context){CHECKSUM_TOKEN, token->user_id, token->id};
 }
 
-static void code_token(struct codec *codec, struct token *token, struct record_keys *keys)
+struct token_parts {
+    struct token *token;
+    struct record_keys *keys;
+};
+
+static void code_token(struct codec *codec, void *value)
 {
+    const struct token_parts *parts = value;
+    struct token *token = parts->token;
+    struct record_keys *keys = parts->keys;
     bool disabled = !codec->reading && token->status == TOKEN_DISABLED;
     bool *const flags[] = {&disabled, &token->unlimited_quota, &token->model_limits_enabled,
                            &keys->has_old};
@@ -132,29 +143,22 @@ static void code_token(struct codec *codec, struct token *token, struct record_k
 size_t record_encode_token(const struct token *token, const struct record_keys *keys,
                            unsigned char *record)
 {
-    struct codec codec = {.out = record};
     struct token token_copy = *token;
     struct record_keys keys_copy = *keys;
-    code_token(&codec, &token_copy, &keys_copy);
-    return end_writing(&codec, token_context(token), record);
+    return encode(token_context(token), code_token, &(struct token_parts){&token_copy, &keys_copy},
+                  record);
 }
 
 bool record_decode_token(struct span record, struct token *token, struct record_keys *keys)
 {
-    struct codec codec = begin_reading(token_context(token), record);
-    code_token(&codec, token, keys);
-    return is_complete(&codec);
+    return decode(token_context(token), code_token, &(struct token_parts){token, keys}, record);
 }
 
 /* ---- users ---- */
 
-static struct checksum_context user_context(int64_t user_id)
+static void code_user(struct codec *codec, void *value)
 {
-    return (struct checksum_context){CHECKSUM_USER, user_id, 0};
-}
-
-static void code_user(struct codec *codec, struct record_user *user)
-{
+    struct record_user *user = value;
     bool *const flags[] = {&user->disabled, &user->deleted};
     code_constant(codec, 2);
     code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
@@ -168,28 +172,20 @@ static void code_user(struct codec *codec, struct record_user *user)
 
 size_t record_encode_user(int64_t user_id, const struct record_user *user, unsigned char *record)
 {
-    struct codec codec = {.out = record};
     struct record_user copy = *user;
-    code_user(&codec, &copy);
-    return end_writing(&codec, user_context(user_id), record);
+    return encode((struct checksum_context){CHECKSUM_USER, user_id, 0}, code_user, &copy, record);
 }
 
 bool record_decode_user(int64_t user_id, struct span record, struct record_user *user)
 {
-    struct codec codec = begin_reading(user_context(user_id), record);
-    code_user(&codec, user);
-    return is_complete(&codec);
+    return decode((struct checksum_context){CHECKSUM_USER, user_id, 0}, code_user, user, record);
 }
 
 /* ---- gateways ---- */
 
-static struct checksum_context gateway_context(int64_t id)
+static void code_gateway(struct codec *codec, void *value)
 {
-    return (struct checksum_context){CHECKSUM_GATEWAY, id, 0};
-}
-
-static void code_gateway(struct codec *codec, struct record_gateway *gateway)
-{
+    struct record_gateway *gateway = value;
     code_constant(codec, 2);
     code_int(codec, &gateway->created_unix_s);
     code_bytes(codec, gateway->secret_hash, sizeof(gateway->secret_hash));
@@ -200,28 +196,21 @@ static void code_gateway(struct codec *codec, struct record_gateway *gateway)
 size_t record_encode_gateway(int64_t id, const struct record_gateway *gateway,
                              unsigned char *record)
 {
-    struct codec codec = {.out = record};
     struct record_gateway copy = *gateway;
-    code_gateway(&codec, &copy);
-    return end_writing(&codec, gateway_context(id), record);
+    return encode((struct checksum_context){CHECKSUM_GATEWAY, id, 0}, code_gateway, &copy, record);
 }
 
 bool record_decode_gateway(int64_t id, struct span record, struct record_gateway *gateway)
 {
-    struct codec codec = begin_reading(gateway_context(id), record);
-    code_gateway(&codec, gateway);
-    return is_complete(&codec);
+    return decode((struct checksum_context){CHECKSUM_GATEWAY, id, 0}, code_gateway, gateway,
+                  record);
 }
 
 /* ---- reservations ---- */
 
-static struct checksum_context reservation_context(int64_t id)
+static void code_reservation(struct codec *codec, void *value)
 {
-    return (struct checksum_context){CHECKSUM_RESERVATION, id, 0};
-}
-
-static void code_reservation(struct codec *codec, struct record_reservation *reservation)
-{
+    struct record_reservation *reservation = value;
     bool *const flags[] = {&reservation->units.from_remain, &reservation->ended,
                            &reservation->unlimited_quota};
     code_constant(codec, 2);
@@ -242,18 +231,16 @@ static void code_reservation(struct codec *codec, struct record_reservation *res
 size_t record_encode_reservation(int64_t id, const struct record_reservation *reservation,
                                  unsigned char *record)
 {
-    struct codec codec = {.out = record};
     struct record_reservation copy = *reservation;
-    code_reservation(&codec, &copy);
-    return end_writing(&codec, reservation_context(id), record);
+    return encode((struct checksum_context){CHECKSUM_RESERVATION, id, 0}, code_reservation, &copy,
+                  record);
 }
 
 bool record_decode_reservation(int64_t id, struct span record,
                                struct record_reservation *reservation)
 {
-    struct codec codec = begin_reading(reservation_context(id), record);
-    code_reservation(&codec, reservation);
-    return is_complete(&codec);
+    return decode((struct checksum_context){CHECKSUM_RESERVATION, id, 0}, code_reservation,
+                  reservation, record);
 }
 
 /* ---- token_by_key ---- */

@@ -65,38 +65,21 @@ static enum store_error next_match(struct pass *pass, bool first)
 
 /* ---- order ---- */
 
-/* What tokens are sorted by. The name lies in LMDB's pages. */
+/* The value that tokens are sorted by: a number or a text, which lies in LMDB's pages. */
 struct rank {
     int64_t number, id;
-    struct span name;
+    struct span text;
 };
 
-static struct rank rank_of(const struct token *token, enum store_sort sort)
+static struct rank rank_of(const struct token *token, const struct token_field_rule *sort)
 {
-    struct rank rank = {.id = token->id, .name = SPAN("")};
-    switch (sort) {
-    case STORE_SORT_ID:
-        break;
-    case STORE_SORT_NAME:
-        rank.name = token->name;
-        break;
-    case STORE_SORT_CREATED:
-        rank.number = token->created_unix_s;
-        break;
-    case STORE_SORT_EXPIRED: /* never is last */
-        rank.number =
-            token->expired_unix_s == TOKEN_NEVER_EXPIRES ? INT64_MAX : token->expired_unix_s;
-        break;
-    case STORE_SORT_ACCESSED:
-        rank.number = token->accessed_unix_s;
-        break;
-    case STORE_SORT_REMAIN_QUOTA:
-        rank.number = token->remain_quota;
-        break;
-    case STORE_SORT_USED_QUOTA:
-        rank.number = token->used_quota;
-        break;
-    }
+    struct rank rank = {.id = token->id, .text = SPAN("")};
+    if (token_field_is_text(sort))
+        rank.text = token_field_text(sort, token);
+    else
+        rank.number = *(const int64_t *)token_field_at(sort, token);
+    if (sort->field == TOKEN_FIELD_EXPIRED && rank.number == TOKEN_NEVER_EXPIRES)
+        rank.number = INT64_MAX;
     return rank;
 }
 
@@ -108,12 +91,12 @@ static int compare_numbers(int64_t a, int64_t b)
 static int compare_ascending(const void *left, const void *right)
 {
     const struct rank *a = left, *b = right;
-    size_t len = a->name.len < b->name.len ? a->name.len : b->name.len;
+    size_t len = a->text.len < b->text.len ? a->text.len : b->text.len;
     int order = compare_numbers(a->number, b->number);
     if (order == 0)
-        order = memcmp(a->name.at, b->name.at, len);
+        order = memcmp(a->text.at, b->text.at, len);
     if (order == 0)
-        order = (a->name.len > b->name.len) - (a->name.len < b->name.len);
+        order = (a->text.len > b->text.len) - (a->text.len < b->text.len);
     return order ? order : compare_numbers(a->id, b->id);
 }
 
@@ -247,10 +230,10 @@ enum store_error lmdb_token_search(struct store_reader *reader, const struct sto
     struct txn *txn = read_begin(reader);
     enum store_error error = txn->error;
     struct pass pass = {.txn = txn, .search = search, .cursor = db_cursor_open(txn, DB_TOKENS)};
-    pass.ascending = search->sort != STORE_SORT_ID || search->ascending;
+    pass.ascending = search->sort || search->ascending;
     if (pass.cursor) {
-        error = search->sort == STORE_SORT_ID ? search_by_id(&pass, total, visit, context)
-                                              : search_in_order(&pass, total, visit, context);
+        error = search->sort ? search_in_order(&pass, total, visit, context)
+                             : search_by_id(&pass, total, visit, context);
         mdb_cursor_close(pass.cursor);
     }
     if (error == STORE_OK)

@@ -181,8 +181,10 @@ static void read_user(struct store_reader *reader, int64_t id, struct answers *a
 {
     struct span access = {known.access_tokens[id - 1], STORE_CREDENTIAL_LEN};
     struct store_user user = {.id = 0};
-    struct store_search search = {
-        .user_id = id, .keyword = SPAN("1"), .sort = STORE_SORT_NAME, .limit = 20};
+    struct store_search search = {.user_id = id,
+                                  .keyword = SPAN("1"),
+                                  .sort = &token_field_rules[TOKEN_FIELD_NUMBER_NAME],
+                                  .limit = 20};
     uint64_t total;
     end_answer(answers, store_user_authenticate(reader, id, access), 0);
     enum store_error error = store_user_next(reader, id - 1, &user);

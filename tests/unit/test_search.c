@@ -192,27 +192,29 @@ static int compare(const void *left, const void *right)
     const struct token *a = *(const struct token *const *)left;
     const struct token *b = *(const struct token *const *)right;
     int found = 0;
-    switch (order->sort) {
-    case STORE_SORT_ID:
+    switch (order->sort ? order->sort->field : TOKEN_FIELD_ID) {
+    case TOKEN_FIELD_ID:
         break;
-    case STORE_SORT_NAME:
+    case TOKEN_FIELD_NAME:
         found = compare_bytes(a->name, b->name);
         break;
-    case STORE_SORT_CREATED:
+    case TOKEN_FIELD_CREATED:
         found = compare_numbers(a->created_unix_s, b->created_unix_s);
         break;
-    case STORE_SORT_EXPIRED:
+    case TOKEN_FIELD_EXPIRED:
         found = compare_numbers(end_of(a), end_of(b));
         break;
-    case STORE_SORT_ACCESSED:
+    case TOKEN_FIELD_ACCESSED:
         found = compare_numbers(a->accessed_unix_s, b->accessed_unix_s);
         break;
-    case STORE_SORT_REMAIN_QUOTA:
+    case TOKEN_FIELD_REMAIN_QUOTA:
         found = compare_numbers(a->remain_quota, b->remain_quota);
         break;
-    case STORE_SORT_USED_QUOTA:
+    case TOKEN_FIELD_USED_QUOTA:
         found = compare_numbers(a->used_quota, b->used_quota);
         break;
+    default:
+        fail_msg("no order of a search");
     }
     if (found == 0)
         found = compare_numbers(a->id, b->id);
@@ -266,11 +268,24 @@ static void check_search(const struct store_search *search)
 
 /* ---- tests ---- */
 
-static struct store_search search_for(enum store_sort sort, bool ascending)
+/* The orders of test_orders; the first is by id. */
+static const enum token_field_number sort_fields[] = {
+    TOKEN_FIELD_NUMBER_ID,         TOKEN_FIELD_NUMBER_NAME,     TOKEN_FIELD_NUMBER_CREATED,
+    TOKEN_FIELD_NUMBER_EXPIRED,    TOKEN_FIELD_NUMBER_ACCESSED, TOKEN_FIELD_NUMBER_REMAIN_QUOTA,
+    TOKEN_FIELD_NUMBER_USED_QUOTA,
+};
+enum { BY_ID = 0, BY_NAME = 1, BY_CREATED = 2, BY_EXPIRED = 3 };
+
+static const struct token_field_rule *sort_rule(size_t sort)
+{
+    return sort == BY_ID ? NULL : &token_field_rules[sort_fields[sort]];
+}
+
+static struct store_search search_for(size_t sort, bool ascending)
 {
     return (struct store_search){.user_id = all.user_id,
                                  .now_unix_s = NOW,
-                                 .sort = sort,
+                                 .sort = sort_rule(sort),
                                  .ascending = ascending,
                                  .limit = 100};
 }
@@ -283,9 +298,9 @@ static void test_orders(void **state)
     static const uint64_t offsets[] = {
         0,     1,     99,    100,          8091,       8092,   8191,       8192,      8193,
         16383, 16384, 16385, TOKENS - 100, TOKENS - 1, TOKENS, TOKENS + 1, UINT64_MAX};
-    for (int sort = STORE_SORT_ID; sort <= STORE_SORT_USED_QUOTA; sort++)
+    for (size_t sort = 0; sort < COUNT_OF(sort_fields); sort++)
         for (int ascending = 0; ascending < 2; ascending++) {
-            struct store_search search = search_for((enum store_sort)sort, ascending);
+            struct store_search search = search_for(sort, ascending);
             expect(&search, &expected);
             for (size_t i = 0; i < COUNT_OF(offsets); i++) {
                 search.offset = offsets[i];
@@ -297,8 +312,8 @@ static void test_orders(void **state)
 static void test_everything_at_once(void **state)
 {
     (void)state;
-    for (int sort = STORE_SORT_ID; sort <= STORE_SORT_USED_QUOTA; sort++) {
-        struct store_search search = search_for((enum store_sort)sort, sort % 2);
+    for (size_t sort = 0; sort < COUNT_OF(sort_fields); sort++) {
+        struct store_search search = search_for(sort, sort % 2);
         search.limit = UINT64_MAX;
         check_search(&search);
         search.limit = 0;
@@ -317,8 +332,8 @@ static void test_filters(void **state)
     };
     for (int status = 0; status <= TOKEN_EXHAUSTED; status++)
         for (size_t g = 0; g < COUNT_OF(groups); g++)
-            for (int sort = STORE_SORT_ID; sort <= STORE_SORT_EXPIRED; sort++) {
-                struct store_search search = search_for((enum store_sort)sort, g % 2);
+            for (size_t sort = 0; sort <= BY_EXPIRED; sort++) {
+                struct store_search search = search_for(sort, g % 2);
                 search.status = (enum token_status)status;
                 search.group = groups[g];
                 check_search(&search);
@@ -334,7 +349,7 @@ static void test_status_at_another_time(void **state)
     static const int64_t times[] = {0, NOW - 999, NOW - 1, NOW, NOW + 1, NOW + 999, INT64_MAX};
     for (size_t i = 0; i < COUNT_OF(times); i++)
         for (int status = TOKEN_ENABLED; status <= TOKEN_EXHAUSTED; status++) {
-            struct store_search search = search_for(STORE_SORT_ID, false);
+            struct store_search search = search_for(BY_ID, false);
             search.now_unix_s = times[i];
             search.status = (enum token_status)status;
             check_search(&search);
@@ -388,10 +403,10 @@ static void test_keywords(void **state)
     for (size_t i = 0; i < COUNT_OF(keywords); i++) {
         struct span keyword = span_of(keywords[i]);
         char *copy = heap_copy(keyword);
-        struct store_search search = search_for(STORE_SORT_ID, false);
+        struct store_search search = search_for(BY_ID, false);
         search.keyword = (struct span){copy, keyword.len};
         check_search(&search);
-        search.sort = STORE_SORT_NAME;
+        search.sort = sort_rule(BY_NAME);
         check_search(&search);
         free(copy);
     }
@@ -406,7 +421,7 @@ static void test_random_keywords(void **state)
         char text[64] = "";
         for (size_t n = 1 + random_below(&random, 6); n > 0; n--)
             strcat(text, parts[random_below(&random, COUNT_OF(parts))]);
-        struct store_search search = search_for(STORE_SORT_ID, true);
+        struct store_search search = search_for(BY_ID, true);
         search.keyword = span_of(text);
         check_search(&search);
     }
@@ -423,7 +438,7 @@ static void test_keys(void **state)
         size_t from = random_below(&random, 2) ? TOKEN_KEY_PREFIX_LEN : 0;
         if (from >= len)
             from = 0;
-        struct store_search search = search_for(STORE_SORT_ID, false);
+        struct store_search search = search_for(BY_ID, false);
         search.key = (struct span){token->key + from, len - from};
         check_search(&search);
         search.keyword = token->name; /* both have to hold */
@@ -440,7 +455,7 @@ static void test_keys(void **state)
                                           "sk-000000000000000000000000000000000000000000000000",
                                           "sk-0000000000000000000000000000000000000000000000000"};
     for (size_t i = 0; i < COUNT_OF(nobodys); i++) {
-        struct store_search search = search_for(STORE_SORT_ID, false);
+        struct store_search search = search_for(BY_ID, false);
         search.key = span_of(nobodys[i]);
         check_search(&search);
     }
@@ -452,7 +467,7 @@ static void test_a_key_that_is_nearly_one(void **state)
     (void)state;
     char key[TOKEN_KEY_LEN + 1];
     for (size_t at = 0; at < TOKEN_KEY_LEN; at++) {
-        struct store_search search = search_for(STORE_SORT_ID, false);
+        struct store_search search = search_for(BY_ID, false);
         memcpy(key, all.tokens[77].key, TOKEN_KEY_LEN);
         key[at] ^= 0x20;
         search.key = (struct span){key, TOKEN_KEY_LEN};
@@ -460,7 +475,7 @@ static void test_a_key_that_is_nearly_one(void **state)
     }
     memcpy(key, all.tokens[77].key, TOKEN_KEY_LEN);
     key[TOKEN_KEY_LEN] = '0';
-    struct store_search search = search_for(STORE_SORT_ID, false);
+    struct store_search search = search_for(BY_ID, false);
     search.key = (struct span){key, TOKEN_KEY_LEN + 1};
     check_search(&search);
 }
@@ -473,8 +488,7 @@ static void test_random_searches(void **state)
     static const struct span groups[] = {{NULL, 0}, SPAN("vip"), SPAN("default")};
     for (int i = 0; i < 200; i++) {
         struct store_search search =
-            search_for((enum store_sort)random_below(&random, STORE_SORT_USED_QUOTA + 1),
-                       random_below(&random, 2));
+            search_for(random_below(&random, COUNT_OF(sort_fields)), random_below(&random, 2));
         search.keyword = span_of(keywords[random_below(&random, COUNT_OF(keywords))]);
         search.group = groups[random_below(&random, COUNT_OF(groups))];
         search.status = (enum token_status)random_below(&random, TOKEN_EXHAUSTED + 1);
@@ -500,10 +514,10 @@ static void test_other_users(void **state)
     int64_t new_id = temporary_add_user(&all.temporary, access_token);
     const int64_t nobodys[] = {new_id, 0, -1, 77, INT64_MAX, INT64_MIN};
     for (size_t i = 0; i < COUNT_OF(nobodys); i++)
-        for (int sort = STORE_SORT_ID; sort <= STORE_SORT_NAME; sort++)
+        for (size_t sort = 0; sort <= BY_NAME; sort++)
             for (int ascending = 0; ascending < 2; ascending++) {
                 uint64_t total = 99;
-                struct store_search search = search_for((enum store_sort)sort, ascending);
+                struct store_search search = search_for(sort, ascending);
                 search.user_id = nobodys[i];
                 assert_int_equal(
                     store_token_search(all.temporary.reader, &search, &total, refuse, NULL),
@@ -513,7 +527,7 @@ static void test_other_users(void **state)
     const int64_t others[] = {all.before_id, all.after_id};
     for (size_t i = 0; i < COUNT_OF(others); i++) {
         uint64_t total = 99;
-        struct store_search search = search_for(STORE_SORT_NAME, false);
+        struct store_search search = search_for(BY_NAME, false);
         search.user_id = others[i];
         search.limit = 0;
         assert_int_equal(store_token_search(all.temporary.reader, &search, &total, refuse, NULL),
@@ -555,7 +569,7 @@ static void test_deep_pages(void **state)
     }
     for (size_t i = 0; i < 2 * COUNT_OF(offsets); i++) {
         const uint64_t offset = offsets[i / 2];
-        struct store_search search = search_for(STORE_SORT_NAME, i % 2); /* they have one name */
+        struct store_search search = search_for(BY_NAME, i % 2); /* they have one name */
         uint64_t total = 99;
         struct deep deep = {i % 2 ? first + (int64_t)offset : first + MANY - 1 - (int64_t)offset,
                             i % 2 ? 1 : -1, 0};
@@ -567,7 +581,7 @@ static void test_deep_pages(void **state)
         assert_int_equal(total, MANY);
         assert_int_equal(deep.count, MANY - offset < LIMIT ? MANY - offset : LIMIT);
     }
-    struct store_search all_of_them = search_for(STORE_SORT_CREATED, true);
+    struct store_search all_of_them = search_for(BY_CREATED, true);
     struct deep deep = {first, 1, 0};
     uint64_t total;
     all_of_them.user_id = user_id;
