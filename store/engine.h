@@ -51,6 +51,10 @@ struct store_reader {
 
 extern const struct store_engine store_lmdb_engine;
 
+/* Writes "path: why" into reason; returns STORE_REFUSED. */
+enum store_error store_refuse(char reason[static STORE_REASON_SIZE], const char *path,
+                              const char *why);
+
 /* Fills in the answer about a token that was used. */
 void store_fill_use_answer(const struct token *token, struct store_use_answer *answer);
 

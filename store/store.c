@@ -24,8 +24,8 @@ static const struct store_engine *find_engine(const char *location,
     return NULL;
 }
 
-static enum store_error refuse(char reason[static STORE_REASON_SIZE], const char *path,
-                               const char *why)
+enum store_error store_refuse(char reason[static STORE_REASON_SIZE], const char *path,
+                              const char *why)
 {
     snprintf(reason, STORE_REASON_SIZE, "%s: %s", path, why);
     return STORE_REFUSED;
@@ -42,7 +42,7 @@ static enum store_error create_sealed(const struct store_engine *engine,
     if (geteuid() == 0 && owner_uid != (unsigned)-1 &&
         lchown(options->secret_path, owner_uid, owner_gid) != 0) {
         seal_close(seal);
-        return refuse(reason, options->secret_path, strerror(errno));
+        return store_refuse(reason, options->secret_path, strerror(errno));
     }
     enum store_error error = engine->create(options, seal, owner_uid, owner_gid, reason);
     seal_close(seal);
@@ -57,12 +57,12 @@ enum store_error store_create(const struct store_options *options, unsigned owne
     if (!engine)
         return STORE_REFUSED;
     if (!path_make_parents(secret_path))
-        return refuse(reason, secret_path, strerror(errno));
+        return store_refuse(reason, secret_path, strerror(errno));
     if (!seal_create_file(secret_path, reason, STORE_REASON_SIZE))
         return STORE_REFUSED;
     enum store_error error = create_sealed(engine, options, owner_uid, owner_gid, reason);
     if (error == STORE_OK && !path_sync_parent(secret_path))
-        error = refuse(reason, secret_path, strerror(errno));
+        error = store_refuse(reason, secret_path, strerror(errno));
     if (error != STORE_OK)
         unlink(secret_path);
     return error;

@@ -43,7 +43,7 @@ struct lmdb_store {
      * it. The first flock is for fairness: a process that has just written queues behind those that
      * wait. */
     pthread_mutex_t write_lock;
-    int fairness_fd, folder_fd;
+    int fairness_fd, folder_fd, data_fd; /* data_fd is LMDB's */
     /* The data file's name and identity: see transaction.c. */
     char data_path[PATH_MAX];
     dev_t data_dev;

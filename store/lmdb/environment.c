@@ -24,13 +24,6 @@ enum {
 };
 static const uint64_t map_size_default = UINT64_C(64) << 30;
 
-static enum store_error refuse(char reason[static STORE_REASON_SIZE], const char *path,
-                               const char *why)
-{
-    snprintf(reason, STORE_REASON_SIZE, "%s: %s", path, why);
-    return STORE_REFUSED;
-}
-
 /* ---- the file system ---- */
 
 /* LMDB needs a memory map that all processes share, and locks in it: no file system over a network
@@ -49,7 +42,7 @@ static enum store_error check_file_system(const char *path, char reason[static S
 {
     struct statfs status;
     if (statfs(path, &status) != 0)
-        return refuse(reason, path, strerror(errno));
+        return store_refuse(reason, path, strerror(errno));
     for (size_t i = 0; i < sizeof(unsafe_file_systems) / sizeof(unsafe_file_systems[0]); i++) {
         if ((unsigned long)status.f_type != unsafe_file_systems[i].magic)
             continue;
@@ -65,20 +58,12 @@ static enum store_error check_file_system(const char *path, char reason[static S
 
 static const char *const store_files[] = {"data.mdb", "lock.mdb"};
 
-static bool name_file(const char *folder, const char *name, char path[static PATH_MAX])
-{
-    int len = snprintf(path, PATH_MAX, "%s/%s", folder, name);
-    return len > 0 && len < PATH_MAX;
-}
-
 /* Root's commands must leave no file behind that the folder's owner can't use. */
-static bool give_files_to(const char *folder, uid_t owner, gid_t group)
+static bool give_files_to(const struct lmdb_store *store, uid_t owner, gid_t group)
 {
-    for (size_t i = 0; i < sizeof(store_files) / sizeof(store_files[0]); i++) {
-        char path[PATH_MAX];
-        if (!name_file(folder, store_files[i], path) || lchown(path, owner, group) != 0)
+    for (size_t i = 0; i < sizeof(store_files) / sizeof(store_files[0]); i++)
+        if (fchownat(store->folder_fd, store_files[i], owner, group, AT_SYMLINK_NOFOLLOW) != 0)
             return false;
-    }
     return true;
 }
 
@@ -104,33 +89,31 @@ static size_t choose_map_size(uint64_t wanted, off_t file_size)
 static int open_environment(const struct store_options *options, struct lmdb_store *store)
 {
     struct stat data = {.st_size = 0};
-    int dead, fd;
+    MDB_stat stat_of_pages;
+    int dead;
     stat(store->data_path, &data); /* absent where the store is being created */
     int rc = mdb_env_create(&store->env);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_env_set_maxdbs(store->env, DATABASE_COUNT);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_env_set_maxreaders(store->env, READERS_MAX);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_env_set_mapsize(store->env, choose_map_size(options->size_max, data.st_size));
-    if (rc == MDB_SUCCESS)
-        rc = mdb_env_open(store->env, options->location, MDB_NOTLS, 0600);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_reader_check(store->env, &dead);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_env_get_fd(store->env, &fd);
     if (rc != MDB_SUCCESS)
         return rc;
+    /* These fail only in an environment that is open. */
+    mdb_env_set_maxdbs(store->env, DATABASE_COUNT);
+    mdb_env_set_maxreaders(store->env, READERS_MAX);
+    mdb_env_set_mapsize(store->env, choose_map_size(options->size_max, data.st_size));
+    rc = mdb_env_open(store->env, options->location, MDB_NOTLS, 0600);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_reader_check(store->env, &dead);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    mdb_env_get_fd(store->env, &store->data_fd);
+    mdb_env_stat(store->env, &stat_of_pages);
+    store->page_size = stat_of_pages.ms_psize;
     store->folder_fd = open(options->location, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     store->fairness_fd = open(store->data_path, O_RDONLY | O_CLOEXEC);
-    if (store->folder_fd < 0 || store->fairness_fd < 0 || fstat(fd, &data) != 0)
+    if (store->folder_fd < 0 || store->fairness_fd < 0 || fstat(store->data_fd, &data) != 0)
         return errno;
     store->data_dev = data.st_dev;
     store->data_ino = data.st_ino;
-    MDB_stat stat;
-    rc = mdb_env_stat(store->env, &stat);
-    store->page_size = stat.ms_psize;
-    return rc;
+    return MDB_SUCCESS;
 }
 
 static enum store_error open_databases(struct txn *txn, unsigned flags)
@@ -155,6 +138,7 @@ static enum store_error open_databases(struct txn *txn, unsigned flags)
     return txn->error;
 }
 
+/* A store, not opened yet. NULL with errno set. */
 static struct lmdb_store *new_store(const struct store_options *options, struct seal *seal)
 {
     struct lmdb_store *store = calloc(1, sizeof(*store));
@@ -163,7 +147,7 @@ static struct lmdb_store *new_store(const struct store_options *options, struct 
     store->base = (struct store){&store_lmdb_engine, seal};
     store->folder_fd = store->fairness_fd = -1;
     pthread_mutex_init(&store->write_lock, NULL);
-    name_file(options->location, "data.mdb", store->data_path); /* checked before */
+    snprintf(store->data_path, PATH_MAX, "%s/%s", options->location, store_files[0]);
     return store;
 }
 
@@ -207,28 +191,33 @@ static enum store_error write_first_records(struct lmdb_store *store)
     return write_end(&txn);
 }
 
+/* owner_uid   (unsigned)-1: stays */
 static enum store_error fill_folder(const struct store_options *options, struct seal *seal,
+                                    unsigned owner_uid, unsigned owner_gid,
                                     char reason[static STORE_REASON_SIZE])
 {
+    const char *folder = options->location;
     struct lmdb_store *store = new_store(options, seal);
     int rc = store ? open_environment(options, store) : ENOMEM;
     enum store_error error = STORE_OK;
-    if (rc == MDB_SUCCESS)
-        error = write_first_records(store);
+    if (rc != MDB_SUCCESS)
+        error = store_refuse(reason, folder, mdb_strerror(rc));
+    else if ((error = write_first_records(store)) != STORE_OK)
+        error = store_refuse(reason, folder, store_error_text(error));
+    else if (owner_uid != (uid_t)-1 && (!give_files_to(store, owner_uid, owner_gid) ||
+                                        fchown(store->folder_fd, owner_uid, owner_gid) != 0))
+        error = store_refuse(reason, folder, strerror(errno));
     if (store)
         lmdb_close(&store->base);
-    if (rc != MDB_SUCCESS)
-        return refuse(reason, options->location, mdb_strerror(rc));
-    return error == STORE_OK ? error : refuse(reason, options->location, store_error_text(error));
+    return error;
 }
 
 static void remove_folder(const char *folder)
 {
-    for (size_t i = 0; i < sizeof(store_files) / sizeof(store_files[0]); i++) {
-        char path[PATH_MAX];
-        if (name_file(folder, store_files[i], path))
-            unlink(path);
-    }
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; fd >= 0 && i < sizeof(store_files) / sizeof(store_files[0]); i++)
+        unlinkat(fd, store_files[i], 0);
+    close(fd);
     rmdir(folder);
 }
 
@@ -237,23 +226,19 @@ enum store_error lmdb_create(const struct store_options *options, struct seal *s
                              char reason[static STORE_REASON_SIZE])
 {
     const char *folder = options->location;
-    char path[PATH_MAX];
     struct stat status;
     if (lstat(folder, &status) == 0)
-        return refuse(reason, folder, "exists already");
-    if (!name_file(folder, store_files[0], path))
-        return refuse(reason, folder, strerror(ENAMETOOLONG));
+        return store_refuse(reason, folder, "exists already");
+    if (strlen(folder) + sizeof("/data.mdb") > PATH_MAX)
+        return store_refuse(reason, folder, strerror(ENAMETOOLONG));
     if (!path_make_parents(folder) || mkdir(folder, 0700) != 0)
-        return refuse(reason, folder, strerror(errno));
+        return store_refuse(reason, folder, strerror(errno));
     enum store_error error = check_file_system(folder, reason);
     if (error == STORE_OK)
-        error = fill_folder(options, seal, reason);
-    bool give = geteuid() == 0 && owner_uid != (uid_t)-1;
-    if (error == STORE_OK && give &&
-        (!give_files_to(folder, owner_uid, owner_gid) || lchown(folder, owner_uid, owner_gid) != 0))
-        error = refuse(reason, folder, strerror(errno));
+        error = fill_folder(options, seal, geteuid() == 0 ? owner_uid : (unsigned)-1, owner_gid,
+                            reason);
     if (error == STORE_OK && !path_sync_parent(folder))
-        error = refuse(reason, folder, strerror(errno));
+        error = store_refuse(reason, folder, strerror(errno));
     if (error != STORE_OK)
         remove_folder(folder);
     return error;
@@ -270,10 +255,10 @@ static enum store_error check_schema(struct txn *txn, const char *folder,
     enum store_error error =
         db_result(txn, mdb_dbi_open(txn->mdb, "meta", 0, &txn->store->dbis[DB_META]));
     if (error == STORE_NOT_FOUND)
-        return refuse(reason, folder, "is not a store of this program");
+        return store_refuse(reason, folder, "is not a store of this program");
     if (error != STORE_OK || meta_get(txn, META_SCHEMA, &schema) != STORE_OK)
-        return refuse(reason, folder,
-                      "its schema version can't be read: it is damaged or of an old version");
+        return store_refuse(reason, folder,
+                            "its schema version can't be read: it is damaged or of an old version");
     if (schema == SCHEMA_VERSION)
         return STORE_OK;
     snprintf(reason, STORE_REASON_SIZE,
@@ -292,14 +277,15 @@ static enum store_error check_secret(struct txn *txn, const char *folder,
     seal_check_value(seal, actual);
     if (meta_get_bytes(txn, META_CHECK, expected, sizeof(expected)) != STORE_OK ||
         meta_get(txn, META_CIPHER, &cipher) != STORE_OK)
-        return refuse(reason, folder, "is damaged: its cipher or check value can't be read");
+        return store_refuse(reason, folder, "is damaged: its cipher or check value can't be read");
     if (sodium_memcmp(expected, actual, sizeof(actual)) != 0)
-        return refuse(reason, folder, "was made with another secret than TOKEN_SECRET's");
+        return store_refuse(reason, folder, "was made with another secret than TOKEN_SECRET's");
     if (cipher != SEAL_CIPHER_CHACHA20_POLY1305 && cipher != SEAL_CIPHER_AES256_GCM)
-        return refuse(reason, folder, "is damaged: its cipher is unknown");
+        return store_refuse(reason, folder, "is damaged: its cipher is unknown");
     if (!seal_use_cipher(seal, (enum seal_cipher)cipher))
-        return refuse(reason, folder,
-                      "its keys are sealed with AES-256-GCM, which this CPU does not support");
+        return store_refuse(
+            reason, folder,
+            "its keys are sealed with AES-256-GCM, which this CPU does not support");
     return STORE_OK;
 }
 
@@ -309,34 +295,31 @@ static enum store_error check_databases(struct lmdb_store *store, const char *fo
     struct txn txn = {.store = store};
     int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn.mdb);
     if (rc != MDB_SUCCESS)
-        return refuse(reason, folder, mdb_strerror(rc));
+        return store_refuse(reason, folder, mdb_strerror(rc));
     enum store_error error = check_schema(&txn, folder, reason);
     if (error == STORE_OK && open_databases(&txn, 0) != STORE_OK)
-        error = refuse(reason, folder, "is damaged: its databases can't be opened");
+        error = store_refuse(reason, folder, "is damaged: its databases can't be opened");
     if (error == STORE_OK)
         error = check_secret(&txn, folder, reason);
     rc = mdb_txn_commit(txn.mdb); /* keeps the database handles; an abort would close them */
-    return error == STORE_OK && rc != MDB_SUCCESS ? refuse(reason, folder, mdb_strerror(rc))
+    return error == STORE_OK && rc != MDB_SUCCESS ? store_refuse(reason, folder, mdb_strerror(rc))
                                                   : error;
 }
 
 /* LMDB would make an empty environment where there is none, and in an empty file. */
-static enum store_error check_files(const char *folder, struct stat *status,
+static enum store_error check_files(const char *folder, const char *data_path, struct stat *status,
                                     char reason[static STORE_REASON_SIZE])
 {
     static const char no_store[] = "there is no store; run tokenctl init";
-    char path[PATH_MAX];
     if (stat(folder, status) != 0)
-        return refuse(reason, folder, errno == ENOENT ? no_store : strerror(errno));
-    if (!name_file(folder, store_files[0], path))
-        return refuse(reason, folder, strerror(ENAMETOOLONG));
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+        return store_refuse(reason, folder, errno == ENOENT ? no_store : strerror(errno));
+    int fd = open(data_path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return refuse(reason, path, errno == ENOENT ? no_store : strerror(errno));
+        return store_refuse(reason, data_path, errno == ENOENT ? no_store : strerror(errno));
     off_t size = lseek(fd, 0, SEEK_END);
     close(fd);
     if (size < 2 * sysconf(_SC_PAGESIZE))
-        return refuse(reason, path, "is cut short: its first two pages are missing");
+        return store_refuse(reason, data_path, "is cut short: its first two pages are missing");
     return check_file_system(folder, reason);
 }
 
@@ -345,21 +328,21 @@ enum store_error lmdb_open(const struct store_options *options, struct seal *sea
 {
     const char *folder = options->location;
     struct stat status;
-    enum store_error error = check_files(folder, &status, reason);
-    if (error != STORE_OK)
-        return error;
+    int rc = MDB_SUCCESS;
     struct lmdb_store *store = new_store(options, seal);
-    int rc = store ? open_environment(options, store) : ENOMEM;
-    if (rc != MDB_SUCCESS)
-        error = refuse(reason, folder, mdb_strerror(rc));
+    if (!store)
+        return store_refuse(reason, folder, strerror(errno));
+    enum store_error error = check_files(folder, store->data_path, &status, reason);
+    if (error == STORE_OK && (rc = open_environment(options, store)) != MDB_SUCCESS)
+        error = store_refuse(reason, folder, mdb_strerror(rc));
     if (error == STORE_OK)
         error = check_databases(store, folder, reason);
     if (error == STORE_OK && geteuid() == 0 && status.st_uid != 0 &&
-        !give_files_to(folder, status.st_uid, status.st_gid))
-        error = refuse(reason, folder, strerror(errno));
+        !give_files_to(store, status.st_uid, status.st_gid))
+        error = store_refuse(reason, folder, strerror(errno));
     if (error == STORE_OK)
         *out = &store->base;
-    else if (store)
+    else
         lmdb_close(&store->base);
     return error;
 }

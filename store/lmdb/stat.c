@@ -23,22 +23,19 @@ enum store_error lmdb_stat(struct store_reader *reader, store_visit_figure *visi
     MDB_envinfo info;
     struct stat file;
     uint64_t readers = 0;
-    int fd;
     struct txn *txn = read_begin(reader);
-    MDB_env *env = txn->store->env;
-    int rc = txn->error == STORE_OK ? mdb_stat(txn->mdb, txn->store->dbis[DB_USERS], &users) : 0;
-    if (rc == MDB_SUCCESS && txn->error == STORE_OK)
-        rc = mdb_stat(txn->mdb, txn->store->dbis[DB_TOKENS], &tokens);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_env_info(env, &info);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_env_get_fd(env, &fd);
-    if (rc == MDB_SUCCESS && fstat(fd, &file) != 0)
-        rc = errno;
-    if (rc == MDB_SUCCESS && mdb_reader_list(env, count_reader, &readers) < 0)
-        rc = EIO;
-    db_result(txn, rc);
+    const struct lmdb_store *store = txn->store;
+    if (txn->error == STORE_OK)
+        db_result(txn, mdb_stat(txn->mdb, store->dbis[DB_USERS], &users));
+    if (txn->error == STORE_OK)
+        db_result(txn, mdb_stat(txn->mdb, store->dbis[DB_TOKENS], &tokens));
     read_end(txn);
+    if (txn->error == STORE_OK)
+        db_result(txn, mdb_env_info(store->env, &info));
+    if (txn->error == STORE_OK && fstat(store->data_fd, &file) != 0)
+        db_result(txn, errno);
+    if (txn->error == STORE_OK && mdb_reader_list(store->env, count_reader, &readers) < 0)
+        db_result(txn, EIO);
     if (txn->error != STORE_OK)
         return txn->error;
     visit(context, "users", users.ms_entries);

@@ -64,15 +64,14 @@ static void unlock_writers(struct lmdb_store *store)
 static bool is_in_place(const struct lmdb_store *store)
 {
     struct statx named, open_file;
-    int fd;
     if (statx(AT_FDCWD, store->data_path, AT_EMPTY_PATH, STATX_INO, &named) == 0)
         return named.stx_ino == store->data_ino &&
                makedev(named.stx_dev_major, named.stx_dev_minor) == store->data_dev;
     if (errno == ENOENT || errno == ENOTDIR)
         return false;
     /* After root has been dropped the way to the folder may be closed. */
-    return mdb_env_get_fd(store->env, &fd) == MDB_SUCCESS &&
-           (statx(fd, "", AT_EMPTY_PATH, STATX_NLINK, &open_file) != 0 || open_file.stx_nlink > 0);
+    return statx(store->data_fd, "", AT_EMPTY_PATH, STATX_NLINK, &open_file) != 0 ||
+           open_file.stx_nlink > 0;
 }
 
 /* Makes the data file longer ahead of commits, seldom and by much, with zeros that are written:
@@ -85,11 +84,8 @@ static void extend_file(const struct lmdb_store *store)
     static unsigned char zeros[ZEROS_LEN]; /* never written: one page of memory */
     struct iovec parts[STEPS_MAX];
     MDB_envinfo info;
-    int fd;
-    if (mdb_env_info(store->env, &info) != MDB_SUCCESS ||
-        mdb_env_get_fd(store->env, &fd) != MDB_SUCCESS)
-        return;
-    off_t end = lseek(fd, 0, SEEK_END); /* not fstat: see is_in_place */
+    mdb_env_info(store->env, &info);                /* fails only without an environment */
+    off_t end = lseek(store->data_fd, 0, SEEK_END); /* not fstat: see is_in_place */
     size_t used = (info.me_last_pgno + 1) * store->page_size, size = (size_t)end;
     size_t steps = used / 16 / ZEROS_LEN + 1; /* a small store stays small */
     if (steps > STEPS_MAX)
@@ -99,7 +95,7 @@ static void extend_file(const struct lmdb_store *store)
         return;
     for (size_t i = 0; i < steps; i++)
         parts[i] = (struct iovec){zeros, ZEROS_LEN};
-    (void)!pwritev(fd, parts, (int)steps, end);
+    (void)!pwritev(store->data_fd, parts, (int)steps, end);
 }
 
 /* ---- writing ---- */
