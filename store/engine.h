@@ -1,6 +1,8 @@
 #ifndef STORE_ENGINE_H
 #define STORE_ENGINE_H
 
+#include <stdatomic.h>
+
 #include "store/store.h"
 
 /* What an engine implements, for store.c only. The functions are those of store.h, by whose types
@@ -8,18 +10,16 @@
  *   user_authenticate   gets the access token's hash (seal_hash_credential)
  *   gateway_authenticate  likewise
  *   token_find          the token that is shown lacks its key, which the caller has
- *   create, open        get the opened seal, which outlives the store; create takes away again what
- *                       it has made where it fails
+ *   create, open        get the opened seal, which outlives the store; false with a reason for
+ *                       STORE_REFUSED. create takes away again what it has made where it fails
  * An engine embeds struct store and struct store_reader as the first members of its own. */
 struct store_engine {
     bool (*location_matches)(const char *location);
-    enum store_error (*create)(const struct store_options *options, struct seal *seal,
-                               unsigned owner_uid, unsigned owner_gid,
-                               char reason[static STORE_REASON_SIZE]);
-    enum store_error (*open)(const struct store_options *options, struct seal *seal,
-                             struct store **out, char reason[static STORE_REASON_SIZE]);
+    bool (*create)(const struct store_options *options, struct seal *seal, unsigned owner_uid,
+                   unsigned owner_gid, char reason[static STORE_REASON_SIZE]);
+    bool (*open)(const struct store_options *options, struct seal *seal, struct store **out,
+                 char reason[static STORE_REASON_SIZE]);
     __typeof__(store_close) *close;
-    __typeof__(store_is_broken) *is_broken;
     __typeof__(store_maintain) *maintain;
     __typeof__(store_reader_open) *reader_open;
     __typeof__(store_reader_close) *reader_close;
@@ -43,6 +43,7 @@ struct store_engine {
 struct store {
     const struct store_engine *engine;
     struct seal *seal;
+    atomic_bool broken; /* set by the engine: see store_is_broken */
 };
 
 struct store_reader {
@@ -51,9 +52,8 @@ struct store_reader {
 
 extern const struct store_engine store_lmdb_engine;
 
-/* Writes "path: why" into reason; returns STORE_REFUSED. */
-enum store_error store_refuse(char reason[static STORE_REASON_SIZE], const char *path,
-                              const char *why);
+/* Writes "path: why" into reason; returns false. */
+bool store_refuse(char reason[static STORE_REASON_SIZE], const char *path, const char *why);
 
 /* Fills in the answer about a token that was used. */
 void store_fill_use_answer(const struct token *token, struct store_use_answer *answer);

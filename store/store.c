@@ -24,29 +24,28 @@ static const struct store_engine *find_engine(const char *location,
     return NULL;
 }
 
-enum store_error store_refuse(char reason[static STORE_REASON_SIZE], const char *path,
-                              const char *why)
+bool store_refuse(char reason[static STORE_REASON_SIZE], const char *path, const char *why)
 {
     snprintf(reason, STORE_REASON_SIZE, "%s: %s", path, why);
-    return STORE_REFUSED;
+    return false;
 }
 
 /* With the secret file, which exists by now. */
-static enum store_error create_sealed(const struct store_engine *engine,
-                                      const struct store_options *options, unsigned owner_uid,
-                                      unsigned owner_gid, char reason[static STORE_REASON_SIZE])
+static bool create_sealed(const struct store_engine *engine, const struct store_options *options,
+                          unsigned owner_uid, unsigned owner_gid,
+                          char reason[static STORE_REASON_SIZE])
 {
     struct seal *seal;
-    if (!seal_open(options->secret_path, &seal, reason, STORE_REASON_SIZE))
-        return STORE_REFUSED;
-    if (geteuid() == 0 && owner_uid != (unsigned)-1 &&
-        lchown(options->secret_path, owner_uid, owner_gid) != 0) {
-        seal_close(seal);
-        return store_refuse(reason, options->secret_path, strerror(errno));
-    }
-    enum store_error error = engine->create(options, seal, owner_uid, owner_gid, reason);
+    const char *secret_path = options->secret_path;
+    if (!seal_open(secret_path, &seal, reason, STORE_REASON_SIZE))
+        return false;
+    bool give = geteuid() == 0 && owner_uid != (unsigned)-1;
+    bool created = give && lchown(secret_path, owner_uid, owner_gid) != 0
+                       ? store_refuse(reason, secret_path, strerror(errno))
+                       : engine->create(options, seal, owner_uid, owner_gid, reason);
     seal_close(seal);
-    return error;
+    return created &&
+           (path_sync_parent(secret_path) || store_refuse(reason, secret_path, strerror(errno)));
 }
 
 enum store_error store_create(const struct store_options *options, unsigned owner_uid,
@@ -54,18 +53,14 @@ enum store_error store_create(const struct store_options *options, unsigned owne
 {
     const char *secret_path = options->secret_path;
     const struct store_engine *engine = find_engine(options->location, reason);
-    if (!engine)
-        return STORE_REFUSED;
-    if (!path_make_parents(secret_path))
-        return store_refuse(reason, secret_path, strerror(errno));
-    if (!seal_create_file(secret_path, reason, STORE_REASON_SIZE))
-        return STORE_REFUSED;
-    enum store_error error = create_sealed(engine, options, owner_uid, owner_gid, reason);
-    if (error == STORE_OK && !path_sync_parent(secret_path))
-        error = store_refuse(reason, secret_path, strerror(errno));
-    if (error != STORE_OK)
+    if (engine && !path_make_parents(secret_path))
+        store_refuse(reason, secret_path, strerror(errno));
+    else if (engine && seal_create_file(secret_path, reason, STORE_REASON_SIZE)) {
+        if (create_sealed(engine, options, owner_uid, owner_gid, reason))
+            return STORE_OK;
         unlink(secret_path);
-    return error;
+    }
+    return STORE_REFUSED;
 }
 
 enum store_error store_open(const struct store_options *options, struct store **out,
@@ -76,10 +71,10 @@ enum store_error store_open(const struct store_options *options, struct store **
     const struct store_engine *engine = find_engine(options->location, reason);
     if (!engine || !seal_open(options->secret_path, &seal, reason, STORE_REASON_SIZE))
         return STORE_REFUSED;
-    enum store_error error = engine->open(options, seal, out, reason);
-    if (error != STORE_OK)
-        seal_close(seal);
-    return error;
+    if (engine->open(options, seal, out, reason))
+        return STORE_OK;
+    seal_close(seal);
+    return STORE_REFUSED;
 }
 
 void store_close(struct store *store)
@@ -93,7 +88,7 @@ void store_close(struct store *store)
 
 bool store_is_broken(const struct store *store)
 {
-    return store->engine->is_broken(store);
+    return atomic_load(&store->broken);
 }
 
 enum store_error store_maintain(struct store *store)

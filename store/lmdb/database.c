@@ -34,7 +34,7 @@ enum store_error db_result(struct txn *txn, int rc)
 {
     enum store_error error = translate(rc);
     if (error == STORE_BROKEN)
-        atomic_store(&txn->store->broken, true);
+        atomic_store(&txn->store->base.broken, true);
     if (store_is_failure(error) && txn->error == STORE_OK)
         txn->error = error;
     return error;

@@ -3,7 +3,6 @@
 
 #include <limits.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <sys/types.h>
 
 #include <lmdb.h>
@@ -36,7 +35,6 @@ struct lmdb_store {
     struct store base; /* first: a pointer to it is one to this */
     MDB_env *env;
     MDB_dbi dbis[DATABASE_COUNT + 1];
-    atomic_bool broken; /* see store_is_broken */
     /* Writers, in this order: the threads of this process by a mutex, processes by flock(2) on the
      * data file, held only while waiting, and on the folder. Only then is LMDB's own lock taken, a
      * robust mutex: glibc can lose its wake-up when a waiting process is killed, so none waits for

@@ -4,17 +4,10 @@
 
 #include <string.h>
 
-#include "store/lmdb/database.h"
-
 /* Any location without a scheme is a folder. */
 static bool is_folder(const char *location)
 {
     return strstr(location, "://") == NULL;
-}
-
-static bool is_broken(const struct store *store)
-{
-    return atomic_load(&((const struct lmdb_store *)store)->broken);
 }
 
 const struct store_engine store_lmdb_engine = {
@@ -22,7 +15,6 @@ const struct store_engine store_lmdb_engine = {
     .create = lmdb_create,
     .open = lmdb_open,
     .close = lmdb_close,
-    .is_broken = is_broken,
     .maintain = lmdb_maintain,
     .reader_open = lmdb_reader_open,
     .reader_close = lmdb_reader_close,

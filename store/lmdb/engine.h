@@ -6,11 +6,10 @@
 /* The functions of struct store_engine, by file. */
 
 /* environment.c */
-enum store_error lmdb_create(const struct store_options *options, struct seal *seal,
-                             unsigned owner_uid, unsigned owner_gid,
-                             char reason[static STORE_REASON_SIZE]);
-enum store_error lmdb_open(const struct store_options *options, struct seal *seal,
-                           struct store **out, char reason[static STORE_REASON_SIZE]);
+bool lmdb_create(const struct store_options *options, struct seal *seal, unsigned owner_uid,
+                 unsigned owner_gid, char reason[static STORE_REASON_SIZE]);
+bool lmdb_open(const struct store_options *options, struct seal *seal, struct store **out,
+               char reason[static STORE_REASON_SIZE]);
 __typeof__(store_close) lmdb_close;
 __typeof__(store_maintain) lmdb_maintain;
 __typeof__(store_reader_open) lmdb_reader_open;

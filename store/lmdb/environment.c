@@ -38,7 +38,7 @@ static const struct {
     {CODA_SUPER_MAGIC, "Coda"}, {0x786F4256, "vboxsf"},     {0x0BD00BD0, "Lustre"},
 };
 
-static enum store_error check_file_system(const char *path, char reason[static STORE_REASON_SIZE])
+static bool check_file_system(const char *path, char reason[static STORE_REASON_SIZE])
 {
     struct statfs status;
     if (statfs(path, &status) != 0)
@@ -49,9 +49,9 @@ static enum store_error check_file_system(const char *path, char reason[static S
         snprintf(reason, STORE_REASON_SIZE,
                  "%s: is on %s, where a memory-mapped store is not safe; use a local file system",
                  path, unsafe_file_systems[i].name);
-        return STORE_REFUSED;
+        return false;
     }
-    return STORE_OK;
+    return true;
 }
 
 /* ---- files ---- */
@@ -86,10 +86,10 @@ static size_t choose_map_size(uint64_t wanted, off_t file_size)
     return size & ~(size_t)65535; /* a multiple of any page size */
 }
 
-static int open_environment(const struct store_options *options, struct lmdb_store *store)
+static int start_environment(const struct store_options *options, struct lmdb_store *store)
 {
     struct stat data = {.st_size = 0};
-    MDB_stat stat_of_pages;
+    MDB_stat pages;
     int dead;
     stat(store->data_path, &data); /* absent where the store is being created */
     int rc = mdb_env_create(&store->env);
@@ -105,8 +105,8 @@ static int open_environment(const struct store_options *options, struct lmdb_sto
     if (rc != MDB_SUCCESS)
         return rc;
     mdb_env_get_fd(store->env, &store->data_fd);
-    mdb_env_stat(store->env, &stat_of_pages);
-    store->page_size = stat_of_pages.ms_psize;
+    mdb_env_stat(store->env, &pages);
+    store->page_size = pages.ms_psize;
     store->folder_fd = open(options->location, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     store->fairness_fd = open(store->data_path, O_RDONLY | O_CLOEXEC);
     if (store->folder_fd < 0 || store->fairness_fd < 0 || fstat(store->data_fd, &data) != 0)
@@ -114,6 +114,13 @@ static int open_environment(const struct store_options *options, struct lmdb_sto
     store->data_dev = data.st_dev;
     store->data_ino = data.st_ino;
     return MDB_SUCCESS;
+}
+
+static bool open_environment(const struct store_options *options, struct lmdb_store *store,
+                             char reason[static STORE_REASON_SIZE])
+{
+    int rc = start_environment(options, store);
+    return rc == MDB_SUCCESS || store_refuse(reason, options->location, mdb_strerror(rc));
 }
 
 static enum store_error open_databases(struct txn *txn, unsigned flags)
@@ -138,13 +145,16 @@ static enum store_error open_databases(struct txn *txn, unsigned flags)
     return txn->error;
 }
 
-/* A store, not opened yet. NULL with errno set. */
-static struct lmdb_store *new_store(const struct store_options *options, struct seal *seal)
+/* A store, not opened yet. NULL with a reason. */
+static struct lmdb_store *new_store(const struct store_options *options, struct seal *seal,
+                                    char reason[static STORE_REASON_SIZE])
 {
     struct lmdb_store *store = calloc(1, sizeof(*store));
-    if (!store)
+    if (!store) {
+        store_refuse(reason, options->location, strerror(errno));
         return NULL;
-    store->base = (struct store){&store_lmdb_engine, seal};
+    }
+    store->base = (struct store){.engine = &store_lmdb_engine, .seal = seal};
     store->folder_fd = store->fairness_fd = -1;
     pthread_mutex_init(&store->write_lock, NULL);
     snprintf(store->data_path, PATH_MAX, "%s/%s", options->location, store_files[0]);
@@ -191,25 +201,23 @@ static enum store_error write_first_records(struct lmdb_store *store)
     return write_end(&txn);
 }
 
-/* owner_uid   (unsigned)-1: stays */
-static enum store_error fill_folder(const struct store_options *options, struct seal *seal,
-                                    unsigned owner_uid, unsigned owner_gid,
-                                    char reason[static STORE_REASON_SIZE])
+static bool fill_folder(const struct store_options *options, struct seal *seal, unsigned owner_uid,
+                        unsigned owner_gid, char reason[static STORE_REASON_SIZE])
 {
     const char *folder = options->location;
-    struct lmdb_store *store = new_store(options, seal);
-    int rc = store ? open_environment(options, store) : ENOMEM;
-    enum store_error error = STORE_OK;
-    if (rc != MDB_SUCCESS)
-        error = store_refuse(reason, folder, mdb_strerror(rc));
-    else if ((error = write_first_records(store)) != STORE_OK)
-        error = store_refuse(reason, folder, store_error_text(error));
-    else if (owner_uid != (uid_t)-1 && (!give_files_to(store, owner_uid, owner_gid) ||
-                                        fchown(store->folder_fd, owner_uid, owner_gid) != 0))
-        error = store_refuse(reason, folder, strerror(errno));
-    if (store)
-        lmdb_close(&store->base);
-    return error;
+    struct lmdb_store *store = new_store(options, seal, reason);
+    if (!store)
+        return false;
+    bool filled = open_environment(options, store, reason);
+    enum store_error error = filled ? write_first_records(store) : STORE_OK;
+    if (error != STORE_OK)
+        filled = store_refuse(reason, folder, store_error_text(error));
+    if (filled && geteuid() == 0 && owner_uid != (uid_t)-1 &&
+        (!give_files_to(store, owner_uid, owner_gid) ||
+         fchown(store->folder_fd, owner_uid, owner_gid) != 0))
+        filled = store_refuse(reason, folder, strerror(errno));
+    lmdb_close(&store->base);
+    return filled;
 }
 
 static void remove_folder(const char *folder)
@@ -221,9 +229,8 @@ static void remove_folder(const char *folder)
     rmdir(folder);
 }
 
-enum store_error lmdb_create(const struct store_options *options, struct seal *seal,
-                             unsigned owner_uid, unsigned owner_gid,
-                             char reason[static STORE_REASON_SIZE])
+bool lmdb_create(const struct store_options *options, struct seal *seal, unsigned owner_uid,
+                 unsigned owner_gid, char reason[static STORE_REASON_SIZE])
 {
     const char *folder = options->location;
     struct stat status;
@@ -233,23 +240,19 @@ enum store_error lmdb_create(const struct store_options *options, struct seal *s
         return store_refuse(reason, folder, strerror(ENAMETOOLONG));
     if (!path_make_parents(folder) || mkdir(folder, 0700) != 0)
         return store_refuse(reason, folder, strerror(errno));
-    enum store_error error = check_file_system(folder, reason);
-    if (error == STORE_OK)
-        error = fill_folder(options, seal, geteuid() == 0 ? owner_uid : (unsigned)-1, owner_gid,
-                            reason);
-    if (error == STORE_OK && !path_sync_parent(folder))
-        error = store_refuse(reason, folder, strerror(errno));
-    if (error != STORE_OK)
-        remove_folder(folder);
-    return error;
+    if (check_file_system(folder, reason) &&
+        fill_folder(options, seal, owner_uid, owner_gid, reason) &&
+        (path_sync_parent(folder) || store_refuse(reason, folder, strerror(errno))))
+        return true;
+    remove_folder(folder);
+    return false;
 }
 
 /* ---- opening ---- */
 
 /* Before the other databases are opened: another version may have others. Values had no checksum
  * before version 3. */
-static enum store_error check_schema(struct txn *txn, const char *folder,
-                                     char reason[static STORE_REASON_SIZE])
+static bool check_schema(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE])
 {
     int64_t schema = SCHEMA_VERSION;
     enum store_error error =
@@ -260,16 +263,15 @@ static enum store_error check_schema(struct txn *txn, const char *folder,
         return store_refuse(reason, folder,
                             "its schema version can't be read: it is damaged or of an old version");
     if (schema == SCHEMA_VERSION)
-        return STORE_OK;
+        return true;
     snprintf(reason, STORE_REASON_SIZE,
              "%s: was made by another version: it has schema version %" PRId64
              ", this program knows version %d",
              folder, schema, SCHEMA_VERSION);
-    return STORE_REFUSED;
+    return false;
 }
 
-static enum store_error check_secret(struct txn *txn, const char *folder,
-                                     char reason[static STORE_REASON_SIZE])
+static bool check_secret(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE])
 {
     unsigned char expected[SEAL_CHECK_LEN], actual[SEAL_CHECK_LEN];
     int64_t cipher;
@@ -286,29 +288,27 @@ static enum store_error check_secret(struct txn *txn, const char *folder,
         return store_refuse(
             reason, folder,
             "its keys are sealed with AES-256-GCM, which this CPU does not support");
-    return STORE_OK;
+    return true;
 }
 
-static enum store_error check_databases(struct lmdb_store *store, const char *folder,
-                                        char reason[static STORE_REASON_SIZE])
+static bool check_databases(struct lmdb_store *store, const char *folder,
+                            char reason[static STORE_REASON_SIZE])
 {
     struct txn txn = {.store = store};
     int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn.mdb);
     if (rc != MDB_SUCCESS)
         return store_refuse(reason, folder, mdb_strerror(rc));
-    enum store_error error = check_schema(&txn, folder, reason);
-    if (error == STORE_OK && open_databases(&txn, 0) != STORE_OK)
-        error = store_refuse(reason, folder, "is damaged: its databases can't be opened");
-    if (error == STORE_OK)
-        error = check_secret(&txn, folder, reason);
+    bool good = check_schema(&txn, folder, reason) &&
+                (open_databases(&txn, 0) == STORE_OK ||
+                 store_refuse(reason, folder, "is damaged: its databases can't be opened")) &&
+                check_secret(&txn, folder, reason);
     rc = mdb_txn_commit(txn.mdb); /* keeps the database handles; an abort would close them */
-    return error == STORE_OK && rc != MDB_SUCCESS ? store_refuse(reason, folder, mdb_strerror(rc))
-                                                  : error;
+    return good && (rc == MDB_SUCCESS || store_refuse(reason, folder, mdb_strerror(rc)));
 }
 
 /* LMDB would make an empty environment where there is none, and in an empty file. */
-static enum store_error check_files(const char *folder, const char *data_path, struct stat *status,
-                                    char reason[static STORE_REASON_SIZE])
+static bool check_files(const char *folder, const char *data_path, struct stat *status,
+                        char reason[static STORE_REASON_SIZE])
 {
     static const char no_store[] = "there is no store; run tokenctl init";
     if (stat(folder, status) != 0)
@@ -323,28 +323,26 @@ static enum store_error check_files(const char *folder, const char *data_path, s
     return check_file_system(folder, reason);
 }
 
-enum store_error lmdb_open(const struct store_options *options, struct seal *seal,
-                           struct store **out, char reason[static STORE_REASON_SIZE])
+bool lmdb_open(const struct store_options *options, struct seal *seal, struct store **out,
+               char reason[static STORE_REASON_SIZE])
 {
     const char *folder = options->location;
     struct stat status;
-    int rc = MDB_SUCCESS;
-    struct lmdb_store *store = new_store(options, seal);
+    struct lmdb_store *store = new_store(options, seal, reason);
     if (!store)
-        return store_refuse(reason, folder, strerror(errno));
-    enum store_error error = check_files(folder, store->data_path, &status, reason);
-    if (error == STORE_OK && (rc = open_environment(options, store)) != MDB_SUCCESS)
-        error = store_refuse(reason, folder, mdb_strerror(rc));
-    if (error == STORE_OK)
-        error = check_databases(store, folder, reason);
-    if (error == STORE_OK && geteuid() == 0 && status.st_uid != 0 &&
+        return false;
+    bool opened = check_files(folder, store->data_path, &status, reason) &&
+                  open_environment(options, store, reason) &&
+                  check_databases(store, folder, reason);
+    if (opened && geteuid() == 0 && status.st_uid != 0 &&
         !give_files_to(store, status.st_uid, status.st_gid))
-        error = store_refuse(reason, folder, strerror(errno));
-    if (error == STORE_OK)
-        *out = &store->base;
-    else
+        opened = store_refuse(reason, folder, strerror(errno));
+    *out = &store->base;
+    if (!opened) {
+        *out = NULL;
         lmdb_close(&store->base);
-    return error;
+    }
+    return opened;
 }
 
 /* ---- readers ---- */

@@ -14,7 +14,7 @@ struct txn *read_begin(struct store_reader *reader)
 {
     struct txn *txn = &((struct lmdb_reader *)reader)->txn;
     txn->error = STORE_OK;
-    if (atomic_load(&txn->store->broken))
+    if (atomic_load(&txn->store->base.broken))
         txn->error = STORE_BROKEN;
     else
         db_result(txn, mdb_txn_renew(txn->mdb));
@@ -105,7 +105,7 @@ enum store_error write_begin(struct lmdb_store *store, struct txn *txn)
     *txn = (struct txn){.store = store, .error = STORE_OK};
     if (db_result(txn, lock_writers(store)) != STORE_OK)
         return txn->error;
-    if (atomic_load(&store->broken) || !is_in_place(store))
+    if (atomic_load(&store->base.broken) || !is_in_place(store))
         db_result(txn, MDB_PANIC);
     else
         db_result(txn, mdb_txn_begin(store->env, NULL, 0, &txn->mdb));
