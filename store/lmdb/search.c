@@ -1,8 +1,10 @@
-/* Searches: a pass over all of a user's tokens, in one snapshot and in bounded memory. */
+/* Searches: a pass over all of a user's tokens, in one snapshot. In memory is no more than the
+ * values that the page and those before it are sorted by. */
 
 #include <stdlib.h>
 
 #include "store/lmdb/engine.h"
+#include "store/lmdb/ids.h"
 #include "store/lmdb/lookup.h"
 #include "token/match.h"
 
@@ -105,8 +107,7 @@ static int compare_descending(const void *left, const void *right)
     return compare_ascending(right, left);
 }
 
-/* The first ranks in order, of bounded number: twice as many are collected, then the greater half
- * is dropped. */
+/* The first size ranks in order: twice as many are collected, then the greater half is dropped. */
 struct selection {
     struct rank *ranks; /* room for 2 * size */
     size_t count, size;
@@ -152,7 +153,6 @@ static enum store_error search_by_id(struct pass *pass, uint64_t *total, store_v
 {
     const struct store_search *search = pass->search;
     enum store_error error;
-    *total = 0;
     for (bool first = true; (error = next_match(pass, first)) == STORE_OK; first = false) {
         if (*total >= search->offset && *total - search->offset < search->limit)
             error = visit_token(pass->txn, &pass->token, &pass->keys, visit, context);
@@ -163,63 +163,44 @@ static enum store_error search_by_id(struct pass *pass, uint64_t *total, store_v
     return error == STORE_NOT_FOUND ? STORE_OK : error;
 }
 
-/* Counts the matches, and selects the first of those that come after *after. */
-static enum store_error select_after(struct pass *pass, const struct rank *after,
-                                     struct selection *selection, uint64_t *total)
+/* Selects the page and all before it in one pass, then visits the page. */
+static enum store_error search_in_order(struct pass *pass, struct selection *selection,
+                                        uint64_t *total, store_visit_token *visit, void *context)
 {
+    const struct store_search *search = pass->search;
     enum store_error error;
-    *total = 0;
-    selection->count = 0;
-    selection->full = false;
     for (bool first = true; (error = next_match(pass, first)) == STORE_OK; first = false) {
-        struct rank rank = rank_of(&pass->token, pass->search->sort);
+        struct rank rank = rank_of(&pass->token, search->sort);
         ++*total;
-        if (!after || selection->compare(&rank, after) > 0)
-            select_rank(selection, &rank);
+        select_rank(selection, &rank);
     }
+    if (error != STORE_NOT_FOUND)
+        return error;
     keep_first(selection);
-    return error == STORE_NOT_FOUND ? STORE_OK : error;
-}
-
-/* One pass, which selects the page and all before it; for a page that is deeper than a selection is
- * large, a pass for each selection before it. */
-static enum store_error search_sorted(struct pass *pass, struct selection *selection,
-                                      uint64_t *total, store_visit_token *visit, void *context)
-{
-    uint64_t offset = pass->search->offset, limit = pass->search->limit;
-    struct rank last;
-    enum store_error error = select_after(pass, NULL, selection, total);
-    while (error == STORE_OK && selection->count > 0) {
-        for (size_t i = offset; error == STORE_OK && limit > 0 && i < selection->count; i++) {
-            error = visit_id(pass, selection->ranks[i].id, visit, context);
-            limit--;
-        }
-        if (limit == 0 || selection->count < selection->size || offset >= *total)
-            break;
-        offset -= offset < selection->count ? offset : selection->count;
-        last = selection->ranks[selection->count - 1];
-        if (error == STORE_OK)
-            error = select_after(pass, &last, selection, total);
-    }
+    error = STORE_OK;
+    for (uint64_t i = search->offset;
+         error == STORE_OK && i < selection->count && i - search->offset < search->limit; i++)
+        error = visit_id(pass, selection->ranks[i].id, visit, context);
     return error;
 }
 
-static enum store_error search_in_order(struct pass *pass, uint64_t *total,
-                                        store_visit_token *visit, void *context)
+static enum store_error search_sorted(struct pass *pass, uint64_t *total, store_visit_token *visit,
+                                      void *context)
 {
-    enum { RANKS_MAX = 32768 }; /* of 32 bytes, twice: 2 MiB */
     const struct store_search *search = pass->search;
+    uint64_t size;
+    if (ids_count(pass->txn, search->user_id, &size) != STORE_OK)
+        return pass->txn->error;
+    if (search->limit < size && search->offset < size - search->limit)
+        size = search->offset + search->limit;
     struct selection selection = {
         .compare = search->ascending ? compare_ascending : compare_descending,
-        .size = RANKS_MAX,
+        .size = size + (size == 0),
     };
-    if (search->limit < RANKS_MAX && search->offset < RANKS_MAX - search->limit)
-        selection.size = (size_t)(search->offset + search->limit);
-    selection.size += selection.size == 0;
     selection.ranks = calloc(2 * selection.size, sizeof(*selection.ranks));
     if (!selection.ranks)
         return STORE_UNAVAILABLE;
-    enum store_error error = search_sorted(pass, &selection, total, visit, context);
+    enum store_error error = search_in_order(pass, &selection, total, visit, context);
     free(selection.ranks);
     return error;
 }
@@ -232,7 +213,7 @@ enum store_error lmdb_token_search(struct store_reader *reader, const struct sto
     struct pass pass = {.txn = txn, .search = search, .cursor = db_cursor_open(txn, DB_TOKENS)};
     pass.ascending = search->sort || search->ascending;
     if (pass.cursor) {
-        error = search->sort ? search_in_order(&pass, total, visit, context)
+        error = search->sort ? search_sorted(&pass, total, visit, context)
                              : search_by_id(&pass, total, visit, context);
         mdb_cursor_close(pass.cursor);
     }
