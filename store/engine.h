@@ -55,6 +55,9 @@ extern const struct store_engine store_lmdb_engine;
 /* Writes "path: why" into reason; returns false. */
 bool store_refuse(char reason[static STORE_REASON_SIZE], const char *path, const char *why);
 
+/* Wipes and frees an answer, if there is one. */
+void store_idempotency_clear(struct store_idempotency *idempotency);
+
 /* Fills in the answer about a token that was used. */
 void store_fill_use_answer(const struct token *token, struct store_use_answer *answer);
 

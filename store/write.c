@@ -36,9 +36,15 @@ void store_write_free(struct store_write *write)
         free(write->update.text);
     else if (write->kind == STORE_ROTATE)
         free(write->rotate.text);
-    if (write->idempotency.answer)
-        explicit_bzero(write->idempotency.answer, write->idempotency.answer_len);
-    free(write->idempotency.answer);
+    store_idempotency_clear(&write->idempotency);
+}
+
+void store_idempotency_clear(struct store_idempotency *idempotency)
+{
+    if (idempotency->answer)
+        explicit_bzero(idempotency->answer, idempotency->answer_len);
+    free(idempotency->answer);
+    idempotency->answer = NULL;
 }
 
 void store_fill_use_answer(const struct token *token, struct store_use_answer *answer)

@@ -18,7 +18,7 @@ __typeof__(store_reader_close) lmdb_reader_close;
 /* commit.c */
 __typeof__(store_commit) lmdb_commit;
 
-/* users.c */
+/* accounts.c */
 enum store_error
 lmdb_user_authenticate(struct store_reader *reader, int64_t user_id,
                        const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN]);
@@ -32,7 +32,6 @@ __typeof__(store_token_find) lmdb_token_find;
 /* search.c */
 __typeof__(store_token_search) lmdb_token_search;
 
-/* gateways.c */
 enum store_error
 lmdb_gateway_authenticate(struct store_reader *reader,
                           const unsigned char secret_hash[static SEAL_CREDENTIAL_HASH_LEN],

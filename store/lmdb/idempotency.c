@@ -37,32 +37,22 @@ static struct span make_binding(const void *key, const void *value,
     return (struct span){(const char *)bytes, BINDING_LEN};
 }
 
-static void free_answer(char *answer, size_t len)
-{
-    if (answer)
-        sodium_memzero(answer, len);
-    free(answer);
-}
-
-/* The answer of a record, which the caller wipes and frees; STORE_CORRUPT, STORE_UNAVAILABLE. */
+/* The answer of a record. STORE_CORRUPT, STORE_UNAVAILABLE. */
 static enum store_error unseal_answer(struct txn *txn, struct span key, struct span value,
-                                      char **answer, size_t *len)
+                                      struct store_idempotency *out)
 {
     unsigned char binding[BINDING_LEN];
-    *answer = NULL;
+    store_idempotency_clear(out);
     if (key.len != RECORD_KEY_LEN || value.len < AT_ANSWER + SEAL_OVERHEAD_LEN)
         return STORE_CORRUPT;
     struct span sealed = span_from(value, AT_ANSWER);
-    *len = sealed.len - SEAL_OVERHEAD_LEN;
-    *answer = malloc(*len + 1);
-    if (!*answer)
+    out->answer_len = sealed.len - SEAL_OVERHEAD_LEN;
+    out->answer = malloc(out->answer_len + 1);
+    if (!out->answer)
         return STORE_UNAVAILABLE;
-    if (unseal_text(txn->store->base.seal, make_binding(key.at, value.at, binding), sealed,
-                    *answer))
-        return STORE_OK;
-    free(*answer);
-    *answer = NULL;
-    return STORE_CORRUPT;
+    bool intact = unseal_text(txn->store->base.seal, make_binding(key.at, value.at, binding),
+                              sealed, out->answer);
+    return intact ? STORE_OK : STORE_CORRUPT;
 }
 
 /* Takes the answer of a record, if that is of this request and has not expired. */
@@ -70,24 +60,15 @@ static enum store_error try_record(struct txn *txn, struct store_write *write, s
                                    struct span value)
 {
     struct store_idempotency *idempotency = &write->idempotency;
-    char *answer;
-    size_t len;
-    enum store_error error = unseal_answer(txn, key, value, &answer, &len);
+    enum store_error error = unseal_answer(txn, key, value, idempotency);
     if (error != STORE_OK)
         return error == STORE_CORRUPT ? db_corrupt(txn) : error;
     const unsigned char *bytes = (const unsigned char *)value.at;
-    bool expired = write->now_unix_s - get_little64(bytes + AT_TIME) >= STORE_IDEMPOTENCY_S;
-    bool matches =
+    if (write->now_unix_s - get_little64(bytes + AT_TIME) >= STORE_IDEMPOTENCY_S)
+        return STORE_OK;
+    idempotency->replayed =
         sodium_memcmp(bytes + AT_REQUEST, idempotency->request_hash, STORE_HASH_LEN) == 0;
-    if (expired || !matches) {
-        free_answer(answer, len);
-        return expired ? STORE_OK : STORE_IDEMPOTENCY_MISMATCH;
-    }
-    free_answer(idempotency->answer, idempotency->answer_len);
-    idempotency->answer = answer;
-    idempotency->answer_len = len;
-    idempotency->replayed = true;
-    return STORE_OK;
+    return idempotency->replayed ? STORE_OK : STORE_IDEMPOTENCY_MISMATCH;
 }
 
 /* A record of today, of yesterday if it has not expired, or of tomorrow, which may have begun while
@@ -151,10 +132,9 @@ enum store_error idempotency_purge(struct txn *txn, int64_t now_unix_s, bool *mo
 enum store_error idempotency_check(struct txn *txn, struct span key, struct span value,
                                    bool *intact)
 {
-    char *answer;
-    size_t len;
-    enum store_error error = unseal_answer(txn, key, value, &answer, &len);
+    struct store_idempotency record = {.answer = NULL};
+    enum store_error error = unseal_answer(txn, key, value, &record);
+    store_idempotency_clear(&record);
     *intact = error == STORE_OK;
-    free_answer(answer, *intact ? len : 0);
     return error == STORE_UNAVAILABLE ? error : STORE_OK;
 }

@@ -26,7 +26,7 @@ enum store_error write_spend(struct txn *txn, struct store_write *write);
 enum store_error write_settle(struct txn *txn, struct store_write *write);
 enum store_error write_access(struct txn *txn, struct store_write *write);
 
-/* users.c, gateways.c */
+/* accounts.c */
 enum store_error write_user_add(struct txn *txn, struct store_write *write);
 enum store_error write_user_change(struct txn *txn, struct store_write *write);
 enum store_error write_user_delete(struct txn *txn, struct store_write *write);
