@@ -3,9 +3,6 @@
 #include <sodium.h>
 
 #include "store/lmdb/engine.h"
-#include "store/lmdb/ids.h"
-#include "store/lmdb/lookup.h"
-#include "store/lmdb/write.h"
 
 /* ---- users ---- */
 

@@ -11,9 +11,6 @@
 #include "base/bytes.h"
 #include "base/text.h"
 #include "store/lmdb/engine.h"
-#include "store/lmdb/ids.h"
-#include "store/lmdb/lookup.h"
-#include "store/lmdb/write.h"
 
 /* Items of one size, as many as there are. */
 struct items {

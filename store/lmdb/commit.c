@@ -1,7 +1,6 @@
 /* Group commit. */
 
 #include "store/lmdb/engine.h"
-#include "store/lmdb/write.h"
 
 static enum store_error purge(struct txn *txn, struct store_write *write)
 {

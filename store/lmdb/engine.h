@@ -1,9 +1,11 @@
 #ifndef STORE_LMDB_ENGINE_H
 #define STORE_LMDB_ENGINE_H
 
-#include "store/engine.h"
+#include "store/lmdb/database.h"
+#include "store/lmdb/ids.h"
+#include "store/lmdb/record.h"
 
-/* The functions of struct store_engine, by file. */
+/* ---- the functions of struct store_engine, by file ---- */
 
 /* environment.c */
 bool lmdb_create(const struct store_options *options, struct seal *seal, unsigned owner_uid,
@@ -41,5 +43,84 @@ __typeof__(store_gateway_next) lmdb_gateway_next;
 /* stat.c, check.c */
 __typeof__(store_stat) lmdb_stat;
 __typeof__(store_check) lmdb_check;
+
+/* ---- look-ups ---- */
+
+/* Look-ups that reads and writes share. Spans of what they find lie in LMDB's pages and are valid
+ * until the transaction's next change or its end. */
+
+/* The first record from an id on, of a database by ids; *id becomes its key. STORE_NOT_FOUND. */
+enum store_error lookup_from(struct txn *txn, enum database database, int64_t *id,
+                             struct span *record);
+
+/* A user's record, also of one that is being deleted; and a user that is not. STORE_NO_USER. */
+enum store_error lookup_user_record(struct txn *txn, int64_t user_id, struct record_user *user);
+enum store_error lookup_user(struct txn *txn, int64_t user_id, struct record_user *user);
+
+/* A token's record; its key stays sealed. STORE_NOT_FOUND. */
+enum store_error lookup_token(struct txn *txn, int64_t user_id, int64_t token_id,
+                              struct token *token, struct record_keys *keys);
+
+/* The token and the owner of a key that is valid at now_unix_s. STORE_NOT_FOUND where no token has
+ * it or its owner is deleted. */
+enum store_error lookup_by_key(struct txn *txn, const char key[static TOKEN_KEY_LEN],
+                               int64_t now_unix_s, struct token *token, struct record_keys *keys,
+                               struct record_user *owner);
+
+/* Unseals the token's key and shows the token to visit. */
+enum store_error visit_token(struct txn *txn, struct token *token, const struct record_keys *keys,
+                             store_visit_token *visit, void *context);
+
+/* Moves a cursor over DB_TOKENS (MDB_SET_KEY and MDB_SET_RANGE search for token's ids) and reads
+ * the token there. STORE_NOT_FOUND where the user has no more. */
+enum store_error next_token(struct txn *txn, MDB_cursor *cursor, MDB_cursor_op step,
+                            struct token *token, struct record_keys *keys);
+
+/* ---- writes ---- */
+
+/* The kinds of struct store_write, in a transaction that a write shares with others (commit.c).
+ * Each checks everything before its first change: a refusal leaves nothing in the transaction,
+ * which goes on; a failure is also the transaction's, and ends it. Returns the write's error. */
+
+/* tokens.c */
+enum store_error write_create(struct txn *txn, struct store_write *write);
+enum store_error write_update(struct txn *txn, struct store_write *write);
+enum store_error write_rotate(struct txn *txn, struct store_write *write);
+enum store_error write_delete(struct txn *txn, struct store_write *write);
+
+/* Stores a token's record, a new one or in place of the one before. */
+enum store_error token_put(struct txn *txn, const struct token *token,
+                           const struct record_keys *keys);
+
+/* Deletes one token with its index entries. STORE_NOT_FOUND. */
+enum store_error delete_token(struct txn *txn, int64_t user_id, int64_t token_id);
+
+/* spend.c */
+enum store_error write_spend(struct txn *txn, struct store_write *write);
+enum store_error write_settle(struct txn *txn, struct store_write *write);
+enum store_error write_access(struct txn *txn, struct store_write *write);
+
+/* accounts.c */
+enum store_error write_user_add(struct txn *txn, struct store_write *write);
+enum store_error write_user_change(struct txn *txn, struct store_write *write);
+enum store_error write_user_delete(struct txn *txn, struct store_write *write);
+enum store_error write_gateway_add(struct txn *txn, struct store_write *write);
+enum store_error write_gateway_delete(struct txn *txn, struct store_write *write);
+
+/* idempotency.c: looks for the answer of an earlier write with the same key; sets
+ * idempotency.replayed and the answer, or returns STORE_IDEMPOTENCY_MISMATCH. */
+enum store_error idempotency_find(struct txn *txn, struct store_write *write);
+
+/* Renders the answer of a write that is done and stores it. */
+enum store_error idempotency_store(struct txn *txn, struct store_write *write);
+
+/* Verifies a record: *intact whether its answer can be unsealed. STORE_UNAVAILABLE. */
+enum store_error idempotency_check(struct txn *txn, struct span key, struct span value,
+                                   bool *intact);
+
+/* Purges some expired records; *more whether others are left. */
+enum store_error idempotency_purge(struct txn *txn, int64_t now_unix_s, bool *more);
+enum store_error reservations_purge(struct txn *txn, int64_t now_unix_s, bool *more);
+enum { PURGED_MAX = 1000 }; /* in one transaction: others wait for it */
 
 #endif

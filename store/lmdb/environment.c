@@ -14,9 +14,7 @@
 #include <sodium.h>
 
 #include "base/path.h"
-#include "store/lmdb/checksum.h"
 #include "store/lmdb/engine.h"
-#include "store/lmdb/ids.h"
 
 enum {
     SCHEMA_VERSION = 3,

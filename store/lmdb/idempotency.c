@@ -8,7 +8,7 @@
 #include <sodium.h>
 
 #include "base/bytes.h"
-#include "store/lmdb/write.h"
+#include "store/lmdb/engine.h"
 
 enum {
     DAY_S = 24 * 3600,

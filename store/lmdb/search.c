@@ -4,8 +4,6 @@
 #include <stdlib.h>
 
 #include "store/lmdb/engine.h"
-#include "store/lmdb/ids.h"
-#include "store/lmdb/lookup.h"
 #include "token/match.h"
 
 /* ---- one pass over a user's tokens, in the order of ids ---- */

@@ -3,8 +3,7 @@
  * A reservation takes its amount when it is made: when its time is up nothing has to happen, it has
  * been settled at what it took. Exactness depends on no clock, timer or daemon. */
 
-#include "store/lmdb/lookup.h"
-#include "store/lmdb/write.h"
+#include "store/lmdb/engine.h"
 
 static enum store_error put_reservation(struct txn *txn, int64_t id,
                                         const struct record_reservation *reservation)

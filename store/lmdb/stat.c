@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include "store/lmdb/engine.h"
-#include "store/lmdb/database.h"
 
 /* mdb_reader_list prints a heading, then a line for each slot that begins with the pid. */
 static int count_reader(const char *line, void *context)

@@ -2,9 +2,7 @@
 
 #include <stdlib.h>
 
-#include "store/lmdb/ids.h"
-#include "store/lmdb/lookup.h"
-#include "store/lmdb/write.h"
+#include "store/lmdb/engine.h"
 
 /* The user whose tokens are to be written. STORE_NO_USER, STORE_USER_DISABLED. */
 static enum store_error get_owner(struct txn *txn, const struct store_write *write,
