@@ -82,6 +82,7 @@ static void derive_keys(struct seal *seal, const unsigned char secret[static SEA
     crypto_kdf_derive_from_key(seal->hash_key, sizeof(seal->hash_key), SUBKEY_HASH, context,
                                secret);
     crypto_kdf_derive_from_key(seal->check, sizeof(seal->check), SUBKEY_CHECK, context, secret);
+    seal->cipher = (enum seal_cipher)0; /* none selected */
 }
 
 bool seal_open(const char *path, struct seal **out, char *reason, size_t reason_size)
@@ -91,18 +92,12 @@ bool seal_open(const char *path, struct seal **out, char *reason, size_t reason_
     if (sodium_init() < 0)
         return fail(reason, reason_size, "libsodium", "could not be initialized");
     const char *wrong = read_secret(path, secret);
-    if (!wrong) {
-        /* Between guard pages, locked in memory where that is allowed, wiped when freed. */
-        *out = sodium_malloc(sizeof(**out));
-        if (*out) {
-            (*out)->cipher = (enum seal_cipher)0; /* none selected */
-            derive_keys(*out, secret);
-        } else {
-            wrong = strerror(ENOMEM);
-        }
-    }
+    /* Between guard pages, locked in memory where that is allowed, wiped when freed. */
+    *out = wrong ? NULL : sodium_malloc(sizeof(**out));
+    if (*out)
+        derive_keys(*out, secret);
     sodium_memzero(secret, sizeof(secret));
-    return wrong ? fail(reason, reason_size, path, wrong) : true;
+    return *out || fail(reason, reason_size, path, wrong ? wrong : strerror(ENOMEM));
 }
 
 void seal_close(struct seal *seal)

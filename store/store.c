@@ -199,18 +199,12 @@ enum store_error store_token_check_use(struct store_reader *reader,
     return error == STORE_NOT_FOUND ? STORE_OK : error;
 }
 
-static void visit_nothing(void *context, const struct token *token)
-{
-    (void)context;
-    (void)token;
-}
-
 enum store_error store_token_owner(struct store_reader *reader, int64_t token_id, int64_t *user_id)
 {
     struct store_user user = {.id = 0};
     enum store_error error;
     while ((error = store_user_next(reader, user.id, &user)) == STORE_OK) {
-        error = store_token_get(reader, user.id, token_id, visit_nothing, NULL);
+        error = store_token_get(reader, user.id, token_id, NULL, NULL);
         if (error != STORE_NOT_FOUND)
             break;
     }

@@ -137,7 +137,7 @@ enum store_error store_user_delete(struct store *store, int64_t user_id);
 /* Gets a token with its key, valid during the call. */
 typedef void store_visit_token(void *context, const struct token *token);
 
-/* Visits one token. STORE_NOT_FOUND. */
+/* Visits one token; visit NULL: only whether it exists. STORE_NOT_FOUND. */
 enum store_error store_token_get(struct store_reader *reader, int64_t user_id, int64_t token_id,
                                  store_visit_token *visit, void *context);
 

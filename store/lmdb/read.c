@@ -87,7 +87,7 @@ enum store_error lmdb_token_get(struct store_reader *reader, int64_t user_id, in
     struct record_keys keys;
     struct txn *txn = read_begin(reader);
     enum store_error error = lookup_token(txn, user_id, token_id, &token, &keys);
-    if (error == STORE_OK)
+    if (error == STORE_OK && visit)
         error = visit_token(txn, &token, &keys, visit, context);
     read_end(txn);
     return error;
