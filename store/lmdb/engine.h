@@ -71,6 +71,10 @@ enum store_error lookup_by_key(struct txn *txn, const char key[static TOKEN_KEY_
 enum store_error visit_token(struct txn *txn, struct token *token, const struct record_keys *keys,
                              store_visit_token *visit, void *context);
 
+/* The same from a token's ids on; visit may be NULL. STORE_NOT_FOUND. */
+enum store_error visit_by_id(struct txn *txn, int64_t user_id, int64_t token_id,
+                             store_visit_token *visit, void *context);
+
 /* Moves a cursor over DB_TOKENS (MDB_SET_KEY and MDB_SET_RANGE search for token's ids) and reads
  * the token there. STORE_NOT_FOUND where the user has no more. */
 enum store_error next_token(struct txn *txn, MDB_cursor *cursor, MDB_cursor_op step,

@@ -80,15 +80,20 @@ enum store_error visit_token(struct txn *txn, struct token *token, const struct 
     return STORE_OK;
 }
 
-enum store_error lmdb_token_get(struct store_reader *reader, int64_t user_id, int64_t token_id,
-                                store_visit_token *visit, void *context)
+enum store_error visit_by_id(struct txn *txn, int64_t user_id, int64_t token_id,
+                             store_visit_token *visit, void *context)
 {
     struct token token;
     struct record_keys keys;
-    struct txn *txn = read_begin(reader);
     enum store_error error = lookup_token(txn, user_id, token_id, &token, &keys);
-    if (error == STORE_OK && visit)
-        error = visit_token(txn, &token, &keys, visit, context);
+    return error == STORE_OK && visit ? visit_token(txn, &token, &keys, visit, context) : error;
+}
+
+enum store_error lmdb_token_get(struct store_reader *reader, int64_t user_id, int64_t token_id,
+                                store_visit_token *visit, void *context)
+{
+    struct txn *txn = read_begin(reader);
+    enum store_error error = visit_by_id(txn, user_id, token_id, visit, context);
     read_end(txn);
     return error;
 }

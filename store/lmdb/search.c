@@ -12,7 +12,7 @@ struct pass {
     struct txn *txn;
     const struct store_search *search;
     MDB_cursor *cursor;
-    bool ascending;
+    bool ascending, started;
     struct token token; /* the one at hand */
     struct record_keys keys;
 };
@@ -50,15 +50,15 @@ static bool matches(struct pass *pass)
     return found;
 }
 
-/* The next token that matches; first begins the pass. STORE_NOT_FOUND at its end. */
-static enum store_error next_match(struct pass *pass, bool first)
+/* The next token that matches. STORE_NOT_FOUND at the end. */
+static enum store_error next_match(struct pass *pass)
 {
+    MDB_cursor_op step = pass->ascending ? MDB_NEXT : MDB_PREV;
     enum store_error error;
     do {
-        error = first ? first_token(pass)
-                      : next_token(pass->txn, pass->cursor, pass->ascending ? MDB_NEXT : MDB_PREV,
-                                   &pass->token, &pass->keys);
-        first = false;
+        error = pass->started ? next_token(pass->txn, pass->cursor, step, &pass->token, &pass->keys)
+                              : first_token(pass);
+        pass->started = true;
     } while (error == STORE_OK && !matches(pass));
     return error;
 }
@@ -133,25 +133,13 @@ static void select_rank(struct selection *selection, const struct rank *rank)
 
 /* ---- searches ---- */
 
-static enum store_error visit_id(struct pass *pass, int64_t token_id, store_visit_token *visit,
-                                 void *context)
-{
-    struct token token;
-    struct record_keys keys;
-    enum store_error error =
-        lookup_token(pass->txn, pass->search->user_id, token_id, &token, &keys);
-    if (error == STORE_NOT_FOUND)
-        return db_corrupt(pass->txn);
-    return error == STORE_OK ? visit_token(pass->txn, &token, &keys, visit, context) : error;
-}
-
 /* In the order of ids, which is that of the pass. */
 static enum store_error search_by_id(struct pass *pass, uint64_t *total, store_visit_token *visit,
                                      void *context)
 {
     const struct store_search *search = pass->search;
     enum store_error error;
-    for (bool first = true; (error = next_match(pass, first)) == STORE_OK; first = false) {
+    while ((error = next_match(pass)) == STORE_OK) {
         if (*total >= search->offset && *total - search->offset < search->limit)
             error = visit_token(pass->txn, &pass->token, &pass->keys, visit, context);
         ++*total;
@@ -167,7 +155,7 @@ static enum store_error search_in_order(struct pass *pass, struct selection *sel
 {
     const struct store_search *search = pass->search;
     enum store_error error;
-    for (bool first = true; (error = next_match(pass, first)) == STORE_OK; first = false) {
+    while ((error = next_match(pass)) == STORE_OK) {
         struct rank rank = rank_of(&pass->token, search->sort);
         ++*total;
         select_rank(selection, &rank);
@@ -178,8 +166,8 @@ static enum store_error search_in_order(struct pass *pass, struct selection *sel
     error = STORE_OK;
     for (uint64_t i = search->offset;
          error == STORE_OK && i < selection->count && i - search->offset < search->limit; i++)
-        error = visit_id(pass, selection->ranks[i].id, visit, context);
-    return error;
+        error = visit_by_id(pass->txn, search->user_id, selection->ranks[i].id, visit, context);
+    return error == STORE_NOT_FOUND ? db_corrupt(pass->txn) : error;
 }
 
 static enum store_error search_sorted(struct pass *pass, uint64_t *total, store_visit_token *visit,

@@ -135,11 +135,6 @@ enum store_error write_access(struct txn *txn, struct store_write *write)
 
 enum { SKIPPED_MAX = 100000 };
 
-static bool is_expired(const struct record_reservation *reservation, int64_t now_unix_s)
-{
-    return reservation->due_unix_s <= now_unix_s - STORE_IDEMPOTENCY_S;
-}
-
 /* Ids are given out in the order of time: the oldest come first, and the first that has not expired
  * ends it. Those that were made while the clock was ahead are skipped, so that nothing piles up
  * behind them. */
@@ -154,7 +149,7 @@ enum store_error reservations_purge(struct txn *txn, int64_t now_unix_s, bool *m
             error = db_corrupt(txn);
         if (error != STORE_OK)
             break;
-        if (is_expired(&reservation, now_unix_s)) {
+        if (reservation.due_unix_s <= now_unix_s - STORE_IDEMPOTENCY_S) {
             db_delete(txn, DB_RESERVATIONS, ID_KEY(id));
             purged++;
         } else if (reservation.created_unix_s <= now_unix_s || ++skipped > SKIPPED_MAX) {

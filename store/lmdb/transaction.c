@@ -30,11 +30,7 @@ void read_end(struct txn *txn)
 
 static int lock_file(int fd)
 {
-    int rc;
-    do {
-        rc = flock(fd, LOCK_EX) == 0 ? 0 : errno;
-    } while (rc == EINTR);
-    return rc;
+    return TEMP_FAILURE_RETRY(flock(fd, LOCK_EX)) == 0 ? 0 : errno;
 }
 
 static int lock_writers(struct lmdb_store *store)
