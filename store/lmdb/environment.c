@@ -223,7 +223,8 @@ static void remove_folder(const char *folder)
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (size_t i = 0; fd >= 0 && i < sizeof(store_files) / sizeof(store_files[0]); i++)
         unlinkat(fd, store_files[i], 0);
-    close(fd);
+    if (fd >= 0)
+        close(fd);
     rmdir(folder);
 }
 
