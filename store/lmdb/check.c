@@ -30,7 +30,7 @@ struct check {
     struct txn *txn;
     store_report *report;
     void *context;
-    uint64_t *found;
+    uint64_t found;         /* problems */
     int64_t next[COUNTERS]; /* ids that no entry has yet */
     uint64_t token_count, key_count;
     struct items token_ids;  /* int64_t, of all users: an id must not be there twice */
@@ -47,7 +47,7 @@ __attribute__((format(printf, 2, 3))) static void report(struct check *check, co
     va_start(arguments, format);
     vsnprintf(line, sizeof(line), format, arguments);
     va_end(arguments);
-    ++*check->found;
+    ++check->found;
     check->report(check->context, line);
 }
 
@@ -406,11 +406,12 @@ enum store_error lmdb_check(struct store_reader *reader, store_report *report_li
                             uint64_t *found)
 {
     struct txn *txn = read_begin(reader);
-    struct check check = {.txn = txn, .report = report_line, .context = context, .found = found};
+    struct check check = {.txn = txn, .report = report_line, .context = context};
     if (txn->error == STORE_OK)
         check_all(&check);
     enum store_error error = txn->error;
     read_end(txn);
+    *found = check.found;
     free(check.token_ids.at);
     free(check.reserved.at);
     free(check.free_pages.at);

@@ -78,8 +78,9 @@ static bool has_address_space(size_t size)
  * file to double. */
 static size_t choose_map_size(uint64_t wanted, off_t file_size)
 {
+    enum { SIZE_MIN = 1024 * 1024 };
     size_t size = wanted ? wanted : map_size_default;
-    while (!has_address_space(size) && size / 2 >= 2 * (size_t)file_size && size > 1024 * 1024)
+    while (!has_address_space(size) && size / 2 >= 2 * (size_t)file_size && size > SIZE_MIN)
         size /= 2;
     return size & ~(size_t)65535; /* a multiple of any page size */
 }

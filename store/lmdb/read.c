@@ -104,7 +104,7 @@ enum store_error lmdb_token_find(struct store_reader *reader, const char key[sta
 {
     struct token token;
     struct record_keys keys;
-    struct record_user owner;
+    struct record_user owner = {.disabled = false};
     struct txn *txn = read_begin(reader);
     enum store_error error = lookup_by_key(txn, key, now_unix_s, &token, &keys, &owner);
     if (error == STORE_OK) {

@@ -18,7 +18,7 @@ static int count_reader(const char *line, void *context)
 
 enum store_error lmdb_stat(struct store_reader *reader, store_visit_figure *visit, void *context)
 {
-    MDB_stat users, tokens;
+    MDB_stat users = {.ms_entries = 0}, tokens = users;
     MDB_envinfo info;
     struct stat file;
     uint64_t readers = 0;
