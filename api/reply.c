@@ -215,10 +215,10 @@ void reply_options(struct request *request)
 
 enum api_step reply_refusal(struct request *request, enum token_refusal refusal)
 {
-    begin_failure(request, token_refusal_status(refusal), span_of(token_refusal_message(refusal)),
-                  (struct span){NULL, 0});
+    const struct token_refusal_answer *answer = &token_refusal_answers[refusal];
+    begin_failure(request, answer->status, span_of(answer->message), (struct span){NULL, 0});
     buffer_append(&request->body, SPAN(",\"code\":"));
-    buffer_append_json(&request->body, span_of(token_refusal_reason(refusal)));
+    buffer_append_json(&request->body, span_of(answer->reason));
     return end_failure(request);
 }
 

@@ -15,9 +15,10 @@ static struct span sent_key(const struct request_input *input)
 static enum api_step end(struct request *request, enum token_refusal refusal,
                          const struct store_use_answer *answer)
 {
-    return refusal == TOKEN_GOOD ? reply_verified(request, answer)
-                                 : reply_not_verified(request, token_refusal_status(refusal),
-                                                      token_refusal_reason(refusal));
+    return refusal == TOKEN_GOOD
+               ? reply_verified(request, answer)
+               : reply_not_verified(request, token_refusal_answers[refusal].status,
+                                    token_refusal_answers[refusal].reason);
 }
 
 /* Takes nothing: no write, but the use is reported. */

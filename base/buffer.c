@@ -5,7 +5,6 @@
 
 enum {
     FIRST_SIZE = 4096,
-    WORD_LEN = 8,
     KEPT_SIZE_MAX = 256 * 1024 /* one large page must not stay in memory for ever */
 };
 
@@ -96,33 +95,17 @@ void buffer_append_json(struct buffer *buffer, struct span text)
         buffer->len = (size_t)(write_json(at, text) - buffer->at);
 }
 
-/* Two digits at a time, from the last; then they are copied by moves of a fixed size. */
 char *write_int(char *at, int64_t number)
 {
-    static const char pairs[] =
-        "00010203040506070809101112131415161718192021222324252627282930313233"
-        "34353637383940414243444546474849505152535455565758596061626364656667"
-        "68697071727374757677787980818283848586878889909192939495969798"
-        "99";
     char digits[2 * INT_LEN_MAX] = {0}, *end = digits + INT_LEN_MAX, *first = end;
     uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
-    for (; rest >= 10; rest /= 100) {
-        first -= 2;
-        memcpy(first, pairs + rest % 100 * 2, 2);
-    }
-    if (rest > 0 || first == end)
-        *--first = (char)('0' + rest);
+    do
+        *--first = (char)('0' + rest % 10);
+    while ((rest /= 10) > 0);
     if (number < 0)
         *--first = '-';
-    memcpy(at, first, INT_LEN_MAX);
+    memcpy(at, first, INT_LEN_MAX); /* a fixed size: moves instead of a call */
     return at + (end - first);
-}
-
-static uint64_t word_load(const char *at)
-{
-    uint64_t word;
-    memcpy(&word, at, sizeof(word));
-    return word;
 }
 
 /* Whether JSON escapes one of the bytes: a quote, a backslash, or a control character below 0x20.
@@ -137,54 +120,29 @@ static bool word_needs_escape(uint64_t word)
     return (found & (ones * 0x80)) != 0;
 }
 
-static bool needs_escape(char c)
-{
-    return c == '"' || c == '\\' || (unsigned char)c < 0x20;
-}
-
-static char *write_escaped(char *at, char c)
-{
-    static const char hex[] = "0123456789abcdef";
-    if ((unsigned char)c >= 0x20) {
-        *at++ = '\\';
-        *at++ = c;
-        return at;
-    }
-    at = write_text(at, SPAN("\\u00"));
-    *at++ = hex[c >> 4];
-    *at++ = hex[c & 15];
-    return at;
-}
-
-static char *write_bytes(char *at, const char *from, const char *end)
-{
-    for (; from < end; from++)
-        if (needs_escape(*from))
-            at = write_escaped(at, *from);
-        else
-            *at++ = *from;
-    return at;
-}
-
-/* Eight bytes at a time, until there is something to escape, which is seldom. The last ones of a
- * text are written together with bytes before them, again. */
+/* Eight bytes at a time, until there is something to escape, which is seldom. */
 char *write_json_inside(char *at, struct span text)
 {
-    if (text.len == 0) /* or absent */
-        return at;
-    const char *from = text.at, *end = text.at + text.len;
-    uint64_t word;
-    while (end - from >= WORD_LEN && !word_needs_escape(word = word_load(from))) {
-        memcpy(at, &word, WORD_LEN);
-        at += WORD_LEN;
-        from += WORD_LEN;
+    static const char hex[] = "0123456789abcdef";
+    size_t i = 0;
+    for (uint64_t word; text.len - i >= sizeof(word); i += sizeof(word), at += sizeof(word)) {
+        memcpy(&word, text.at + i, sizeof(word));
+        if (word_needs_escape(word))
+            break;
+        memcpy(at, &word, sizeof(word));
     }
-    ptrdiff_t rest = end - from;
-    if (rest >= WORD_LEN || rest == (ptrdiff_t)text.len ||
-        word_needs_escape(word = word_load(end - WORD_LEN)))
-        return write_bytes(at, from, end);
-    memcpy(at + rest - WORD_LEN, &word, WORD_LEN);
-    return at + rest;
+    for (; i < text.len; i++) {
+        char c = text.at[i];
+        if ((unsigned char)c < 0x20) {
+            at = write_text(at, SPAN("\\u00"));
+            *at++ = hex[c >> 4];
+            c = hex[c & 15];
+        } else if (c == '"' || c == '\\') {
+            *at++ = '\\';
+        }
+        *at++ = c;
+    }
+    return at;
 }
 
 char *write_json(char *at, struct span text)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,19 +11,18 @@
 
 bool path_make_parents(const char *path)
 {
-    char parent[PATH_MAX];
+    char parent[PATH_MAX] = "";
     size_t len = strlen(path);
     if (len >= sizeof(parent)) {
         errno = ENAMETOOLONG;
         return false;
     }
-    for (size_t i = 1; i < len; i++) {
-        if (path[i] != '/')
-            continue;
-        memcpy(parent, path, i);
-        parent[i] = '\0';
+    memcpy(parent, path, len);
+    for (char *slash = parent; (slash = strchr(slash + 1, '/'));) {
+        *slash = '\0';
         if (mkdir(parent, 0755) != 0 && errno != EEXIST)
             return false;
+        *slash = '/';
     }
     return true;
 }
@@ -31,12 +31,7 @@ bool path_sync_parent(const char *path)
 {
     char parent[PATH_MAX];
     snprintf(parent, sizeof(parent), "%s", path);
-    char *slash = strrchr(parent, '/');
-    if (slash == parent)
-        slash++;
-    if (slash)
-        *slash = '\0';
-    int fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(dirname(parent), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return false;
     bool synced = fsync(fd) == 0;

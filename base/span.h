@@ -35,4 +35,14 @@ static inline struct span span_from(struct span text, size_t offset)
     return (struct span){text.at + offset, text.len - offset};
 }
 
+/* Takes the part before the first delimiter off the front of *text, the delimiter too; all of it
+ * where there is none. */
+static inline struct span span_cut(struct span *text, char delimiter)
+{
+    const char *end = text->len > 0 ? memchr(text->at, delimiter, text->len) : NULL;
+    struct span part = {text->at, end ? (size_t)(end - text->at) : text->len};
+    *text = span_from(*text, part.len + (end != NULL));
+    return part;
+}
+
 #endif

@@ -2,21 +2,18 @@
 
 #include <arpa/inet.h>
 
+#include "base/number.h"
 #include "base/text.h"
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
+/* What separates items; blanks around each are dropped. */
+static const struct span models_separator = {",", 1}, ips_separators = {", \t\n\r", 5};
 
-/* Takes the next item off the front of *list. Commas separate items, and blanks too with
- * blanks_separate. Returns false at the end. */
-static bool next_item(struct span *list, bool blanks_separate, struct span *item)
+/* Takes the next item off the front of *list. Returns false at the end. */
+static bool next_item(struct span *list, struct span separators, struct span *item)
 {
     while (list->len > 0) {
         size_t len = 0;
-        while (len < list->len && list->at[len] != ',' &&
-               !(blanks_separate && is_blank(list->at[len])))
+        while (len < list->len && !memchr(separators.at, list->at[len], separators.len))
             len++;
         *item = text_trim((struct span){list->at, len}, SPAN(" \t\n\r"));
         *list = span_from(*list, len < list->len ? len + 1 : len);
@@ -38,7 +35,7 @@ size_t limits_normalize_models(struct span in, char *out)
 {
     size_t out_len = 0;
     struct span item;
-    while (next_item(&in, false, &item))
+    while (next_item(&in, models_separator, &item))
         out_len = append_item(out, out_len, item);
     return out_len;
 }
@@ -47,47 +44,37 @@ size_t limits_normalize_models(struct span in, char *out)
  */
 struct block {
     unsigned char bytes[sizeof(struct in6_addr)];
-    unsigned prefix_len; /* bits */
+    int64_t prefix_len; /* bits */
 };
 
 enum { ADDRESS_BITS = 128, MAPPED_BITS = 96 };
 
 /* Decimal, no sign, no leading zero, at most max. */
-static bool parse_prefix_len(struct span text, unsigned max, unsigned *prefix_len)
+static bool parse_prefix_len(struct span text, int64_t max, int64_t *prefix_len)
 {
-    if (text.len == 0 || text.len > 3 || (text.len > 1 && text.at[0] == '0'))
-        return false;
-    *prefix_len = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.at[i] < '0' || text.at[i] > '9')
-            return false;
-        *prefix_len = *prefix_len * 10 + (unsigned)(text.at[i] - '0');
-    }
-    return *prefix_len <= max;
+    return text.len > 0 && is_digit(text.at[0]) && (text.at[0] != '0' || text.len == 1) &&
+           number_parse(text, prefix_len) && *prefix_len <= max;
 }
 
 static bool parse_block(struct span item, struct block *block)
 {
     static const unsigned char mapped[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
-    char address[INET6_ADDRSTRLEN];
-    size_t address_len = 0;
-    while (address_len < item.len && item.at[address_len] != '/')
-        address_len++;
-    if (address_len >= sizeof(address) || memchr(item.at, '\0', address_len))
+    char text[INET6_ADDRSTRLEN] = "";
+    struct span prefix_len = item, address = span_cut(&prefix_len, '/');
+    if (address.len >= sizeof(text) || memchr(address.at, '\0', address.len))
         return false;
-    memcpy(address, item.at, address_len);
-    address[address_len] = '\0';
+    memcpy(text, address.at, address.len);
 
-    unsigned before = 0; /* bits that a prefix length leaves out */
-    if (inet_pton(AF_INET, address, block->bytes + sizeof(mapped)) == 1) {
+    int64_t before = 0; /* bits that a prefix length leaves out */
+    if (inet_pton(AF_INET, text, block->bytes + sizeof(mapped)) == 1) {
         memcpy(block->bytes, mapped, sizeof(mapped));
         before = MAPPED_BITS;
-    } else if (inet_pton(AF_INET6, address, block->bytes) != 1) {
+    } else if (inet_pton(AF_INET6, text, block->bytes) != 1) {
         return false;
     }
     block->prefix_len = ADDRESS_BITS - before;
-    if (address_len < item.len && !parse_prefix_len(span_from(item, address_len + 1),
-                                                    ADDRESS_BITS - before, &block->prefix_len))
+    if (address.len < item.len &&
+        !parse_prefix_len(prefix_len, ADDRESS_BITS - before, &block->prefix_len))
         return false;
     block->prefix_len += before;
     return true;
@@ -98,7 +85,7 @@ bool limits_normalize_ips(struct span in, char *out, size_t *out_len)
     struct span item;
     struct block block;
     *out_len = 0;
-    while (next_item(&in, true, &item)) {
+    while (next_item(&in, ips_separators, &item)) {
         if (!parse_block(item, &block))
             return false;
         *out_len = append_item(out, *out_len, item);
@@ -108,17 +95,16 @@ bool limits_normalize_ips(struct span in, char *out, size_t *out_len)
 
 bool limits_allow_model(struct span models, struct span model)
 {
-    struct span item;
-    while (next_item(&models, false, &item))
-        if (span_equal(item, model))
+    while (models.len > 0)
+        if (span_equal(span_cut(&models, ','), model))
             return true;
     return false;
 }
 
 static bool block_has(const struct block *block, const unsigned char *address)
 {
-    unsigned len = block->prefix_len / 8, bits = block->prefix_len % 8;
-    if (memcmp(block->bytes, address, len) != 0)
+    int64_t len = block->prefix_len / 8, bits = block->prefix_len % 8;
+    if (memcmp(block->bytes, address, (size_t)len) != 0)
         return false;
     return bits == 0 || (block->bytes[len] ^ address[len]) >> (8 - bits) == 0;
 }
@@ -129,7 +115,7 @@ bool limits_allow_ip(struct span ips, struct span ip)
     struct span item;
     if (!ip.at || memchr(ip.at, '/', ip.len) || !parse_block(ip, &address))
         return false;
-    while (next_item(&ips, true, &item))
+    while (next_item(&ips, ips_separators, &item))
         if (parse_block(item, &block) && block_has(&block, address.bytes))
             return true;
     return false;

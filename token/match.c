@@ -1,25 +1,12 @@
 #include "token/match.h"
 
-static char lower(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return (char)(c - 'A' + 'a');
-    return c;
-}
-
-static bool equal_without_case(const char *a, const char *b, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        if (lower(a[i]) != lower(b[i]))
-            return false;
-    return true;
-}
+#include <strings.h>
 
 /* The offset of part in text, or text.len + 1. */
 static size_t find_part(struct span text, struct span part)
 {
     for (size_t at = 0; at + part.len <= text.len; at++)
-        if (equal_without_case(text.at + at, part.at, part.len))
+        if (strncasecmp(text.at + at, part.at, part.len) == 0)
             return at;
     return text.len + 1;
 }
@@ -32,7 +19,7 @@ static bool match_pattern(struct span name, struct span pattern)
         const char *percent = memchr(pattern.at, '%', pattern.len);
         if (!percent) /* the last part */
             return pattern.len <= name.len &&
-                   equal_without_case(name.at + name.len - pattern.len, pattern.at, pattern.len);
+                   strncasecmp(name.at + name.len - pattern.len, pattern.at, pattern.len) == 0;
         struct span part = {pattern.at, (size_t)(percent - pattern.at)};
         size_t at = find_part(name, part);
         if (at > name.len || (first && at != 0))

@@ -27,10 +27,7 @@ void token_spend(struct token *token, int64_t amount)
         token->remain_quota -= amount;
 }
 
-static const struct {
-    int status;
-    const char *reason, *message;
-} refusals[] = {
+const struct token_refusal_answer token_refusal_answers[] = {
     [TOKEN_GOOD] = {204, "", ""},
     [TOKEN_REFUSED_MISSING] = {401, "missing", "No key was sent"},
     [TOKEN_REFUSED_MALFORMED] = {401, "malformed", "The key is malformed"},
@@ -42,18 +39,3 @@ static const struct {
     [TOKEN_REFUSED_MODEL] = {403, "model", "The token may not be used for this model"},
     [TOKEN_REFUSED_EXHAUSTED] = {401, "exhausted", "The token quota is exhausted"},
 };
-
-int token_refusal_status(enum token_refusal refusal)
-{
-    return refusals[refusal].status;
-}
-
-const char *token_refusal_reason(enum token_refusal refusal)
-{
-    return refusals[refusal].reason;
-}
-
-const char *token_refusal_message(enum token_refusal refusal)
-{
-    return refusals[refusal].message;
-}

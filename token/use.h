@@ -33,10 +33,13 @@ enum token_refusal token_use_check(const struct token *token, const struct token
  * token only counts used_quota up. */
 void token_spend(struct token *token, int64_t amount);
 
-/* A refusal's HTTP status (401 or 403), its word in X-Token-Reason and "code", and its message. The
- * strings are static. */
-int token_refusal_status(enum token_refusal refusal);
-const char *token_refusal_reason(enum token_refusal refusal);
-const char *token_refusal_message(enum token_refusal refusal);
+/* How a refusal is answered, by enum token_refusal. */
+struct token_refusal_answer {
+    int status;         /* of HTTP: 401 or 403 */
+    const char *reason; /* the word in X-Token-Reason and "code" */
+    const char *message;
+};
+
+extern const struct token_refusal_answer token_refusal_answers[];
 
 #endif

@@ -155,8 +155,8 @@ static void test_words(void **state)
         {TOKEN_REFUSED_USER, "user", 403},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        assert_string_equal(token_refusal_reason(rows[i].refusal), rows[i].reason);
-        assert_int_equal(token_refusal_status(rows[i].refusal), rows[i].status);
+        assert_string_equal(token_refusal_answers[rows[i].refusal].reason, rows[i].reason);
+        assert_int_equal(token_refusal_answers[rows[i].refusal].status, rows[i].status);
     }
 }
 
