@@ -2,8 +2,9 @@
 
 #include <stdlib.h>
 
+#include <json.h>
+
 #include "api/auth.h"
-#include "api/json_in.h"
 #include "api/reply.h"
 #include "api/route.h"
 #include "base/number.h"
@@ -28,7 +29,6 @@ void api_free(struct api *api)
 {
     if (!api)
         return;
-    json_in_free_parser(api);
     key_pool_free(api->keys);
     free(api);
 }
@@ -41,7 +41,7 @@ struct request *request_new(void)
 void request_clear(struct request *request)
 {
     store_write_free(&request->write);
-    json_in_clear(request);
+    json_object_put(request->json);
     if (request->tokens)
         explicit_bzero(request->tokens, request->token_count * sizeof(*request->tokens));
     free(request->tokens);
@@ -84,7 +84,7 @@ static bool find_route(struct request *request)
     else if (span_equal(method, SPAN("OPTIONS")))
         reply_options(request);
     else
-        reply_method_not_allowed(request);
+        reply_failure(request, 405, "Method not allowed");
     return false;
 }
 

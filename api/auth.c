@@ -17,21 +17,16 @@ struct span auth_bearer(struct span authorization)
 {
     const struct span scheme = SPAN("Bearer");
     struct span text = trim(authorization);
-    if (text.len == 0)
-        return text;
-    const char *blank = memchr(text.at, ' ', text.len);
-    bool has_scheme = text.len >= scheme.len && strncasecmp(text.at, scheme.at, scheme.len) == 0 &&
-                      (text.len == scheme.len || text.at[scheme.len] == ' ');
-    if (has_scheme)
+    if (text.len >= scheme.len && strncasecmp(text.at, scheme.at, scheme.len) == 0 &&
+        (text.len == scheme.len || text.at[scheme.len] == ' '))
         return trim(span_from(text, scheme.len));
-    return blank ? SPAN("") : text;
+    return text.len > 0 && memchr(text.at, ' ', text.len) ? SPAN("") : text;
 }
-
-/* Each returns the message of a 401, or NULL with *error the store's answer. */
 
 #define SEND_TOKEN "send 'Authorization: Bearer <user access token>'"
 #define SEND_USER  "send 'New-Api-User: <user id>'"
 
+/* Returns the message of a 401, or NULL with *error the store's answer. */
 static const char *check_user(struct request *request, enum store_error *error)
 {
     const struct request_input *input = &request->input;
@@ -49,15 +44,16 @@ static const char *check_user(struct request *request, enum store_error *error)
     return NULL;
 }
 
+/* The same. */
 static const char *check_gateway(struct request *request, enum store_error *error)
 {
     struct span secret = trim(request->input.gateway_token);
-    *error = STORE_DENIED;
     if (secret.len > 0)
         *error = store_gateway_authenticate(request->api->reader, secret, &request->gateway_id);
-    return *error == STORE_DENIED ? "X-Gateway-Token header is missing or wrong: send "
-                                    "'X-Gateway-Token: <gateway secret>'"
-                                  : NULL;
+    return secret.len > 0 && *error != STORE_DENIED
+               ? NULL
+               : "X-Gateway-Token header is missing or wrong: send "
+                 "'X-Gateway-Token: <gateway secret>'";
 }
 
 bool auth_check(struct request *request)

@@ -16,15 +16,12 @@ enum {
     USER_GROUP_LEN_MAX = TOKEN_GROUP_LEN_MAX * JSON_ESCAPE_LEN_MAX + 1 /* of a token without one */
 };
 
-static bool read_token(struct request *request, struct json_object *json, struct token *token,
-                       struct validation_error *error)
+static bool read_token(struct request *request, struct json_object *json, struct token *token)
 {
-    if (!json_object_is_type(json, json_type_object)) {
-        error->text = "must be an object";
-        return false;
-    }
+    if (!json_object_is_type(json, json_type_object))
+        return json_in_refuse(request, NULL, "must be an object");
     struct token_patch patch = {0, token_default()};
-    if (!token_json_read(request, json, token_fields_set_by(TOKEN_SET_CREATE), &patch, error))
+    if (!token_json_read(request, json, token_fields_set_by(TOKEN_SET_CREATE), &patch))
         return false;
     *token = patch.value; /* absent fields are as token_default left them */
     key_pool_take(request->api->keys, token->key);
@@ -36,26 +33,21 @@ static bool is_array(const struct request *request)
     return json_object_is_type(request->json, json_type_array);
 }
 
-static bool read_tokens(struct request *request, struct validation_error *error)
+static bool read_tokens(struct request *request)
 {
     struct json_object *json = request->json;
     size_t count = is_array(request) ? json_object_array_length(json) : 1;
-    if (count < 1 || count > CREATE_COUNT_MAX) {
-        error->field = SPAN("body");
-        error->text = "must have 1 to 100 tokens";
-        return false;
-    }
+    if (count < 1 || count > CREATE_COUNT_MAX)
+        return json_in_refuse(request, "body", "must have 1 to 100 tokens");
     request->tokens = calloc(count, sizeof(*request->tokens));
-    if (!request->tokens) {
-        error->code = VALIDATION_UNAVAILABLE;
-        return false;
-    }
+    if (!request->tokens)
+        return json_in_refuse_for_memory(request);
     request->token_count = count;
     size_t answer_len = REPLY_ENVELOPE_LEN_MAX;
     for (size_t i = 0; i < count; i++) {
         struct json_object *element = is_array(request) ? json_object_array_get_idx(json, i) : json;
-        *error = (struct validation_error){.index = is_array(request) ? (int64_t)i : -1};
-        if (!read_token(request, element, &request->tokens[i], error))
+        request->invalid = (struct validation_error){.index = is_array(request) ? (int64_t)i : -1};
+        if (!read_token(request, element, &request->tokens[i]))
             return false;
         answer_len += token_json_len_max(&request->tokens[i]) + USER_GROUP_LEN_MAX;
     }
@@ -65,9 +57,8 @@ static bool read_tokens(struct request *request, struct validation_error *error)
 
 enum api_step create_begin(struct request *request)
 {
-    struct validation_error error;
-    if (!json_in_parse(request, true, &error) || !read_tokens(request, &error))
-        return reply_invalid(request, &error);
+    if (!json_in_parse(request, true) || !read_tokens(request))
+        return reply_invalid(request);
     request->write.kind = STORE_CREATE;
     request->write.create.tokens = request->tokens;
     request->write.create.count = request->token_count;

@@ -29,9 +29,8 @@ void delete_render(struct request *request)
 
 enum api_step delete_batch_begin(struct request *request)
 {
-    struct validation_error error;
-    if (!json_in_ids(request, BATCH_COUNT_MAX, &error))
-        return reply_invalid(request, &error);
+    if (!json_in_ids(request, BATCH_COUNT_MAX))
+        return reply_invalid(request);
     return begin(request, request->ids, request->id_count);
 }
 

@@ -8,16 +8,16 @@
 
 #include "api/json_scan.h"
 
-static bool refuse(struct validation_error *error, struct span field, const char *text)
+bool json_in_refuse(struct request *request, const char *field, const char *text)
 {
-    error->field = field;
-    error->text = text;
+    request->invalid.field = span_of(field);
+    request->invalid.text = text;
     return false;
 }
 
-static bool refuse_for_memory(struct validation_error *error)
+bool json_in_refuse_for_memory(struct request *request)
 {
-    error->code = VALIDATION_UNAVAILABLE;
+    request->invalid.code = VALIDATION_UNAVAILABLE;
     return false;
 }
 
@@ -76,7 +76,6 @@ static enum json_error parse(struct json_tokener *parser, struct json_scan *scan
     enum json_tokener_error state = json_tokener_continue;
     struct span piece;
     *json = NULL;
-    json_tokener_reset(parser);
     while (json_scan_next(scan, &piece)) {
         if (*json || state > json_tokener_continue) /* complete before the text's end, or wrong */
             return JSON_SYNTAX;
@@ -94,73 +93,29 @@ static enum json_error parse(struct json_tokener *parser, struct json_scan *scan
     return !*json || is_complete(*json, &scan->counts) ? JSON_OK : JSON_SAME_NAME;
 }
 
-static struct json_tokener *get_parser(struct api *api)
-{
-    /* Scalars in the innermost container are a level of their own to json-c. JSON_TOKENER_STRICT,
-     * with which json-c 0.18 refuses every string that is not ASCII, has nothing to add to the
-     * scan. */
-    if (!api->parser)
-        api->parser = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
-    if (api->parser)
-        json_tokener_set_flags(api->parser, JSON_TOKENER_VALIDATE_UTF8);
-    return api->parser;
-}
-
-bool json_in_parse(struct request *request, bool array_allowed, struct validation_error *error)
+bool json_in_parse(struct request *request, bool array_allowed)
 {
     struct span body = request->input.body;
     struct json_scan scan;
-    *error = (struct validation_error){.index = -1};
+    request->invalid = (struct validation_error){.index = -1};
     if (body.len == 0)
-        return refuse(error, SPAN("body"), "is empty: send a JSON object");
-    struct json_tokener *parser = get_parser(request->api);
+        return json_in_refuse(request, "body", "is empty: send a JSON object");
+    /* Scalars in the innermost container are a level of their own to json-c. */
+    struct json_tokener *parser = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
     if (!parser)
-        return refuse_for_memory(error);
+        return json_in_refuse_for_memory(request);
+    json_tokener_set_flags(parser, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     json_scan_begin(&scan, body);
     errno = 0;
     enum json_error wrong = parse(parser, &scan, &request->json);
+    json_tokener_free(parser);
     if (errno == ENOMEM || (wrong == JSON_OK && !request->json))
-        return refuse_for_memory(error);
+        return json_in_refuse_for_memory(request);
     if (wrong != JSON_OK)
-        return refuse(error, SPAN("body"), error_texts[wrong]);
+        return json_in_refuse(request, "body", error_texts[wrong]);
     if (!array_allowed && !json_object_is_type(request->json, json_type_object))
-        return refuse(error, SPAN("body"), "must be a JSON object");
+        return json_in_refuse(request, "body", "must be a JSON object");
     return true;
-}
-
-void json_in_free_parser(struct api *api)
-{
-    if (api->parser)
-        json_tokener_free(api->parser);
-    api->parser = NULL;
-}
-
-/* Keys are among the strings, and json-c frees them as they are. */
-static void wipe_strings(struct json_object *value)
-{
-    if (json_object_is_type(value, json_type_string)) {
-        explicit_bzero((void *)(uintptr_t)json_object_get_string(value),
-                       (size_t)json_object_get_string_len(value));
-    } else if (json_object_is_type(value, json_type_array)) {
-        for (size_t i = 0; i < json_object_array_length(value); i++)
-            wipe_strings(json_object_array_get_idx(value, i));
-    } else if (json_object_is_type(value, json_type_object)) {
-        json_object_object_foreach(value, name, member)
-        {
-            (void)name;
-            wipe_strings(member);
-        }
-    }
-}
-
-void json_in_clear(struct request *request)
-{
-    enum { LARGE_LEN = 64 * 1024 }; /* the parser keeps as much memory as the longest text */
-    wipe_strings(request->json);
-    json_object_put(request->json);
-    request->json = NULL;
-    if (request->input.body.len > LARGE_LEN && request->api)
-        json_in_free_parser(request->api);
 }
 
 /* ---- values ---- */
@@ -190,46 +145,45 @@ const char *json_in_read_text(struct json_object *value, struct span *text)
 
 /* ---- members ---- */
 
-bool json_in_integer(struct json_object *object, const char *name, int64_t min, int64_t max,
-                     int64_t *number, struct validation_error *error)
+bool json_in_integer(struct request *request, const char *name, int64_t min, int64_t max,
+                     int64_t *number)
 {
-    struct json_object *member = json_object_object_get(object, name);
+    struct json_object *member = json_object_object_get(request->json, name);
     if (!member)
         return true;
     const char *wrong = json_in_read_integer(member, number);
     if (!wrong && (*number < min || *number > max))
         wrong = "is out of range";
-    return !wrong || refuse(error, span_of(name), wrong);
+    return !wrong || json_in_refuse(request, name, wrong);
 }
 
-bool json_in_required(struct json_object *object, const char *name, int64_t min, int64_t max,
-                      int64_t *number, struct validation_error *error)
+bool json_in_required(struct request *request, const char *name, int64_t min, int64_t max,
+                      int64_t *number)
 {
-    if (!json_object_object_get(object, name))
-        return refuse(error, span_of(name), "is required");
-    return json_in_integer(object, name, min, max, number, error);
+    if (!json_object_object_get(request->json, name))
+        return json_in_refuse(request, name, "is required");
+    return json_in_integer(request, name, min, max, number);
 }
 
-bool json_in_text(struct json_object *object, const char *name, struct span *text,
-                  struct validation_error *error)
+bool json_in_text(struct request *request, const char *name, struct span *text)
 {
-    struct json_object *member = json_object_object_get(object, name);
+    struct json_object *member = json_object_object_get(request->json, name);
     const char *wrong = member ? json_in_read_text(member, text) : NULL;
-    return !wrong || refuse(error, span_of(name), wrong);
+    return !wrong || json_in_refuse(request, name, wrong);
 }
 
-bool json_in_ids(struct request *request, size_t max, struct validation_error *error)
+bool json_in_ids(struct request *request, size_t max)
 {
-    if (!json_in_parse(request, false, error))
+    if (!json_in_parse(request, false))
         return false;
-    error->code = VALIDATION_IDS;
+    request->invalid.code = VALIDATION_IDS;
     struct json_object *list = json_object_object_get(request->json, "ids");
     size_t count = json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
     if (count < 1 || count > max)
         return false;
     request->ids = calloc(count, sizeof(*request->ids));
     if (!request->ids)
-        return refuse_for_memory(error);
+        return json_in_refuse_for_memory(request);
     for (size_t i = 0; i < count; i++)
         if (json_in_read_integer(json_object_array_get_idx(list, i), &request->ids[i]))
             return false;

@@ -3,35 +3,36 @@
 
 #include "api/request.h"
 
-/* Reading a request's body. Each function returns false with *error set where the body is refused.
- * Texts are spans of request->json or request->text. */
+/* Reading a request's body. Each function returns false with request->invalid set where the body is
+ * refused. Texts are spans of request->json or request->text. */
 
 /* Parses the body into request->json: strict JSON (api/json_scan.h), outermost an object or, with
  * array_allowed, an array. */
-bool json_in_parse(struct request *request, bool array_allowed, struct validation_error *error);
+bool json_in_parse(struct request *request, bool array_allowed);
 
-/* Read a member of an object. One that is absent or null leaves the value as it is. */
-bool json_in_integer(struct json_object *object, const char *name, int64_t min, int64_t max,
-                     int64_t *number, struct validation_error *error);
-bool json_in_text(struct json_object *object, const char *name, struct span *text,
-                  struct validation_error *error);
+/* Read a member of request->json, an object. One that is absent or null leaves the value as it is.
+ */
+bool json_in_integer(struct request *request, const char *name, int64_t min, int64_t max,
+                     int64_t *number);
+bool json_in_text(struct request *request, const char *name, struct span *text);
 
 /* Reads an integer that has to be there. */
-bool json_in_required(struct json_object *object, const char *name, int64_t min, int64_t max,
-                      int64_t *number, struct validation_error *error);
+bool json_in_required(struct request *request, const char *name, int64_t min, int64_t max,
+                      int64_t *number);
 
 /* Parses a body {"ids":[…]} of 1 to max integers into request->ids. */
-bool json_in_ids(struct request *request, size_t max, struct validation_error *error);
+bool json_in_ids(struct request *request, size_t max);
 
 /* Read a value. Return NULL, or what is wrong, a static text for after a field's name. */
 const char *json_in_read_integer(struct json_object *value, int64_t *number);
 const char *json_in_read_text(struct json_object *value, struct span *text);
 
+/* Set request->invalid: what is wrong with which field, or that there is no memory to tell. Return
+ * false. */
+bool json_in_refuse(struct request *request, const char *field, const char *text);
+bool json_in_refuse_for_memory(struct request *request);
+
 /* Whether a value is a number beyond int64 or double. */
 bool json_in_is_out_of_range(struct json_object *value);
-
-/* Frees request->json and, after a large body, the parser, which is made anew by the next one. */
-void json_in_clear(struct request *request);
-void json_in_free_parser(struct api *api);
 
 #endif

@@ -28,27 +28,12 @@ static bool decode(struct span text, char *out, size_t size, size_t *out_len)
     return true;
 }
 
-/* Takes the next "name=value" off the front. */
-static bool next_pair(struct span *query, struct span *name, struct span *value)
-{
-    if (query->len == 0)
-        return false;
-    const char *end = memchr(query->at, '&', query->len);
-    size_t len = end ? (size_t)(end - query->at) : query->len;
-    const char *equals = memchr(query->at, '=', len);
-    size_t name_len = equals ? (size_t)(equals - query->at) : len;
-    *name = (struct span){query->at, name_len};
-    *value = equals ? (struct span){equals + 1, len - name_len - 1} : SPAN("");
-    *query = span_from(*query, end ? len + 1 : len);
-    return true;
-}
-
 struct span query_get(struct span query, const char *name, char value[static QUERY_VALUE_SIZE])
 {
-    struct span raw_name, raw_value;
     char decoded[64];
     size_t len;
-    while (next_pair(&query, &raw_name, &raw_value)) {
+    while (query.len > 0) {
+        struct span raw_value = span_cut(&query, '&'), raw_name = span_cut(&raw_value, '=');
         if (!decode(raw_name, decoded, sizeof(decoded), &len) ||
             !span_equal((struct span){decoded, len}, span_of(name)))
             continue;

@@ -62,9 +62,8 @@ static bool occurs_before(const int64_t *ids, size_t at)
 
 enum api_step keys_begin(struct request *request)
 {
-    struct validation_error invalid;
-    if (!json_in_ids(request, KEYS_COUNT_MAX, &invalid))
-        return reply_invalid(request, &invalid);
+    if (!json_in_ids(request, KEYS_COUNT_MAX))
+        return reply_invalid(request);
     reply_begin_data(request);
     buffer_append(&request->body, SPAN("{\"keys\":{"));
     for (size_t i = 0; i < request->id_count && !request->body.failed; i++) {

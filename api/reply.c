@@ -68,81 +68,68 @@ void reply_success(struct request *request)
 
 /* ---- failures ---- */
 
-/* Begins the head and the body of a failure; what was there of a reply is dropped. */
-static void begin_failure(struct request *request, int status, struct span message,
-                          struct span detail)
+static void append_allow(struct request *request)
 {
-    struct buffer *body = &request->body;
-    buffer_clear(&request->head);
+    buffer_append(&request->head, SPAN("Allow: "));
+    route_append_methods(&request->head, request->root, request->path);
+    buffer_append(&request->head, SPAN("\r\n"));
+}
+
+/* Ends a failure; what was there of a reply is dropped. code may be NULL. */
+static enum api_step fail(struct request *request, int status, const char *message,
+                          const char *detail, const char *code)
+{
+    char text[512];
+    struct buffer *head = &request->head, *body = &request->body;
+    buffer_clear(head);
     buffer_clear(body);
     if (request->failures_answer_200 && status != 401 && status != 503)
         status = 200;
-    buffer_append_string(&request->head, status_line(status));
-    buffer_append(&request->head, SPAN(REPLY_CONTENT_HEADERS));
-    char *at = buffer_reserve(body, REPLY_ENVELOPE_LEN_MAX +
-                                        (message.len + detail.len) * JSON_ESCAPE_LEN_MAX);
-    if (!at)
-        return;
-    at = write_text(at, SPAN("{\"success\":false,\"message\":\""));
-    at = write_json_inside(at, message);
-    at = write_json_inside(at, detail);
-    at = write_text(at, SPAN("\""));
-    body->len = (size_t)(at - body->at);
-}
-
-static enum api_step end_failure(struct request *request)
-{
-    buffer_append(&request->body, SPAN("}"));
+    buffer_append_string(head, status_line(status));
+    buffer_append(head, SPAN(REPLY_CONTENT_HEADERS));
+    if (status == 405)
+        append_allow(request);
+    snprintf(text, sizeof(text), "%s%s", message, detail);
+    buffer_append(body, SPAN("{\"success\":false,\"message\":"));
+    buffer_append_json(body, span_of(text));
+    if (code) {
+        buffer_append(body, SPAN(",\"code\":"));
+        buffer_append_json(body, span_of(code));
+    }
+    buffer_append(body, SPAN("}"));
     end_head(request);
     return API_REPLIED;
 }
 
-static enum api_step reply_with_detail(struct request *request, int status, const char *message,
-                                       struct span detail)
-{
-    begin_failure(request, status, span_of(message), detail);
-    return end_failure(request);
-}
-
 enum api_step reply_failure(struct request *request, int status, const char *message)
 {
-    return reply_with_detail(request, status, message, (struct span){NULL, 0});
+    return fail(request, status, message, "", NULL);
 }
 
-/* ": [1].name must be a string" */
-static void append_detail(struct buffer *detail, const struct validation_error *error)
+/* The detail is ": [1].name must be a string". */
+enum api_step reply_invalid(struct request *request)
 {
-    buffer_append(detail, SPAN(": "));
-    if (error->index >= 0) {
-        buffer_append_number(detail, SPAN("["), error->index);
-        buffer_append(detail, error->field.at ? SPAN("].") : SPAN("]"));
-    }
-    buffer_append(detail, error->field);
-    if (error->code == VALIDATION_NAME_TOO_LONG) /* which is the message already */
-        return;
-    buffer_append(detail, SPAN(" "));
-    buffer_append_string(detail, error->text);
-}
-
-enum api_step reply_invalid(struct request *request, const struct validation_error *error)
-{
-    bool name_too_long = error->code == VALIDATION_NAME_TOO_LONG;
-    struct buffer detail = {0};
+    const struct validation_error *error = &request->invalid;
+    bool name_too_long = error->code == VALIDATION_NAME_TOO_LONG; /* which the message says */
+    char element[32] = "", detail[256] = "";
     if (error->code == VALIDATION_UNAVAILABLE)
         return reply_store_error(request, STORE_UNAVAILABLE);
+    if (error->index >= 0)
+        snprintf(element, sizeof(element), "[%" PRId64 "]%s", error->index,
+                 error->field.at ? "." : "");
     if (error->code == VALIDATION_INVALID || (name_too_long && error->index >= 0))
-        append_detail(&detail, error);
-    reply_with_detail(request, 400, name_too_long ? "Token name is too long" : "Invalid parameters",
-                      buffer_span(&detail));
-    request->body.failed |= detail.failed; /* rather than half of it */
-    buffer_free(&detail);
-    return API_REPLIED;
+        snprintf(detail, sizeof(detail), ": %s%.*s%s%s", element, (int)error->field.len,
+                 error->field.at ? error->field.at : "", name_too_long ? "" : " ",
+                 name_too_long ? "" : error->text);
+    return fail(request, 400, name_too_long ? "Token name is too long" : "Invalid parameters",
+                detail, NULL);
 }
 
 enum api_step reply_invalid_field(struct request *request, const char *field, const char *text)
 {
-    struct validation_error error = {.field = span_of(field), .text = text, .index = -1};
-    return reply_invalid(request, &error);
+    request->invalid =
+        (struct validation_error){.field = span_of(field), .text = text, .index = -1};
+    return reply_invalid(request);
 }
 
 enum api_step reply_store_error(struct request *request, enum store_error error)
@@ -174,25 +161,10 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
     char detail[32] = "";
     if (error == STORE_LIMIT)
         snprintf(detail, sizeof(detail), " (%" PRIu64 ")", request->api->options->max_per_user);
-    return reply_with_detail(request, failures[error].status, failures[error].message,
-                             span_of(detail));
+    return fail(request, failures[error].status, failures[error].message, detail, NULL);
 }
 
 /* ---- methods ---- */
-
-static void append_allow(struct request *request)
-{
-    buffer_append(&request->head, SPAN("Allow: "));
-    route_append_methods(&request->head, request->root, request->path);
-    buffer_append(&request->head, SPAN("\r\n"));
-}
-
-void reply_method_not_allowed(struct request *request)
-{
-    begin_failure(request, 405, SPAN("Method not allowed"), (struct span){NULL, 0});
-    append_allow(request);
-    end_failure(request);
-}
 
 /* RFC 9110 section 8.6: a 204 has no Content-Length. */
 void reply_options(struct request *request)
@@ -216,38 +188,24 @@ void reply_options(struct request *request)
 enum api_step reply_refusal(struct request *request, enum token_refusal refusal)
 {
     const struct token_refusal_answer *answer = &token_refusal_answers[refusal];
-    begin_failure(request, answer->status, span_of(answer->message), (struct span){NULL, 0});
-    buffer_append(&request->body, SPAN(",\"code\":"));
-    buffer_append_json(&request->body, span_of(answer->reason));
-    return end_failure(request);
-}
-
-/* Control characters are left out of a header. */
-static char *write_header_text(char *at, struct span text)
-{
-    for (size_t i = 0; i < text.len; i++)
-        if ((unsigned char)text.at[i] >= ' ' && text.at[i] != 0x7F)
-            *at++ = text.at[i];
-    return at;
+    return fail(request, answer->status, answer->message, "", answer->reason);
 }
 
 enum api_step reply_verified(struct request *request, const struct store_use_answer *answer)
 {
-    enum { FIXED_LEN_MAX = 256 }; /* the names and numbers */
-    char *at = buffer_reserve(&request->head, FIXED_LEN_MAX + answer->group_len);
-    if (!at)
-        return API_REPLIED;
-    at = write_text(at, SPAN("Status: 204 No Content\r\nCache-Control: no-store\r\nX-Token-Id: "));
-    at = write_int(at, answer->token_id);
-    at = write_text(at, SPAN("\r\nX-Token-User: "));
-    at = write_int(at, answer->user_id);
-    at = write_text(at, SPAN("\r\nX-Token-Group: "));
-    at = write_header_text(at, (struct span){answer->group, answer->group_len});
-    at = write_text(at, SPAN("\r\nX-Token-Remain: "));
-    at = answer->unlimited_quota ? write_text(at, SPAN("unlimited"))
-                                 : write_int(at, answer->remain_quota);
-    at = write_text(at, SPAN("\r\n\r\n"));
-    request->head.len = (size_t)(at - request->head.at);
+    struct buffer *head = &request->head;
+    buffer_append_number(head,
+                         SPAN("Status: 204 No Content\r\nCache-Control: no-store\r\nX-Token-Id: "),
+                         answer->token_id);
+    buffer_append_number(head, SPAN("\r\nX-Token-User: "), answer->user_id);
+    buffer_append(head, SPAN("\r\nX-Token-Group: ")); /* without control characters, as stored */
+    buffer_append(head, (struct span){answer->group, answer->group_len});
+    buffer_append(head, SPAN("\r\nX-Token-Remain: "));
+    if (answer->unlimited_quota)
+        buffer_append(head, SPAN("unlimited"));
+    else
+        buffer_append_int(head, answer->remain_quota);
+    buffer_append(head, SPAN("\r\n\r\n"));
     return API_REPLIED;
 }
 

@@ -21,7 +21,7 @@ void reply_success(struct request *request);
 
 /* End a failure; a body that was begun is dropped. */
 enum api_step reply_failure(struct request *request, int status, const char *message);
-enum api_step reply_invalid(struct request *request, const struct validation_error *error);
+enum api_step reply_invalid(struct request *request); /* as request->invalid says */
 enum api_step reply_invalid_field(struct request *request, const char *field, const char *text);
 enum api_step reply_store_error(struct request *request, enum store_error error);
 
@@ -33,8 +33,7 @@ enum api_step reply_refusal(struct request *request, enum token_refusal refusal)
 enum api_step reply_verified(struct request *request, const struct store_use_answer *answer);
 enum api_step reply_not_verified(struct request *request, int status, const char *reason);
 
-/* 405, and the answer to OPTIONS, for a known path. */
-void reply_method_not_allowed(struct request *request);
+/* The answer to OPTIONS for a known path. */
 void reply_options(struct request *request);
 
 #endif

@@ -45,8 +45,7 @@ struct api_options {
 struct api {
     const struct api_options *options;
     struct store_reader *reader;
-    struct key_pool *keys;       /* of tokens to come */
-    struct json_tokener *parser; /* kept from request to request; NULL: not made yet */
+    struct key_pool *keys; /* of tokens to come */
 };
 
 enum api_step {
@@ -77,7 +76,8 @@ struct request {
     int64_t user_id;          /* authenticated, on a user's route */
     int64_t gateway_id;       /* or on a gateway's */
 
-    struct token *tokens; /* of a create */
+    struct validation_error invalid; /* the first fault of the input */
+    struct token *tokens;            /* of a create */
     size_t token_count;
     int64_t *ids; /* of a batch */
     size_t id_count;

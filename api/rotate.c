@@ -11,12 +11,11 @@ enum { GRACE_S_MAX = 30 * 24 * 3600 };
 
 enum api_step rotate_begin(struct request *request)
 {
-    struct validation_error error;
     int64_t grace_s = 0;
     if (request->input.body.len > 0 && /* it may be left out */
-        (!json_in_parse(request, false, &error) ||
-         !json_in_integer(request->json, "grace_seconds", 0, GRACE_S_MAX, &grace_s, &error)))
-        return reply_invalid(request, &error);
+        (!json_in_parse(request, false) ||
+         !json_in_integer(request, "grace_seconds", 0, GRACE_S_MAX, &grace_s)))
+        return reply_invalid(request);
     request->write.kind = STORE_ROTATE;
     request->write.rotate.token_id = request->path_id;
     request->write.rotate.grace_s = grace_s;

@@ -10,32 +10,27 @@ enum { TTL_S_DEFAULT = 600, TTL_S_MAX = 3600, TRANSACTION_ID_LEN_MAX = 255 };
 /* ---- taking ---- */
 
 /* Reads the members of a use; *key and *transaction_id stay absent where they are not sent. */
-static bool read_use(struct request *request, struct span *key, struct span *transaction_id,
-                     struct validation_error *error)
+static bool read_use(struct request *request, struct span *key, struct span *transaction_id)
 {
     struct token_use *use = &request->write.spend.use;
-    if (!json_in_parse(request, false, error) || !json_in_text(request->json, "key", key, error) ||
-        !json_in_text(request->json, "ip", &use->ip, error) ||
-        !json_in_text(request->json, "model", &use->model, error) ||
-        !json_in_text(request->json, "transaction_id", transaction_id, error) ||
-        !json_in_required(request->json, "amount", 0, INT64_MAX, &use->amount, error))
+    if (!json_in_parse(request, false) || !json_in_text(request, "key", key) ||
+        !json_in_text(request, "ip", &use->ip) || !json_in_text(request, "model", &use->model) ||
+        !json_in_text(request, "transaction_id", transaction_id) ||
+        !json_in_required(request, "amount", 0, INT64_MAX, &use->amount))
         return false;
     if (!transaction_id->at ||
         (transaction_id->len >= 1 && transaction_id->len <= TRANSACTION_ID_LEN_MAX))
         return true;
-    error->field = SPAN("transaction_id");
-    error->text = "must be 1 to 255 bytes";
-    return false;
+    return json_in_refuse(request, "transaction_id", "must be 1 to 255 bytes");
 }
 
 /* ttl_s is 0 for good. */
 static enum api_step begin_spend(struct request *request, int64_t ttl_s)
 {
     struct span key = {NULL, 0}, transaction_id = {NULL, 0};
-    struct validation_error error;
-    if (!read_use(request, &key, &transaction_id, &error) ||
-        (ttl_s > 0 && !json_in_integer(request->json, "ttl_seconds", 1, TTL_S_MAX, &ttl_s, &error)))
-        return reply_invalid(request, &error);
+    if (!read_use(request, &key, &transaction_id) ||
+        (ttl_s > 0 && !json_in_integer(request, "ttl_seconds", 1, TTL_S_MAX, &ttl_s)))
+        return reply_invalid(request);
     if (!token_key_is_well_formed(key))
         return reply_refusal(request,
                              key.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED);
@@ -90,13 +85,11 @@ void consume_render(struct request *request)
 
 static enum api_step begin_settle(struct request *request, bool wants_amount)
 {
-    struct validation_error error;
     int64_t id, amount = 0;
-    if (!json_in_parse(request, false, &error) ||
-        (wants_amount &&
-         !json_in_required(request->json, "amount", 0, INT64_MAX, &amount, &error)) ||
-        !json_in_required(request->json, "reservation", INT64_MIN, INT64_MAX, &id, &error))
-        return reply_invalid(request, &error);
+    if (!json_in_parse(request, false) ||
+        (wants_amount && !json_in_required(request, "amount", 0, INT64_MAX, &amount)) ||
+        !json_in_required(request, "reservation", INT64_MIN, INT64_MAX, &id))
+        return reply_invalid(request);
     request->write.kind = STORE_SETTLE;
     request->write.settle.gateway_id = request->gateway_id;
     request->write.settle.reservation_id = id;

@@ -92,29 +92,27 @@ static const char *read_member(struct request *request, struct json_object *valu
 }
 
 bool token_json_read(struct request *request, struct json_object *object, unsigned fields,
-                     struct token_patch *patch, struct validation_error *error)
+                     struct token_patch *patch)
 {
-    if (request->text.len == 0 && !buffer_reserve(&request->text, request->input.body.len)) {
-        error->code = VALIDATION_UNAVAILABLE;
-        return false;
-    }
+    if (request->text.len == 0 && !buffer_reserve(&request->text, request->input.body.len))
+        return json_in_refuse_for_memory(request);
     for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++) {
         const struct token_field_rule *rule = &token_field_rules[i];
         struct json_object *value = json_object_object_get(object, rule->name.at);
-        error->field = rule->name;
+        request->invalid.field = rule->name;
         if (!value)
             continue;
         if (fields & rule->field) {
-            error->text =
+            request->invalid.text =
                 read_member(request, value, rule->kind, (char *)&patch->value + rule->offset);
             patch->fields |= rule->field;
         } else { /* ignored, unless it is a number out of range */
             int64_t number;
-            error->text =
+            request->invalid.text =
                 json_in_is_out_of_range(value) ? json_in_read_integer(value, &number) : NULL;
         }
-        if (error->text)
+        if (request->invalid.text)
             return false;
     }
-    return token_patch_check(patch, error);
+    return token_patch_check(patch, &request->invalid);
 }

@@ -13,30 +13,20 @@ static bool is_status_only(struct span query)
     return text.len > 0 && !span_equal(text, SPAN("0")) && !span_equal(text, SPAN("false"));
 }
 
-/* A status alone has to be there, and to be one that can be set. */
-static bool check_status_only(const struct token_patch *patch, struct validation_error *error)
-{
-    if (patch->fields & TOKEN_FIELD_STATUS &&
-        (patch->value.status == TOKEN_ENABLED || patch->value.status == TOKEN_DISABLED))
-        return true;
-    error->field = SPAN("status");
-    error->text = TOKEN_STATUS_MESSAGE;
-    return false;
-}
-
 enum api_step update_begin(struct request *request)
 {
-    struct validation_error error;
     struct store_write *write = &request->write;
     bool status_only = is_status_only(request->input.query);
     unsigned fields = status_only ? TOKEN_FIELD_STATUS : token_fields_set_by(TOKEN_SET_UPDATE);
     write->kind = STORE_UPDATE;
-    if (!json_in_parse(request, false, &error) ||
-        !json_in_required(request->json, "id", INT64_MIN, INT64_MAX, &write->update.token_id,
-                          &error) ||
-        !token_json_read(request, request->json, fields, &write->update.patch, &error) ||
-        (status_only && !check_status_only(&write->update.patch, &error)))
-        return reply_invalid(request, &error);
+    if (!json_in_parse(request, false) ||
+        !json_in_required(request, "id", INT64_MIN, INT64_MAX, &write->update.token_id) ||
+        !token_json_read(request, request->json, fields, &write->update.patch))
+        return reply_invalid(request);
+    /* A status alone has to be there, and to be one that can be set. */
+    if (status_only && write->update.patch.value.status != TOKEN_ENABLED &&
+        write->update.patch.value.status != TOKEN_DISABLED)
+        return reply_invalid_field(request, "status", TOKEN_STATUS_MESSAGE);
     /* The texts that the update leaves as they are are not known yet. */
     buffer_reserve(&request->body,
                    REPLY_ENVELOPE_LEN_MAX + token_json_len_max(&write->update.patch.value));

@@ -12,11 +12,8 @@ static void append_models(struct buffer *body, struct span models)
 {
     buffer_append(body, SPAN("{"));
     while (models.len > 0) {
-        const char *comma = memchr(models.at, ',', models.len);
-        size_t len = comma ? (size_t)(comma - models.at) : models.len;
-        buffer_append_json(body, (struct span){models.at, len});
-        buffer_append(body, comma ? SPAN(":true,") : SPAN(":true"));
-        models = span_from(models, comma ? len + 1 : len);
+        buffer_append_json(body, span_cut(&models, ','));
+        buffer_append(body, models.len > 0 ? SPAN(":true,") : SPAN(":true"));
     }
     buffer_append(body, SPAN("}"));
 }

@@ -121,10 +121,11 @@ static bool word_needs_escape(uint64_t word)
 }
 
 /* Eight bytes at a time, until there is something to escape, which is seldom. */
-char *write_json_inside(char *at, struct span text)
+char *write_json(char *at, struct span text)
 {
     static const char hex[] = "0123456789abcdef";
     size_t i = 0;
+    *at++ = '"';
     for (uint64_t word; text.len - i >= sizeof(word); i += sizeof(word), at += sizeof(word)) {
         memcpy(&word, text.at + i, sizeof(word));
         if (word_needs_escape(word))
@@ -142,13 +143,6 @@ char *write_json_inside(char *at, struct span text)
         }
         *at++ = c;
     }
-    return at;
-}
-
-char *write_json(char *at, struct span text)
-{
-    *at++ = '"';
-    at = write_json_inside(at, text);
     *at++ = '"';
     return at;
 }

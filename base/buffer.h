@@ -51,6 +51,5 @@ static inline char *write_text(char *at, struct span text) /* inline: literals b
 }
 char *write_int(char *at, int64_t number); /* may change INT_LEN_MAX bytes */
 char *write_json(char *at, struct span text);
-char *write_json_inside(char *at, struct span text); /* without the quotes */
 
 #endif

@@ -19,7 +19,8 @@ static char *body; /* on the heap, exactly as long as the text */
 
 static void clear(void)
 {
-    json_in_clear(&request);
+    json_object_put(request.json);
+    request.json = NULL;
     free(body);
     body = NULL;
 }
@@ -28,19 +29,18 @@ static void clear(void)
  */
 static const char *parse(struct span text)
 {
-    struct validation_error error;
     clear();
     body = heap_copy(text);
     request.api = &api;
     request.input.body = (struct span){body, text.len};
-    bool passed = json_in_parse(&request, true, &error);
+    bool passed = json_in_parse(&request, true);
     assert_true(!passed || request.json);
-    assert_int_equal(error.index, -1);
+    assert_int_equal(request.invalid.index, -1);
     if (passed)
         return NULL;
-    assert_int_equal(error.code, VALIDATION_INVALID);
-    assert_span_equal(error.field, SPAN("body"));
-    return error.text;
+    assert_int_equal(request.invalid.code, VALIDATION_INVALID);
+    assert_span_equal(request.invalid.field, SPAN("body"));
+    return request.invalid.text;
 }
 
 /* The tree as json-c writes it. */
@@ -348,18 +348,17 @@ static void test_integers(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         char text[100];
         int64_t number = 77;
-        struct validation_error error = {.index = -1};
         int len =
             snprintf(text, sizeof(text), "{\"other\":%s,\"n\":%s}", rows[i].value, rows[i].value);
         require(!parse((struct span){text, (size_t)len}), "row %zu is refused", i);
-        bool passed = json_in_integer(request.json, "n", INT64_MIN, INT64_MAX, &number, &error);
+        bool passed = json_in_integer(&request, "n", INT64_MIN, INT64_MAX, &number);
         require(passed == !rows[i].refusal, "row %zu", i);
         if (passed) {
             require(number == rows[i].number, "row %zu: %lld", i, (long long)number);
             continue;
         }
-        assert_span_equal(span_of(error.text), span_of(rows[i].refusal));
-        assert_span_equal(error.field, SPAN("n"));
+        assert_span_equal(span_of(request.invalid.text), span_of(rows[i].refusal));
+        assert_span_equal(request.invalid.field, SPAN("n"));
     }
 }
 
@@ -368,24 +367,23 @@ static void test_members(void **state)
     (void)state;
     int64_t number = 5;
     struct span text = SPAN("before");
-    struct validation_error error = {.index = -1};
     assert_null(parse(SPAN("{\"n\":7,\"t\":\"a\\nb\",\"e\":\"\",\"z\":null}")));
-    assert_true(json_in_integer(request.json, "absent", 0, 9, &number, &error) && number == 5);
-    assert_true(json_in_integer(request.json, "n", 7, 7, &number, &error) && number == 7);
-    assert_false(json_in_integer(request.json, "n", 8, 9, &number, &error));
-    assert_string_equal(error.text, "is out of range");
-    assert_false(json_in_integer(request.json, "n", 0, 6, &number, &error));
-    assert_false(json_in_required(request.json, "z", 0, 9, &number, &error));
-    assert_string_equal(error.text, "is required");
-    assert_true(json_in_text(request.json, "absent", &text, &error));
-    assert_true(json_in_text(request.json, "z", &text, &error));
+    assert_true(json_in_integer(&request, "absent", 0, 9, &number) && number == 5);
+    assert_true(json_in_integer(&request, "n", 7, 7, &number) && number == 7);
+    assert_false(json_in_integer(&request, "n", 8, 9, &number));
+    assert_string_equal(request.invalid.text, "is out of range");
+    assert_false(json_in_integer(&request, "n", 0, 6, &number));
+    assert_false(json_in_required(&request, "z", 0, 9, &number));
+    assert_string_equal(request.invalid.text, "is required");
+    assert_true(json_in_text(&request, "absent", &text));
+    assert_true(json_in_text(&request, "z", &text));
     assert_span_equal(text, SPAN("before"));
-    assert_true(json_in_text(request.json, "t", &text, &error));
+    assert_true(json_in_text(&request, "t", &text));
     assert_span_equal(text, SPAN("a\nb"));
-    assert_true(json_in_text(request.json, "e", &text, &error));
+    assert_true(json_in_text(&request, "e", &text));
     assert_true(text.at && text.len == 0); /* empty, not absent */
-    assert_false(json_in_text(request.json, "n", &text, &error));
-    assert_string_equal(error.text, "must be a string");
+    assert_false(json_in_text(&request, "n", &text));
+    assert_string_equal(request.invalid.text, "must be a string");
 }
 
 /* ---- numbers ---- */
@@ -398,14 +396,12 @@ static void test_integers_at_the_limits(void **state)
         for (unsigned rest = 0; rest < 20; rest++) { /* …5800 to …5819 */
             char text[64];
             int64_t number;
-            struct validation_error error;
             int len = snprintf(text, sizeof(text), "{\"n\":%s92233720368547758%02u}",
                                negative ? "-" : "", rest);
             require(!parse((struct span){text, (size_t)len}), "%s", text);
             bool fits = rest <= (negative ? 8U : 7U);
-            require(json_in_integer(request.json, "n", INT64_MIN, INT64_MAX, &number, &error) ==
-                        fits,
-                    "%s", text);
+            require(json_in_integer(&request, "n", INT64_MIN, INT64_MAX, &number) == fits, "%s",
+                    text);
         }
 }
 
@@ -646,7 +642,6 @@ static int clean_up(void **state)
 {
     (void)state;
     clear();
-    json_in_free_parser(&api);
     return 0;
 }
 
