@@ -7,12 +7,14 @@
 /* What a command works with. */
 struct ctl {
     struct settings settings;
-    struct store *store; /* open where the command needs it */
+    struct store_options options; /* of the settings */
+    struct store *store;          /* open where the command needs it */
     struct store_reader *reader;
-    bool json;            /* --json: one JSON object a line instead of text */
-    const char *group;    /* --group, or NULL */
-    const char *argument; /* the command's argument, or NULL */
-    int64_t id;           /* the argument, where it is an id */
+    bool json;               /* --json: one JSON object a line instead of text */
+    const char *group;       /* --group, or NULL */
+    const char *argument;    /* the command's argument, or NULL */
+    int64_t id;              /* the argument, where it is an id */
+    struct json_object *row; /* of output; NULL: empty */
 };
 
 /* Exit statuses. */
@@ -21,12 +23,18 @@ enum { CTL_DONE = 0, CTL_FAILED = 1, CTL_WRONG_USAGE = 2 };
 /* Prints one line on standard error. Returns CTL_FAILED. */
 int ctl_fail(const char *reason);
 
-/* Prints an error of the store. Returns CTL_DONE or CTL_FAILED. */
-int ctl_end(enum store_error error);
+/* Add a member to the row of output. The process ends where there is no memory. */
+void output_text(struct ctl *ctl, const char *name, struct span value);
+void output_int(struct ctl *ctl, const char *name, int64_t value);
+void output_bool(struct ctl *ctl, const char *name, bool value);
 
-/* Ends a change of what has the id: prints {"id":…,"CHANGE":true}, or the error. Returns the exit
- * status. */
-int ctl_end_change(const struct ctl *ctl, int64_t id, const char *change, enum store_error error);
+/* Prints the row on standard output, as "name value" a line or as one JSON object, and empties it;
+ * or prints an error of the store. Returns CTL_DONE or CTL_FAILED. */
+int ctl_end(struct ctl *ctl, enum store_error error);
+
+/* Ends a change of ctl->id: prints {"id":…,"CHANGE":true}, or the error. Returns the exit status.
+ */
+int ctl_end_change(struct ctl *ctl, const char *change, enum store_error error);
 
 /* The commands. Each returns an exit status. */
 int ctl_init(struct ctl *ctl);

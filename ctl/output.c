@@ -1,59 +1,41 @@
-#include "ctl/output.h"
-
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <json.h>
 
 #include "ctl/commands.h"
 
 /* Takes the value over. */
-static void add(struct output *output, const char *name, struct json_object *value)
+static void add(struct ctl *ctl, const char *name, struct json_object *value)
 {
-    if (!output->members)
-        output->members = json_object_new_object();
-    if (output->members && value && json_object_object_add(output->members, name, value) == 0)
-        return;
-    json_object_put(value);
-    output->failed = true;
+    if (!ctl->row)
+        ctl->row = json_object_new_object();
+    if (!ctl->row || !value || json_object_object_add(ctl->row, name, value) != 0)
+        exit(ctl_fail("out of memory"));
 }
 
-void output_text(struct output *output, const char *name, struct span value)
+void output_text(struct ctl *ctl, const char *name, struct span value)
 {
-    add(output, name, json_object_new_string_len(value.len > 0 ? value.at : "", (int)value.len));
+    add(ctl, name, json_object_new_string_len(value.len > 0 ? value.at : "", (int)value.len));
 }
 
-void output_int(struct output *output, const char *name, int64_t value)
+void output_int(struct ctl *ctl, const char *name, int64_t value)
 {
-    add(output, name, json_object_new_int64(value));
+    add(ctl, name, json_object_new_int64(value));
 }
 
-void output_bool(struct output *output, const char *name, bool value)
+void output_bool(struct ctl *ctl, const char *name, bool value)
 {
-    add(output, name, json_object_new_boolean(value));
+    add(ctl, name, json_object_new_boolean(value));
 }
 
-static void print_text(struct json_object *members)
+static void print_text(struct json_object *row)
 {
-    json_object_object_foreach(members, name, value)
+    json_object_object_foreach(row, name, value)
     {
         printf("%s %s\n", name, json_object_get_string(value));
     }
 }
-
-void output_end(struct output *output)
-{
-    if (output->failed)
-        fputs("tokenctl: out of memory\n", stderr);
-    else if (output->json)
-        puts(json_object_to_json_string_ext(output->members, JSON_C_TO_STRING_PLAIN |
-                                                                 JSON_C_TO_STRING_NOSLASHESCAPE));
-    else
-        print_text(output->members);
-    json_object_put(output->members);
-    *output = (struct output){.json = output->json};
-}
-
-/* ---- ends of commands ---- */
 
 int ctl_fail(const char *reason)
 {
@@ -61,18 +43,23 @@ int ctl_fail(const char *reason)
     return CTL_FAILED;
 }
 
-int ctl_end(enum store_error error)
+int ctl_end(struct ctl *ctl, enum store_error error)
 {
-    return error == STORE_OK ? CTL_DONE : ctl_fail(store_error_text(error));
+    if (error != STORE_OK)
+        return ctl_fail(store_error_text(error));
+    if (ctl->row && ctl->json)
+        puts(json_object_to_json_string_ext(ctl->row, JSON_C_TO_STRING_PLAIN |
+                                                          JSON_C_TO_STRING_NOSLASHESCAPE));
+    else if (ctl->row)
+        print_text(ctl->row);
+    json_object_put(ctl->row);
+    ctl->row = NULL;
+    return CTL_DONE;
 }
 
-int ctl_end_change(const struct ctl *ctl, int64_t id, const char *change, enum store_error error)
+int ctl_end_change(struct ctl *ctl, const char *change, enum store_error error)
 {
-    struct output output = {.json = ctl->json};
-    if (error != STORE_OK)
-        return ctl_end(error);
-    output_int(&output, "id", id);
-    output_bool(&output, change, true);
-    output_end(&output);
-    return CTL_DONE;
+    output_int(ctl, "id", ctl->id);
+    output_bool(ctl, change, true);
+    return ctl_end(ctl, error);
 }

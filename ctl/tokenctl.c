@@ -41,7 +41,7 @@ static const struct command {
 };
 /* clang-format on */
 
-enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]), ARGUMENTS_MAX = 4 };
+enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
 static int print_usage(FILE *to, int status)
 {
@@ -57,49 +57,48 @@ static int print_usage(FILE *to, int status)
     return status;
 }
 
-/* Takes the options out of the words. Returns false where one is unknown or has no value, or where
- * there are too many words. */
-static bool read_words(struct ctl *ctl, char **argv, char *words[static ARGUMENTS_MAX + 1])
+/* Takes the options out of the words, which stay in argv from its second on. Returns how many there
+ * are, or -1 where an option is unknown or has no value. */
+static int read_words(struct ctl *ctl, char **argv)
 {
     bool options_end = false;
+    char **words = argv + 1;
     int count = 0;
     for (argv++; *argv; argv++) {
-        if (!options_end && strcmp(*argv, "--") == 0)
-            options_end = true;
-        else if (!options_end && strcmp(*argv, "--json") == 0)
-            ctl->json = true;
-        else if (!options_end && strncmp(*argv, "--group=", strlen("--group=")) == 0)
-            ctl->group = *argv + strlen("--group=");
-        else if (!options_end && strcmp(*argv, "--group") == 0 && argv[1])
-            ctl->group = *++argv;
-        else if ((!options_end && strncmp(*argv, "--", 2) == 0) || count == ARGUMENTS_MAX)
-            return false;
-        else
+        if (options_end || strncmp(*argv, "--", 2) != 0)
             words[count++] = *argv;
+        else if (strcmp(*argv, "--") == 0)
+            options_end = true;
+        else if (strcmp(*argv, "--json") == 0)
+            ctl->json = true;
+        else if (strncmp(*argv, "--group=", strlen("--group=")) == 0)
+            ctl->group = *argv + strlen("--group=");
+        else if (strcmp(*argv, "--group") == 0 && argv[1])
+            ctl->group = *++argv;
+        else
+            return -1;
     }
     words[count] = NULL;
-    return true;
+    return count;
 }
 
 /* The command of the words, with ctl->argument and ctl->id set. NULL where they are none, or have
  * an argument too many or too few. */
-static const struct command *find_command(struct ctl *ctl, char **words)
+static const struct command *find_command(struct ctl *ctl, char **words, int count)
 {
-    for (size_t i = 0; i < COMMAND_COUNT && words[0]; i++) {
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
         const struct command *command = &commands[i];
-        char **rest = words + 1;
-        if (strcmp(words[0], command->words[0]) != 0 ||
-            (command->words[1] && (!*rest || strcmp(*rest++, command->words[1]) != 0)))
+        int used = command->words[1] ? 2 : 1;
+        if (count < used || strcmp(words[0], command->words[0]) != 0 ||
+            (used == 2 && strcmp(words[1], command->words[1]) != 0))
             continue;
-        bool wants_argument = command->argument[0] != '\0';
-        if (wants_argument)
-            ctl->argument = *rest;
-        if (wants_argument ? !rest[0] || rest[1] : rest[0] != NULL)
-            return NULL;
         bool is_id = strcmp(command->argument, "ID") == 0 || strcmp(command->argument, "USER") == 0;
-        if (is_id && !number_parse(span_of(ctl->argument), &ctl->id))
+        ctl->argument = words[used];
+        if (count != used + (command->argument[0] != '\0') ||
+            (is_id && !number_parse(span_of(ctl->argument), &ctl->id)) ||
+            (ctl->group && command->run != ctl_user_add))
             return NULL;
-        return ctl->group && command->run != ctl_user_add ? NULL : command;
+        return command;
     }
     return NULL;
 }
@@ -112,12 +111,12 @@ static bool prepare(struct ctl *ctl, const struct command *command,
     const struct settings *settings = &ctl->settings;
     if (!settings_read(environ, &ctl->settings, reason, STORE_REASON_SIZE))
         return false;
+    ctl->options = (struct store_options){.location = settings->store_path,
+                                          .secret_path = settings->secret_path,
+                                          .size_max = settings->map_size};
     if (!command->needs_store)
         return true;
-    struct store_options options = {.location = settings->store_path,
-                                    .secret_path = settings->secret_path,
-                                    .size_max = settings->map_size};
-    if (store_open(&options, &ctl->store, reason) != STORE_OK)
+    if (store_open(&ctl->options, &ctl->store, reason) != STORE_OK)
         return false;
     if (store_reader_open(ctl->store, &ctl->reader) != STORE_OK) {
         snprintf(reason, STORE_REASON_SIZE, "too many processes read the store");
@@ -160,15 +159,12 @@ static int run_in_child(struct ctl *ctl, const struct command *command)
 int main(int argc, char **argv)
 {
     struct ctl ctl = {.json = false};
-    char *words[ARGUMENTS_MAX + 1];
     sandbox_close_inherited();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     umask(S_IWGRP | S_IWOTH); /* workers pass through the folders that init makes */
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return print_usage(stdout, CTL_DONE);
-    if (!read_words(&ctl, argv, words))
-        return print_usage(stderr, CTL_WRONG_USAGE);
-    const struct command *command = find_command(&ctl, words);
+    const struct command *command = find_command(&ctl, argv + 1, read_words(&ctl, argv));
     if (!command)
         return print_usage(stderr, CTL_WRONG_USAGE);
     return command->run == ctl_check ? run_in_child(&ctl, command) : run(&ctl, command);

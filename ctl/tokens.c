@@ -5,29 +5,28 @@
 #include <time.h>
 
 #include "ctl/commands.h"
-#include "ctl/output.h"
 
-static void add_field(struct output *output, const struct token_field_rule *rule,
+static void add_field(struct ctl *ctl, const struct token_field_rule *rule,
                       const struct token *token)
 {
     const void *member = token_field_at(rule, token);
     const char *name = rule->name.at;
     if (token_field_is_text(rule))
-        output_text(output, name, token_field_text(rule, token));
+        output_text(ctl, name, token_field_text(rule, token));
     else if (rule->kind == TOKEN_KIND_STATUS)
-        output_int(output, name, token_status_at(token, (int64_t)time(NULL)));
+        output_int(ctl, name, token_status_at(token, (int64_t)time(NULL)));
     else if (rule->kind == TOKEN_KIND_INTEGER)
-        output_int(output, name, *(const int64_t *)member);
+        output_int(ctl, name, *(const int64_t *)member);
     else if (rule->kind == TOKEN_KIND_BOOLEAN)
-        output_bool(output, name, *(const bool *)member);
+        output_bool(ctl, name, *(const bool *)member);
 }
 
 static void print_token(void *context, const struct token *token)
 {
-    struct output output = {.json = ((const struct ctl *)context)->json};
+    struct ctl *ctl = context;
     for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++)
-        add_field(&output, &token_field_rules[i], token);
-    output_end(&output);
+        add_field(ctl, &token_field_rules[i], token);
+    ctl_end(ctl, STORE_OK);
 }
 
 static void print_row(void *context, const struct token *token)
@@ -51,7 +50,7 @@ int ctl_token_list(struct ctl *ctl)
     uint64_t total = 1;
     for (uint64_t offset = 0; error == STORE_OK && offset < total; offset += PAGE_SIZE)
         error = store_token_page(ctl->reader, ctl->id, offset, PAGE_SIZE, &total, print_row, ctl);
-    return ctl_end(error);
+    return ctl_end(ctl, error);
 }
 
 int ctl_token_show(struct ctl *ctl)
@@ -60,7 +59,7 @@ int ctl_token_show(struct ctl *ctl)
     enum store_error error = store_token_owner(ctl->reader, ctl->id, &user_id);
     if (error == STORE_OK)
         error = store_token_get(ctl->reader, user_id, ctl->id, print_token, ctl);
-    return ctl_end(error);
+    return ctl_end(ctl, error);
 }
 
 int ctl_token_disable(struct ctl *ctl)
@@ -74,7 +73,7 @@ int ctl_token_disable(struct ctl *ctl)
     if (error == STORE_OK)
         error = store_write(ctl->store, &write);
     store_write_free(&write);
-    return ctl_end_change(ctl, ctl->id, "disabled", error);
+    return ctl_end_change(ctl, "disabled", error);
 }
 
 /* "-" reads the key from standard input: other users see a process's arguments. */
@@ -98,5 +97,5 @@ int ctl_token_find(struct ctl *ctl)
                                               &owner_disabled, print_token, ctl);
     if (error == STORE_NOT_FOUND)
         return ctl_fail("nobody has this key");
-    return ctl_end(error);
+    return ctl_end(ctl, error);
 }
