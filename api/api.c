@@ -49,11 +49,7 @@ void request_clear(struct request *request)
     buffer_clear(&request->head);
     buffer_clear(&request->body);
     buffer_clear(&request->text);
-    struct buffer head = request->head, body = request->body, text = request->text;
-    explicit_bzero(request, sizeof(*request)); /* keys are in it */
-    request->head = head;
-    request->body = body;
-    request->text = text;
+    explicit_bzero(request, offsetof(struct request, head)); /* keys are in it */
 }
 
 void request_free(struct request *request)
@@ -69,33 +65,34 @@ void request_free(struct request *request)
 
 /* ---- what comes before a handler ---- */
 
-/* 404 and 405 come before authentication: they are the same for all clients. */
+/* Returns whether the path has a method. */
 static bool find_route(struct request *request)
 {
     bool path_known;
-    struct span method = request->input.method;
     request->path = route_path(&request->input, &request->root);
-    request->route =
-        route_find(method, request->root, request->path, &path_known, &request->path_id);
-    if (request->route)
-        return true;
-    if (!path_known)
+    request->route = route_find(request->input.method, request->root, request->path, &path_known,
+                                &request->path_id);
+    return path_known;
+}
+
+bool api_reads_body(struct request *request)
+{
+    find_route(request);
+    return request->route && request->route->method[0] != '*';
+}
+
+/* 404 and 405 come before authentication: they are the same for all clients. */
+static bool check_route(struct request *request)
+{
+    if (!find_route(request))
         reply_failure(request, 404, "Not found");
-    else if (span_equal(method, SPAN("OPTIONS")))
+    else if (request->route)
+        return true;
+    else if (span_equal(request->input.method, SPAN("OPTIONS")))
         reply_options(request);
     else
         reply_failure(request, 405, "Method not allowed");
     return false;
-}
-
-bool api_reads_body(const struct request *request)
-{
-    bool path_known;
-    int64_t id;
-    enum route_root root;
-    struct span path = route_path(&request->input, &root);
-    const struct route *route = route_find(request->input.method, root, path, &path_known, &id);
-    return route && route->method[0] != '*';
 }
 
 /* A body that is shorter than its length says was cut off on its way. */
@@ -132,7 +129,7 @@ static bool reserve_answer(struct request *request)
 
 static enum api_step begin(struct request *request)
 {
-    if (!find_route(request))
+    if (!check_route(request))
         return API_REPLIED;
     /* An answer to /verify must not look like permission. */
     request->failures_answer_200 =
@@ -149,7 +146,6 @@ enum api_step api_begin(struct api *api, struct request *request, int64_t now_un
 {
     request->api = api;
     request->now_unix_s = now_unix_s;
-    request->failures_answer_200 = false;
     enum api_step step = begin(request);
     if (step == API_REPLIED && request->head.len == 0)
         reply_success(request);

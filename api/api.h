@@ -42,7 +42,7 @@ void api_search(struct request *request, struct store_reader *reader);
 void api_finish(struct request *request);
 
 /* Whether the route of request->input reads a body. */
-bool api_reads_body(const struct request *request);
+bool api_reads_body(struct request *request);
 
 /* The reply without memory for another, or where the service can't be started: 503, head and body.
  * Static. */

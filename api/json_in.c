@@ -68,35 +68,25 @@ static bool is_complete(struct json_object *json, const struct json_counts *expe
     return counts.items == expected->items && counts.text_len == expected->text_len;
 }
 
-/* Feeds the scan's pieces to the parser. *json is the tree, which the caller puts; NULL, also where
- * nothing is wrong with the text, without memory. */
-static enum json_error parse(struct json_tokener *parser, struct json_scan *scan,
+/* *json is the tree, which the caller puts; NULL, also where nothing is wrong with the text,
+ * without memory. */
+static enum json_error parse(struct json_tokener *parser, struct span body, struct buffer *text,
                              struct json_object **json)
 {
-    enum json_tokener_error state = json_tokener_continue;
-    struct span piece;
-    *json = NULL;
-    while (json_scan_next(scan, &piece)) {
-        if (*json || state > json_tokener_continue) /* complete before the text's end, or wrong */
-            return JSON_SYNTAX;
-        *json = json_tokener_parse_ex(parser, piece.at, (int)piece.len);
-        state = json_tokener_get_error(parser);
-        if (*json && json_tokener_get_parse_end(parser) < piece.len)
-            return JSON_SYNTAX;
-    }
-    if (scan->error != JSON_OK)
-        return scan->error;
-    if (scan->counts.items == 0)
-        return JSON_NOT_A_CONTAINER;
-    if (state != json_tokener_success)
+    struct json_counts counts;
+    enum json_error error = json_scan(body, text, &counts);
+    if (error != JSON_OK || text->failed)
+        return error;
+    *json = json_tokener_parse_ex(parser, text->at, (int)text->len);
+    if (json_tokener_get_error(parser) != json_tokener_success)
         return JSON_SYNTAX;
-    return !*json || is_complete(*json, &scan->counts) ? JSON_OK : JSON_SAME_NAME;
+    return !*json || is_complete(*json, &counts) ? JSON_OK : JSON_SAME_NAME;
 }
 
 bool json_in_parse(struct request *request, bool array_allowed)
 {
     struct span body = request->input.body;
-    struct json_scan scan;
+    struct buffer text = {0};
     request->invalid = (struct validation_error){.index = -1};
     if (body.len == 0)
         return json_in_refuse(request, "body", "is empty: send a JSON object");
@@ -105,10 +95,10 @@ bool json_in_parse(struct request *request, bool array_allowed)
     if (!parser)
         return json_in_refuse_for_memory(request);
     json_tokener_set_flags(parser, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    json_scan_begin(&scan, body);
     errno = 0;
-    enum json_error wrong = parse(parser, &scan, &request->json);
+    enum json_error wrong = parse(parser, body, &text, &request->json);
     json_tokener_free(parser);
+    buffer_free(&text);
     if (errno == ENOMEM || (wrong == JSON_OK && !request->json))
         return json_in_refuse_for_memory(request);
     if (wrong != JSON_OK)
@@ -176,7 +166,6 @@ bool json_in_ids(struct request *request, size_t max)
 {
     if (!json_in_parse(request, false))
         return false;
-    request->invalid.code = VALIDATION_IDS;
     struct json_object *list = json_object_object_get(request->json, "ids");
     size_t count = json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
     if (count < 1 || count > max)

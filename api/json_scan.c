@@ -3,6 +3,16 @@
 #include "base/number.h"
 #include "base/text.h"
 
+struct json_scan {
+    const char *at, *end;
+    int depth;
+    bool in_string;
+    struct json_counts counts;
+    struct buffer *out;
+    const char *copied; /* up to here the text is in out */
+    enum json_error error;
+};
+
 static bool fail(struct json_scan *scan, enum json_error error)
 {
     scan->error = error;
@@ -29,11 +39,12 @@ static bool is_one_of(char c, const char *characters)
     return c != '\0' && strchr(characters, c);
 }
 
-static void replace(struct json_scan *scan, const char *from, struct span by)
+/* Writes other bytes instead of the token from first to scan->at. */
+static void replace(struct json_scan *scan, const char *first, struct span by)
 {
-    scan->replaced = from;
-    memcpy(scan->replacement, by.at, by.len);
-    scan->replacement_len = by.len;
+    buffer_append(scan->out, (struct span){scan->copied, (size_t)(first - scan->copied)});
+    buffer_append(scan->out, by);
+    scan->copied = scan->at;
 }
 
 /* ---- strings ---- */
@@ -181,28 +192,17 @@ static bool scan_token(struct json_scan *scan)
     return scan->depth <= JSON_DEPTH_MAX || fail(scan, JSON_TOO_DEEP);
 }
 
-/* ---- pieces ---- */
-
-void json_scan_begin(struct json_scan *scan, struct span text)
+enum json_error json_scan(struct span text, struct buffer *out, struct json_counts *counts)
 {
     const struct span bom = SPAN("\xEF\xBB\xBF");
-    *scan = (struct json_scan){.at = text.at, .end = text.at + text.len};
     if (span_starts_with(text, bom))
-        scan->at += bom.len;
-}
-
-bool json_scan_next(struct json_scan *scan, struct span *piece)
-{
-    if (scan->replacement_len > 0) {
-        *piece = (struct span){scan->replacement, scan->replacement_len};
-        scan->replacement_len = 0;
-        return true;
-    }
-    const char *first = scan->at;
-    while (scan->replacement_len == 0 && scan->at < scan->end)
-        if (!(scan->in_string ? scan_text(scan) : scan_token(scan)))
-            return false;
-    const char *end = scan->replacement_len > 0 ? scan->replaced : scan->at;
-    *piece = (struct span){first, (size_t)(end - first)};
-    return scan->at > first;
+        text = span_from(text, bom.len);
+    struct json_scan scan = {
+        .at = text.at, .end = text.at + text.len, .out = out, .copied = text.at};
+    while (scan.at < scan.end)
+        if (!(scan.in_string ? scan_text(&scan) : scan_token(&scan)))
+            return scan.error;
+    replace(&scan, scan.end, SPAN(""));
+    *counts = scan.counts;
+    return counts->items > 0 ? JSON_OK : JSON_NOT_A_CONTAINER;
 }

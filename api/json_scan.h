@@ -1,7 +1,7 @@
 #ifndef API_JSON_SCAN_H
 #define API_JSON_SCAN_H
 
-#include "base/span.h"
+#include "base/buffer.h"
 
 /* The lexical rules of JSON (RFC 8259) and no comma before the end of an object or array: json-c
  * 0.16 to 0.18 does not keep them. The other rules of the grammar are left to json-c. */
@@ -24,25 +24,10 @@ struct json_counts {
     size_t text_len; /* bytes of strings and names, unescaped */
 };
 
-struct json_scan {
-    const char *at, *end;
-    int depth;
-    bool in_string, after_comma;
-    struct json_counts counts;
-    const char *replaced; /* the token before at, and what the parser gets instead */
-    char replacement[8];
-    size_t replacement_len;
-    enum json_error error;
-};
-
-/* Begins to scan a text, which must outlive the scan. A byte order mark at the beginning is
- * skipped. */
-void json_scan_begin(struct json_scan *scan, struct span text);
-
-/* Sets *piece to the next piece of the text for the parser, valid until the next call. The pieces
- * are the text with two kinds of tokens replaced: an escaped pair of surrogates by its UTF-8, as
- * json-c misreads some, and an integer beyond int64 by 1e999 (infinity), as json-c saturates it.
- * Returns false at the end, or with scan->error set. */
-bool json_scan_next(struct json_scan *scan, struct span *piece);
+/* Scans a text and appends it to out for json-c, without a byte order mark at the beginning and
+ * with two kinds of tokens replaced, neither by more bytes: an escaped pair of surrogates by its
+ * UTF-8, as json-c misreads some, and an integer beyond int64 by 1e999 (infinity), as json-c
+ * saturates it. Sets *counts where the result is JSON_OK. */
+enum json_error json_scan(struct span text, struct buffer *out, struct json_counts *counts);
 
 #endif

@@ -117,7 +117,7 @@ enum api_step reply_invalid(struct request *request)
     if (error->index >= 0)
         snprintf(element, sizeof(element), "[%" PRId64 "]%s", error->index,
                  error->field.at ? "." : "");
-    if (error->code == VALIDATION_INVALID || (name_too_long && error->index >= 0))
+    if (error->text && (!name_too_long || error->index >= 0))
         snprintf(detail, sizeof(detail), ": %s%.*s%s%s", element, (int)error->field.len,
                  error->field.at ? error->field.at : "", name_too_long ? "" : " ",
                  name_too_long ? "" : error->text);
@@ -191,12 +191,19 @@ enum api_step reply_refusal(struct request *request, enum token_refusal refusal)
     return fail(request, answer->status, answer->message, "", answer->reason);
 }
 
-enum api_step reply_verified(struct request *request, const struct store_use_answer *answer)
+enum api_step reply_verified(struct request *request, enum token_refusal refusal,
+                             const struct store_use_answer *answer)
 {
     struct buffer *head = &request->head;
-    buffer_append_number(head,
-                         SPAN("Status: 204 No Content\r\nCache-Control: no-store\r\nX-Token-Id: "),
-                         answer->token_id);
+    buffer_append_string(head, status_line(token_refusal_answers[refusal].status));
+    buffer_append(head, SPAN("Cache-Control: no-store\r\n"));
+    if (refusal != TOKEN_GOOD) {
+        buffer_append(head, SPAN("X-Token-Reason: "));
+        buffer_append_string(head, token_refusal_answers[refusal].reason);
+        buffer_append(head, SPAN("\r\nContent-Length: 0\r\n\r\n"));
+        return API_REPLIED;
+    }
+    buffer_append_number(head, SPAN("X-Token-Id: "), answer->token_id);
     buffer_append_number(head, SPAN("\r\nX-Token-User: "), answer->user_id);
     buffer_append(head, SPAN("\r\nX-Token-Group: ")); /* without control characters, as stored */
     buffer_append(head, (struct span){answer->group, answer->group_len});
@@ -206,15 +213,5 @@ enum api_step reply_verified(struct request *request, const struct store_use_ans
     else
         buffer_append_int(head, answer->remain_quota);
     buffer_append(head, SPAN("\r\n\r\n"));
-    return API_REPLIED;
-}
-
-enum api_step reply_not_verified(struct request *request, int status, const char *reason)
-{
-    struct buffer *head = &request->head;
-    buffer_append_string(head, status_line(status));
-    buffer_append(head, SPAN("Cache-Control: no-store\r\nX-Token-Reason: "));
-    buffer_append_string(head, reason);
-    buffer_append(head, SPAN("\r\nContent-Length: 0\r\n\r\n"));
     return API_REPLIED;
 }

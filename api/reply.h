@@ -28,10 +28,10 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
 /* Ends the reply to a gateway or key holder whose key is refused, with the reason as "code". */
 enum api_step reply_refusal(struct request *request, enum token_refusal refusal);
 
-/* End the reply to nginx's auth_request: headers only, and always 204, 401 or 403, as nginx makes
- * 500 of any other. */
-enum api_step reply_verified(struct request *request, const struct store_use_answer *answer);
-enum api_step reply_not_verified(struct request *request, int status, const char *reason);
+/* Ends the reply to nginx's auth_request: headers only, and always 204, 401 or 403, as nginx makes
+ * 500 of any other. answer is used where refusal is TOKEN_GOOD. */
+enum api_step reply_verified(struct request *request, enum token_refusal refusal,
+                             const struct store_use_answer *answer);
 
 /* The answer to OPTIONS for a known path. */
 void reply_options(struct request *request);

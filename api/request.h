@@ -60,11 +60,9 @@ enum route_root { ROUTE_TOKEN, ROUTE_USAGE };
 struct request {
     struct store_write write; /* first: a pointer to it is one to the request */
     struct request_input input;
-    struct buffer head, body; /* the reply: CGI's header lines with the empty line, and the body */
     struct store_access used; /* reply: the token that /verify found good, with its access time as
                                  stored; the transport records the use. token_id 0: none */
-    struct buffer text;       /* texts made from the input: spans of write and search point here */
-    struct json_object *json; /* the parsed body: so do spans of write */
+    struct json_object *json; /* the parsed body: spans of write point here */
 
     struct api *api;
     int64_t now_unix_s;
@@ -85,6 +83,10 @@ struct request {
     int64_t page;
     uint64_t total; /* tokens found, on all pages */
     enum store_error search_error;
+
+    /* Last: their memory is kept from request to request. */
+    struct buffer head, body; /* the reply: CGI's header lines with the empty line, and the body */
+    struct buffer text;       /* texts made from the input: spans of write and search point here */
 };
 
 #endif

@@ -75,23 +75,21 @@ struct span route_path(const struct request_input *input, enum route_root *root)
 
 static bool matches_pattern(const char *pattern, struct span path, int64_t *id)
 {
-    size_t at = 0;
-    for (; *pattern; pattern++) {
-        if (*pattern != ':') {
-            if (at == path.len || path.at[at++] != *pattern)
-                return false;
-            continue;
-        }
-        size_t first = at;
-        while (at < path.len && is_digit(path.at[at]))
-            at++;
-        if (at == first)
-            return false;
-        if (!number_parse((struct span){path.at + first, at - first}, id))
-            *id = -1; /* no token has it */
-        pattern += strlen("id");
-    }
-    return at == path.len;
+    const char *colon = strstr(pattern, ":id");
+    if (!colon)
+        return span_equal(path, span_of(pattern));
+    struct span before = {pattern, (size_t)(colon - pattern)};
+    if (!span_starts_with(path, before))
+        return false;
+    struct span digits = span_from(path, before.len), rest = digits;
+    while (rest.len > 0 && is_digit(rest.at[0]))
+        rest = span_from(rest, 1);
+    digits.len -= rest.len;
+    if (digits.len == 0 || !span_equal(rest, span_of(colon + strlen(":id"))))
+        return false;
+    if (!number_parse(digits, id))
+        *id = -1; /* no token has it */
+    return true;
 }
 
 const struct route *route_find(struct span method, enum route_root root, struct span path,

@@ -12,15 +12,6 @@ static struct span sent_key(const struct request_input *input)
     return key.len > 0 ? key : input->x_api_key;
 }
 
-static enum api_step end(struct request *request, enum token_refusal refusal,
-                         const struct store_use_answer *answer)
-{
-    return refusal == TOKEN_GOOD
-               ? reply_verified(request, answer)
-               : reply_not_verified(request, token_refusal_answers[refusal].status,
-                                    token_refusal_answers[refusal].reason);
-}
-
 /* Takes nothing: no write, but the use is reported. */
 static enum api_step check_only(struct request *request, struct span key,
                                 const struct token_use *use)
@@ -34,7 +25,7 @@ static enum api_step check_only(struct request *request, struct span key,
     if (refusal == TOKEN_GOOD)
         request->used =
             (struct store_access){answer.user_id, answer.token_id, answer.accessed_unix_s};
-    return end(request, refusal, &answer);
+    return reply_verified(request, refusal, &answer);
 }
 
 enum api_step verify_begin(struct request *request)
@@ -43,10 +34,10 @@ enum api_step verify_begin(struct request *request)
     struct span key = sent_key(input);
     struct token_use use = {.ip = input->remote_addr, .model = input->model};
     if (!token_key_is_well_formed(key)) /* costs no look-up */
-        return end(request, key.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED, NULL);
-    /* A malformed cost is the site's mistake; nothing may pass. */
+        return reply_verified(request,
+                              key.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED, NULL);
     if (input->cost.len > 0 && (!number_parse(input->cost, &use.amount) || use.amount < 0))
-        return reply_not_verified(request, 403, "cost");
+        return reply_verified(request, TOKEN_REFUSED_COST, NULL);
     if (use.amount == 0)
         return check_only(request, key, &use);
     request->write.kind = STORE_SPEND;
@@ -57,5 +48,5 @@ enum api_step verify_begin(struct request *request)
 
 void verify_render(struct request *request)
 {
-    end(request, request->write.spend.refusal, &request->write.spend.answer);
+    reply_verified(request, request->write.spend.refusal, &request->write.spend.answer);
 }

@@ -15,11 +15,10 @@ struct validation_error {
     enum validation_code {
         VALIDATION_INVALID = 0,
         VALIDATION_NAME_TOO_LONG,
-        VALIDATION_IDS,        /* a list of ids is absent, empty, too long or has another type */
         VALIDATION_UNAVAILABLE /* no memory to validate; nothing is known of the input */
     } code;
     struct span field; /* its JSON name; absent: the element */
-    const char *text;  /* static; follows the field's name in a message */
+    const char *text;  /* static; follows the field's name in a message; NULL: no detail */
     int64_t index;     /* of the element in an array, from 0; -1: no array */
 };
 

@@ -38,4 +38,5 @@ const struct token_refusal_answer token_refusal_answers[] = {
     [TOKEN_REFUSED_ADDRESS] = {403, "address", "The token may not be used from this address"},
     [TOKEN_REFUSED_MODEL] = {403, "model", "The token may not be used for this model"},
     [TOKEN_REFUSED_EXHAUSTED] = {401, "exhausted", "The token quota is exhausted"},
+    [TOKEN_REFUSED_COST] = {403, "cost", "The cost is malformed"},
 };

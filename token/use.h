@@ -21,7 +21,8 @@ enum token_refusal {
     TOKEN_REFUSED_EXPIRED,
     TOKEN_REFUSED_ADDRESS, /* not in allow_ips, or unknown */
     TOKEN_REFUSED_MODEL,   /* not in model_limits, or unknown */
-    TOKEN_REFUSED_EXHAUSTED
+    TOKEN_REFUSED_EXHAUSTED,
+    TOKEN_REFUSED_COST /* the web server's TOKEN_COST is malformed: nothing may pass */
 };
 
 /* The checks from TOKEN_REFUSED_DISABLED on. A finite quota must be above 0 and cover the amount;
