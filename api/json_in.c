@@ -23,16 +23,6 @@ bool json_in_refuse_for_memory(struct request *request)
 
 /* ---- the body ---- */
 
-static const char *const error_texts[] = {
-    [JSON_OK] = "",
-    [JSON_NOT_A_CONTAINER] = "must be a JSON object or array",
-    [JSON_SYNTAX] = "is not valid JSON",
-    [JSON_TOO_DEEP] = "is nested deeper than 32 levels",
-    [JSON_NOT_UTF8] = "is not valid UTF-8",
-    [JSON_NUL] = "has a NUL character (\\u0000)",
-    [JSON_SAME_NAME] = "has the same name twice in an object",
-};
-
 /* Adds what a value holds. Recursion is bounded by JSON_DEPTH_MAX. */
 static void count(struct json_object *value, struct json_counts *counts)
 {
@@ -69,26 +59,25 @@ static bool is_complete(struct json_object *json, const struct json_counts *expe
 }
 
 /* *json is the tree, which the caller puts; NULL, also where nothing is wrong with the text,
- * without memory. */
-static enum json_error parse(struct json_tokener *parser, struct span body, struct buffer *text,
-                             struct json_object **json)
+ * without memory. Returns what is wrong, or NULL. */
+static const char *parse(struct json_tokener *parser, struct span body, struct buffer *text,
+                         struct json_object **json)
 {
     struct json_counts counts;
-    enum json_error error = json_scan(body, text, &counts);
-    if (error != JSON_OK || text->failed)
-        return error;
+    const char *wrong = json_scan(body, text, &counts);
+    if (wrong || text->failed)
+        return wrong;
     *json = json_tokener_parse_ex(parser, text->at, (int)text->len);
     if (json_tokener_get_error(parser) != json_tokener_success)
         return JSON_SYNTAX;
-    return !*json || is_complete(*json, &counts) ? JSON_OK : JSON_SAME_NAME;
+    return !*json || is_complete(*json, &counts) ? NULL : "has the same name twice in an object";
 }
 
 bool json_in_parse(struct request *request, bool array_allowed)
 {
-    struct span body = request->input.body;
     struct buffer text = {0};
     request->invalid = (struct validation_error){.index = -1};
-    if (body.len == 0)
+    if (request->input.body.len == 0)
         return json_in_refuse(request, "body", "is empty: send a JSON object");
     /* Scalars in the innermost container are a level of their own to json-c. */
     struct json_tokener *parser = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
@@ -96,16 +85,14 @@ bool json_in_parse(struct request *request, bool array_allowed)
         return json_in_refuse_for_memory(request);
     json_tokener_set_flags(parser, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     errno = 0;
-    enum json_error wrong = parse(parser, body, &text, &request->json);
+    const char *wrong = parse(parser, request->input.body, &text, &request->json);
     json_tokener_free(parser);
     buffer_free(&text);
-    if (errno == ENOMEM || (wrong == JSON_OK && !request->json))
+    if (errno == ENOMEM || (!wrong && !request->json))
         return json_in_refuse_for_memory(request);
-    if (wrong != JSON_OK)
-        return json_in_refuse(request, "body", error_texts[wrong]);
-    if (!array_allowed && !json_object_is_type(request->json, json_type_object))
-        return json_in_refuse(request, "body", "must be a JSON object");
-    return true;
+    if (!wrong && !array_allowed && !json_object_is_type(request->json, json_type_object))
+        wrong = "must be a JSON object";
+    return !wrong || json_in_refuse(request, "body", wrong);
 }
 
 /* ---- values ---- */
@@ -118,7 +105,7 @@ bool json_in_is_out_of_range(struct json_object *value)
 const char *json_in_read_integer(struct json_object *value, int64_t *number)
 {
     if (json_in_is_out_of_range(value))
-        return "is a number out of range";
+        return JSON_OUT_OF_RANGE;
     if (!json_object_is_type(value, json_type_int))
         return "must be an integer";
     *number = json_object_get_int64(value);

@@ -32,6 +32,8 @@ const char *json_in_read_text(struct json_object *value, struct span *text);
 bool json_in_refuse(struct request *request, const char *field, const char *text);
 bool json_in_refuse_for_memory(struct request *request);
 
+#define JSON_OUT_OF_RANGE "is a number out of range"
+
 /* Whether a value is a number beyond int64 or double. */
 bool json_in_is_out_of_range(struct json_object *value);
 

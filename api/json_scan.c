@@ -3,6 +3,10 @@
 #include "base/number.h"
 #include "base/text.h"
 
+/* Also overlong forms, surrogates, and escapes of lone surrogates. */
+#define JSON_NOT_UTF8        "is not valid UTF-8"
+#define JSON_NOT_A_CONTAINER "must be a JSON object or array"
+
 struct json_scan {
     const char *at, *end;
     int depth;
@@ -10,10 +14,10 @@ struct json_scan {
     struct json_counts counts;
     struct buffer *out;
     const char *copied; /* up to here the text is in out */
-    enum json_error error;
+    const char *error;  /* static; NULL: none */
 };
 
-static bool fail(struct json_scan *scan, enum json_error error)
+static bool fail(struct json_scan *scan, const char *error)
 {
     scan->error = error;
     return false;
@@ -90,7 +94,7 @@ static bool scan_escape(struct json_scan *scan)
     if (!take_unit(scan, &unit))
         return fail(scan, JSON_SYNTAX);
     if (unit == 0)
-        return fail(scan, JSON_NUL);
+        return fail(scan, "has a NUL character (\\u0000)");
     if ((unit & 0xF800) == 0xD800)
         return scan_pair(scan, first, unit);
     scan->counts.text_len += unit < 0x80 ? 1 : unit < 0x800 ? 2 : 3;
@@ -189,10 +193,10 @@ static bool scan_token(struct json_scan *scan)
     scan->at++;
     scan->in_string = c == '"';
     scan->depth += c != '"';
-    return scan->depth <= JSON_DEPTH_MAX || fail(scan, JSON_TOO_DEEP);
+    return scan->depth <= JSON_DEPTH_MAX || fail(scan, "is nested deeper than 32 levels");
 }
 
-enum json_error json_scan(struct span text, struct buffer *out, struct json_counts *counts)
+const char *json_scan(struct span text, struct buffer *out, struct json_counts *counts)
 {
     const struct span bom = SPAN("\xEF\xBB\xBF");
     if (span_starts_with(text, bom))
@@ -204,5 +208,5 @@ enum json_error json_scan(struct span text, struct buffer *out, struct json_coun
             return scan.error;
     replace(&scan, scan.end, SPAN(""));
     *counts = scan.counts;
-    return counts->items > 0 ? JSON_OK : JSON_NOT_A_CONTAINER;
+    return counts->items > 0 ? NULL : JSON_NOT_A_CONTAINER;
 }

@@ -194,8 +194,6 @@ void search_render(struct request *request)
 {
     if (request->search_error != STORE_OK)
         reply_error(request, request->search_error);
-    else if (request->body.failed)
-        reply_store_error(request, STORE_UNAVAILABLE);
     else
         end_page(request);
 }

@@ -11,15 +11,14 @@ enum { GRACE_S_MAX = 30 * 24 * 3600 };
 
 enum api_step rotate_begin(struct request *request)
 {
-    int64_t grace_s = 0;
+    struct store_write *write = &request->write;
     if (request->input.body.len > 0 && /* it may be left out */
         (!json_in_parse(request, false) ||
-         !json_in_integer(request, "grace_seconds", 0, GRACE_S_MAX, &grace_s)))
+         !json_in_integer(request, "grace_seconds", 0, GRACE_S_MAX, &write->rotate.grace_s)))
         return reply_invalid(request);
-    request->write.kind = STORE_ROTATE;
-    request->write.rotate.token_id = request->path_id;
-    request->write.rotate.grace_s = grace_s;
-    key_pool_take(request->api->keys, request->write.rotate.key);
+    write->kind = STORE_ROTATE;
+    write->rotate.token_id = request->path_id;
+    key_pool_take(request->api->keys, write->rotate.key);
     return idempotency_by_header(request);
 }
 

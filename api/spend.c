@@ -53,9 +53,10 @@ enum api_step reserve_begin(struct request *request)
     return begin_spend(request, TTL_S_DEFAULT);
 }
 
-/* The data object, without its end. */
-static void append_answer(struct buffer *body, const struct store_use_answer *answer)
+static void render(struct request *request, const struct store_use_answer *answer)
 {
+    struct buffer *body = &request->body;
+    reply_begin_data(request);
     buffer_append_number(body, SPAN("{\"token_id\":"), answer->token_id);
     buffer_append_number(body, SPAN(",\"user_id\":"), answer->user_id);
     buffer_append(body, SPAN(",\"group\":"));
@@ -67,33 +68,33 @@ static void append_answer(struct buffer *body, const struct store_use_answer *an
         buffer_append_number(body, SPAN(",\"reservation\":"), answer->reservation_id);
         buffer_append_number(body, SPAN(",\"amount\":"), answer->amount);
     }
+    if (request->write.kind == STORE_SETTLE)
+        buffer_append_number(body, SPAN(",\"shortfall\":"), answer->shortfall);
+    buffer_append(body, SPAN("}"));
+    reply_end_data(request);
 }
 
 void consume_render(struct request *request)
 {
-    if (request->write.spend.refusal != TOKEN_GOOD) {
+    if (request->write.spend.refusal != TOKEN_GOOD)
         reply_refusal(request, request->write.spend.refusal);
-        return;
-    }
-    reply_begin_data(request);
-    append_answer(&request->body, &request->write.spend.answer);
-    buffer_append(&request->body, SPAN("}"));
-    reply_end_data(request);
+    else
+        render(request, &request->write.spend.answer);
 }
 
 /* ---- settling ---- */
 
 static enum api_step begin_settle(struct request *request, bool wants_amount)
 {
-    int64_t id, amount = 0;
+    struct store_write *write = &request->write;
+    write->kind = STORE_SETTLE;
+    write->settle.gateway_id = request->gateway_id;
     if (!json_in_parse(request, false) ||
-        (wants_amount && !json_in_required(request, "amount", 0, INT64_MAX, &amount)) ||
-        !json_in_required(request, "reservation", INT64_MIN, INT64_MAX, &id))
+        (wants_amount &&
+         !json_in_required(request, "amount", 0, INT64_MAX, &write->settle.amount)) ||
+        !json_in_required(request, "reservation", INT64_MIN, INT64_MAX,
+                          &write->settle.reservation_id))
         return reply_invalid(request);
-    request->write.kind = STORE_SETTLE;
-    request->write.settle.gateway_id = request->gateway_id;
-    request->write.settle.reservation_id = id;
-    request->write.settle.amount = amount;
     return API_WRITES;
 }
 
@@ -109,10 +110,5 @@ enum api_step cancel_begin(struct request *request)
 
 void settle_render(struct request *request)
 {
-    reply_begin_data(request);
-    append_answer(&request->body, &request->write.settle.answer);
-    buffer_append_number(&request->body, SPAN(",\"shortfall\":"),
-                         request->write.settle.answer.shortfall);
-    buffer_append(&request->body, SPAN("}"));
-    reply_end_data(request);
+    render(request, &request->write.settle.answer);
 }

@@ -102,15 +102,12 @@ bool token_json_read(struct request *request, struct json_object *object, unsign
         request->invalid.field = rule->name;
         if (!value)
             continue;
-        if (fields & rule->field) {
+        if (fields & rule->field)
             request->invalid.text =
                 read_member(request, value, rule->kind, (char *)&patch->value + rule->offset);
-            patch->fields |= rule->field;
-        } else { /* ignored, unless it is a number out of range */
-            int64_t number;
-            request->invalid.text =
-                json_in_is_out_of_range(value) ? json_in_read_integer(value, &number) : NULL;
-        }
+        else if (json_in_is_out_of_range(value)) /* ignored otherwise */
+            request->invalid.text = JSON_OUT_OF_RANGE;
+        patch->fields |= fields & rule->field;
         if (request->invalid.text)
             return false;
     }

@@ -18,26 +18,20 @@ static void append_models(struct buffer *body, struct span models)
     buffer_append(body, SPAN("}"));
 }
 
-/* The sum is within uint64, but may be beyond int64. */
-static void append_granted(struct buffer *body, const struct token *token)
-{
-    char text[24];
-    snprintf(text, sizeof(text), "%" PRIu64,
-             (uint64_t)token->remain_quota + (uint64_t)token->used_quota);
-    buffer_append_string(body, text);
-}
-
 /* Appends nothing for a disabled token. */
 static void append_usage(void *context, const struct token *token)
 {
     struct buffer *body = context;
+    char granted[24]; /* within uint64, but it may be beyond int64 */
     if (token->status == TOKEN_DISABLED)
         return;
     buffer_append(body, SPAN("{\"code\":true,\"message\":\"ok\",\"data\":"
                              "{\"object\":\"token_usage\",\"name\":"));
     buffer_append_json(body, token->name);
     buffer_append(body, SPAN(",\"total_granted\":"));
-    append_granted(body, token);
+    snprintf(granted, sizeof(granted), "%" PRIu64,
+             (uint64_t)token->remain_quota + (uint64_t)token->used_quota);
+    buffer_append_string(body, granted);
     buffer_append_number(body, SPAN(",\"total_used\":"), token->used_quota);
     buffer_append_number(body, SPAN(",\"total_available\":"), token->remain_quota);
     buffer_append(body, SPAN(",\"unlimited_quota\":"));

@@ -623,7 +623,7 @@ static void test_scan(void **state)
         "\xEF\xBB\xBF[\"\\ud83d\\ude00\\ud83d\\ude00a\",99999999999999999999]";
     struct buffer out = {0};
     struct json_counts counts;
-    assert_int_equal(json_scan(SPAN(text), &out, &counts), JSON_OK);
+    assert_null(json_scan(SPAN(text), &out, &counts));
     assert_span_equal(buffer_span(&out), SPAN("[\"\xF0\x9F\x98\x80\xF0\x9F\x98\x80"
                                               "a\",1e999]"));
     assert_int_equal(counts.items, 3);
