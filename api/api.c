@@ -2,9 +2,8 @@
 
 #include <stdlib.h>
 
-#include <json.h>
-
 #include "api/auth.h"
+#include "api/json_in.h"
 #include "api/reply.h"
 #include "api/route.h"
 #include "base/number.h"
@@ -41,7 +40,7 @@ struct request *request_new(void)
 void request_clear(struct request *request)
 {
     store_write_free(&request->write);
-    json_object_put(request->json);
+    json_in_clear(request);
     if (request->tokens)
         explicit_bzero(request->tokens, request->token_count * sizeof(*request->tokens));
     free(request->tokens);

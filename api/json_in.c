@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include <json.h>
+#include <json_visit.h>
 
 #include "api/json_scan.h"
 
@@ -23,30 +24,20 @@ bool json_in_refuse_for_memory(struct request *request)
 
 /* ---- the body ---- */
 
-/* Adds what a value holds. Recursion is bounded by JSON_DEPTH_MAX. */
-static void count(struct json_object *value, struct json_counts *counts)
+/* For json_c_visit: adds what a value holds, and its name where it is a member. */
+static int count(struct json_object *value, int flags, struct json_object *parent, const char *name,
+                 size_t *index, void *context)
 {
-    counts->items++;
-    switch (json_object_get_type(value)) {
-    case json_type_string:
+    struct json_counts *counts = context;
+    (void)parent;
+    (void)index;
+    if (flags & JSON_C_VISIT_SECOND) /* the end of an object or array */
+        return JSON_C_VISIT_RETURN_CONTINUE;
+    counts->items += name ? 2 : 1;
+    counts->text_len += name ? strlen(name) : 0;
+    if (json_object_is_type(value, json_type_string))
         counts->text_len += (size_t)json_object_get_string_len(value);
-        break;
-    case json_type_array:
-        for (size_t i = 0; i < json_object_array_length(value); i++)
-            count(json_object_array_get_idx(value, i), counts);
-        break;
-    case json_type_object: {
-        json_object_object_foreach(value, name, member)
-        {
-            counts->items++;
-            counts->text_len += strlen(name);
-            count(member, counts);
-        }
-        break;
-    }
-    default:
-        break;
-    }
+    return JSON_C_VISIT_RETURN_CONTINUE;
 }
 
 /* json-c keeps one of several members of a name, and without memory may cut a text or lose a
@@ -54,7 +45,7 @@ static void count(struct json_object *value, struct json_counts *counts)
 static bool is_complete(struct json_object *json, const struct json_counts *expected)
 {
     struct json_counts counts = {0, 0};
-    count(json, &counts);
+    json_c_visit(json, 0, count, &counts);
     return counts.items == expected->items && counts.text_len == expected->text_len;
 }
 
@@ -68,7 +59,8 @@ static const char *parse(struct json_tokener *parser, struct span body, struct b
     if (wrong || text->failed)
         return wrong;
     *json = json_tokener_parse_ex(parser, text->at, (int)text->len);
-    if (json_tokener_get_error(parser) != json_tokener_success)
+    if (json_tokener_get_error(parser) != json_tokener_success ||
+        json_tokener_get_parse_end(parser) < text->len)
         return JSON_SYNTAX;
     return !*json || is_complete(*json, &counts) ? NULL : "has the same name twice in an object";
 }
@@ -79,11 +71,13 @@ bool json_in_parse(struct request *request, bool array_allowed)
     request->invalid = (struct validation_error){.index = -1};
     if (request->input.body.len == 0)
         return json_in_refuse(request, "body", "is empty: send a JSON object");
-    /* Scalars in the innermost container are a level of their own to json-c. */
+    /* Scalars in the innermost container are a level of their own to json-c. JSON_TOKENER_STRICT,
+     * with which json-c 0.18 refuses every string that is not ASCII, has nothing to add to the
+     * scan. */
     struct json_tokener *parser = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
     if (!parser)
         return json_in_refuse_for_memory(request);
-    json_tokener_set_flags(parser, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    json_tokener_set_flags(parser, JSON_TOKENER_VALIDATE_UTF8);
     errno = 0;
     const char *wrong = parse(parser, request->input.body, &text, &request->json);
     json_tokener_free(parser);
@@ -93,6 +87,30 @@ bool json_in_parse(struct request *request, bool array_allowed)
     if (!wrong && !array_allowed && !json_object_is_type(request->json, json_type_object))
         wrong = "must be a JSON object";
     return !wrong || json_in_refuse(request, "body", wrong);
+}
+
+static void wipe_strings(struct json_object *value)
+{
+    if (json_object_is_type(value, json_type_string)) {
+        explicit_bzero((void *)(uintptr_t)json_object_get_string(value),
+                       (size_t)json_object_get_string_len(value));
+    } else if (json_object_is_type(value, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(value); i++)
+            wipe_strings(json_object_array_get_idx(value, i));
+    } else if (json_object_is_type(value, json_type_object)) {
+        json_object_object_foreach(value, name, member)
+        {
+            (void)name;
+            wipe_strings(member);
+        }
+    }
+}
+
+void json_in_clear(struct request *request)
+{
+    wipe_strings(request->json);
+    json_object_put(request->json);
+    request->json = NULL;
 }
 
 /* ---- values ---- */

@@ -27,6 +27,9 @@ bool json_in_ids(struct request *request, size_t max);
 const char *json_in_read_integer(struct json_object *value, int64_t *number);
 const char *json_in_read_text(struct json_object *value, struct span *text);
 
+/* Frees request->json; keys are among its strings, which are wiped. */
+void json_in_clear(struct request *request);
+
 /* Set request->invalid: what is wrong with which field, or that there is no memory to tell. Return
  * false. */
 bool json_in_refuse(struct request *request, const char *field, const char *text);

@@ -10,7 +10,7 @@
 struct json_scan {
     const char *at, *end;
     int depth;
-    bool in_string;
+    bool in_string, after_comma;
     struct json_counts counts;
     struct buffer *out;
     const char *copied; /* up to here the text is in out */

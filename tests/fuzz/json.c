@@ -349,7 +349,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(passed ? request.json != NULL : request.invalid.text != NULL, "no text");
     if (passed)
         compare(&rest, request.json, out);
-    json_object_put(request.json);
+    json_in_clear(&request);
     free(out);
     fuzz_free(text);
     return 0;

@@ -19,8 +19,7 @@ static char *body; /* on the heap, exactly as long as the text */
 
 static void clear(void)
 {
-    json_object_put(request.json);
-    request.json = NULL;
+    json_in_clear(&request);
     free(body);
     body = NULL;
 }
