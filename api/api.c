@@ -94,21 +94,16 @@ static bool check_route(struct request *request)
     return false;
 }
 
-/* A body that is shorter than its length says was cut off on its way. */
-static bool is_body_complete(const struct request_input *input)
-{
-    int64_t length;
-    return input->content_length.len == 0 || (number_parse(input->content_length, &length) &&
-                                              length >= 0 && (uint64_t)length == input->body.len);
-}
-
 static bool check_body(struct request *request)
 {
+    const struct request_input *input = &request->input;
+    int64_t length;
     if (request->route->method[0] == '*')
         return true;
-    if (request->input.body_too_large)
+    if (input->body_too_large)
         reply_failure(request, 413, "Request body is too large");
-    else if (!is_body_complete(&request->input))
+    else if (input->content_length.len > 0 && /* a shorter body was cut off on its way */
+             (!number_parse(input->content_length, &length) || (uint64_t)length != input->body.len))
         reply_invalid_field(request, "body", "is not as long as Content-Length says");
     else
         return true;

@@ -42,15 +42,6 @@ static void begin_page(struct request *request)
     buffer_append(&request->body, SPAN("{\"items\":["));
 }
 
-static void append_token(void *context, const struct token *token)
-{
-    struct request *request = context;
-    struct buffer *body = &request->body;
-    if (body->len > 0 && body->at[body->len - 1] != '[')
-        buffer_append(body, SPAN(","));
-    token_json_append(body, token, request->now_unix_s, request->api->options->mask_keys);
-}
-
 static void end_page(struct request *request)
 {
     struct buffer *body = &request->body;
@@ -85,7 +76,7 @@ static enum api_step reply_page(struct request *request)
     begin_page(request);
     enum store_error error =
         store_token_page(request->api->reader, request->user_id, request->search.offset,
-                         request->search.limit, &request->total, append_token, request);
+                         request->search.limit, &request->total, token_json_visit, request);
     if (error != STORE_OK)
         return reply_error(request, error);
     end_page(request);
@@ -187,7 +178,7 @@ void api_search(struct request *request, struct store_reader *reader)
 {
     begin_page(request);
     request->search_error =
-        store_token_search(reader, &request->search, &request->total, append_token, request);
+        store_token_search(reader, &request->search, &request->total, token_json_visit, request);
 }
 
 void search_render(struct request *request)

@@ -18,15 +18,9 @@ static enum api_step read_token(struct request *request, store_visit_token *appe
     return API_REPLIED;
 }
 
-static void append_token(void *context, const struct token *token)
-{
-    struct request *request = context;
-    token_json_append(&request->body, token, request->now_unix_s, request->api->options->mask_keys);
-}
-
 enum api_step get_begin(struct request *request)
 {
-    return read_token(request, append_token);
+    return read_token(request, token_json_visit);
 }
 
 static void append_key(void *context, const struct token *token)

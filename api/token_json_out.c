@@ -64,3 +64,12 @@ void token_json_append(struct buffer *buffer, const struct token *token, int64_t
     at = write_text(at, SPAN("}"));
     buffer->len = (size_t)(at - buffer->at);
 }
+
+void token_json_visit(void *context, const struct token *token)
+{
+    struct request *request = context;
+    struct buffer *body = &request->body;
+    if (body->len > 0 && body->at[body->len - 1] == '}')
+        buffer_append(body, SPAN(","));
+    token_json_append(body, token, request->now_unix_s, request->api->options->mask_keys);
+}

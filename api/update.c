@@ -36,7 +36,6 @@ enum api_step update_begin(struct request *request)
 void update_render(struct request *request)
 {
     reply_begin_data(request);
-    token_json_append(&request->body, &request->write.update.token, request->now_unix_s,
-                      request->api->options->mask_keys);
+    token_json_visit(request, &request->write.update.token);
     reply_end_data(request);
 }

@@ -5,13 +5,6 @@
 #include "api/reply.h"
 #include "base/number.h"
 
-/* The holder's key: "Authorization: Bearer sk-…", or x-api-key. */
-static struct span sent_key(const struct request_input *input)
-{
-    struct span key = auth_bearer(input->authorization);
-    return key.len > 0 ? key : input->x_api_key;
-}
-
 /* Takes nothing: no write, but the use is reported. */
 static enum api_step check_only(struct request *request, struct span key,
                                 const struct token_use *use)
@@ -31,8 +24,10 @@ static enum api_step check_only(struct request *request, struct span key,
 enum api_step verify_begin(struct request *request)
 {
     const struct request_input *input = &request->input;
-    struct span key = sent_key(input);
+    struct span key = auth_bearer(input->authorization);
     struct token_use use = {.ip = input->remote_addr, .model = input->model};
+    if (key.len == 0)
+        key = input->x_api_key;
     if (!token_key_is_well_formed(key)) /* costs no look-up */
         return reply_verified(request,
                               key.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED, NULL);

@@ -63,11 +63,8 @@ struct span text_trim(struct span text, struct span bytes)
 
 bool text_is_utf8(struct span text)
 {
-    while (text.len > 0) {
-        size_t len = text_utf8_sequence(text);
-        if (len == 0)
-            return false;
+    size_t len;
+    while ((len = text_utf8_sequence(text)) > 0)
         text = span_from(text, len);
-    }
-    return true;
+    return text.len == 0;
 }

@@ -24,18 +24,13 @@ void token_key_generate(char key[static TOKEN_KEY_LEN])
     write_check(random, random + TOKEN_KEY_RANDOM_LEN);
 }
 
-static bool is_base62(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-}
-
 bool token_key_is_well_formed(struct span text)
 {
     if (text.len != TOKEN_KEY_LEN || !span_starts_with(text, SPAN("sk-")))
         return false;
     const char *random = text.at + TOKEN_KEY_PREFIX_LEN;
     for (size_t i = 0; i < TOKEN_KEY_RANDOM_LEN; i++)
-        if (!is_base62(random[i]))
+        if (!memchr(base62_digits, random[i], 62))
             return false;
     char check[TOKEN_KEY_CHECK_LEN];
     write_check(random, check);

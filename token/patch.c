@@ -5,21 +5,15 @@
 /* A number's value or a text's length, as the field's limits count it. */
 static int64_t measure(const struct token_field_rule *rule, const struct token *value)
 {
-    const void *at = token_field_at(rule, value);
-    switch (rule->kind) {
-    case TOKEN_KIND_INTEGER:
-        return *(const int64_t *)at;
-    case TOKEN_KIND_STATUS:
-        return *(const enum token_status *)at;
-    case TOKEN_KIND_NAME:
-        return (int64_t)text_count_characters(*(const struct span *)at);
-    case TOKEN_KIND_TEXT:
-    case TOKEN_KIND_MODELS:
-    case TOKEN_KIND_ADDRESSES:
-        return (int64_t)((const struct span *)at)->len;
-    default: /* has no limits */
-        return rule->min;
-    }
+    if (rule->kind == TOKEN_KIND_NAME)
+        return (int64_t)text_count_characters(token_field_text(rule, value));
+    if (token_field_is_text(rule))
+        return (int64_t)token_field_text(rule, value).len;
+    if (rule->kind == TOKEN_KIND_INTEGER)
+        return *(const int64_t *)token_field_at(rule, value);
+    if (rule->kind == TOKEN_KIND_STATUS)
+        return value->status;
+    return rule->min; /* no limits */
 }
 
 static bool check_field(const struct token_field_rule *rule, const struct token *value,
@@ -48,16 +42,11 @@ bool token_patch_check(const struct token_patch *patch, struct validation_error 
     return true;
 }
 
-static bool is_settable_status(enum token_status status)
-{
-    return status == TOKEN_ENABLED || status == TOKEN_DISABLED;
-}
-
 static void copy_fields(const struct token_patch *patch, struct token *token)
 {
     for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++) {
         const struct token_field_rule *rule = &token_field_rules[i];
-        bool ignored = rule->kind == TOKEN_KIND_STATUS && !is_settable_status(patch->value.status);
+        bool ignored = rule->kind == TOKEN_KIND_STATUS && patch->value.status > TOKEN_DISABLED;
         if (patch->fields & rule->field && !ignored)
             memcpy((char *)token + rule->offset, token_field_at(rule, &patch->value), rule->size);
     }
