@@ -24,9 +24,7 @@ bool json_in_refuse_for_memory(struct request *request)
 
 /* ---- the body ---- */
 
-/* For json_c_visit, which sets the type: adds what a value holds, and its name where it is a
- * member.
- */
+/* For json_c_visit, which sets the type: adds what a value, or a member with its name, holds. */
 static int count(struct json_object *value, int flags, struct json_object *parent, const char *name,
                  size_t *index, void *context) /* NOLINT(readability-non-const-parameter) */
 {
