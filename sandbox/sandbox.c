@@ -34,20 +34,20 @@ void sandbox_close_inherited(void)
     closefrom(STDERR_FILENO + 1);
 }
 
-bool sandbox_raise_descriptors(char *reason, size_t reason_size)
+unsigned sandbox_raise_descriptors(char *reason, size_t reason_size)
 {
     struct rlimit limit = {0, 0};
     (void)getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_max > DESCRIPTORS_MAX)
         limit.rlim_max = DESCRIPTORS_MAX;
     limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit); /* where refused, the old limit serves as well */
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* lowering the one, raising the other to it: allowed */
     if (limit.rlim_max >= DESCRIPTORS_MIN)
-        return true;
+        return (unsigned)limit.rlim_max;
     snprintf(reason, reason_size,
              "the limit of descriptors (RLIMIT_NOFILE, ulimit -n) is %llu, and must be %d or more",
              (unsigned long long)limit.rlim_max, DESCRIPTORS_MIN);
-    return false;
+    return 0;
 }
 
 /* After the store and the secret are open: their owner may have no access to their folders. */

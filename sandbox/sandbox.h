@@ -22,8 +22,8 @@ void sandbox_close_inherited(void);
  *
  *   reason   one line, where the result is false
  *
- * Result: false where fewer than 64 are allowed: too few to serve. */
-bool sandbox_raise_descriptors(char *reason, size_t reason_size);
+ * Result: how many are allowed; 0 where these are fewer than 64, too few to serve. */
+unsigned sandbox_raise_descriptors(char *reason, size_t reason_size);
 
 /* Enters the sandbox. Before any thread is started: threads inherit it.
  *
