@@ -17,6 +17,8 @@
 enum {
     IO_TIMEOUT_S = 2, /* of one read or write, which block the loop */
     FIRST_REQUEST_TIMEOUT_MS = 5000,
+    SENDING_TIMEOUT_MS = 30000, /* for the peer to take some of a large reply */
+    SEND_SIZE = 64 * 1024, /* what a socket that epoll reports as writable takes without blocking */
     READ_SIZE = 8192,
     BODY_READ_MAX = 8 * 1024 * 1024 /* of a body that is too large: the connection can go on */
 };
@@ -24,6 +26,7 @@ enum {
 enum connection_state {
     CONNECTION_IDLE,    /* no request: epoll reports the first bytes of one */
     CONNECTION_WAITING, /* its job is in another thread; the FCGX_Request stays open */
+    CONNECTION_SENDING, /* epoll reports when the peer can take more of a large reply */
     CONNECTION_CLOSED   /* freed at the end of the round of events */
 };
 
@@ -31,11 +34,12 @@ struct connection {
     struct connections *set;
     int fd; /* -1: closed, as the peer has hung up or broken off */
     enum connection_state state;
-    int64_t deadline_ms; /* of its first request or its write; 0: none */
+    int64_t deadline_ms; /* of its first request, its write or its sending; 0: none */
     FCGX_Request fcgx;   /* this and what follows up to job: of the request under way */
     bool keep;           /* the connection, for another request */
     struct request *request;
     struct buffer body; /* of the request */
+    struct span unsent; /* of the reply's body */
     struct job job;
     TAILQ_ENTRY(connection) entry;
 };
@@ -151,23 +155,54 @@ static bool put(const struct connection *connection, struct span text)
     return FCGX_PutStr(text.at, (int)text.len, connection->fcgx.out) == (int)text.len;
 }
 
-/* A stream that has failed is not closed: that would try to write again. */
-static void send_reply(struct connection *connection)
+/* After the reply, or a failure to send it. */
+static void end_request(struct connection *connection, bool sent)
 {
-    const struct request *request = connection->request;
-    bool made = !request->head.failed && !request->body.failed; /* else memory is short */
-    hold(connection);
-    bool sent = put(connection, made ? buffer_span(&request->head) : api_unavailable_reply()) &&
-                (!made || put(connection, buffer_span(&request->body))) &&
-                FCGX_FClose(connection->fcgx.err) == 0 && FCGX_FClose(connection->fcgx.out) == 0;
-    release(connection);
     free_request(connection);
-    if (connection->state == CONNECTION_WAITING)
+    if (connection->state != CONNECTION_IDLE)
         watch(connection, EPOLLIN);
     connection->state = CONNECTION_IDLE;
     connection->deadline_ms = 0;
     if (!sent || !connection->keep || connection->set->stopping)
         close_connection(connection);
+}
+
+/* Sends as much of the reply's body as a writable socket takes. A stream that has failed is not
+ * closed: that would try to write again. */
+static void send_body(struct connection *connection, struct span head)
+{
+    struct span part = connection->unsent;
+    bool last = part.len <= SEND_SIZE;
+    if (!last) {
+        part.len = SEND_SIZE;
+        connection->unsent = span_from(connection->unsent, SEND_SIZE);
+    }
+    hold(connection);
+    bool sent = put(connection, head) && put(connection, part) &&
+                (!last || (FCGX_FClose(connection->fcgx.err) == 0 &&
+                           FCGX_FClose(connection->fcgx.out) == 0));
+    release(connection);
+    if (!sent || last) {
+        end_request(connection, sent);
+        return;
+    }
+    connection->state = CONNECTION_SENDING;
+    connection->deadline_ms = clock_ms() + SENDING_TIMEOUT_MS;
+    watch(connection, EPOLLOUT);
+}
+
+/* The socket's buffer is empty, as the peer has read the last reply, and libfcgi's own takes a
+ * head. */
+static void send_reply(struct connection *connection)
+{
+    struct request *request = connection->request;
+    struct span head = buffer_span(&request->head);
+    if (request->head.failed || request->body.failed) { /* no memory */
+        buffer_clear(&request->body);
+        head = api_unavailable_reply();
+    }
+    connection->unsent = buffer_span(&request->body);
+    send_body(connection, head);
 }
 
 /* ---- requests ---- */
@@ -317,6 +352,8 @@ void connection_on_event(struct connection *connection, unsigned events)
         close_connection(connection);
     else if (connection->state == CONNECTION_IDLE)
         serve(connection);
+    else if (connection->state == CONNECTION_SENDING)
+        send_body(connection, (struct span){NULL, 0});
 }
 
 void connections_close_late(struct connections *set)
