@@ -24,26 +24,12 @@ struct batch {
     size_t item_count;
 };
 
-/* At least 1. */
 static size_t count_items(const struct store_write *write)
 {
-    switch (write->kind) {
-    case STORE_CREATE:
-        return 1 + write->create.count;
-    case STORE_DELETE:
-        return 1 + write->delete.id_count;
-    default:
-        return 1;
-    }
-}
-
-/* Whether it is not too late to begin; else the write has its error. */
-static bool begin(struct job *job)
-{
-    bool late = job->deadline_ms != 0 && clock_ms() > job->deadline_ms;
-    if (late)
-        job->write->error = STORE_UNAVAILABLE;
-    return !late;
+    size_t more = write->kind == STORE_CREATE   ? write->create.count
+                  : write->kind == STORE_DELETE ? write->delete.id_count
+                                                : 0;
+    return 1 + more;
 }
 
 /* A store_take_writes: as many of the queue as the commit may still hold. */
@@ -54,8 +40,10 @@ static struct store_write *take_writes(void *context)
     struct job *job;
     while (batch->item_count < BATCH_ITEMS_MAX && (job = work_queue_take(batch->queue))) {
         TAILQ_INSERT_TAIL(&batch->taken, job, entry);
-        if (!begin(job))
+        if (job->deadline_ms != 0 && clock_ms() > job->deadline_ms) {
+            job->write->error = STORE_UNAVAILABLE;
             continue;
+        }
         batch->item_count += count_items(job->write);
         *end = job->write;
         end = &job->write->next;

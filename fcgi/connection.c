@@ -78,7 +78,7 @@ static void free_request(struct connection *connection)
 {
     if (!connection->request)
         return;
-    /* libfcgi frees the strings as they are; its buffers are wiped by free, see main.c. */
+    /* libfcgi frees the strings as they are; its buffers are private. */
     for (char **variable = connection->fcgx.envp; variable && *variable; variable++)
         explicit_bzero(*variable, strlen(*variable));
     FCGX_Free(&connection->fcgx, 0);
@@ -137,17 +137,6 @@ static void watch(struct connection *connection, unsigned events)
     epoll_ctl(connection->set->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
 }
 
-/* Around everything in libfcgi that may block. */
-static void hold(const struct connection *connection)
-{
-    watchdog_hold(&connection->set->process->watchdog, connection->set->loop, connection->fd);
-}
-
-static void release(const struct connection *connection)
-{
-    watchdog_release(&connection->set->process->watchdog, connection->set->loop);
-}
-
 /* ---- replies ---- */
 
 static bool put(const struct connection *connection, struct span text)
@@ -177,11 +166,12 @@ static void send_body(struct connection *connection, struct span head)
         part.len = SEND_SIZE;
         connection->unsent = span_from(connection->unsent, SEND_SIZE);
     }
-    hold(connection);
+    struct connections *set = connection->set;
+    watchdog_hold(&set->process->watchdog, set->loop, connection->fd);
     bool sent = put(connection, head) && put(connection, part) &&
                 (!last || (FCGX_FClose(connection->fcgx.err) == 0 &&
                            FCGX_FClose(connection->fcgx.out) == 0));
-    release(connection);
+    watchdog_release(&set->process->watchdog, set->loop);
     if (!sent || last) {
         end_request(connection, sent);
         return;
@@ -291,12 +281,12 @@ static void serve(struct connection *connection)
     TAILQ_INSERT_TAIL(&set->open, connection, entry);
     connection->request = set->spare_request ? set->spare_request : request_new();
     set->spare_request = NULL;
-    hold(connection);
+    watchdog_hold(&set->process->watchdog, set->loop, connection->fd);
     bool read = connection->request && accept_request(connection);
     if (read)
         parameters_read(connection->fcgx.envp, &connection->request->input);
     read = read && read_body(connection, &connection->request->input);
-    release(connection);
+    watchdog_release(&set->process->watchdog, set->loop);
     if (read)
         begin(connection);
     else

@@ -87,13 +87,6 @@ void loop_stop(struct loop *loop, enum loop_stop stop)
 
 /* ---- running ---- */
 
-static void on_tick(struct loop *loop)
-{
-    connections_close_late(&loop->connections);
-    if (!loop->accepting && !loop->stop)
-        start_accepting(loop);
-}
-
 static void on_event(struct loop *loop, const struct epoll_event *event)
 {
     eventfd_t count;
@@ -116,11 +109,15 @@ static void *run(void *context)
             on_event(loop, &events[i]);
         int64_t now_ms = clock_ms();
         obey_stop(loop, now_ms);
-        if (now_ms >= loop->tick_ms + TICK_MS) {
-            loop->tick_ms = now_ms;
-            on_tick(loop);
+        if (now_ms >= loop->tick_ms) {
+            loop->tick_ms = now_ms + TICK_MS;
+            connections_close_late(&loop->connections);
+            if (!loop->accepting && !loop->stop)
+                start_accepting(loop);
         }
         connections_end_round(&loop->connections);
+        work_queue_wake(&loop->process->commit_thread->queue);
+        work_queue_wake(&loop->process->search_thread->queue);
     }
     atomic_fetch_sub(&loop->process->loops_running, 1);
     eventfd_write(loop->process->event_fd, 1);

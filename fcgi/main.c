@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -91,7 +90,7 @@ static bool start(struct worker *worker)
     process->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (worker->signal_fd < 0 || process->event_fd < 0)
         return false;
-    watchdog_init(&process->watchdog, worker->settings.threads);
+    watchdog_init(&process->watchdog, (unsigned)worker->settings.threads);
     process->commit_thread = commit_thread_start(process->store);
     process->search_thread = search_thread_start(process->store);
     if (!process->commit_thread || !process->search_thread)
@@ -169,7 +168,7 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     /* Accepted sockets inherit it, unless they are not TCP: libfcgi writes a reply in pieces, which
      * TCP would hold back. */
     setsockopt(STDIN_FILENO, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    unsigned own = OWN_DESCRIPTORS + 2 * settings->threads;
+    unsigned own = OWN_DESCRIPTORS + 2 * (unsigned)settings->threads;
     worker->process.connections_max = descriptors > own ? descriptors - own : 1;
     worker->process.api = (struct api_options){.max_per_user = settings->max_per_user,
                                                .http_status_200 = settings->http_status_200,

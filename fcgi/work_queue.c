@@ -34,17 +34,14 @@ void work_queue_stop(struct work_queue *queue)
     pthread_join(queue->thread, NULL);
 }
 
-/* Wakes its thread after unlocking, or that would wait for the lock at once. */
-static void append(struct work_queue *queue, struct job *job)
+/* Whether the queue was empty. */
+static bool append(struct work_queue *queue, struct job *job)
 {
     pthread_mutex_lock(&queue->lock);
     bool was_empty = TAILQ_EMPTY(&queue->jobs);
     TAILQ_INSERT_TAIL(&queue->jobs, job, entry);
     pthread_mutex_unlock(&queue->lock);
-    if (was_empty && queue->wake_fd >= 0)
-        eventfd_write(queue->wake_fd, 1);
-    else if (was_empty)
-        pthread_cond_signal(&queue->changed);
+    return was_empty;
 }
 
 void work_queue_push(struct work_queue *queue, struct job *job)
@@ -54,9 +51,19 @@ void work_queue_push(struct work_queue *queue, struct job *job)
     append(queue, job);
 }
 
+void work_queue_wake(struct work_queue *queue)
+{
+    if (queue->wake_fd >= 0)
+        eventfd_write(queue->wake_fd, 1);
+    else
+        pthread_cond_signal(&queue->changed);
+}
+
 void work_queue_give_back(struct job *job)
 {
-    append(job->origin, job);
+    struct work_queue *origin = job->origin; /* the job may be used again at once */
+    if (append(origin, job))
+        work_queue_wake(origin);
 }
 
 bool work_queue_cancel(struct job *job)

@@ -45,8 +45,10 @@ bool work_queue_start(struct work_queue *queue, void *(*run)(void *), void *cont
 /* Lets work_queue_wait return false once the queue is empty, and waits for the thread's end. */
 void work_queue_stop(struct work_queue *queue);
 
-/* From any thread. */
+/* Appends a job, from any thread. work_queue_wake has to be called once some have been pushed:
+ * those of a round of events then share a commit. */
 void work_queue_push(struct work_queue *queue, struct job *job);
+void work_queue_wake(struct work_queue *queue);
 
 /* Removes a job that has been pushed and not been taken yet. True: it is the caller's again; false:
  * it is under way, or on its way back. */

@@ -41,6 +41,7 @@ static void submit_until(struct thread *thread, struct item *item, int64_t deadl
                              .owner = item};
     item->write.error = (enum store_error)99;
     work_queue_push(&thread->commit_thread->queue, &item->job);
+    work_queue_wake(&thread->commit_thread->queue);
 }
 
 static void submit(struct thread *thread, struct item *item)
