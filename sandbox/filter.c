@@ -1,4 +1,4 @@
-#include "sandbox/filter.h"
+#include "sandbox/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,12 +15,11 @@
 /* What glibc, libfcgi, LMDB, libsodium and the event loop call once everything is open. No call
  * that takes a path, and none that passes descriptors to or from another process. */
 static const int allowed[] = {
-    /* connections */
-    SCMP_SYS(accept4), SCMP_SYS(accept) /* libfcgi's, of descriptor -1 */, SCMP_SYS(shutdown),
-    SCMP_SYS(close), SCMP_SYS(getsockopt), SCMP_SYS(getpeername), SCMP_SYS(poll), SCMP_SYS(ppoll),
-    SCMP_SYS(select), SCMP_SYS(pselect6), SCMP_SYS(recvfrom), SCMP_SYS(epoll_create1),
-    SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(eventfd2),
-    SCMP_SYS(signalfd4),
+    /* connections; libfcgi calls accept for descriptor -1 when a peer has broken off */
+    SCMP_SYS(accept4), SCMP_SYS(accept), SCMP_SYS(shutdown), SCMP_SYS(close), SCMP_SYS(getsockopt),
+    SCMP_SYS(getpeername), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(select), SCMP_SYS(pselect6),
+    SCMP_SYS(recvfrom), SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait),
+    SCMP_SYS(epoll_pwait), SCMP_SYS(eventfd2), SCMP_SYS(signalfd4),
     /* open files */
     SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(pread64),
     SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(lseek), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
@@ -38,42 +37,33 @@ static const int allowed[] = {
     SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(gettimeofday), SCMP_SYS(time),
     SCMP_SYS(getrandom)};
 
-/* Calls that are allowed with some values of their arguments, or that fail instead of ending the
+/* Calls that are allowed with some values of an argument, or that fail instead of ending the
  * process. */
 static const struct {
     int call;
-    uint32_t action;
-    unsigned argument_count;
-    struct scmp_arg_cmp arguments[2]; /* each: number from 0, comparison, operands */
+    struct scmp_arg_cmp argument; /* its number from 0, comparison, and operands */
+    uint32_t error;               /* where not 0, the call fails with it */
 } rules[] = {
     /* Threads, no processes. */
-    {SCMP_SYS(clone), SCMP_ACT_ALLOW, 1, {{0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD}}},
+    {SCMP_SYS(clone), {0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD}, 0},
     /* No executable memory. */
-    {SCMP_SYS(mmap), SCMP_ACT_ALLOW, 1, {{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}}},
-    {SCMP_SYS(mprotect), SCMP_ACT_ALLOW, 1, {{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}}},
+    {SCMP_SYS(mmap), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}, 0},
+    {SCMP_SYS(mprotect), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}, 0},
     /* No F_SETOWN and F_SETSIG, which have the kernel send signals to other processes. */
-    {SCMP_SYS(fcntl), SCMP_ACT_ALLOW, 1, {{1, SCMP_CMP_LE, F_SETLKW, 0}}},
+    {SCMP_SYS(fcntl), {1, SCMP_CMP_LE, F_SETLKW, 0}, 0},
     /* Time-outs. */
-    {SCMP_SYS(setsockopt), SCMP_ACT_ALLOW, 1, {{1, SCMP_CMP_EQ, SOL_SOCKET, 0}}},
+    {SCMP_SYS(setsockopt), {1, SCMP_CMP_EQ, SOL_SOCKET, 0}, 0},
     /* stdio asks whether its output is a terminal. */
-    {SCMP_SYS(ioctl), SCMP_ACT_ALLOW, 1, {{1, SCMP_CMP_EQ, TCGETS, 0}}},
-    /* The niceness of the calling thread only. */
-    {SCMP_SYS(setpriority),
-     SCMP_ACT_ALLOW,
-     2,
-     {{0, SCMP_CMP_EQ, PRIO_PROCESS, 0}, {1, SCMP_CMP_EQ, 0, 0}}},
+    {SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, TCGETS, 0}, 0},
     /* The status of open files. A filter can't see whether the path is empty as well: reading the
      * status of a file by its path stays possible, opening it does not. */
-    {SCMP_SYS(newfstatat),
-     SCMP_ACT_ALLOW,
-     1,
-     {{3, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH}}},
-    {SCMP_SYS(statx), SCMP_ACT_ALLOW, 1, {{2, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH}}},
+    {SCMP_SYS(newfstatat), {3, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH}, 0},
+    {SCMP_SYS(statx), {2, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH}, 0},
     /* A filter can't see clone3's flags: as in a kernel without it, glibc then uses clone. */
-    {SCMP_SYS(clone3), SCMP_ACT_ERRNO(ENOSYS), 0, {{0}}},
+    {SCMP_SYS(clone3), {0}, ENOSYS},
     /* glibc's allocator asks /proc how memory is overcommitted, and does without. */
-    {SCMP_SYS(openat), SCMP_ACT_ERRNO(EACCES), 0, {{0}}},
-    {SCMP_SYS(open), SCMP_ACT_ERRNO(EACCES), 0, {{0}}},
+    {SCMP_SYS(openat), {0}, EACCES},
+    {SCMP_SYS(open), {0}, EACCES},
 };
 
 static int add_rules(scmp_filter_ctx filter)
@@ -81,26 +71,29 @@ static int add_rules(scmp_filter_ctx filter)
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof(allowed) / sizeof(allowed[0]); i++)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
-    for (size_t i = 0; rc == 0 && i < sizeof(rules) / sizeof(rules[0]); i++)
-        rc = seccomp_rule_add_array(filter, rules[i].action, rules[i].call, rules[i].argument_count,
-                                    rules[i].arguments);
+    for (size_t i = 0; rc == 0 && i < sizeof(rules) / sizeof(rules[0]); i++) {
+        uint32_t error = rules[i].error, action = error ? SCMP_ACT_ERRNO(error) : SCMP_ACT_ALLOW;
+        rc = seccomp_rule_add(filter, action, rules[i].call, error ? 0 : 1, rules[i].argument);
+    }
     return rc;
 }
 
-bool filter_load(void)
+bool sandbox_load_filter(void)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     int rc = filter ? add_rules(filter) : -ENOMEM;
     if (rc == 0) /* signals to this process only: abort */
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
                               SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
-    /* A binary tree instead of a list: the last call is as fast as the first. */
-    if (rc == 0)
-        rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-    if (rc == 0) /* the kernel's errno, not ECANCELED */
-        rc = seccomp_attr_set(filter, SCMP_FLTATR_API_SYSRAWRC, 1);
-    if (rc == 0)
+    if (rc == 0) /* the niceness of the calling thread only */
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setpriority), 2,
+                              SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS, 0), SCMP_A1(SCMP_CMP_EQ, 0, 0));
+    if (rc ==
+        0) { /* a binary tree, where the last call is as fast as the first; the kernel's errno */
+        (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+        (void)seccomp_attr_set(filter, SCMP_FLTATR_API_SYSRAWRC, 1);
         rc = seccomp_load(filter);
+    }
     seccomp_release(filter);
     errno = -rc;
     return rc == 0;

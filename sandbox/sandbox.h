@@ -36,6 +36,11 @@ unsigned sandbox_raise_descriptors(char *reason, size_t reason_size);
 bool sandbox_enter(const char *store_path, char *level, size_t level_size, char *reason,
                    size_t reason_size);
 
+/* The last part of sandbox_enter: loads the seccomp filter. The process must have no_new_privs.
+ *
+ * Result: false, with errno, where that fails. */
+bool sandbox_load_filter(void);
+
 /* Whether this build can be sandboxed: sanitizers make calls that are not on the list. */
 bool sandbox_is_possible(void);
 
