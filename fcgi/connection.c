@@ -78,7 +78,8 @@ static void free_request(struct connection *connection)
 {
     if (!connection->request)
         return;
-    /* libfcgi frees the strings as they are; its buffers are private. */
+    /* libfcgi frees the strings as they are; its buffers are overwritten by free, see
+     * main.c. */
     for (char **variable = connection->fcgx.envp; variable && *variable; variable++)
         explicit_bzero(*variable, strlen(*variable));
     FCGX_Free(&connection->fcgx, 0);

@@ -15,8 +15,8 @@
 /* What glibc, libfcgi, LMDB, libsodium and the event loop call once everything is open. No call
  * that takes a path, and none that passes descriptors to or from another process. */
 static const int allowed[] = {
-    /* connections; libfcgi calls accept for descriptor -1 when a peer has broken off */
-    SCMP_SYS(accept4), SCMP_SYS(accept), SCMP_SYS(shutdown), SCMP_SYS(close), SCMP_SYS(getsockopt),
+    /* connections */
+    SCMP_SYS(accept4), SCMP_SYS(shutdown), SCMP_SYS(close), SCMP_SYS(getsockopt),
     SCMP_SYS(getpeername), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(select), SCMP_SYS(pselect6),
     SCMP_SYS(recvfrom), SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait),
     SCMP_SYS(epoll_pwait), SCMP_SYS(eventfd2), SCMP_SYS(signalfd4),
@@ -40,30 +40,32 @@ static const int allowed[] = {
 /* Calls that are allowed with some values of an argument, or that fail instead of ending the
  * process. */
 static const struct {
-    int call;
     struct scmp_arg_cmp argument; /* its number from 0, comparison, and operands */
-    uint32_t error;               /* where not 0, the call fails with it */
+    int call;
+    uint32_t error; /* where not 0, the call fails with it */
 } rules[] = {
     /* Threads, no processes. */
-    {SCMP_SYS(clone), {0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD}, 0},
+    {{0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD}, SCMP_SYS(clone), 0},
     /* No executable memory. */
-    {SCMP_SYS(mmap), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}, 0},
-    {SCMP_SYS(mprotect), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}, 0},
+    {{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}, SCMP_SYS(mmap), 0},
+    {{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}, SCMP_SYS(mprotect), 0},
     /* No F_SETOWN and F_SETSIG, which have the kernel send signals to other processes. */
-    {SCMP_SYS(fcntl), {1, SCMP_CMP_LE, F_SETLKW, 0}, 0},
+    {{1, SCMP_CMP_LE, F_SETLKW, 0}, SCMP_SYS(fcntl), 0},
     /* Time-outs. */
-    {SCMP_SYS(setsockopt), {1, SCMP_CMP_EQ, SOL_SOCKET, 0}, 0},
+    {{1, SCMP_CMP_EQ, SOL_SOCKET, 0}, SCMP_SYS(setsockopt), 0},
     /* stdio asks whether its output is a terminal. */
-    {SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, TCGETS, 0}, 0},
+    {{1, SCMP_CMP_EQ, TCGETS, 0}, SCMP_SYS(ioctl), 0},
     /* The status of open files. A filter can't see whether the path is empty as well: reading the
      * status of a file by its path stays possible, opening it does not. */
-    {SCMP_SYS(newfstatat), {3, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH}, 0},
-    {SCMP_SYS(statx), {2, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH}, 0},
+    {{3, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH}, SCMP_SYS(newfstatat), 0},
+    {{2, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH}, SCMP_SYS(statx), 0},
     /* A filter can't see clone3's flags: as in a kernel without it, glibc then uses clone. */
-    {SCMP_SYS(clone3), {0}, ENOSYS},
+    {{0}, SCMP_SYS(clone3), ENOSYS},
+    /* libfcgi, after a connection that it could not read, asks for another of the socket -1. */
+    {{0}, SCMP_SYS(accept), EBADF},
     /* glibc's allocator asks /proc how memory is overcommitted, and does without. */
-    {SCMP_SYS(openat), {0}, EACCES},
-    {SCMP_SYS(open), {0}, EACCES},
+    {{0}, SCMP_SYS(openat), EACCES},
+    {{0}, SCMP_SYS(open), EACCES},
 };
 
 static int add_rules(scmp_filter_ctx filter)
