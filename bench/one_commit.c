@@ -9,12 +9,10 @@ static void *run(void *context)
 {
     struct commit_thread *thread = context;
     struct job *job;
-    while (work_queue_wait(&thread->queue, -1))
+    while (work_queue_wait(&thread->queue, 3600))
         while ((job = work_queue_take(&thread->queue))) {
-            struct job_list done = TAILQ_HEAD_INITIALIZER(done);
             store_write(thread->store, job->write); /* the write has its error */
-            TAILQ_INSERT_TAIL(&done, job, entry);
-            work_queue_give_back(&done);
+            work_queue_give_back(job);
         }
     return NULL;
 }

@@ -1,23 +1,8 @@
 #include "fcgi/access_times.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-enum { SLOT_COUNT = 2 * ACCESS_TIMES_MAX }; /* a power of two */
-
-bool access_times_init(struct access_times *times)
-{
-    *times = (struct access_times){
-        .recorded = calloc(2 * (size_t)ACCESS_TIMES_MAX, sizeof(*times->recorded)),
-        .slots = calloc(SLOT_COUNT, sizeof(*times->slots))};
-    return times->recorded && times->slots;
-}
-
-void access_times_free(struct access_times *times)
-{
-    free(times->recorded);
-    free(times->slots);
-}
+enum { SLOT_COUNT = 2 * ACCESS_TIMES_MAX };
 
 void access_times_add(struct access_times *times, const struct store_access *used,
                       int64_t now_unix_s)
@@ -36,12 +21,11 @@ void access_times_add(struct access_times *times, const struct store_access *use
     times->slots[slot] = (uint16_t)times->count;
 }
 
-size_t access_times_take(struct access_times *times, struct store_access **taken)
+size_t access_times_take(struct access_times *times)
 {
     size_t count = times->count;
-    *taken = times->recorded + ACCESS_TIMES_MAX;
-    memcpy(*taken, times->recorded, count * sizeof(**taken));
-    memset(times->slots, 0, SLOT_COUNT * sizeof(*times->slots));
+    memcpy(times->taken, times->recorded, count * sizeof(times->taken[0]));
+    memset(times->slots, 0, sizeof(times->slots));
     times->count = 0;
     return count;
 }

@@ -1,7 +1,7 @@
 #include "fcgi/cgi.h"
 
-#include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,14 +13,7 @@ enum { READ_TIMEOUT_MS = 30000 };
 
 bool cgi_write(struct span reply)
 {
-    while (reply.len > 0) {
-        ssize_t len = write(STDOUT_FILENO, reply.at, reply.len);
-        if (len < 0 && errno != EINTR)
-            return false;
-        if (len > 0)
-            reply = span_from(reply, (size_t)len);
-    }
-    return true;
+    return fwrite(reply.at, 1, reply.len, stdout) == reply.len && fflush(stdout) == 0;
 }
 
 /* RFC 3875 section 4.2: no more than CONTENT_LENGTH may be read; standard input
@@ -36,17 +29,15 @@ static void read_body(struct request_input *input, struct buffer *body)
     }
     char *at = buffer_reserve(body, (size_t)length);
     while (at && body->len < (size_t)length) {
-        struct pollfd stdin_poll = {.fd = STDIN_FILENO, .events = POLLIN};
-        int ready = poll(&stdin_poll, 1, READ_TIMEOUT_MS);
-        ssize_t len = ready > 0 ? read(STDIN_FILENO, at + body->len, (size_t)length - body->len)
-                                : (ready < 0 ? -1 : 0);
-        if (len < 0 && errno == EINTR)
-            continue;
+        struct pollfd input_fd = {.fd = STDIN_FILENO, .events = POLLIN};
+        ssize_t len = poll(&input_fd, 1, READ_TIMEOUT_MS) > 0
+                          ? read(STDIN_FILENO, at + body->len, (size_t)length - body->len)
+                          : 0;
         if (len <= 0)
             break;
         body->len += (size_t)len;
     }
-    input->body = (struct span){body->at, body->len};
+    input->body = buffer_span(body);
 }
 
 /* What a worker's commit thread does now and then. One process in 256 purges: a request each is

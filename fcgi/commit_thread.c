@@ -24,26 +24,12 @@ struct batch {
     size_t item_count;
 };
 
-/* At least 1. */
 static size_t count_items(const struct store_write *write)
 {
-    switch (write->kind) {
-    case STORE_CREATE:
-        return 1 + write->create.count;
-    case STORE_DELETE:
-        return 1 + write->delete.id_count;
-    default:
-        return 1;
-    }
-}
-
-/* Whether it is not too late to begin; else the write has its error. */
-static bool begin(struct job *job)
-{
-    bool late = job->deadline_ms != 0 && clock_ms() > job->deadline_ms;
-    if (late)
-        job->write->error = STORE_UNAVAILABLE;
-    return !late;
+    size_t more = write->kind == STORE_CREATE   ? write->create.count
+                  : write->kind == STORE_DELETE ? write->delete.id_count
+                                                : 0;
+    return 1 + more;
 }
 
 /* A store_take_writes: as many of the queue as the commit may still hold. */
@@ -54,8 +40,10 @@ static struct store_write *take_writes(void *context)
     struct job *job;
     while (batch->item_count < BATCH_ITEMS_MAX && (job = work_queue_take(batch->queue))) {
         TAILQ_INSERT_TAIL(&batch->taken, job, entry);
-        if (!begin(job))
+        if (job->deadline_ms != 0 && clock_ms() > job->deadline_ms) {
+            job->write->error = STORE_UNAVAILABLE;
             continue;
+        }
         batch->item_count += count_items(job->write);
         *end = job->write;
         end = &job->write->next;
@@ -68,21 +56,25 @@ static void commit(struct commit_thread *thread)
 {
     struct batch batch = {.queue = &thread->queue};
     TAILQ_INIT(&batch.taken);
-    store_commit(thread->store, take_writes, &batch); /* each write has its error */
-    work_queue_give_back(&batch.taken);
+    store_commit(thread->store, take_writes, &batch);           /* each write has its error */
+    for (struct job *job; (job = TAILQ_FIRST(&batch.taken));) { /* its owner may use it at once */
+        TAILQ_REMOVE(&batch.taken, job, entry);
+        work_queue_give_back(job);
+    }
 }
 
 /* ---- background work ---- */
 
 static void store_access_times(struct commit_thread *thread, bool all, int64_t now_unix_s)
 {
-    struct store_write write = {.kind = STORE_ACCESS, .now_unix_s = now_unix_s};
     struct access_times *times = &thread->times;
+    struct store_write write = {
+        .kind = STORE_ACCESS, .now_unix_s = now_unix_s, .access.times = times->taken};
     pthread_mutex_lock(&thread->times_lock);
     bool due = times->count > 0 && (all || times->count == ACCESS_TIMES_MAX ||
                                     now_unix_s - times->first_unix_s >= ACCESS_DELAY_S);
     if (due)
-        write.access.count = access_times_take(times, &write.access.times);
+        write.access.count = access_times_take(times);
     pthread_mutex_unlock(&thread->times_lock);
     if (due)
         store_write(thread->store, &write); /* if it fails, the next use is recorded again */
@@ -134,7 +126,6 @@ static void *run(void *context)
 
 static void free_thread(struct commit_thread *thread)
 {
-    access_times_free(&thread->times);
     pthread_mutex_destroy(&thread->times_lock);
     work_queue_destroy(&thread->queue);
     free(thread);
@@ -149,7 +140,7 @@ struct commit_thread *commit_thread_start(struct store *store)
     thread->purged_unix_s = thread->readers_freed_unix_s = (int64_t)time(NULL);
     pthread_mutex_init(&thread->times_lock, NULL);
     work_queue_init(&thread->queue, -1);
-    if (access_times_init(&thread->times) && work_queue_start(&thread->queue, run, thread))
+    if (work_queue_start(&thread->queue, run, thread))
         return thread;
     free_thread(thread);
     return NULL;

@@ -23,7 +23,7 @@ struct process {
     unsigned connections_max;
     atomic_uint connection_count;
     atomic_uint loops_running;
-    int event_fd; /* an eventfd: a loop has ended, or the store has failed */
+    int event_fd; /* an eventfd: a loop has ended */
 };
 
 struct connections {
@@ -33,15 +33,11 @@ struct connections {
     int epoll_fd;    /* connections are added as data.ptr */
     struct api *api; /* of this loop's thread */
     /* connection.c's own. */
-    struct work_queue done;           /* jobs that are back */
-    struct job_list writes, searches; /* of this round of events, to be pushed */
-    struct connection_list open;      /* by their last request, oldest first */
-    struct connection_list closed;    /* to be freed at the end of the round */
-    size_t deadline_count;            /* connections that have one, at most */
-    int64_t now_ms, scan_ms;
+    struct work_queue done;        /* jobs that are back */
+    struct connection_list open;   /* by their last request, oldest first */
+    struct connection_list closed; /* to be freed at the end of the round */
     bool stopping;
-    struct buffer spare_body; /* for the next request */
-    struct request *spare_request;
+    struct request *spare_request; /* for the next request */
 };
 
 /* wake_fd: an eventfd, written to when connections_finish_jobs is to be called. False if libfcgi
@@ -65,12 +61,11 @@ void connection_on_event(struct connection *connection, unsigned events);
 /* Goes on with connections whose jobs are done. */
 void connections_finish_jobs(struct connections *set);
 
-/* To be called after each round of events, and when connections_due_ms says: pushes jobs, closes
- * what is late, frees what is closed. */
-void connections_end_round(struct connections *set, int64_t now_ms);
+/* To be called once or twice a second: closes connections and ends waits whose time is over. */
+void connections_close_late(struct connections *set);
 
-/* By clock_ms; INT64_MAX: never. */
-int64_t connections_due_ms(const struct connections *set);
+/* To be called after each round of events: frees what is closed. */
+void connections_end_round(struct connections *set);
 
 /* Finishes the requests that have begun or can be read, closes the rest. A connection that has had
  * no request yet may still send its first. */

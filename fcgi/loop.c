@@ -13,17 +13,17 @@
 
 enum {
     EVENTS_MAX = 64,
-    GENTLE_STOP_MS = 8000, /* nginx.conf.example has nginx close its connections before that */
-    ACCEPT_PAUSE_MS = 100  /* when there can be no more connections */
+    TICK_MS = 500,        /* between looks at the clock */
+    GENTLE_STOP_MS = 8000 /* nginx.conf.example has nginx close its connections before that */
 };
 
 struct loop {
     pthread_t thread;
     struct process *process;
-    int listen_fd, epoll_fd, wake_fd;
+    int listen_fd, wake_fd;
     struct store_reader *reader;
     struct connections connections;
-    int64_t now_ms, accept_again_ms, stop_now_ms;
+    int64_t tick_ms, stop_now_ms;
     bool accepting;
     int stop; /* of enum loop_stop, as acted on */
     atomic_int stop_wanted;
@@ -35,13 +35,14 @@ struct loop {
 static void start_accepting(struct loop *loop)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = loop};
-    loop->accepting = epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->listen_fd, &event) == 0;
+    loop->accepting =
+        epoll_ctl(loop->connections.epoll_fd, EPOLL_CTL_ADD, loop->listen_fd, &event) == 0;
 }
 
 static void stop_accepting(struct loop *loop)
 {
     if (loop->accepting)
-        epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, loop->listen_fd, NULL);
+        epoll_ctl(loop->connections.epoll_fd, EPOLL_CTL_DEL, loop->listen_fd, NULL);
     loop->accepting = false;
 }
 
@@ -50,41 +51,31 @@ static bool accept_connection(struct loop *loop)
 {
     bool possible = connections_make_room(&loop->connections);
     int fd = possible ? watchdog_accept(&loop->process->watchdog, loop->listen_fd) : -1;
-    if (fd >= 0) {
+    if (fd >= 0)
         connections_add(&loop->connections, fd);
-    } else if (!possible || errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-               errno == ENOMEM) {
-        stop_accepting(loop); /* or epoll would report the waiting connection without end */
-        loop->accept_again_ms = loop->now_ms + ACCEPT_PAUSE_MS;
-    }
+    else if (!possible || (errno != EAGAIN && errno != ECONNABORTED))
+        stop_accepting(loop); /* until the next tick: epoll would report the socket without end */
     return fd >= 0;
 }
 
 /* ---- stopping ---- */
 
-/* A connection may wait whose wake-up was this loop's, and no other will be woken before the next
- * one comes. */
-static void accept_waiting(struct loop *loop)
+static void obey_stop(struct loop *loop, int64_t now_ms)
 {
+    int wanted = atomic_load(&loop->stop_wanted);
+    if (loop->stop == LOOP_STOP_GENTLY && now_ms >= loop->stop_now_ms)
+        wanted = LOOP_STOP_NOW;
+    if (wanted <= loop->stop)
+        return;
+    loop->stop = wanted;
+    loop->stop_now_ms = now_ms + GENTLE_STOP_MS;
+    /* A connection may wait whose wake-up was this loop's, and no other will be woken before the
+     * next one comes. */
     while (loop->accepting && accept_connection(loop)) {
     }
     stop_accepting(loop);
-}
-
-static void obey_stop(struct loop *loop)
-{
-    int wanted = atomic_load(&loop->stop_wanted);
-    if (wanted == LOOP_STOP_GENTLY && loop->stop == 0) {
-        loop->stop = LOOP_STOP_GENTLY;
-        loop->stop_now_ms = loop->now_ms + GENTLE_STOP_MS;
-        accept_waiting(loop);
-    }
-    bool late = loop->stop == LOOP_STOP_GENTLY && loop->now_ms >= loop->stop_now_ms;
-    if (loop->stop != LOOP_STOP_NOW && (wanted == LOOP_STOP_NOW || late)) {
-        loop->stop = LOOP_STOP_NOW;
-        accept_waiting(loop);
+    if (wanted == LOOP_STOP_NOW)
         connections_stop(&loop->connections);
-    }
 }
 
 void loop_stop(struct loop *loop, enum loop_stop stop)
@@ -95,19 +86,6 @@ void loop_stop(struct loop *loop, enum loop_stop stop)
 }
 
 /* ---- running ---- */
-
-/* Until when epoll may wait. */
-static int timeout_ms(const struct loop *loop)
-{
-    int64_t until_ms = connections_due_ms(&loop->connections);
-    if (!loop->accepting && !loop->stop && loop->accept_again_ms < until_ms)
-        until_ms = loop->accept_again_ms;
-    if (loop->stop == LOOP_STOP_GENTLY && loop->stop_now_ms < until_ms)
-        until_ms = loop->stop_now_ms;
-    if (until_ms == INT64_MAX)
-        return -1;
-    return until_ms <= loop->now_ms ? 0 : (int)(until_ms - loop->now_ms);
-}
 
 static void on_event(struct loop *loop, const struct epoll_event *event)
 {
@@ -124,19 +102,22 @@ static void *run(void *context)
 {
     struct loop *loop = context;
     struct epoll_event events[EVENTS_MAX];
-    loop->now_ms = clock_ms();
     start_accepting(loop);
     while (!loop->stop || !TAILQ_EMPTY(&loop->connections.open)) {
-        int count = epoll_wait(loop->epoll_fd, events, EVENTS_MAX, timeout_ms(loop));
+        int count = epoll_wait(loop->connections.epoll_fd, events, EVENTS_MAX, TICK_MS);
         for (int i = 0; i < count; i++)
             on_event(loop, &events[i]);
-        loop->now_ms = clock_ms();
-        obey_stop(loop);
-        connections_end_round(&loop->connections, loop->now_ms);
-        if (!loop->accepting && !loop->stop && loop->now_ms >= loop->accept_again_ms)
-            start_accepting(loop);
-        if (store_is_broken(loop->process->store) && !loop->stop)
-            eventfd_write(loop->process->event_fd, 1);
+        int64_t now_ms = clock_ms();
+        obey_stop(loop, now_ms);
+        if (now_ms >= loop->tick_ms) {
+            loop->tick_ms = now_ms + TICK_MS;
+            connections_close_late(&loop->connections);
+            if (!loop->accepting && !loop->stop)
+                start_accepting(loop);
+        }
+        connections_end_round(&loop->connections);
+        work_queue_wake(&loop->process->commit_thread->queue);
+        work_queue_wake(&loop->process->search_thread->queue);
     }
     atomic_fetch_sub(&loop->process->loops_running, 1);
     eventfd_write(loop->process->event_fd, 1);
@@ -149,10 +130,11 @@ static bool set_up(struct loop *loop)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &loop->wake_fd};
     int flags = fcntl(loop->listen_fd, F_GETFL);
-    loop->epoll_fd = loop->connections.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    loop->connections.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (!connections_init(&loop->connections, loop->wake_fd) || loop->epoll_fd < 0 ||
-        loop->wake_fd < 0 || epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &event) != 0 ||
+    if (!connections_init(&loop->connections, loop->wake_fd) || loop->connections.epoll_fd < 0 ||
+        loop->wake_fd < 0 ||
+        epoll_ctl(loop->connections.epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &event) != 0 ||
         flags < 0 || fcntl(loop->listen_fd, F_SETFL, flags | O_NONBLOCK) != 0)
         return false;
     errno = EAGAIN;
@@ -169,8 +151,8 @@ static void free_loop(struct loop *loop)
     store_reader_close(loop->reader);
     if (loop->wake_fd >= 0)
         close(loop->wake_fd);
-    if (loop->epoll_fd >= 0)
-        close(loop->epoll_fd);
+    if (loop->connections.epoll_fd >= 0)
+        close(loop->connections.epoll_fd);
     free(loop);
 }
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -23,8 +23,8 @@
 #include "sandbox/sandbox.h"
 #include "settings/settings.h"
 
-/* More than nginx keeps; each costs some hundred bytes. */
-enum { CONNECTIONS_MAX = 4096 };
+/* Of a worker without loops; each of these has two. */
+enum { OWN_DESCRIPTORS = 24 };
 
 struct worker {
     struct process process;
@@ -44,13 +44,6 @@ static bool is_listening(int fd)
     int listening = 0;
     socklen_t len = sizeof(listening);
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
-}
-
-/* Accepted sockets inherit it: libfcgi writes a reply in pieces, which TCP would hold back. */
-static void prepare_socket(void)
-{
-    const int on = 1;
-    setsockopt(STDIN_FILENO, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* fails if not TCP */
 }
 
 static char sigbus_text[PATH_MAX + 128];
@@ -91,41 +84,28 @@ static int open_signals(void)
     return signalfd(-1, &read, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* As many as there are descriptors for. A worker has some 20 of its own, and 2 a loop. */
-static unsigned connections_max(unsigned loops)
-{
-    struct rlimit limit;
-    rlim_t own = 24 + 2 * (rlim_t)loops;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= own)
-        return 1;
-    return limit.rlim_cur - own < CONNECTIONS_MAX ? (unsigned)(limit.rlim_cur - own)
-                                                  : CONNECTIONS_MAX;
-}
-
-static bool start_threads(struct worker *worker)
+static bool start(struct worker *worker)
 {
     struct process *process = &worker->process;
+    /* free overwrites what is not tiny: libfcgi's buffers hold secrets, and are private. Not
+     * earlier: LMDB's large tables would be filled when they are allocated. */
+    mallopt(M_PERTURB, 1);
     worker->signal_fd = open_signals();
     process->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (worker->signal_fd < 0 || process->event_fd < 0 ||
-        worker->settings.threads > WATCHDOG_LOOPS_MAX)
+    if (worker->signal_fd < 0 || process->event_fd < 0)
         return false;
-    watchdog_init(&process->watchdog, worker->settings.threads);
+    watchdog_init(&process->watchdog, (unsigned)worker->settings.threads);
     process->commit_thread = commit_thread_start(process->store);
     process->search_thread = search_thread_start(process->store);
-    return process->commit_thread && process->search_thread;
-}
-
-static bool start_loops(struct worker *worker)
-{
-    unsigned wanted = worker->settings.threads;
-    for (unsigned i = 0; i < wanted; i++) {
-        worker->loops[i] = loop_start(&worker->process, i, STDIN_FILENO);
-        if (!worker->loops[i])
-            break;
-        worker->loop_count++;
+    if (!process->commit_thread || !process->search_thread)
+        return false;
+    for (; worker->loop_count < worker->settings.threads; worker->loop_count++) {
+        struct loop *loop = loop_start(process, worker->loop_count, STDIN_FILENO);
+        if (!loop)
+            return false;
+        worker->loops[worker->loop_count] = loop;
     }
-    return worker->loop_count == wanted;
+    return true;
 }
 
 static void stop_loops(struct worker *worker, enum loop_stop stop)
@@ -161,7 +141,7 @@ static bool wait_for_end(struct worker *worker)
 static int serve_fastcgi(struct worker *worker)
 {
     struct process *process = &worker->process;
-    bool well = start_threads(worker) && start_loops(worker);
+    bool well = start(worker);
     if (!well) {
         log_error("could not start", strerror(errno));
         stop_loops(worker, LOOP_STOP_NOW);
@@ -179,9 +159,9 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
 {
     struct settings *settings = &worker->settings;
     char level[128];
-    if (!sandbox_raise_descriptors(reason, STORE_REASON_SIZE))
-        return false;
-    if (!settings_read(environ, settings, reason, STORE_REASON_SIZE))
+    const int on = 1;
+    unsigned descriptors = sandbox_raise_descriptors(reason, STORE_REASON_SIZE);
+    if (descriptors == 0 || !settings_read(environ, settings, reason, STORE_REASON_SIZE))
         return false;
     struct store_options options = {.location = settings->store_path,
                                     .secret_path = settings->secret_path,
@@ -189,8 +169,11 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     if (!catch_sigbus(settings->store_path) ||
         store_open(&options, &worker->process.store, reason) != STORE_OK)
         return false;
-    prepare_socket();
-    worker->process.connections_max = connections_max((unsigned)settings->threads);
+    /* Accepted sockets inherit it, unless they are not TCP: libfcgi writes a reply in pieces, which
+     * TCP would hold back. */
+    setsockopt(STDIN_FILENO, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    unsigned own = OWN_DESCRIPTORS + 2 * (unsigned)settings->threads;
+    worker->process.connections_max = descriptors > own ? descriptors - own : 1;
     worker->process.api = (struct api_options){.max_per_user = settings->max_per_user,
                                                .http_status_200 = settings->http_status_200,
                                                .cors_origin = settings->cors_origin,

@@ -6,21 +6,19 @@
 
 #include "api/api.h"
 
-enum { NICENESS = 10 };
+enum { NICENESS = 10, WAIT_S = 3600 };
 
 static void *run(void *context)
 {
     struct search_thread *thread = context;
-    struct job_list done = TAILQ_HEAD_INITIALIZER(done);
     /* On Linux a thread has a niceness of its own. It is not essential. */
     (void)setpriority(PRIO_PROCESS, 0, NICENESS);
-    while (work_queue_wait(&thread->queue, -1)) {
+    while (work_queue_wait(&thread->queue, WAIT_S)) {
         struct job *job = work_queue_take(&thread->queue);
-        if (!job) /* cancelled */
+        if (!job) /* cancelled, or none came */
             continue;
         api_search(job->request, thread->reader);
-        TAILQ_INSERT_TAIL(&done, job, entry);
-        work_queue_give_back(&done);
+        work_queue_give_back(job);
     }
     return NULL;
 }

@@ -40,9 +40,9 @@ int watchdog_accept(struct watchdog *watchdog, int listen_fd)
     return fd;
 }
 
-void watchdog_hold(struct watchdog *watchdog, unsigned loop, int fd, int64_t now_ms)
+void watchdog_hold(struct watchdog *watchdog, unsigned loop, int fd)
 {
-    atomic_store_explicit(&watchdog->watched[loop].since_ms, now_ms, memory_order_relaxed);
+    atomic_store_explicit(&watchdog->watched[loop].since_ms, clock_ms(), memory_order_relaxed);
     atomic_store_explicit(&watchdog->watched[loop].fd, fd, memory_order_release);
 }
 

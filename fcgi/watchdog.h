@@ -31,7 +31,7 @@ void watchdog_init(struct watchdog *watchdog, unsigned loop_count);
 void watchdog_check(struct watchdog *watchdog);
 
 /* Between the two, loop number "loop" may block on the socket. */
-void watchdog_hold(struct watchdog *watchdog, unsigned loop, int fd, int64_t now_ms);
+void watchdog_hold(struct watchdog *watchdog, unsigned loop, int fd);
 void watchdog_release(struct watchdog *watchdog, unsigned loop);
 
 /* accept4, for a blocking socket: -1 with errno if there is none. All sockets must come from here:

@@ -34,43 +34,47 @@ void work_queue_stop(struct work_queue *queue)
     pthread_join(queue->thread, NULL);
 }
 
-/* Wakes its thread after unlocking, or that would wait for the lock at once. */
-static void append(struct work_queue *queue, struct job_list *jobs)
+/* Whether the queue was empty. */
+static bool append(struct work_queue *queue, struct job *job)
 {
     pthread_mutex_lock(&queue->lock);
     bool was_empty = TAILQ_EMPTY(&queue->jobs);
-    TAILQ_CONCAT(&queue->jobs, jobs, entry);
+    TAILQ_INSERT_TAIL(&queue->jobs, job, entry);
     pthread_mutex_unlock(&queue->lock);
-    if (was_empty && queue->wake_fd >= 0)
+    return was_empty;
+}
+
+void work_queue_push(struct work_queue *queue, struct job *job)
+{
+    job->waiting = true;
+    job->queue = queue;
+    append(queue, job);
+}
+
+void work_queue_wake(struct work_queue *queue)
+{
+    if (queue->wake_fd >= 0)
         eventfd_write(queue->wake_fd, 1);
-    else if (was_empty)
+    else
         pthread_cond_signal(&queue->changed);
 }
 
-void work_queue_push(struct work_queue *queue, struct job_list *jobs)
+void work_queue_give_back(struct job *job)
 {
-    struct job *job;
-    TAILQ_FOREACH(job, jobs, entry)
-    {
-        job->state = JOB_QUEUED;
-        job->queue = queue;
-    }
-    if (!TAILQ_EMPTY(jobs))
-        append(queue, jobs);
+    struct work_queue *origin = job->origin; /* the job may be used again at once */
+    if (append(origin, job))
+        work_queue_wake(origin);
 }
 
 bool work_queue_cancel(struct job *job)
 {
-    if (!job->queue) /* not pushed yet */
-        return false;
     pthread_mutex_lock(&job->queue->lock);
-    bool queued = job->state == JOB_QUEUED;
-    if (queued) {
+    bool waiting = job->waiting;
+    if (waiting)
         TAILQ_REMOVE(&job->queue->jobs, job, entry);
-        job->state = JOB_IDLE;
-    }
+    job->waiting = false;
     pthread_mutex_unlock(&job->queue->lock);
-    return queued;
+    return waiting;
 }
 
 struct job *work_queue_take(struct work_queue *queue)
@@ -79,32 +83,10 @@ struct job *work_queue_take(struct work_queue *queue)
     struct job *job = TAILQ_FIRST(&queue->jobs);
     if (job) {
         TAILQ_REMOVE(&queue->jobs, job, entry);
-        job->state = JOB_STARTED;
+        job->waiting = false;
     }
     pthread_mutex_unlock(&queue->lock);
     return job;
-}
-
-void work_queue_take_all(struct work_queue *queue, struct job_list *jobs)
-{
-    struct job *job;
-    TAILQ_INIT(jobs);
-    pthread_mutex_lock(&queue->lock);
-    TAILQ_CONCAT(jobs, &queue->jobs, entry);
-    pthread_mutex_unlock(&queue->lock);
-    TAILQ_FOREACH(job, jobs, entry)
-    job->state = JOB_IDLE;
-}
-
-void work_queue_give_back(struct job_list *done)
-{
-    struct job *job;
-    while ((job = TAILQ_FIRST(done))) { /* its owner may use it at once */
-        struct job_list one = TAILQ_HEAD_INITIALIZER(one);
-        TAILQ_REMOVE(done, job, entry);
-        TAILQ_INSERT_TAIL(&one, job, entry);
-        append(job->origin, &one);
-    }
 }
 
 bool work_queue_is_empty(struct work_queue *queue)
@@ -121,10 +103,7 @@ bool work_queue_wait(struct work_queue *queue, int wait_s)
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += wait_s;
     pthread_mutex_lock(&queue->lock);
-    bool wait = TAILQ_EMPTY(&queue->jobs) && !queue->stopping;
-    if (wait && wait_s < 0)
-        pthread_cond_wait(&queue->changed, &queue->lock);
-    else if (wait)
+    if (TAILQ_EMPTY(&queue->jobs) && !queue->stopping)
         pthread_cond_clockwait(&queue->changed, &queue->lock, CLOCK_MONOTONIC, &until);
     bool more = !TAILQ_EMPTY(&queue->jobs) || !queue->stopping;
     pthread_mutex_unlock(&queue->lock);

@@ -12,15 +12,9 @@
 struct request;
 struct store_write;
 
-enum job_state {
-    JOB_IDLE,   /* its owner's: not handed over, or done and back */
-    JOB_QUEUED, /* waits to begin; can be cancelled */
-    JOB_STARTED /* under way in another thread, or on its way back */
-};
-
 /* Part of a connection, which must not move or be freed before the job is back. */
 struct job {
-    enum job_state state;      /* guarded by the lock of queue */
+    bool waiting;              /* to begin; guarded by the lock of queue */
     struct store_write *write; /* for the commit thread */
     struct request *request;   /* for the search thread */
     int64_t deadline_ms;       /* of clock_ms: not to be begun later; 0: none */
@@ -51,24 +45,22 @@ bool work_queue_start(struct work_queue *queue, void *(*run)(void *), void *cont
 /* Lets work_queue_wait return false once the queue is empty, and waits for the thread's end. */
 void work_queue_stop(struct work_queue *queue);
 
-/* Appends the jobs and empties the list. From any thread. */
-void work_queue_push(struct work_queue *queue, struct job_list *jobs);
+/* Appends a job, from any thread. work_queue_wake has to be called once some have been pushed:
+ * those of a round of events then share a commit. */
+void work_queue_push(struct work_queue *queue, struct job *job);
+void work_queue_wake(struct work_queue *queue);
 
-/* Removes a job that has not been taken yet. True: it is the caller's again; false: it is under
- * way, or on its way back. */
+/* Removes a job that has been pushed and not been taken yet. True: it is the caller's again; false:
+ * it is under way, or on its way back. */
 bool work_queue_cancel(struct job *job);
 
-/* The first job, removed and JOB_STARTED; NULL if there is none. */
+/* The first job, removed; NULL if there is none. */
 struct job *work_queue_take(struct work_queue *queue);
 
-/* Sets jobs to all there are, removed and JOB_IDLE: for the thread that they return to. */
-void work_queue_take_all(struct work_queue *queue, struct job_list *jobs);
+/* Returns a job that was taken to its origin. */
+void work_queue_give_back(struct job *job);
 
-/* Returns the jobs of a list to their origins and empties it. */
-void work_queue_give_back(struct job_list *done);
-
-/* Waits for a job, at most wait_s seconds (-1: without limit). False once the queue is stopped and
- * empty. */
+/* Waits for a job, at most wait_s seconds. False once the queue is stopped and empty. */
 bool work_queue_wait(struct work_queue *queue, int wait_s);
 
 bool work_queue_is_empty(struct work_queue *queue);

@@ -1,4 +1,4 @@
-#include "sandbox/filter.h"
+#include "sandbox/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,72 +37,65 @@ static const int allowed[] = {
     SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(gettimeofday), SCMP_SYS(time),
     SCMP_SYS(getrandom)};
 
-/* Calls that are allowed with some values of an argument. */
+/* Calls that are allowed with some values of an argument, or that fail instead of ending the
+ * process. */
 static const struct {
-    int call;
     struct scmp_arg_cmp argument; /* its number from 0, comparison, and operands */
-} limited[] = {
+    int call;
+    uint32_t error; /* where not 0, the call fails with it */
+} rules[] = {
     /* Threads, no processes. */
-    {SCMP_SYS(clone), {0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD}},
+    {{0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD}, SCMP_SYS(clone), 0},
     /* No executable memory. */
-    {SCMP_SYS(mmap), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}},
-    {SCMP_SYS(mprotect), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}},
+    {{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}, SCMP_SYS(mmap), 0},
+    {{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}, SCMP_SYS(mprotect), 0},
     /* No F_SETOWN and F_SETSIG, which have the kernel send signals to other processes. */
-    {SCMP_SYS(fcntl), {1, SCMP_CMP_LE, F_SETLKW, 0}},
+    {{1, SCMP_CMP_LE, F_SETLKW, 0}, SCMP_SYS(fcntl), 0},
     /* Time-outs. */
-    {SCMP_SYS(setsockopt), {1, SCMP_CMP_EQ, SOL_SOCKET, 0}},
+    {{1, SCMP_CMP_EQ, SOL_SOCKET, 0}, SCMP_SYS(setsockopt), 0},
     /* stdio asks whether its output is a terminal. */
-    {SCMP_SYS(ioctl), {1, SCMP_CMP_EQ, TCGETS, 0}},
+    {{1, SCMP_CMP_EQ, TCGETS, 0}, SCMP_SYS(ioctl), 0},
     /* The status of open files. A filter can't see whether the path is empty as well: reading the
      * status of a file by its path stays possible, opening it does not. */
-    {SCMP_SYS(newfstatat), {3, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH}},
-    {SCMP_SYS(statx), {2, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH}},
-};
-
-/* Calls that fail instead of ending the process. */
-static const struct {
-    int call;
-    uint32_t error;
-} failing[] = {
+    {{3, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH}, SCMP_SYS(newfstatat), 0},
+    {{2, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH}, SCMP_SYS(statx), 0},
     /* A filter can't see clone3's flags: as in a kernel without it, glibc then uses clone. */
-    {SCMP_SYS(clone3), ENOSYS},
+    {{0}, SCMP_SYS(clone3), ENOSYS},
     /* libfcgi, after a connection that it could not read, asks for another of the socket -1. */
-    {SCMP_SYS(accept), EBADF},
+    {{0}, SCMP_SYS(accept), EBADF},
     /* glibc's allocator asks /proc how memory is overcommitted, and does without. */
-    {SCMP_SYS(openat), EACCES},
-    {SCMP_SYS(open), EACCES},
+    {{0}, SCMP_SYS(openat), EACCES},
+    {{0}, SCMP_SYS(open), EACCES},
 };
 
-static int add_tables(scmp_filter_ctx filter)
+static int add_rules(scmp_filter_ctx filter)
 {
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof(allowed) / sizeof(allowed[0]); i++)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
-    for (size_t i = 0; rc == 0 && i < sizeof(limited) / sizeof(limited[0]); i++)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, limited[i].call, 1, limited[i].argument);
-    for (size_t i = 0; rc == 0 && i < sizeof(failing) / sizeof(failing[0]); i++)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(failing[i].error), failing[i].call, 0);
+    for (size_t i = 0; rc == 0 && i < sizeof(rules) / sizeof(rules[0]); i++) {
+        uint32_t error = rules[i].error, action = error ? SCMP_ACT_ERRNO(error) : SCMP_ACT_ALLOW;
+        rc = seccomp_rule_add(filter, action, rules[i].call, error ? 0 : 1, rules[i].argument);
+    }
     return rc;
 }
 
-bool filter_load(void)
+bool sandbox_load_filter(void)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    int rc = filter ? add_tables(filter) : -ENOMEM;
-    /* Signals to this process only (abort), the niceness of the calling thread only. */
-    if (rc == 0)
+    int rc = filter ? add_rules(filter) : -ENOMEM;
+    if (rc == 0) /* signals to this process only: abort */
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
                               SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
-    if (rc == 0)
+    if (rc == 0) /* the niceness of the calling thread only */
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setpriority), 2,
                               SCMP_A0(SCMP_CMP_EQ, PRIO_PROCESS, 0), SCMP_A1(SCMP_CMP_EQ, 0, 0));
-    /* A binary tree instead of a list: the last call is as fast as the first. */
-    if (rc == 0)
-        rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-    if (rc == 0) /* the kernel's errno, not ECANCELED */
-        rc = seccomp_attr_set(filter, SCMP_FLTATR_API_SYSRAWRC, 1);
-    if (rc == 0)
+    if (rc ==
+        0) { /* a binary tree, where the last call is as fast as the first; the kernel's errno */
+        (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+        (void)seccomp_attr_set(filter, SCMP_FLTATR_API_SYSRAWRC, 1);
         rc = seccomp_load(filter);
+    }
     seccomp_release(filter);
     errno = -rc;
     return rc == 0;

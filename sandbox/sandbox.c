@@ -13,8 +13,6 @@
 #include <grp.h>
 #include <linux/capability.h>
 
-#include "sandbox/filter.h"
-
 /* A worker holds about 15 of its own, and each connection is one. */
 enum { DESCRIPTORS_MIN = 64, DESCRIPTORS_MAX = 16384 };
 
@@ -34,20 +32,20 @@ void sandbox_close_inherited(void)
     closefrom(STDERR_FILENO + 1);
 }
 
-bool sandbox_raise_descriptors(char *reason, size_t reason_size)
+unsigned sandbox_raise_descriptors(char *reason, size_t reason_size)
 {
     struct rlimit limit = {0, 0};
     (void)getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_max > DESCRIPTORS_MAX)
         limit.rlim_max = DESCRIPTORS_MAX;
     limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit); /* where refused, the old limit serves as well */
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* always allowed */
     if (limit.rlim_max >= DESCRIPTORS_MIN)
-        return true;
+        return (unsigned)limit.rlim_max;
     snprintf(reason, reason_size,
              "the limit of descriptors (RLIMIT_NOFILE, ulimit -n) is %llu, and must be %d or more",
              (unsigned long long)limit.rlim_max, DESCRIPTORS_MIN);
-    return false;
+    return 0;
 }
 
 /* After the store and the secret are open: their owner may have no access to their folders. */
@@ -56,11 +54,10 @@ static bool drop_root(const char *store_path)
     struct stat folder;
     if (geteuid() != 0)
         return true;
-    if (stat(store_path, &folder) != 0)
-        return false;
-    return folder.st_uid == 0 || (setgroups(0, NULL) == 0 &&
-                                  setresgid(folder.st_gid, folder.st_gid, folder.st_gid) == 0 &&
-                                  setresuid(folder.st_uid, folder.st_uid, folder.st_uid) == 0);
+    return stat(store_path, &folder) == 0 &&
+           (folder.st_uid == 0 || (setgroups(0, NULL) == 0 &&
+                                   setresgid(folder.st_gid, folder.st_gid, folder.st_gid) == 0 &&
+                                   setresuid(folder.st_uid, folder.st_uid, folder.st_uid) == 0));
 }
 
 /* ---- parts that a system may refuse; each sets errno where it fails ---- */
@@ -74,8 +71,7 @@ static bool drop_capabilities(void)
 
 static bool forbid_dumps(void)
 {
-    bool limited = setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) == 0;
-    return prctl(PR_SET_DUMPABLE, 0) == 0 && limited;
+    return prctl(PR_SET_DUMPABLE, 0) == 0 && setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) == 0;
 }
 
 static bool forbid_new_privileges(void)
@@ -90,7 +86,7 @@ static const struct {
     {"capset", drop_capabilities},
     {"PR_SET_DUMPABLE", forbid_dumps},
     {"no_new_privs", forbid_new_privileges},
-    {"seccomp", filter_load},
+    {"seccomp", sandbox_load_filter},
 };
 
 bool sandbox_enter(const char *store_path, char *level, size_t level_size, char *reason,

@@ -22,8 +22,8 @@ void sandbox_close_inherited(void);
  *
  *   reason   one line, where the result is false
  *
- * Result: false where fewer than 64 are allowed: too few to serve. */
-bool sandbox_raise_descriptors(char *reason, size_t reason_size);
+ * Result: how many are allowed; 0 where these are fewer than 64, too few to serve. */
+unsigned sandbox_raise_descriptors(char *reason, size_t reason_size);
 
 /* Enters the sandbox. Before any thread is started: threads inherit it.
  *
@@ -35,6 +35,11 @@ bool sandbox_raise_descriptors(char *reason, size_t reason_size);
  * Result: false where root could not become the store's owner, or memory ran out. */
 bool sandbox_enter(const char *store_path, char *level, size_t level_size, char *reason,
                    size_t reason_size);
+
+/* The last part of sandbox_enter: loads the seccomp filter. The process must have no_new_privs.
+ *
+ * Result: false, with errno, where that fails. */
+bool sandbox_load_filter(void);
 
 /* Whether this build can be sandboxed: sanitizers make calls that are not on the list. */
 bool sandbox_is_possible(void);

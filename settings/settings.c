@@ -49,16 +49,6 @@ static bool set_number(const struct setting *setting, const char *value, void *f
     return *number >= setting->min;
 }
 
-/* A number in an unsigned field. */
-static bool set_count(const struct setting *setting, const char *value, void *field)
-{
-    uint64_t number;
-    if (!set_number(setting, value, &number))
-        return false;
-    *(unsigned *)field = (unsigned)number;
-    return true;
-}
-
 /* An origin as of RFC 6454 section 7.1, scheme "://" host [ ":" port ], or "*". */
 static bool set_origin(const struct setting *setting, const char *value, void *field)
 {
@@ -85,9 +75,9 @@ static const struct setting known[] = {
     {"TOKEN_SANDBOX", set_flag, FIELD(sandbox), .form = "on or off", .yes = "on", .no = "off"},
     {"TOKEN_MAP_SIZE", set_number, FIELD(map_size), .form = "a size from 1M to 64T, such as 64G",
      .min = UINT64_C(1) << 20, .max = UINT64_C(1) << 46, .is_size = true},
-    {"TOKEN_WORKERS", set_count, FIELD(workers), .form = "a number from 1 to 1024", .min = 1,
+    {"TOKEN_WORKERS", set_number, FIELD(workers), .form = "a number from 1 to 1024", .min = 1,
      .max = 1024},
-    {"TOKEN_THREADS", set_count, FIELD(threads), .form = "a number from 1 to 64", .min = 1,
+    {"TOKEN_THREADS", set_number, FIELD(threads), .form = "a number from 1 to 64", .min = 1,
      .max = 64},
     {"TOKEN_USER", set_text, FIELD(user), .form = "a user's name"},
 };
@@ -98,27 +88,27 @@ static const char *const ignored[] = {
     "TOKEN_BIN",    "TOKEN_LOG",         "TOKEN_COST",         "TOKEN_MODEL",
 };
 
-static bool is_named(const char *variable, const char *name)
+/* The value of a variable, "NAME=value"; NULL if it has another name. */
+static const char *value_of(const char *variable, const char *name)
 {
     size_t len = strlen(name);
-    return strncmp(variable, name, len) == 0 && (variable[len] == '=' || !variable[len]);
+    return strncmp(variable, name, len) == 0 && variable[len] == '=' ? variable + len + 1 : NULL;
 }
 
 static bool read_variable(const char *variable, struct settings *settings, char *reason,
                           size_t reason_size)
 {
-    const char *equals = strchr(variable, '=');
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (!is_named(variable, known[i].name))
+        const char *value = value_of(variable, known[i].name);
+        if (!value)
             continue;
-        if (!equals || !equals[1] || /* empty counts as unset */
-            known[i].set(&known[i], equals + 1, (char *)settings + known[i].offset))
-            return true;
+        if (!*value || known[i].set(&known[i], value, (char *)settings + known[i].offset))
+            return true; /* empty counts as unset */
         snprintf(reason, reason_size, "%s must be %s", known[i].name, known[i].form);
         return false;
     }
     for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
-        if (is_named(variable, ignored[i]))
+        if (value_of(variable, ignored[i]))
             return true;
     snprintf(reason, reason_size, "%.*s is not a setting", (int)strcspn(variable, "="), variable);
     return false;

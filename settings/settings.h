@@ -13,8 +13,8 @@ struct settings {
     const char *cors_origin; /* NULL: no CORS headers */
     uint64_t max_per_user;   /* tokens a user may have; 0: no limit */
     uint64_t map_size;       /* bytes of address space for the store */
-    unsigned workers;        /* processes in the pool; 0: not given */
-    unsigned threads;        /* event loops in this process, 1 to 64 */
+    uint64_t workers;        /* processes in the pool; 0: not given */
+    uint64_t threads;        /* event loops in this process, 1 to 64 */
     bool mask_keys;          /* answers show keys masked */
     bool http_status_200;    /* failures other than 401 answer 200 */
     bool sandbox;            /* enter the sandbox once the store is open */
@@ -22,7 +22,7 @@ struct settings {
 
 /* Reads the settings.
  *
- *   environment   as main gets it: "NAME=value", ended by NULL. Other names than TOKEN_* are
+ *   environment   as main gets it: "NAME=value", ended by NULL. Names other than TOKEN_* are
  * ignored reason        one line, where the result is false
  *
  * Result: false where a TOKEN_* variable is unknown or its value malformed. */

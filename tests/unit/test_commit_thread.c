@@ -34,15 +34,14 @@ struct thread {
 
 static void submit_until(struct thread *thread, struct item *item, int64_t deadline_ms)
 {
-    struct job_list list = TAILQ_HEAD_INITIALIZER(list);
     item->times_done = 0;
     item->job = (struct job){.write = &item->write,
                              .deadline_ms = deadline_ms,
                              .origin = &thread->origin,
                              .owner = item};
     item->write.error = (enum store_error)99;
-    TAILQ_INSERT_TAIL(&list, &item->job, entry);
-    work_queue_push(&thread->commit_thread->queue, &list);
+    work_queue_push(&thread->commit_thread->queue, &item->job);
+    work_queue_wake(&thread->commit_thread->queue);
 }
 
 static void submit(struct thread *thread, struct item *item)
@@ -52,11 +51,8 @@ static void submit(struct thread *thread, struct item *item)
 
 static void receive(struct thread *thread)
 {
-    struct job_list jobs;
     struct job *job;
-    work_queue_take_all(&thread->origin, &jobs);
-    TAILQ_FOREACH(job, &jobs, entry)
-    {
+    while ((job = work_queue_take(&thread->origin))) {
         struct item *item = job->owner;
         item->times_done++;
         item->done_number = thread->done_count++;
@@ -66,7 +62,7 @@ static void receive(struct thread *thread)
 static void await(struct thread *thread, const struct item *item)
 {
     while (item->times_done == 0) {
-        work_queue_wait(&thread->origin, -1);
+        work_queue_wait(&thread->origin, 60);
         receive(thread);
     }
 }
