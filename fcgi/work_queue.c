@@ -53,6 +53,8 @@ void work_queue_push(struct work_queue *queue, struct job *job)
 
 void work_queue_wake(struct work_queue *queue)
 {
+    if (work_queue_is_empty(queue)) /* a thread that sleeps may sleep on */
+        return;
     if (queue->wake_fd >= 0)
         eventfd_write(queue->wake_fd, 1);
     else
