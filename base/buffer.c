@@ -95,13 +95,20 @@ void buffer_append_json(struct buffer *buffer, struct span text)
         buffer->len = (size_t)(write_json(at, text) - buffer->at);
 }
 
+/* A list of 100 tokens has 800 numbers: two digits a division. */
+static const char two_digits[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+    "8081828384858687888990919293949596979899";
+
 char *write_int(char *at, int64_t number)
 {
     char digits[2 * INT_LEN_MAX] = {0}, *end = digits + INT_LEN_MAX, *first = end;
     uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
-    do
-        *--first = (char)('0' + rest % 10);
-    while ((rest /= 10) > 0);
+    for (; rest >= 10; rest /= 100)
+        memcpy(first -= 2, &two_digits[2 * (rest % 100)], 2);
+    if (rest > 0 || first == end)
+        *--first = (char)('0' + rest);
     if (number < 0)
         *--first = '-';
     memcpy(at, first, INT_LEN_MAX); /* a fixed size: moves instead of a call */

@@ -10,7 +10,7 @@ struct codec {
     struct span in;     /* left to be read */
 };
 
-static void code_bytes(struct codec *codec, void *bytes, size_t len)
+static inline void code_bytes(struct codec *codec, void *bytes, size_t len)
 {
     if (!codec->reading) {
         memcpy(codec->out, bytes, len);
@@ -24,7 +24,7 @@ static void code_bytes(struct codec *codec, void *bytes, size_t len)
     }
 }
 
-static void code_int(struct codec *codec, int64_t *value)
+static inline void code_int(struct codec *codec, int64_t *value)
 {
     unsigned char bytes[8];
     if (!codec->reading)
@@ -54,7 +54,7 @@ static void code_flags(struct codec *codec, bool *const flags[], size_t count)
 }
 
 /* The length of a text, in one byte or two; the text comes later in the record. */
-static void code_length(struct codec *codec, struct span *text, size_t size, size_t len_max)
+static inline void code_length(struct codec *codec, struct span *text, size_t size, size_t len_max)
 {
     unsigned char bytes[2];
     if (!codec->reading)
