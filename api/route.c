@@ -75,7 +75,7 @@ struct span route_path(const struct request_input *input, enum route_root *root)
 
 static bool matches_pattern(const char *pattern, struct span path, int64_t *id)
 {
-    const char *colon = strstr(pattern, ":id");
+    const char *colon = strchr(pattern, ':'); /* of ":id" */
     if (!colon)
         return span_equal(path, span_of(pattern));
     struct span before = {pattern, (size_t)(colon - pattern)};

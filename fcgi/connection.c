@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -34,9 +35,10 @@ struct connection {
     struct connections *set;
     int fd; /* -1: closed, as the peer has hung up or broken off */
     enum connection_state state;
-    int64_t deadline_ms; /* of its first request, its write or its sending; 0: none */
-    FCGX_Request fcgx;   /* this and what follows up to job: of the request under way */
-    bool keep;           /* the connection, for another request */
+    int64_t deadline_ms;         /* of its first request, its write or its sending; 0: none */
+    FCGX_Request fcgx;           /* this and what follows up to job: of the request under way */
+    bool keep;                   /* the connection, for another request */
+    struct span read, unwritten; /* of libfcgi's buffers: what was read, all to be written */
     struct request *request;
     struct buffer body; /* of the request */
     struct span unsent; /* of the reply's body */
@@ -73,15 +75,32 @@ void connections_add(struct connections *set, int fd)
     atomic_fetch_add(&set->process->connection_count, 1);
 }
 
+static void wipe(struct span text)
+{
+    if (text.len > 0)
+        explicit_bzero((void *)(uintptr_t)text.at, text.len);
+}
+
+/* libfcgi frees its strings and buffers as they are. */
+static void wipe_secrets(const struct connection *connection)
+{
+    const struct request *request = connection->request;
+    const struct span secrets[] = {request->input.authorization, request->input.x_api_key,
+                                   request->input.gateway_token, request->input.query};
+    size_t reply_len = request->head.len + request->body.len;
+    for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
+        wipe(secrets[i]);
+    wipe(connection->read);
+    wipe((struct span){connection->unwritten.at, MIN(connection->unwritten.len, reply_len)});
+}
+
 /* Forgets the request. The socket stays open. */
 static void free_request(struct connection *connection)
 {
     if (!connection->request)
         return;
-    /* libfcgi frees the strings as they are; its buffers are overwritten by free, see
-     * main.c. */
-    for (char **variable = connection->fcgx.envp; variable && *variable; variable++)
-        explicit_bzero(*variable, strlen(*variable));
+    if (connection->fcgx.in)
+        wipe_secrets(connection);
     FCGX_Free(&connection->fcgx, 0);
     buffer_free(&connection->body);
     request_clear(connection->request);
@@ -198,6 +217,20 @@ static void send_reply(struct connection *connection)
 
 /* ---- requests ---- */
 
+/* After each read: the reader's buffer holds the request's bytes from stopUnget to stop. */
+static void note_read(struct connection *connection)
+{
+    const FCGX_Stream *in = connection->fcgx.in;
+    const char *begin = (const char *)in->stopUnget, *end = (const char *)in->stop;
+    struct span *read = &connection->read;
+    if (read->at && read->at < begin)
+        begin = read->at;
+    if (read->at && read->at + read->len > end)
+        end = read->at + read->len;
+    if (begin < end)
+        *read = (struct span){begin, (size_t)(end - begin)};
+}
+
 /* Reads a request up to the end of its parameters. FCGX_Accept_r would accept a connection, unless
  * the request has one that is kept: ipcFd and keepConnection, which fcgiapp.h marks as internal,
  * are its only way to read a connection that was accepted elsewhere. Detached, libfcgi closes it
@@ -215,6 +248,10 @@ static bool accept_request(struct connection *connection)
         return false;
     }
     connection->keep = fcgx->keepConnection;
+    connection->read = (struct span){NULL, 0};
+    connection->unwritten =
+        (struct span){(char *)fcgx->out->wrNext, (size_t)(fcgx->out->stop - fcgx->out->wrNext)};
+    note_read(connection);
     return fcgx->role == FCGI_RESPONDER;
 }
 
@@ -229,6 +266,7 @@ static bool read_body(struct connection *connection, struct request_input *input
     int len;
     do {
         len = FCGX_GetStr(bytes, READ_SIZE, in);
+        note_read(connection);
         total += (size_t)len;
         if (total <= API_BODY_LEN_MAX)
             buffer_append(body, (struct span){bytes, (size_t)len});

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -87,9 +86,6 @@ static int open_signals(void)
 static bool start(struct worker *worker)
 {
     struct process *process = &worker->process;
-    /* free overwrites what is not tiny: libfcgi's buffers hold secrets, and are private. Not
-     * earlier: LMDB's large tables would be filled when they are allocated. */
-    mallopt(M_PERTURB, 1);
     worker->signal_fd = open_signals();
     process->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (worker->signal_fd < 0 || process->event_fd < 0)

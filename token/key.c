@@ -1,5 +1,6 @@
 #include "token/key.h"
 
+#include <ctype.h>
 #include <stdint.h>
 
 #include <zlib.h>
@@ -30,7 +31,7 @@ bool token_key_is_well_formed(struct span text)
         return false;
     const char *random = text.at + TOKEN_KEY_PREFIX_LEN;
     for (size_t i = 0; i < TOKEN_KEY_RANDOM_LEN; i++)
-        if (!memchr(base62_digits, random[i], 62))
+        if (!isalnum((unsigned char)random[i]))
             return false;
     char check[TOKEN_KEY_CHECK_LEN];
     write_check(random, check);
