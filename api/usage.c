@@ -47,13 +47,14 @@ static void append_usage(void *context, const struct token *token)
 
 enum api_step usage_begin(struct request *request)
 {
-    struct span key = auth_bearer(request->input.authorization);
+    char key[TOKEN_KEY_LEN];
+    struct span sent = auth_key(&request->input);
     bool owner_disabled = false;
     enum store_error error = STORE_NOT_FOUND;
-    if (key.len == 0)
+    if (sent.len == 0)
         return reply_refusal(request, TOKEN_REFUSED_MISSING);
-    if (token_key_is_well_formed(key))
-        error = store_token_find(request->api->reader, key.at, request->now_unix_s, &owner_disabled,
+    if (token_key_read(sent, key))
+        error = store_token_find(request->api->reader, key, request->now_unix_s, &owner_disabled,
                                  append_usage, &request->body);
     if (error == STORE_NOT_FOUND)
         return reply_refusal(request, TOKEN_REFUSED_UNKNOWN);

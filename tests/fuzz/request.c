@@ -84,6 +84,7 @@ static void set_field(struct input *input, char field, struct span value)
     struct span *const fields[] = {['A'] = &request->authorization,
                                    ['U'] = &request->new_api_user,
                                    ['K'] = &request->x_api_key,
+                                   ['W'] = &request->websocket_protocol,
                                    ['G'] = &request->gateway_token,
                                    ['I'] = &request->idempotency_key,
                                    ['R'] = &request->remote_addr,
