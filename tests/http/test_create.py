@@ -33,6 +33,54 @@ def test_nothing_is_required(user):
     assert {name: token[name] for name in expected} == expected
 
 
+LIMITED = {"model_limits_enabled": True, "model_limits": "a,b"}
+
+
+@pytest.mark.parametrize(
+    "sent, kept",
+    [
+        ({"model_limits": ["a", "b"]}, LIMITED),
+        ({"model_limits": " a , b"}, LIMITED),
+        ({"models": "a,b"}, LIMITED),
+        ({"models": ["a", "b"], "model_limits": None}, LIMITED),
+        ({"models": "a,b", "model_limits": "a, b"}, LIMITED),
+        ({"model_limits": "a,b", "model_limits_enabled": False}, {"model_limits_enabled": False}),
+        ({"model_limits": []}, {"model_limits_enabled": False}),
+        ({"models": ""}, {"model_limits_enabled": False}),
+        ({"subnet": "10.0.0.0/8 ::1"}, {"allow_ips": "10.0.0.0/8,::1"}),
+        ({"subnet": "", "allow_ips": ""}, {"allow_ips": ""}),
+    ],
+)
+def test_no_restriction_is_lost(user, sent, kept):
+    token = user.make(**sent)
+    assert {name: token[name] for name in kept} == kept
+    before = user.make(**LIMITED)
+    after = user.update({"id": before["id"], **sent}).data
+    if sent == {"model_limits": []}:  # the flag stays: nothing is allowed
+        kept = {"model_limits_enabled": True, "model_limits": ""}
+    assert {name: after[name] for name in kept} == kept
+
+
+@pytest.mark.parametrize(
+    "sent, field",
+    [
+        ({"allow_ips": " , "}, "allow_ips"),
+        ({"allow_ips": "\n"}, "allow_ips"),
+        ({"subnet": ","}, "subnet"),
+        ({"subnet": "10.0.0.0/99"}, "subnet"),
+        ({"subnet": "10.0.0.0/8", "allow_ips": ""}, "subnet"),
+        ({"models": "a", "model_limits": "b"}, "models"),
+        ({"models": "", "model_limits": "b"}, "models"),
+        ({"models": 1}, "models"),
+    ],
+)
+def test_restriction_that_is_unclear(user, refused, sent, field):
+    status, message = refused.create(sent).failure
+    assert status == 400 and message.startswith(f"Invalid parameters: {field} ")
+    status, message = user.update({"id": user.make()["id"], **sent}).failure
+    assert status == 400 and message.startswith(f"Invalid parameters: {field} ")
+
+
 def test_created_time_is_now(user):
     before = clock_s()
     token = user.make()
