@@ -48,6 +48,8 @@ static void end_head(struct request *request)
     append_cors(&request->head, request->api->options->cors_origin);
     buffer_append_number(&request->head, SPAN("Content-Length: "), (int64_t)request->body.len);
     buffer_append(&request->head, SPAN("\r\n\r\n"));
+    if (span_equal(request->input.method, SPAN("HEAD")))
+        buffer_clear(&request->body);
 }
 
 void reply_begin_data(struct request *request)

@@ -80,7 +80,8 @@ struct request {
     struct validation_error invalid; /* the first fault of the input */
     struct token *tokens;            /* of a create */
     size_t token_count;
-    int64_t *ids; /* of a batch */
+    char own_group[TOKEN_GROUP_LEN_MAX]; /* of an update */
+    int64_t *ids;                        /* of a batch */
     size_t id_count;
     struct store_search search;
     int64_t page;

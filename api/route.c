@@ -92,6 +92,12 @@ static bool matches_pattern(const char *pattern, struct span path, int64_t *id)
     return true;
 }
 
+/* RFC 9110 section 9.3.2: HEAD is GET without the body, which reply.c leaves out. */
+static struct span get_for_head(struct span method)
+{
+    return span_equal(method, SPAN("HEAD")) ? SPAN("GET") : method;
+}
+
 const struct route *route_find(struct span method, enum route_root root, struct span path,
                                bool *path_known, int64_t *id)
 {
@@ -101,7 +107,7 @@ const struct route *route_find(struct span method, enum route_root root, struct 
         if (route->root != root || !matches_pattern(route->pattern, path, id))
             continue;
         *path_known = true;
-        if (route->method[0] == '*' || span_equal(method, span_of(route->method)))
+        if (route->method[0] == '*' || span_equal(get_for_head(method), span_of(route->method)))
             return route;
     }
     return NULL;
@@ -114,7 +120,7 @@ void route_append_methods(struct buffer *buffer, enum route_root root, struct sp
         if (routes[i].root != root || !matches_pattern(routes[i].pattern, path, &id))
             continue;
         buffer_append_string(buffer, routes[i].method);
-        buffer_append_string(buffer, ", ");
+        buffer_append_string(buffer, strcmp(routes[i].method, "GET") == 0 ? ", HEAD, " : ", ");
     }
     buffer_append_string(buffer, "OPTIONS");
 }

@@ -121,6 +121,18 @@ static void imply_limit(struct json_object *object, struct token_patch *patch)
     patch->fields |= TOKEN_FIELD_MODEL_LIMITS_ENABLED;
 }
 
+/* What clients of the New API family send with whole objects. */
+static void accept_habits(unsigned fields, struct token_patch *patch)
+{
+    struct token *value = &patch->value;
+    if (value->remain_quota == -1 && patch->fields & TOKEN_FIELD_UNLIMITED_QUOTA &&
+        value->unlimited_quota)
+        value->remain_quota = 0;
+    if (fields != TOKEN_FIELD_STATUS && value->status != TOKEN_ENABLED &&
+        value->status != TOKEN_DISABLED)
+        patch->fields &= ~(unsigned)TOKEN_FIELD_STATUS;
+}
+
 bool token_json_read(struct request *request, struct json_object *object, unsigned fields,
                      struct token_patch *patch)
 {
@@ -147,5 +159,6 @@ bool token_json_read(struct request *request, struct json_object *object, unsign
             return false;
         imply_limit(object, patch);
     }
+    accept_habits(fields, patch);
     return token_patch_check(patch, &request->invalid);
 }

@@ -56,6 +56,8 @@ def path_item(target):
 def response(method, target, status):
     """The response object for an answer, or None if openapi.yaml has none."""
     item = path_item(target)
+    if method == "HEAD" and "get" in (item or ()):
+        method = "GET"  # RFC 9110: the same head
     if item is None:
         node = SPEC["paths"][OTHER_PATHS] if status == 404 else None
     elif ANY_METHOD in item:

@@ -10,10 +10,10 @@ from client import read_reply
 MIB = 1 << 20
 
 ALLOWED = {
-    "/api/token": {"GET", "POST", "PUT", "OPTIONS"},
-    "/api/token/": {"GET", "POST", "PUT", "OPTIONS"},
-    "/api/token/1": {"GET", "DELETE", "OPTIONS"},
-    "/api/token/99999999999999999999": {"GET", "DELETE", "OPTIONS"},
+    "/api/token": {"GET", "HEAD", "POST", "PUT", "OPTIONS"},
+    "/api/token/": {"GET", "HEAD", "POST", "PUT", "OPTIONS"},
+    "/api/token/1": {"GET", "HEAD", "DELETE", "OPTIONS"},
+    "/api/token/99999999999999999999": {"GET", "HEAD", "DELETE", "OPTIONS"},
     "/api/token/batch": {"POST", "OPTIONS"},
 }
 METHODS = {"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "LOCK", "X"}
@@ -35,9 +35,13 @@ def test_other_methods(user, anonymous, path):
                 assert reply.message == "Method not allowed"
 
 
-def test_head_has_no_body(user):
-    """The answer is only the head of the 405."""
-    reply = user.request("HEAD", "/api/token/")
+def test_head_is_get_without_the_body(user):
+    token = user.make()
+    for path in ("/api/token/", f"/api/token/{token['id']}", "/api/token/search", "/api/token/0"):
+        get, head = user.request("GET", path), user.request("HEAD", path)
+        assert (head.status, head.body) == (get.status, b""), path
+        assert head.headers["content-type"] == get.headers["content-type"]
+    reply = user.request("HEAD", "/api/token/batch")
     assert (reply.status, reply.body) == (405, b"")
 
 

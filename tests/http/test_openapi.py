@@ -459,8 +459,6 @@ SCENARIOS = {
     # listTokens
     "page": page,
     "past-the-end": past_the_end,
-    "page-not-a-number": lambda scene: scene.user.list("?p=first"),
-    "size-too-great": lambda scene: scene.user.list("?size=9223372036854775808"),
     "list-order-unknown": lambda scene: scene.user.list("?order=up"),
     "list-unreadable": unreadable,
     # createTokens
@@ -498,7 +496,6 @@ SCENARIOS = {
     # searchTokens
     "found": found,
     "nothing-found": lambda scene: scene.user.search("?keyword=x"),
-    "search-page-not-a-number": lambda scene: scene.user.search("?p=first"),
     "status-not-one": lambda scene: scene.user.search("?status=5"),
     "sort-unknown": lambda scene: scene.user.search("?sort=key"),
     "order-unknown": lambda scene: scene.user.search("?order=up"),

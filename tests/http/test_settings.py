@@ -244,7 +244,7 @@ def test_map_size():
 
 
 FAILURES = [
-    ("GET", "/api/token/?p=x", None, "Invalid parameters: p must be a decimal number"),
+    ("GET", "/api/token/?order=x", None, "Invalid parameters: order must be asc or desc"),
     ("GET", "/api/token/1000000", None, "Token does not exist"),
     ("POST", "/api/token/", {"name": "x" * 31}, "Token name is too long"),
     ("POST", "/api/token/", [{}] * 2, "Maximum number of tokens reached (1)"),

@@ -141,7 +141,7 @@ def test_methods(client):
     reply = client.request("OPTIONS", "/api/usage/token/")
     assert (reply.status, reply.headers["allow"]) == (204, "GET, OPTIONS")
     reply = client.request("POST", "/api/usage/token/", {})
-    assert (reply.status, reply.headers["allow"]) == (405, "GET, OPTIONS")
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
 def test_the_roots_are_separate(user, client):

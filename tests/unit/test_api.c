@@ -490,11 +490,11 @@ static const struct {
      "Invalid parameters: expired_time must be 0 or more, or -1 for never"},
     {"POST", "/", "{\"expired_time\":-9223372036854775808}",
      "Invalid parameters: expired_time must be 0 or more, or -1 for never"},
-    {"PUT", "/", "{\"id\":1,\"status\":0}",
+    {"PUT", "/?status_only=1", "{\"id\":1,\"status\":0}",
      "Invalid parameters: status must be 1 (enabled) or 2 (disabled)"},
-    {"PUT", "/", "{\"id\":1,\"status\":5}",
+    {"PUT", "/?status_only=1", "{\"id\":1,\"status\":5}",
      "Invalid parameters: status must be 1 (enabled) or 2 (disabled)"},
-    {"PUT", "/", "{\"id\":1,\"status\":4294967297}",
+    {"PUT", "/?status_only=1", "{\"id\":1,\"status\":4294967297}",
      "Invalid parameters: status must be 1 (enabled) or 2 (disabled)"}, /* not 1 */
     {"PUT", "/?status_only=true", "{\"id\":1,\"status\":3}",
      "Invalid parameters: status must be 1 (enabled) or 2 (disabled)"},
@@ -784,18 +784,6 @@ static void test_list(void **state)
         }
         require(items == rows[i].items, "row %zu: %d items", i, items);
     }
-    static const char *const bad[] = {"/?p=x",
-                                      "/?p=",
-                                      "/?p=1.5",
-                                      "/?size=x",
-                                      "/?ps=1e1",
-                                      "/?page_size=",
-                                      "/?p=9223372036854775808",
-                                      "/?size=1&ps=x"};
-    for (size_t i = 0; i < COUNT_OF(bad); i++) {
-        require(request(&fixture, ALICE, "GET", bad[i], "") == 400, "%s", bad[i]);
-        assert_true(has(body_of(&fixture), "Invalid parameters: "));
-    }
     tear_down(&fixture);
 }
 
@@ -809,12 +797,12 @@ static void test_paths_and_methods(void **state)
         int status;
         const char *allow;
     } rows[] = {
-        {"PATCH", "/", 405, "GET, POST, PUT, OPTIONS"},
-        {"DELETE", "/", 405, "GET, POST, PUT, OPTIONS"},
-        {"POST", "/5", 405, "GET, DELETE, OPTIONS"},
+        {"PATCH", "/", 405, "GET, HEAD, POST, PUT, OPTIONS"},
+        {"DELETE", "/", 405, "GET, HEAD, POST, PUT, OPTIONS"},
+        {"POST", "/5", 405, "GET, HEAD, DELETE, OPTIONS"},
         {"GET", "/batch", 405, "POST, OPTIONS"},
-        {"OPTIONS", "/", 204, "GET, POST, PUT, OPTIONS"},
-        {"OPTIONS", "/5", 204, "GET, DELETE, OPTIONS"},
+        {"OPTIONS", "/", 204, "GET, HEAD, POST, PUT, OPTIONS"},
+        {"OPTIONS", "/5", 204, "GET, HEAD, DELETE, OPTIONS"},
         {"OPTIONS", "/batch", 204, "POST, OPTIONS"},
         {"OPTIONS", "/nothing", 404, NULL},
         {"GET", "/nothing", 404, NULL},

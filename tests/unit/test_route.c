@@ -104,7 +104,9 @@ static const struct {
     /* other methods */
     {"DELETE", "/", NULL, true, 0},
     {"PATCH", "/", NULL, true, 0},
-    {"HEAD", "/", NULL, true, 0},
+    {"HEAD", "/", list_begin, true, 0},
+    {"HEAD", "/5", get_begin, true, 5},
+    {"HEAD", "/batch", NULL, true, 0},
     {"OPTIONS", "/", NULL, true, 0},
     {"get", "/", NULL, true, 0},
     {"GETS", "/", NULL, true, 0},
@@ -272,15 +274,15 @@ static void test_methods(void **state)
         const char *path, *methods;
         enum route_root root;
     } rows[] = {
-        {"/", "GET, POST, PUT, OPTIONS", ROUTE_TOKEN},
-        {"/5", "GET, DELETE, OPTIONS", ROUTE_TOKEN},
-        {"/99999999999999999999", "GET, DELETE, OPTIONS", ROUTE_TOKEN},
+        {"/", "GET, HEAD, POST, PUT, OPTIONS", ROUTE_TOKEN},
+        {"/5", "GET, HEAD, DELETE, OPTIONS", ROUTE_TOKEN},
+        {"/99999999999999999999", "GET, HEAD, DELETE, OPTIONS", ROUTE_TOKEN},
         {"/batch", "POST, OPTIONS", ROUTE_TOKEN},
         {"/batch/keys", "POST, OPTIONS", ROUTE_TOKEN},
-        {"/search", "GET, OPTIONS", ROUTE_TOKEN},
+        {"/search", "GET, HEAD, OPTIONS", ROUTE_TOKEN},
         {"/5/key", "POST, OPTIONS", ROUTE_TOKEN},
         {"/consume", "POST, OPTIONS", ROUTE_TOKEN},
-        {"/", "GET, OPTIONS", ROUTE_USAGE},
+        {"/", "GET, HEAD, OPTIONS", ROUTE_USAGE},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct buffer buffer = {0};
