@@ -13,14 +13,14 @@ static struct {
     const char *path, *methods; /* each method with a blank before and after it */
     regex_t form;
 } routes[] = {
-    {ROUTE_TOKEN, "^/$", " GET POST PUT ", {0}},
-    {ROUTE_TOKEN, "^/search$", " GET ", {0}},
-    {ROUTE_TOKEN, "^/[0-9]+$", " GET DELETE ", {0}},
-    {ROUTE_TOKEN, "^/[0-9]+/(key|rotate)$", " POST ", {0}},
-    {ROUTE_TOKEN, "^/batch(/keys)?$", " POST ", {0}},
+    {ROUTE_TOKEN, "^/$", " GET HEAD POST PUT ", {0}},
+    {ROUTE_TOKEN, "^/search/?$", " GET HEAD ", {0}},
+    {ROUTE_TOKEN, "^/[0-9]+/?$", " GET HEAD DELETE ", {0}},
+    {ROUTE_TOKEN, "^/[0-9]+/(key|rotate)/?$", " POST ", {0}},
+    {ROUTE_TOKEN, "^/batch(/keys)?/?$", " POST ", {0}},
     {ROUTE_TOKEN, "^/verify$", " * ", {0}},
     {ROUTE_TOKEN, "^/(consume|reserve|settle|cancel)$", " POST ", {0}},
-    {ROUTE_USAGE, "^/$", " GET ", {0}},
+    {ROUTE_USAGE, "^/$", " GET HEAD ", {0}},
 };
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): libFuzzer's */

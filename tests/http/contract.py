@@ -49,6 +49,8 @@ def path_item(target):
     path = target.partition("?")[0]
     if path in ("/api/token", "/api/usage/token"):
         path += "/"
+    if re.match(r"/api/token/(search|batch|[0-9])", path) and not path.endswith("//"):
+        path = path.removesuffix("/")  # of a user's path
     path = re.sub(r"^/api/token/[0-9]+(/key|/rotate|)\Z", r"/api/token/{id}\1", path)
     return SPEC["paths"].get(path)
 

@@ -83,6 +83,22 @@ def test_paths_outside_are_answered_by_nginx(site, path):
     assert reply.failure == (404, "Not found")
 
 
+def test_slash_at_the_end(user, anonymous, gateway):
+    """Nothing changes on a user's path; the others are guarded by their exact names."""
+    token = user.make(name="slash")
+    path = f"/api/token/{token['id']}/"
+    assert user.request("GET", path).data == token
+    assert user.request("POST", path + "key/").data == {"key": token["key"]}
+    assert user.request("GET", "/api/token/search/?keyword=slash").data["total"] == 1
+    assert user.request("POST", "/api/token/batch/keys/", {"ids": [1]}).status == 200
+    assert user.request("DELETE", path).status == 200
+    assert user.get(token["id"]).status == 404
+    assert user.request("POST", "/api/token/batch/", {"ids": [token["id"]]}).data == 0
+    assert user.request("DELETE", path + "/").status in (404, 405)
+    for name in ("verify", "consume", "reserve", "settle", "cancel"):
+        assert gateway.request("POST", f"/api/token/{name}/", {}).failure == (404, "Not found")
+
+
 # ---- size of the body ----
 
 
