@@ -125,9 +125,9 @@ static enum api_step begin(struct request *request)
 {
     if (!check_route(request))
         return API_REPLIED;
-    /* An answer to /verify must not look like permission. */
+    /* A refusal of a key's or gateway's must not look like permission. */
     request->failures_answer_200 =
-        request->api->options->http_status_200 && request->route->caller != ROUTE_KEY;
+        request->api->options->http_status_200 && request->route->caller == ROUTE_USER;
     if (!auth_check(request) || !check_body(request))
         return API_REPLIED;
     enum api_step step = request->route->begin(request);

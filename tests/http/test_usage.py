@@ -139,7 +139,7 @@ def test_other_paths(user, client, path):
 
 def test_methods(client):
     reply = client.request("OPTIONS", "/api/usage/token/")
-    assert (reply.status, reply.headers["allow"]) == (204, "GET, OPTIONS")
+    assert (reply.status, reply.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
     reply = client.request("POST", "/api/usage/token/", {})
     assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
