@@ -84,6 +84,7 @@ struct request {
     int64_t *ids;                        /* of a batch */
     size_t id_count;
     struct store_search search;
+    enum token_refusal usage_refusal; /* of a key whose holder asks */
     int64_t page;
     uint64_t total; /* tokens found, on all pages */
     enum store_error search_error;

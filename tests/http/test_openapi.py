@@ -558,6 +558,9 @@ SCENARIOS = {
     "usage-key-missing": lambda scene: scene.plain(headers={"Authorization": None}),
     "usage-key-unknown": lambda scene: scene.user.usage(UNKNOWN_KEY),
     "usage-key-disabled": lambda scene: scene.user.usage(key_disabled(scene)),
+    "usage-address": lambda scene: scene.user.usage(
+        scene.user.make(allow_ips="10.0.0.1")["key"]
+    ),
     # several operations
     "authorization-missing": authorization(Authorization=None),
     "authorization-malformed": authorization(Authorization="Basic dXNlcjpwYXNz"),

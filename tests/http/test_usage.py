@@ -98,6 +98,13 @@ def test_disabled(site, user, client):
     assert client.usage(token["key"]).refusal == (401, "unknown")
 
 
+def test_address(user, client):
+    key = user.make(allow_ips="10.0.0.0/8")["key"]
+    assert client.usage(key).refusal == (403, "address")
+    key = user.make(allow_ips="10.0.0.0/8,127.0.0.1", expired_time=1)["key"]
+    assert client.usage(key).status == 200
+
+
 @pytest.mark.parametrize("key", ["x", "sk-" + "0" * 48, UNKNOWN_KEY, UNKNOWN_KEY[3:]])
 def test_unknown(client, key):
     assert client.usage(key).refusal == (401, "unknown")
