@@ -171,6 +171,7 @@ void api_finish(struct request *request)
 struct span api_unavailable_reply(void)
 {
     return SPAN("Status: 503 Service Unavailable\r\nRetry-After: 1\r\n" REPLY_CONTENT_HEADERS
-                "Content-Length: 64\r\n\r\n"
-                "{\"success\":false,\"message\":\"Service is temporarily unavailable\"}");
+                "Content-Length: 85\r\n\r\n"
+                "{\"success\":false,\"message\":\"Service is temporarily "
+                "unavailable\",\"code\":\"unavailable\"}");
 }

@@ -83,6 +83,23 @@ def test_paths_outside_are_answered_by_nginx(site, path):
     assert reply.failure == (404, "Not found")
 
 
+def test_codes(user, anonymous):
+    """A stable word for programs beside each message."""
+    token = user.make(expired_time=1)
+    replies = {
+        "unauthorized": anonymous.list(),
+        "not_found": user.get(2**40),
+        "method": user.request("PATCH", "/api/token/"),
+        "name": user.create({"name": "n" * 1000}),
+        "ids": user.batch({"ids": []}),
+        "invalid": user.create({"remain_quota": "1"}),
+        "expired": user.update({"id": token["id"], "status": 1}),
+    }
+    assert {name: reply.json["code"] for name, reply in replies.items()} == {
+        name: name for name in replies
+    }
+
+
 def test_slash_at_the_end(user, anonymous, gateway):
     """Nothing changes on a user's path; the others are guarded by their exact names."""
     token = user.make(name="slash")

@@ -165,8 +165,9 @@ static int request(struct fixture *fixture, int user, const char *method, const 
 static void check_message(const struct fixture *fixture, const char *message)
 {
     char expected[600];
-    snprintf(expected, sizeof(expected), "{\"success\":false,\"message\":\"%s\"}", message);
-    assert_span_equal(body_of(fixture), span_of(expected));
+    snprintf(expected, sizeof(expected), "{\"success\":false,\"message\":\"%s\",\"code\":\"",
+             message);
+    assert_true(span_starts_with(body_of(fixture), span_of(expected)));
 }
 
 /* ---- authentication ---- */
@@ -678,13 +679,13 @@ static void test_update(void **state)
         {"/?status_only=1", "{\"id\":1,\"status\":1}", 409,
          "{\"success\":false,\"message\":\"The token has expired and cannot be enabled. Please "
          "update "
-         "the token expiration time first, or set it to never expire\"}"},
+         "the token expiration time first, or set it to never expire\",\"code\":\"expired\"}"},
         {"/", "{\"id\":1,\"status\":1,\"expired_time\":-1}", 200, "\"status\":1,"},
         {"/", "{\"id\":1,\"status\":2,\"remain_quota\":0}", 200, "\"status\":2,"},
         {"/", "{\"id\":1,\"status\":1,\"name\":\"no\"}", 409,
          "{\"success\":false,\"message\":\"The token quota is exhausted and cannot be enabled. "
          "Please "
-         "update the remaining quota first, or set it to unlimited\"}"},
+         "update the remaining quota first, or set it to unlimited\",\"code\":\"exhausted\"}"},
         {"/", "{\"id\":1}", 200, "\"name\":\"n4\""},
         {"/", "{\"id\":1,\"status\":1,\"unlimited_quota\":true}", 200, "\"status\":1,"},
         {"/", "{\"id\":2,\"name\":\"x\"}", 404, "\"message\":\"Token does not exist\""},
@@ -888,16 +889,21 @@ static void test_store_errors(void **state)
     static const struct {
         enum store_error error;
         int status;
-        const char *message;
+        const char *message, *code;
     } rows[] = {
-        {STORE_NOT_FOUND, 404, "Token does not exist"},
-        {STORE_NO_USER, 401, NULL}, /* deleted meanwhile */
-        {STORE_USER_DISABLED, 403, "User is disabled"},
-        {STORE_LIMIT, 409, "Maximum number of tokens reached (1000)"},
-        {STORE_FULL, 503, "Service is temporarily unavailable"},
-        {STORE_UNAVAILABLE, 503, "Service is temporarily unavailable"},
-        {STORE_BROKEN, 503, "Service is temporarily unavailable"},
-        {STORE_CORRUPT, 503, NULL},
+        {STORE_NOT_FOUND, 404, "Token does not exist", "not_found"},
+        {STORE_NO_USER, 401, NULL, "unauthorized"}, /* deleted meanwhile */
+        {STORE_USER_DISABLED, 403, "User is disabled", "user_disabled"},
+        {STORE_LIMIT, 409, "Maximum number of tokens reached (1000)", "limit"},
+        {STORE_FULL, 503, "Service is temporarily unavailable", "unavailable"},
+        {STORE_UNAVAILABLE, 503, "Service is temporarily unavailable", "unavailable"},
+        {STORE_BROKEN, 503, "Service is temporarily unavailable", "unavailable"},
+        {STORE_IDEMPOTENCY_MISMATCH, 409, NULL, "idempotency_mismatch"},
+        {STORE_NO_RESERVATION, 404, "Reservation does not exist", "reservation"},
+        {STORE_ENABLE_EXPIRED, 409, NULL, "expired"},
+        {STORE_ENABLE_EXHAUSTED, 409, NULL, "exhausted"},
+        {STORE_UNKNOWN, 503, NULL, "unknown"},
+        {STORE_CORRUPT, 503, NULL, "unavailable"},
     };
     static const struct {
         const char *method, *path, *body;
@@ -919,6 +925,9 @@ static void test_store_errors(void **state)
             write->error = rows[i].error;
             api_finish(fixture.request);
             require(check_reply(&fixture) == rows[i].status, "write %zu, row %zu", w, i);
+            char code[64];
+            snprintf(code, sizeof(code), ",\"code\":\"%s\"}", rows[i].code);
+            require(has(body_of(&fixture), code), "write %zu, row %zu: %s", w, i, code);
             if (rows[i].message)
                 check_message(&fixture, rows[i].message);
             assert_true((rows[i].status == 503) ==
