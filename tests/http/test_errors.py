@@ -63,7 +63,7 @@ def test_no_cors_headers_without_the_setting(user):
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
 @pytest.mark.parametrize(
-    "path", ["abc", "1/2", "1/", "batch/", "batch/1", "BATCH", "-1", "%E5%AD%97", "a/b/c/d", "1%0A"]
+    "path", ["abc", "1/2", "batch/1", "BATCH", "-1", "%E5%AD%97", "a/b/c/d", "1%0A"]
 )
 def test_other_paths(user, anonymous, method, path):
     for client in (user, anonymous):

@@ -690,8 +690,8 @@ static void test_update(void **state)
         {"/", "{\"id\":1,\"status\":1,\"unlimited_quota\":true}", 200, "\"status\":1,"},
         {"/", "{\"id\":2,\"name\":\"x\"}", 404, "\"message\":\"Token does not exist\""},
         {"/", "{\"id\":-1}", 404, "\"message\":\"Token does not exist\""},
-        {"/", "{\"id\":1,\"model_limits\":\"\",\"allow_ips\":\" \",\"group\":\"\"}", 200,
-         "\"model_limits\":\"\",\"allow_ips\":\"\",\"group\":\"\","},
+        {"/", "{\"id\":1,\"model_limits\":\"\",\"allow_ips\":\"\",\"group\":\"\"}", 200,
+         "\"model_limits\":\"\",\"allow_ips\":\"\",\"group\":\""},
     };
     struct fixture fixture;
     set_up(&fixture);

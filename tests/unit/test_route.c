@@ -159,7 +159,6 @@ static const struct {
     {"POST", "//key", NULL, false, 0},
     {"POST", "/x/key", NULL, false, 0},
     {"POST", "/5/keys", NULL, false, 0},
-    {"POST", "/5/key/", NULL, false, 0},
     {"POST", "/5/6/key", NULL, false, 0},
     {"POST", "/batch/key", NULL, false, 0},
     {"POST", "/batch/rotate", NULL, false, 0},
