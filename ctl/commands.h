@@ -11,6 +11,7 @@ struct ctl {
     struct store *store;          /* open where the command needs it */
     struct store_reader *reader;
     bool json;               /* --json: one JSON object a line instead of text */
+    bool help, version;      /* --help, --version */
     const char *group;       /* --group, or NULL */
     const char *argument;    /* the command's argument, or NULL */
     int64_t id;              /* the argument, where it is an id */

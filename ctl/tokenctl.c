@@ -43,64 +43,86 @@ static const struct command {
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
-static int print_usage(FILE *to, int status)
+/* Whether a command's words begin with these. */
+static bool begins_with(const struct command *command, char *const *words, int count)
 {
-    fputs("usage: tokenctl [--json] COMMAND\n\n", to);
+    return (count < 1 || strcmp(words[0], command->words[0]) == 0) &&
+           (count < 2 || !command->words[1] || strcmp(words[1], command->words[1]) == 0);
+}
+
+/* Of all commands that begin with the words. */
+static void print_usage(FILE *to, char *const *words, int count)
+{
+    fputs("usage: tokenctl [--json] COMMAND\n"
+          "       tokenctl [COMMAND] --help | --version\n\n",
+          to);
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         const char *second = commands[i].words[1] ? commands[i].words[1] : "";
-        fprintf(to, "  %-7s %-8s %-17s %s\n", commands[i].words[0], second, commands[i].argument,
-                commands[i].description);
+        if (begins_with(&commands[i], words, count))
+            fprintf(to, "  %-7s %-8s %-17s %s\n", commands[i].words[0], second,
+                    commands[i].argument, commands[i].description);
     }
     fputs("\nThe store is TOKEN_STORE's, its secret TOKEN_SECRET's. "
           "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
           to);
-    return status;
+}
+
+/* Says what was wrong, then the usage of the commands that begin with the words. */
+static int refuse_usage(const char *fault, const char *word, char *const *words, int count)
+{
+    fprintf(stderr, "tokenctl: %s%s%s\n", fault, *word ? ": " : "", word);
+    print_usage(stderr, words, count);
+    return CTL_WRONG_USAGE;
 }
 
 /* Takes the options out of the words, which stay in argv from its second on. Returns how many there
- * are, or -1 where an option is unknown or has no value. */
-static int read_words(struct ctl *ctl, char **argv)
+ * are, or -1, with *fault and the option as the first word, where an option is unknown or has no
+ * value.
+ */
+static int read_words(struct ctl *ctl, char **argv, const char **fault)
 {
     bool options_end = false;
     char **words = argv + 1;
     int count = 0;
     for (argv++; *argv; argv++) {
-        if (options_end || strncmp(*argv, "--", 2) != 0)
+        if (options_end || (strncmp(*argv, "--", 2) != 0 && strcmp(*argv, "-h") != 0))
             words[count++] = *argv;
         else if (strcmp(*argv, "--") == 0)
             options_end = true;
+        else if (strcmp(*argv, "--help") == 0 || strcmp(*argv, "-h") == 0)
+            ctl->help = true;
+        else if (strcmp(*argv, "--version") == 0)
+            ctl->version = true;
         else if (strcmp(*argv, "--json") == 0)
             ctl->json = true;
         else if (strncmp(*argv, "--group=", strlen("--group=")) == 0)
             ctl->group = *argv + strlen("--group=");
         else if (strcmp(*argv, "--group") == 0 && argv[1])
             ctl->group = *++argv;
-        else
+        else {
+            *fault = strcmp(*argv, "--group") == 0 ? "option without its value" : "unknown option";
+            words[0] = *argv;
             return -1;
+        }
     }
     words[count] = NULL;
     return count;
 }
 
-/* The command of the words, with ctl->argument and ctl->id set. NULL where they are none, or have
- * an argument too many or too few. */
-static const struct command *find_command(struct ctl *ctl, char **words, int count)
+/* What is wrong with the words after a command, or NULL; sets ctl->argument and ctl->id. */
+static const char *read_argument(struct ctl *ctl, const struct command *command, char **words,
+                                 int count)
 {
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        const struct command *command = &commands[i];
-        int used = command->words[1] ? 2 : 1;
-        if (count < used || strcmp(words[0], command->words[0]) != 0 ||
-            (used == 2 && strcmp(words[1], command->words[1]) != 0))
-            continue;
-        bool is_id = strcmp(command->argument, "ID") == 0 || strcmp(command->argument, "USER") == 0;
-        ctl->argument = words[used];
-        if (count != used + (command->argument[0] != '\0') ||
-            (is_id && !number_parse(span_of(ctl->argument), &ctl->id)) ||
-            (ctl->group && command->run != ctl_user_add))
-            return NULL;
-        return command;
-    }
-    return NULL;
+    int used = command->words[1] ? 2 : 1, wanted = command->argument[0] != '\0';
+    bool is_id = strcmp(command->argument, "ID") == 0 || strcmp(command->argument, "USER") == 0;
+    ctl->argument = words[used];
+    if (count < used + wanted)
+        return "an argument is missing";
+    if (count > used + wanted)
+        return "too many arguments";
+    if (is_id && !number_parse(span_of(ctl->argument), &ctl->id))
+        return "an id is a decimal number";
+    return ctl->group && command->run != ctl_user_add ? "--group is of user add only" : NULL;
 }
 
 /* Opens what the command needs, and gives up all other rights. */
@@ -156,16 +178,42 @@ static int run_in_child(struct ctl *ctl, const struct command *command)
     return ctl_fail(reason);
 }
 
+/* The first command that begins with the words, or NULL. */
+static const struct command *find_command(char *const *words, int count)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (begins_with(&commands[i], words, count))
+            return &commands[i];
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     struct ctl ctl = {.json = false};
+    const char *fault = "";
+    (void)argc;
     sandbox_close_inherited();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     umask(S_IWGRP | S_IWOTH); /* workers pass through the folders that init makes */
-    if (argc == 2 && strcmp(argv[1], "--help") == 0)
-        return print_usage(stdout, CTL_DONE);
-    const struct command *command = find_command(&ctl, argv + 1, read_words(&ctl, argv));
-    if (!command)
-        return print_usage(stderr, CTL_WRONG_USAGE);
+    char **words = argv + 1;
+    int count = read_words(&ctl, argv, &fault);
+    if (count < 0)
+        return refuse_usage(fault, words[0], words, 0);
+    const struct command *command = find_command(words, count);
+    if (!command) {
+        int known = find_command(words, 1) ? 1 : 0;
+        return refuse_usage("unknown command", words[known], words, known);
+    }
+    if (ctl.version)
+        puts("tokenctl " VERSION);
+    else if (ctl.help)
+        print_usage(stdout, words, count);
+    if (ctl.version || ctl.help)
+        return fflush(stdout) == 0 ? CTL_DONE : ctl_fail("standard output can't be written");
+    if (count < (command->words[1] ? 2 : 1))
+        return refuse_usage("the command is incomplete", "", words, count);
+    fault = read_argument(&ctl, command, words, count);
+    if (fault)
+        return refuse_usage(fault, "", words, count);
     return command->run == ctl_check ? run_in_child(&ctl, command) : run(&ctl, command);
 }

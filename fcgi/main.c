@@ -183,12 +183,26 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     return true;
 }
 
-int main(void)
+/* --help and --version, of a caller at a terminal: a web server passes the words of a query as
+ * arguments too (RFC 3875, 4.4). */
+static bool print_information(const char *argument)
+{
+    if (strcmp(argument, "--version") == 0)
+        return puts("token.fcgi " VERSION) >= 0;
+    return strcmp(argument, "--help") == 0 &&
+           puts("usage: token.fcgi [--help | --version]\n\n"
+                "Serves FastCGI where standard input is a listening socket, plain CGI where\n"
+                "REQUEST_METHOD is set. The TOKEN_* settings are environment variables.") >= 0;
+}
+
+int main(int argc, char **argv)
 {
     sandbox_close_inherited();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     bool fastcgi = is_listening(STDIN_FILENO);
     if (!fastcgi && !getenv("REQUEST_METHOD")) {
+        if (argc == 2 && print_information(argv[1]))
+            return EXIT_SUCCESS;
         log_error("standard input is no listening socket (FastCGI) and REQUEST_METHOD is not set "
                   "(CGI)",
                   "see spawn.sh");

@@ -11,7 +11,7 @@ import subprocess
 import fastcgi
 import pytest
 from client import ISSUED, Client
-from service import BUILD, IS_ROOT, TOKENCTL, WORKER_USER, Store
+from service import BUILD, IS_ROOT, ROOT, TOKENCTL, WORKER, WORKER_USER, Store
 
 DONE, FAILED, USAGE = 0, 1, 2
 
@@ -500,6 +500,46 @@ def test_help(store):
     done = store.run_ctl("--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "user    rotate" in done.stdout and "TOKEN_STORE" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_of_one_command(store, option):
+    done = store.run_ctl("user", "rotate", option)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "user    rotate" in done.stdout and "user    add" not in done.stdout
+    done = store.run_ctl(option, "user")
+    assert "user    add" in done.stdout and "gateway add" not in done.stdout
+    assert store.run_ctl("nothing", option).returncode == USAGE
+
+
+def test_version(store):
+    """One number: the API's, in openapi.yaml, too."""
+    number = re.search(r"^  version: (\S+)$", (ROOT / "openapi.yaml").read_text(), re.M).group(1)
+    for program in (TOKENCTL, WORKER):
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{program.name} {number}\n", "")
+    done = subprocess.run([WORKER, "--help"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "") and "usage: token.fcgi" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, fault",
+    [
+        (["nothing"], "unknown command: nothing"),
+        (["user", "nothing"], "unknown command: nothing"),
+        ([], "the command is incomplete"),
+        (["user"], "the command is incomplete"),
+        (["user", "add"], "an argument is missing"),
+        (["check", "x"], "too many arguments"),
+        (["gateway", "delete", "x"], "an id is a decimal number"),
+        (["user", "list", "--group=g"], "--group is of user add only"),
+        (["user", "add", "a", "--group"], "option without its value: --group"),
+        (["stat", "--colour"], "unknown option: --colour"),
+    ],
+)
+def test_usage_error_says_what_was_wrong(store, arguments, fault):
+    lines = store.run_ctl(*arguments).stderr.splitlines()
+    assert lines[0] == f"tokenctl: {fault}" and lines[1].startswith("usage: ")
 
 
 def test_name_that_looks_like_an_option(store):
