@@ -13,6 +13,8 @@ struct ctl {
     bool json;               /* --json: one JSON object a line instead of text */
     bool help, version;      /* --help, --version */
     const char *group;       /* --group, or NULL */
+    const char *expires;     /* --expires, or NULL */
+    int64_t expires_unix_s;  /* the same as a number */
     const char *argument;    /* the command's argument, or NULL */
     int64_t id;              /* the argument, where it is an id */
     struct json_object *row; /* of output; NULL: empty */
@@ -52,6 +54,9 @@ int ctl_gateway_delete(struct ctl *ctl);
 int ctl_token_list(struct ctl *ctl);
 int ctl_token_show(struct ctl *ctl);
 int ctl_token_disable(struct ctl *ctl);
+int ctl_token_enable(struct ctl *ctl);
+int ctl_token_set(struct ctl *ctl);
+int ctl_token_delete(struct ctl *ctl);
 int ctl_token_find(struct ctl *ctl);
 int ctl_check(struct ctl *ctl);
 int ctl_stat(struct ctl *ctl);

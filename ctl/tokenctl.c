@@ -35,6 +35,9 @@ static const struct command {
     {{"token", "list"}, "USER", "a user's tokens, newest first", ctl_token_list, true},
     {{"token", "show"}, "ID", "one token, without its key", ctl_token_show, true},
     {{"token", "disable"}, "ID", "refuse its key", ctl_token_disable, true},
+    {{"token", "enable"}, "ID", "accept its key again", ctl_token_enable, true},
+    {{"token", "set"}, "ID --expires T", "Unix seconds; -1: never", ctl_token_set, true},
+    {{"token", "delete"}, "ID", "delete it; its key is void", ctl_token_delete, true},
     {{"token", "find"}, "KEY", "the token of a key; - reads it from stdin", ctl_token_find, true},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
     {{"stat", NULL}, "", "users, tokens, bytes, map use, readers", ctl_stat, true},
@@ -75,11 +78,25 @@ static int refuse_usage(const char *fault, const char *word, char *const *words,
     return CTL_WRONG_USAGE;
 }
 
+/* Reads an option with a value, "--name value" or "--name=value", at *word, and steps over the
+ * value. Returns false where it is another word, or has no value. */
+static bool read_value(char ***word, const char *name, const char **value)
+{
+    size_t len = strlen(name);
+    if (strncmp(**word, name, len) != 0)
+        return false;
+    if ((**word)[len] == '=')
+        *value = **word + len + 1;
+    else if ((**word)[len] == '\0' && (*word)[1])
+        *value = *++*word;
+    else
+        return false;
+    return true;
+}
+
 /* Takes the options out of the words, which stay in argv from its second on. Returns how many there
- * are, or -1, with *fault and the option as the first word, where an option is unknown or has no
- * value.
- */
-static int read_words(struct ctl *ctl, char **argv, const char **fault)
+ * are, or -1, with the option as the first word, where one is unknown or has no value. */
+static int read_words(struct ctl *ctl, char **argv)
 {
     bool options_end = false;
     char **words = argv + 1;
@@ -95,12 +112,8 @@ static int read_words(struct ctl *ctl, char **argv, const char **fault)
             ctl->version = true;
         else if (strcmp(*argv, "--json") == 0)
             ctl->json = true;
-        else if (strncmp(*argv, "--group=", strlen("--group=")) == 0)
-            ctl->group = *argv + strlen("--group=");
-        else if (strcmp(*argv, "--group") == 0 && argv[1])
-            ctl->group = *++argv;
-        else {
-            *fault = strcmp(*argv, "--group") == 0 ? "option without its value" : "unknown option";
+        else if (!read_value(&argv, "--group", &ctl->group) &&
+                 !read_value(&argv, "--expires", &ctl->expires)) {
             words[0] = *argv;
             return -1;
         }
@@ -114,7 +127,7 @@ static const char *read_argument(struct ctl *ctl, const struct command *command,
                                  int count)
 {
     int used = command->words[1] ? 2 : 1, wanted = command->argument[0] != '\0';
-    bool is_id = strcmp(command->argument, "ID") == 0 || strcmp(command->argument, "USER") == 0;
+    bool is_id = strncmp(command->argument, "ID", 2) == 0 || strcmp(command->argument, "USER") == 0;
     ctl->argument = words[used];
     if (count < used + wanted)
         return "an argument is missing";
@@ -122,6 +135,11 @@ static const char *read_argument(struct ctl *ctl, const struct command *command,
         return "too many arguments";
     if (is_id && !number_parse(span_of(ctl->argument), &ctl->id))
         return "an id is a decimal number";
+    if (ctl->expires && command->run != ctl_token_set)
+        return "--expires is of token set only";
+    if (command->run == ctl_token_set &&
+        (!ctl->expires || !number_parse(span_of(ctl->expires), &ctl->expires_unix_s)))
+        return "--expires must be given, as a decimal number";
     return ctl->group && command->run != ctl_user_add ? "--group is of user add only" : NULL;
 }
 
@@ -190,15 +208,15 @@ static const struct command *find_command(char *const *words, int count)
 int main(int argc, char **argv)
 {
     struct ctl ctl = {.json = false};
-    const char *fault = "";
+    const char *fault;
     (void)argc;
     sandbox_close_inherited();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     umask(S_IWGRP | S_IWOTH); /* workers pass through the folders that init makes */
     char **words = argv + 1;
-    int count = read_words(&ctl, argv, &fault);
+    int count = read_words(&ctl, argv);
     if (count < 0)
-        return refuse_usage(fault, words[0], words, 0);
+        return refuse_usage("option that is unknown or lacks its value", words[0], words, 0);
     const struct command *command = find_command(words, count);
     if (!command) {
         int known = find_command(words, 1) ? 1 : 0;

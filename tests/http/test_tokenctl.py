@@ -533,8 +533,8 @@ def test_version(store):
         (["check", "x"], "too many arguments"),
         (["gateway", "delete", "x"], "an id is a decimal number"),
         (["user", "list", "--group=g"], "--group is of user add only"),
-        (["user", "add", "a", "--group"], "option without its value: --group"),
-        (["stat", "--colour"], "unknown option: --colour"),
+        (["user", "add", "a", "--group"], "option that is unknown or lacks its value: --group"),
+        (["stat", "--colour"], "option that is unknown or lacks its value: --colour"),
     ],
 )
 def test_usage_error_says_what_was_wrong(store, arguments, fault):
