@@ -16,7 +16,7 @@ struct ctl {
     const char *expires;     /* --expires, or NULL */
     int64_t expires_unix_s;  /* the same as a number */
     const char *argument;    /* the command's argument, or NULL */
-    int64_t id;              /* the argument, where it is an id */
+    int64_t id;              /* of the argument, where it names something that exists */
     struct json_object *row; /* of output; NULL: empty */
 };
 

@@ -16,7 +16,7 @@
 /* clang-format off */
 static const struct command {
     const char *words[2]; /* the second may be NULL */
-    const char *argument; /* as usage names it; "": none; ID and USER are decimal numbers */
+    const char *argument; /* as usage names it; "": none; ID is a decimal number, USER an id or a name */
     const char *description;
     int (*run)(struct ctl *ctl);
     bool needs_store;
@@ -24,11 +24,11 @@ static const struct command {
     {{"init", NULL}, "", "create the store and the secret", ctl_init, false},
     {{"user", "add"}, "NAME [--group G]", "print id and access token, once", ctl_user_add, true},
     {{"user", "list"}, "", "all users", ctl_user_list, true},
-    {{"user", "show"}, "ID", "one user", ctl_user_show, true},
-    {{"user", "rotate"}, "ID", "print a new access token, void the old one", ctl_user_rotate, true},
-    {{"user", "disable"}, "ID", "answer 403 to the user", ctl_user_disable, true},
-    {{"user", "enable"}, "ID", "allow the user again", ctl_user_enable, true},
-    {{"user", "delete"}, "ID", "delete the user and all its tokens", ctl_user_delete, true},
+    {{"user", "show"}, "USER", "one user", ctl_user_show, true},
+    {{"user", "rotate"}, "USER", "print a new access token, void the old one", ctl_user_rotate, true},
+    {{"user", "disable"}, "USER", "answer 403 to the user", ctl_user_disable, true},
+    {{"user", "enable"}, "USER", "allow the user again", ctl_user_enable, true},
+    {{"user", "delete"}, "USER", "delete the user and all its tokens", ctl_user_delete, true},
     {{"gateway", "add"}, "NAME", "print id and secret, once", ctl_gateway_add, true},
     {{"gateway", "list"}, "", "all gateways", ctl_gateway_list, true},
     {{"gateway", "delete"}, "ID", "void its secret", ctl_gateway_delete, true},
@@ -127,7 +127,7 @@ static const char *read_argument(struct ctl *ctl, const struct command *command,
                                  int count)
 {
     int used = command->words[1] ? 2 : 1, wanted = command->argument[0] != '\0';
-    bool is_id = strncmp(command->argument, "ID", 2) == 0 || strcmp(command->argument, "USER") == 0;
+    bool is_id = strncmp(command->argument, "ID", 2) == 0;
     ctl->argument = words[used];
     if (count < used + wanted)
         return "an argument is missing";
@@ -141,6 +141,31 @@ static const char *read_argument(struct ctl *ctl, const struct command *command,
         (!ctl->expires || !number_parse(span_of(ctl->expires), &ctl->expires_unix_s)))
         return "--expires must be given, as a decimal number";
     return ctl->group && command->run != ctl_user_add ? "--group is of user add only" : NULL;
+}
+
+/* Sets ctl->id for the user that the argument names: by id where it is a number, else by name. */
+static bool find_user(struct ctl *ctl, char reason[static STORE_REASON_SIZE])
+{
+    struct store_user user = {.id = 0};
+    int64_t id = 0;
+    if (number_parse(span_of(ctl->argument), &ctl->id))
+        return true;
+    enum store_error error;
+    unsigned found = 0;
+    while ((error = store_user_next(ctl->reader, user.id, &user)) == STORE_OK)
+        if (strcmp(user.name, ctl->argument) == 0) {
+            id = user.id;
+            found++;
+        }
+    ctl->id = id;
+    if (error != STORE_NO_USER)
+        snprintf(reason, STORE_REASON_SIZE, "%s", store_error_text(error));
+    else if (found > 1)
+        snprintf(reason, STORE_REASON_SIZE, "%u users have the name %s: give the id", found,
+                 ctl->argument);
+    else if (found == 0)
+        snprintf(reason, STORE_REASON_SIZE, "no such user: %s", ctl->argument);
+    return error == STORE_NO_USER && found == 1;
 }
 
 /* Opens what the command needs, and gives up all other rights. */
@@ -162,8 +187,10 @@ static bool prepare(struct ctl *ctl, const struct command *command,
         snprintf(reason, STORE_REASON_SIZE, "too many processes read the store");
         return false;
     }
-    return !settings->sandbox || !sandbox_is_possible() ||
-           sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE);
+    if (settings->sandbox && sandbox_is_possible() &&
+        !sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE))
+        return false;
+    return strcmp(command->argument, "USER") != 0 || find_user(ctl, reason);
 }
 
 static int run(struct ctl *ctl, const struct command *command)

@@ -337,9 +337,44 @@ def test_deleted_users_tokens_are_gone(store, client):
 
 
 @pytest.mark.parametrize("command", ["show", "rotate", "disable", "enable", "delete"])
-@pytest.mark.parametrize("user_id", ["999999999", "0", "9223372036854775807"])
+@pytest.mark.parametrize(
+    "user_id",
+    ["999999999", "0", "9223372036854775807", "9223372036854775808", "1x", "", "nobody of that name"],
+)
 def test_no_such_user(store, command, user_id):
     assert_failed(store.run_ctl("user", command, user_id))
+
+
+def test_name_in_place_of_an_id(store):
+    user = store.add_user("named only once")
+    client = Client(fastcgi.transport(store.socket), user)
+    token = client.make()
+    assert store.ctl("user", "show", user.name)[0]["id"] == user.id
+    assert store.ctl("token", "list", user.name)[0]["id"] == token["id"]
+    assert store.ctl("user", "disable", user.name) == [{"id": user.id, "disabled": True}]
+    assert client.list().failure == (403, "User is disabled")
+    store.ctl("user", "enable", user.name)
+    (rotated,) = store.ctl("user", "rotate", user.name)
+    ISSUED.add(rotated["access_token"])
+    assert client.list().status == 401
+    store.ctl("user", "delete", user.name)
+    assert_failed(store.run_ctl("user", "show", user.id))
+    assert_failed(store.run_ctl("user", "show", user.name), "no such user: named only once")
+
+
+@pytest.mark.parametrize("command", ["show", "rotate", "disable", "enable", "delete"])
+def test_ambiguous_name(store, command):
+    users = [store.add_user(f"two of {command}") for _ in range(2)]
+    assert_failed(store.run_ctl("user", command, users[0].name), users[0].name)
+    for user in users:
+        assert store.ctl("user", "show", user.id)[0]["status"] == 1
+
+
+def test_number_is_an_id(store):
+    """A name of digits names nobody: ids come first."""
+    user = store.add_user("987654321")
+    assert_failed(store.run_ctl("user", "delete", "987654321"))
+    assert store.ctl("user", "show", user.id)
 
 
 # ---- check and stat ----
@@ -472,14 +507,10 @@ def test_stat(store, client):
         ["user", "add", "a", "--nothing"],
         ["user", "list", "1"],
         ["user", "show"],
-        ["user", "show", "x"],
-        ["user", "show", "1x"],
         ["user", "show", "1", "2"],
-        ["user", "show", "9223372036854775808"],
-        ["user", "rotate", "x"],
-        ["user", "disable", "x"],
-        ["user", "enable", "x"],
-        ["user", "delete", "x"],
+        ["user", "rotate"],
+        ["user", "disable"],
+        ["user", "enable"],
         ["user", "delete"],
         ["init", "x"],
         ["check", "x"],
