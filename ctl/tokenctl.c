@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/number.h"
+#include "base/sigbus.h"
 #include "ctl/commands.h"
 #include "sandbox/sandbox.h"
 #include "settings/settings.h"
@@ -181,7 +182,8 @@ static bool prepare(struct ctl *ctl, const struct command *command,
                                           .size_max = settings->map_size};
     if (!command->needs_store)
         return true;
-    if (store_open(&ctl->options, &ctl->store, reason) != STORE_OK)
+    if (!sigbus_catch("tokenctl", settings->store_path, "restore a backup") ||
+        store_open(&ctl->options, &ctl->store, reason) != STORE_OK)
         return false;
     if (store_reader_open(ctl->store, &ctl->reader) != STORE_OK) {
         snprintf(reason, STORE_REASON_SIZE, "too many processes read the store");
@@ -217,7 +219,7 @@ static int run_in_child(struct ctl *ctl, const struct command *command)
     if (WIFEXITED(status))
         return WEXITSTATUS(status);
     int number = WTERMSIG(status);
-    bool damaged = number == SIGSEGV || number == SIGBUS || number == SIGABRT;
+    bool damaged = number == SIGSEGV || number == SIGABRT;
     snprintf(reason, sizeof(reason), "check ended by signal %d%s", number,
              damaged ? ": the store's pages are damaged; restore a backup" : "");
     return ctl_fail(reason);

@@ -2,7 +2,6 @@
  * plain CGI program where it is not. */
 
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,6 +16,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "base/sigbus.h"
 #include "fcgi/cgi.h"
 #include "fcgi/loop.h"
 #include "sandbox/sandbox.h"
@@ -43,28 +43,6 @@ static bool is_listening(int fd)
     int listening = 0;
     socklen_t len = sizeof(listening);
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
-}
-
-static char sigbus_text[PATH_MAX + 128];
-
-static void handle_sigbus(int signal_number)
-{
-    (void)signal_number;
-    (void)!write(STDERR_FILENO, sigbus_text, strlen(sigbus_text));
-    _exit(EXIT_FAILURE);
-}
-
-/* The store is a map of its file: a page that the disk can't read, or that was cut off the file, is
- * a SIGBUS. */
-static bool catch_sigbus(const char *store_path)
-{
-    const struct sigaction action = {.sa_handler = handle_sigbus};
-    snprintf(
-        sigbus_text, sizeof(sigbus_text),
-        "token.fcgi: %s/data.mdb: a page can't be read (failing disk, or the file was truncated): "
-        "worker exiting\n",
-        store_path);
-    return sigaction(SIGBUS, &action, NULL) == 0;
 }
 
 /* Before any thread, so that all inherit the mask, and before libfcgi, which installs handlers:
@@ -162,7 +140,7 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     struct store_options options = {.location = settings->store_path,
                                     .secret_path = settings->secret_path,
                                     .size_max = settings->map_size};
-    if (!catch_sigbus(settings->store_path) ||
+    if (!sigbus_catch("token.fcgi", settings->store_path, "worker exiting") ||
         store_open(&options, &worker->process.store, reason) != STORE_OK)
         return false;
     /* Accepted sockets inherit it, unless they are not TCP: libfcgi writes a reply in pieces, which
