@@ -1,5 +1,6 @@
 /* tokenctl: the administrator's command. */
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -182,6 +183,12 @@ static bool prepare(struct ctl *ctl, const struct command *command,
                                           .size_max = settings->map_size};
     if (!command->needs_store)
         return true;
+    /* Before anything there is opened: its owner may have planted links. */
+    if (!sandbox_become_owner(settings->store_path) && errno != ENOENT) {
+        snprintf(reason, STORE_REASON_SIZE, "%s: becoming its owner: %s", settings->store_path,
+                 strerror(errno));
+        return false;
+    }
     if (!sigbus_catch("tokenctl", settings->store_path, "restore a backup") ||
         store_open(&ctl->options, &ctl->store, reason) != STORE_OK)
         return false;

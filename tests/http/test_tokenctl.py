@@ -507,6 +507,54 @@ def test_stat(store, client):
         assert name in printed
 
 
+# ---- planted files ----
+
+
+@pytest.mark.parametrize("name", ["lock.mdb", "data.mdb"])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "hard link", "FIFO"])
+def test_planted_file(fresh, name, kind):
+    """Root's tokenctl must neither write into what a link names, nor wait for a FIFO."""
+    fresh.ctl("init")
+    planted, target = fresh.dir / "store" / name, fresh.dir / "target"
+    planted.unlink()
+    if kind != "dangling link":
+        target.write_bytes(b"precious")
+    if kind == "FIFO":
+        os.mkfifo(planted)
+    elif kind == "hard link":
+        planted.hardlink_to(target)
+    else:
+        planted.symlink_to(target)
+    assert_failed(fresh.run_ctl("user", "list"), str(planted))
+    assert target.exists() == (kind != "dangling link")
+    assert not target.exists() or target.read_bytes() == b"precious"
+
+
+def test_folder_is_a_link(fresh):
+    """Root follows none; another caller has only what is his own."""
+    fresh.ctl("init")
+    link = fresh.dir / "link"
+    link.symlink_to(fresh.dir / "store")
+    done = fresh.run_ctl("user", "list", TOKEN_STORE=str(link))
+    assert_failed(done, str(link)) if IS_ROOT else fresh.check()
+
+
+def test_lock_file_of_another_account(fresh):
+    """Such as mdb_stat leaves it, run by root."""
+    if not IS_ROOT:
+        return
+    fresh.ctl("init")
+    os.chown(fresh.dir / "store/lock.mdb", 0, 0)
+    assert_failed(fresh.run_ctl("stat"), f"{fresh.dir}/store/lock.mdb: belongs to another account")
+
+
+def test_lock_file_is_made_by_the_owner(fresh):
+    fresh.ctl("init")
+    (fresh.dir / "store/lock.mdb").unlink()
+    fresh.check()
+    assert (fresh.dir / "store/lock.mdb").owner() == WORKER_USER
+
+
 # ---- wrong usage ----
 
 
