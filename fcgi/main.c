@@ -196,7 +196,7 @@ int main(int argc, char **argv)
     if (!prepare(&worker, fastcgi, reason)) {
         log_error(reason, "");
         if (!fastcgi)
-            cgi_write(api_unavailable_reply());
+            cgi_refuse(environ);
     } else if (fastcgi) {
         status = serve_fastcgi(&worker);
     } else if (cgi_serve(environ, worker.process.store, &worker.process.api)) {

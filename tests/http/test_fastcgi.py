@@ -398,6 +398,19 @@ def test_content_length_that_does_not_match(connection, user, content_length):
     assert message.startswith("Invalid parameters")
 
 
+@pytest.mark.parametrize("content_length", ["-1", ""])
+def test_body_without_a_length(connection, user, content_length):
+    """Chunked: Caddy sends -1, others nothing; the body ends with its stream."""
+    for body, status in [
+        (b'{"name":"chunked"}', 200),
+        (b'{"name":"large"}'.ljust(1 << 20), 200),
+        (b"{}".ljust((1 << 20) + 1), 413),
+        (b"", 400),
+    ]:
+        connection.send(create_request(user, body, CONTENT_LENGTH=content_length))
+        assert connection.read_reply().status == status
+
+
 def test_body_cut_short(connection, user):
     connection.send(create_request(user, b'{"name":"whole"}', CONTENT_LENGTH="1048576"))
     assert connection.read_reply().status == 400
