@@ -1,8 +1,7 @@
-/* token.fcgi: a FastCGI worker where standard input is a listening socket, and a
- * plain CGI program where it is not. */
+/* token.fcgi: a FastCGI worker where standard input, or the socket that systemd passes, is a
+ * listening socket, and a plain CGI program where neither is. */
 
 #include <errno.h>
-#include <limits.h>
 #include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
@@ -18,6 +17,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "base/sigbus.h"
 #include "fcgi/cgi.h"
 #include "fcgi/loop.h"
 #include "sandbox/sandbox.h"
@@ -46,26 +46,23 @@ static bool is_listening(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
 }
 
-static char sigbus_text[PATH_MAX + 128];
-
-static void handle_sigbus(int signal_number)
+/* sd_listen_fds(3): systemd passes a socket as 3; spawn-fcgi and others as 0. */
+static void take_systemd_socket(void)
 {
-    (void)signal_number;
-    (void)!write(STDERR_FILENO, sigbus_text, strlen(sigbus_text));
-    _exit(EXIT_FAILURE);
+    enum { SYSTEMD_FD = 3 };
+    const char *count = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID");
+    if (count && strcmp(count, "1") == 0 && (!pid || strtol(pid, NULL, 10) == getpid()) &&
+        !is_listening(STDIN_FILENO) && is_listening(SYSTEMD_FD))
+        dup2(SYSTEMD_FD, STDIN_FILENO);
 }
 
-/* The store is a map of its file: a page that the disk can't read, or that was cut off the file, is
- * a SIGBUS. */
-static bool catch_sigbus(const char *store_path)
+/* A file that has grown to its limit is an error of a write. A log that was renamed is its holder's
+ * affair (spawn.sh), and there is no timer. */
+static void ignore_signals(void)
 {
-    const struct sigaction action = {.sa_handler = handle_sigbus};
-    snprintf(
-        sigbus_text, sizeof(sigbus_text),
-        "token.fcgi: %s/data.mdb: a page can't be read (failing disk, or the file was truncated): "
-        "worker exiting\n",
-        store_path);
-    return sigaction(SIGBUS, &action, NULL) == 0;
+    static const int ignored[] = {SIGXFSZ, SIGHUP, SIGUSR2, SIGALRM};
+    for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+        signal(ignored[i], SIG_IGN);
 }
 
 /* Before any thread, so that all inherit the mask, and before libfcgi, which installs handlers:
@@ -166,7 +163,7 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     struct store_options options = {.location = settings->store_path,
                                     .secret_path = settings->secret_path,
                                     .size_max = settings->map_size};
-    if (!catch_sigbus(settings->store_path) ||
+    if (!sigbus_catch("token.fcgi", settings->store_path, "worker exiting") ||
         store_open(&options, &worker->process.store, reason) != STORE_OK)
         return false;
     /* Accepted sockets inherit it, unless they are not TCP: libfcgi writes a reply in pieces, which
@@ -187,12 +184,27 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     return true;
 }
 
-int main(void)
+/* --help and --version, of a caller at a terminal: a web server passes the words of a query as
+ * arguments too (RFC 3875, 4.4). */
+static bool print_information(const char *argument)
 {
+    if (strcmp(argument, "--version") == 0)
+        return puts("token.fcgi " VERSION) >= 0;
+    return strcmp(argument, "--help") == 0 &&
+           puts("usage: token.fcgi [--help | --version]\n\n"
+                "Serves FastCGI where standard input is a listening socket, plain CGI where\n"
+                "REQUEST_METHOD is set. The TOKEN_* settings are environment variables.") >= 0;
+}
+
+int main(int argc, char **argv)
+{
+    ignore_signals();
+    take_systemd_socket();
     sandbox_close_inherited();
-    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     bool fastcgi = is_listening(STDIN_FILENO);
     if (!fastcgi && !getenv("REQUEST_METHOD")) {
+        if (argc == 2 && print_information(argv[1]))
+            return EXIT_SUCCESS;
         log_error("standard input is no listening socket (FastCGI) and REQUEST_METHOD is not set "
                   "(CGI)",
                   "see spawn.sh");
@@ -204,7 +216,7 @@ int main(void)
     if (!prepare(&worker, fastcgi, reason)) {
         log_error(reason, "");
         if (!fastcgi)
-            cgi_write(api_unavailable_reply());
+            cgi_refuse(environ);
     } else if (fastcgi) {
         status = serve_fastcgi(&worker);
     } else if (cgi_serve(environ, worker.process.store, &worker.process.api)) {

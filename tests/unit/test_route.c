@@ -260,6 +260,8 @@ static void test_bodies_that_are_read(void **state)
         {"POST", "/consume", NULL, true},
         {"PUT", "/", NULL, true},
         {"POST", "/5/rotate", NULL, true},
+        {"GET", "/", NULL, false},
+        {"DELETE", "/5", NULL, false},
         {"POST", "/verify", NULL, false},
         {"POST", "/", "/api/token/verify", false},
         {"POST", "/nothing", NULL, false},
