@@ -481,7 +481,6 @@ SCENARIOS = {
     "extend-and-enable": lambda scene: scene.update(made={"expired_time": 1640995200}),
     "disable": lambda scene: scene.update("?status_only=true"),
     "id-missing": lambda scene: scene.user.update({"name": "x"}),
-    "status-unknown": lambda scene: scene.user.update({"id": 1, "status": 5}),
     "status-only-missing": lambda scene: scene.user.update({"id": 1}, "?status_only=true"),
     "update-name-too-long": lambda scene: scene.user.update({"id": 1, "name": "x" * 31}),
     "expired": enable(expired_time=1640995200),
