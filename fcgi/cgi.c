@@ -15,7 +15,8 @@ enum { READ_TIMEOUT_MS = 30000, DRAIN_TIMEOUT_MS = 2000, DRAIN_LEN_MAX = 8 * 102
 
 static bool write_reply(struct span reply)
 {
-    return fwrite(reply.at, 1, reply.len, stdout) == reply.len && fflush(stdout) == 0;
+    return reply.len == 0 || /* fwrite does not allow NULL */
+           (fwrite(reply.at, 1, reply.len, stdout) == reply.len && fflush(stdout) == 0);
 }
 
 /* At most size bytes of standard input; 0 at its end, or after timeout_ms. */

@@ -258,6 +258,8 @@ class Worker:
             return
         body = {"id": token["id"], **self.fields()}
         kept = {name: body[name] for name in body if name == "id" or self.chance.random() < 0.5}
+        if "model_limits" in kept:  # alone it would enable the limit, and refuse uses without a model
+            kept["model_limits_enabled"] = False
         number = self.log.sent()
         self.note(number, [{**token, **self.ask("PUT", "/", kept).data}])
 
