@@ -8,7 +8,7 @@
 
 /* store_token_search beside a naive one: everything in memory, qsort, a recursive matcher. */
 
-enum { NOW = 1700000000, TOKENS = 20000, OTHERS = 50, AT_ONCE = 500 };
+enum { NOW = 1700000000, TOKENS = 5000, OTHERS = 50, AT_ONCE = 500 };
 
 static struct {
     struct temporary temporary;
