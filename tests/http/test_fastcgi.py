@@ -448,7 +448,7 @@ def test_path(connection, script_name, path_info):
 def test_collection_where_no_path_is_given(connection, script_name):
     connection.send(fastcgi.request({"REQUEST_METHOD": "OPTIONS", "SCRIPT_NAME": script_name}))
     methods = connection.read_reply().headers["allow"].split(", ")
-    assert set(methods) == {"GET", "POST", "PUT", "OPTIONS"}
+    assert set(methods) == {"GET", "HEAD", "POST", "PUT", "OPTIONS"}
 
 
 @pytest.mark.parametrize("variables", [{}, {"REQUEST_METHOD": ""}, {"PATH_INFO": "/"}, {"": ""}])

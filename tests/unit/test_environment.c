@@ -190,7 +190,7 @@ static int open_within(const struct temporary *temporary, rlim_t limit, int64_t 
 static void test_limited_address_space(void **state)
 {
     (void)state;
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     skip(); /* it needs terabytes itself */
 #endif
     static const rlim_t limits[] = {(rlim_t)16 << 30, (rlim_t)1 << 30, (rlim_t)200 << 20};
