@@ -45,16 +45,15 @@ int ctl_fail(const char *reason)
 
 int ctl_end(struct ctl *ctl, enum store_error error)
 {
-    if (error != STORE_OK)
-        return ctl_fail(store_error_text(error));
-    if (ctl->row && ctl->json)
+    int status = error == STORE_OK ? CTL_DONE : ctl_fail(store_error_text(error));
+    if (status == CTL_DONE && ctl->row && ctl->json)
         puts(json_object_to_json_string_ext(ctl->row, JSON_C_TO_STRING_PLAIN |
                                                           JSON_C_TO_STRING_NOSLASHESCAPE));
-    else if (ctl->row)
+    else if (status == CTL_DONE && ctl->row)
         print_text(ctl->row);
     json_object_put(ctl->row);
     ctl->row = NULL;
-    return CTL_DONE;
+    return status;
 }
 
 int ctl_end_change(struct ctl *ctl, const char *change, enum store_error error)

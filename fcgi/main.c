@@ -26,6 +26,23 @@
 /* Of a worker without loops; each of these has two. */
 enum { OWN_DESCRIPTORS = 24 };
 
+#ifdef __SANITIZE_ADDRESS__
+const char *__asan_default_options(void);
+const char *__lsan_default_suppressions(void);
+
+/* libfcgi asks malloc for the lengths that a peer sends, and loses the parameters of a request that
+ * breaks off. */
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libfcgi.so\n";
+}
+#endif
+
 struct worker {
     struct process process;
     struct settings settings;
