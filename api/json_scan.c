@@ -53,7 +53,7 @@ static void replace(struct json_scan *scan, const char *first, struct span by)
 
 /* ---- strings ---- */
 
-/* Takes \uXXXX. */
+/* Takes the escape of a UTF-16 code unit: \u and four hexadecimal digits (RFC 8259 section 7). */
 static bool take_unit(struct json_scan *scan, unsigned *unit)
 {
     *unit = 0;
