@@ -6,8 +6,8 @@
 #include "api/route.h"
 
 static const char denied[] =
-    "Authorization or New-Api-User is wrong: send 'Authorization: Bearer <user access token>' and "
-    "'New-Api-User: <user id>' that belong together";
+    "Authorization or New-Api-User is wrong: send 'Authorization: Bearer <user access token>'; "
+    "'New-Api-User: <user id>' is optional";
 static const char unavailable[] = "Service is temporarily unavailable";
 
 struct status {
@@ -150,6 +150,7 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
         [STORE_NO_USER] = {401, denied, "unauthorized"},
         [STORE_DENIED] = {401, denied, "unauthorized"},
         [STORE_USER_DISABLED] = {403, "User is disabled", "user_disabled"},
+        [STORE_NAME_TAKEN] = {409, "Another user has this name", "name_taken"},
         [STORE_LIMIT] = {409, "Maximum number of tokens reached", "limit"},
         [STORE_IDEMPOTENCY_MISMATCH] =
             {409, "This Idempotency-Key or transaction_id has been used with another request",

@@ -26,6 +26,7 @@ enum store_error {
     STORE_NO_USER,              /* no such user */
     STORE_DENIED,               /* wrong access token or gateway secret */
     STORE_USER_DISABLED,        /* the user exists and is disabled */
+    STORE_NAME_TAKEN,           /* another user has the name */
     STORE_LIMIT,                /* the user would have more tokens than allowed */
     STORE_IDEMPOTENCY_MISMATCH, /* the idempotency key was used with another request */
     STORE_NO_RESERVATION,       /* no such reservation, or another gateway's */
@@ -103,10 +104,13 @@ struct store_user {
     uint64_t token_count;
 };
 
-/* Checks an access token: STORE_OK where it is the user's; STORE_DENIED where it is not or there is
- * no such user, in the same time; STORE_USER_DISABLED. */
-enum store_error store_user_authenticate(struct store_reader *reader, int64_t user_id,
-                                         struct span access_token);
+/* Finds the user of an access token, by a keyed hash. STORE_DENIED where nobody has it;
+ * STORE_USER_DISABLED, with *user_id set. */
+enum store_error store_user_authenticate(struct store_reader *reader, struct span access_token,
+                                         int64_t *user_id);
+
+/* Finds a user by name, without the case of ASCII letters. STORE_NO_USER. */
+enum store_error store_user_find(struct store_reader *reader, struct span name, int64_t *user_id);
 
 /* STORE_NO_USER where there is none. */
 enum store_error store_user_get(struct store_reader *reader, int64_t user_id,
@@ -117,6 +121,7 @@ enum store_error store_user_next(struct store_reader *reader, int64_t after_id,
                                  struct store_user *user);
 
 /* Adds a user with the name and group of *user (checked by the caller) and sets its id.
+ * STORE_NAME_TAKEN: names differ in more than the case of ASCII letters.
  *   access_token   out: the new access token, of which only a hash is stored; no NUL at its end */
 enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct store_user *user,
                                 char access_token[static STORE_CREDENTIAL_LEN]);
@@ -124,6 +129,11 @@ enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct 
 /* Replaces the access token. STORE_NO_USER. */
 enum store_error store_user_rotate(struct store *store, int64_t user_id,
                                    char access_token[static STORE_CREDENTIAL_LEN]);
+
+/* Sets name and group (checked by the caller); an absent span leaves it. STORE_NO_USER,
+ * STORE_NAME_TAKEN. */
+enum store_error store_user_set(struct store *store, int64_t user_id, struct span name,
+                                struct span group);
 
 /* STORE_NO_USER. */
 enum store_error store_user_set_disabled(struct store *store, int64_t user_id, bool disabled);
@@ -357,6 +367,7 @@ struct store_write {
         struct {
             const unsigned char *access_hash; /* NULL: stays */
             const bool *disabled;             /* NULL: stays */
+            struct span name, group;          /* absent: stays */
         } user_change;
         /* Marks the user deleted, then deletes some of its tokens, with the last ones the user. */
         struct {

@@ -116,6 +116,15 @@ enum store_error store_user_rotate(struct store *store, int64_t user_id,
     return store_write(store, &write);
 }
 
+enum store_error store_user_set(struct store *store, int64_t user_id, struct span name,
+                                struct span group)
+{
+    struct store_write write = {.kind = STORE_USER_CHANGE,
+                                .user_id = user_id,
+                                .user_change = {.name = name, .group = group}};
+    return store_write(store, &write);
+}
+
 enum store_error store_user_set_disabled(struct store *store, int64_t user_id, bool disabled)
 {
     struct store_write write = {

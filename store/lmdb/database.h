@@ -21,6 +21,7 @@ static inline struct span span_of_bytes(const void *bytes, size_t len)
 enum database {
     DB_META,         /* counters, schema version, cipher, the secret's check value, by name */
     DB_USERS,        /* by id */
+    DB_USER_INDEX,   /* accounts.c */
     DB_TOKENS,       /* by user id and token id */
     DB_IDS_BY_USER,  /* ids.h */
     DB_TOKEN_BY_KEY, /* by the key's hash */
@@ -120,9 +121,6 @@ enum { ID_KEY_LEN = 8, TOKEN_KEY_ID_LEN = 16 };
 #define TOKEN_ID_KEY(user_id, token_id)                                                            \
     span_of_bytes((uint64_t[]){htobe64((uint64_t)(user_id)), htobe64((uint64_t)(token_id))},       \
                   TOKEN_KEY_ID_LEN)
-
-/* The context of the checksum of a value in DB_META. */
-struct checksum_context meta_context(const char *name);
 
 /* Numbers in DB_META. STORE_CORRUPT where there is none. */
 #define META_SCHEMA              "schema"

@@ -562,8 +562,9 @@ static void compare_user(struct store_reader *reader, const struct store_user *u
                        user->disabled ? TOKEN_DISABLED : TOKEN_ENABLED);
     for (size_t i = 0; i < 2; i++) {
         struct span access_token = access_token_of(states[i]);
-        enum store_error error = store_user_authenticate(reader, user->id, access_token);
-        if (error != (user->disabled ? STORE_USER_DISABLED : STORE_OK))
+        int64_t id = 0;
+        enum store_error error = store_user_authenticate(reader, access_token, &id);
+        if (error != (user->disabled ? STORE_USER_DISABLED : STORE_OK) || id != user->id)
             continue;
         memcpy(text + len, access_token.at, access_token.len);
         len += (int)access_token.len;

@@ -563,7 +563,6 @@ SCENARIOS = {
     # several operations
     "authorization-missing": authorization(Authorization=None),
     "authorization-malformed": authorization(Authorization="Basic dXNlcjpwYXNz"),
-    "user-missing": authorization(New_Api_User=None),
     "user-malformed": authorization(New_Api_User="alice"),
     "credentials-wrong": authorization(Authorization="Bearer wrong"),
     "user-disabled": disabled,
