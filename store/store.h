@@ -345,8 +345,9 @@ struct store_write {
             struct store_use_answer answer; /* out where refusal is TOKEN_GOOD */
         } spend;
         /* Ends a reservation at an amount. One whose time is up has been settled at what it took.
-         * Each ends once; later the first answer is given again. STORE_NO_RESERVATION;
-         * STORE_NOT_FOUND where the token has been deleted. */
+         * Each ends once; later the first answer is given again. Of a token that has been deleted
+         * nothing is moved, and remain_quota is 0. STORE_NO_RESERVATION, also where the user has
+         * been deleted. */
         struct {
             int64_t gateway_id, reservation_id, amount;
             struct store_use_answer answer; /* out */

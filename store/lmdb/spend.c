@@ -15,6 +15,19 @@ static enum store_error put_reservation(struct txn *txn, int64_t id,
 
 /* ---- taking ---- */
 
+/* Ids grow with the wall clock, by up to a million a second: they are never given out twice, also
+ * after a backup was put back. */
+static enum store_error take_id(struct txn *txn, int64_t now_unix_s, int64_t *id)
+{
+    enum { YEAR_2026_UNIX_S = 1767225600, IDS_A_SECOND = 1 << 20 };
+    int64_t next, least = (now_unix_s - YEAR_2026_UNIX_S) * IDS_A_SECOND;
+    enum store_error error = meta_get(txn, META_NEXT_RESERVATION_ID, &next);
+    if (error != STORE_OK)
+        return error;
+    *id = next > least ? next : least;
+    return meta_put(txn, META_NEXT_RESERVATION_ID, *id + 1);
+}
+
 static enum store_error reserve(struct txn *txn, struct store_write *write, bool from_remain)
 {
     int64_t amount = write->spend.use.amount;
@@ -29,7 +42,7 @@ static enum store_error reserve(struct txn *txn, struct store_write *write, bool
         .group = {answer->group, answer->group_len},
     };
     answer->amount = amount;
-    meta_take_ids(txn, META_NEXT_RESERVATION_ID, 1, &answer->reservation_id);
+    take_id(txn, write->now_unix_s, &answer->reservation_id);
     return put_reservation(txn, answer->reservation_id, &reservation);
 }
 
@@ -75,14 +88,15 @@ static void fill_answer(int64_t id, const struct record_reservation *reservation
 static enum store_error end_reservation(struct txn *txn, struct store_write *write,
                                         struct record_reservation *reservation)
 {
-    struct token token;
+    struct token token = {.remain_quota = 0};
     struct record_keys keys;
     int64_t id = write->settle.reservation_id;
     enum store_error error =
         lookup_token(txn, reservation->user_id, reservation->token_id, &token, &keys);
-    if (error != STORE_OK)
+    if (store_is_failure(error))
         return error;
-    if (write->now_unix_s < reservation->due_unix_s)
+    /* Of a deleted token nothing is moved. */
+    if (error == STORE_OK && write->now_unix_s < reservation->due_unix_s)
         token_settle(&token, write->settle.amount, &reservation->units);
     reservation->ended = true;
     reservation->remain_quota = token.remain_quota;
@@ -98,15 +112,17 @@ enum store_error write_settle(struct txn *txn, struct store_write *write)
 {
     int64_t id = write->settle.reservation_id;
     struct record_reservation reservation;
+    struct record_user user;
     struct span record;
     enum store_error error = db_get(txn, DB_RESERVATIONS, ID_KEY(id), &record);
     if (error == STORE_OK && !record_decode_reservation(id, record, &reservation))
         return db_corrupt(txn);
-    if (error == STORE_NOT_FOUND ||
-        (error == STORE_OK && reservation.gateway_id != write->settle.gateway_id))
-        return STORE_NO_RESERVATION;
+    if (error == STORE_OK && reservation.gateway_id == write->settle.gateway_id)
+        error = lookup_user(txn, reservation.user_id, &user);
+    else if (error == STORE_OK)
+        error = STORE_NOT_FOUND;
     if (error != STORE_OK)
-        return error;
+        return store_is_failure(error) ? error : STORE_NO_RESERVATION;
     if (!reservation.ended)
         return end_reservation(txn, write, &reservation);
     fill_answer(id, &reservation, &write->settle.answer);

@@ -391,7 +391,7 @@ def other_transaction(scene):
 
 def token_deleted(scene):
     token = scene.user.make()
-    reserved = scene.gateway.reserve(key=token["key"], amount=1).data
+    reserved = scene.gateway.reserve(key=token["key"], amount=400).data
     scene.user.delete(token["id"])
     return scene.plain(body={"reservation": reserved["reservation"], "amount": 0})
 

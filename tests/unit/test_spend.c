@@ -371,15 +371,16 @@ static void expect_settle(struct model *model, struct item *item)
         model->swept++;
         return;
     }
-    if (!reserved->ended && reserved->token->deleted) {
-        assert_int_equal(write->error, STORE_NOT_FOUND);
-        return;
-    }
     assert_int_equal(write->error, STORE_OK);
-    if (reserved->ended)
+    if (reserved->ended) {
         model->replayed++;
-    else
+    } else if (reserved->token->deleted) {
+        reserved->ended = true;
+        reserved->answer =
+            (struct store_use_answer){.token_id = reserved->token->id, .amount = reserved->amount};
+    } else {
         end_reservation(model, write, reserved);
+    }
     assert_int_equal(write->settle.answer.reservation_id, reserved->id);
     assert_int_equal(write->settle.answer.token_id, reserved->answer.token_id);
     assert_int_equal(write->settle.answer.remain_quota, reserved->answer.remain_quota);
@@ -675,6 +676,58 @@ static void test_shortfall(void **state)
     close_one(&one, 5, INT64_MAX);
 }
 
+/* They grow with the wall clock, and never go back. */
+static void test_reservation_ids(void **state)
+{
+    (void)state;
+    const int64_t year_2026 = 1767225600;
+    struct one one;
+    open_one(&one, 100, false);
+    const struct {
+        int64_t now, id;
+    } rows[] = {{START, 1},
+                {year_2026 - 1, 2},
+                {year_2026 + 1, 1 << 20},
+                {year_2026 + 1, (1 << 20) + 1},
+                {year_2026, (1 << 20) + 2},
+                {year_2026 + 1000000000, INT64_C(1000000000) << 20},
+                {START, (INT64_C(1000000000) << 20) + 1}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        int64_t id = reserve(&one, 1, 600, rows[i].now);
+        require(id == rows[i].id, "row %zu: %lld", i, (long long)id);
+    }
+    close_one(&one, 100 - COUNT_OF(rows), COUNT_OF(rows));
+}
+
+/* Of a deleted token nothing is moved, once; a deleted user's are gone. */
+static void test_deleted_meanwhile(void **state)
+{
+    (void)state;
+    struct one one;
+    open_one(&one, 100, false);
+    int64_t id = reserve(&one, 30, 600, START), other_id = reserve(&one, 20, 600, START);
+    struct store_write delete = {
+        .kind = STORE_DELETE, .user_id = 1, .delete = {.ids = (int64_t[]){1}, .id_count = 1}};
+    assert_int_equal(store_write(one.temporary.store, &delete), STORE_OK);
+    assert_int_equal(delete.delete.deleted_count, 1);
+    for (int64_t amount = 5; amount < 60; amount += 50) {
+        struct store_use_answer answer = settle(&one, id, amount, START);
+        assert_int_equal(answer.token_id, 1);
+        assert_int_equal(answer.remain_quota, 0);
+        assert_int_equal(answer.amount, 30);
+        assert_int_equal(answer.shortfall, 0);
+    }
+    assert_int_equal(store_user_delete(one.temporary.store, 1), STORE_OK);
+    for (int i = 0; i < 2; i++) {
+        struct store_write write = {
+            .kind = STORE_SETTLE,
+            .settle = {.gateway_id = 1, .reservation_id = i ? id : other_id, .amount = 1}};
+        assert_int_equal(store_write(one.temporary.store, &write), STORE_NO_RESERVATION);
+    }
+    temporary_check(&one.temporary);
+    temporary_remove(&one.temporary);
+}
+
 /* Units go back to where they came from, whatever the token has become. */
 static void test_unlimited_meanwhile(void **state)
 {
@@ -761,6 +814,8 @@ int main(void)
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_the_end_of_its_time),
         cmocka_unit_test(test_shortfall),
+        cmocka_unit_test(test_reservation_ids),
+        cmocka_unit_test(test_deleted_meanwhile),
         cmocka_unit_test(test_unlimited_meanwhile),
         cmocka_unit_test(test_the_end_of_a_grace),
         cmocka_unit_test(test_access_times),
