@@ -131,6 +131,15 @@ int ctl_user_delete(struct ctl *ctl)
     return ctl_end_change(ctl, "deleted", store_user_delete(ctl->store, ctl->id));
 }
 
+int ctl_idempotency_purge(struct ctl *ctl)
+{
+    uint64_t count = 0;
+    enum store_error error = store_user_forget(ctl->store, ctl->id, &count);
+    output_int(ctl, "id", ctl->id);
+    output_int(ctl, "purged", (int64_t)count);
+    return ctl_end(ctl, error);
+}
+
 /* ---- gateways ---- */
 
 int ctl_gateway_add(struct ctl *ctl)

@@ -49,6 +49,7 @@ int ctl_user_rotate(struct ctl *ctl);
 int ctl_user_disable(struct ctl *ctl);
 int ctl_user_enable(struct ctl *ctl);
 int ctl_user_delete(struct ctl *ctl);
+int ctl_idempotency_purge(struct ctl *ctl);
 int ctl_gateway_add(struct ctl *ctl);
 int ctl_gateway_list(struct ctl *ctl);
 int ctl_gateway_delete(struct ctl *ctl);

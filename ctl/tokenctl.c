@@ -42,6 +42,7 @@ static const struct command {
     {{"token", "set"}, "ID --expires T", "Unix seconds; -1: never", ctl_token_set, true},
     {{"token", "delete"}, "ID", "delete it; its key is void", ctl_token_delete, true},
     {{"token", "find"}, "KEY", "the token of a key; - reads it from stdin", ctl_token_find, true},
+    {{"idempotency", "purge"}, "USER", "forget the answers for Idempotency-Keys", ctl_idempotency_purge, true},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
     {{"stat", NULL}, "", "users, tokens, bytes, map use, readers", ctl_stat, true},
 };

@@ -29,6 +29,8 @@ enum store_error {
     STORE_NAME_TAKEN,           /* another user has the name */
     STORE_LIMIT,                /* the user would have more tokens than allowed */
     STORE_IDEMPOTENCY_MISMATCH, /* the idempotency key was used with another request */
+    STORE_REMEMBERED,           /* too many answers are kept for the user: see retry_after_s */
+    STORE_ANSWER_TOO_LARGE,     /* the answer alone is more than may be kept for a user */
     STORE_NO_RESERVATION,       /* no such reservation, or another gateway's */
     STORE_ENABLE_EXPIRED,       /* the update enables a token that has expired */
     STORE_ENABLE_EXHAUSTED,     /* the update enables a token whose quota is exhausted */
@@ -137,6 +139,9 @@ enum store_error store_user_set(struct store *store, int64_t user_id, struct spa
 
 /* STORE_NO_USER. */
 enum store_error store_user_set_disabled(struct store *store, int64_t user_id, bool disabled);
+
+/* Purges the user's idempotency records; *count is how many there were. STORE_NO_USER. */
+enum store_error store_user_forget(struct store *store, int64_t user_id, uint64_t *count);
 
 /* Deletes a user and its tokens. The user is gone with the first commit, its tokens go in several;
  * where that is cut off, another call continues. STORE_NO_USER. */
@@ -248,6 +253,7 @@ enum store_write_kind {
     STORE_SETTLE,
     STORE_ACCESS,
     STORE_PURGE,
+    STORE_FORGET,
     STORE_USER_ADD,
     STORE_USER_CHANGE,
     STORE_USER_DELETE,
@@ -255,21 +261,32 @@ enum store_write_kind {
     STORE_GATEWAY_DELETE
 };
 
-enum { STORE_IDEMPOTENCY_S = 24 * 3600, STORE_HASH_LEN = 32 };
+enum {
+    STORE_IDEMPOTENCY_S = 24 * 3600,
+    STORE_HASH_LEN = 32,
+    /* What is kept for a user: a number of answers, and bytes of them. */
+    STORE_ANSWERS_MAX = 1000,
+    STORE_ANSWERS_LEN_MAX = 1024 * 1024
+};
 
 struct store_write;
 
 /* Idempotency of a write: for STORE_IDEMPOTENCY_S seconds a write with the same key and request is
  * not done again but gets the first one's answer, which is stored in the transaction of the write.
- * Only what was done is stored: a refusal changes nothing, and its repetition is tried anew. */
+ * Only what was done is stored: a refusal changes nothing, and its repetition is tried anew. The
+ * seconds are of the store's time, which no setting of the clock moves, as are reservations'. */
 struct store_idempotency {
     bool wanted;
+    int64_t
+        user_id; /* whose answers are bounded: STORE_REMEMBERED, STORE_ANSWER_TOO_LARGE; 0: none */
     unsigned char key_hash[STORE_HASH_LEN], request_hash[STORE_HASH_LEN];
-    /* Renders the answer of the write, in its transaction. The span lives until the next call;
-     * absent where there is no memory. */
+    /* Renders the answer of the write, in its transaction, when all that is shown of it is known.
+     * The span lives until the next call; absent where there is no memory. */
     struct span (*render)(struct store_write *write);
-    bool replayed; /* out: the write was not done; answer is the first one's */
-    char *answer;  /* out: freed by store_write_free */
+    bool replayed;         /* out: the write was not done; answer is the first one's */
+    bool stored;           /* the engine's own */
+    int64_t retry_after_s; /* out, of STORE_REMEMBERED: until the oldest answer goes */
+    char *answer;          /* out: freed by store_write_free */
     size_t answer_len;
 };
 
@@ -361,6 +378,11 @@ struct store_write {
         struct {
             bool more; /* out: others are left */
         } purge;
+        /* Purges some of the user's idempotency records. */
+        struct {
+            uint64_t count; /* counted up */
+            bool more;      /* out: call again */
+        } forget;
         struct {
             struct store_user *user; /* in: name, group; out: id */
             unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN];

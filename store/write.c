@@ -132,6 +132,17 @@ enum store_error store_user_set_disabled(struct store *store, int64_t user_id, b
     return store_write(store, &write);
 }
 
+enum store_error store_user_forget(struct store *store, int64_t user_id, uint64_t *count)
+{
+    struct store_write write = {.kind = STORE_FORGET, .user_id = user_id};
+    enum store_error error;
+    do {
+        error = store_write(store, &write);
+    } while (error == STORE_OK && write.forget.more);
+    *count = write.forget.count;
+    return error;
+}
+
 enum store_error store_user_delete(struct store *store, int64_t user_id)
 {
     struct store_write write = {.kind = STORE_USER_DELETE, .user_id = user_id};

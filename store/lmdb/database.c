@@ -136,7 +136,7 @@ enum store_error meta_get_bytes(struct txn *txn, const char *name, unsigned char
 enum store_error meta_put_bytes(struct txn *txn, const char *name, const unsigned char *bytes,
                                 size_t len)
 {
-    unsigned char value[SEAL_CHECK_LEN + CHECKSUM_LEN];
+    unsigned char value[META_LEN_MAX + CHECKSUM_LEN];
     memcpy(value, bytes, len);
     size_t value_len = checksum_put(meta_context(name), value, len);
     return db_put(txn, DB_META, span_of(name), span_of_bytes(value, value_len), 0);

@@ -145,16 +145,23 @@ enum store_error write_gateway_delete(struct txn *txn, struct store_write *write
  * idempotency.replayed and the answer, or returns STORE_IDEMPOTENCY_MISMATCH. */
 enum store_error idempotency_find(struct txn *txn, struct store_write *write);
 
-/* Renders the answer of a write that is done and stores it. */
+/* Renders the answer of a write that is done, or will be without a further refusal, and stores it,
+ * once. STORE_REMEMBERED, STORE_ANSWER_TOO_LARGE. */
 enum store_error idempotency_store(struct txn *txn, struct store_write *write);
 
-/* Verifies a record: *intact whether its answer can be unsealed. STORE_UNAVAILABLE. */
+enum store_error write_forget(struct txn *txn, struct store_write *write);
+
+/* Verifies a record: *intact whether its answer can be unsealed and is in the index.
+ * STORE_UNAVAILABLE. */
 enum store_error idempotency_check(struct txn *txn, struct span key, struct span value,
                                    bool *intact);
 
-/* Purges some expired records; *more whether others are left. */
-enum store_error idempotency_purge(struct txn *txn, int64_t now_unix_s, bool *more);
-enum store_error reservations_purge(struct txn *txn, int64_t now_unix_s, bool *more);
+/* Takes over the records of schema version 3. */
+void idempotency_upgrade(struct txn *txn);
+
+/* Purge some expired records, at most max; *more whether others are left. */
+enum store_error idempotency_purge(struct txn *txn, uint64_t max, bool *more);
+enum store_error reservations_purge(struct txn *txn, uint64_t max, bool *more);
 enum { PURGED_MAX = 1000 }; /* in one transaction: others wait for it */
 
 #endif

@@ -14,6 +14,7 @@
 #include <sodium.h>
 
 #include "base/path.h"
+#include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
 
 /* A slot for each loop and search thread, and for each CGI request. */
@@ -93,7 +94,7 @@ static int start_environment(const struct store_options *options, struct lmdb_st
     if (rc != MDB_SUCCESS)
         return rc;
     /* These fail only in an environment that is open. */
-    mdb_env_set_maxdbs(store->env, DATABASE_COUNT);
+    mdb_env_set_maxdbs(store->env, DATABASE_COUNT + 1); /* one more while it is upgraded */
     mdb_env_set_maxreaders(store->env, READERS_MAX);
     mdb_env_set_mapsize(store->env, choose_map_size(options->size_max, data.st_size));
     rc = mdb_env_open(store->env, options->location, MDB_NOTLS, 0600);
@@ -134,7 +135,8 @@ enum store_error open_databases(struct txn *txn, unsigned flags)
         [DB_TOKEN_BY_KEY] = {"token_by_key", 0},
         [DB_GATEWAYS] = {"gateways", 0},
         [DB_RESERVATIONS] = {"reservations", 0},
-        [DB_IDEMPOTENCY] = {"repeats", 0}, /* its name since the first version */
+        [DB_ANSWERS] = {"answers", 0},
+        [DB_ANSWERS_BY_USER] = {"answers_by_user", 0},
     };
     for (size_t i = 0; i < DATABASE_COUNT && txn->error == STORE_OK; i++)
         if (db_result(txn, mdb_dbi_open(txn->mdb, databases[i].name, databases[i].flags | flags,
@@ -155,6 +157,7 @@ static struct lmdb_store *new_store(const struct store_options *options, struct 
     store->base = (struct store){.engine = &store_lmdb_engine, .seal = seal};
     store->folder_fd = store->fairness_fd = -1;
     pthread_mutex_init(&store->write_lock, NULL);
+    clock_read_boot_id(store->boot_id);
     snprintf(store->data_path, PATH_MAX, "%s/%s", options->location, store_files[0]);
     return store;
 }
@@ -196,6 +199,7 @@ static enum store_error write_first_records(struct lmdb_store *store)
         meta_put(&txn, counters[i], 1);
     seal_check_value(store->base.seal, check);
     meta_put_bytes(&txn, META_CHECK, check, sizeof(check));
+    clock_start(&txn);
     return write_end(&txn);
 }
 

@@ -3,6 +3,7 @@
  * A reservation takes its amount when it is made: when its time is up nothing has to happen, it has
  * been settled at what it took. Exactness depends on no clock, timer or daemon. */
 
+#include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
 
 static enum store_error put_reservation(struct txn *txn, int64_t id,
@@ -37,8 +38,8 @@ static enum store_error reserve(struct txn *txn, struct store_write *write, bool
         .user_id = answer->user_id,
         .token_id = answer->token_id,
         .units = {.reserved = amount, .from_remain = from_remain, .amount = amount},
-        .created_unix_s = write->now_unix_s,
-        .due_unix_s = write->now_unix_s + write->spend.ttl_s,
+        .created_s = clock_now(txn),
+        .due_s = clock_now(txn) + write->spend.ttl_s,
         .group = {answer->group, answer->group_len},
     };
     answer->amount = amount;
@@ -96,7 +97,7 @@ static enum store_error end_reservation(struct txn *txn, struct store_write *wri
     if (store_is_failure(error))
         return error;
     /* Of a deleted token nothing is moved. */
-    if (error == STORE_OK && write->now_unix_s < reservation->due_unix_s)
+    if (error == STORE_OK && clock_now(txn) < reservation->due_s)
         token_settle(&token, write->settle.amount, &reservation->units);
     reservation->ended = true;
     reservation->remain_quota = token.remain_quota;
@@ -114,6 +115,7 @@ enum store_error write_settle(struct txn *txn, struct store_write *write)
     struct record_reservation reservation;
     struct record_user user;
     struct span record;
+    clock_now(txn); /* may change a record: before one is looked at */
     enum store_error error = db_get(txn, DB_RESERVATIONS, ID_KEY(id), &record);
     if (error == STORE_OK && !record_decode_reservation(id, record, &reservation))
         return db_corrupt(txn);
@@ -149,29 +151,21 @@ enum store_error write_access(struct txn *txn, struct store_write *write)
 
 /* ---- purging ---- */
 
-enum { SKIPPED_MAX = 100000 };
-
 /* Ids are given out in the order of time: the oldest come first, and the first that has not expired
- * ends it. Those that were made while the clock was ahead are skipped, so that nothing piles up
- * behind them. */
-enum store_error reservations_purge(struct txn *txn, int64_t now_unix_s, bool *more)
+ * ends it. */
+enum store_error reservations_purge(struct txn *txn, uint64_t max, bool *more)
 {
-    int purged = 0, skipped = 0;
+    uint64_t purged = 0;
     struct span record;
     struct record_reservation reservation;
-    for (int64_t id = 1; purged < PURGED_MAX; id++) {
+    for (int64_t id = 1; purged < max; id++, purged++) {
         enum store_error error = lookup_from(txn, DB_RESERVATIONS, &id, &record);
         if (error == STORE_OK && !record_decode_reservation(id, record, &reservation))
             error = db_corrupt(txn);
-        if (error != STORE_OK)
+        if (error != STORE_OK || clock_now(txn) - reservation.due_s < STORE_IDEMPOTENCY_S)
             break;
-        if (reservation.due_unix_s <= now_unix_s - STORE_IDEMPOTENCY_S) {
-            db_delete(txn, DB_RESERVATIONS, ID_KEY(id));
-            purged++;
-        } else if (reservation.created_unix_s <= now_unix_s || ++skipped > SKIPPED_MAX) {
-            break;
-        }
+        db_delete(txn, DB_RESERVATIONS, ID_KEY(id));
     }
-    *more = purged == PURGED_MAX;
+    *more = purged == max;
     return txn->error;
 }

@@ -7,9 +7,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
 
-/* ---- from version 3: the index of users ---- */
+/* ---- from version 3: the index of users, answers by user, the store's time ---- */
 
 /* Names were not unique: one that another user has gets "-ID", in place of its end where it would
  * be too long. */
@@ -49,10 +50,17 @@ static void index_users(struct txn *txn)
     }
 }
 
+static void from_version_3(struct txn *txn)
+{
+    clock_start(txn);
+    index_users(txn);
+    idempotency_upgrade(txn);
+}
+
 /* ---- all of it ---- */
 
 /* From SCHEMA_VERSION_OLDEST on, a version each. */
-static void (*const steps[])(struct txn *txn) = {index_users};
+static void (*const steps[])(struct txn *txn) = {from_version_3};
 _Static_assert(SCHEMA_VERSION_OLDEST + sizeof(steps) / sizeof(steps[0]) == SCHEMA_VERSION, "steps");
 
 /* Programs hold a reader as long as they run; those of this version, which wait for this one, for a

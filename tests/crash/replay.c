@@ -619,7 +619,7 @@ static void compare_counters(struct txn *txn, uint64_t answers_min, uint64_t ans
     }
     MDB_stat stat;
     if (txn->error == STORE_OK &&
-        db_result(txn, mdb_stat(txn->mdb, txn->store->dbis[DB_IDEMPOTENCY], &stat)) == STORE_OK &&
+        db_result(txn, mdb_stat(txn->mdb, txn->store->dbis[DB_ANSWERS], &stat)) == STORE_OK &&
         (stat.ms_entries < answers_min || stat.ms_entries > answers_max))
         fail("%zu idempotency records instead of %" PRIu64 " to %" PRIu64, stat.ms_entries,
              answers_min, answers_max);

@@ -15,7 +15,7 @@ struct raw {
     MDB_env *env;
     MDB_txn *txn;
     MDB_dbi meta, users, user_index, tokens, ids_by_user, token_by_key, gateways, reservations,
-        idempotency;
+        answers;
 };
 
 /* The store must not be open. */
@@ -35,7 +35,7 @@ static inline void raw_open(struct raw *raw, const struct temporary *temporary)
     assert_int_equal(mdb_dbi_open(raw->txn, "token_by_key", 0, &raw->token_by_key), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "gateways", 0, &raw->gateways), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "reservations", 0, &raw->reservations), 0);
-    assert_int_equal(mdb_dbi_open(raw->txn, "repeats", 0, &raw->idempotency), 0);
+    assert_int_equal(mdb_dbi_open(raw->txn, "answers", 0, &raw->answers), 0);
 }
 
 static inline void raw_commit(struct raw *raw)

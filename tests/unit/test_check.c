@@ -429,19 +429,19 @@ static void reservations_beyond_int64(struct raw *raw)
 static void idempotency_record_that_is_not_sealed(struct raw *raw)
 {
     struct raw_bytes key = {.len = 40}, value = {.len = 200};
-    raw_put(raw, raw->idempotency, key, value);
+    raw_put(raw, raw->answers, key, value);
 }
 
 static void idempotency_record_cut_short(struct raw *raw)
 {
     struct raw_bytes key = {.len = 40}, value = {.len = 67};
-    raw_put(raw, raw->idempotency, key, value);
+    raw_put(raw, raw->answers, key, value);
 }
 
 static void idempotency_record_under_a_short_key(struct raw *raw)
 {
     struct raw_bytes key = {.len = 39}, value = {.len = 200};
-    raw_put(raw, raw->idempotency, key, value);
+    raw_put(raw, raw->answers, key, value);
 }
 
 /* A record with an old key in it, with the entry that leads from it or another. */
@@ -562,9 +562,9 @@ static const struct {
     ROW(shortfall_below_0, "reservation 1: has an amount below 0"),
     ROW(reservation_that_is_not_used, "token 2: its reservations took more than it has used"),
     ROW(reservations_beyond_int64, "token 2: its reservations took more than it has used"),
-    ROW(idempotency_record_that_is_not_sealed, "repeats: an answer that can't be unsealed"),
-    ROW(idempotency_record_cut_short, "repeats: an answer that can't be unsealed"),
-    ROW(idempotency_record_under_a_short_key, "repeats: an answer that can't be unsealed"),
+    ROW(idempotency_record_that_is_not_sealed, "answers: one that can't be unsealed"),
+    ROW(idempotency_record_cut_short, "answers: one that can't be unsealed"),
+    ROW(idempotency_record_under_a_short_key, "answers: one that can't be unsealed"),
     ROW(old_key_missing, "token 2: is not found by its old key"),
     ROW(old_key_missing, "token_by_key: 6 entries instead of 7"),
     ROW(old_key_of_another_end, "token 2: is not found by its old key"),

@@ -252,8 +252,9 @@ static void test_other_values(void **state)
                 {"user_index", 0, authenticate_first},
                 {"gateways", 0, authenticate_gateway},
                 {"reservations", 0, settle},
-                {"repeats", 0, repeat},
-                {"meta", 3 /* next_token_id */, create_one}};
+                {"answers", 0, repeat},
+                {"meta", 3 /* next_token_id */, create_one},
+                {"meta", 7 /* time */, repeat}};
     struct temporary temporary;
     struct raw raw;
     char secret[STORE_CREDENTIAL_LEN];
@@ -309,9 +310,9 @@ static void test_damage_beside_other_idempotency_keys(void **state)
     assert_int_equal(repeat(&temporary), STORE_OK);
     temporary_close(&temporary);
     raw_open(&raw, &temporary);
-    raw_entry(&raw, raw.idempotency, 0, &key, &value);
+    raw_entry(&raw, raw.answers, 0, &key, &value);
     value.at[value.len - 1] ^= 1;
-    raw_put(&raw, raw.idempotency, key, value);
+    raw_put(&raw, raw.answers, key, value);
     raw_commit(&raw);
     temporary_open(&temporary);
     assert_int_equal(repeat(&temporary), STORE_CORRUPT);

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "tests/unit/fake_clock.h"
 #include "tests/unit/random.h"
 #include "tests/unit/temporary.h"
 
@@ -485,10 +486,10 @@ struct batch {
 static void step(struct model *model, struct batch *batch)
 {
     batch->count = 1 + below(model, BATCH_MAX);
-    for (size_t i = 0; i < batch->count; i++) {
-        model->now += (int64_t)(below(model, 400) ? below(model, 20) : below(model, 20000));
+    model->now += (int64_t)(below(model, 100) ? below(model, 100) : below(model, 20000));
+    fake_clocks(model->now);
+    for (size_t i = 0; i < batch->count; i++)
         ask(model, &batch->items[i]);
-    }
     for (size_t i = 0; i < batch->count; i++)
         batch->items[i].write.next = i + 1 < batch->count ? &batch->items[i + 1].write : NULL;
     assert_int_equal(store_write_all(model->temporary.store, &batch->items[0].write), STORE_OK);
@@ -513,6 +514,7 @@ static struct model *open_model(uint64_t seed)
     assert_non_null(model);
     model->random.state = seed;
     model->now = START;
+    fake_clocks(START);
     temporary_create(&model->temporary);
     temporary_open(&model->temporary);
     for (int64_t id = 1; id <= USERS; id++)
@@ -524,7 +526,8 @@ static struct model *open_model(uint64_t seed)
 static void purge_all(struct model *model)
 {
     int64_t later = model->now + 3 * 86400;
-    struct store_write purge = {.kind = STORE_PURGE, .now_unix_s = later};
+    struct store_write purge = {.kind = STORE_PURGE};
+    fake_clocks(later);
     do
         assert_int_equal(store_write(model->temporary.store, &purge), STORE_OK);
     while (purge.purge.more);
@@ -576,6 +579,7 @@ struct one {
 static void open_one(struct one *one, int64_t remain_quota, bool unlimited)
 {
     char access_token[STORE_CREDENTIAL_LEN];
+    fake_clocks(START);
     temporary_create(&one->temporary);
     temporary_open(&one->temporary);
     temporary_add_user(&one->temporary, access_token);
@@ -620,6 +624,7 @@ static int64_t reserve(struct one *one, int64_t amount, int64_t ttl_s, int64_t n
 
 static struct store_use_answer settle(struct one *one, int64_t id, int64_t amount, int64_t now)
 {
+    fake_clocks(now);
     struct store_write write = {
         .kind = STORE_SETTLE,
         .now_unix_s = now,

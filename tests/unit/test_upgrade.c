@@ -26,6 +26,46 @@ static void set_name(struct raw *raw, int64_t user_id, struct span name)
             raw_bytes(bytes, record_encode_user(user_id, &user, bytes)));
 }
 
+static struct span render(struct store_write *write)
+{
+    (void)write;
+    return SPAN("answer");
+}
+
+/* A write that has been done before, or is now; whether it has. */
+static bool repeat(struct temporary *temporary, const char *key)
+{
+    struct store_write write = {.kind = STORE_DELETE, .user_id = 1};
+    store_idempotency_init(&write.idempotency, SPAN("scope"), span_of(key), SPAN("r"), render);
+    assert_int_equal(store_write(temporary->store, &write), STORE_OK);
+    bool replayed = write.idempotency.replayed;
+    store_write_free(&write);
+    return replayed;
+}
+
+/* Moves the answers to where version 3 had them: by day and hash, without the user's id. */
+static void move_answers(struct raw *raw, size_t count)
+{
+    MDB_dbi dbi;
+    assert_int_equal(mdb_dbi_open(raw->txn, "repeats", MDB_CREATE, &dbi), 0);
+    for (size_t i = 0; i < count; i++) {
+        struct raw_bytes key, value, old_key = {.len = 40};
+        raw_entry(raw, raw->answers, i, &key, &value);
+        struct raw_bytes old = raw_bytes(value.at + 8, value.len - 8);
+        put_big64(old_key.at, get_little64(old.at) / 86400);
+        memcpy(old_key.at + 8, key.at, 32);
+        raw_put(raw, dbi, old_key, old);
+        put_big64(old_key.at,
+                  get_little64(old.at) / 86400 - 2); /* an expired one of the same key */
+        put_little64(old.at, get_little64(old.at) - 2 * 86400);
+        raw_put(raw, dbi, old_key, old);
+    }
+    assert_int_equal(mdb_drop(raw->txn, raw->answers, 1), 0);
+    assert_int_equal(mdb_dbi_open(raw->txn, "answers_by_user", 0, &dbi), 0);
+    assert_int_equal(mdb_drop(raw->txn, dbi, 1), 0);
+    raw_delete(raw, raw->meta, raw_text("time"), NULL);
+}
+
 /* A store as version 3 left it: without the index of users, with names that are there twice. */
 static void make_version_3(struct old_store *old)
 {
@@ -38,6 +78,7 @@ static void make_version_3(struct old_store *old)
     temporary_open(temporary);
     for (size_t i = 0; i < USERS; i++)
         temporary_add_user(temporary, old->access_tokens[i]);
+    assert_false(repeat(temporary, "a") || repeat(temporary, "b"));
     temporary_close(temporary);
     old->copy_path = folder_file(&temporary->folder, "store/data.mdb.3");
     raw_open(&raw, temporary);
@@ -46,6 +87,7 @@ static void make_version_3(struct old_store *old)
     set_name(&raw, 3, (struct span){longest, sizeof(longest)});
     set_name(&raw, 4, (struct span){longest, sizeof(longest)});
     assert_int_equal(mdb_drop(raw.txn, raw.user_index, 1), 0);
+    move_answers(&raw, 2);
     raw_put(&raw, raw.meta, raw_text("schema"), raw_meta("schema", 3));
     raw_commit(&raw);
 }
@@ -83,6 +125,8 @@ static void test_upgrade(void **state)
         assert_int_equal(id, i + 1);
     }
     temporary_check(&old.temporary); /* with texts that are UTF-8 */
+    assert_true(repeat(&old.temporary, "a") && repeat(&old.temporary, "b"));
+    assert_false(repeat(&old.temporary, "c"));
     temporary_close(&old.temporary);
 
     /* The copy is the store as it was: put back, it is upgraded again. */
