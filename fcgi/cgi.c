@@ -88,13 +88,13 @@ static void work_in_background(struct store *store, const struct request *reques
     int64_t now_unix_s = (int64_t)time(NULL);
     struct store_access used = request->used;
     struct store_write access = {.kind = STORE_ACCESS, .access = {.times = &used, .count = 1}};
-    struct store_write purge = {.kind = STORE_PURGE, .now_unix_s = now_unix_s};
+    bool more;
     if (used.token_id != 0 && access_times_need(&used, now_unix_s)) {
         used.accessed_unix_s = now_unix_s;
         store_write(store, &access);
     }
     if (getpid() % 256 == 0)
-        store_write(store, &purge);
+        store_purge(store, &more);
 }
 
 static bool serve(char **environment, struct store *store, struct api *api, struct request *request,

@@ -376,10 +376,12 @@ struct store_write {
         } access;
         /* Purges some of the expired idempotency records and reservations. */
         struct {
-            bool more; /* out: others are left */
+            size_t max; /* of each kind */
+            bool more;  /* out: others are left */
         } purge;
         /* Purges some of the user's idempotency records. */
         struct {
+            size_t max;
             uint64_t count; /* counted up */
             bool more;      /* out: call again */
         } forget;
@@ -394,7 +396,8 @@ struct store_write {
         } user_change;
         /* Marks the user deleted, then deletes some of its tokens, with the last ones the user. */
         struct {
-            bool more; /* out: call again */
+            size_t max; /* tokens */
+            bool more;  /* out: call again */
         } user_delete;
         struct {
             struct store_gateway *gateway; /* in: name; out: id */
@@ -411,6 +414,9 @@ struct store_write {
 
 /* Does one write and commits it durably. Returns its error. */
 enum store_error store_write(struct store *store, struct store_write *write);
+
+/* Purges some expired records, fewer where the disk is full; *more whether others are left. */
+enum store_error store_purge(struct store *store, bool *more);
 
 /* Does the writes of a list in one commit, as store_commit. */
 enum store_error store_write_all(struct store *store, struct store_write *list);
