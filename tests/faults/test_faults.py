@@ -261,3 +261,7 @@ def test_flipped_bits():
             assert total.total() == FLIP_PROCESSES * FLIPS
             assert total["found" if what == "check" else "error"] > 0
     print("read wrong and not found by the check", sum(report["unnoticed"] for report in reports))
+
+
+# It has one thread, and tells how a reader died by its exit status.
+test_flipped_bits.__test__ = BUILD.name != "tsan"
