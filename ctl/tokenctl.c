@@ -27,6 +27,7 @@ static const struct command {
     {{"user", "add"}, "NAME [--group G]", "print id and access token, once", ctl_user_add, true},
     {{"user", "list"}, "", "all users", ctl_user_list, true},
     {{"user", "show"}, "USER", "one user", ctl_user_show, true},
+    {{"user", "set"}, "USER [--name N] [--group G]", "another name, another group", ctl_user_set, true},
     {{"user", "rotate"}, "USER", "print a new access token, void the old one", ctl_user_rotate, true},
     {{"user", "disable"}, "USER", "answer 403 to the user", ctl_user_disable, true},
     {{"user", "enable"}, "USER", "allow the user again", ctl_user_enable, true},
@@ -41,6 +42,7 @@ static const struct command {
     {{"token", "set"}, "ID --expires T", "Unix seconds; -1: never", ctl_token_set, true},
     {{"token", "delete"}, "ID", "delete it; its key is void", ctl_token_delete, true},
     {{"token", "find"}, "KEY", "the token of a key; - reads it from stdin", ctl_token_find, true},
+    {{"idempotency", "purge"}, "USER", "forget the answers for Idempotency-Keys", ctl_idempotency_purge, true},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
     {{"stat", NULL}, "", "users, tokens, bytes, map use, readers", ctl_stat, true},
 };
@@ -115,6 +117,7 @@ static int read_words(struct ctl *ctl, char **argv)
         else if (strcmp(*argv, "--json") == 0)
             ctl->json = true;
         else if (!read_value(&argv, "--group", &ctl->group) &&
+                 !read_value(&argv, "--name", &ctl->name) &&
                  !read_value(&argv, "--expires", &ctl->expires)) {
             words[0] = *argv;
             return -1;
@@ -142,32 +145,23 @@ static const char *read_argument(struct ctl *ctl, const struct command *command,
     if (command->run == ctl_token_set &&
         (!ctl->expires || !number_parse(span_of(ctl->expires), &ctl->expires_unix_s)))
         return "--expires must be given, as a decimal number";
-    return ctl->group && command->run != ctl_user_add ? "--group is of user add only" : NULL;
+    if (ctl->name && command->run != ctl_user_set)
+        return "--name is of user set only";
+    if (ctl->group && command->run != ctl_user_add && command->run != ctl_user_set)
+        return "--group is of user add and user set only";
+    return command->run == ctl_user_set && !ctl->name && !ctl->group ? "nothing is to be set"
+                                                                     : NULL;
 }
 
 /* Sets ctl->id for the user that the argument names: by id where it is a number, else by name. */
 static bool find_user(struct ctl *ctl, char reason[static STORE_REASON_SIZE])
 {
-    struct store_user user = {.id = 0};
-    int64_t id = 0;
     if (number_parse(span_of(ctl->argument), &ctl->id))
         return true;
-    enum store_error error;
-    unsigned found = 0;
-    while ((error = store_user_next(ctl->reader, user.id, &user)) == STORE_OK)
-        if (strcmp(user.name, ctl->argument) == 0) {
-            id = user.id;
-            found++;
-        }
-    ctl->id = id;
-    if (error != STORE_NO_USER)
-        snprintf(reason, STORE_REASON_SIZE, "%s", store_error_text(error));
-    else if (found > 1)
-        snprintf(reason, STORE_REASON_SIZE, "%u users have the name %s: give the id", found,
-                 ctl->argument);
-    else if (found == 0)
-        snprintf(reason, STORE_REASON_SIZE, "no such user: %s", ctl->argument);
-    return error == STORE_NO_USER && found == 1;
+    enum store_error error = store_user_find(ctl->reader, span_of(ctl->argument), &ctl->id);
+    if (error != STORE_OK)
+        snprintf(reason, STORE_REASON_SIZE, "%s: %s", store_error_text(error), ctl->argument);
+    return error == STORE_OK;
 }
 
 /* Opens what the command needs, and gives up all other rights. */
@@ -199,7 +193,7 @@ static bool prepare(struct ctl *ctl, const struct command *command,
     if (settings->sandbox && sandbox_is_possible() &&
         !sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE))
         return false;
-    return strcmp(command->argument, "USER") != 0 || find_user(ctl, reason);
+    return strncmp(command->argument, "USER", 4) != 0 || find_user(ctl, reason);
 }
 
 static int run(struct ctl *ctl, const struct command *command)

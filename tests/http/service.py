@@ -27,7 +27,7 @@ WORKER = BUILD / "token.fcgi"
 IS_ROOT = os.geteuid() == 0
 WORKER_USER = "www-data" if IS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
 
-TOKEN_RECORD_HEAD = 124  # precedes a token's name in its record
+TOKEN_RECORD_HEAD = 125  # precedes a token's name in its record
 
 SANITIZER_REPORT = re.compile(
     r"ERROR: AddressSanitizer|LeakSanitizer|WARNING: ThreadSanitizer|runtime error:"
