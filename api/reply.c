@@ -230,6 +230,10 @@ enum api_step reply_verified(struct request *request, enum token_refusal refusal
         buffer_append(head, SPAN("unlimited"));
     else
         buffer_append_int(head, answer->remain_quota);
+    if (answer->has_models) {
+        buffer_append(head, SPAN("\r\nX-Token-Models: "));
+        buffer_append(head, buffer_span(answer->models));
+    }
     buffer_append(head, SPAN("\r\n\r\n"));
     return API_REPLIED;
 }

@@ -31,6 +31,7 @@ struct request_input {
     struct span remote_addr;        /* REMOTE_ADDR */
     struct span cost;               /* TOKEN_COST: quota units that the request costs */
     struct span model;              /* TOKEN_MODEL */
+    struct span model_check;        /* TOKEN_MODEL_CHECK: "off" for a request without a model */
     struct span content_length;     /* CONTENT_LENGTH */
     struct span body;
     bool body_too_large; /* the body was over API_BODY_LEN_MAX and is not here */

@@ -84,8 +84,8 @@ static const struct setting known[] = {
 
 /* Settings of spawn.sh only, and parameters of a request: plain CGI has them in its environment. */
 static const char *const ignored[] = {
-    "TOKEN_SOCKET", "TOKEN_SOCKET_MODE", "TOKEN_SOCKET_GROUP", "TOKEN_PIDFILE",
-    "TOKEN_BIN",    "TOKEN_LOG",         "TOKEN_COST",         "TOKEN_MODEL",
+    "TOKEN_SOCKET", "TOKEN_SOCKET_MODE", "TOKEN_SOCKET_GROUP", "TOKEN_PIDFILE",     "TOKEN_BIN",
+    "TOKEN_LOG",    "TOKEN_COST",        "TOKEN_MODEL",        "TOKEN_MODEL_CHECK",
 };
 
 /* The value of a variable, "NAME=value"; NULL if it has another name. */

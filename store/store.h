@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buffer.h"
 #include "seal/seal.h"
 #include "token/fields.h"
 #include "token/patch.h"
@@ -168,6 +169,8 @@ struct store_search {
 enum store_error store_token_search(struct store_reader *reader, const struct store_search *search,
                                     uint64_t *total, store_visit_token *visit, void *context);
 
+enum { STORE_MODELS_LEN_MAX = 2048 };
+
 /* What is answered about a token that was used. */
 struct store_use_answer {
     int64_t token_id, user_id;
@@ -176,6 +179,8 @@ struct store_use_answer {
     char group[TOKEN_GROUP_LEN_MAX];
     size_t group_len;
     int64_t accessed_unix_s; /* before this use, where nothing was taken */
+    struct buffer *models;   /* in: the caller's, for model_limits; NULL: not wanted */
+    bool has_models;         /* they are enabled and within STORE_MODELS_LEN_MAX */
     /* Of reservations only. */
     int64_t reservation_id; /* 0: none */
     int64_t amount;         /* taken in the end */
