@@ -20,7 +20,7 @@ static bool read_token(struct request *request, struct json_object *json, struct
 {
     if (!json_object_is_type(json, json_type_object))
         return json_in_refuse(request, NULL, "must be an object");
-    struct token_patch patch = {0, token_default()};
+    struct token_patch patch = {.value = token_default()};
     if (!token_json_read(request, json, token_fields_set_by(TOKEN_SET_CREATE), &patch))
         return false;
     *token = patch.value;           /* absent fields are as token_default left them */

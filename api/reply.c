@@ -165,6 +165,9 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
              "The token quota is exhausted and cannot be enabled. Please update the "
              "remaining quota first, or set it to unlimited",
              "exhausted"},
+        [STORE_QUOTA_TOO_LOW] = {409, "The token has less quota left than that", "quota_too_low"},
+        [STORE_QUOTA_TOO_HIGH] = {400, "Invalid parameters: remain_quota would be out of range",
+                                  "invalid"},
         [STORE_FULL] = {503, unavailable, "unavailable"},
         [STORE_UNAVAILABLE] = {503, unavailable, "unavailable"},
         [STORE_CORRUPT] = {503, "The token could not be read", "unavailable"},

@@ -15,6 +15,8 @@ struct ctl {
     const char *group;       /* --group, or NULL */
     const char *expires;     /* --expires, or NULL */
     int64_t expires_unix_s;  /* the same as a number */
+    const char *add_quota;   /* --add-quota, or NULL */
+    int64_t add_quota_units; /* the same as a number */
     const char *argument;    /* the command's argument, or NULL */
     int64_t id;              /* of the argument, where it names something that exists */
     struct json_object *row; /* of output; NULL: empty */

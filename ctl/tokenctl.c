@@ -38,7 +38,7 @@ static const struct command {
     {{"token", "show"}, "ID", "one token, without its key", ctl_token_show, true},
     {{"token", "disable"}, "ID", "refuse its key", ctl_token_disable, true},
     {{"token", "enable"}, "ID", "accept its key again", ctl_token_enable, true},
-    {{"token", "set"}, "ID --expires T", "Unix seconds; -1: never", ctl_token_set, true},
+    {{"token", "set"}, "ID [--add-quota N] [--expires T]", "T: Unix seconds; -1: never", ctl_token_set, true},
     {{"token", "delete"}, "ID", "delete it; its key is void", ctl_token_delete, true},
     {{"token", "find"}, "KEY", "the token of a key; - reads it from stdin", ctl_token_find, true},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
@@ -115,6 +115,7 @@ static int read_words(struct ctl *ctl, char **argv)
         else if (strcmp(*argv, "--json") == 0)
             ctl->json = true;
         else if (!read_value(&argv, "--group", &ctl->group) &&
+                 !read_value(&argv, "--add-quota", &ctl->add_quota) &&
                  !read_value(&argv, "--expires", &ctl->expires)) {
             words[0] = *argv;
             return -1;
@@ -137,11 +138,11 @@ static const char *read_argument(struct ctl *ctl, const struct command *command,
         return "too many arguments";
     if (is_id && !number_parse(span_of(ctl->argument), &ctl->id))
         return "an id is a decimal number";
-    if (ctl->expires && command->run != ctl_token_set)
-        return "--expires is of token set only";
-    if (command->run == ctl_token_set &&
-        (!ctl->expires || !number_parse(span_of(ctl->expires), &ctl->expires_unix_s)))
-        return "--expires must be given, as a decimal number";
+    if ((ctl->expires || ctl->add_quota) != (command->run == ctl_token_set))
+        return "token set, and no other command, takes --add-quota or --expires";
+    if ((ctl->expires && !number_parse(span_of(ctl->expires), &ctl->expires_unix_s)) ||
+        (ctl->add_quota && !number_parse(span_of(ctl->add_quota), &ctl->add_quota_units)))
+        return "--add-quota and --expires are decimal numbers";
     return ctl->group && command->run != ctl_user_add ? "--group is of user add only" : NULL;
 }
 

@@ -30,8 +30,10 @@ enum store_error {
     STORE_LIMIT,                /* the user would have more tokens than allowed */
     STORE_IDEMPOTENCY_MISMATCH, /* the idempotency key was used with another request */
     STORE_NO_RESERVATION,       /* no such reservation, or another gateway's */
-    STORE_ENABLE_EXPIRED,       /* the update enables a token that has expired */
-    STORE_ENABLE_EXHAUSTED,     /* the update enables a token whose quota is exhausted */
+    STORE_ENABLE_EXPIRED,       /* as enum token_error, in its order (token/patch.h) */
+    STORE_ENABLE_EXHAUSTED,
+    STORE_QUOTA_TOO_LOW,
+    STORE_QUOTA_TOO_HIGH,
     /* Failures: nothing was done, but for STORE_UNKNOWN. */
     STORE_FULL,        /* the disk or the space reserved for the store is full */
     STORE_UNAVAILABLE, /* not now: out of memory, or too many processes read */
@@ -298,7 +300,7 @@ struct store_write {
             uint64_t max_per_user; /* 0: no limit */
             char user_group[TOKEN_GROUP_LEN_MAX];
         } create;
-        /* STORE_NOT_FOUND, STORE_ENABLE_EXPIRED, STORE_ENABLE_EXHAUSTED. */
+        /* STORE_NOT_FOUND, and those of enum token_error. */
         struct {
             int64_t token_id;
             struct token_patch patch;

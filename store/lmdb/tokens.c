@@ -131,7 +131,7 @@ enum store_error write_update(struct txn *txn, struct store_write *write)
         return error;
     enum token_error refused = token_patch_apply(&write->update.patch, write->now_unix_s, token);
     if (refused != TOKEN_OK)
-        return refused == TOKEN_ENABLE_EXPIRED ? STORE_ENABLE_EXPIRED : STORE_ENABLE_EXHAUSTED;
+        return STORE_ENABLE_EXPIRED + (refused - TOKEN_ENABLE_EXPIRED);
     error = copy_for_caller(txn, token, &keys, &write->update.text);
     return error == STORE_OK ? token_put(txn, token, &keys) : error;
 }

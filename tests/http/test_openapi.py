@@ -450,6 +450,14 @@ def enable(**made):
     return scenario
 
 
+def set_quota(**fields):
+    def scenario(scene):
+        token = scene.user.make(unlimited_quota=False, remain_quota=7)
+        return scene.user.update({"id": token["id"], **fields})
+
+    return scenario
+
+
 def authorization(**headers):
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda scene: scene.plain(headers=headers)
@@ -478,6 +486,12 @@ SCENARIOS = {
     # updateToken
     "full": lambda scene: scene.update(),
     "partial": lambda scene: scene.update(),
+    "more-quota": lambda scene: scene.update(),
+    "add-and-set-quota": lambda scene: scene.user.update(
+        {"id": 1, "add_quota": 1, "remain_quota": 1}
+    ),
+    "quota-out-of-range": set_quota(add_quota=2**63 - 1),
+    "quota-too-low": set_quota(add_quota=-8),
     "extend-and-enable": lambda scene: scene.update(made={"expired_time": 1640995200}),
     "disable": lambda scene: scene.update("?status_only=true"),
     "id-missing": lambda scene: scene.user.update({"name": "x"}),

@@ -902,6 +902,8 @@ static void test_store_errors(void **state)
         {STORE_NO_RESERVATION, 404, "Reservation does not exist", "reservation"},
         {STORE_ENABLE_EXPIRED, 409, NULL, "expired"},
         {STORE_ENABLE_EXHAUSTED, 409, NULL, "exhausted"},
+        {STORE_QUOTA_TOO_LOW, 409, "The token has less quota left than that", "quota_too_low"},
+        {STORE_QUOTA_TOO_HIGH, 400, NULL, "invalid"},
         {STORE_UNKNOWN, 503, NULL, "unknown"},
         {STORE_CORRUPT, 503, NULL, "unavailable"},
     };
