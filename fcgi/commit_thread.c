@@ -28,9 +28,10 @@ struct batch {
 
 static size_t count_items(const struct store_write *write)
 {
-    size_t more = write->kind == STORE_CREATE   ? write->create.count
-                  : write->kind == STORE_DELETE ? write->delete.id_count
-                                                : 0;
+    size_t more = write->kind == STORE_CREATE       ? write->create.count
+                  : write->kind == STORE_DELETE     ? write->delete.id_count
+                  : write->kind == STORE_SET_STATUS ? write->set_status.id_count
+                                                    : 0;
     return 1 + more;
 }
 

@@ -238,6 +238,7 @@ enum store_error store_gateway_delete(struct store *store, int64_t gateway_id);
 enum store_write_kind {
     STORE_CREATE,
     STORE_UPDATE,
+    STORE_SET_STATUS,
     STORE_DELETE,
     STORE_ROTATE,
     STORE_SPEND,
@@ -307,6 +308,15 @@ struct store_write {
             struct token token; /* out: after the update */
             char *text;         /* out: what its spans point into; freed by store_write_free */
         } update;
+        /* Sets the status of those of the ids that are the user's own, each once. */
+        struct {
+            int64_t *ids; /* in any order; out: sorted */
+            size_t id_count;
+            enum token_status status; /* TOKEN_ENABLED or TOKEN_DISABLED */
+            size_t set_count;         /* out: how many have it now */
+            int64_t *refused;         /* room for id_count; out: those that can't be enabled */
+            size_t refused_count;     /* out; ascending */
+        } set_status;
         /* Deletes those of the ids that are the user's own, each once. */
         struct {
             const int64_t *ids;

@@ -212,17 +212,11 @@ static void check_token(struct check *check, struct span key, struct span value)
     explicit_bzero(token.key, sizeof(token.key));
 }
 
-static int compare_ids(const void *left, const void *right)
-{
-    const int64_t *a = left, *b = right;
-    return (*a > *b) - (*a < *b);
-}
-
 /* Reports what is there twice. */
 static void check_twice(struct check *check, struct items *items, const char *what)
 {
     if (items->count > 0)
-        qsort(items->at, items->count, sizeof(int64_t), compare_ids);
+        qsort(items->at, items->count, sizeof(int64_t), ids_compare);
     const int64_t *ids = (const int64_t *)(const void *)items->at;
     for (size_t i = 1; i < items->count; i++)
         if (ids[i] == ids[i - 1])
@@ -285,7 +279,7 @@ static int compare_reserved(const void *left, const void *right)
     const struct reserved *a = left, *b = right;
     if (a->user_id != b->user_id)
         return a->user_id < b->user_id ? -1 : 1;
-    return compare_ids(&a->token_id, &b->token_id);
+    return ids_compare(&a->token_id, &b->token_id);
 }
 
 /* What the reservations of a token have taken is part of what it has used. */

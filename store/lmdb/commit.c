@@ -17,6 +17,7 @@ static enum store_error apply_kind(struct txn *txn, struct store_write *write)
     static enum store_error (*const kinds[])(struct txn *, struct store_write *) = {
         [STORE_CREATE] = write_create,
         [STORE_UPDATE] = write_update,
+        [STORE_SET_STATUS] = write_set_status,
         [STORE_DELETE] = write_delete,
         [STORE_ROTATE] = write_rotate,
         [STORE_SPEND] = write_spend,

@@ -90,6 +90,7 @@ enum store_error next_token(struct txn *txn, MDB_cursor *cursor, MDB_cursor_op s
 enum store_error write_create(struct txn *txn, struct store_write *write);
 enum store_error write_update(struct txn *txn, struct store_write *write);
 enum store_error write_rotate(struct txn *txn, struct store_write *write);
+enum store_error write_set_status(struct txn *txn, struct store_write *write);
 enum store_error write_delete(struct txn *txn, struct store_write *write);
 
 /* Stores a token's record, a new one or in place of the one before. */

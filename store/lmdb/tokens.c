@@ -176,6 +176,38 @@ enum store_error write_rotate(struct txn *txn, struct store_write *write)
     return token_put(txn, token, &keys);
 }
 
+/* ---- status ---- */
+
+static enum store_error set_status(struct txn *txn, struct store_write *write, int64_t token_id)
+{
+    const struct token_patch patch = {TOKEN_FIELD_STATUS, {.status = write->set_status.status}};
+    struct token token;
+    struct record_keys keys;
+    enum store_error error = lookup_token(txn, write->user_id, token_id, &token, &keys);
+    if (error != STORE_OK)
+        return error == STORE_NOT_FOUND ? STORE_OK : error;
+    if (token_patch_apply(&patch, write->now_unix_s, &token) != TOKEN_OK) {
+        write->set_status.refused[write->set_status.refused_count++] = token_id;
+        return STORE_OK;
+    }
+    write->set_status.set_count++;
+    return token_put(txn, &token, &keys);
+}
+
+enum store_error write_set_status(struct txn *txn, struct store_write *write)
+{
+    struct record_user user;
+    int64_t *ids = write->set_status.ids;
+    size_t count = write->set_status.id_count;
+    enum store_error error = get_owner(txn, write, &user);
+    write->set_status.set_count = write->set_status.refused_count = 0;
+    qsort(ids, count, sizeof(ids[0]), ids_compare);
+    for (size_t i = 0; error == STORE_OK && i < count; i++)
+        if (i == 0 || ids[i] != ids[i - 1])
+            error = set_status(txn, write, ids[i]);
+    return error;
+}
+
 /* ---- delete ---- */
 
 enum store_error delete_token(struct txn *txn, int64_t user_id, int64_t token_id)

@@ -3,7 +3,7 @@
 /* store_check finds what is planted: each row damages the store of damage.h and expects a line that
  * says so. What reads and writes make of it is in test_damage.c. */
 
-enum { AT_LENGTHS = 2 + 5 * 8 + SEAL_KEY_LEN, AT_NAME = AT_LENGTHS + 6 };
+enum { AT_LENGTHS = 2 + 5 * 8 + SEAL_KEY_LEN, AT_NAME = AT_LENGTHS + 7 };
 
 /* ---- tokens ---- */
 
@@ -63,10 +63,10 @@ static void token_name_not_utf8(struct raw *raw)
 
 static void name_too_long(struct raw_bytes *record)
 {
-    size_t at = AT_NAME, more = 31;
+    size_t at = AT_NAME, more = 256 - get_little16(record->at + AT_LENGTHS);
     memmove(record->at + at + more, record->at + at, record->len - at);
     memset(record->at + at, 'n', more);
-    record->at[AT_LENGTHS] = (unsigned char)(record->at[AT_LENGTHS] + more);
+    put_little16(record->at + AT_LENGTHS, 256);
     record->len += more;
 }
 

@@ -566,6 +566,89 @@ static void test_ids_are_never_reused(void **state)
     close_model(model);
 }
 
+/* ---- the status of many ---- */
+
+static enum store_error set_status(struct store *store, int64_t user_id, enum token_status status,
+                                   int64_t ids[], size_t count, struct store_write *write)
+{
+    static int64_t refused[8];
+    *write = (struct store_write){
+        .kind = STORE_SET_STATUS,
+        .user_id = user_id,
+        .now_unix_s = NOW,
+        .set_status = {.ids = ids, .id_count = count, .status = status, .refused = refused}};
+    return store_write(store, write);
+}
+
+static void take_status(void *context, const struct token *token)
+{
+    *(enum token_status *)context = token_status_at(token, NOW);
+}
+
+static enum token_status status_of(struct store_reader *reader, int64_t user_id, int64_t id)
+{
+    enum token_status status = 0;
+    assert_int_equal(store_token_get(reader, user_id, id, take_status, &status), STORE_OK);
+    return status;
+}
+
+static void test_status_of_many(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct store_write write;
+    struct token tokens[4];
+    int64_t others_id;
+    char access_token[STORE_CREDENTIAL_LEN];
+    temporary_create(&temporary);
+    temporary_open(&temporary);
+    struct store *store = temporary.store;
+    int64_t user_id = temporary_add_user(&temporary, access_token);
+    int64_t other_id = temporary_add_user(&temporary, access_token);
+    assert_int_equal(temporary_create_tokens(store, other_id, 1, 0, 0, &others_id), STORE_OK);
+    for (size_t i = 0; i < COUNT_OF(tokens); i++) {
+        tokens[i] = token_default();
+        tokens[i].unlimited_quota = i != 1; /* exhausted */
+        tokens[i].expired_unix_s = i == 2 ? NOW - 1 : TOKEN_NEVER_EXPIRES;
+        token_key_generate(tokens[i].key);
+    }
+    struct store_write create = {.kind = STORE_CREATE,
+                                 .user_id = user_id,
+                                 .now_unix_s = NOW,
+                                 .create = {.tokens = tokens, .count = COUNT_OF(tokens)}};
+    assert_int_equal(store_write(store, &create), STORE_OK);
+    int64_t a = tokens[0].id, exhausted = tokens[1].id, expired = tokens[2].id, b = tokens[3].id;
+    int64_t ids[] = {b, expired, others_id, a, exhausted, b, 99999, expired};
+
+    assert_int_equal(
+        set_status(store, user_id, TOKEN_DISABLED, (int64_t[]){b, b, others_id}, 3, &write),
+        STORE_OK);
+    assert_int_equal(write.set_status.set_count, 1);
+    assert_int_equal(write.set_status.refused_count, 0);
+    assert_int_equal(status_of(temporary.reader, user_id, b), TOKEN_DISABLED);
+    assert_int_equal(status_of(temporary.reader, other_id, others_id), TOKEN_ENABLED);
+
+    assert_int_equal(set_status(store, user_id, TOKEN_ENABLED, ids, COUNT_OF(ids), &write),
+                     STORE_OK);
+    assert_int_equal(write.set_status.set_count, 2); /* a had it before */
+    assert_int_equal(write.set_status.refused_count, 2);
+    assert_int_equal(write.set_status.refused[0], exhausted);
+    assert_int_equal(write.set_status.refused[1], expired);
+    assert_int_equal(status_of(temporary.reader, user_id, b), TOKEN_ENABLED);
+
+    assert_int_equal(set_status(store, user_id, TOKEN_DISABLED, ids, COUNT_OF(ids), &write),
+                     STORE_OK);
+    assert_int_equal(write.set_status.set_count, 4);
+    assert_int_equal(write.set_status.refused_count, 0);
+    assert_int_equal(status_of(temporary.reader, user_id, expired), TOKEN_DISABLED);
+    assert_int_equal(store_user_set_disabled(store, user_id, true), STORE_OK);
+    assert_int_equal(set_status(store, user_id, TOKEN_ENABLED, ids, 2, &write),
+                     STORE_USER_DISABLED);
+    assert_int_equal(set_status(store, 1000, TOKEN_ENABLED, ids, 2, &write), STORE_NO_USER);
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -575,6 +658,7 @@ int main(void)
         cmocka_unit_test(test_writes_taken_one_by_one),
         cmocka_unit_test(test_writes_of_a_commit_go_in_order),
         cmocka_unit_test(test_max_per_user),
+        cmocka_unit_test(test_status_of_many),
         cmocka_unit_test(test_ids_are_never_reused),
     };
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
