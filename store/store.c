@@ -262,6 +262,7 @@ const char *store_error_text(enum store_error error)
         [STORE_ENABLE_EXHAUSTED] = "the token's quota is exhausted",
         [STORE_QUOTA_TOO_LOW] = "the token has less quota left than that",
         [STORE_QUOTA_TOO_HIGH] = "the token's quota would be out of range",
+        [STORE_NAME_TOO_LONG] = "the name is too long",
         [STORE_FULL] = "store full: no space on the disk, or TOKEN_MAP_SIZE reached",
         [STORE_UNAVAILABLE] = "out of memory, or too many processes read the store",
         [STORE_CORRUPT] = "the store is damaged: run tokenctl check",

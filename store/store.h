@@ -34,6 +34,7 @@ enum store_error {
     STORE_ENABLE_EXHAUSTED,
     STORE_QUOTA_TOO_LOW,
     STORE_QUOTA_TOO_HIGH,
+    STORE_NAME_TOO_LONG,
     /* Failures: nothing was done, but for STORE_UNKNOWN. */
     STORE_FULL,        /* the disk or the space reserved for the store is full */
     STORE_UNAVAILABLE, /* not now: out of memory, or too many processes read */

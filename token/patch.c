@@ -74,6 +74,9 @@ enum token_error token_patch_apply(const struct token_patch *patch, int64_t now_
                                    struct token *token)
 {
     struct token changed = *token;
+    if (patch->fields & TOKEN_FIELD_NAME && !span_equal(patch->value.name, token->name) &&
+        text_count_characters(patch->value.name) > patch->name_max)
+        return TOKEN_NAME_TOO_LONG;
     copy_fields(patch, &changed);
     enum token_error error = change_quota(patch, token, &changed);
     if (error != TOKEN_OK)

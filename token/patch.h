@@ -10,6 +10,7 @@ struct token_patch {
     unsigned fields; /* of enum token_field */
     struct token value;
     int64_t add_quota; /* to remain_quota; 0 beside it */
+    uint64_t name_max; /* characters of a name that is new */
 };
 
 /* The first fault of an input: "[1].name must be a string". */
@@ -34,7 +35,8 @@ enum token_error {
                              */
     TOKEN_ENABLE_EXHAUSTED, /* not be afterwards */
     TOKEN_QUOTA_TOO_LOW,    /* add_quota takes more than is left */
-    TOKEN_QUOTA_TOO_HIGH    /* remain_quota would be beyond int64 */
+    TOKEN_QUOTA_TOO_HIGH,   /* remain_quota would be beyond int64 */
+    TOKEN_NAME_TOO_LONG     /* and it is not the one that the token has */
 };
 
 /* Applies a checked patch. A status of TOKEN_EXPIRED or TOKEN_EXHAUSTED is ignored: clients send

@@ -180,7 +180,8 @@ enum store_error write_rotate(struct txn *txn, struct store_write *write)
 
 static enum store_error set_status(struct txn *txn, struct store_write *write, int64_t token_id)
 {
-    const struct token_patch patch = {TOKEN_FIELD_STATUS, {.status = write->set_status.status}};
+    const struct token_patch patch = {.fields = TOKEN_FIELD_STATUS,
+                                      .value.status = write->set_status.status};
     struct token token;
     struct record_keys keys;
     enum store_error error = lookup_token(txn, write->user_id, token_id, &token, &keys);

@@ -450,7 +450,7 @@ def enable(**made):
     return scenario
 
 
-def set_quota(**fields):
+def change(**fields):
     def scenario(scene):
         token = scene.user.make(unlimited_quota=False, remain_quota=7)
         return scene.user.update({"id": token["id"], **fields})
@@ -490,13 +490,13 @@ SCENARIOS = {
     "add-and-set-quota": lambda scene: scene.user.update(
         {"id": 1, "add_quota": 1, "remain_quota": 1}
     ),
-    "quota-out-of-range": set_quota(add_quota=2**63 - 1),
-    "quota-too-low": set_quota(add_quota=-8),
+    "quota-out-of-range": change(add_quota=2**63 - 1),
+    "quota-too-low": change(add_quota=-8),
     "extend-and-enable": lambda scene: scene.update(made={"expired_time": 1640995200}),
     "disable": lambda scene: scene.update("?status_only=true"),
     "id-missing": lambda scene: scene.user.update({"name": "x"}),
     "status-only-missing": lambda scene: scene.user.update({"id": 1}, "?status_only=true"),
-    "update-name-too-long": lambda scene: scene.user.update({"id": 1, "name": "x" * 31}),
+    "update-name-too-long": change(name="x" * 31),
     "expired": enable(expired_time=1640995200),
     "exhausted": enable(unlimited_quota=False, remain_quota=0),
     # getToken, deleteToken, deleteTokens

@@ -408,6 +408,7 @@ static bool reply_has(const struct request *reply, const char *part)
 static void begin(struct fixture *fixture, const struct row *row)
 {
     fixture->unique++;
+    fixture->options.name_max = 30;
     fixture->options.max_per_user = row->flags & LIMITED ? 1 : 0;
     fixture->api = api_new(&fixture->options, fixture->temporary.reader);
     fixture->request = request_new();

@@ -73,11 +73,10 @@ static void test_text_lengths(void **state)
         enum token_field field;
         const char *error;
     } rows[] = {
-        {"a", 30, TOKEN_FIELD_NAME, "must be at most 30 characters"},
-        {"\xC3\xA9", 30, TOKEN_FIELD_NAME,
-         "must be at most 30 characters"}, /* characters, not bytes */
-        {"\xE4\xBB\xA4", 30, TOKEN_FIELD_NAME, "must be at most 30 characters"},
-        {"\xF0\x9F\x98\x80", 30, TOKEN_FIELD_NAME, "must be at most 30 characters"},
+        {"a", 255, TOKEN_FIELD_NAME, "is too long"},
+        {"\xC3\xA9", 255, TOKEN_FIELD_NAME, "is too long"}, /* characters, not bytes */
+        {"\xE4\xBB\xA4", 255, TOKEN_FIELD_NAME, "is too long"},
+        {"\xF0\x9F\x98\x80", 255, TOKEN_FIELD_NAME, "is too long"},
         {"g", 64, TOKEN_FIELD_GROUP, "must be at most 64 bytes"},
         {"\xC3\xA9", 32, TOKEN_FIELD_GROUP, "must be at most 64 bytes"},
         {"m", 8192, TOKEN_FIELD_MODEL_LIMITS, too_long_list},
@@ -151,7 +150,7 @@ static void test_numbers(void **state)
 static void test_other_fields_are_not_checked(void **state)
 {
     (void)state;
-    struct span name = replayed("x", 31), group = replayed("x", 65), list = replayed("x", 8193);
+    struct span name = replayed("x", 256), group = replayed("x", 65), list = replayed("x", 8193);
     struct token_patch patch = {
         .value = {.name = name,
                   .group = group,
@@ -165,7 +164,7 @@ static void test_other_fields_are_not_checked(void **state)
         enum token_field field;
         const char *error;
     } rows[] = {
-        {TOKEN_FIELD_NAME, "must be at most 30 characters"},
+        {TOKEN_FIELD_NAME, "is too long"},
         {TOKEN_FIELD_STATUS, TOKEN_STATUS_MESSAGE},
         {TOKEN_FIELD_REMAIN_QUOTA, "must be 0 or more"},
         {TOKEN_FIELD_UNLIMITED_QUOTA, NULL},
@@ -273,7 +272,7 @@ static void test_fields_in_the_patch_change(void **state)
         unsigned fields = 0;
         for (size_t i = 0; i < COUNT_OF(settable); i++)
             fields |= set & 1U << i ? (unsigned)settable[i] : 0;
-        struct token_patch patch = {.fields = fields, .value = other};
+        struct token_patch patch = {.fields = fields, .value = other, .name_max = 3};
         struct token expected = before, token = before;
         if (fields & TOKEN_FIELD_NAME)
             expected.name = other.name;
@@ -379,7 +378,8 @@ static struct token stored(int status, int expired, int quota)
 
 static struct token_patch patched(int status, int expired, int quota, int unlimited)
 {
-    struct token_patch patch = {.fields = TOKEN_FIELD_NAME, .value = {.name = SPAN("new")}};
+    struct token_patch patch = {
+        .fields = TOKEN_FIELD_NAME, .value = {.name = SPAN("new")}, .name_max = 3};
     if (status != KEEP)
         patch.fields |= TOKEN_FIELD_STATUS;
     if (expired != KEEP)
@@ -520,9 +520,29 @@ static void test_enabling_by_the_resulting_quota(void **state)
     assert_int_equal(token.remain_quota, 1);
 }
 
+/* The limit is for names that are new: a longer one may come back with other changes. */
+static void test_name_max(void **state)
+{
+    (void)state;
+    struct token token = sample();
+    struct token_patch patch = {.fields = TOKEN_FIELD_NAME | TOKEN_FIELD_GROUP, .name_max = 2};
+    patch.value.group = SPAN("h");
+    patch.value.name = SPAN("\xC3\xA9\xE4\xBB\xA4");
+    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_OK);
+    patch.name_max = 1;
+    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_OK); /* it is the present one */
+    patch.value.name = SPAN("ab");
+    patch.value.group = SPAN("i");
+    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_NAME_TOO_LONG);
+    assert_span_equal(token.group, SPAN("h"));
+    patch.fields = TOKEN_FIELD_GROUP;
+    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_name_max),
         cmocka_unit_test(test_quota_that_is_spent),
         cmocka_unit_test(test_enabling_by_the_resulting_quota),
         cmocka_unit_test(test_text_lengths),
