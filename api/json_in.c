@@ -71,13 +71,12 @@ bool json_in_parse(struct request *request, bool array_allowed)
     request->invalid = (struct validation_error){.index = -1};
     if (request->input.body.len == 0)
         return json_in_refuse(request, "body", "is empty: send a JSON object");
-    /* Scalars in the innermost container are a level of their own to json-c. JSON_TOKENER_STRICT,
-     * with which json-c 0.18 refuses every string that is not ASCII, has nothing to add to the
-     * scan. */
+    /* Scalars in the innermost container are a level of their own to json-c. Its flags have nothing
+     * to add to the scan: JSON_TOKENER_STRICT, with which json-c 0.18 refuses every string that is
+     * not ASCII, and JSON_TOKENER_VALIDATE_UTF8. */
     struct json_tokener *parser = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
     if (!parser)
         return json_in_refuse_for_memory(request);
-    json_tokener_set_flags(parser, JSON_TOKENER_VALIDATE_UTF8);
     errno = 0;
     const char *wrong = parse(parser, request->input.body, &text, &request->json);
     json_tokener_free(parser);
