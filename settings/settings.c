@@ -67,6 +67,8 @@ static const struct setting known[] = {
     {"TOKEN_SECRET", set_text, FIELD(secret_path), .form = "a file"},
     {"TOKEN_MAX_PER_USER", set_number, FIELD(max_per_user), .form = "a number, 0 for no limit",
      .max = INT64_MAX},
+    {"TOKEN_NAME_MAX", set_number, FIELD(name_max), .form = "a number from 1 to 255", .min = 1,
+     .max = 255},
     {"TOKEN_HTTP_STATUS", set_flag, FIELD(http_status_200), .form = "200, or empty", .yes = "200"},
     {"TOKEN_KEYS", set_flag, FIELD(mask_keys), .form = "shown or masked", .yes = "masked",
      .no = "shown"},
@@ -84,8 +86,8 @@ static const struct setting known[] = {
 
 /* Settings of spawn.sh only, and parameters of a request: plain CGI has them in its environment. */
 static const char *const ignored[] = {
-    "TOKEN_SOCKET", "TOKEN_SOCKET_MODE", "TOKEN_SOCKET_GROUP", "TOKEN_PIDFILE",
-    "TOKEN_BIN",    "TOKEN_LOG",         "TOKEN_COST",         "TOKEN_MODEL",
+    "TOKEN_SOCKET", "TOKEN_SOCKET_MODE", "TOKEN_SOCKET_GROUP", "TOKEN_PIDFILE",     "TOKEN_BIN",
+    "TOKEN_LOG",    "TOKEN_COST",        "TOKEN_MODEL",        "TOKEN_MODEL_CHECK",
 };
 
 /* The value of a variable, "NAME=value"; NULL if it has another name. */
@@ -120,6 +122,7 @@ bool settings_read(char **environment, struct settings *settings, char *reason, 
         .store_path = "/var/lib/token/store",
         .secret_path = "/etc/token/secret",
         .max_per_user = 1000,
+        .name_max = 30,
         .map_size = UINT64_C(64) << 30,
         .sandbox = true,
     };

@@ -49,6 +49,7 @@ void store_idempotency_clear(struct store_idempotency *idempotency)
 
 void store_fill_use_answer(const struct token *token, struct store_use_answer *answer)
 {
+    struct buffer *models = answer->models;
     *answer = (struct store_use_answer){.token_id = token->id,
                                         .user_id = token->user_id,
                                         .remain_quota = token->remain_quota,
@@ -56,6 +57,12 @@ void store_fill_use_answer(const struct token *token, struct store_use_answer *a
                                         .group_len = token->group.len,
                                         .accessed_unix_s = token->accessed_unix_s};
     memcpy(answer->group, token->group.at, token->group.len);
+    if (!models || !token->model_limits_enabled || token->model_limits.len > STORE_MODELS_LEN_MAX)
+        return;
+    buffer_clear(models);
+    buffer_append(models, token->model_limits);
+    answer->models = models;
+    answer->has_models = !models->failed;
 }
 
 /* ---- idempotency ---- */
