@@ -45,6 +45,7 @@ settings() {
     if is_tcp; then
         : "${TOKEN_PIDFILE:=/run/token/$TOKEN_SOCKET.pid}"
     else
+        is_path "$TOKEN_SOCKET" || die "TOKEN_SOCKET: '$TOKEN_SOCKET' is neither HOST:PORT nor a path with a /"
         TOKEN_SOCKET=$(absolute "$TOKEN_SOCKET")
         : "${TOKEN_PIDFILE:=${TOKEN_SOCKET%.sock}.pid}"
     fi
@@ -60,6 +61,9 @@ settings() {
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
 is_tcp() { case $TOKEN_SOCKET in */*) return 1 ;; *:*) ;; *) return 1 ;; esac; }
+
+# "127.0.0.1" or "localhost", without a port, is not meant as a file's name.
+is_path() { case $1 in */* | ?*.sock) ;; *) return 1 ;; esac; }
 
 absolute() { case $1 in /*) printf '%s\n' "$1" ;; *) printf '%s/%s\n' "$PWD" "$1" ;; esac; }
 
@@ -118,11 +122,15 @@ check_socket() {
     [0-7][0-7][0-7] | 0[0-7][0-7][0-7]) ;;
     *) die "TOKEN_SOCKET_MODE: '$TOKEN_SOCKET_MODE' is not an octal mode such as 0660" ;;
     esac
-    ! is_root || getent group "$TOKEN_SOCKET_GROUP" >/dev/null ||
-        die "TOKEN_SOCKET_GROUP: there is no group '$TOKEN_SOCKET_GROUP'"
+    group=$(getent group "$TOKEN_SOCKET_GROUP" | cut -d: -f3)
+    [ -n "$group" ] || die "TOKEN_SOCKET_GROUP: there is no group '$TOKEN_SOCKET_GROUP'"
+    may_give_to "$group" ||
+        die "TOKEN_SOCKET_GROUP: $(id -un) is not in the group '$TOKEN_SOCKET_GROUP' and can't give it the socket"
     [ ! -e "$TOKEN_SOCKET" ] || [ -S "$TOKEN_SOCKET" ] ||
         die "TOKEN_SOCKET: $TOKEN_SOCKET exists and is not a socket"
 }
+
+may_give_to() { is_root || case " $(id -G) " in *" $1 "*) ;; *) return 1 ;; esac; }
 
 changes_user() { is_root && [ "$(id -u -- "$TOKEN_USER")" -ne 0 ]; }
 
@@ -143,6 +151,14 @@ answers() {
         grep -q '^Status: 204'
 }
 
+# Whether the caller may connect to the socket, if there is one.
+may_ask() {
+    ! is_tcp || return 0
+    folder=${TOKEN_SOCKET%/*}
+    until [ -d "$folder/" ]; do folder=${folder%/*}; done
+    [ -x "$folder/" ] && { [ ! -e "$TOKEN_SOCKET" ] || [ -w "$TOKEN_SOCKET" ]; }
+}
+
 # Prints why a worker does not start, and fails. Runs it as plain CGI, which needs no socket, by a
 # command that ends in env.
 start_error() {
@@ -161,9 +177,14 @@ read_pid() {
 # Sets holder. A pid file may outlive its process, and the pid may belong to another process:
 # only a holder of this socket counts.
 find_holder() {
-    read_pid || return 1
-    case $(command_line "$pid") in
-    *" _supervise $TOKEN_SOCKET ") holder=$pid ;;
+    read_pid && is_holder "$pid" && holder=$pid
+}
+
+# Once it has bound the socket: before, the process is one of the programs that "launch" runs.
+is_holder() {
+    case $(command_line "$1") in
+    "env "* | "setsid "* | "spawn-fcgi "*) return 1 ;;
+    *" _supervise $TOKEN_SOCKET ") ;;
     *) return 1 ;;
     esac
 }
@@ -209,7 +230,7 @@ make_folder() {
 start() {
     if find_holder; then
         log_start=$(log_size)
-        if await_answer && ! has_ended "$holder"; then
+        if await_answer; then
             echo "already running, pid $holder"
             return
         fi
@@ -221,14 +242,17 @@ start() {
     clear_stale
     log_start=$(log_size)
     launch
-    if ! await_answer; then
-        stop_holder
-        rm -f "$TOKEN_PIDFILE"
-        fail "the pool did not start"
-    fi
-    # For root spawn-fcgi has set the group. Others can only give the socket to a group of theirs.
-    is_tcp || is_root || chgrp "$TOKEN_SOCKET_GROUP" "$TOKEN_SOCKET" 2>/dev/null
+    await_answer || give_up "the pool did not start"
+    # For root spawn-fcgi has set the group.
+    is_tcp || is_root || why=$(chgrp "$TOKEN_SOCKET_GROUP" "$TOKEN_SOCKET" 2>&1) ||
+        give_up "TOKEN_SOCKET_GROUP: $why"
     echo "started, pid $holder, $TOKEN_WORKERS workers on $TOKEN_SOCKET, log $TOKEN_LOG"
+}
+
+give_up() {
+    stop_holder
+    rm -f "$TOKEN_PIDFILE"
+    fail "$*"
 }
 
 log_size() { wc -c 2>/dev/null <"$TOKEN_LOG" || echo 0; }
@@ -240,13 +264,18 @@ fail() {
     die "$*; log $TOKEN_LOG"
 }
 
-# After a holder that was killed: its socket is removed; a port is free when its workers, which
-# have got a signal, have served their last connections.
+# After a holder that was killed: its workers have got a signal. They accept no more connections, and
+# a port is free when they have served those that they have.
 clear_stale() {
-    read_pid || return 0
-    if is_tcp; then wait_for "$stop_tenths" is_empty_group "$pid"; else rm -f "$TOKEN_SOCKET"; fi
-    return 0
+    if read_pid && ! is_empty_group "$pid"; then
+        if is_tcp; then set -- is_empty_group "$pid"; else set -- is_silent; fi
+        wait_for "$stop_tenths" "$@"
+    fi
+    ! answers || die "TOKEN_SOCKET: $TOKEN_SOCKET is in use by another pool"
+    is_tcp || [ ! -e "$TOKEN_PIDFILE" ] || rm -f "$TOKEN_SOCKET"
 }
+
+is_silent() { ! answers; }
 
 is_empty_group() { ! kill -s 0 -- "-$1" 2>/dev/null; }
 
@@ -271,9 +300,10 @@ launch() {
     printf '%s\n' "$holder" >"$TOKEN_PIDFILE" || fail "TOKEN_PIDFILE: cannot write $TOKEN_PIDFILE"
 }
 
+# The answer is that of this pool, as its holder has bound the socket.
 await_answer() {
     deadline=$(($(date +%s) + start_seconds))
-    until answers; do
+    until is_holder "$holder" && answers && ! has_ended "$holder"; do
         ! has_ended "$holder" && [ "$(date +%s)" -lt "$deadline" ] || return 1
         sleep 0.1
     done
@@ -281,14 +311,14 @@ await_answer() {
 
 stop() {
     if find_holder; then
-        stop_holder
+        stop_holder || die "cannot stop pid $holder (as $(id -un))"
         echo "stopped"
     else
         echo "not running"
     fi
-    # Without a pid file the socket is another program's.
+    # Without a pid file, or if it still answers, the socket is another program's.
     [ -e "$TOKEN_PIDFILE" ] || return 0
-    is_tcp || rm -f "$TOKEN_SOCKET"
+    is_tcp || answers || rm -f "$TOKEN_SOCKET"
     rm -f "$TOKEN_PIDFILE"
 }
 
@@ -310,7 +340,7 @@ restart() {
 reload() {
     find_holder || die "not running"
     log_start=$(log_size)
-    kill -HUP "$holder"
+    kill -HUP "$holder" || die "cannot signal pid $holder (as $(id -un))"
     wait_for "$reload_tenths" is_reload_over || fail "reload: no result from the holder, pid $holder"
     new_log | grep -q '^spawn.sh: reloaded' || fail "reload failed, the old workers keep running"
     answers || fail "the new workers do not answer"
@@ -321,9 +351,10 @@ reload() {
 is_reload_over() { new_log | grep -q '^spawn.sh: reload'; }
 
 status() {
-    holder=unknown
+    may_ask || no_permission "$TOKEN_SOCKET"
+    [ ! -e "$TOKEN_PIDFILE" ] || [ -r "$TOKEN_PIDFILE" ] || no_permission "$TOKEN_PIDFILE"
     if answers; then
-        find_holder
+        find_holder || die "another pool answers on $TOKEN_SOCKET: its pid is not in $TOKEN_PIDFILE"
         echo "running, pid $holder, $(count_workers), on $TOKEN_SOCKET"
     elif find_holder; then
         start_error as_worker env >&2
@@ -332,6 +363,11 @@ status() {
         note "not running"
         exit 3
     fi
+}
+
+no_permission() {
+    note "no permission to ask: $1 (as $(id -un))"
+    exit 4
 }
 
 # In all pools of the holder: during a reload there are two.

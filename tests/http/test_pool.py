@@ -5,6 +5,7 @@ import grp
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -128,6 +129,70 @@ def test_stop_below_one_who_reaps_nobody(stopped):
     assert done.stdout.endswith("stopped\n")
 
 
+def test_start_on_the_socket_of_another_pool(pool, client):
+    """Neither takes the socket over nor says that it has started."""
+    before = pool.pids()
+    other = {"TOKEN_PIDFILE": str(pool.dir / "b.pid"), "TOKEN_LOG": str(pool.dir / "b.log")}
+    for stale in (False, True):
+        for action in ("start", "restart"):
+            if stale:
+                Path(other["TOKEN_PIDFILE"]).write_text("999999999\n")
+            status, output = pool.run_spawn(action, **other)
+            assert status == 1 and "in use by another pool" in output and "started" not in output
+    status, output = pool.run_spawn("status", **other)
+    assert status == 1 and "another pool" in output
+    pool.spawn("stop", **other)
+    assert pool.pids() == before and client.list().status == 200
+    assert pool.run_spawn("status")[0] == 0
+
+
+def test_who_may_not_ask_is_told_so(pool, client):
+    if not IS_ROOT:
+        return  # needs another account
+
+    def run_as_nobody(action, **settings):
+        return subprocess.run(
+            [pool.spawn_sh, action],
+            env={**pool.environment, **settings},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            user="nobody",
+            group="nogroup",
+            extra_groups=[],
+        )
+
+    closed = pool.dir / "closed"
+    closed.mkdir(mode=0o700)
+    for settings in ({}, {"TOKEN_SOCKET": str(closed / "x.sock")}):
+        done = run_as_nobody("status", **settings)
+        assert done.returncode == 4 and "no permission" in done.stderr
+        assert "does not answer" not in done.stderr
+    assert run_as_nobody("stop").returncode != 0
+    assert client.list().status == 200
+
+
+def test_group_that_cannot_be_set(pool):
+    """By another than root, who is not in it. The pool is not started: nginx could not connect."""
+    if not IS_ROOT:
+        return  # needs another account
+    folder = pool.dir / "nobody"
+    folder.mkdir()
+    shutil.chown(folder, "nobody")
+    names = {"TOKEN_SOCKET": "n.sock", "TOKEN_STORE": "store", "TOKEN_SECRET": "secret", "TOKEN_LOG": "n.log"}
+    done = subprocess.run(
+        [pool.spawn_sh, "start"],
+        env={**pool.environment, **{name: str(folder / file) for name, file in names.items()}},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        user="nobody",
+        group="nogroup",
+        extra_groups=[],
+    )
+    assert done.returncode == 1 and "TOKEN_SOCKET_GROUP" in done.stderr and "www-data" in done.stderr
+
+
 def test_restart(pool, client):
     before = pool.pids()
     token = client.make()
@@ -228,6 +293,10 @@ CANNOT = [
     ({"TOKEN_SOCKET": "0.0.0.0:9000"}, "TOKEN_SOCKET"),
     ({"TOKEN_SOCKET": "192.0.2.1:9000"}, "TOKEN_SOCKET"),
     ({"TOKEN_SOCKET": "127.0.0.1:99999"}, "TOKEN_SOCKET"),
+    ({"TOKEN_SOCKET": "127.0.0.1:"}, "TOKEN_SOCKET"),
+    ({"TOKEN_SOCKET": "127.0.0.1"}, "HOST:PORT"),
+    ({"TOKEN_SOCKET": "localhost"}, "HOST:PORT"),
+    ({"TOKEN_SOCKET_GROUP": "no-group-of-that-name"}, "TOKEN_SOCKET_GROUP"),
     ({"TOKEN_SOCKET_MODE": "rw"}, "TOKEN_SOCKET_MODE"),
     ({"TOKEN_USER": "nobody-of-that-name"}, "TOKEN_USER"),
 ]
