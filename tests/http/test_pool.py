@@ -1,6 +1,7 @@
 """spawn.sh and the pool: its commands, reload, and the death of workers under load."""
 
 import contextlib
+import fcntl
 import grp
 import os
 import random
@@ -278,6 +279,77 @@ def test_wrong_usage(pool, arguments):
     assert done.returncode != 0 and done.stderr
 
 
+# ---- what reaches the workers, and what the workers' user can do to root ----
+
+
+def tree(pool):
+    """The holder and all below it."""
+    found = [int(pid_file(pool).read_text())]
+    for pid in found:
+        found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return found
+
+
+def test_only_what_the_caller_meant_to_hand_on(pool, client):
+    """Neither descriptors nor variables of the shell that happened to start the pool."""
+    if not IS_ROOT:
+        return  # the workers' files under /proc are root's
+    with (pool.dir / "left-open").open("w") as file:
+        low, high = (fcntl.fcntl(file, fcntl.F_DUPFD, at_least) for at_least in (7, 40))
+        done = subprocess.run(
+            [pool.spawn_sh, "restart"],
+            env={**pool.environment, "SECRET_OF_THE_SHELL": "1", "LC_TIME": "C", "TOKEN_KEYS": "shown"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            timeout=60,
+            pass_fds=(low, high),
+        )
+        os.close(low)
+        os.close(high)
+    assert done.returncode == 0
+    wait_until(lambda: len(pool.pids()) == 2, "there are two workers")
+    pids = tree(pool)
+    assert len(pids) == 4
+    for pid in pids:
+        open_files = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        assert not any("left-open" in name for name in open_files)
+        variables = Path(f"/proc/{pid}/environ").read_text().split("\0")[:-1]
+        names = {variable.partition("=")[0] for variable in variables}
+        assert {"PATH", "TOKEN_KEYS", "LC_TIME"} <= names
+        assert all(re.fullmatch("TOKEN_.*|PATH|LANG|LANGUAGE|LC_.*", name) for name in names)
+
+
+@pytest.mark.parametrize("name", ["token.pid", "token.log", "token.reload"])
+def test_links_in_a_folder_of_the_workers_user(stopped, name):
+    """Root follows none that this user has planted."""
+    if not IS_ROOT:
+        return
+    folder = stopped.dir / "run"
+    folder.mkdir()
+    victim, missing = stopped.dir / "victim", stopped.dir / "missing"
+    settings = {"TOKEN_SOCKET": str(folder / "token.sock"), "TOKEN_LOG": str(folder / "token.log")}
+    try:
+        for target in (victim, missing):
+            victim.write_text("intact")
+            victim.chmod(0o600)
+            (folder / name).symlink_to(target)
+            shutil.chown(folder, WORKER_USER)
+            for action in ("start", "reload", "restart", "stop"):
+                stopped.run_spawn(action, **settings)
+            status = victim.stat()
+            assert (victim.read_text(), status.st_uid, status.st_mode & 0o777) == ("intact", 0, 0o600)
+            assert not missing.exists()
+            (folder / name).unlink(missing_ok=True)
+        for action in ("start", "reload"):
+            stopped.spawn(action, **settings)
+        socket_status = os.stat(folder / "token.sock")
+        assert grp.getgrgid(socket_status.st_gid).gr_name == "www-data"
+        assert {path.owner() for path in folder.iterdir()} == {WORKER_USER}
+    finally:
+        stopped.spawn("stop", **settings)
+        shutil.rmtree(folder)
+
+
 # ---- what keeps it from starting ----
 
 CANNOT = [
@@ -432,6 +504,24 @@ def test_reload_drops_no_request(pool, client):
         assert ids_of(clients[number]) == created[::-1]
     wait_until(lambda: not retired & pool.pids(), "the old workers have ended")
     pool.check()
+
+
+def log_of(pool):
+    return Path(pool.environment["TOKEN_LOG"])
+
+
+def test_log_is_opened_again(pool, client):
+    """After a renaming, by reload and by SIGHUP to the holder."""
+    log, old = log_of(pool), log_of(pool).with_suffix(".1.log")
+    log.rename(old)
+    status, output = pool.run_spawn("reload")
+    assert status == 0 and output.startswith("reloaded") and len(output.splitlines()) == 1
+    assert "reloaded" in log.read_text() and "reloaded" not in old.read_text().splitlines()[-1]
+    assert log.stat().st_mode & 0o007 == 0
+    log.unlink()
+    os.kill(int(pid_file(pool).read_text()), signal.SIGHUP)
+    wait_until(lambda: log.exists() and "reloaded" in log.read_text(), "the log is there again")
+    assert client.list().status == 200
 
 
 def test_reload_serves_kept_connections(pool, client):
