@@ -3,6 +3,7 @@
 # make test    all tests; the last line is "N passed, N failed"
 # CONTRIBUTING.md names the other targets.
 
+VERSION = 1.0.0
 BUILD  ?= build
 PORT   ?= 8080
 PREFIX ?= /usr/local
@@ -20,7 +21,7 @@ WARNINGS  = -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wstri
             -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual \
             -Wwrite-strings -Wvla -Wformat=2 -Wnull-dereference -Wundef \
             -Wno-format-truncation -Wno-unknown-warning-option
-DIALECT   = -std=gnu11 -D_GNU_SOURCE -I. $(shell pkg-config --cflags $(LIBRARIES))
+DIALECT   = -std=gnu11 -D_GNU_SOURCE -DVERSION=\"$(VERSION)\" -I. $(shell pkg-config --cflags $(LIBRARIES))
 ALL_CFLAGS  = $(DIALECT) $(WARNINGS) -pthread -fno-common -fPIE $(HARDENING) $(CPPFLAGS) $(CFLAGS) $(SANITIZE)
 ALL_LDFLAGS = -pthread -pie -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS) $(SANITIZE)
 LDLIBS      = $(shell pkg-config --libs $(LIBRARIES))

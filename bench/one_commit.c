@@ -8,11 +8,13 @@
 static void *run(void *context)
 {
     struct commit_thread *thread = context;
+    struct job_list done = TAILQ_HEAD_INITIALIZER(done);
     struct job *job;
     while (work_queue_wait(&thread->queue, 3600))
         while ((job = work_queue_take(&thread->queue))) {
             store_write(thread->store, job->write); /* the write has its error */
-            work_queue_give_back(job);
+            TAILQ_INSERT_TAIL(&done, job, entry);
+            work_queue_give_back(&done);
         }
     return NULL;
 }

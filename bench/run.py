@@ -141,23 +141,24 @@ class Bench:
         shutil.rmtree(self.run, ignore_errors=True)
 
     def nginx_conf(self):
-        """nginx.conf.example, with an upstream and a server for each contestant."""
+        """nginx.conf.example, with an upstream and an internal server for each contestant: it has
+        all routes and no limits."""
         text = (ROOT / "nginx.conf.example").read_text()
         upstream = re.search(r"    upstream token \{.*?\n    \}\n", text, re.S).group()
-        server = re.search(r"    server \{.*?\n    \}\n", text, re.S).group()
+        server, public = re.findall(r"    server \{.*?\n    \}\n", text, re.S)
         upstreams, servers = "", ""
         for number, contestant in enumerate(self.contestants):
             one = re.sub(r"unix:[^;]*", f"unix:{contestant.socket}", upstream)
             if not contestant.kept:  # a kept connection would hold one of its threads
                 one = re.sub(r"\n +keepalive[^;]*;", "", one)
             upstreams += one.replace("upstream token", f"upstream token_{number}")
-            one = server.replace("127.0.0.1:8080", f"127.0.0.1:{contestant.port}")
+            one = server.replace("127.0.0.1:8081", f"127.0.0.1:{contestant.port}")
             one = one.replace("fastcgi_pass token;", f"fastcgi_pass token_{number};")
             # A site sets the cost itself; here the query does.
             keep = "fastcgi_keep_conn on; " if contestant.kept else ""
             one = one.replace("fastcgi_keep_conn on;", f"{keep}fastcgi_param TOKEN_COST $arg_cost;")
             servers += re.sub(r"access_log \S+", f"access_log {self.work}/access.log", one)
-        text = text.replace(upstream, upstreams).replace(server, servers)
+        text = text.replace(upstream, upstreams).replace(server, servers).replace(public, "")
         text = re.sub(r"^user .*", "user root;" if os.getuid() == 0 else "", text, flags=re.M)
         text = re.sub(r"^pid .*", f"pid {self.run}/nginx.pid;", text, flags=re.M)
         text = re.sub(r"^error_log .*", f"error_log {self.log};", text, flags=re.M)

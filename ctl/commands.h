@@ -11,9 +11,12 @@ struct ctl {
     struct store *store;          /* open where the command needs it */
     struct store_reader *reader;
     bool json;               /* --json: one JSON object a line instead of text */
+    bool help, version;      /* --help, --version */
     const char *group;       /* --group, or NULL */
+    const char *expires;     /* --expires, or NULL */
+    int64_t expires_unix_s;  /* the same as a number */
     const char *argument;    /* the command's argument, or NULL */
-    int64_t id;              /* the argument, where it is an id */
+    int64_t id;              /* of the argument, where it names something that exists */
     struct json_object *row; /* of output; NULL: empty */
 };
 
@@ -51,6 +54,9 @@ int ctl_gateway_delete(struct ctl *ctl);
 int ctl_token_list(struct ctl *ctl);
 int ctl_token_show(struct ctl *ctl);
 int ctl_token_disable(struct ctl *ctl);
+int ctl_token_enable(struct ctl *ctl);
+int ctl_token_set(struct ctl *ctl);
+int ctl_token_delete(struct ctl *ctl);
 int ctl_token_find(struct ctl *ctl);
 int ctl_check(struct ctl *ctl);
 int ctl_stat(struct ctl *ctl);

@@ -1,5 +1,6 @@
 /* tokenctl: the administrator's command. */
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/number.h"
+#include "base/sigbus.h"
 #include "ctl/commands.h"
 #include "sandbox/sandbox.h"
 #include "settings/settings.h"
@@ -16,7 +18,7 @@
 /* clang-format off */
 static const struct command {
     const char *words[2]; /* the second may be NULL */
-    const char *argument; /* as usage names it; "": none; ID and USER are decimal numbers */
+    const char *argument; /* as usage names it; "": none; ID is a decimal number, USER an id or a name */
     const char *description;
     int (*run)(struct ctl *ctl);
     bool needs_store;
@@ -24,17 +26,20 @@ static const struct command {
     {{"init", NULL}, "", "create the store and the secret", ctl_init, false},
     {{"user", "add"}, "NAME [--group G]", "print id and access token, once", ctl_user_add, true},
     {{"user", "list"}, "", "all users", ctl_user_list, true},
-    {{"user", "show"}, "ID", "one user", ctl_user_show, true},
-    {{"user", "rotate"}, "ID", "print a new access token, void the old one", ctl_user_rotate, true},
-    {{"user", "disable"}, "ID", "answer 403 to the user", ctl_user_disable, true},
-    {{"user", "enable"}, "ID", "allow the user again", ctl_user_enable, true},
-    {{"user", "delete"}, "ID", "delete the user and all its tokens", ctl_user_delete, true},
+    {{"user", "show"}, "USER", "one user", ctl_user_show, true},
+    {{"user", "rotate"}, "USER", "print a new access token, void the old one", ctl_user_rotate, true},
+    {{"user", "disable"}, "USER", "answer 403 to the user", ctl_user_disable, true},
+    {{"user", "enable"}, "USER", "allow the user again", ctl_user_enable, true},
+    {{"user", "delete"}, "USER", "delete the user and all its tokens", ctl_user_delete, true},
     {{"gateway", "add"}, "NAME", "print id and secret, once", ctl_gateway_add, true},
     {{"gateway", "list"}, "", "all gateways", ctl_gateway_list, true},
     {{"gateway", "delete"}, "ID", "void its secret", ctl_gateway_delete, true},
     {{"token", "list"}, "USER", "a user's tokens, newest first", ctl_token_list, true},
     {{"token", "show"}, "ID", "one token, without its key", ctl_token_show, true},
     {{"token", "disable"}, "ID", "refuse its key", ctl_token_disable, true},
+    {{"token", "enable"}, "ID", "accept its key again", ctl_token_enable, true},
+    {{"token", "set"}, "ID --expires T", "Unix seconds; -1: never", ctl_token_set, true},
+    {{"token", "delete"}, "ID", "delete it; its key is void", ctl_token_delete, true},
     {{"token", "find"}, "KEY", "the token of a key; - reads it from stdin", ctl_token_find, true},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
     {{"stat", NULL}, "", "users, tokens, bytes, map use, readers", ctl_stat, true},
@@ -43,64 +48,126 @@ static const struct command {
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
-static int print_usage(FILE *to, int status)
+/* Whether a command's words begin with these. */
+static bool begins_with(const struct command *command, char *const *words, int count)
 {
-    fputs("usage: tokenctl [--json] COMMAND\n\n", to);
+    return (count < 1 || strcmp(words[0], command->words[0]) == 0) &&
+           (count < 2 || !command->words[1] || strcmp(words[1], command->words[1]) == 0);
+}
+
+/* Of all commands that begin with the words. */
+static void print_usage(FILE *to, char *const *words, int count)
+{
+    fputs("usage: tokenctl [--json] COMMAND\n"
+          "       tokenctl [COMMAND] --help | --version\n\n",
+          to);
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         const char *second = commands[i].words[1] ? commands[i].words[1] : "";
-        fprintf(to, "  %-7s %-8s %-17s %s\n", commands[i].words[0], second, commands[i].argument,
-                commands[i].description);
+        if (begins_with(&commands[i], words, count))
+            fprintf(to, "  %-7s %-8s %-17s %s\n", commands[i].words[0], second,
+                    commands[i].argument, commands[i].description);
     }
     fputs("\nThe store is TOKEN_STORE's, its secret TOKEN_SECRET's. "
           "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
           to);
-    return status;
+}
+
+/* Says what was wrong, then the usage of the commands that begin with the words. */
+static int refuse_usage(const char *fault, const char *word, char *const *words, int count)
+{
+    fprintf(stderr, "tokenctl: %s%s%s\n", fault, *word ? ": " : "", word);
+    print_usage(stderr, words, count);
+    return CTL_WRONG_USAGE;
+}
+
+/* Reads an option with a value, "--name value" or "--name=value", at *word, and steps over the
+ * value. Returns false where it is another word, or has no value. */
+static bool read_value(char ***word, const char *name, const char **value)
+{
+    size_t len = strlen(name);
+    if (strncmp(**word, name, len) != 0)
+        return false;
+    if ((**word)[len] == '=')
+        *value = **word + len + 1;
+    else if ((**word)[len] == '\0' && (*word)[1])
+        *value = *++*word;
+    else
+        return false;
+    return true;
 }
 
 /* Takes the options out of the words, which stay in argv from its second on. Returns how many there
- * are, or -1 where an option is unknown or has no value. */
+ * are, or -1, with the option as the first word, where one is unknown or has no value. */
 static int read_words(struct ctl *ctl, char **argv)
 {
     bool options_end = false;
     char **words = argv + 1;
     int count = 0;
     for (argv++; *argv; argv++) {
-        if (options_end || strncmp(*argv, "--", 2) != 0)
+        if (options_end || (strncmp(*argv, "--", 2) != 0 && strcmp(*argv, "-h") != 0))
             words[count++] = *argv;
         else if (strcmp(*argv, "--") == 0)
             options_end = true;
+        else if (strcmp(*argv, "--help") == 0 || strcmp(*argv, "-h") == 0)
+            ctl->help = true;
+        else if (strcmp(*argv, "--version") == 0)
+            ctl->version = true;
         else if (strcmp(*argv, "--json") == 0)
             ctl->json = true;
-        else if (strncmp(*argv, "--group=", strlen("--group=")) == 0)
-            ctl->group = *argv + strlen("--group=");
-        else if (strcmp(*argv, "--group") == 0 && argv[1])
-            ctl->group = *++argv;
-        else
+        else if (!read_value(&argv, "--group", &ctl->group) &&
+                 !read_value(&argv, "--expires", &ctl->expires)) {
+            words[0] = *argv;
             return -1;
+        }
     }
     words[count] = NULL;
     return count;
 }
 
-/* The command of the words, with ctl->argument and ctl->id set. NULL where they are none, or have
- * an argument too many or too few. */
-static const struct command *find_command(struct ctl *ctl, char **words, int count)
+/* What is wrong with the words after a command, or NULL; sets ctl->argument and ctl->id. */
+static const char *read_argument(struct ctl *ctl, const struct command *command, char **words,
+                                 int count)
 {
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        const struct command *command = &commands[i];
-        int used = command->words[1] ? 2 : 1;
-        if (count < used || strcmp(words[0], command->words[0]) != 0 ||
-            (used == 2 && strcmp(words[1], command->words[1]) != 0))
-            continue;
-        bool is_id = strcmp(command->argument, "ID") == 0 || strcmp(command->argument, "USER") == 0;
-        ctl->argument = words[used];
-        if (count != used + (command->argument[0] != '\0') ||
-            (is_id && !number_parse(span_of(ctl->argument), &ctl->id)) ||
-            (ctl->group && command->run != ctl_user_add))
-            return NULL;
-        return command;
-    }
-    return NULL;
+    int used = command->words[1] ? 2 : 1, wanted = command->argument[0] != '\0';
+    bool is_id = strncmp(command->argument, "ID", 2) == 0;
+    ctl->argument = words[used];
+    if (count < used + wanted)
+        return "an argument is missing";
+    if (count > used + wanted)
+        return "too many arguments";
+    if (is_id && !number_parse(span_of(ctl->argument), &ctl->id))
+        return "an id is a decimal number";
+    if (ctl->expires && command->run != ctl_token_set)
+        return "--expires is of token set only";
+    if (command->run == ctl_token_set &&
+        (!ctl->expires || !number_parse(span_of(ctl->expires), &ctl->expires_unix_s)))
+        return "--expires must be given, as a decimal number";
+    return ctl->group && command->run != ctl_user_add ? "--group is of user add only" : NULL;
+}
+
+/* Sets ctl->id for the user that the argument names: by id where it is a number, else by name. */
+static bool find_user(struct ctl *ctl, char reason[static STORE_REASON_SIZE])
+{
+    struct store_user user = {.id = 0};
+    int64_t id = 0;
+    if (number_parse(span_of(ctl->argument), &ctl->id))
+        return true;
+    enum store_error error;
+    unsigned found = 0;
+    while ((error = store_user_next(ctl->reader, user.id, &user)) == STORE_OK)
+        if (strcmp(user.name, ctl->argument) == 0) {
+            id = user.id;
+            found++;
+        }
+    ctl->id = id;
+    if (error != STORE_NO_USER)
+        snprintf(reason, STORE_REASON_SIZE, "%s", store_error_text(error));
+    else if (found > 1)
+        snprintf(reason, STORE_REASON_SIZE, "%u users have the name %s: give the id", found,
+                 ctl->argument);
+    else if (found == 0)
+        snprintf(reason, STORE_REASON_SIZE, "no such user: %s", ctl->argument);
+    return error == STORE_NO_USER && found == 1;
 }
 
 /* Opens what the command needs, and gives up all other rights. */
@@ -116,14 +183,23 @@ static bool prepare(struct ctl *ctl, const struct command *command,
                                           .size_max = settings->map_size};
     if (!command->needs_store)
         return true;
-    if (store_open(&ctl->options, &ctl->store, reason) != STORE_OK)
+    /* Before anything there is opened: its owner may have planted links. */
+    if (!sandbox_become_owner(settings->store_path) && errno != ENOENT) {
+        snprintf(reason, STORE_REASON_SIZE, "%s: becoming its owner: %s", settings->store_path,
+                 strerror(errno));
+        return false;
+    }
+    if (!sigbus_catch("tokenctl", settings->store_path, "restore a backup") ||
+        store_open(&ctl->options, &ctl->store, reason) != STORE_OK)
         return false;
     if (store_reader_open(ctl->store, &ctl->reader) != STORE_OK) {
         snprintf(reason, STORE_REASON_SIZE, "too many processes read the store");
         return false;
     }
-    return !settings->sandbox || !sandbox_is_possible() ||
-           sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE);
+    if (settings->sandbox && sandbox_is_possible() &&
+        !sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE))
+        return false;
+    return strcmp(command->argument, "USER") != 0 || find_user(ctl, reason);
 }
 
 static int run(struct ctl *ctl, const struct command *command)
@@ -150,22 +226,48 @@ static int run_in_child(struct ctl *ctl, const struct command *command)
     if (WIFEXITED(status))
         return WEXITSTATUS(status);
     int number = WTERMSIG(status);
-    bool damaged = number == SIGSEGV || number == SIGBUS || number == SIGABRT;
+    bool damaged = number == SIGSEGV || number == SIGABRT;
     snprintf(reason, sizeof(reason), "check ended by signal %d%s", number,
              damaged ? ": the store's pages are damaged; restore a backup" : "");
     return ctl_fail(reason);
 }
 
+/* The first command that begins with the words, or NULL. */
+static const struct command *find_command(char *const *words, int count)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (begins_with(&commands[i], words, count))
+            return &commands[i];
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     struct ctl ctl = {.json = false};
+    const char *fault;
+    (void)argc;
     sandbox_close_inherited();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     umask(S_IWGRP | S_IWOTH); /* workers pass through the folders that init makes */
-    if (argc == 2 && strcmp(argv[1], "--help") == 0)
-        return print_usage(stdout, CTL_DONE);
-    const struct command *command = find_command(&ctl, argv + 1, read_words(&ctl, argv));
-    if (!command)
-        return print_usage(stderr, CTL_WRONG_USAGE);
+    char **words = argv + 1;
+    int count = read_words(&ctl, argv);
+    if (count < 0)
+        return refuse_usage("option that is unknown or lacks its value", words[0], words, 0);
+    const struct command *command = find_command(words, count);
+    if (!command) {
+        int known = find_command(words, 1) ? 1 : 0;
+        return refuse_usage("unknown command", words[known], words, known);
+    }
+    if (ctl.version)
+        puts("tokenctl " VERSION);
+    else if (ctl.help)
+        print_usage(stdout, words, count);
+    if (ctl.version || ctl.help)
+        return fflush(stdout) == 0 ? CTL_DONE : ctl_fail("standard output can't be written");
+    if (count < (command->words[1] ? 2 : 1))
+        return refuse_usage("the command is incomplete", "", words, count);
+    fault = read_argument(&ctl, command, words, count);
+    if (fault)
+        return refuse_usage(fault, "", words, count);
     return command->run == ctl_check ? run_in_child(&ctl, command) : run(&ctl, command);
 }

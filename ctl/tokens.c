@@ -62,18 +62,57 @@ int ctl_token_show(struct ctl *ctl)
     return ctl_end(ctl, error);
 }
 
+/* Updates the token by the patch that *write holds. */
+static int update(struct ctl *ctl, const char *change, struct store_write *write)
+{
+    write->kind = STORE_UPDATE;
+    write->by_administrator = true;
+    write->now_unix_s = (int64_t)time(NULL);
+    write->update.token_id = ctl->id;
+    enum store_error error = store_token_owner(ctl->reader, ctl->id, &write->user_id);
+    if (error == STORE_OK)
+        error = store_write(ctl->store, write);
+    store_write_free(write);
+    return ctl_end_change(ctl, change, error);
+}
+
 int ctl_token_disable(struct ctl *ctl)
 {
     struct store_write write = {
-        .kind = STORE_UPDATE, .by_administrator = true, .now_unix_s = (int64_t)time(NULL)};
-    write.update.token_id = ctl->id;
-    write.update.patch.fields = TOKEN_FIELD_STATUS;
-    write.update.patch.value.status = TOKEN_DISABLED;
+        .update.patch = {.fields = TOKEN_FIELD_STATUS, .value.status = TOKEN_DISABLED}};
+    return update(ctl, "disabled", &write);
+}
+
+int ctl_token_enable(struct ctl *ctl)
+{
+    struct store_write write = {
+        .update.patch = {.fields = TOKEN_FIELD_STATUS, .value.status = TOKEN_ENABLED}};
+    return update(ctl, "enabled", &write);
+}
+
+int ctl_token_set(struct ctl *ctl)
+{
+    struct store_write write = {.update.patch.fields = TOKEN_FIELD_EXPIRED};
+    struct validation_error fault;
+    write.update.patch.value.expired_unix_s = ctl->expires_unix_s;
+    if (!token_patch_check(&write.update.patch, &fault))
+        return ctl_fail("a time of expiry is 0 or more, or -1 for never");
+    return update(ctl, "set", &write);
+}
+
+int ctl_token_delete(struct ctl *ctl)
+{
+    struct store_write write = {
+        .kind = STORE_DELETE, .by_administrator = true, .now_unix_s = (int64_t)time(NULL)};
+    write.delete.ids = &ctl->id;
+    write.delete.id_count = 1;
     enum store_error error = store_token_owner(ctl->reader, ctl->id, &write.user_id);
     if (error == STORE_OK)
         error = store_write(ctl->store, &write);
+    if (error == STORE_OK && write.delete.deleted_count == 0)
+        error = STORE_NOT_FOUND;
     store_write_free(&write);
-    return ctl_end_change(ctl, "disabled", error);
+    return ctl_end_change(ctl, "deleted", error);
 }
 
 /* "-" reads the key from standard input: other users see a process's arguments. */

@@ -67,12 +67,15 @@ is_plain_path() {
 
 check() {
     case $port in '' | *[!0-9]* | 0* | ??????*) port=0 ;; esac
-    { [ "$port" -ge 1 ] && [ "$port" -le 65535 ]; } || die "PORT is not a number from 1 to 65535"
+    { [ "$port" -ge 1 ] && [ "$port" -le 65534 ]; } || die "PORT is not a number from 1 to 65534"
     [ -x "$build/token.fcgi" ] || die "nothing is built yet: run make"
-    # Exit status 7: could not connect.
-    status=0
-    curl -s -o /dev/null --max-time 2 --noproxy '*' "http://127.0.0.1:$port/" || status=$?
-    [ "$status" -eq 7 ] || die "port $port is in use; another one: make run PORT=9000"
+    internal_port=$((port + 1)) # of the site's own programs
+    for one in "$port" "$internal_port"; do
+        # Exit status 7: could not connect.
+        status=0
+        curl -s -o /dev/null --max-time 2 --noproxy '*' "http://127.0.0.1:$one/" || status=$?
+        [ "$status" -eq 7 ] || die "port $one is in use; another one: make run PORT=9000"
+    done
 }
 
 # ---- store and user ------------------------------------------------------------------------
@@ -93,13 +96,16 @@ demo() { sed -n 's/.*"'"$1"'": *"\{0,1\}\([^",}]*\).*/\1/p' "$var/demo"; }
 
 # ---- nginx ---------------------------------------------------------------------------------
 
-# The example with this demo's paths. Relative ones are below nginx's prefix (-p), var/.
+# The example with this demo's paths and ports, without limits for this machine, which has the only
+# clients. Relative paths are below nginx's prefix (-p), var/.
 write_nginx_conf() {
     sed -e '/^user /d' \
         -e 's|^pid .*|pid run/nginx.pid;|' \
         -e 's|^error_log .*|error_log error.log;|' \
         -e "s|unix:[^;]*|unix:$TOKEN_SOCKET|" \
         -e "s|listen 127.0.0.1:8080|listen 127.0.0.1:$port|" \
+        -e "s|listen 127.0.0.1:8081|listen 127.0.0.1:$internal_port|" \
+        -e 's|geo .token_is_own_address {|&\n        127.0.0.0/8 1;|' \
         -e 's|access_log .*|access_log access.log token;|' \
         -e 's|^http {|&\n    client_body_temp_path tmp/body;\n    fastcgi_temp_path tmp/fastcgi;\n    proxy_temp_path tmp/proxy;\n    scgi_temp_path tmp/scgi;\n    uwsgi_temp_path tmp/uwsgi;|' \
         "$here/nginx.conf.example" >"$var/nginx.conf"
@@ -139,7 +145,8 @@ stop_all() {
 
 print_usage() {
     user=$(demo id) access_token=$(demo access_token)
-    printf 'url %s\nuser %s\naccess_token %s\n\n' "$url" "$user" "$access_token"
+    printf 'url %s\nuser %s\naccess_token %s\n' "$url" "$user" "$access_token"
+    printf 'internal http://127.0.0.1:%s/api/token/\n\n' "$internal_port"
     id=$(example_id)
     echo '# create one, create several, list, get'
     request_line -X POST -d "'{\"name\":\"first\",\"unlimited_quota\":true}'" "$url"

@@ -56,11 +56,8 @@ static void commit(struct commit_thread *thread)
 {
     struct batch batch = {.queue = &thread->queue};
     TAILQ_INIT(&batch.taken);
-    store_commit(thread->store, take_writes, &batch);           /* each write has its error */
-    for (struct job *job; (job = TAILQ_FIRST(&batch.taken));) { /* its owner may use it at once */
-        TAILQ_REMOVE(&batch.taken, job, entry);
-        work_queue_give_back(job);
-    }
+    store_commit(thread->store, take_writes, &batch); /* each write has its error */
+    work_queue_give_back(&batch.taken);
 }
 
 /* ---- background work ---- */

@@ -35,6 +35,7 @@ struct connection {
     struct connections *set;
     int fd; /* -1: closed, as the peer has hung up or broken off */
     enum connection_state state;
+    unsigned events;             /* that epoll watches for */
     int64_t deadline_ms;         /* of its first request, its write or its sending; 0: none */
     FCGX_Request fcgx;           /* this and what follows up to job: of the request under way */
     bool keep;                   /* the connection, for another request */
@@ -70,6 +71,7 @@ void connections_add(struct connections *set, int fd)
     }
     connection->set = set;
     connection->fd = fd;
+    connection->events = EPOLLIN;
     connection->deadline_ms = clock_ms() + FIRST_REQUEST_TIMEOUT_MS;
     TAILQ_INSERT_TAIL(&set->open, connection, entry);
     atomic_fetch_add(&set->process->connection_count, 1);
@@ -154,7 +156,9 @@ bool connections_make_room(struct connections *set)
 static void watch(struct connection *connection, unsigned events)
 {
     struct epoll_event event = {.events = events, .data.ptr = connection};
-    epoll_ctl(connection->set->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
+    if (events != connection->events)
+        epoll_ctl(connection->set->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
+    connection->events = events;
 }
 
 /* ---- replies ---- */
@@ -168,8 +172,7 @@ static bool put(const struct connection *connection, struct span text)
 static void end_request(struct connection *connection, bool sent)
 {
     free_request(connection);
-    if (connection->state != CONNECTION_IDLE)
-        watch(connection, EPOLLIN);
+    watch(connection, EPOLLIN);
     connection->state = CONNECTION_IDLE;
     connection->deadline_ms = 0;
     if (!sent || !connection->keep || connection->set->stopping)

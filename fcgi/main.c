@@ -2,7 +2,7 @@
  * plain CGI program where it is not. */
 
 #include <errno.h>
-#include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,6 +17,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "base/sigbus.h"
 #include "fcgi/cgi.h"
 #include "fcgi/loop.h"
 #include "sandbox/sandbox.h"
@@ -45,28 +46,6 @@ static bool is_listening(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
 }
 
-static char sigbus_text[PATH_MAX + 128];
-
-static void handle_sigbus(int signal_number)
-{
-    (void)signal_number;
-    (void)!write(STDERR_FILENO, sigbus_text, strlen(sigbus_text));
-    _exit(EXIT_FAILURE);
-}
-
-/* The store is a map of its file: a page that the disk can't read, or that was cut off the file, is
- * a SIGBUS. */
-static bool catch_sigbus(const char *store_path)
-{
-    const struct sigaction action = {.sa_handler = handle_sigbus};
-    snprintf(
-        sigbus_text, sizeof(sigbus_text),
-        "token.fcgi: %s/data.mdb: a page can't be read (failing disk, or the file was truncated): "
-        "worker exiting\n",
-        store_path);
-    return sigaction(SIGBUS, &action, NULL) == 0;
-}
-
 /* Before any thread, so that all inherit the mask, and before libfcgi, which installs handlers:
  * they never run. SIGPIPE stays blocked, and a write to a closed socket is an EPIPE. */
 static int open_signals(void)
@@ -86,6 +65,9 @@ static int open_signals(void)
 static bool start(struct worker *worker)
 {
     struct process *process = &worker->process;
+    /* libfcgi allocates buffers of 8 KiB for each request: with fast bins, malloc would merge all
+     * small free chunks before each of these. */
+    mallopt(M_MXFAST, 0);
     worker->signal_fd = open_signals();
     process->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (worker->signal_fd < 0 || process->event_fd < 0)
@@ -162,7 +144,7 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     struct store_options options = {.location = settings->store_path,
                                     .secret_path = settings->secret_path,
                                     .size_max = settings->map_size};
-    if (!catch_sigbus(settings->store_path) ||
+    if (!sigbus_catch("token.fcgi", settings->store_path, "worker exiting") ||
         store_open(&options, &worker->process.store, reason) != STORE_OK)
         return false;
     /* Accepted sockets inherit it, unless they are not TCP: libfcgi writes a reply in pieces, which
@@ -183,12 +165,26 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     return true;
 }
 
-int main(void)
+/* --help and --version, of a caller at a terminal: a web server passes the words of a query as
+ * arguments too (RFC 3875, 4.4). */
+static bool print_information(const char *argument)
+{
+    if (strcmp(argument, "--version") == 0)
+        return puts("token.fcgi " VERSION) >= 0;
+    return strcmp(argument, "--help") == 0 &&
+           puts("usage: token.fcgi [--help | --version]\n\n"
+                "Serves FastCGI where standard input is a listening socket, plain CGI where\n"
+                "REQUEST_METHOD is set. The TOKEN_* settings are environment variables.") >= 0;
+}
+
+int main(int argc, char **argv)
 {
     sandbox_close_inherited();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     bool fastcgi = is_listening(STDIN_FILENO);
     if (!fastcgi && !getenv("REQUEST_METHOD")) {
+        if (argc == 2 && print_information(argv[1]))
+            return EXIT_SUCCESS;
         log_error("standard input is no listening socket (FastCGI) and REQUEST_METHOD is not set "
                   "(CGI)",
                   "see spawn.sh");

@@ -12,13 +12,15 @@ static void *run(void *context)
 {
     struct search_thread *thread = context;
     /* On Linux a thread has a niceness of its own. It is not essential. */
+    struct job_list done = TAILQ_HEAD_INITIALIZER(done);
     (void)setpriority(PRIO_PROCESS, 0, NICENESS);
     while (work_queue_wait(&thread->queue, WAIT_S)) {
         struct job *job = work_queue_take(&thread->queue);
         if (!job) /* cancelled, or none came */
             continue;
         api_search(job->request, thread->reader);
-        work_queue_give_back(job);
+        TAILQ_INSERT_TAIL(&done, job, entry);
+        work_queue_give_back(&done);
     }
     return NULL;
 }

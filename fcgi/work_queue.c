@@ -34,14 +34,11 @@ void work_queue_stop(struct work_queue *queue)
     pthread_join(queue->thread, NULL);
 }
 
-/* Whether the queue was empty. */
-static bool append(struct work_queue *queue, struct job *job)
+static void append(struct work_queue *queue, struct job *job)
 {
     pthread_mutex_lock(&queue->lock);
-    bool was_empty = TAILQ_EMPTY(&queue->jobs);
     TAILQ_INSERT_TAIL(&queue->jobs, job, entry);
     pthread_mutex_unlock(&queue->lock);
-    return was_empty;
 }
 
 void work_queue_push(struct work_queue *queue, struct job *job)
@@ -61,10 +58,18 @@ void work_queue_wake(struct work_queue *queue)
         pthread_cond_signal(&queue->changed);
 }
 
-void work_queue_give_back(struct job *job)
+void work_queue_give_back(struct job_list *jobs)
 {
-    struct work_queue *origin = job->origin; /* the job may be used again at once */
-    if (append(origin, job))
+    struct work_queue *origin = NULL;
+    struct job *job;
+    while ((job = TAILQ_FIRST(jobs))) {
+        TAILQ_REMOVE(jobs, job, entry);
+        if (origin && origin != job->origin)
+            work_queue_wake(origin);
+        origin = job->origin; /* the job may be used again at once */
+        append(origin, job);
+    }
+    if (origin)
         work_queue_wake(origin);
 }
 

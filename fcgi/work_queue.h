@@ -57,8 +57,9 @@ bool work_queue_cancel(struct job *job);
 /* The first job, removed; NULL if there is none. */
 struct job *work_queue_take(struct work_queue *queue);
 
-/* Returns a job that was taken to its origin. */
-void work_queue_give_back(struct job *job);
+/* Returns jobs that were taken to their origins, and empties the list. Each loop is woken once, so
+ * that it finishes the jobs of a commit in one round. */
+void work_queue_give_back(struct job_list *jobs);
 
 /* Waits for a job, at most wait_s seconds. False once the queue is stopped and empty. */
 bool work_queue_wait(struct work_queue *queue, int wait_s);

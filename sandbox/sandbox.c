@@ -48,13 +48,17 @@ unsigned sandbox_raise_descriptors(char *reason, size_t reason_size)
     return 0;
 }
 
-/* After the store and the secret are open: their owner may have no access to their folders. */
-static bool drop_root(const char *store_path)
+bool sandbox_become_owner(const char *store_path)
 {
     struct stat folder;
     if (geteuid() != 0)
         return true;
-    return stat(store_path, &folder) == 0 &&
+    int fd = open(store_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool known = fstat(fd, &folder) == 0;
+    close(fd);
+    return known &&
            (folder.st_uid == 0 || (setgroups(0, NULL) == 0 &&
                                    setresgid(folder.st_gid, folder.st_gid, folder.st_gid) == 0 &&
                                    setresuid(folder.st_uid, folder.st_uid, folder.st_uid) == 0));
@@ -92,7 +96,9 @@ static const struct {
 bool sandbox_enter(const char *store_path, char *level, size_t level_size, char *reason,
                    size_t reason_size)
 {
-    if (!drop_root(store_path)) {
+    /* In a worker after the store and the secret are open: their owner may have no access to their
+     * folders. */
+    if (!sandbox_become_owner(store_path)) {
         snprintf(reason, reason_size, "sandbox: becoming the store's owner: %s", strerror(errno));
         return false;
     }

@@ -25,6 +25,11 @@ void sandbox_close_inherited(void);
  * Result: how many are allowed; 0 where these are fewer than 64, too few to serve. */
 unsigned sandbox_raise_descriptors(char *reason, size_t reason_size);
 
+/* Root becomes the owner of the store's folder, which must be no link. Another caller stays.
+ *
+ * Result: false, with errno, where that fails. */
+bool sandbox_become_owner(const char *store_path);
+
 /* Enters the sandbox. Before any thread is started: threads inherit it.
  *
  *   store_path   the store's folder, for its owner

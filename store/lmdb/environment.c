@@ -296,6 +296,12 @@ static bool check_databases(struct lmdb_store *store, const char *folder,
 {
     struct txn txn = {.store = store};
     int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn.mdb);
+    /* The first transaction locks a byte of lock.mdb that stands for this process's pid. */
+    if (rc == EAGAIN || rc == EACCES)
+        return store_refuse(
+            reason, folder,
+            "another process with the same pid has it open (in another container?): "
+            "let the containers share a pid namespace");
     if (rc != MDB_SUCCESS)
         return store_refuse(reason, folder, mdb_strerror(rc));
     bool good = check_schema(&txn, folder, reason) &&
@@ -306,21 +312,45 @@ static bool check_databases(struct lmdb_store *store, const char *folder,
     return good && (rc == MDB_SUCCESS || store_refuse(reason, folder, mdb_strerror(rc)));
 }
 
-/* LMDB would make an empty environment where there is none, and in an empty file. */
-static bool check_files(const char *folder, const char *data_path, struct stat *status,
+/* LMDB opens its files by their names and follows links: a file that another account has planted
+ * would be written. Returns what is wrong with a file, or NULL; of a missing one nothing. */
+static const char *check_file(int folder_fd, const char *name, uid_t owner, struct stat *status)
+{
+    if (fstatat(folder_fd, name, status, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT ? NULL : strerror(errno);
+    if (!S_ISREG(status->st_mode) || status->st_nlink != 1)
+        return "is a link or no regular file: not opened";
+    return status->st_uid == owner ? NULL
+                                   : "belongs to another account than its folder: not opened";
+}
+
+static bool check_files(const char *folder, struct stat *status,
                         char reason[static STORE_REASON_SIZE])
 {
     static const char no_store[] = "there is no store; run tokenctl init";
-    if (stat(folder, status) != 0)
-        return store_refuse(reason, folder, errno == ENOENT ? no_store : strerror(errno));
-    int fd = open(data_path, O_RDONLY | O_CLOEXEC);
+    struct stat files[2] = {{.st_mode = 0}, {.st_mode = 0}};
+    const char *wrong = NULL;
+    size_t i = 0;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, status) != 0)
+        wrong = errno == ENOENT ? no_store : strerror(errno);
+    for (; !wrong && i < 2; i++)
+        wrong = check_file(fd, store_files[i], status->st_uid, &files[i]);
+    if (fd >= 0)
+        close(fd);
+    size_t named = wrong && i > 0 ? i - 1 : 0;
+    if (!wrong) {
+        if (files[0].st_mode == 0)
+            wrong = no_store;
+        else if (files[0].st_size < 2 * sysconf(_SC_PAGESIZE)) /* LMDB would make a new one */
+            wrong = "is cut short: its first two pages are missing";
+    }
+    if (!wrong)
+        return check_file_system(folder, reason);
     if (fd < 0)
-        return store_refuse(reason, data_path, errno == ENOENT ? no_store : strerror(errno));
-    off_t size = lseek(fd, 0, SEEK_END);
-    close(fd);
-    if (size < 2 * sysconf(_SC_PAGESIZE))
-        return store_refuse(reason, data_path, "is cut short: its first two pages are missing");
-    return check_file_system(folder, reason);
+        return store_refuse(reason, folder, wrong);
+    snprintf(reason, STORE_REASON_SIZE, "%s/%s: %s", folder, store_files[named], wrong);
+    return false;
 }
 
 bool lmdb_open(const struct store_options *options, struct seal *seal, struct store **out,
@@ -331,7 +361,7 @@ bool lmdb_open(const struct store_options *options, struct seal *seal, struct st
     struct lmdb_store *store = new_store(options, seal, reason);
     if (!store)
         return false;
-    bool opened = check_files(folder, store->data_path, &status, reason) &&
+    bool opened = check_files(folder, &status, reason) &&
                   open_environment(options, store, reason) &&
                   check_databases(store, folder, reason);
     if (opened && geteuid() == 0 && status.st_uid != 0 &&

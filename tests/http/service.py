@@ -35,6 +35,15 @@ SANITIZER_REPORT = re.compile(
     r"ERROR: AddressSanitizer|LeakSanitizer|WARNING: ThreadSanitizer|runtime error:"
 )
 
+# A change of the examples for nginx: requests of the tests are not limited.
+WITHOUT_LIMITS = (
+    r"^    geo \$token_is_own_address \{\n",
+    "    geo $token_is_own_address {\n        127.0.0.0/8  1;\n",
+)
+
+# Routes that nginx.conf.example has on the internal server only.
+INTERNAL_PATH = re.compile(r"/(verify|consume|reserve|settle|cancel|find)(\?|\Z)")
+
 # Settings of the surrounding `make test` or shell must not reach the programs.
 CLEAN_ENVIRONMENT = {
     name: value
@@ -345,7 +354,7 @@ class Site(Store):
         os.kill(pid, signal.SIGKILL)
 
     def start_nginx(self):
-        self.port = free_port()
+        self.port, self.internal_port = free_port(), free_port()
         configuration = self.dir / "nginx.conf"
         configuration.write_text(self.nginx_configuration())
         (self.dir / "tmp").mkdir()
@@ -363,31 +372,45 @@ class Site(Store):
         wait_until(answers, "nginx answers")
 
     def nginx_configuration(self):
-        """The example with this site's paths, as dev/run.sh makes it."""
+        """The example with this site's paths, as dev/run.sh makes it. All clients of the tests
+        have the address 127.0.0.1."""
+        return self.changed_example("nginx.conf.example", [
+            (r"listen 127\.0\.0\.1:8080", f"listen 127.0.0.1:{self.port}"),
+            (r"listen 127\.0\.0\.1:8081", f"listen 127.0.0.1:{self.internal_port}"),
+            WITHOUT_LIMITS,
+            *self.nginx_changes,
+        ])
+
+    def changed_example(self, name, changes):
+        """An example file with the paths of this site, and (pattern, replacement) pairs."""
         kinds = ("client_body", "fastcgi", "proxy", "scgi", "uwsgi")
         temp_paths = "".join(f"\n    {kind}_temp_path tmp/{kind};" for kind in kinds)
-        replacements = [
+        once = [
             (r"^user .*", "user www-data;" if IS_ROOT else ""),
             (r"^pid .*", "pid nginx.pid;\ndaemon off;"),
             (r"^error_log .*", "error_log nginx.log;"),
             (r"^http \{", f"http {{{temp_paths}"),
-            (r"unix:[^;]*", f"unix:{self.socket}"),
-            (r"listen 127\.0\.0\.1:8080", f"listen 127.0.0.1:{self.port}"),
-            (r"access_log [^ ]*", f"access_log {self.dir}/access.log"),
-            *self.nginx_changes,
+            (r"unix:/run/token/token\.sock", f"unix:{self.socket}"),
+            *changes,
         ]
-        text = (ROOT / "nginx.conf.example").read_text()
-        for pattern, replacement in replacements:
+        text = (ROOT / name).read_text()
+        text = re.sub(r"access_log [^ ]*", f"access_log {self.dir}/access.log", text)
+        for pattern, replacement in once:
             text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
-            assert count == 1, f"{pattern} is {count} times in nginx.conf.example"
+            assert count == 1, f"{pattern} is {count} times in {name}"
         return text
 
+    def send(self, method, target, headers, body):
+        """A transport for Client: to the server of nginx that has the route."""
+        port = self.internal_port if INTERNAL_PATH.search(target) else self.port
+        return client.transport(port)(method, target, headers, body)
+
     def http(self, user=None, checked=True):
-        return Client(client.transport(self.port), user, checked)
+        return Client(self.send, user, checked)
 
     def gateway(self, checked=True):
         """A client of a new gateway."""
-        return Gateway(client.transport(self.port), self.add_gateway(), checked)
+        return Gateway(self.send, self.add_gateway(), checked)
 
     def direct(self, user=None):
         """Past nginx, over the pool's socket."""

@@ -1,6 +1,8 @@
 """make run, in a copy of this checkout, on a free port."""
 
+import contextlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -10,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from service import CLEAN_ENVIRONMENT, ROOT, free_port, wait_until
+from service import CLEAN_ENVIRONMENT, ROOT, wait_until
 
 NOT_COPIED = shutil.ignore_patterns(".git", "var", "asan", "tsan", "tests", "__pycache__")
 
@@ -39,6 +41,17 @@ def processes(checkout):
         if any(str(checkout) in place for place in places):
             found.append((int(entry.name), places))
     return found
+
+
+def free_ports():
+    """The first of two free ports. Below the range that the kernel takes for clients, as one of
+    theirs may wait there (TIME_WAIT)."""
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with contextlib.suppress(OSError):
+            with socket.create_server(("127.0.0.1", port)):
+                with socket.create_server(("127.0.0.1", port + 1)):
+                    return port
 
 
 class Run:
@@ -90,9 +103,13 @@ def paste(line):
 
 
 def test_first_run_and_second(checkout):
-    port = free_port()
+    port = free_ports()
     with Run(checkout, port) as run:
         assert run.value("url") == f"http://127.0.0.1:{port}/api/token/"
+        internal = run.value("internal")
+        assert internal == f"http://127.0.0.1:{port + 1}/api/token/"
+        assert '"code":"not_found"' in paste(f"curl -s {run.value('url')}verify")
+        assert "X-Token-Reason: missing" in paste(f"curl -si {internal}verify")
         user, access_token = run.value("user"), run.value("access_token")
         assert user == "1" and len(access_token) >= 32
         lines = run.curl_lines()
@@ -107,7 +124,7 @@ def test_first_run_and_second(checkout):
         run.process.wait(timeout=60)
         wait_until(lambda: processes(checkout) == [], "all has ended")
 
-    port = free_port()
+    port = free_ports()
     with Run(checkout, port) as run:
         assert run.value("url") == f"http://127.0.0.1:{port}/api/token/"
         assert (run.value("user"), run.value("access_token")) == (user, access_token)

@@ -171,6 +171,39 @@ def test_token_disable_of_a_disabled_user(store, client):
     assert client.get(token["id"]).data["status"] == 2
 
 
+def test_token_enable(store, client):
+    token = client.make()
+    store.ctl("token", "disable", token["id"])
+    for _ in range(2):  # twice is no error
+        assert store.ctl("token", "enable", token["id"]) == [{"id": token["id"], "enabled": True}]
+        assert client.verify(token["key"]).status == 204
+    expired = client.make(expired_time=1)
+    assert_failed(store.run_ctl("token", "enable", expired["id"]), "expired")
+    assert_failed(store.run_ctl("token", "enable", 99999))
+
+
+def test_token_set_expires(store, client):
+    token = client.make()
+    for time, verdict in ((1, (401, "expired")), (-1, (204, None))):
+        assert store.ctl("token", "set", token["id"], "--expires", time) == [
+            {"id": token["id"], "set": True}
+        ]
+        assert client.get(token["id"]).data["expired_time"] == time
+        reply = client.verify(token["key"])
+        assert reply.status == 204 if verdict[1] is None else reply.verdict == verdict
+    assert_failed(store.run_ctl("token", "set", token["id"], "--expires=-2"), "expiry")
+    assert_failed(store.run_ctl("token", "set", 99999, "--expires=1"))
+
+
+def test_token_delete(store, client):
+    token, kept = client.make(), client.make()
+    assert store.ctl("token", "delete", token["id"]) == [{"id": token["id"], "deleted": True}]
+    assert client.verify(token["key"]).verdict == (401, "unknown")
+    assert client.get(token["id"]).status == 404
+    assert client.verify(kept["key"]).status == 204
+    assert_failed(store.run_ctl("token", "delete", token["id"]))
+
+
 def test_token_find(store, client):
     token = client.make(name="leaked")
     assert store.ctl("token", "find", token["key"]) == [shown(token)]
@@ -228,8 +261,14 @@ def test_token_find_of_a_disabled_user(store, client):
         ("token", "show", "x"),
         ("token", "disable", "x"),
         ("token", "show", "1", "2"),
-        ("token", "list", "1x"),
-        ("token", "delete", "1"),
+        ("token", "delete"),
+        ("token", "delete", "x"),
+        ("token", "enable"),
+        ("token", "set", "x", "--expires", "1"),
+        ("token", "set", "1"),
+        ("token", "set", "1", "--expires"),
+        ("token", "set", "1", "--expires=soon"),
+        ("token", "show", "1", "--expires", "1"),
         ("gateway",),
         ("gateway", "add"),
         ("gateway", "add", "a", "b"),
