@@ -74,10 +74,16 @@ static bool find_route(struct request *request)
     return path_known;
 }
 
+/* POST and PUT. */
+static bool has_body(const struct route *route)
+{
+    return route->method[0] == 'P';
+}
+
 bool api_reads_body(struct request *request)
 {
     find_route(request);
-    return request->route && request->route->method[0] != '*';
+    return request->route && has_body(request->route);
 }
 
 /* 404 and 405 come before authentication: they are the same for all clients. */
@@ -102,8 +108,10 @@ static bool check_body(struct request *request)
         return true;
     if (input->body_too_large)
         reply_failure(request, 413, "Request body is too large");
-    else if (input->content_length.len > 0 && /* a shorter body was cut off on its way */
-             (!number_parse(input->content_length, &length) || (uint64_t)length != input->body.len))
+    else if (has_body(request->route) && input->content_length.len > 0 &&
+             !span_equal(input->content_length, SPAN("-1")) && /* so Caddy forwards a chunked one */
+             (!number_parse(input->content_length, &length) ||
+              (uint64_t)length != input->body.len)) /* cut off on its way */
         reply_invalid_field(request, "body", "is not as long as Content-Length says");
     else
         return true;
@@ -125,9 +133,9 @@ static enum api_step begin(struct request *request)
 {
     if (!check_route(request))
         return API_REPLIED;
-    /* An answer to /verify must not look like permission. */
+    /* A refusal of a key's or gateway's must not look like permission. */
     request->failures_answer_200 =
-        request->api->options->http_status_200 && request->route->caller != ROUTE_KEY;
+        request->api->options->http_status_200 && request->route->caller == ROUTE_USER;
     if (!auth_check(request) || !check_body(request))
         return API_REPLIED;
     enum api_step step = request->route->begin(request);
@@ -171,6 +179,7 @@ void api_finish(struct request *request)
 struct span api_unavailable_reply(void)
 {
     return SPAN("Status: 503 Service Unavailable\r\nRetry-After: 1\r\n" REPLY_CONTENT_HEADERS
-                "Content-Length: 64\r\n\r\n"
-                "{\"success\":false,\"message\":\"Service is temporarily unavailable\"}");
+                "Content-Length: 85\r\n\r\n"
+                "{\"success\":false,\"message\":\"Service is temporarily "
+                "unavailable\",\"code\":\"unavailable\"}");
 }

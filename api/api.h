@@ -41,7 +41,7 @@ void api_search(struct request *request, struct store_reader *reader);
  * where an update or a rotation answers long texts that the token had before. */
 void api_finish(struct request *request);
 
-/* Whether the route of request->input reads a body. */
+/* Whether the route of request->input reads a body: POST and PUT but /verify. */
 bool api_reads_body(struct request *request);
 
 /* The reply without memory for another, or where the service can't be started: 503, head and body.

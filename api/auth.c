@@ -23,6 +23,27 @@ struct span auth_bearer(struct span authorization)
     return text.len > 0 && memchr(text.at, ' ', text.len) ? SPAN("") : text;
 }
 
+/* RFC 6455 section 11.3.4: a list with commas. */
+static struct span websocket_key(struct span protocols)
+{
+    const struct span name = SPAN("openai-insecure-api-key.");
+    while (protocols.len > 0) {
+        struct span protocol = trim(span_cut(&protocols, ','));
+        if (span_starts_with(protocol, name))
+            return span_from(protocol, name.len);
+    }
+    return SPAN("");
+}
+
+struct span auth_key(const struct request_input *input)
+{
+    const struct span headers[] = {input->x_api_key, input->api_key, input->x_goog_api_key};
+    struct span key = auth_bearer(input->authorization);
+    for (size_t i = 0; key.len == 0 && i < sizeof(headers) / sizeof(headers[0]); i++)
+        key = trim(headers[i]);
+    return key.len > 0 ? key : websocket_key(input->websocket_protocol);
+}
+
 #define SEND_TOKEN "send 'Authorization: Bearer <user access token>'"
 #define SEND_USER  "send 'New-Api-User: <user id>'"
 

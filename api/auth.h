@@ -11,4 +11,9 @@ bool auth_check(struct request *request);
  * bare token; empty where the header has another form. */
 struct span auth_bearer(struct span authorization);
 
+/* The token's key that was sent, as written: the first that is not empty of Authorization,
+ * x-api-key, api-key (Azure's clients), x-goog-api-key (Gemini's), and of the element
+ * openai-insecure-api-key.KEY of Sec-WebSocket-Protocol (browsers). Empty where there is none. */
+struct span auth_key(const struct request_input *input);
+
 #endif

@@ -23,7 +23,11 @@ static bool read_token(struct request *request, struct json_object *json, struct
     struct token_patch patch = {0, token_default()};
     if (!token_json_read(request, json, token_fields_set_by(TOKEN_SET_CREATE), &patch))
         return false;
-    *token = patch.value; /* absent fields are as token_default left them */
+    *token = patch.value;           /* absent fields are as token_default left them */
+    if (token->expired_unix_s == 0) /* New API's clients mean never */
+        token->expired_unix_s = TOKEN_NEVER_EXPIRES;
+    if (token->group.len == 0) /* the user's own */
+        token->group.at = NULL;
     key_pool_take(request->api->keys, token->key);
     return true;
 }

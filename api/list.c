@@ -16,24 +16,20 @@ enum { PAGE_SIZE_DEFAULT = 20, PAGE_SIZE_MAX = 100 };
 /* The page size's names; the last that is there counts. */
 static const char *const size_names[] = {"ps", "page_size", "size"};
 
-/* Reads p and size into request->page and request->search. Returns NULL, or the parameter that is
- * no decimal int64. */
-static const char *read_paging(struct request *request)
+/* Reads p and size into request->page and request->search. */
+static void read_paging(struct request *request)
 {
     struct store_search *search = &request->search;
     int64_t page = 1, size = PAGE_SIZE_DEFAULT;
-    if (!query_get_number(request->input.query, "p", &page))
-        return "p";
+    query_get_number(request->input.query, "p", &page);
     for (size_t i = 0; i < COUNT_OF(size_names); i++)
-        if (!query_get_number(request->input.query, size_names[i], &size))
-            return size_names[i];
+        query_get_number(request->input.query, size_names[i], &size);
     if (size < 1)
         size = PAGE_SIZE_DEFAULT;
     request->page = page < 1 ? 1 : page;
     search->limit = (uint64_t)(size < PAGE_SIZE_MAX ? size : PAGE_SIZE_MAX);
     if (__builtin_mul_overflow((uint64_t)request->page - 1, search->limit, &search->offset))
         search->offset = UINT64_MAX; /* beyond every end */
-    return NULL;
 }
 
 static void begin_page(struct request *request)
@@ -70,9 +66,7 @@ static bool is_search(struct span query)
 
 static enum api_step reply_page(struct request *request)
 {
-    const char *wrong = read_paging(request);
-    if (wrong)
-        return reply_invalid_field(request, wrong, "must be a decimal number");
+    read_paging(request);
     begin_page(request);
     enum store_error error =
         store_token_page(request->api->reader, request->user_id, request->search.offset,
@@ -92,7 +86,7 @@ enum {
 
 /* What parameters choose from, by the number of the choice; "" is the default's. */
 static const char *const statuses[] = {"", "1", "2", "3", "4"}; /* by enum token_status */
-static const char *const orders[] = {"desc", "asc"};
+static const char *const orders[] = {"desc", "asc", "remain_quota", "used_quota"};
 /* A parameter's value, decoded into request->text, where SEARCH_TEXTS_MAX of them have been
  * reserved. */
 static struct span get_text(struct request *request, const char *name)
@@ -137,9 +131,7 @@ static bool read_sort(struct request *request, const struct token_field_rule **s
 static const char *read_search(struct request *request, bool by_text, const char **parameter)
 {
     struct store_search *search = &request->search;
-    *parameter = read_paging(request);
-    if (*parameter)
-        return "must be a decimal number";
+    read_paging(request);
     search->user_id = request->user_id;
     search->now_unix_s = request->now_unix_s;
     if (by_text) {
@@ -160,6 +152,9 @@ static const char *read_search(struct request *request, bool by_text, const char
     *parameter = "order";
     if (!read_choice(request, *parameter, orders, COUNT_OF(orders), &order))
         return "must be asc or desc";
+    if (order > 1) /* One API's: descending by it */
+        search->sort = &token_field_rules[order == 2 ? TOKEN_FIELD_NUMBER_REMAIN_QUOTA
+                                                     : TOKEN_FIELD_NUMBER_USED_QUOTA];
     search->status = (enum token_status)status;
     search->ascending = order == 1;
     return NULL;

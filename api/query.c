@@ -46,9 +46,10 @@ struct span query_get(struct span query, const char *name, char value[static QUE
     return (struct span){NULL, 0};
 }
 
-bool query_get_number(struct span query, const char *name, int64_t *number)
+void query_get_number(struct span query, const char *name, int64_t *number)
 {
     char value[QUERY_VALUE_SIZE];
-    struct span text = query_get(query, name, value);
-    return !text.at || number_parse(text, number);
+    int64_t parsed;
+    if (number_parse(query_get(query, name, value), &parsed))
+        *number = parsed;
 }

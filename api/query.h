@@ -13,8 +13,8 @@ enum { QUERY_VALUE_SIZE = 1024 };
  * address and no name. */
 struct span query_get(struct span query, const char *name, char value[static QUERY_VALUE_SIZE]);
 
-/* Reads a decimal int64; *number stays where the parameter is absent. Returns false where the value
- * has another form. */
-bool query_get_number(struct span query, const char *name, int64_t *number);
+/* Reads a decimal int64; *number stays where the parameter is absent or has another form: clients
+ * send "p=" and "p=undefined". */
+void query_get_number(struct span query, const char *name, int64_t *number);
 
 #endif

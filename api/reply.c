@@ -10,28 +10,31 @@ static const char denied[] =
     "'New-Api-User: <user id>' that belong together";
 static const char unavailable[] = "Service is temporarily unavailable";
 
-/* The status line, and what every answer of that status has. */
-static const char *status_line(int status)
+struct status {
+    int status;
+    const char *line; /* and what every answer of that status has */
+    const char *code; /* of failures without a more special one */
+};
+
+static const struct status *find_status(int status)
 {
-    static const struct {
-        int status;
-        const char *line;
-    } lines[] = {
-        {200, "Status: 200 OK\r\n"},
-        {204, "Status: 204 No Content\r\n"},
-        {400, "Status: 400 Bad Request\r\n"},
-        {401, "Status: 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n"},
-        {403, "Status: 403 Forbidden\r\n"},
-        {404, "Status: 404 Not Found\r\n"},
-        {405, "Status: 405 Method Not Allowed\r\n"},
-        {409, "Status: 409 Conflict\r\n"},
-        {413, "Status: 413 Content Too Large\r\n"},
-        {503, "Status: 503 Service Unavailable\r\nRetry-After: 1\r\n"},
+    static const struct status statuses[] = {
+        {200, "Status: 200 OK\r\n", NULL},
+        {204, "Status: 204 No Content\r\n", NULL},
+        {400, "Status: 400 Bad Request\r\n", "invalid"},
+        {401, "Status: 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n", "unauthorized"},
+        {403, "Status: 403 Forbidden\r\n", "forbidden"},
+        {404, "Status: 404 Not Found\r\n", "not_found"},
+        {405, "Status: 405 Method Not Allowed\r\n", "method"},
+        {409, "Status: 409 Conflict\r\n", NULL},
+        {413, "Status: 413 Content Too Large\r\n", "too_large"},
+        {503, "Status: 503 Service Unavailable\r\nRetry-After: 1\r\n", "unavailable"},
+        {500, "Status: 500 Internal Server Error\r\n", "list"},
     };
-    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
-        if (lines[i].status == status)
-            return lines[i].line;
-    return "Status: 500 Internal Server Error\r\n";
+    size_t i = 0;
+    while (i + 1 < sizeof(statuses) / sizeof(statuses[0]) && statuses[i].status != status)
+        i++;
+    return &statuses[i];
 }
 
 static void append_cors(struct buffer *head, const char *origin)
@@ -48,6 +51,8 @@ static void end_head(struct request *request)
     append_cors(&request->head, request->api->options->cors_origin);
     buffer_append_number(&request->head, SPAN("Content-Length: "), (int64_t)request->body.len);
     buffer_append(&request->head, SPAN("\r\n\r\n"));
+    if (span_equal(request->input.method, SPAN("HEAD")))
+        buffer_clear(&request->body);
 }
 
 void reply_begin_data(struct request *request)
@@ -75,7 +80,7 @@ static void append_allow(struct request *request)
     buffer_append(&request->head, SPAN("\r\n"));
 }
 
-/* Ends a failure; what was there of a reply is dropped. code may be NULL. */
+/* Ends a failure; what was there of a reply is dropped. code NULL: the status's. */
 static enum api_step fail(struct request *request, int status, const char *message,
                           const char *detail, const char *code)
 {
@@ -83,19 +88,19 @@ static enum api_step fail(struct request *request, int status, const char *messa
     struct buffer *head = &request->head, *body = &request->body;
     buffer_clear(head);
     buffer_clear(body);
+    if (!code)
+        code = find_status(status)->code;
     if (request->failures_answer_200 && status != 401 && status != 503)
         status = 200;
-    buffer_append_string(head, status_line(status));
+    buffer_append_string(head, find_status(status)->line);
     buffer_append(head, SPAN(REPLY_CONTENT_HEADERS));
     if (status == 405)
         append_allow(request);
     snprintf(text, sizeof(text), "%s%s", message, detail);
     buffer_append(body, SPAN("{\"success\":false,\"message\":"));
     buffer_append_json(body, span_of(text));
-    if (code) {
-        buffer_append(body, SPAN(",\"code\":"));
-        buffer_append_json(body, span_of(code));
-    }
+    buffer_append(body, SPAN(",\"code\":"));
+    buffer_append_json(body, span_of(code));
     buffer_append(body, SPAN("}"));
     end_head(request);
     return API_REPLIED;
@@ -122,7 +127,10 @@ enum api_step reply_invalid(struct request *request)
                  error->field.at ? error->field.at : "", name_too_long ? "" : " ",
                  name_too_long ? "" : error->text);
     return fail(request, 400, name_too_long ? "Token name is too long" : "Invalid parameters",
-                detail, NULL);
+                detail,
+                name_too_long ? "name"
+                : error->text ? "invalid"
+                              : "ids");
 }
 
 enum api_step reply_invalid_field(struct request *request, const char *field, const char *text)
@@ -136,32 +144,42 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
 {
     static const struct {
         int status;
-        const char *message;
+        const char *message, *code;
     } failures[] = {
-        [STORE_NOT_FOUND] = {404, "Token does not exist"},
-        [STORE_NO_USER] = {401, denied},
-        [STORE_DENIED] = {401, denied},
-        [STORE_USER_DISABLED] = {403, "User is disabled"},
-        [STORE_LIMIT] = {409, "Maximum number of tokens reached"},
+        [STORE_NOT_FOUND] = {404, "Token does not exist", "not_found"},
+        [STORE_NO_USER] = {401, denied, "unauthorized"},
+        [STORE_DENIED] = {401, denied, "unauthorized"},
+        [STORE_USER_DISABLED] = {403, "User is disabled", "user_disabled"},
+        [STORE_LIMIT] = {409, "Maximum number of tokens reached", "limit"},
         [STORE_IDEMPOTENCY_MISMATCH] =
-            {409, "This Idempotency-Key or transaction_id has been used with another request"},
-        [STORE_NO_RESERVATION] = {404, "Reservation does not exist"},
+            {409, "This Idempotency-Key or transaction_id has been used with another request",
+             "idempotency_mismatch"},
+        [STORE_NO_RESERVATION] = {404, "Reservation does not exist", "reservation"},
         [STORE_ENABLE_EXPIRED] =
-            {409, "The token has expired and cannot be enabled. Please update the token "
-                  "expiration time first, or set it to never expire"},
+            {409,
+             "The token has expired and cannot be enabled. Please update the token "
+             "expiration time first, or set it to never expire",
+             "expired"},
         [STORE_ENABLE_EXHAUSTED] =
-            {409, "The token quota is exhausted and cannot be enabled. Please update the "
-                  "remaining quota first, or set it to unlimited"},
-        [STORE_FULL] = {503, unavailable},
-        [STORE_UNAVAILABLE] = {503, unavailable},
-        [STORE_CORRUPT] = {503, "The token could not be read"},
-        [STORE_BROKEN] = {503, unavailable},
-        [STORE_REFUSED] = {503, unavailable},
+            {409,
+             "The token quota is exhausted and cannot be enabled. Please update the "
+             "remaining quota first, or set it to unlimited",
+             "exhausted"},
+        [STORE_FULL] = {503, unavailable, "unavailable"},
+        [STORE_UNAVAILABLE] = {503, unavailable, "unavailable"},
+        [STORE_CORRUPT] = {503, "The token could not be read", "unavailable"},
+        [STORE_BROKEN] = {503, unavailable, "unavailable"},
+        [STORE_UNKNOWN] =
+            {503,
+             "Perhaps done: repeat with the same Idempotency-Key, transaction_id or reservation",
+             "unknown"},
+        [STORE_REFUSED] = {503, unavailable, "unavailable"},
     };
     char detail[32] = "";
     if (error == STORE_LIMIT)
         snprintf(detail, sizeof(detail), " (%" PRIu64 ")", request->api->options->max_per_user);
-    return fail(request, failures[error].status, failures[error].message, detail, NULL);
+    return fail(request, failures[error].status, failures[error].message, detail,
+                failures[error].code);
 }
 
 /* ---- methods ---- */
@@ -195,7 +213,7 @@ enum api_step reply_verified(struct request *request, enum token_refusal refusal
                              const struct store_use_answer *answer)
 {
     struct buffer *head = &request->head;
-    buffer_append_string(head, status_line(token_refusal_answers[refusal].status));
+    buffer_append_string(head, find_status(token_refusal_answers[refusal].status)->line);
     buffer_append(head, SPAN("Cache-Control: no-store\r\n"));
     if (refusal != TOKEN_GOOD) {
         buffer_append(head, SPAN("X-Token-Reason: "));

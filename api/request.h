@@ -15,20 +15,23 @@ enum { API_BODY_LEN_MAX = 1024 * 1024 };
 /* A request as CGI's variables have it (RFC 3875 section 4.1). The spans are the transport's and
  * live until the request is cleared. */
 struct request_input {
-    struct span method;          /* REQUEST_METHOD */
-    struct span path_info;       /* PATH_INFO: below the collection; absent or empty: */
-    struct span script_name;     /* SCRIPT_NAME: the complete path */
-    struct span document_uri;    /* DOCUMENT_URI: the location of nginx's subrequest */
-    struct span query;           /* QUERY_STRING */
-    struct span authorization;   /* HTTP_AUTHORIZATION */
-    struct span new_api_user;    /* HTTP_NEW_API_USER */
-    struct span x_api_key;       /* HTTP_X_API_KEY */
-    struct span gateway_token;   /* HTTP_X_GATEWAY_TOKEN */
-    struct span idempotency_key; /* HTTP_IDEMPOTENCY_KEY */
-    struct span remote_addr;     /* REMOTE_ADDR */
-    struct span cost;            /* TOKEN_COST: quota units that the request costs */
-    struct span model;           /* TOKEN_MODEL */
-    struct span content_length;  /* CONTENT_LENGTH */
+    struct span method;             /* REQUEST_METHOD */
+    struct span path_info;          /* PATH_INFO: below the collection; absent or empty: */
+    struct span script_name;        /* SCRIPT_NAME: the complete path */
+    struct span document_uri;       /* DOCUMENT_URI: the location of nginx's subrequest */
+    struct span query;              /* QUERY_STRING */
+    struct span authorization;      /* HTTP_AUTHORIZATION */
+    struct span new_api_user;       /* HTTP_NEW_API_USER */
+    struct span x_api_key;          /* HTTP_X_API_KEY */
+    struct span api_key;            /* HTTP_API_KEY */
+    struct span x_goog_api_key;     /* HTTP_X_GOOG_API_KEY */
+    struct span websocket_protocol; /* HTTP_SEC_WEBSOCKET_PROTOCOL */
+    struct span gateway_token;      /* HTTP_X_GATEWAY_TOKEN */
+    struct span idempotency_key;    /* HTTP_IDEMPOTENCY_KEY */
+    struct span remote_addr;        /* REMOTE_ADDR */
+    struct span cost;               /* TOKEN_COST: quota units that the request costs */
+    struct span model;              /* TOKEN_MODEL */
+    struct span content_length;     /* CONTENT_LENGTH */
     struct span body;
     bool body_too_large; /* the body was over API_BODY_LEN_MAX and is not here */
 };
@@ -77,9 +80,11 @@ struct request {
     struct validation_error invalid; /* the first fault of the input */
     struct token *tokens;            /* of a create */
     size_t token_count;
-    int64_t *ids; /* of a batch */
+    char own_group[TOKEN_GROUP_LEN_MAX]; /* of an update */
+    int64_t *ids;                        /* of a batch */
     size_t id_count;
     struct store_search search;
+    enum token_refusal usage_refusal; /* of a key whose holder asks */
     int64_t page;
     uint64_t total; /* tokens found, on all pages */
     enum store_error search_error;

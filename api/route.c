@@ -92,16 +92,32 @@ static bool matches_pattern(const char *pattern, struct span path, int64_t *id)
     return true;
 }
 
+/* A slash at the end changes nothing on a user's path: front ends of the family send it. Web
+ * servers guard the others by their exact names. */
+static bool matches_path(const struct route *route, struct span path, int64_t *id)
+{
+    bool has_slash = path.len > 1 && path.at[path.len - 1] == '/' && path.at[path.len - 2] != '/';
+    if (has_slash && route->caller == ROUTE_USER)
+        path.len--;
+    return matches_pattern(route->pattern, path, id);
+}
+
+/* RFC 9110 section 9.3.2: HEAD is GET without the body, which reply.c leaves out. */
+static struct span get_for_head(struct span method)
+{
+    return span_equal(method, SPAN("HEAD")) ? SPAN("GET") : method;
+}
+
 const struct route *route_find(struct span method, enum route_root root, struct span path,
                                bool *path_known, int64_t *id)
 {
     *path_known = false;
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
         const struct route *route = &routes[i];
-        if (route->root != root || !matches_pattern(route->pattern, path, id))
+        if (route->root != root || !matches_path(route, path, id))
             continue;
         *path_known = true;
-        if (route->method[0] == '*' || span_equal(method, span_of(route->method)))
+        if (route->method[0] == '*' || span_equal(get_for_head(method), span_of(route->method)))
             return route;
     }
     return NULL;
@@ -111,10 +127,10 @@ void route_append_methods(struct buffer *buffer, enum route_root root, struct sp
 {
     int64_t id;
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
-        if (routes[i].root != root || !matches_pattern(routes[i].pattern, path, &id))
+        if (routes[i].root != root || !matches_path(&routes[i], path, &id))
             continue;
         buffer_append_string(buffer, routes[i].method);
-        buffer_append_string(buffer, ", ");
+        buffer_append_string(buffer, strcmp(routes[i].method, "GET") == 0 ? ", HEAD, " : ", ");
     }
     buffer_append_string(buffer, "OPTIONS");
 }

@@ -31,13 +31,12 @@ static enum api_step begin_spend(struct request *request, int64_t ttl_s)
     if (!read_use(request, &key, &transaction_id) ||
         (ttl_s > 0 && !json_in_integer(request, "ttl_seconds", 1, TTL_S_MAX, &ttl_s)))
         return reply_invalid(request);
-    if (!token_key_is_well_formed(key))
+    if (!token_key_read(key, request->write.spend.key))
         return reply_refusal(request,
                              key.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED);
     request->write.kind = STORE_SPEND;
     request->write.spend.gateway_id = request->gateway_id;
     request->write.spend.ttl_s = ttl_s;
-    memcpy(request->write.spend.key, key.at, TOKEN_KEY_LEN);
     if (transaction_id.at)
         idempotency_set(request, "gateway", request->gateway_id, transaction_id);
     return API_WRITES;

@@ -61,7 +61,7 @@ static const char *read_addresses(struct request *request, struct json_object *v
     const char *wrong = json_in_read_text(value, &list);
     if (wrong)
         return wrong;
-    if (!limits_normalize_ips(list, out, &len))
+    if (!limits_normalize_ips(list, out, &len) || (list.len > 0 && len == 0))
         return "must be IP addresses or CIDR blocks, separated by commas";
     request->text.len += len;
     *member = (struct span){out, len};
@@ -91,6 +91,48 @@ static const char *read_member(struct request *request, struct json_object *valu
     return NULL;
 }
 
+/* Reads a field by One API's name for it. */
+static bool read_alias(struct request *request, struct json_object *object, const char *name,
+                       enum token_field_number number, struct token_patch *patch)
+{
+    const struct token_field_rule *rule = &token_field_rules[number];
+    struct json_object *value = json_object_object_get(object, name);
+    struct span list = SPAN(""), *member = (struct span *)((char *)&patch->value + rule->offset);
+    if (!value)
+        return true;
+    request->invalid.field = span_of(name);
+    request->invalid.text = read_member(request, value, rule->kind, &list);
+    if (!request->invalid.text && patch->fields & rule->field && !span_equal(list, *member))
+        request->invalid.text = "differs from the same field under its other name";
+    *member = list;
+    patch->fields |= rule->field;
+    return !request->invalid.text;
+}
+
+/* A list of models without the flag beside it. No limit may be lost: a list that is sent holds. */
+static void imply_limit(struct json_object *object, struct token_patch *patch)
+{
+    bool has_models = patch->value.model_limits.len > 0;
+    if (!(patch->fields & TOKEN_FIELD_MODEL_LIMITS) ||
+        patch->fields & TOKEN_FIELD_MODEL_LIMITS_ENABLED ||
+        !(has_models || json_object_object_get(object, "models"))) /* empty, it means all there */
+        return;
+    patch->value.model_limits_enabled = has_models;
+    patch->fields |= TOKEN_FIELD_MODEL_LIMITS_ENABLED;
+}
+
+/* What clients of the New API family send with whole objects. */
+static void accept_habits(unsigned fields, struct token_patch *patch)
+{
+    struct token *value = &patch->value;
+    if (value->remain_quota == -1 && patch->fields & TOKEN_FIELD_UNLIMITED_QUOTA &&
+        value->unlimited_quota)
+        value->remain_quota = 0;
+    if (fields != TOKEN_FIELD_STATUS && value->status != TOKEN_ENABLED &&
+        value->status != TOKEN_DISABLED)
+        patch->fields &= ~(unsigned)TOKEN_FIELD_STATUS;
+}
+
 bool token_json_read(struct request *request, struct json_object *object, unsigned fields,
                      struct token_patch *patch)
 {
@@ -111,5 +153,12 @@ bool token_json_read(struct request *request, struct json_object *object, unsign
         if (request->invalid.text)
             return false;
     }
+    if (fields & TOKEN_FIELD_MODEL_LIMITS) {
+        if (!read_alias(request, object, "models", TOKEN_FIELD_NUMBER_MODEL_LIMITS, patch) ||
+            !read_alias(request, object, "subnet", TOKEN_FIELD_NUMBER_ALLOW_IPS, patch))
+            return false;
+        imply_limit(object, patch);
+    }
+    accept_habits(fields, patch);
     return token_patch_check(patch, &request->invalid);
 }

@@ -13,6 +13,19 @@ static bool is_status_only(struct span query)
     return text.len > 0 && !span_equal(text, SPAN("0")) && !span_equal(text, SPAN("false"));
 }
 
+/* An empty group is the user's own. */
+static enum store_error use_own_group(struct request *request, struct span *group)
+{
+    struct store_user user;
+    enum store_error error = store_user_get(request->api->reader, request->user_id, &user);
+    if (error != STORE_OK)
+        return error;
+    group->len = strlen(user.group);
+    memcpy(request->own_group, user.group, group->len);
+    group->at = request->own_group;
+    return STORE_OK;
+}
+
 enum api_step update_begin(struct request *request)
 {
     struct store_write *write = &request->write;
@@ -27,6 +40,12 @@ enum api_step update_begin(struct request *request)
     if (status_only && write->update.patch.value.status != TOKEN_ENABLED &&
         write->update.patch.value.status != TOKEN_DISABLED)
         return reply_invalid_field(request, "status", TOKEN_STATUS_MESSAGE);
+    struct token_patch *patch = &write->update.patch;
+    if (patch->fields & TOKEN_FIELD_GROUP && patch->value.group.len == 0) {
+        enum store_error error = use_own_group(request, &patch->value.group);
+        if (error != STORE_OK)
+            return reply_store_error(request, error);
+    }
     /* The texts that the update leaves as they are are not known yet. */
     buffer_reserve(&request->body,
                    REPLY_ENVELOPE_LEN_MAX + token_json_len_max(&write->update.patch.value));

@@ -6,6 +6,7 @@
 #include "api/auth.h"
 #include "api/handlers.h"
 #include "api/reply.h"
+#include "token/limits.h"
 
 /* {"a":true,"b":true} of "a,b". */
 static void append_models(struct buffer *body, struct span models)
@@ -18,13 +19,9 @@ static void append_models(struct buffer *body, struct span models)
     buffer_append(body, SPAN("}"));
 }
 
-/* Appends nothing for a disabled token. */
-static void append_usage(void *context, const struct token *token)
+static void append_usage(struct buffer *body, const struct token *token)
 {
-    struct buffer *body = context;
     char granted[24]; /* within uint64, but it may be beyond int64 */
-    if (token->status == TOKEN_DISABLED)
-        return;
     buffer_append(body, SPAN("{\"code\":true,\"message\":\"ok\",\"data\":"
                              "{\"object\":\"token_usage\",\"name\":"));
     buffer_append_json(body, token->name);
@@ -45,21 +42,37 @@ static void append_usage(void *context, const struct token *token)
     buffer_append(body, SPAN("}}"));
 }
 
+/* Expired and exhausted tokens are answered. */
+static void visit(void *context, const struct token *token)
+{
+    struct request *request = context;
+    if (token->status == TOKEN_DISABLED)
+        request->usage_refusal = TOKEN_REFUSED_DISABLED;
+    else if (token->allow_ips.len > 0 &&
+             !limits_allow_ip(token->allow_ips, request->input.remote_addr))
+        request->usage_refusal = TOKEN_REFUSED_ADDRESS;
+    else
+        append_usage(&request->body, token);
+}
+
 enum api_step usage_begin(struct request *request)
 {
-    struct span key = auth_bearer(request->input.authorization);
+    char key[TOKEN_KEY_LEN];
+    struct span sent = auth_key(&request->input);
     bool owner_disabled = false;
     enum store_error error = STORE_NOT_FOUND;
-    if (key.len == 0)
+    if (sent.len == 0)
         return reply_refusal(request, TOKEN_REFUSED_MISSING);
-    if (token_key_is_well_formed(key))
-        error = store_token_find(request->api->reader, key.at, request->now_unix_s, &owner_disabled,
-                                 append_usage, &request->body);
+    if (token_key_read(sent, key))
+        error = store_token_find(request->api->reader, key, request->now_unix_s, &owner_disabled,
+                                 visit, request);
     if (error == STORE_NOT_FOUND)
         return reply_refusal(request, TOKEN_REFUSED_UNKNOWN);
     if (error != STORE_OK)
         return reply_store_error(request, error);
-    if (owner_disabled || (request->body.len == 0 && !request->body.failed))
+    if (owner_disabled)
         return reply_refusal(request, TOKEN_REFUSED_DISABLED);
+    if (request->usage_refusal != TOKEN_GOOD)
+        return reply_refusal(request, request->usage_refusal);
     return API_REPLIED;
 }

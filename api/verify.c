@@ -6,12 +6,12 @@
 #include "base/number.h"
 
 /* Takes nothing: no write, but the use is reported. */
-static enum api_step check_only(struct request *request, struct span key,
+static enum api_step check_only(struct request *request, const char key[static TOKEN_KEY_LEN],
                                 const struct token_use *use)
 {
     struct store_use_answer answer;
     enum token_refusal refusal;
-    enum store_error error = store_token_check_use(request->api->reader, key.at, use,
+    enum store_error error = store_token_check_use(request->api->reader, key, use,
                                                    request->now_unix_s, &refusal, &answer);
     if (error != STORE_OK)
         return reply_store_error(request, error);
@@ -24,20 +24,18 @@ static enum api_step check_only(struct request *request, struct span key,
 enum api_step verify_begin(struct request *request)
 {
     const struct request_input *input = &request->input;
-    struct span key = auth_bearer(input->authorization);
+    char *key = request->write.spend.key;
+    struct span sent = auth_key(input);
     struct token_use use = {.ip = input->remote_addr, .model = input->model};
-    if (key.len == 0)
-        key = input->x_api_key;
-    if (!token_key_is_well_formed(key)) /* costs no look-up */
-        return reply_verified(request,
-                              key.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED, NULL);
+    if (!token_key_read(sent, key)) /* costs no look-up */
+        return reply_verified(
+            request, sent.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED, NULL);
     if (input->cost.len > 0 && (!number_parse(input->cost, &use.amount) || use.amount < 0))
         return reply_verified(request, TOKEN_REFUSED_COST, NULL);
     if (use.amount == 0)
         return check_only(request, key, &use);
     request->write.kind = STORE_SPEND;
     request->write.spend.use = use;
-    memcpy(request->write.spend.key, key.at, TOKEN_KEY_LEN);
     return API_WRITES;
 }
 

@@ -2,42 +2,82 @@
 
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/number.h"
 #include "fcgi/access_times.h"
+#include "fcgi/clock.h"
 #include "fcgi/parameters.h"
 
-enum { READ_TIMEOUT_MS = 30000 };
+enum { READ_TIMEOUT_MS = 30000, DRAIN_TIMEOUT_MS = 2000, DRAIN_LEN_MAX = 8 * 1024 * 1024 };
 
-bool cgi_write(struct span reply)
+static bool write_reply(struct span reply)
 {
     return fwrite(reply.at, 1, reply.len, stdout) == reply.len && fflush(stdout) == 0;
 }
 
-/* RFC 3875 section 4.2: no more than CONTENT_LENGTH may be read; standard input
- * need not end after it. What is missing shows in the body's length. */
-static void read_body(struct request_input *input, struct buffer *body)
+/* At most size bytes of standard input; 0 at its end, or after timeout_ms. */
+static size_t read_input(char *at, size_t size, int64_t timeout_ms)
 {
-    int64_t length;
-    if (!number_parse(input->content_length, &length) || length <= 0)
+    struct pollfd input_fd = {.fd = STDIN_FILENO, .events = POLLIN};
+    ssize_t len = timeout_ms > 0 && poll(&input_fd, 1, (int)timeout_ms) > 0
+                      ? read(STDIN_FILENO, at, size)
+                      : 0;
+    return len > 0 ? (size_t)len : 0;
+}
+
+/* RFC 3875 section 4.2: no more than CONTENT_LENGTH may be read, as standard input need not end
+ * after it. Without a usable one (chunked) the body of a POST or PUT ends with the input. */
+static int64_t body_len_max(const struct request_input *input)
+{
+    int64_t len;
+    if (number_parse(input->content_length, &len) && len >= 0)
+        return len;
+    bool has_body =
+        span_equal(input->method, SPAN("POST")) || span_equal(input->method, SPAN("PUT"));
+    return has_body ? INT64_MAX : 0;
+}
+
+/* Web servers cut an answer off, or delay it, while a part of the body is unread. */
+static void drain(int64_t len_max)
+{
+    char bytes[8192];
+    int64_t left = len_max < DRAIN_LEN_MAX ? len_max : DRAIN_LEN_MAX;
+    int64_t until_ms = clock_ms() + DRAIN_TIMEOUT_MS;
+    for (size_t len = 1; len > 0 && left > 0; left -= (int64_t)len)
+        len = read_input(bytes, left < (int64_t)sizeof(bytes) ? (size_t)left : sizeof(bytes),
+                         until_ms - clock_ms());
+    explicit_bzero(bytes, sizeof(bytes));
+}
+
+/* A body that is shorter than CONTENT_LENGTH shows in its length. */
+static void read_body(struct request *request, struct buffer *body)
+{
+    struct request_input *input = &request->input;
+    int64_t len_max = body_len_max(input);
+    bool wanted = api_reads_body(request);
+    if (len_max == INT64_MAX && request->route && !wanted) /* /verify: many servers send no body */
         return;
-    if (length > API_BODY_LEN_MAX) {
-        input->body_too_large = true;
-        return;
+    input->body_too_large = len_max > API_BODY_LEN_MAX && len_max < INT64_MAX;
+    if (wanted && !input->body_too_large) {
+        size_t size = len_max < INT64_MAX ? (size_t)len_max : API_BODY_LEN_MAX + 1;
+        char *at = buffer_reserve(body, size);
+        for (size_t len = 1; at && len > 0 && body->len < size; body->len += len)
+            len = read_input(at + body->len, size - body->len, READ_TIMEOUT_MS);
+        input->body_too_large = body->len > API_BODY_LEN_MAX;
+        input->body = buffer_span(body);
     }
-    char *at = buffer_reserve(body, (size_t)length);
-    while (at && body->len < (size_t)length) {
-        struct pollfd input_fd = {.fd = STDIN_FILENO, .events = POLLIN};
-        ssize_t len = poll(&input_fd, 1, READ_TIMEOUT_MS) > 0
-                          ? read(STDIN_FILENO, at + body->len, (size_t)length - body->len)
-                          : 0;
-        if (len <= 0)
-            break;
-        body->len += (size_t)len;
-    }
-    input->body = buffer_span(body);
+    drain(len_max - (int64_t)body->len);
+}
+
+bool cgi_refuse(char **environment)
+{
+    struct request_input input = {.body_too_large = false};
+    parameters_read(environment, &input);
+    drain(body_len_max(&input));
+    return write_reply(api_unavailable_reply());
 }
 
 /* What a worker's commit thread does now and then. One process in 256 purges: a request each is
@@ -60,8 +100,7 @@ static bool serve(char **environment, struct store *store, struct api *api, stru
                   struct store_reader *reader, struct buffer *body)
 {
     parameters_read(environment, &request->input);
-    if (api_reads_body(request))
-        read_body(&request->input, body);
+    read_body(request, body);
     enum api_step step = api_begin(api, request, (int64_t)time(NULL));
     if (step == API_WRITES)
         store_write(store, &request->write);
@@ -82,9 +121,10 @@ bool cgi_serve(char **environment, struct store *store, const struct api_options
     if (store_reader_open(store, &reader) == STORE_OK)
         api = api_new(options, reader);
     if (api && request && serve(environment, store, api, request, reader, &body))
-        written = cgi_write(buffer_span(&request->head)) && cgi_write(buffer_span(&request->body));
+        written =
+            write_reply(buffer_span(&request->head)) && write_reply(buffer_span(&request->body));
     else
-        written = cgi_write(api_unavailable_reply());
+        written = cgi_refuse(environment);
     if (api && request)
         work_in_background(store, request);
     request_free(request);

@@ -7,7 +7,7 @@
  * to standard output. True where the reply was written whole. */
 bool cgi_serve(char **environment, struct store *store, const struct api_options *options);
 
-/* Writes a whole reply, head and body, to standard output. */
-bool cgi_write(struct span reply);
+/* Answers 503, where cgi_serve can't be called. True if the reply was written. */
+bool cgi_refuse(char **environment);
 
 #endif

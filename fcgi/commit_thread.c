@@ -1,5 +1,6 @@
 #include "fcgi/commit_thread.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -12,6 +13,7 @@ enum {
     BACKGROUND_INTERVAL_S = 1,
     ACCESS_DELAY_S = 20, /* so that many uses share a commit */
     PURGE_INTERVAL_S = 60,
+    FAILURES_INTERVAL_MS = 60000,
     DEAD_READERS_INTERVAL_S = 30
 };
 
@@ -20,7 +22,7 @@ enum {
 /* The jobs of one commit. */
 struct batch {
     struct work_queue *queue;
-    struct job_list taken;
+    struct job_list taken, late; /* late: whose deadline has passed, not done */
     size_t item_count;
 };
 
@@ -39,11 +41,12 @@ static struct store_write *take_writes(void *context)
     struct store_write *first = NULL, **end = &first;
     struct job *job;
     while (batch->item_count < BATCH_ITEMS_MAX && (job = work_queue_take(batch->queue))) {
-        TAILQ_INSERT_TAIL(&batch->taken, job, entry);
         if (job->deadline_ms != 0 && clock_ms() > job->deadline_ms) {
             job->write->error = STORE_UNAVAILABLE;
+            TAILQ_INSERT_TAIL(&batch->late, job, entry);
             continue;
         }
+        TAILQ_INSERT_TAIL(&batch->taken, job, entry);
         batch->item_count += count_items(job->write);
         *end = job->write;
         end = &job->write->next;
@@ -52,12 +55,34 @@ static struct store_write *take_writes(void *context)
     return first;
 }
 
+/* Logs failed writes, at most once in FAILURES_INTERVAL_MS. */
+static void log_failures(struct commit_thread *thread)
+{
+    int64_t now_ms = clock_ms();
+    if (thread->failed_count == 0 || now_ms < thread->log_failures_ms)
+        return;
+    fprintf(stderr, "token.fcgi: %zu writes failed: %s\n", thread->failed_count,
+            store_error_text(thread->failure));
+    thread->failed_count = 0;
+    thread->log_failures_ms = now_ms + FAILURES_INTERVAL_MS;
+}
+
 static void commit(struct commit_thread *thread)
 {
     struct batch batch = {.queue = &thread->queue};
+    struct job *job;
     TAILQ_INIT(&batch.taken);
+    TAILQ_INIT(&batch.late);
     store_commit(thread->store, take_writes, &batch); /* each write has its error */
+    TAILQ_FOREACH(job, &batch.taken, entry)
+    {
+        if (store_is_failure(job->write->error)) {
+            thread->failed_count++;
+            thread->failure = job->write->error;
+        }
+    }
     work_queue_give_back(&batch.taken);
+    work_queue_give_back(&batch.late);
 }
 
 /* ---- background work ---- */
@@ -115,6 +140,7 @@ static void *run(void *context)
     while (work_queue_wait(&thread->queue, thread->purge_more ? 0 : BACKGROUND_INTERVAL_S)) {
         if (!work_queue_is_empty(&thread->queue))
             commit(thread);
+        log_failures(thread);
         work_in_background(thread);
     }
     store_access_times(thread, true, (int64_t)time(NULL));

@@ -6,7 +6,8 @@
 #include "store/store.h"
 
 /* The thread that does the writes: all that were queued during one commit share the next. It also
- * stores the last uses of tokens, purges what has expired, and frees the slots of dead readers. */
+ * stores the last uses of tokens, purges what has expired, frees the slots of dead readers, and
+ * logs failed writes. */
 struct commit_thread {
     /* Push jobs here. Each returns to its origin with the outcome in its write; STORE_UNAVAILABLE
      * if its deadline had passed when it was to begin. */
@@ -16,6 +17,10 @@ struct commit_thread {
     struct access_times times;
     int64_t purged_unix_s, readers_freed_unix_s;
     bool purge_more;
+    /* Failed writes that are not logged yet, the error of the last, and when they may be logged. */
+    size_t failed_count;
+    enum store_error failure;
+    int64_t log_failures_ms;
 };
 
 /* Starts the thread. NULL if memory or threads are short. */

@@ -294,7 +294,8 @@ static void begin_job(struct connection *connection, enum api_step step)
     connection->state = CONNECTION_WAITING;
     connection->deadline_ms = 0;
     if (step == API_SEARCHES) {
-        work_queue_push(&set->process->search_thread->queue, job);
+        job->user_id = connection->request->user_id;
+        work_queue_push_fairly(&set->process->search_thread->queue, job);
         return;
     }
     job->deadline_ms = clock_ms() + api_write_wait_ms_max(job->request);

@@ -1,5 +1,5 @@
-/* token.fcgi: a FastCGI worker where standard input is a listening socket, and a
- * plain CGI program where it is not. */
+/* token.fcgi: a FastCGI worker where standard input, or the socket that systemd passes, is a
+ * listening socket, and a plain CGI program where neither is. */
 
 #include <errno.h>
 #include <malloc.h>
@@ -44,6 +44,25 @@ static bool is_listening(int fd)
     int listening = 0;
     socklen_t len = sizeof(listening);
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
+}
+
+/* sd_listen_fds(3): systemd passes a socket as 3; spawn-fcgi and others as 0. */
+static void take_systemd_socket(void)
+{
+    enum { SYSTEMD_FD = 3 };
+    const char *count = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID");
+    if (count && strcmp(count, "1") == 0 && (!pid || strtol(pid, NULL, 10) == getpid()) &&
+        !is_listening(STDIN_FILENO) && is_listening(SYSTEMD_FD))
+        dup2(SYSTEMD_FD, STDIN_FILENO);
+}
+
+/* A file that has grown to its limit is an error of a write. A log that was renamed is its holder's
+ * affair (spawn.sh), and there is no timer. */
+static void ignore_signals(void)
+{
+    static const int ignored[] = {SIGXFSZ, SIGHUP, SIGUSR2, SIGALRM};
+    for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+        signal(ignored[i], SIG_IGN);
 }
 
 /* Before any thread, so that all inherit the mask, and before libfcgi, which installs handlers:
@@ -179,8 +198,9 @@ static bool print_information(const char *argument)
 
 int main(int argc, char **argv)
 {
+    ignore_signals();
+    take_systemd_socket();
     sandbox_close_inherited();
-    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     bool fastcgi = is_listening(STDIN_FILENO);
     if (!fastcgi && !getenv("REQUEST_METHOD")) {
         if (argc == 2 && print_information(argv[1]))
@@ -196,7 +216,7 @@ int main(int argc, char **argv)
     if (!prepare(&worker, fastcgi, reason)) {
         log_error(reason, "");
         if (!fastcgi)
-            cgi_write(api_unavailable_reply());
+            cgi_refuse(environ);
     } else if (fastcgi) {
         status = serve_fastcgi(&worker);
     } else if (cgi_serve(environ, worker.process.store, &worker.process.api)) {

@@ -6,7 +6,7 @@
     }
 
 static const struct {
-    char name[24]; /* with the '=' after it */
+    char name[32]; /* with the '=' after it */
     size_t len, offset /* of the span in struct request_input */;
 } parameters[] = {
     PARAMETER("REQUEST_METHOD", method),
@@ -19,6 +19,9 @@ static const struct {
     PARAMETER("HTTP_AUTHORIZATION", authorization),
     PARAMETER("HTTP_NEW_API_USER", new_api_user),
     PARAMETER("HTTP_X_API_KEY", x_api_key),
+    PARAMETER("HTTP_API_KEY", api_key),
+    PARAMETER("HTTP_X_GOOG_API_KEY", x_goog_api_key),
+    PARAMETER("HTTP_SEC_WEBSOCKET_PROTOCOL", websocket_protocol),
     PARAMETER("HTTP_X_GATEWAY_TOKEN", gateway_token),
     PARAMETER("HTTP_IDEMPOTENCY_KEY", idempotency_key),
     PARAMETER("TOKEN_COST", cost),

@@ -7,6 +7,7 @@
 void work_queue_init(struct work_queue *queue, int wake_fd)
 {
     queue->stopping = false;
+    queue->turn = 0;
     queue->wake_fd = wake_fd;
     TAILQ_INIT(&queue->jobs);
     pthread_mutex_init(&queue->lock, NULL);
@@ -46,6 +47,30 @@ void work_queue_push(struct work_queue *queue, struct job *job)
     job->waiting = true;
     job->queue = queue;
     append(queue, job);
+}
+
+void work_queue_push_fairly(struct work_queue *queue, struct job *job)
+{
+    struct job *other;
+    job->waiting = true;
+    job->queue = queue;
+    pthread_mutex_lock(&queue->lock);
+    job->turn = queue->turn + 1; /* or the one after that of the user's last job */
+    TAILQ_FOREACH(other, &queue->jobs, entry)
+    {
+        if (other->user_id == job->user_id)
+            job->turn = other->turn + 1;
+    }
+    TAILQ_FOREACH(other, &queue->jobs, entry)
+    {
+        if (other->turn > job->turn)
+            break;
+    }
+    if (other)
+        TAILQ_INSERT_BEFORE(other, job, entry);
+    else
+        TAILQ_INSERT_TAIL(&queue->jobs, job, entry);
+    pthread_mutex_unlock(&queue->lock);
 }
 
 void work_queue_wake(struct work_queue *queue)
@@ -91,6 +116,7 @@ struct job *work_queue_take(struct work_queue *queue)
     if (job) {
         TAILQ_REMOVE(&queue->jobs, job, entry);
         job->waiting = false;
+        queue->turn = job->turn;
     }
     pthread_mutex_unlock(&queue->lock);
     return job;

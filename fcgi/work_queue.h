@@ -21,6 +21,8 @@ struct job {
     struct work_queue *queue;  /* that it was pushed to */
     struct work_queue *origin; /* gets it back when it is done */
     void *owner;               /* the connection */
+    int64_t user_id;           /* for work_queue_push_fairly */
+    uint64_t turn;
     TAILQ_ENTRY(job) entry;
 };
 
@@ -31,6 +33,7 @@ struct work_queue {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct job_list jobs;
+    uint64_t turn; /* of the last job that was taken */
     bool stopping;
     int wake_fd; /* an eventfd, written to when the queue is no longer empty; -1: none */
     pthread_t thread;
@@ -49,6 +52,10 @@ void work_queue_stop(struct work_queue *queue);
  * those of a round of events then share a commit. */
 void work_queue_push(struct work_queue *queue, struct job *job);
 void work_queue_wake(struct work_queue *queue);
+
+/* As work_queue_push, but users take turns: a job waits for at most two of each other
+ * user that came before it. */
+void work_queue_push_fairly(struct work_queue *queue, struct job *job);
 
 /* Removes a job that has been pushed and not been taken yet. True: it is the caller's again; false:
  * it is under way, or on its way back. */

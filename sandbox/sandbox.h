@@ -15,7 +15,7 @@
  * to another process and all else that is not on the list end the process. */
 
 /* Opens /dev/null for each of descriptors 0 to 2 that is closed, so that no file of the store gets
- * such a number and no message is written into it; closes all others. First in main. */
+ * such a number and no message is written into it; closes all others. Before any file is opened. */
 void sandbox_close_inherited(void);
 
 /* Raises the soft limit of descriptors to the hard limit, and lowers both to at most 16,384.

@@ -37,3 +37,20 @@ bool token_key_is_well_formed(struct span text)
     write_check(random, check);
     return memcmp(check, random + TOKEN_KEY_RANDOM_LEN, TOKEN_KEY_CHECK_LEN) == 0;
 }
+
+struct span token_key_strip_prefix(struct span text)
+{
+    for (int i = 0; i < 2 && text.len > 0 && span_starts_with(text, SPAN("sk-")); i++)
+        text = span_from(text, TOKEN_KEY_PREFIX_LEN);
+    return text;
+}
+
+bool token_key_read(struct span text, char key[static TOKEN_KEY_LEN])
+{
+    text = token_key_strip_prefix(text);
+    if (text.len != TOKEN_KEY_LEN - TOKEN_KEY_PREFIX_LEN)
+        return false;
+    memcpy(key, "sk-", TOKEN_KEY_PREFIX_LEN);
+    memcpy(key + TOKEN_KEY_PREFIX_LEN, text.at, text.len);
+    return token_key_is_well_formed((struct span){key, TOKEN_KEY_LEN});
+}

@@ -49,6 +49,8 @@ struct block {
 
 enum { ADDRESS_BITS = 128, MAPPED_BITS = 96 };
 
+static const unsigned char mapped[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
+
 /* Decimal, no sign, no leading zero, at most max. */
 static bool parse_prefix_len(struct span text, int64_t max, int64_t *prefix_len)
 {
@@ -58,7 +60,6 @@ static bool parse_prefix_len(struct span text, int64_t max, int64_t *prefix_len)
 
 static bool parse_block(struct span item, struct block *block)
 {
-    static const unsigned char mapped[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
     char text[INET6_ADDRSTRLEN] = "";
     struct span prefix_len = item, address = span_cut(&prefix_len, '/');
     if (address.len >= sizeof(text) || memchr(address.at, '\0', address.len))
@@ -93,16 +94,28 @@ bool limits_normalize_ips(struct span in, char *out, size_t *out_len)
     return true;
 }
 
+/* An item that ends in * stands for all that begin so. */
+static bool item_has(struct span item, struct span model)
+{
+    if (item.len == 0 || item.at[item.len - 1] != '*')
+        return span_equal(item, model);
+    item.len--;
+    return model.len > 0 && span_starts_with(model, item);
+}
+
 bool limits_allow_model(struct span models, struct span model)
 {
     while (models.len > 0)
-        if (span_equal(span_cut(&models, ','), model))
+        if (item_has(span_cut(&models, ','), model))
             return true;
     return false;
 }
 
+/* Blocks of IPv6, such as ::/0, have no IPv4 addresses. */
 static bool block_has(const struct block *block, const unsigned char *address)
 {
+    if (block->prefix_len < MAPPED_BITS && memcmp(address, mapped, sizeof(mapped)) == 0)
+        return false;
     int64_t len = block->prefix_len / 8, bits = block->prefix_len % 8;
     if (memcmp(block->bytes, address, (size_t)len) != 0)
         return false;

@@ -2,6 +2,8 @@
 
 #include <strings.h>
 
+#include "base/text.h"
+
 /* The offset of part in text, or text.len + 1. */
 static size_t find_part(struct span text, struct span part)
 {
@@ -39,6 +41,7 @@ bool match_name(struct span name, struct span keyword)
 bool match_key(const char key[static TOKEN_KEY_LEN], struct span text)
 {
     struct span all = {key, TOKEN_KEY_LEN};
+    text = text_trim(text, SPAN("%"));
     return span_starts_with(all, text) ||
-           span_starts_with(span_from(all, TOKEN_KEY_PREFIX_LEN), text);
+           span_starts_with(span_from(all, TOKEN_KEY_PREFIX_LEN), token_key_strip_prefix(text));
 }

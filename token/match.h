@@ -11,7 +11,8 @@
  * entire name, in which each % stands for any characters. */
 bool match_name(struct span name, struct span keyword);
 
-/* Whether the key begins with text, "sk-" or not. */
+/* Whether the key begins with text, which may have "sk-" before it (token_key_read), or a part of
+ * that, and any number of % around it. */
 bool match_key(const char key[static TOKEN_KEY_LEN], struct span text);
 
 #endif

@@ -24,6 +24,7 @@ static enum store_error translate(int rc)
     case MDB_BAD_VALSIZE:
     case MDB_INCOMPATIBLE:
     case MDB_KEYEXIST:
+    case MDB_CURSOR_FULL: /* a tree too deep: pages that point in a circle */
         return STORE_CORRUPT;
     default: /* MDB_PANIC and EIO; MDB_MAP_RESIZED: another process has a greater map */
         return STORE_BROKEN;

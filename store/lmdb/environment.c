@@ -357,7 +357,7 @@ bool lmdb_open(const struct store_options *options, struct seal *seal, struct st
                char reason[static STORE_REASON_SIZE])
 {
     const char *folder = options->location;
-    struct stat status;
+    struct stat status = {.st_uid = 0};
     struct lmdb_store *store = new_store(options, seal, reason);
     if (!store)
         return false;

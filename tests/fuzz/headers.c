@@ -135,6 +135,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_bearer(fuzz_take(&rest, '\n'));
     struct span text = fuzz_copy(rest);
     require(token_key_is_well_formed(text) == is_key(text), "%.*s", (int)text.len, text.at);
+    char key[TOKEN_KEY_LEN];
+    require(!token_key_read(text, key) || is_key((struct span){key, TOKEN_KEY_LEN}), "read");
     check_made_key(text);
     check_number(text);
     check_text(text);

@@ -53,11 +53,10 @@ static bool find(struct span query, struct span name, char *out, size_t *out_len
 static void check_numbers(struct span query, const char *name, struct span value)
 {
     int64_t number = 7, expected = 7;
-    bool good = query_get_number(query, name, &number);
-    require(good == (!value.at || fuzz_number(value, &expected)), "%s", name);
-    require(!good || number == expected, "%s: %lld", name, (long long)number);
-    number = 7;
-    require(!value.at || number_parse(value, &number) == good, "%s", name);
+    query_get_number(query, name, &number);
+    if (!value.at || !fuzz_number(value, &expected))
+        expected = 7;
+    require(number == expected, "%s: %lld", name, (long long)number);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -81,18 +81,14 @@ static void set_field(struct input *input, char field, struct span value)
 {
     struct request_input *request = &input->request;
     int64_t number = 0;
-    struct span *const fields[] = {['A'] = &request->authorization,
-                                   ['U'] = &request->new_api_user,
-                                   ['K'] = &request->x_api_key,
-                                   ['G'] = &request->gateway_token,
-                                   ['I'] = &request->idempotency_key,
-                                   ['R'] = &request->remote_addr,
-                                   ['C'] = &request->cost,
-                                   ['L'] = &request->model,
-                                   ['D'] = &request->document_uri,
-                                   ['S'] = &request->script_name,
-                                   ['N'] = &request->content_length,
-                                   ['B'] = &request->body};
+    struct span *const fields[] = {
+        ['A'] = &request->authorization, ['U'] = &request->new_api_user,
+        ['K'] = &request->x_api_key,     ['W'] = &request->websocket_protocol,
+        ['G'] = &request->gateway_token, ['I'] = &request->idempotency_key,
+        ['R'] = &request->remote_addr,   ['C'] = &request->cost,
+        ['L'] = &request->model,         ['D'] = &request->document_uri,
+        ['S'] = &request->script_name,   ['N'] = &request->content_length,
+        ['B'] = &request->body};
     if (field == 'O')
         input->options = value.len > 0 ? (unsigned)value.at[0] - '0' : 0;
     else if (field == 'T' && fuzz_number(value, &number) && number >= 0 && number < 10000000)

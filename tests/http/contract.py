@@ -49,6 +49,8 @@ def path_item(target):
     path = target.partition("?")[0]
     if path in ("/api/token", "/api/usage/token"):
         path += "/"
+    if re.match(r"/api/token/(search|batch|[0-9])", path) and not path.endswith("//"):
+        path = path.removesuffix("/")  # of a user's path
     path = re.sub(r"^/api/token/[0-9]+(/key|/rotate|)\Z", r"/api/token/{id}\1", path)
     return SPEC["paths"].get(path)
 
@@ -56,6 +58,8 @@ def path_item(target):
 def response(method, target, status):
     """The response object for an answer, or None if openapi.yaml has none."""
     item = path_item(target)
+    if method == "HEAD" and "get" in (item or ()):
+        method = "GET"  # RFC 9110: the same head
     if item is None:
         node = SPEC["paths"][OTHER_PATHS] if status == 404 else None
     elif ANY_METHOD in item:

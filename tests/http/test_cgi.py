@@ -146,6 +146,93 @@ def test_body_is_not_read_beyond_its_length(site, user):
     assert worker.returncode == 0
 
 
+@pytest.mark.parametrize("length", ["-1", None])
+def test_body_without_a_length(site, user, length):
+    """Chunked: the body is what comes until the end of the input, as far as bodies may go."""
+    variables = variables_of(user, b"", CONTENT_LENGTH=length or "")
+    if length is None:
+        del variables["CONTENT_LENGTH"]
+    for body, status in [
+        (b'{"name":"chunked"}', 200),
+        (b'{"name":"large"}'.ljust(1 << 20), 200),
+        (b"{}".ljust((1 << 20) + 1), 413),
+        (b"{}".ljust(3 << 20), 413),
+        (b'{"name":', 400),
+        (b"", 400),
+    ]:
+        assert fastcgi.parse_cgi(site.run_cgi(variables, body).stdout).status == status
+    assert {token["name"] for token in user.list().data["items"]} == {"chunked", "large"}
+
+
+@pytest.mark.parametrize(
+    "method, target, changes, status",
+    [
+        ("PATCH", "/api/token/", {}, 405),
+        ("POST", "/api/token/none", {}, 404),
+        ("POST", "/api/token/none", {"CONTENT_LENGTH": "-1"}, 404),
+        ("POST", "/api/token/", {"HTTP_AUTHORIZATION": "Bearer x"}, 401),
+        ("POST", "/api/token/", {}, 413),
+        ("POST", "/api/token/", {"CONTENT_LENGTH": "-1"}, 413),
+        ("GET", "/api/token/999999999", {}, 413),
+        ("POST", "/api/token/verify", {}, 401),
+        ("POST", "/api/token/", {"TOKEN_STORE": "/nonexistent"}, 503),
+    ],
+)
+def test_body_is_read_before_the_answer(site, user, method, target, changes, status):
+    """Web servers cut an answer off while a part of the body is unread."""
+    body = b"x" * (3 << 20 if status == 413 else 300_000)
+    variables = fastcgi.environment(method, target, user.credentials, body)
+    with subprocess.Popen(
+        [site.program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**site.environment, **variables, **changes},
+        **site.as_worker_user(),
+    ) as worker:
+        worker.stdin.write(body)  # a BrokenPipeError, if the worker has ended before
+        worker.stdin.close()
+        output = worker.stdout.read()
+    assert fastcgi.parse_cgi(output).status == status
+
+
+def test_drained_body_has_a_limit(site, user):
+    """No more than 8 MiB are read of a body that is not wanted."""
+    variables = fastcgi.environment("POST", "/api/token/none", user.credentials, b"x")
+    with (site.dir / "body").open("w+b") as body:
+        body.truncate(20 << 20)
+        done = subprocess.run(
+            [site.program],
+            stdin=body,
+            stdout=subprocess.PIPE,
+            env={**site.environment, **variables, "CONTENT_LENGTH": str(20 << 20)},
+            timeout=60,
+            **site.as_worker_user(),
+        )
+        assert os.lseek(body.fileno(), 0, os.SEEK_CUR) == 8 << 20
+    assert fastcgi.parse_cgi(done.stdout).status == 404
+
+
+def test_nothing_is_read_without_a_length(site, user):
+    """Of a GET and of /verify: the pipe is open and empty."""
+    reader, writer = os.pipe()
+    for method, target in [("GET", "/api/token/"), ("POST", "/api/token/verify")]:
+        variables = fastcgi.environment(method, target, user.credentials)
+        os.write(writer, b"next")
+        done = subprocess.run(
+            [site.program],
+            stdin=reader,
+            stdout=subprocess.PIPE,
+            env={**site.environment, **variables},
+            timeout=60,
+            **site.as_worker_user(),
+        )
+        assert os.read(reader, 5) == b"next"
+        assert fastcgi.parse_cgi(done.stdout).status == (200 if method == "GET" else 401)
+    os.close(reader)
+    os.close(writer)
+
+
 @pytest.mark.parametrize("length", ["3", "1000000", "-2", "x", "99999999999999999999"])
 def test_content_length_that_does_not_match(site, user, length):
     done = site.run_cgi(variables_of(user, b"{}", CONTENT_LENGTH=length), b"{}")

@@ -10,10 +10,10 @@ from client import read_reply
 MIB = 1 << 20
 
 ALLOWED = {
-    "/api/token": {"GET", "POST", "PUT", "OPTIONS"},
-    "/api/token/": {"GET", "POST", "PUT", "OPTIONS"},
-    "/api/token/1": {"GET", "DELETE", "OPTIONS"},
-    "/api/token/99999999999999999999": {"GET", "DELETE", "OPTIONS"},
+    "/api/token": {"GET", "HEAD", "POST", "PUT", "OPTIONS"},
+    "/api/token/": {"GET", "HEAD", "POST", "PUT", "OPTIONS"},
+    "/api/token/1": {"GET", "HEAD", "DELETE", "OPTIONS"},
+    "/api/token/99999999999999999999": {"GET", "HEAD", "DELETE", "OPTIONS"},
     "/api/token/batch": {"POST", "OPTIONS"},
 }
 METHODS = {"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "LOCK", "X"}
@@ -35,9 +35,13 @@ def test_other_methods(user, anonymous, path):
                 assert reply.message == "Method not allowed"
 
 
-def test_head_has_no_body(user):
-    """The answer is only the head of the 405."""
-    reply = user.request("HEAD", "/api/token/")
+def test_head_is_get_without_the_body(user):
+    token = user.make()
+    for path in ("/api/token/", f"/api/token/{token['id']}", "/api/token/search", "/api/token/0"):
+        get, head = user.request("GET", path), user.request("HEAD", path)
+        assert (head.status, head.body) == (get.status, b""), path
+        assert head.headers["content-type"] == get.headers["content-type"]
+    reply = user.request("HEAD", "/api/token/batch")
     assert (reply.status, reply.body) == (405, b"")
 
 
@@ -59,7 +63,7 @@ def test_no_cors_headers_without_the_setting(user):
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
 @pytest.mark.parametrize(
-    "path", ["abc", "1/2", "1/", "batch/", "batch/1", "BATCH", "-1", "%E5%AD%97", "a/b/c/d", "1%0A"]
+    "path", ["abc", "1/2", "batch/1", "BATCH", "-1", "%E5%AD%97", "a/b/c/d", "1%0A"]
 )
 def test_other_paths(user, anonymous, method, path):
     for client in (user, anonymous):
@@ -77,6 +81,39 @@ def test_paths_that_normalize_to_the_collection(site, path):
 def test_paths_outside_are_answered_by_nginx(site, path):
     reply = site.http(checked=False).request("GET", path)
     assert reply.failure == (404, "Not found")
+
+
+def test_codes(user, anonymous):
+    """A stable word for programs beside each message."""
+    token = user.make(expired_time=1)
+    replies = {
+        "unauthorized": anonymous.list(),
+        "not_found": user.get(2**40),
+        "method": user.request("PATCH", "/api/token/"),
+        "name": user.create({"name": "n" * 1000}),
+        "ids": user.batch({"ids": []}),
+        "invalid": user.create({"remain_quota": "1"}),
+        "expired": user.update({"id": token["id"], "status": 1}),
+    }
+    assert {name: reply.json["code"] for name, reply in replies.items()} == {
+        name: name for name in replies
+    }
+
+
+def test_slash_at_the_end(user, anonymous, gateway):
+    """Nothing changes on a user's path; the others are guarded by their exact names."""
+    token = user.make(name="slash")
+    path = f"/api/token/{token['id']}/"
+    assert user.request("GET", path).data == token
+    assert user.request("POST", path + "key/").data == {"key": token["key"]}
+    assert user.request("GET", "/api/token/search/?keyword=slash").data["total"] == 1
+    assert user.request("POST", "/api/token/batch/keys/", {"ids": [1]}).status == 200
+    assert user.request("DELETE", path).status == 200
+    assert user.get(token["id"]).status == 404
+    assert user.request("POST", "/api/token/batch/", {"ids": [token["id"]]}).data == 0
+    assert user.request("DELETE", path + "/").status in (404, 405)
+    for name in ("verify", "consume", "reserve", "settle", "cancel"):
+        assert gateway.request("POST", f"/api/token/{name}/", {}).failure == (404, "Not found")
 
 
 # ---- size of the body ----

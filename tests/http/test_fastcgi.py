@@ -5,6 +5,7 @@ After each test the pool must answer, and consist of the same processes.
 
 import json
 import random
+import socket
 import struct
 import subprocess
 
@@ -398,6 +399,19 @@ def test_content_length_that_does_not_match(connection, user, content_length):
     assert message.startswith("Invalid parameters")
 
 
+@pytest.mark.parametrize("content_length", ["-1", ""])
+def test_body_without_a_length(connection, user, content_length):
+    """Chunked: Caddy sends -1, others nothing; the body ends with its stream."""
+    for body, status in [
+        (b'{"name":"chunked"}', 200),
+        (b'{"name":"large"}'.ljust(1 << 20), 200),
+        (b"{}".ljust((1 << 20) + 1), 413),
+        (b"", 400),
+    ]:
+        connection.send(create_request(user, body, CONTENT_LENGTH=content_length))
+        assert connection.read_reply().status == status
+
+
 def test_body_cut_short(connection, user):
     connection.send(create_request(user, b'{"name":"whole"}', CONTENT_LENGTH="1048576"))
     assert connection.read_reply().status == 400
@@ -478,3 +492,45 @@ def test_cgi_fcgi(site, user):
     assert client.delete(token["id"]).status == 200
     assert client.batch({"ids": [token["id"]]}).data == 0
     assert json.loads(client.create(b"{").body)["success"] is False
+
+
+# ---- systemd's socket (sd_listen_fds(3)) ----
+
+
+def start_with_socket_as_3(site, listener, variables):
+    """As systemd does: standard input is /dev/null. $$ is the worker's pid, too."""
+    script = f'export LISTEN_PID{variables} && exec "$0" 3<&{listener.fileno()}'
+    return subprocess.Popen(
+        ["/bin/bash", "-c", script, site.program],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        pass_fds=[listener.fileno()],
+        env=site.environment,
+        **site.as_worker_user(),
+    )
+
+
+@pytest.mark.parametrize(
+    "variables, served",
+    [
+        ("=$$ LISTEN_FDS=1", True),
+        (" LISTEN_FDS=1", True),
+        ("=1 LISTEN_FDS=1", False),
+        ("=$$ LISTEN_FDS=2", False),
+        ("=$$", False),
+    ],
+)
+def test_systemd_socket(site, variables, served):
+    path = site.dir / "systemd.sock"
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        path.chmod(0o666)
+        worker = start_with_socket_as_3(site, listener, variables)
+        if served:
+            with Connection(path) as connection:
+                assert connection.ask("OPTIONS", "/api/token/", keep=False).status == 204
+            worker.terminate()
+        worker.communicate(timeout=60)
+        assert worker.returncode == (0 if served else 2)

@@ -96,7 +96,8 @@ def test_deleted_token_ends_both(user, client):
 def test_update_and_use_keep_the_grace(user, gateway, client):
     token = user.make()
     client.rotate(token["id"], {"grace_seconds": 60})
-    user.update({"id": token["id"], "name": "x" * 30, "model_limits": "m" * 8000})
+    user.update({"id": token["id"], "name": "x" * 30, "model_limits": "m" * 8000,
+                 "model_limits_enabled": False})
     gateway.consume(key=token["key"], amount=1).data
     assert verdict(client, token["key"])[0] == 204
 

@@ -218,8 +218,6 @@ def test_empty_parameters_are_ignored(ask, tokens):
         ("sort=-id", "sort"),
         ("order=up", "order"),
         ("order=DESC", "order"),
-        ("p=x", "p"),
-        ("size=x", "size"),
     ],
 )
 def test_wrong_parameters(ask, query, name):
@@ -227,7 +225,7 @@ def test_wrong_parameters(ask, query, name):
     assert status == 400 and message.startswith(f"Invalid parameters: {name} must be"), message
 
 
-@pytest.mark.parametrize("page, size", [(0, 20), (-3, 20), (1, 0), (1, -1), (1, 1000), (99, 20)])
+@pytest.mark.parametrize("page, size", [(0, 20), (-3, 20), (1, 0), (1, -1), (1, 1000), (99, 20), ("x", "undefined")])
 def test_pages(client, tokens, page, size):
     """As in the list."""
     shown = client.search(f"?p={page}&size={size}&sort=id").data

@@ -5,7 +5,7 @@ import shutil
 
 import fastcgi
 import pytest
-from client import Client
+from client import Client, Gateway
 from service import Store
 
 
@@ -244,7 +244,7 @@ def test_map_size():
 
 
 FAILURES = [
-    ("GET", "/api/token/?p=x", None, "Invalid parameters: p must be a decimal number"),
+    ("GET", "/api/token/?order=x", None, "Invalid parameters: order must be asc or desc"),
     ("GET", "/api/token/1000000", None, "Token does not exist"),
     ("POST", "/api/token/", {"name": "x" * 31}, "Token name is too long"),
     ("POST", "/api/token/", [{}] * 2, "Maximum number of tokens reached (1)"),
@@ -273,6 +273,19 @@ def test_what_no_route_handles_stays(start):
     assert user.request("GET", "/api/token/nothing").failure == (404, "Not found")
     assert user.request("GET", "/api/token/Verify").failure == (404, "Not found")
     assert user.request("PATCH", "/api/token/").failure == (405, "Method not allowed")
+
+
+def test_gateways_and_keys_keep_their_statuses(store, start):
+    """A gateway that goes by the status must not take a refusal for permission."""
+    user = start(TOKEN_HTTP_STATUS="200")
+    key = user.make(unlimited_quota=False, remain_quota=1, allow_ips="10.0.0.1")["key"]
+    gateway = Gateway(user.send, store.add_gateway("status"))
+    use = {"key": key, "amount": 2}
+    assert gateway.consume(**use, ip="10.0.0.2").refusal == (403, "address")
+    assert gateway.reserve(**use, ip="10.0.0.2").refusal == (403, "address")
+    assert gateway.consume(**use, ip="10.0.0.1").refusal == (401, "exhausted")
+    assert gateway.consume(key=key, amount=-1).status == 400
+    assert gateway.settle(reservation=2**60, amount=1).status == 404
 
 
 def test_401_stays(start):

@@ -1,4 +1,5 @@
-"""SIGTERM, SIGINT and SIGUSR1: stop accepting, finish what was accepted, exit 0.
+"""SIGTERM, SIGINT and SIGUSR1: stop accepting, finish what was accepted, exit 0. SIGHUP, SIGUSR2 and
+SIGALRM are ignored.
 
 The worker is started here as spawn-fcgi would, on a listening socket as fd 0.
 """
@@ -144,6 +145,21 @@ def test_new_connections_are_left_to_the_next_worker(store, started, number):
         connection.send(fastcgi.request(environment("OPTIONS", "/api/token/")))
         store.start_worker_on(store.listeners[-1])
         assert connection.read_reply().status == 204
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2, signal.SIGALRM])
+def test_ignored_signals(started, user, number):
+    """The request that is half-sent gets its answer, and so do the next."""
+    worker, path = started
+    request = create_request(user, b'{"name":"in flight"}')
+    with Connection(path) as connection:
+        connection.send(request[:-20])
+        for _ in range(3):
+            worker.send_signal(number)
+        connection.send(request[-20:])
+        assert connection.read_reply().data["name"] == "in flight"
+    assert ask(path).status == 204
+    assert worker.poll() is None
 
 
 def test_second_signal_is_no_other_end(started):

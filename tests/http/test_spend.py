@@ -131,7 +131,6 @@ def test_allowed(user, take):
         ("", "missing"),
         ("x", "malformed"),
         ("sk-" + "0" * 48, "malformed"),
-        (UNKNOWN_KEY[3:], "malformed"),
         (UNKNOWN_KEY, "unknown"),
     ],
 )
@@ -249,7 +248,7 @@ def test_secrets_are_not_in_the_store(site, secret):
 
 
 def test_http_status_200(site, user, secret):
-    """Failures except 401 get 200; the code stays."""
+    """The setting is for users' routes: a refusal must not look like permission."""
     token = user.make(allow_ips="::1")
     other = user.make(expired_time=1)
 
@@ -260,9 +259,9 @@ def test_http_status_200(site, user, secret):
         done = site.run_cgi(variables, sent, TOKEN_HTTP_STATUS="200")
         return fastcgi.parse_cgi(done.stdout)
 
-    assert ask("consume", {"key": token["key"], "amount": 1}).refusal == (200, "address")
+    assert ask("consume", {"key": token["key"], "amount": 1}).refusal == (403, "address")
     assert ask("consume", {"key": other["key"], "amount": 1}).refusal == (401, "expired")
-    assert ask("cancel", {"reservation": 2**40}).failure == (200, NO_RESERVATION[1])
+    assert ask("cancel", {"reservation": 2**40}).failure == NO_RESERVATION
 
 
 # ---- reservations ----

@@ -6,6 +6,7 @@ Each test has workers of its own. Their files are held by this process where a w
 import contextlib
 import fcntl
 import os
+import signal
 import threading
 import time
 
@@ -162,9 +163,11 @@ def test_no_request_is_lost_to_the_limit(store):
     worker, path = store.start_worker(
         "many.sock", prefix=["prlimit", "--nofile=80"], TOKEN_THREADS="2"
     )
+    worker.send_signal(signal.SIGSTOP)  # it sees no connection before its request
     connections = [Connection(path) for _ in range(150)]
     for connection in connections:
         connection.send(OPTIONS)
+    worker.send_signal(signal.SIGCONT)
     for connection in connections:
         assert connection.read_reply().status == 204
         connection.close()

@@ -81,8 +81,8 @@ def test_expired_and_exhausted_keys_are_answered(user, client):
     assert (data["expires_at"], data["total_available"]) == (5, 0)
 
 
-def test_limits_are_not_checked(user, client):
-    token = user.make(allow_ips="203.0.113.1", model_limits_enabled=True)
+def test_model_limits_are_not_checked(user, client):
+    token = user.make(model_limits="m", model_limits_enabled=True)
     assert client.usage(token["key"]).status == 200
 
 
@@ -96,6 +96,13 @@ def test_disabled(site, user, client):
     assert client.usage(token["key"]).refusal == (401, "disabled")
     site.ctl("user", "delete", user.user.id)
     assert client.usage(token["key"]).refusal == (401, "unknown")
+
+
+def test_address(user, client):
+    key = user.make(allow_ips="10.0.0.0/8")["key"]
+    assert client.usage(key).refusal == (403, "address")
+    key = user.make(allow_ips="10.0.0.0/8,127.0.0.1", expired_time=1)["key"]
+    assert client.usage(key).status == 200
 
 
 @pytest.mark.parametrize("key", ["x", "sk-" + "0" * 48, UNKNOWN_KEY, UNKNOWN_KEY[3:]])
@@ -139,9 +146,9 @@ def test_other_paths(user, client, path):
 
 def test_methods(client):
     reply = client.request("OPTIONS", "/api/usage/token/")
-    assert (reply.status, reply.headers["allow"]) == (204, "GET, OPTIONS")
+    assert (reply.status, reply.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
     reply = client.request("POST", "/api/usage/token/", {})
-    assert (reply.status, reply.headers["allow"]) == (405, "GET, OPTIONS")
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
 def test_the_roots_are_separate(user, client):

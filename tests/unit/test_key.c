@@ -135,6 +135,31 @@ static void test_other_lengths_are_refused(void **state)
     assert_false(token_key_is_well_formed((struct span){NULL, 0}));
 }
 
+static void test_prefixes(void **state)
+{
+    (void)state;
+    static const char key[] = "sk-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef2P40Ol";
+    static const struct {
+        const char *before;
+        size_t from; /* of key */
+        bool read;
+    } rows[] = {{"", 0, true},        {"", 3, true},      {"sk-", 0, true},
+                {"sk-sk-", 0, false}, {"SK-", 3, false},  {"sk", 3, false},
+                {"sk-", 4, false},    {"sk- ", 3, false}, {"sk-sk-", 3, true}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char text[128], out[TOKEN_KEY_LEN];
+        snprintf(text, sizeof(text), "%s%s", rows[i].before, key + rows[i].from);
+        char *copy = heap_copy(span_of(text));
+        bool read = token_key_read((struct span){copy, strlen(text)}, out);
+        require(read == rows[i].read, "row %zu", i);
+        if (read)
+            assert_memory_equal(out, key, TOKEN_KEY_LEN);
+        free(copy);
+    }
+    char out[TOKEN_KEY_LEN];
+    assert_false(token_key_read((struct span){NULL, 0}, out));
+}
+
 static int compare_keys(const void *a, const void *b)
 {
     return memcmp(a, b, TOKEN_KEY_LEN);
@@ -219,6 +244,7 @@ int main(void)
         cmocka_unit_test(test_swapped_neighbours_are_refused),
         cmocka_unit_test(test_characters_outside_the_alphabet_are_refused),
         cmocka_unit_test(test_other_lengths_are_refused),
+        cmocka_unit_test(test_prefixes),
         cmocka_unit_test(test_many_keys_are_spread_evenly),
         cmocka_unit_test(test_random_base62_writes_what_it_is_asked_for),
         cmocka_unit_test(test_parent_and_child_get_different_keys),

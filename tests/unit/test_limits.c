@@ -206,7 +206,18 @@ static void test_allowed_models(void **state)
         {"", "a", false},
         {"", "", false},
         {"", NULL, false},
-        {"*", "a", false},
+        {"*", "a", true},
+        {"*", "", false},
+        {"*", NULL, false},
+        {"gpt-*", "gpt-4o", true},
+        {"gpt-*", "gpt-", true},
+        {"gpt-*", "gpt", false},
+        {"gpt-*", "xgpt-4", false},
+        {"gpt-*", "GPT-4", false},
+        {"a,gpt-4*,b", "gpt-4o", true},
+        {"*-4", "gpt-4", false}, /* at the end only */
+        {"g**", "g*x", true},
+        {"g**", "gx", false},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++)
         require(limits_allow_model(span_of(rows[i].models), span_of(rows[i].model)) ==
@@ -241,6 +252,12 @@ static void test_allowed_addresses(void **state)
         {"0.0.0.0/0", "255.255.255.255", true},
         {"0.0.0.0/0", "::1", false},
         {"::/0", "2001:db8::1", true},
+        {"::/0", "1.2.3.4", false},
+        {"::/0", "::ffff:1.2.3.4", false},
+        {"::/95", "::ffff:1.2.3.4", false},
+        {"::ffff:0:0/95", "1.2.3.4", false},
+        {"::ffff:0:0/95", "::fffe:1.2.3.4", true},
+        {"::/0,1.0.0.0/8", "1.2.3.4", true},
         {"2001:db8::/32", "2001:db8:ffff::1", true},
         {"2001:db8::/32", "2001:db9::1", false},
         {"2001:db8::/33", "2001:db8:7fff::1", true},

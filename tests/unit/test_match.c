@@ -69,6 +69,11 @@ static void test_keys(void **state)
         other[len - 1] ^= 1;
         assert_false(match_key(key, (struct span){other, len}));
     }
+    static const char *const same[] = {"sk-sk-000", "sk-sk-", "%000%", "sk-000%", "%", "sk-%"};
+    for (size_t i = 0; i < COUNT_OF(same); i++)
+        require(match_key(key, span_of(same[i])), "%s", same[i]);
+    assert_false(match_key(key, SPAN("0%0")));
+    assert_false(match_key(key, SPAN("sk-sk-sk-0")));
     assert_false(match_key(key, SPAN("k-0")));
     assert_false(match_key(key, SPAN("SK-0")));
     assert_false(match_key(key, SPAN("sk-0000000000000000000000000000000000000000001CtB1xx")));

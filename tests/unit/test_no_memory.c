@@ -145,7 +145,7 @@ static const struct row {
     {"POST", "/batch", "{\"ids\":[]}", NULL, NULL, 400, "\"Invalid parameters\"", 0},
     {"POST", "/batch/keys", "{\"ids\":[%T,987654]}", NULL, NULL, 200, "{\"keys\":{\"", 0},
     {"GET", "/", "", NULL, NULL, 401, "Authorization or New-Api-User is wrong", NO_ACCESS},
-    {"OPTIONS", "/", "", NULL, NULL, 204, "Allow: GET, POST, PUT, OPTIONS", 0},
+    {"OPTIONS", "/", "", NULL, NULL, 204, "Allow: GET, HEAD, POST, PUT, OPTIONS", 0},
     {"PATCH", "/", "", NULL, NULL, 405, "Method not allowed", 0},
     {"GET", "/nothing", "", NULL, NULL, 404, "Not found", 0},
 

@@ -116,9 +116,8 @@ static void test_numbers(void **state)
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         int64_t number = 55;
-        bool good = query_get_number(span_of(rows[i].query), "n", &number);
-        require(good == rows[i].good, "%s", rows[i].query);
-        require(!good || number == rows[i].number, "%s", rows[i].query);
+        query_get_number(span_of(rows[i].query), "n", &number);
+        require(number == (rows[i].good ? rows[i].number : 55), "%s", rows[i].query);
     }
 }
 
