@@ -1,10 +1,12 @@
 """Private installations of the service, for tests: a store, workers and an nginx."""
 
 import contextlib
+import grp
 import json
 import os
 import pwd
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -288,6 +290,8 @@ class Site(Store):
             "TOKEN_BIN": str(self.program),
             "TOKEN_LOG": str(self.dir / "pool.log"),
         }
+        if not IS_ROOT:
+            self.environment["TOKEN_SOCKET_GROUP"] = grp.getgrgid(os.getegid()).gr_name
         self.nginx = None
 
     def set_up(self):
@@ -308,6 +312,7 @@ class Site(Store):
 
     def run_spawn(self, action, **settings):
         """Runs spawn.sh; output goes through a file, because a pool may keep it open."""
+        self.wrap_program()
         with (self.dir / "spawn.txt").open("w+") as output:
             done = subprocess.run(
                 [self.spawn_sh, action],
@@ -319,6 +324,22 @@ class Site(Store):
             )
             output.seek(0)
             return done.returncode, output.read()
+
+    def wrap_program(self):
+        """Variables for the workers that are no settings: spawn.sh does not hand them on."""
+        own = {
+            name: value
+            for name, value in self.environment.items()
+            if not name.startswith("TOKEN_") and CLEAN_ENVIRONMENT.get(name) != value
+        }
+        if not own:
+            return
+        wrapper = self.dir / "worker"
+        exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in own.items())
+        # Under the wrapper's name, by which spawn.sh knows its workers.
+        wrapper.write_text(f'#!/bin/bash\n{exports}exec -a "$0" {self.program}\n')
+        wrapper.chmod(0o755)
+        self.environment["TOKEN_BIN"] = str(wrapper)
 
     def spawn(self, action, **settings):
         status, output = self.run_spawn(action, **settings)

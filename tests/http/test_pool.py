@@ -1,10 +1,12 @@
 """spawn.sh and the pool: its commands, reload, and the death of workers under load."""
 
 import contextlib
+import fcntl
 import grp
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -128,6 +130,70 @@ def test_stop_below_one_who_reaps_nobody(stopped):
     assert done.stdout.endswith("stopped\n")
 
 
+def test_start_on_the_socket_of_another_pool(pool, client):
+    """Neither takes the socket over nor says that it has started."""
+    before = pool.pids()
+    other = {"TOKEN_PIDFILE": str(pool.dir / "b.pid"), "TOKEN_LOG": str(pool.dir / "b.log")}
+    for stale in (False, True):
+        for action in ("start", "restart"):
+            if stale:
+                Path(other["TOKEN_PIDFILE"]).write_text("999999999\n")
+            status, output = pool.run_spawn(action, **other)
+            assert status == 1 and "in use by another pool" in output and "started" not in output
+    status, output = pool.run_spawn("status", **other)
+    assert status == 1 and "another pool" in output
+    pool.spawn("stop", **other)
+    assert pool.pids() == before and client.list().status == 200
+    assert pool.run_spawn("status")[0] == 0
+
+
+def test_who_may_not_ask_is_told_so(pool, client):
+    if not IS_ROOT:
+        return  # needs another account
+
+    def run_as_nobody(action, **settings):
+        return subprocess.run(
+            [pool.spawn_sh, action],
+            env={**pool.environment, **settings},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            user="nobody",
+            group="nogroup",
+            extra_groups=[],
+        )
+
+    closed = pool.dir / "closed"
+    closed.mkdir(mode=0o700)
+    for settings in ({}, {"TOKEN_SOCKET": str(closed / "x.sock")}):
+        done = run_as_nobody("status", **settings)
+        assert done.returncode == 4 and "no permission" in done.stderr
+        assert "does not answer" not in done.stderr
+    assert run_as_nobody("stop").returncode != 0
+    assert client.list().status == 200
+
+
+def test_group_that_cannot_be_set(pool):
+    """By another than root, who is not in it. The pool is not started: nginx could not connect."""
+    if not IS_ROOT:
+        return  # needs another account
+    folder = pool.dir / "nobody"
+    folder.mkdir()
+    shutil.chown(folder, "nobody")
+    names = {"TOKEN_SOCKET": "n.sock", "TOKEN_STORE": "store", "TOKEN_SECRET": "secret", "TOKEN_LOG": "n.log"}
+    done = subprocess.run(
+        [pool.spawn_sh, "start"],
+        env={**pool.environment, **{name: str(folder / file) for name, file in names.items()}},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        user="nobody",
+        group="nogroup",
+        extra_groups=[],
+    )
+    assert done.returncode == 1 and "TOKEN_SOCKET_GROUP" in done.stderr and "www-data" in done.stderr
+
+
 def test_restart(pool, client):
     before = pool.pids()
     token = client.make()
@@ -213,6 +279,79 @@ def test_wrong_usage(pool, arguments):
     assert done.returncode != 0 and done.stderr
 
 
+# ---- what reaches the workers, and what the workers' user can do to root ----
+
+
+def tree(pool):
+    """The holder and all below it."""
+    found = [int(pid_file(pool).read_text())]
+    for pid in found:
+        found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return found
+
+
+def test_only_what_the_caller_meant_to_hand_on(pool, client):
+    """Neither descriptors nor variables of the shell that happened to start the pool."""
+    if not IS_ROOT:
+        return  # the workers' files under /proc are root's
+    with (pool.dir / "left-open").open("w") as file:
+        low, high = (fcntl.fcntl(file, fcntl.F_DUPFD, at_least) for at_least in (7, 40))
+        done = subprocess.run(
+            [pool.spawn_sh, "restart"],
+            env={**pool.environment, "SECRET_OF_THE_SHELL": "1", "LC_TIME": "C", "TOKEN_KEYS": "shown"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            timeout=60,
+            pass_fds=(low, high),
+        )
+        os.close(low)
+        os.close(high)
+    assert done.returncode == 0
+    wait_until(lambda: len(pool.pids()) == 2, "there are two workers")
+    pids = tree(pool)
+    assert len(pids) == 4
+    for pid in pids:
+        open_files = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        assert not any("left-open" in name for name in open_files)
+        variables = Path(f"/proc/{pid}/environ").read_text().split("\0")[:-1]
+        # A shell exports its folder.
+        names = {variable.partition("=")[0] for variable in variables if variable != "PWD=/"}
+        assert {"PATH", "TOKEN_KEYS", "LC_TIME"} <= names
+        allowed = re.compile("TOKEN_.*|PATH|LANG|LANGUAGE|LC_.*")
+        assert [name for name in names if not allowed.fullmatch(name)] == [], pid
+
+
+@pytest.mark.parametrize("name", ["token.pid", "token.log", "token.reload"])
+def test_links_in_a_folder_of_the_workers_user(stopped, name):
+    """Root follows none that this user has planted."""
+    if not IS_ROOT:
+        return
+    folder = stopped.dir / "run"
+    folder.mkdir()
+    victim, missing = stopped.dir / "victim", stopped.dir / "missing"
+    settings = {"TOKEN_SOCKET": str(folder / "token.sock"), "TOKEN_LOG": str(folder / "token.log")}
+    try:
+        for target in (victim, missing):
+            victim.write_text("intact")
+            victim.chmod(0o600)
+            (folder / name).symlink_to(target)
+            shutil.chown(folder, WORKER_USER)
+            for action in ("start", "reload", "restart", "stop"):
+                stopped.run_spawn(action, **settings)
+            status = victim.stat()
+            assert (victim.read_text(), status.st_uid, status.st_mode & 0o777) == ("intact", 0, 0o600)
+            assert not missing.exists()
+            (folder / name).unlink(missing_ok=True)
+        for action in ("start", "reload"):
+            stopped.spawn(action, **settings)
+        socket_status = os.stat(folder / "token.sock")
+        assert grp.getgrgid(socket_status.st_gid).gr_name == "www-data"
+        assert {path.owner() for path in folder.iterdir()} == {WORKER_USER}
+    finally:
+        stopped.spawn("stop", **settings)
+        shutil.rmtree(folder)
+
+
 # ---- what keeps it from starting ----
 
 CANNOT = [
@@ -228,6 +367,10 @@ CANNOT = [
     ({"TOKEN_SOCKET": "0.0.0.0:9000"}, "TOKEN_SOCKET"),
     ({"TOKEN_SOCKET": "192.0.2.1:9000"}, "TOKEN_SOCKET"),
     ({"TOKEN_SOCKET": "127.0.0.1:99999"}, "TOKEN_SOCKET"),
+    ({"TOKEN_SOCKET": "127.0.0.1:"}, "TOKEN_SOCKET"),
+    ({"TOKEN_SOCKET": "127.0.0.1"}, "HOST:PORT"),
+    ({"TOKEN_SOCKET": "localhost"}, "HOST:PORT"),
+    ({"TOKEN_SOCKET_GROUP": "no-group-of-that-name"}, "TOKEN_SOCKET_GROUP"),
     ({"TOKEN_SOCKET_MODE": "rw"}, "TOKEN_SOCKET_MODE"),
     ({"TOKEN_USER": "nobody-of-that-name"}, "TOKEN_USER"),
 ]
@@ -363,6 +506,25 @@ def test_reload_drops_no_request(pool, client):
         assert ids_of(clients[number]) == created[::-1]
     wait_until(lambda: not retired & pool.pids(), "the old workers have ended")
     pool.check()
+
+
+def log_of(pool):
+    return Path(pool.environment["TOKEN_LOG"])
+
+
+def test_log_is_opened_again(pool, client):
+    """After a renaming, by reload and by SIGHUP to the holder."""
+    log, old = log_of(pool), log_of(pool).with_suffix(".1.log")
+    log.rename(old)
+    before = old.read_text()
+    status, output = pool.run_spawn("reload")
+    assert status == 0 and output.startswith("reloaded") and len(output.splitlines()) == 1
+    assert "reloaded" in log.read_text() and "reloaded" not in old.read_text()[len(before) :]
+    assert log.stat().st_mode & 0o007 == 0
+    log.unlink()
+    os.kill(int(pid_file(pool).read_text()), signal.SIGHUP)
+    wait_until(lambda: log.exists() and "reloaded" in log.read_text(), "the log is there again")
+    assert client.list().status == 200
 
 
 def test_reload_serves_kept_connections(pool, client):
