@@ -3,7 +3,8 @@
 #
 #   spawn.sh start|stop|restart|reload|status
 #
-# Settings are environment variables; the workers get every TOKEN_* variable.
+# Settings are environment variables, which the workers get too, and lines NAME=value of
+# /etc/token/token.conf, or the file that TOKEN_CONF names. The environment goes before the file.
 #
 #   TOKEN_SOCKET        /run/token/token.sock   a Unix socket, or HOST:PORT on this machine
 #   TOKEN_SOCKET_MODE   0660                    mode and group of the socket: nginx must be
@@ -31,7 +32,9 @@ script=$(readlink -f "$0")
 last_error=
 become='env' # runs a command as TOKEN_USER
 result=      # the holder's, during a reload: the file for its caller
-readonly script start_seconds=10 stop_tenths=100 reload_tenths=150 retry_seconds=0.5
+conf_names="TOKEN_SOCKET TOKEN_SOCKET_MODE TOKEN_SOCKET_GROUP TOKEN_WORKERS TOKEN_USER"
+conf_names="$conf_names TOKEN_PIDFILE TOKEN_LOG TOKEN_BIN TOKEN_STORE"
+readonly script conf_names start_seconds=10 stop_tenths=100 reload_tenths=150 retry_seconds=0.5
 
 note() {
     printf 'spawn.sh: %s\n' "$*" >&2
@@ -41,7 +44,17 @@ die() { note "$*"; exit 1; }
 
 # ---- settings ------------------------------------------------------------------------------
 
+given=
+for name in $conf_names; do
+    eval "[ -z \"\${$name:-}\" ] || given=\"\$given $name \""
+done
+
+# Once more, the file is read again.
 settings() {
+    for name in $conf_names; do
+        case $given in *" $name "*) ;; *) unset "$name" ;; esac
+    done
+    read_conf
     : "${TOKEN_SOCKET:=/run/token/token.sock}" "${TOKEN_SOCKET_MODE:=0660}"
     : "${TOKEN_SOCKET_GROUP:=www-data}" "${TOKEN_WORKERS:=$(nproc)}"
     : "${TOKEN_BIN:=$(default_bin)}"
@@ -63,7 +76,23 @@ settings() {
     TOKEN_BIN=$(absolute "$TOKEN_BIN")
     [ -z "${TOKEN_STORE:-}" ] || TOKEN_STORE=$(absolute "$TOKEN_STORE")
     [ -z "${TOKEN_SECRET:-}" ] || TOKEN_SECRET=$(absolute "$TOKEN_SECRET")
-    export TOKEN_BIN TOKEN_WORKERS TOKEN_USER TOKEN_PIDFILE TOKEN_LOG
+}
+
+# The names that this script uses; the workers read the others, and say what is wrong with a line.
+read_conf() {
+    conf=$(absolute "${TOKEN_CONF:-/etc/token/token.conf}")
+    if [ -n "${TOKEN_CONF:-}" ]; then TOKEN_CONF=$conf; else [ -e "$conf" ] || return 0; fi
+    { [ -f "$conf" ] && [ -r "$conf" ]; } || die "TOKEN_CONF: cannot read $conf (as $(id -un))"
+    exec 8<"$conf"
+    [ -n "$(find -L /proc/self/fd/8 -maxdepth 0 ! -perm /022 \( -user 0 -o -user "$(id -u)" \))" ] ||
+        die "TOKEN_CONF: $conf belongs to neither root nor $(id -un), or others can write to it"
+    while IFS= read -r line <&8 || [ -n "$line" ]; do
+        name=${line%%=*}
+        case $name in '' | *[!A-Z_]*) continue ;; esac
+        case " $conf_names " in *" $name "*) ;; *) continue ;; esac
+        case $given in *" $name "*) ;; *) eval "$name=\${line#*=}" ;; esac
+    done
+    exec 8<&-
 }
 
 is_root() { [ "$(id -u)" -eq 0 ]; }
@@ -90,8 +119,7 @@ check() {
         command -v "$tool" >/dev/null ||
             die "$tool is missing: apt-get install spawn-fcgi multiwatch libfcgi-bin util-linux"
     done
-    is_between 1 1024 "$TOKEN_WORKERS" ||
-        die "TOKEN_WORKERS: '$TOKEN_WORKERS' is not a number from 1 to 1024"
+    check_workers
     if is_root; then
         changes_user || note "TOKEN_USER is $TOKEN_USER: the workers run as root"
     elif [ "$(id -u -- "$TOKEN_USER")" -ne "$(id -u)" ]; then
@@ -101,6 +129,11 @@ check() {
     [ -f "$TOKEN_BIN" ] || die "TOKEN_BIN: there is no $TOKEN_BIN (run make first)"
     { as_worker test -x "$TOKEN_BIN" && as_worker test -r "$script"; } ||
         die "TOKEN_USER: $TOKEN_USER may not run $TOKEN_BIN (are its folders open to that user?)"
+}
+
+check_workers() {
+    is_between 1 1024 "$TOKEN_WORKERS" ||
+        die "TOKEN_WORKERS: '$TOKEN_WORKERS' is not a number from 1 to 1024"
 }
 
 # At most nine digits, so that the shell's arithmetic can hold it.
@@ -501,7 +534,7 @@ open_log() {
 start_pool() {
     worker_starts || return 1
     # shellcheck disable=SC2086 # words
-    $become setpriv --pdeathsig TERM \
+    $become env TOKEN_BIN="$TOKEN_BIN" TOKEN_WORKERS="$TOKEN_WORKERS" setpriv --pdeathsig TERM \
         multiwatch -f "$TOKEN_WORKERS" -t 1 -- \
         "$(command -v setpriv)" --pdeathsig USR1 "$script" _worker <&3 3<&- &
     pool=$!
@@ -529,6 +562,14 @@ replace_pool() {
     trap '' HUP
     open_log
     result=$(result_file)
+    # In a subshell first: a wrong setting ends it.
+    if ! (settings && check_workers); then
+        note "reload failed"
+        result=
+        trap replace_pool HUP
+        return
+    fi
+    settings
     last_error= # the caller gets the reason, even if it is in the log already
     old=$pool outcome="reload failed"
     if start_pool && is_steady; then
@@ -573,13 +614,13 @@ end_pools() {
 # --------------------------------------------------------------------------------------------
 
 case $#:${1:-} in
-1:start | 1:restart)
+1:start | 1:restart | 1:reload)
     settings
     check
     lock
     "$1"
     ;;
-1:stop | 1:reload)
+1:stop)
     settings
     lock
     "$1"

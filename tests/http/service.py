@@ -97,6 +97,7 @@ class Store:
         self.dir.chmod(0o755)  # root runs the workers as another user
         self.log = self.dir / "worker.log"
         self.log.touch()
+        (self.dir / "token.conf").touch(mode=0o644)  # not this machine's
         # Copies: the workers' user may not be able to enter this checkout.
         self.program = self.dir / "token.fcgi"
         shutil.copy(WORKER, self.program)
@@ -104,6 +105,7 @@ class Store:
             **CLEAN_ENVIRONMENT,
             "TOKEN_STORE": str(self.dir / "store"),
             "TOKEN_SECRET": str(self.dir / "secret"),
+            "TOKEN_CONF": str(self.dir / "token.conf"),
         }
         self.environment = self.with_settings(settings)
         self.workers = []

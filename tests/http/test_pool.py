@@ -508,6 +508,44 @@ def test_reload_drops_no_request(pool, client):
     pool.check()
 
 
+def test_restart_from_another_shell_changes_nothing(stopped):
+    """The settings are in the file: spawn.sh's and the workers'."""
+    conf = Path(stopped.environment["TOKEN_CONF"])
+    bare = {"TOKEN_WORKERS": None, "TOKEN_LOG": None}
+    user = stopped.add_user()
+    conf.write_text(f"TOKEN_WORKERS=3\nTOKEN_KEYS=masked\nTOKEN_LOG={stopped.dir}/conf.log\n")
+    stopped.spawn("start", **bare)
+    try:
+        wait_until(lambda: len(stopped.pids()) == 3, "there are three workers")
+        client = stopped.http(user)
+        token = client.make()
+        for action in ("restart", "reload"):
+            stopped.spawn(action, **bare)
+            assert "*" in client.get(token["id"]).data["key"]
+        assert (stopped.dir / "conf.log").exists()
+        before = stopped.pids()
+        for wrong in ("TOKEN_KEYS='masked'\n", "TOKEN_WORKERS=0\n"):
+            conf.write_text(wrong)
+            for action in ("restart", "reload"):
+                status, output = stopped.run_spawn(action, **bare)
+                assert status != 0 and (wrong[:10] in output or str(conf) in output)
+                assert client.list().status == 200
+        conf.write_text("TOKEN_WORKERS=1\n")
+        stopped.spawn("reload", **bare)
+        wait_until(lambda: len(stopped.pids()) == 1, "there is one worker")
+        assert not before & stopped.pids()
+        assert client.get(token["id"]).data["key"].startswith("sk-")
+    finally:
+        conf.write_text("")
+        stopped.spawn("stop", **bare)
+    conf.chmod(0o666)
+    try:
+        status, output = stopped.run_spawn("start")
+        assert status != 0 and str(conf) in output
+    finally:
+        conf.chmod(0o644)
+
+
 def log_of(pool):
     return Path(pool.environment["TOKEN_LOG"])
 

@@ -92,6 +92,74 @@ def test_empty_is_as_good_as_unset(start, name):
     assert start(**{name: ""}).list().data["total"] == 0
 
 
+@pytest.fixture
+def conf(store):
+    """Writes a token.conf of this test's own; returns its path."""
+    path = store.dir / f"conf{len(store.workers)}"
+
+    def written(text, mode=0o644):
+        path.write_text(text)
+        path.chmod(mode)
+        return str(path)
+
+    return written
+
+
+def test_settings_of_the_file(store, start, conf):
+    """Comments, blank lines, spawn.sh's names; the environment goes before, empty counts as unset."""
+    path = conf("# limits\n\n \t\nTOKEN_MAX_PER_USER=2\nTOKEN_WORKERS=3\nTOKEN_LOG=/x y\nTOKEN_TEST_X=1\nTOKEN_KEYS=masked")
+    user = start(TOKEN_CONF=path, TOKEN_MAX_PER_USER="")
+    token = user.make_many(2)[0]
+    assert user.create({}).failure == (409, "Maximum number of tokens reached (2)")
+    assert "*" in user.get(token["id"]).data["key"]
+    assert start(TOKEN_CONF=path, TOKEN_MAX_PER_USER="3").make_many(3)
+    assert store.run_ctl("user", "list", TOKEN_CONF=path).returncode == 0
+
+
+WRONG_LINES = [
+    "TOKEN_MAX_PER_USER=many",
+    "TOKEN_UNKNOWN=1",
+    "TOKEN_STORE",
+    "PATH=/bin",
+    "export TOKEN_KEYS=masked",
+    " TOKEN_KEYS=masked",
+    "TOKEN_KEYS =masked",
+    "TOKEN_KEYS= masked",
+    "TOKEN_KEYS=masked ",
+    "TOKEN_KEYS=masked\r",
+    'TOKEN_KEYS="masked"',
+    "TOKEN_KEYS='masked'",
+    "TOKEN_LOG=$HOME/log",
+    "TOKEN_LOG=/a\\b",
+    "# a comment that goes on \\",
+    "TOKEN_CONF=/x",
+    "TOKEN_COST=1",
+    "TOKEN_MODEL=x",
+    "TOKEN_MODEL_CHECK=1",
+    "TOKEN_STORE=postgresql://u:p@h/d",
+]
+
+
+@pytest.mark.parametrize("line", WRONG_LINES)
+def test_wrong_line_is_named(store, conf, line):
+    path = conf(f"# first\n{line}\nTOKEN_MAX_PER_USER=1\n")
+    assert f"{path}:2: " in refusal(store, TOKEN_CONF=path)
+    done = store.run_ctl("user", "list", TOKEN_CONF=path)
+    assert done.returncode == 1 and f"{path}:2: " in only_line(done.stderr)
+
+
+def test_file_that_is_not_to_be_trusted(store, conf):
+    for mode in (0o664, 0o646):
+        path = conf("TOKEN_KEYS=masked\n", mode)
+        assert path in refusal(store, TOKEN_CONF=path)
+    path = conf("TOKEN_KEYS=masked\n")
+    if os.geteuid() == 0:
+        shutil.chown(path, "nobody")
+        assert path in refusal(store, TOKEN_CONF=path)
+    assert "/nonexistent" in refusal(store, TOKEN_CONF="/nonexistent")
+    assert str(store.dir) in refusal(store, TOKEN_CONF=str(store.dir))
+
+
 def test_spawn_shs_own_settings_are_no_error(start):
     own = {
         "TOKEN_SOCKET": "/run/x.sock",
