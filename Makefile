@@ -123,7 +123,10 @@ lint:
 format:
 	clang-format -i $(SOURCES) $(HEADERS)
 
+# The workers' account, which nobody else has: only on this machine, not in a package's folder.
 install: all
+	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && ! getent passwd token >/dev/null; then \
+	    useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin token; fi
 	install -d '$(DESTDIR)$(PREFIX)/lib/token' '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/doc/token/docs'
 	install -m 755 $(BUILD)/token.fcgi spawn.sh '$(DESTDIR)$(PREFIX)/lib/token'
 	install -m 755 $(BUILD)/tokenctl '$(DESTDIR)$(PREFIX)/bin'

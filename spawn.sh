@@ -10,7 +10,7 @@
 #   TOKEN_SOCKET_MODE   0660                    mode and group of the socket: nginx must be
 #   TOKEN_SOCKET_GROUP  www-data                able to connect
 #   TOKEN_WORKERS       number of cores         worker processes
-#   TOKEN_USER          www-data, for root      the workers' user
+#   TOKEN_USER          see default_user        the workers' user, for root
 #   TOKEN_PIDFILE       beside the socket       has the pid of the holder, see below
 #   TOKEN_LOG           beside the pid file     the workers' stderr; after a renaming, reload or
 #                                               SIGHUP to the holder opens it again
@@ -58,7 +58,7 @@ settings() {
     : "${TOKEN_SOCKET:=/run/token/token.sock}" "${TOKEN_SOCKET_MODE:=0660}"
     : "${TOKEN_SOCKET_GROUP:=www-data}" "${TOKEN_WORKERS:=$(nproc)}"
     : "${TOKEN_BIN:=$(default_bin)}"
-    if is_root; then : "${TOKEN_USER:=www-data}"; else : "${TOKEN_USER:=$(id -un)}"; fi
+    : "${TOKEN_USER:=$(default_user)}"
     case $TOKEN_SOCKET in localhost:*) TOKEN_SOCKET=127.0.0.1:${TOKEN_SOCKET#*:} ;; esac
     if is_tcp; then
         : "${TOKEN_PIDFILE:=/run/token/$TOKEN_SOCKET.pid}"
@@ -93,6 +93,15 @@ read_conf() {
         case $given in *" $name "*) ;; *) eval "$name=\${line#*=}" ;; esac
     done
     exec 8<&-
+}
+
+# For root the store's owner, or an account that has no other work: nginx's and PHP's must not be able
+# to read the secret.
+default_user() {
+    is_root || { id -un; return; }
+    owner=$(stat -L -c %U "${TOKEN_STORE:-/var/lib/token/store}" 2>/dev/null)
+    case $owner in '' | root | UNKNOWN) ;; *) echo "$owner"; return ;; esac
+    if id -u token >/dev/null 2>&1; then echo token; else echo www-data; fi
 }
 
 is_root() { [ "$(id -u)" -eq 0 ]; }

@@ -27,7 +27,9 @@ TOKENCTL = BUILD / "tokenctl"
 WORKER = BUILD / "token.fcgi"
 
 IS_ROOT = os.geteuid() == 0
-WORKER_USER = "www-data" if IS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
+ACCOUNTS = {entry.pw_name for entry in pwd.getpwall()}
+ROOTS_WORKER_USER = "token" if "token" in ACCOUNTS else "www-data"  # after a make install
+WORKER_USER = ROOTS_WORKER_USER if IS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
 
 TOKEN_RECORD_HEAD = 124  # precedes a token's name in its record
 

@@ -65,6 +65,16 @@ def test_workers_run_as_their_user(pool, client):
     assert {Path(f"/proc/{pid}").owner() for pid in pool.pids()} == {WORKER_USER}
 
 
+def test_workers_run_as_the_stores_owner():
+    """Without TOKEN_USER, of which another shell may know nothing."""
+    if not IS_ROOT:
+        return
+    with Site(pool=False, workers=1, TOKEN_USER="daemon") as site:
+        site.spawn("start", TOKEN_USER=None)
+        assert {Path(f"/proc/{pid}").owner() for pid in site.pids()} == {"daemon"}
+        assert site.http(site.add_user()).list().status == 200
+
+
 def test_only_nginx_reaches_the_socket(pool, client):
     status = os.stat(pool.socket)
     assert stat.S_ISSOCK(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o660
