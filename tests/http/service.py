@@ -316,7 +316,7 @@ class Site(Store):
 
     def run_spawn(self, action, **settings):
         """Runs spawn.sh; output goes through a file, because a pool may keep it open."""
-        self.wrap_program()
+        self.wrap_program(self.with_settings(settings))
         with (self.dir / "spawn.txt").open("w+") as output:
             done = subprocess.run(
                 [self.spawn_sh, action],
@@ -329,12 +329,14 @@ class Site(Store):
             output.seek(0)
             return done.returncode, output.read()
 
-    def wrap_program(self):
-        """Variables for the workers that are no settings: spawn.sh does not hand them on."""
+    def wrap_program(self, environment):
+        """Variables for the workers that are no settings, and sanitizers' options: spawn.sh does not
+        hand them on."""
         own = {
             name: value
-            for name, value in self.environment.items()
-            if not name.startswith("TOKEN_") and CLEAN_ENVIRONMENT.get(name) != value
+            for name, value in environment.items()
+            if not name.startswith("TOKEN_")
+            and ("SAN_OPTIONS" in name or CLEAN_ENVIRONMENT.get(name) != value)
         }
         if not own:
             return
