@@ -6,7 +6,7 @@ import shutil
 import fastcgi
 import pytest
 from client import Client, Gateway
-from service import Store
+from service import IS_ROOT, WORKER_USER, Store
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_file_that_is_not_to_be_trusted(store, conf):
         path = conf("TOKEN_KEYS=masked\n", mode)
         assert path in refusal(store, TOKEN_CONF=path)
     path = conf("TOKEN_KEYS=masked\n")
-    if os.geteuid() == 0:
+    if IS_ROOT:
         shutil.chown(path, "nobody")
         assert path in refusal(store, TOKEN_CONF=path)
     assert "/nonexistent" in refusal(store, TOKEN_CONF="/nonexistent")
@@ -190,10 +190,23 @@ def test_copied_secret_serves(start, secret):
     assert start(TOKEN_SECRET=str(secret)).list().data["total"] == 0
 
 
-@pytest.mark.parametrize("mode", [0o604, 0o640, 0o644, 0o660, 0o666, 0o602, 0o620])
+@pytest.mark.parametrize("mode", [0o604, 0o444, 0o644, 0o660, 0o666, 0o602, 0o620])
 def test_secret_that_others_may_use(store, secret, mode):
     secret.chmod(mode)
     assert str(secret) in refusal(store, TOKEN_SECRET=str(secret))
+
+
+@pytest.mark.parametrize("mode", [0o440, 0o640])
+def test_secret_of_the_workers_group(store, start, secret, mode):
+    secret.chmod(mode)
+    if IS_ROOT:  # as a secret that is mounted
+        shutil.chown(secret, "root", WORKER_USER)
+    assert start(TOKEN_SECRET=str(secret)).list().data["total"] == 0
+    assert store.run_ctl("stat", TOKEN_SECRET=str(secret)).returncode == 0
+    if IS_ROOT:
+        shutil.chown(secret, WORKER_USER, "nogroup")
+        assert str(secret) in refusal(store, TOKEN_SECRET=str(secret))
+        assert store.run_ctl("stat", TOKEN_SECRET=str(secret)).returncode == 1
 
 
 @pytest.mark.parametrize("length", [0, 1, 31, 33, 64])
