@@ -2,6 +2,8 @@
 # Starts, stops and replaces the pool of token.fcgi workers.
 #
 #   spawn.sh start|stop|restart|reload|status
+#   spawn.sh run                start, stay in the foreground, stop on SIGTERM or SIGINT, reload on SIGHUP
+#   spawn.sh --help | --version
 #
 # Settings are environment variables, which the workers get too, and lines NAME=value of
 # /etc/token/token.conf, or the file that TOKEN_CONF names. The environment goes before the file.
@@ -13,7 +15,8 @@
 #   TOKEN_USER          see default_user        the workers' user, for root
 #   TOKEN_PIDFILE       beside the socket       has the pid of the holder, see below
 #   TOKEN_LOG           beside the pid file     the workers' stderr; after a renaming, reload or
-#                                               SIGHUP to the holder opens it again
+#                                               SIGHUP to the holder opens it again; of "run" it is
+#                                               standard error, if this is not set
 #   TOKEN_BIN           build/token.fcgi        beside this script
 #
 # Processes, each the parent of the next:
@@ -32,29 +35,32 @@ script=$(readlink -f "$0")
 last_error=
 become='env' # runs a command as TOKEN_USER
 result=      # the holder's, during a reload: the file for its caller
+command=${1:-}
 conf_names="TOKEN_SOCKET TOKEN_SOCKET_MODE TOKEN_SOCKET_GROUP TOKEN_WORKERS TOKEN_USER"
 conf_names="$conf_names TOKEN_PIDFILE TOKEN_LOG TOKEN_BIN TOKEN_STORE"
 readonly script conf_names start_seconds=10 stop_tenths=100 reload_tenths=150 retry_seconds=0.5
 
 note() {
-    printf 'spawn.sh: %s\n' "$*" >&2
+    case $command in
+    _*) printf '%s spawn.sh[%s]: %s\n' "$(date -u +%FT%TZ)" "$$" "$*" >&2 ;; # a line of the log
+    *) printf 'spawn.sh: %s\n' "$*" >&2 ;;
+    esac
     [ -z "$result" ] || [ ! -f "$result" ] || printf '%s\n' "$*" >>"$result"
 }
 die() { note "$*"; exit 1; }
 
 # ---- settings ------------------------------------------------------------------------------
 
-given=
-for name in $conf_names; do
-    eval "[ -z \"\${$name:-}\" ] || given=\"\$given $name \""
-done
+# The names that the environment has, each between blanks.
+given=" $(env | sed -n 's/^\(TOKEN_[A-Z_]*\)=..*/\1/p' | tr '\n' ' ')"
 
-# Once more, the file is read again.
+# Called once more, it reads the file again.
 settings() {
     for name in $conf_names; do
         case $given in *" $name "*) ;; *) unset "$name" ;; esac
     done
     read_conf
+    [ "$command" != run ] || [ -n "${TOKEN_LOG:-}" ] || export TOKEN_LOG=-
     : "${TOKEN_SOCKET:=/run/token/token.sock}" "${TOKEN_SOCKET_MODE:=0660}"
     : "${TOKEN_SOCKET_GROUP:=www-data}" "${TOKEN_WORKERS:=$(nproc)}"
     : "${TOKEN_BIN:=$(default_bin)}"
@@ -72,7 +78,8 @@ settings() {
         become="setpriv --reuid $(id -u -- "$TOKEN_USER") --regid $(id -g -- "$TOKEN_USER") --init-groups"
     # The holder works in /, where a relative path would name another file.
     TOKEN_PIDFILE=$(resolved "$TOKEN_PIDFILE")
-    TOKEN_LOG=$(resolved "${TOKEN_LOG:-${TOKEN_PIDFILE%.pid}.log}")
+    : "${TOKEN_LOG:=${TOKEN_PIDFILE%.pid}.log}"
+    ! has_log || TOKEN_LOG=$(resolved "$TOKEN_LOG")
     TOKEN_BIN=$(absolute "$TOKEN_BIN")
     [ -z "${TOKEN_STORE:-}" ] || TOKEN_STORE=$(absolute "$TOKEN_STORE")
     [ -z "${TOKEN_SECRET:-}" ] || TOKEN_SECRET=$(absolute "$TOKEN_SECRET")
@@ -86,14 +93,30 @@ read_conf() {
     exec 8<"$conf"
     [ -n "$(find -L /proc/self/fd/8 -maxdepth 0 ! -perm /022 \( -user 0 -o -user "$(id -u)" \))" ] ||
         die "TOKEN_CONF: $conf belongs to neither root nor $(id -un), or others can write to it"
+    number=0
     while IFS= read -r line <&8 || [ -n "$line" ]; do
-        name=${line%%=*}
+        number=$((number + 1)) name=${line%%=*} value=${line#*=}
+        [ "$name" != "$line" ] || continue
         case $name in '' | *[!A-Z_]*) continue ;; esac
         case " $conf_names " in *" $name "*) ;; *) continue ;; esac
-        case $given in *" $name "*) ;; *) eval "$name=\${line#*=}" ;; esac
+        case $value in *[\"\'\\\$]* | [[:space:]]* | *[[:space:]])
+            die "TOKEN_CONF: $conf:$number: a value has no quotes, \\ or \$, and no blanks at its ends"
+            ;;
+        esac
+        case $given in *" $name "*) ;; *) assign "$name" "$value" ;; esac
     done
     exec 8<&-
 }
+
+# An empty value counts as unset.
+assign() {
+    [ -z "$2" ] || IFS= read -r "$1" <<END
+$2
+END
+}
+
+see_log() { ! has_log || printf '; log %s' "$TOKEN_LOG"; }
+has_log() { [ "$TOKEN_LOG" != - ]; }
 
 # For root the store's owner, or an account that has no other work: nginx's and PHP's must not be able
 # to read the secret.
@@ -227,12 +250,14 @@ may_ask() {
     [ -x "$folder/" ] && { [ ! -e "$TOKEN_SOCKET" ] || [ -w "$TOKEN_SOCKET" ]; }
 }
 
-# Prints why a worker does not start, and fails. Runs it as plain CGI, which needs no socket, by a
-# command that ends in env.
-start_error() {
-    "$@" REQUEST_METHOD=OPTIONS SCRIPT_NAME=/api/token PATH_INFO=/ \
+# Whether a worker starts: runs it as plain CGI, which needs no socket. Sets why.
+can_start() {
+    why=$(as_worker env REQUEST_METHOD=OPTIONS SCRIPT_NAME=/api/token PATH_INFO=/ \
         setpriv --pdeathsig KILL timeout --foreground 10 setpriv --pdeathsig KILL "$TOKEN_BIN" \
-        </dev/null 2>&1 >/dev/null 3<&-
+        </dev/null 2>&1 >/dev/null 3<&-) && return
+    # Without its time and pid.
+    why=$(printf '%s\n' "${why:-$TOKEN_BIN does not start}" | sed 's/^[0-9TZ:-]* token.fcgi\[[0-9]*]: //')
+    return 1
 }
 
 # Sets pid to the number in the pid file.
@@ -299,6 +324,7 @@ write() { as_keeper "$1" sh -c 'umask 022 && printf "$2" >"$1"' sh "$1" "$2" 2>/
 
 # Also for a holder that could not make it, as it is not root.
 make_log() {
+    has_log || return 0
     # shellcheck disable=SC2016 # for sh
     as_keeper "$TOKEN_LOG" sh -c 'umask 027 && : >>"$1"' sh "$TOKEN_LOG" 2>/dev/null ||
         die "TOKEN_LOG: cannot write $TOKEN_LOG"
@@ -324,7 +350,7 @@ start() {
     launch
     await_answer || give_up "the pool did not start"
     give_socket
-    echo "started, pid $holder, $TOKEN_WORKERS workers on $TOKEN_SOCKET, log $TOKEN_LOG"
+    echo "started, pid $holder, $TOKEN_WORKERS workers on $TOKEN_SOCKET$(see_log)"
 }
 
 # For root spawn-fcgi has set the group, if the folder is root's. If not, only TOKEN_USER touches the
@@ -344,12 +370,12 @@ give_up() {
 }
 
 log_size() { wc -c 2>/dev/null <"$TOKEN_LOG" || echo 0; }
-new_log() { tail -c "+$((log_start + 1))" "$TOKEN_LOG" 2>/dev/null; }
+new_log() { ! has_log || tail -c "+$((log_start + 1))" "$TOKEN_LOG" 2>/dev/null; }
 
 # Prints each new line of the log once, without multiwatch's, and ends.
 fail() {
     new_log | awk '!/^(Child|Spawning child)\[/ && !seen[$0]++' >&2
-    die "$*; log $TOKEN_LOG"
+    die "$*$(see_log)"
 }
 
 # After a holder that was killed: its workers have got a signal. They accept no more connections, and
@@ -389,7 +415,9 @@ launch() {
     fi
     # A session of its own has no terminal to lose, and makes the holder's pid the process group of
     # all its descendants.
-    clean setsid "$@" -- "$script" _supervise "$TOKEN_SOCKET" </dev/null >&2 &
+    set -- "$@" --
+    [ "$command" != run ] || set -- "$@" "$(command -v setpriv)" --pdeathsig TERM
+    clean setsid "$@" "$script" _supervise "$TOKEN_SOCKET" </dev/null >&2 &
     holder=$!
     write "$TOKEN_PIDFILE" "$holder\n" || give_up "TOKEN_PIDFILE: cannot write $TOKEN_PIDFILE"
 }
@@ -399,15 +427,16 @@ launch() {
 # and a shell can't trap a signal that was ignored when it started. bash: other shells can't close
 # descriptors above 9.
 clean() {
-    for name in $(env -0 | tr '\0\n' '\n ' | sed -n 's/^\(TOKEN_[A-Za-z0-9_]*\|PATH\|LANG\|LANGUAGE\|LC_[A-Z]*\)=.*/\1/p'); do
-        eval "set -- \"$name=\$$name\" \"\$@\""
-    done
     # shellcheck disable=SC2016 # for bash
-    exec env -i PATH="$PATH" bash -c 'for fd in /proc/$$/fd/*; do
-        fd=${fd##*/}
-        [ "$fd" -le 2 ] || eval "exec $fd>&-"
-    done
-    exec env -i --default-signal "$@"' bash "$@"
+    exec bash -p -c '
+        for fd in /proc/$$/fd/*; do
+            fd=${fd##*/}
+            [ "$fd" -le 2 ] || exec {fd}>&-
+        done
+        for name in $(compgen -e); do
+            case $name in TOKEN_* | PATH | LANG | LANGUAGE | LC_*) set -- "$name=${!name}" "$@" ;; esac
+        done
+        exec env -i --default-signal "$@"' bash "$@"
 }
 
 # The answer is that of this pool, as its holder has bound the socket.
@@ -426,6 +455,10 @@ stop() {
     else
         echo "not running"
     fi
+    remove_files
+}
+
+remove_files() {
     # Without a pid file, or if it still answers, the socket is another program's.
     [ -e "$TOKEN_PIDFILE" ] || return 0
     is_tcp || answers || as_keeper "$TOKEN_SOCKET" rm -f "$TOKEN_SOCKET"
@@ -442,9 +475,28 @@ stop_holder() {
 
 # A pool that runs stays when the new settings are wrong.
 restart() {
-    why=$(start_error as_worker env) || die "${why:-$TOKEN_BIN does not start}"
+    can_start || die "$why"
     stop
     start
+}
+
+# Until the holder has ended, or a signal ends it. What a shell waits for must be its child: the holder
+# of a pool that was running is not.
+run() {
+    ending=
+    trap 'ending=yes' TERM INT QUIT
+    trap '' HUP
+    start
+    exec 9<&-
+    trap 'ending=yes; kill -TERM "$holder"' TERM INT QUIT
+    trap 'kill -HUP "$holder"' HUP
+    until has_ended "$holder"; do
+        [ -z "$ending" ] || { stop_holder; break; }
+        wait "$holder"
+        [ $? -ne 127 ] || sleep 0.5
+    done
+    remove_files
+    [ -n "$ending" ] || die "the pool has ended (pid $holder)"
 }
 
 # The holder notes the result in a file, as the log may be full, or anywhere.
@@ -462,11 +514,11 @@ reload() {
     *reloaded) ;;
     *"reload failed")
         printf '%s\n' "$said" >&2
-        die "reload failed, the old workers keep running; log $TOKEN_LOG"
+        die "reload failed, the old workers keep running$(see_log)"
         ;;
-    *) die "reload: no result from the holder, pid $holder; log $TOKEN_LOG" ;;
+    *) die "reload: no result from the holder, pid $holder$(see_log)" ;;
     esac
-    answers || die "the new workers do not answer; log $TOKEN_LOG"
+    answers || die "the new workers do not answer$(see_log)"
     echo "reloaded, pid $holder"
 }
 
@@ -481,8 +533,8 @@ status() {
         find_holder || die "another pool answers on $TOKEN_SOCKET: its pid is not in $TOKEN_PIDFILE"
         echo "running, pid $holder, $(count_workers), on $TOKEN_SOCKET"
     elif find_holder; then
-        start_error as_worker env >&2
-        die "pid $holder runs with $(count_workers) but does not answer on $TOKEN_SOCKET; log $TOKEN_LOG"
+        can_start || note "$why"
+        die "pid $holder runs with $(count_workers) but does not answer on $TOKEN_SOCKET$(see_log)"
     else
         note "not running"
         exit 3
@@ -528,6 +580,7 @@ supervise() {
 }
 
 open_log() {
+    has_log || return 0
     # In a subshell first: an exec that cannot open its file ends the shell.
     if (umask 027 && : >>"$TOKEN_LOG") 2>/dev/null; then
         exec >>"$TOKEN_LOG" 2>&1
@@ -558,8 +611,7 @@ worker() {
 
 # Notes a reason once, not with each try.
 worker_starts() {
-    why=$(start_error as_worker env) && last_error= && return
-    : "${why:=$TOKEN_BIN does not start}"
+    can_start && last_error= && return
     [ "$why" = "$last_error" ] || note "$why"
     last_error=$why
     return 1
@@ -622,17 +674,31 @@ end_pools() {
 
 # --------------------------------------------------------------------------------------------
 
-case $#:${1:-} in
-1:start | 1:restart | 1:reload)
+usage() { echo "usage: $0 start|stop|restart|reload|status|run | --help | --version"; }
+
+refuse_usage() {
+    note "$*"
+    usage >&2
+    exit 2
+}
+
+# That of the programs: there is one number.
+version() {
+    said=$("${TOKEN_BIN:-$(default_bin)}" --version </dev/null) || die "no version without token.fcgi (run make first)"
+    echo "spawn.sh ${said##* }"
+}
+
+case $#:$command in
+1:start | 1:restart | 1:reload | 1:run)
     settings
     check
     lock
-    "$1"
+    "$command"
     ;;
 1:stop)
     settings
     lock
-    "$1"
+    stop
     ;;
 1:status)
     settings
@@ -640,8 +706,12 @@ case $#:${1:-} in
     ;;
 2:_supervise) supervise ;;
 1:_worker) worker ;;
-*)
-    echo "usage: $0 start|stop|restart|reload|status" >&2
-    exit 2
+1:-h | 1:--help)
+    usage
+    sed -n '/^$/q; s/^#\( \|$\)//p' "$script"
     ;;
+1:--version) version ;;
+0:) refuse_usage "a command is missing" ;;
+1:*) refuse_usage "unknown command: $command" ;;
+*) refuse_usage "too many arguments" ;;
 esac

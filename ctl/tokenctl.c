@@ -170,6 +170,11 @@ static bool find_user(struct ctl *ctl, char reason[static STORE_REASON_SIZE])
     return error == STORE_NO_USER && found == 1;
 }
 
+static void report_fault(const char *message, const char *detail)
+{
+    fprintf(stderr, "tokenctl: %s: %s\n", message, detail);
+}
+
 /* Opens what the command needs, and gives up all other rights. */
 static bool prepare(struct ctl *ctl, const struct command *command,
                     char reason[static STORE_REASON_SIZE])
@@ -189,7 +194,7 @@ static bool prepare(struct ctl *ctl, const struct command *command,
                  strerror(errno));
         return false;
     }
-    if (!sigbus_catch("tokenctl", settings->store_path, "restore a backup") ||
+    if (!sigbus_catch(report_fault, settings->store_path, "restore a backup") ||
         store_open(&ctl->options, &ctl->store, reason) != STORE_OK)
         return false;
     if (store_reader_open(ctl->store, &ctl->reader) != STORE_OK) {

@@ -7,7 +7,7 @@ import pytest
 from client import Client
 from service import Store, wait_until
 
-LINE = re.compile(r"token\.fcgi: (\d+) writes failed: (.*)\n")
+LINE = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ token\.fcgi\[\d+\]: (\d+) writes failed: (.*)\n", re.MULTILINE)
 
 
 @pytest.fixture

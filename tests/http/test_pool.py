@@ -281,12 +281,106 @@ def test_over_tcp(pool):
     assert pool.run_spawn("status", **settings)[0] != 0
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["start", "stop"]])
-def test_wrong_usage(pool, arguments):
-    done = subprocess.run(
-        [pool.spawn_sh, *arguments], env=pool.environment, capture_output=True, timeout=60
+@pytest.mark.parametrize(
+    "arguments, fault",
+    [([], "missing"), (["nothing"], "nothing"), (["--nothing"], "--nothing"), (["start", "stop"], "too many")],
+)
+def test_wrong_usage(pool, arguments, fault):
+    done = run_arguments(pool, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    first, second = done.stderr.splitlines()
+    assert fault in first and second.startswith("usage: ")
+
+
+def run_arguments(pool, *arguments):
+    return subprocess.run(
+        [pool.spawn_sh, *arguments], env=pool.environment, capture_output=True, text=True, timeout=60
     )
-    assert done.returncode != 0 and done.stderr
+
+
+def test_information(pool):
+    number = run_arguments(pool, "--version").stdout
+    assert number == pool.run_ctl("--version").stdout.replace("tokenctl", "spawn.sh")
+    for option in ("--help", "-h"):
+        done = run_arguments(pool, option)
+        assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("usage: ")
+        assert "TOKEN_SOCKET" in done.stdout
+
+
+# ---- in the foreground ----
+
+
+@contextlib.contextmanager
+def foreground(site, **settings):
+    """spawn.sh run, whose log is its standard error."""
+    site.wrap_program(site.environment)
+    log = site.dir / "run.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [site.spawn_sh, "run"],
+            env=site.with_settings({"TOKEN_LOG": None, **settings}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_until(lambda: "started, pid" in log.read_text() or process.poll() is not None, "it has started")
+        yield process, log
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+        log.unlink()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_run_stays_in_the_foreground(stopped, number):
+    """Signals are passed on: a reload, and the end."""
+    with foreground(stopped) as (process, log):
+        client = stopped.http(stopped.add_user())
+        assert client.list().status == 200 and process.poll() is None
+        before = stopped.pids()
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "reloaded" in log.read_text(), "it is reloaded")
+        wait_until(lambda: len(stopped.pids()) == 1 and not before & stopped.pids(), "others serve")
+        assert client.list().status == 200 and process.poll() is None
+        assert stopped.run_spawn("status")[0] == 0 and stopped.run_spawn("start")[0] == 0
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 0
+        assert not stopped.pids() and not stopped.socket.exists()
+        assert not (stopped.dir / "token.log").exists()
+
+
+def test_run_ends_with_its_pool(stopped):
+    """A supervisor then starts another; one that is killed leaves no pool."""
+    with foreground(stopped) as (process, log):
+        os.kill(int(pid_file(stopped).read_text()), signal.SIGKILL)
+        assert process.wait(timeout=60) == 1 and "the pool has ended" in log.read_text()
+        wait_until(lambda: not stopped.pids(), "the workers have ended")
+    with foreground(stopped) as (process, log):
+        process.kill()
+        wait_until(lambda: not stopped.pids(), "the workers have ended")
+
+
+def test_run_of_a_wrong_setting(stopped):
+    with foreground(stopped, TOKEN_KEYS="wrong") as (process, log):
+        assert process.wait(timeout=60) == 1 and "TOKEN_KEYS" in log.read_text()
+    assert not stopped.pids()
+
+
+def test_run_takes_over_a_running_pool(stopped):
+    stopped.spawn("start")
+    before = stopped.pids()
+    log = stopped.dir / "run.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [stopped.spawn_sh, "run"], env=stopped.environment, stdin=subprocess.DEVNULL, stdout=output
+        )
+    wait_until(lambda: "already running" in log.read_text(), "it has found the pool")
+    assert stopped.pids() == before
+    process.terminate()
+    assert process.wait(timeout=60) == 0
+    assert not stopped.pids()
+    log.unlink()
 
 
 # ---- what reaches the workers, and what the workers' user can do to root ----

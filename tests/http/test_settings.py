@@ -1,7 +1,9 @@
 """Settings: what they change, and that a wrong one is an error that names it."""
 
 import os
+import re
 import shutil
+from datetime import datetime, timedelta, timezone
 
 import fastcgi
 import pytest
@@ -68,11 +70,16 @@ def only_line(text):
 
 
 def refusal(store, **settings):
-    """What a worker that does not start says on stderr."""
+    """What a worker that does not start says on stderr, after the time and its pid."""
     length = store.log.stat().st_size
     worker, path = store.start_worker(f"{len(store.workers)}.sock", **settings)
     assert worker.wait(timeout=60) not in (0, None)
-    return only_line(store.log.read_text()[length:])
+    line = only_line(store.log.read_text()[length:])
+    head = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) token\.fcgi\[(\d+)\]: ", line)
+    assert int(head[2]) == worker.pid
+    logged = datetime.fromisoformat(head[1].replace("Z", "+00:00"))
+    assert abs(logged - datetime.now(timezone.utc)) < timedelta(minutes=10)
+    return line[head.end() :]
 
 
 @pytest.mark.parametrize("name, value", WRONG)

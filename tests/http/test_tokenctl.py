@@ -622,6 +622,11 @@ def test_version(store):
     for program in (TOKENCTL, WORKER):
         done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"{program.name} {number}\n", "")
+    for option in ("--nothing", "version"):
+        done = subprocess.run([WORKER, option], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (2, "") and option in done.stderr.splitlines()[0]
+    done = subprocess.run([WORKER, "-h"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.startswith("usage: ")
     done = subprocess.run([WORKER, "--help"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "") and "usage: token.fcgi" in done.stdout
 
