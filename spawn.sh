@@ -532,6 +532,7 @@ status() {
     if answers; then
         find_holder || die "another pool answers on $TOKEN_SOCKET: its pid is not in $TOKEN_PIDFILE"
         echo "running, pid $holder, $(count_workers), on $TOKEN_SOCKET"
+        note_failed_writes
     elif find_holder; then
         can_start || note "$why"
         die "pid $holder runs with $(count_workers) but does not answer on $TOKEN_SOCKET$(see_log)"
@@ -539,6 +540,12 @@ status() {
         note "not running"
         exit 3
     fi
+}
+
+# The last that a worker has logged, which has the time.
+note_failed_writes() {
+    failed=$(tail -n 10000 "$TOKEN_LOG" 2>/dev/null | grep ' token.fcgi\[[0-9]*]: [0-9]* writes\{0,1\} failed' | tail -n 1)
+    [ -z "$failed" ] || note "the last failed writes: $failed"
 }
 
 no_permission() {

@@ -15,6 +15,7 @@ struct ctl {
     const char *group;       /* --group, or NULL */
     const char *expires;     /* --expires, or NULL */
     int64_t expires_unix_s;  /* the same as a number */
+    int64_t free_bytes;      /* of the store's file system; 0: not known */
     const char *argument;    /* the command's argument, or NULL */
     int64_t id;              /* of the argument, where it names something that exists */
     struct json_object *row; /* of output; NULL: empty */

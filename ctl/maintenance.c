@@ -67,5 +67,7 @@ static void add_figure(void *context, const char *name, uint64_t value)
 
 int ctl_stat(struct ctl *ctl)
 {
-    return ctl_end(ctl, store_stat(ctl->reader, add_figure, ctl));
+    enum store_error error = store_stat(ctl->reader, add_figure, ctl);
+    output_int(ctl, "disk_free_bytes", ctl->free_bytes);
+    return ctl_end(ctl, error);
 }

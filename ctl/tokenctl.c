@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,7 +43,7 @@ static const struct command {
     {{"token", "delete"}, "ID", "delete it; its key is void", ctl_token_delete, true},
     {{"token", "find"}, "KEY", "the token of a key; - reads it from stdin", ctl_token_find, true},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
-    {{"stat", NULL}, "", "users, tokens, bytes, map use, readers", ctl_stat, true},
+    {{"stat", NULL}, "", "users, tokens, bytes, map use, readers, free disk space", ctl_stat, true},
 };
 /* clang-format on */
 
@@ -201,6 +202,9 @@ static bool prepare(struct ctl *ctl, const struct command *command,
         snprintf(reason, STORE_REASON_SIZE, "too many processes read the store");
         return false;
     }
+    struct statvfs disk;
+    if (statvfs(settings->store_path, &disk) == 0)
+        ctl->free_bytes = (int64_t)(disk.f_bavail * disk.f_frsize);
     if (settings->sandbox && sandbox_is_possible() &&
         !sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE))
         return false;
