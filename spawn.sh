@@ -254,7 +254,7 @@ may_ask() {
 can_start() {
     why=$(as_worker env REQUEST_METHOD=OPTIONS SCRIPT_NAME=/api/token PATH_INFO=/ \
         setpriv --pdeathsig KILL timeout --foreground 10 setpriv --pdeathsig KILL "$TOKEN_BIN" \
-        </dev/null 2>&1 >/dev/null 3<&-) && return
+        </dev/null 2>&1 >/dev/null 3<&-) && return 0 # a mere return, in a trap of bash, has the status from before
     # Without its time and pid.
     why=$(printf '%s\n' "${why:-$TOKEN_BIN does not start}" | sed 's/^[0-9TZ:-]* token.fcgi\[[0-9]*]: //')
     return 1
@@ -570,7 +570,7 @@ count_workers() {
 supervise() {
     settings
     cd / || exit 1
-    unset PWD OLDPWD # cd exports them
+    unset PWD OLDPWD SHLVL # shells export them
     open_log
     # The socket moves from fd 0: "command &" gets /dev/null there, and other commands don't need it.
     exec 3<&0 </dev/null
@@ -613,12 +613,13 @@ start_pool() {
 # as long as a disk takes to be mounted.
 worker() {
     until worker_starts; do sleep "$retry_seconds"; done
+    unset PWD OLDPWD SHLVL
     exec "$TOKEN_BIN"
 }
 
 # Notes a reason once, not with each try.
 worker_starts() {
-    can_start && last_error= && return
+    can_start && last_error= && return 0
     [ "$why" = "$last_error" ] || note "$why"
     last_error=$why
     return 1
