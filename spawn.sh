@@ -92,7 +92,7 @@ read_conf() {
     { [ -f "$conf" ] && [ -r "$conf" ]; } || die "TOKEN_CONF: cannot read $conf (as $(id -un))"
     exec 8<"$conf"
     [ -n "$(find -L /proc/self/fd/8 -maxdepth 0 ! -perm /022 \( -user 0 -o -user "$(id -u)" \))" ] ||
-        die "TOKEN_CONF: $conf belongs to neither root nor $(id -un), or others can write to it"
+        die "TOKEN_CONF: $conf must belong to root or the caller ($(id -un)), and others may not write to it"
     number=0
     while IFS= read -r line <&8 || [ -n "$line" ]; do
         number=$((number + 1)) name=${line%%=*} value=${line#*=}
@@ -466,7 +466,7 @@ remove_files() {
 }
 
 stop_holder() {
-    kill -TERM "$holder" 2>/dev/null
+    kill -TERM "$holder" 2>/dev/null || has_ended "$holder" || return 1
     wait_for "$stop_tenths" has_ended "$holder" && return
     note "not stopped after $((stop_tenths / 10)) s: killing process group $holder"
     kill -s KILL -- "-$holder" 2>/dev/null
