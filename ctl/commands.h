@@ -17,6 +17,7 @@ struct ctl {
     bool help, version;            /* --help, --version */
     const char *text[CTL_OPTIONS]; /* the values of the options, or NULL */
     int64_t number[CTL_OPTIONS];   /* of those that are numbers */
+    int64_t free_bytes;            /* of the store's file system; 0: not known */
     const char *argument;          /* the command's argument, or NULL */
     int64_t id;                    /* of the argument, where it names something that exists */
     struct json_object *row;       /* of output; NULL: empty */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,7 +45,7 @@ static const struct command {
     {{"token", "find"}, "KEY", "the token of a key; - reads it from stdin", ctl_token_find, true},
     {{"idempotency", "purge"}, "USER", "forget the answers for Idempotency-Keys", ctl_idempotency_purge, true},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
-    {{"stat", NULL}, "", "users, tokens, bytes, map use, readers", ctl_stat, true},
+    {{"stat", NULL}, "", "users, tokens, bytes, map use, readers, free disk space", ctl_stat, true},
 };
 /* clang-format on */
 
@@ -184,6 +185,11 @@ static bool find_user(struct ctl *ctl, char reason[static STORE_REASON_SIZE])
     return error == STORE_OK;
 }
 
+static void report_fault(const char *message, const char *detail)
+{
+    fprintf(stderr, "tokenctl: %s: %s\n", message, detail);
+}
+
 /* Opens what the command needs, and gives up all other rights. */
 static bool prepare(struct ctl *ctl, const struct command *command,
                     char reason[static STORE_REASON_SIZE])
@@ -203,13 +209,16 @@ static bool prepare(struct ctl *ctl, const struct command *command,
                  strerror(errno));
         return false;
     }
-    if (!sigbus_catch("tokenctl", settings->store_path, "restore a backup") ||
+    if (!sigbus_catch(report_fault, settings->store_path, "restore a backup") ||
         store_open(&ctl->options, &ctl->store, reason) != STORE_OK)
         return false;
     if (store_reader_open(ctl->store, &ctl->reader) != STORE_OK) {
         snprintf(reason, STORE_REASON_SIZE, "too many processes read the store");
         return false;
     }
+    struct statvfs disk;
+    if (statvfs(settings->store_path, &disk) == 0)
+        ctl->free_bytes = (int64_t)(disk.f_bavail * disk.f_frsize);
     if (settings->sandbox && sandbox_is_possible() &&
         !sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE))
         return false;

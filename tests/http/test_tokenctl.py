@@ -290,7 +290,8 @@ def test_list_is_in_the_order_of_ids(store):
 def test_list_of_nobody(fresh):
     fresh.ctl("init")
     assert fresh.ctl("user", "list") == []
-    assert fresh.ctl("stat")[0]["users"] == 0
+    figures = fresh.ctl("stat")[0]
+    assert figures["users"] == 0 and figures["disk_free_bytes"] > 0
     fresh.check()
 
 
@@ -638,6 +639,11 @@ def test_version(store):
     for program in (TOKENCTL, WORKER):
         done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"{program.name} {number}\n", "")
+    for option in ("--nothing", "version"):
+        done = subprocess.run([WORKER, option], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (2, "") and option in done.stderr.splitlines()[0]
+    done = subprocess.run([WORKER, "-h"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.startswith("usage: ")
     done = subprocess.run([WORKER, "--help"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "") and "usage: token.fcgi" in done.stdout
 
