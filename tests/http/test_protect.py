@@ -441,7 +441,8 @@ def test_keys_in_other_headers_do_not_reach_the_upstream(guarded, upstream, user
 @pytest.mark.parametrize(
     "path",
     ["/v1/images;/../chat", "/v1/chat;x=y", "/v1/chat%3bx", "/v1/chat%3Bx", "/v1/images\\..\\chat",
-     "/v1/a%5cb", "/v1/%252e%252e/images/new", "/v1/x%252fy", "/v1/..;/images/new", "/v1/x%25252e"],
+     "/v1/a%5cb", "/v1/%252e%252e/images/new", "/v1/x%252fy", "/v1/..;/images/new", "/v1/x%25252e",
+     "/v1/%c0%ae%C0%AE/images/new", f"/v1/{UNKNOWN_KEY};x"],
 )
 def test_odd_paths(guarded, upstream, user, path):
     token = user.make(unlimited_quota=False, remain_quota=5)
@@ -462,7 +463,8 @@ def test_semicolon_in_the_query(guarded, upstream, user):
 @pytest.mark.parametrize(
     "path",
     ["/_token_verify", "/_token_refused", "/_token_error", "/_token_verify/", "/%5ftoken_verify",
-     "/v1/../_token_verify", "/_token_forbidden", "/v1/_token_quiet/chat", "/verify", "/api/token/verify", "/", "/v1"],
+     "/v1/../_token_verify", "/_token_forbidden", "/v1/_token_quiet/v1/chat",
+     "/v1/_token_refused/v1/x", "/verify", "/api/token/verify", "/", "/v1"],
 )
 def test_internal_locations(guarded, upstream, user, path):
     key = user.make()["key"]
@@ -578,7 +580,7 @@ class OtherSite(ProtectedSite):
             user="www-data", dir=self.dir, port=self.port,
             temp_paths="".join(f"{kind}_temp_path tmp/{kind};" for kind in kinds),
             http=own(self.own_http + pieces(*self.http_pieces)),
-            server="satisfy any; allow 127.0.0.1; deny all;" + own(pieces(*self.server_pieces)),
+            server="merge_slashes off; satisfy any; allow 127.0.0.1; deny all;" + own(pieces(*self.server_pieces)),
         )
 
 
@@ -601,6 +603,7 @@ def test_another_site(upstream, kind):
         sent = {"Authorization": bearer(token["key"])}
         assert site.ask(path="/v1/token", X_Answer_With="502", **sent).json["upstream"] is True
         assert site.ask(path="/v1/token", X_Answer_With="404", **sent).json["upstream"] is True
+        assert_refused(site.ask(path="/v1//images/token", **sent), 400, "invalid")
         assert_refused(site.ask(**sent), 401, "exhausted")
         assert_refused(site.ask(), 401, "missing")
         assert len(upstream.take()) == 2
