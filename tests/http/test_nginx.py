@@ -6,8 +6,11 @@ import json
 import re
 import select
 import socket
+import struct
+import threading
 
 import client
+import fastcgi
 import pytest
 from client import ISSUED, Client
 from service import ROOT, WITHOUT_LIMITS, Site, free_port, wait_until
@@ -18,6 +21,7 @@ ORIGIN = "https://console.example.org"
 LEAKED_KEY = "sk-" + "Zz" * 24
 ISSUED.add(LEAKED_KEY)
 
+ONE_PROCESS = ("^worker_processes auto", "worker_processes 1")
 WITHOUT_EXEMPTION = (r"127\.0\.0\.0/8  1;", "")
 
 
@@ -168,7 +172,7 @@ def test_open_requests_of_one_address_are_limited():
 
 def test_half_sent_headers_of_many_clients():
     """More than 4,096 for each process, which the first version's example allowed."""
-    with Site(pool=False, nginx_changes=[("^worker_processes auto", "worker_processes 1")]) as site:
+    with Site(pool=False, nginx_changes=[ONE_PROCESS]) as site:
         with contextlib.ExitStack() as held:
             for _ in range(4200):
                 one = held.enter_context(socket.socket())
@@ -235,6 +239,55 @@ def test_outcome_not_known():
         site.socket.unlink()
 
 
+class DyingWorker(threading.Thread):
+    """Answers the first request of each connection, and closes it when it has read the second."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        path.chmod(0o666)
+        self.listener.listen()
+        self.requests = 0
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):  # the listener is closed
+            while True:
+                with contextlib.closing(self.listener.accept()[0]) as peer:
+                    self.read(peer)
+                    answer = fastcgi.stream(fastcgi.STDOUT, b"Status: 204\r\n\r\n")
+                    peer.sendall(answer + fastcgi.record(fastcgi.END_REQUEST, bytes(8)))
+                    self.read(peer)
+
+    def read(self, peer):
+        records = peer.makefile("rb")
+        while header := records.read(8):
+            length, padding = struct.unpack(">4xHBx", header)
+            records.read(length + padding)
+            if header[1] == fastcgi.STDIN and length == 0:
+                self.requests += 1
+                return
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("target", ["/api/token/", f"/api/token/?key={LEAKED_KEY}"])
+@pytest.mark.parametrize("which", ["port", "internal_port"])
+def test_lost_writes_are_not_repeated(method, target, which):
+    """On a kept connection that ends: a PUT may hold an add_quota."""
+    with Site(pool=False, nginx_changes=[ONE_PROCESS]) as site:
+        worker = DyingWorker(site.socket)
+        assert ask(getattr(site, which), "GET", "/api/token/").status == 204
+        assert failure(ask(getattr(site, which), method, target)) == (503, "unknown")
+        assert worker.requests == 2
+        worker.close()
+        site.socket.unlink()
+
+
 # ---- keys in URLs ----
 
 
@@ -250,6 +303,16 @@ def test_keys_in_urls_are_not_logged(down, which, target):
             assert reply.status == (413 if body else 503)
     for log in down.dir.glob("*.log"):
         assert LEAKED_KEY[3:] not in log.read_text(), log
+
+
+def test_encoded_keys_and_referers_are_not_logged(down):
+    encoded = "".join(f"%{ord(letter):02X}" for letter in LEAKED_KEY)
+    for target, headers in [
+        (f"search?token={encoded}", {}), (encoded, {}), ("search", {"Referer": f"http://x/?token={LEAKED_KEY}"}),
+    ]:
+        assert ask(down.port, "GET", "/api/token/" + target, None, headers).status == 503
+    for log in down.dir.glob("*.log"):
+        assert LEAKED_KEY not in log.read_text() and encoded not in log.read_text(), log
 
 
 def test_other_errors_are_logged(down):
@@ -276,6 +339,9 @@ http {{
     default_type application/octet-stream;
     access_log {dir}/site.log;
     gzip on;
+    gzip_types *;
+    gzip_proxied any;
+    fastcgi_buffering off;
     fastcgi_intercept_errors on;
     proxy_intercept_errors on;
     recursive_error_pages on;
@@ -286,6 +352,7 @@ http {{
         index index.html;
         server_name _;
         client_max_body_size 100;
+        expires 30d;
         error_page 400 401 403 404 405 409 413 429 /404.html;
         error_page 500 502 503 504 =200 /50x.html;
         location = /404.html {{ internal; return 200 "page of the site"; }}
@@ -349,6 +416,15 @@ def test_the_api_in_another_site(other_site):
     assert user.usage(token["key"]).json["code"] is True
     assert user.list().data["total"] == 1
     assert user.request("GET", "/api/token").data["total"] == 1
+
+
+def test_answers_are_neither_compressed_nor_cached(other_site):
+    user = other_site.http(other_site.add_user())
+    user.make_many(20)
+    for target in ("/api/token/", "/api/token/999999999"):
+        reply = user.request("GET", target, None, {"Accept-Encoding": "gzip"})
+        assert "content-encoding" not in reply.headers and "expires" not in reply.headers
+        assert reply.headers["cache-control"] == "no-store"
 
 
 def test_failures_are_not_replaced_by_pages_of_the_site(other_site):

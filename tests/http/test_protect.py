@@ -51,6 +51,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(reply)))
+        if "x-location" in headers:
+            self.send_header("Location", headers["x-location"])
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply)
@@ -283,6 +285,12 @@ def test_answers_of_the_upstream_are_not_changed(guarded, upstream, user):
     assert remaining(user, token) == 2
 
 
+def test_redirects_of_the_upstream_are_not_changed(guarded, user):
+    to = "http://token_protected/v1/x"
+    reply = guarded.ask(Authorization=bearer(user.make()["key"]), X_Answer_With="302", X_Location=to)
+    assert (reply.status, reply.headers["location"]) == (302, to)
+
+
 # ---- refused requests ----
 
 
@@ -364,7 +372,10 @@ def test_preflights_reach_the_upstream_unpaid(guarded, upstream, user):
     [("OPTIONS", {}), ("OPTIONS", {"Origin": "https://app.example"}), ("GET", PREFLIGHT), ("POST", PREFLIGHT),
      ("OPTIONS", {"Access_Control_Request_Method": "POST"}),
      ("OPTIONS", {**PREFLIGHT, "Access_Control_Request_Method": ""}),
-     ("OPTIONS", {"Origin": "|x", "Access_Control_Request_Method": ""})],
+     ("OPTIONS", {"Origin": "|x", "Access_Control_Request_Method": ""}),
+     ("OPTIONS", {**PREFLIGHT, "Content_Length": "2"}), ("OPTIONS", {**PREFLIGHT, "Transfer_Encoding": "chunked"}),
+     ("OPTIONS", {**PREFLIGHT, "X_HTTP_Method_Override": "POST"}), ("OPTIONS", {**PREFLIGHT, "X_HTTP_Method": "POST"}),
+     ("OPTIONS", {**PREFLIGHT, "X_Method_Override": "POST"})],
 )
 def test_other_requests_are_no_preflights(guarded, upstream, user, method, headers):
     assert_refused(guarded.ask(method, **headers), 401, "missing")
@@ -523,6 +534,19 @@ def test_upstream_is_down():
         token = user.make()
         reply = site.ask(Authorization=bearer(token["key"]))
         assert_refused(reply, 502, "upstream")
+
+
+def test_lost_answers_of_verify(upstream):
+    """The pool is not asked a second time: the cost is perhaps taken already."""
+    upstream.take()
+    changes = [test_nginx.ONE_PROCESS]
+    with ProtectedSite(upstream.server_address[1], pool=False, nginx_changes=changes) as site:
+        worker = test_nginx.DyingWorker(site.socket)
+        assert site.ask(Authorization=bearer(UNKNOWN_KEY)).status == 200
+        assert_refused(site.ask(Authorization=bearer(UNKNOWN_KEY)), 503, "unavailable")
+        assert worker.requests == 2 and len(upstream.take()) == 1
+        worker.close()
+        site.socket.unlink()
 
 
 def test_location_without_a_cost(upstream):
