@@ -501,39 +501,46 @@ def test_keys_are_not_logged(guarded, user):
 # ---- pool or upstream down ----
 
 
-def test_pool_is_down(upstream):
+@pytest.fixture(scope="module")
+def without_a_pool(upstream):
+    with ProtectedSite(upstream.server_address[1], pool=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def without_an_upstream():
+    with ProtectedSite(free_port(), workers=1) as running:
+        yield running
+
+
+def test_pool_is_down(without_a_pool, upstream):
     """Every request is refused, in JSON and with Retry-After."""
     upstream.take()
-    with ProtectedSite(upstream.server_address[1], pool=False) as site:
-        reply = site.ask(Authorization=bearer(UNKNOWN_KEY))
-        assert reply.status == 503 and int(reply.headers["retry-after"]) >= 1
-        assert reply.json == {
-            "success": False, "message": "Service is temporarily unavailable", "code": "unavailable"
-        }
+    reply = without_a_pool.ask(Authorization=bearer(UNKNOWN_KEY))
+    assert_refused(reply, 503, "unavailable")
+    assert reply.json["message"] == "Service is temporarily unavailable"
+    assert int(reply.headers["retry-after"]) >= 1
     assert upstream.take() == []
 
 
-def test_keys_are_not_in_the_error_log(upstream):
-    """While the pool or the upstream is down, or the body is too large."""
-    for pool in (True, False):
-        with ProtectedSite(free_port(), workers=1, pool=pool) as site:
-            key = Client(site.cgi, site.add_user()).make()["key"]
-            sent = {"Authorization": bearer(key)}
-            for path in (f"/v1/hello?key={key}", f"/v1/images/x?key={key[3:]}", f"/v1/models?k={key}",
-                         f"/v1/{key}"):
-                assert site.ask(path=path, **sent).status == (502 if pool else 503)
-                assert site.ask("POST", path, b"x" * (11 << 20), **sent).status == 413
-            site.ask(path="/v1/plain?a=b", **sent)
-            logs = "".join(log.read_text() for log in site.dir.glob("*.log"))
-            assert key[3:] not in logs and "GET /v1/plain?a=b " in logs
+def test_upstream_is_down(without_an_upstream):
+    site = without_an_upstream
+    key = site.direct(site.add_user()).make()["key"]
+    assert_refused(site.ask(Authorization=bearer(key)), 502, "upstream")
 
 
-def test_upstream_is_down():
-    with ProtectedSite(free_port(), workers=1) as site:
-        user = site.direct(site.add_user())
-        token = user.make()
-        reply = site.ask(Authorization=bearer(token["key"]))
-        assert_refused(reply, 502, "upstream")
+@pytest.mark.parametrize("down, status", [("without_an_upstream", 502), ("without_a_pool", 503)])
+def test_keys_are_not_in_the_error_log(request, down, status):
+    """Nor where the body is too large."""
+    site = request.getfixturevalue(down)
+    key = Client(site.cgi, site.add_user()).make()["key"]
+    sent = {"Authorization": bearer(key)}
+    for path in (f"/v1/hello?key={key}", f"/v1/images/x?key={key[3:]}", f"/v1/models?k={key}", f"/v1/{key}"):
+        assert site.ask(path=path, **sent).status == status
+        assert site.ask("POST", path, Content_Length=str(11 << 20), **sent).status == 413
+    site.ask(path="/v1/plain?a=b", **sent)
+    logs = "".join(log.read_text() for log in site.dir.glob("*.log"))
+    assert key[3:] not in logs and "GET /v1/plain?a=b " in logs
 
 
 def test_lost_answers_of_verify(upstream):
