@@ -503,7 +503,8 @@ def test_keys_are_not_logged(guarded, user):
 
 @pytest.fixture(scope="module")
 def without_a_pool(upstream):
-    with ProtectedSite(upstream.server_address[1], pool=False) as running:
+    changes = [test_nginx.cors(test_nginx.ORIGIN)]
+    with ProtectedSite(upstream.server_address[1], pool=False, nginx_changes=changes) as running:
         yield running
 
 
@@ -521,6 +522,15 @@ def test_pool_is_down(without_a_pool, upstream):
     assert reply.json["message"] == "Service is temporarily unavailable"
     assert int(reply.headers["retry-after"]) >= 1
     assert upstream.take() == []
+
+
+@pytest.mark.parametrize(
+    "path, length, status", [("/v1/x", "0", 503), ("/v1/x;y", "0", 400), ("/v1/x", str(11 << 20), 413)])
+def test_errors_of_nginx_have_cors_headers(without_a_pool, path, length, status):
+    reply = without_a_pool.ask("POST", path, Content_Length=length)
+    assert reply.status == status
+    assert reply.headers["access-control-allow-origin"] == test_nginx.ORIGIN
+    assert reply.headers["vary"] == "Origin"
 
 
 def test_upstream_is_down(without_an_upstream):
