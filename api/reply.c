@@ -8,6 +8,7 @@
 static const char denied[] =
     "Authorization or New-Api-User is wrong: send 'Authorization: Bearer <user access token>'; "
     "'New-Api-User: <user id>' is optional";
+static const char name_too_long[] = "Token name is too long";
 static const char unavailable[] = "Service is temporarily unavailable";
 
 struct status {
@@ -120,20 +121,19 @@ enum api_step reply_failure(struct request *request, int status, const char *mes
 enum api_step reply_invalid(struct request *request)
 {
     const struct validation_error *error = &request->invalid;
-    bool name_too_long = error->code == VALIDATION_NAME_TOO_LONG; /* which the message says */
+    bool of_name = error->code == VALIDATION_NAME_TOO_LONG; /* which the message says */
     char element[32] = "", detail[256] = "";
     if (error->code == VALIDATION_UNAVAILABLE)
         return reply_store_error(request, STORE_UNAVAILABLE);
     if (error->index >= 0)
         snprintf(element, sizeof(element), "[%" PRId64 "]%s", error->index,
                  error->field.at ? "." : "");
-    if (error->text && (!name_too_long || error->index >= 0))
+    if (error->text && (!of_name || error->index >= 0))
         snprintf(detail, sizeof(detail), ": %s%.*s%s%s", element, (int)error->field.len,
-                 error->field.at ? error->field.at : "", name_too_long ? "" : " ",
-                 name_too_long ? "" : error->text);
-    return fail(request, 400, name_too_long ? "Token name is too long" : "Invalid parameters",
-                detail,
-                name_too_long ? "name"
+                 error->field.at ? error->field.at : "", of_name ? "" : " ",
+                 of_name ? "" : error->text);
+    return fail(request, 400, of_name ? name_too_long : "Invalid parameters", detail,
+                of_name       ? "name"
                 : error->text ? "invalid"
                               : "ids");
 }
@@ -176,6 +176,10 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
              "The token quota is exhausted and cannot be enabled. Please update the "
              "remaining quota first, or set it to unlimited",
              "exhausted"},
+        [STORE_QUOTA_TOO_LOW] = {409, "The token has less quota left than that", "quota_too_low"},
+        [STORE_QUOTA_TOO_HIGH] = {400, "Invalid parameters: remain_quota would be out of range",
+                                  "invalid"},
+        [STORE_NAME_TOO_LONG] = {400, name_too_long, "name"},
         [STORE_FULL] = {503, unavailable, "unavailable"},
         [STORE_UNAVAILABLE] = {503, unavailable, "unavailable"},
         [STORE_CORRUPT] = {503, "The token could not be read", "unavailable"},
@@ -241,6 +245,10 @@ enum api_step reply_verified(struct request *request, enum token_refusal refusal
         buffer_append(head, SPAN("unlimited"));
     else
         buffer_append_int(head, answer->remain_quota);
+    if (answer->has_models) {
+        buffer_append(head, SPAN("\r\nX-Token-Models: "));
+        buffer_append(head, buffer_span(answer->models));
+    }
     buffer_append(head, SPAN("\r\n\r\n"));
     return API_REPLIED;
 }

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "fcgi/clock.h"
+#include "fcgi/log.h"
 
 enum {
     /* Tokens and ids of one commit. A create or delete may have thousands, and the commit of many
@@ -59,11 +60,12 @@ static struct store_write *take_writes(void *context)
 /* Logs failed writes, at most once in FAILURES_INTERVAL_MS. */
 static void log_failures(struct commit_thread *thread)
 {
+    char message[64];
     int64_t now_ms = clock_ms();
     if (thread->failed_count == 0 || now_ms < thread->log_failures_ms)
         return;
-    fprintf(stderr, "token.fcgi: %zu writes failed: %s\n", thread->failed_count,
-            store_error_text(thread->failure));
+    snprintf(message, sizeof(message), "%zu writes failed", thread->failed_count);
+    log_error(message, store_error_text(thread->failure));
     thread->failed_count = 0;
     thread->log_failures_ms = now_ms + FAILURES_INTERVAL_MS;
 }

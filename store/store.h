@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buffer.h"
 #include "seal/seal.h"
 #include "token/fields.h"
 #include "token/patch.h"
@@ -32,8 +33,11 @@ enum store_error {
     STORE_REMEMBERED,           /* too many answers are kept for the user: see retry_after_s */
     STORE_ANSWER_TOO_LARGE,     /* the answer alone is more than may be kept for a user */
     STORE_NO_RESERVATION,       /* no such reservation, or another gateway's */
-    STORE_ENABLE_EXPIRED,       /* the update enables a token that has expired */
-    STORE_ENABLE_EXHAUSTED,     /* the update enables a token whose quota is exhausted */
+    STORE_ENABLE_EXPIRED,       /* as enum token_error, in its order (token/patch.h) */
+    STORE_ENABLE_EXHAUSTED,
+    STORE_QUOTA_TOO_LOW,
+    STORE_QUOTA_TOO_HIGH,
+    STORE_NAME_TOO_LONG,
     /* Failures: nothing was done, but for STORE_UNKNOWN. */
     STORE_FULL,        /* the disk or the space reserved for the store is full */
     STORE_UNAVAILABLE, /* not now: out of memory, or too many processes read */
@@ -183,6 +187,8 @@ struct store_search {
 enum store_error store_token_search(struct store_reader *reader, const struct store_search *search,
                                     uint64_t *total, store_visit_token *visit, void *context);
 
+enum { STORE_MODELS_LEN_MAX = 2048 };
+
 /* What is answered about a token that was used. */
 struct store_use_answer {
     int64_t token_id, user_id;
@@ -191,6 +197,8 @@ struct store_use_answer {
     char group[TOKEN_GROUP_LEN_MAX];
     size_t group_len;
     int64_t accessed_unix_s; /* before this use, where nothing was taken */
+    struct buffer *models;   /* in: the caller's, for model_limits; NULL: not wanted */
+    bool has_models;         /* they are enabled and within STORE_MODELS_LEN_MAX */
     /* Of reservations only. */
     int64_t reservation_id; /* 0: none */
     int64_t amount;         /* taken in the end */
@@ -321,7 +329,7 @@ struct store_write {
             uint64_t max_per_user; /* 0: no limit */
             char user_group[TOKEN_GROUP_LEN_MAX];
         } create;
-        /* STORE_NOT_FOUND, STORE_ENABLE_EXPIRED, STORE_ENABLE_EXHAUSTED. */
+        /* STORE_NOT_FOUND, and those of enum token_error. */
         struct {
             int64_t token_id;
             struct token_patch patch;

@@ -137,7 +137,7 @@ enum store_error write_update(struct txn *txn, struct store_write *write)
         return error;
     enum token_error refused = token_patch_apply(&write->update.patch, write->now_unix_s, token);
     if (refused != TOKEN_OK)
-        return refused == TOKEN_ENABLE_EXPIRED ? STORE_ENABLE_EXPIRED : STORE_ENABLE_EXHAUSTED;
+        return STORE_ENABLE_EXPIRED + (refused - TOKEN_ENABLE_EXPIRED);
     error = copy_for_caller(txn, token, &keys, &write->update.text);
     return error == STORE_OK ? token_put(txn, token, &keys) : error;
 }
@@ -191,7 +191,8 @@ enum store_error write_rotate(struct txn *txn, struct store_write *write)
 
 static enum store_error set_status(struct txn *txn, struct store_write *write, int64_t token_id)
 {
-    const struct token_patch patch = {TOKEN_FIELD_STATUS, {.status = write->set_status.status}};
+    const struct token_patch patch = {.fields = TOKEN_FIELD_STATUS,
+                                      .value.status = write->set_status.status};
     struct token token;
     struct record_keys keys;
     enum store_error error = lookup_token(txn, write->user_id, token_id, &token, &keys);
