@@ -65,6 +65,7 @@ struct store_options {
     const char *location;    /* TOKEN_STORE: a folder */
     const char *secret_path; /* TOKEN_SECRET: the secret file (seal/seal.h) */
     uint64_t size_max;       /* bytes that the store may grow to; 0: the engine's default */
+    bool may_be_read_only;   /* on a read-only file system: opened for reads; else refused there */
 };
 
 /* The size of a buffer for a reason: one line without its end. */
@@ -85,6 +86,10 @@ void store_close(struct store *store);
 
 /* Whether STORE_BROKEN has been met. From any thread. */
 bool store_is_broken(const struct store *store);
+
+/* Has writes wait for other processes' no longer than that; STORE_UNAVAILABLE is then their error.
+ * At first they wait without end. Before the store is used. */
+void store_limit_wait(struct store *store, int64_t wait_ms);
 
 /* Upkeep of the engine, to be called every half minute by processes that live long. */
 enum store_error store_maintain(struct store *store);

@@ -51,6 +51,7 @@ struct lmdb_store {
     dev_t data_dev;
     ino_t data_ino;
     size_t page_size; /* bytes */
+    bool read_only;
     unsigned char boot_id[CLOCK_BOOT_ID_LEN];
     int64_t purged_user_id; /* where the purge of idempotency records goes on */
 };

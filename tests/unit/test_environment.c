@@ -3,6 +3,8 @@
 #include "store/lmdb/database.h"
 #include "tests/unit/temporary.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -383,6 +385,33 @@ static void test_secrets_are_not_in_the_file(void **state)
     temporary_remove(&temporary);
 }
 
+/* ---- waiting for other processes ---- */
+
+/* A writer that has been stopped: what waits for it gives up, and is not done later. */
+static void test_wait_with_an_end(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct store_user user;
+    int64_t user_id;
+    open_store(&temporary, 0, &user_id);
+    store_limit_wait(temporary.store, 30);
+    const struct folder_file paths[] = {temporary.store_path,
+                                        folder_file(&temporary.folder, "store/data.mdb")};
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        int fd = open(paths[i].path, O_RDONLY | O_CLOEXEC);
+        assert_true(fd >= 0 && flock(fd, LOCK_EX) == 0);
+        assert_int_equal(store_user_set_disabled(temporary.store, user_id, true),
+                         STORE_UNAVAILABLE);
+        close(fd);
+        assert_int_equal(store_user_get(temporary.reader, user_id, &user), STORE_OK);
+        assert_false(user.disabled);
+        assert_int_equal(store_user_set_disabled(temporary.store, user_id, false), STORE_OK);
+    }
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -394,6 +423,7 @@ int main(void)
         cmocka_unit_test(test_replaced_or_removed),
         cmocka_unit_test(test_opened_after_it_was_replaced),
         cmocka_unit_test(test_secrets_are_not_in_the_file),
+        cmocka_unit_test(test_wait_with_an_end),
     };
     return cmocka_run_group_tests_name("environment", tests, NULL, NULL);
 }
