@@ -286,7 +286,7 @@ const char *store_error_text(enum store_error error)
         [STORE_NAME_TAKEN] = "another user has this name",
         [STORE_LIMIT] = "token limit reached",
         [STORE_IDEMPOTENCY_MISMATCH] = "the idempotency key was used with another request",
-        [STORE_REMEMBERED] = "too many answers are kept for the user",
+        [STORE_REMEMBERED] = "too much is kept for the user",
         [STORE_ANSWER_TOO_LARGE] = "the answer is too large to be kept",
         [STORE_NO_RESERVATION] = "no such reservation",
         [STORE_ENABLE_EXPIRED] = "the token has expired",
