@@ -107,11 +107,10 @@ static void store_access_times(struct commit_thread *thread, bool all, int64_t n
 
 static void purge(struct commit_thread *thread, int64_t now_ms)
 {
-    struct store_write write = {.kind = STORE_PURGE};
     if (!thread->purge_more && now_ms - thread->purged_ms < PURGE_INTERVAL_MS)
         return;
     thread->purged_ms = now_ms;
-    thread->purge_more = store_write(thread->store, &write) == STORE_OK && write.purge.more;
+    store_purge(thread->store, &thread->purge_more);
 }
 
 static void work_in_background(struct commit_thread *thread)
