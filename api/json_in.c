@@ -67,7 +67,7 @@ static const char *parse(struct json_tokener *parser, struct span body, struct b
 
 bool json_in_parse(struct request *request, bool array_allowed)
 {
-    struct buffer text = {0};
+    struct buffer *text = &request->body; /* which no reply is in yet */
     request->invalid = (struct validation_error){.index = -1};
     if (request->input.body.len == 0)
         return json_in_refuse(request, "body", "is empty: send a JSON object");
@@ -78,9 +78,9 @@ bool json_in_parse(struct request *request, bool array_allowed)
     if (!parser)
         return json_in_refuse_for_memory(request);
     errno = 0;
-    const char *wrong = parse(parser, request->input.body, &text, &request->json);
+    const char *wrong = parse(parser, request->input.body, text, &request->json);
     json_tokener_free(parser);
-    buffer_free(&text);
+    buffer_clear(text);
     if (errno == ENOMEM || (!wrong && !request->json))
         return json_in_refuse_for_memory(request);
     if (!wrong && !array_allowed && !json_object_is_type(request->json, json_type_object))

@@ -92,6 +92,7 @@ struct request {
     enum store_error search_error;
 
     /* Last: their memory is kept from request to request. */
+    struct buffer received;   /* the transport's: input.body may point here */
     struct buffer head, body; /* the reply: CGI's header lines with the empty line, and the body */
     struct buffer text;       /* texts made from the input: spans of write and search point here */
 };

@@ -92,9 +92,10 @@ int ctl_token_enable(struct ctl *ctl)
 
 int ctl_token_set(struct ctl *ctl)
 {
-    struct store_write write = {.update.patch = {.fields = ctl->expires ? TOKEN_FIELD_EXPIRED : 0,
-                                                 .value.expired_unix_s = ctl->expires_unix_s,
-                                                 .add_quota = ctl->add_quota_units}};
+    struct store_write write = {
+        .update.patch = {.fields = ctl->text[CTL_EXPIRES] ? TOKEN_FIELD_EXPIRED : 0,
+                         .value.expired_unix_s = ctl->number[CTL_EXPIRES],
+                         .add_quota = ctl->number[CTL_ADD_QUOTA]}};
     struct validation_error fault;
     if (!token_patch_check(&write.update.patch, &fault))
         return ctl_fail("a time of expiry is 0 or more, or -1 for never");

@@ -39,10 +39,11 @@ lock() {
 
 settings() {
     link_run_folder
-    TOKEN_STORE=$var/store TOKEN_SECRET=$var/secret
+    TOKEN_CONF=$var/token.conf TOKEN_STORE=$var/store TOKEN_SECRET=$var/secret
+    [ -e "$TOKEN_CONF" ] || (umask 022 && : >"$TOKEN_CONF") # for changes; not this machine's
     TOKEN_SOCKET=$run/token.sock TOKEN_PIDFILE=$run/token.pid TOKEN_LOG=$var/worker.log
     TOKEN_BIN=$build/token.fcgi TOKEN_USER=$(id -un) TOKEN_SOCKET_GROUP=$(id -gn)
-    export TOKEN_STORE TOKEN_SECRET TOKEN_SOCKET TOKEN_PIDFILE TOKEN_LOG TOKEN_BIN
+    export TOKEN_CONF TOKEN_STORE TOKEN_SECRET TOKEN_SOCKET TOKEN_PIDFILE TOKEN_LOG TOKEN_BIN
     export TOKEN_USER TOKEN_SOCKET_GROUP
 }
 

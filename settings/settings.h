@@ -5,8 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The values of the environment variables. Strings are the environment's own, or static. */
+/* The values of token.conf and the environment. Strings are the environment's own, static, or in
+ * the member file: a struct settings is not copied. */
 struct settings {
+    char file[32 * 1024]; /* token.conf's text */
     const char *store_path;
     const char *secret_path;
     const char *user;        /* the workers' user; NULL: not given */
@@ -21,12 +23,13 @@ struct settings {
     bool sandbox;            /* enter the sandbox once the store is open */
 };
 
-/* Reads the settings.
+/* Reads the settings: token.conf, or the file that TOKEN_CONF names, and before it the environment.
  *
  *   environment   as main gets it: "NAME=value", ended by NULL. Names other than TOKEN_* are
  * ignored reason        one line, where the result is false
  *
- * Result: false where a TOKEN_* variable is unknown or its value malformed. */
+ * Result: false where a TOKEN_* variable is unknown or its value malformed, or the file can't be
+ * read or trusted. */
 bool settings_read(char **environment, struct settings *settings, char *reason, size_t reason_size);
 
 #endif

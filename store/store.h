@@ -27,8 +27,11 @@ enum store_error {
     STORE_NO_USER,              /* no such user */
     STORE_DENIED,               /* wrong access token or gateway secret */
     STORE_USER_DISABLED,        /* the user exists and is disabled */
+    STORE_NAME_TAKEN,           /* another user has the name */
     STORE_LIMIT,                /* the user would have more tokens than allowed */
     STORE_IDEMPOTENCY_MISMATCH, /* the idempotency key was used with another request */
+    STORE_REMEMBERED,           /* too many answers are kept for the user: see retry_after_s */
+    STORE_ANSWER_TOO_LARGE,     /* the answer alone is more than may be kept for a user */
     STORE_NO_RESERVATION,       /* no such reservation, or another gateway's */
     STORE_ENABLE_EXPIRED,       /* as enum token_error, in its order (token/patch.h) */
     STORE_ENABLE_EXHAUSTED,
@@ -107,10 +110,13 @@ struct store_user {
     uint64_t token_count;
 };
 
-/* Checks an access token: STORE_OK where it is the user's; STORE_DENIED where it is not or there is
- * no such user, in the same time; STORE_USER_DISABLED. */
-enum store_error store_user_authenticate(struct store_reader *reader, int64_t user_id,
-                                         struct span access_token);
+/* Finds the user of an access token, by a keyed hash. STORE_DENIED where nobody has it;
+ * STORE_USER_DISABLED, with *user_id set. */
+enum store_error store_user_authenticate(struct store_reader *reader, struct span access_token,
+                                         int64_t *user_id);
+
+/* Finds a user by name, without the case of ASCII letters. STORE_NO_USER. */
+enum store_error store_user_find(struct store_reader *reader, struct span name, int64_t *user_id);
 
 /* STORE_NO_USER where there is none. */
 enum store_error store_user_get(struct store_reader *reader, int64_t user_id,
@@ -121,6 +127,7 @@ enum store_error store_user_next(struct store_reader *reader, int64_t after_id,
                                  struct store_user *user);
 
 /* Adds a user with the name and group of *user (checked by the caller) and sets its id.
+ * STORE_NAME_TAKEN: names differ in more than the case of ASCII letters.
  *   access_token   out: the new access token, of which only a hash is stored; no NUL at its end */
 enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct store_user *user,
                                 char access_token[static STORE_CREDENTIAL_LEN]);
@@ -129,8 +136,16 @@ enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct 
 enum store_error store_user_rotate(struct store *store, int64_t user_id,
                                    char access_token[static STORE_CREDENTIAL_LEN]);
 
+/* Sets name and group (checked by the caller); an absent span leaves it. STORE_NO_USER,
+ * STORE_NAME_TAKEN. */
+enum store_error store_user_set(struct store *store, int64_t user_id, struct span name,
+                                struct span group);
+
 /* STORE_NO_USER. */
 enum store_error store_user_set_disabled(struct store *store, int64_t user_id, bool disabled);
+
+/* Purges the user's idempotency records; *count is how many there were. STORE_NO_USER. */
+enum store_error store_user_forget(struct store *store, int64_t user_id, uint64_t *count);
 
 /* Deletes a user and its tokens. The user is gone with the first commit, its tokens go in several;
  * where that is cut off, another call continues. STORE_NO_USER. */
@@ -246,6 +261,7 @@ enum store_write_kind {
     STORE_SETTLE,
     STORE_ACCESS,
     STORE_PURGE,
+    STORE_FORGET,
     STORE_USER_ADD,
     STORE_USER_CHANGE,
     STORE_USER_DELETE,
@@ -253,21 +269,32 @@ enum store_write_kind {
     STORE_GATEWAY_DELETE
 };
 
-enum { STORE_IDEMPOTENCY_S = 24 * 3600, STORE_HASH_LEN = 32 };
+enum {
+    STORE_IDEMPOTENCY_S = 24 * 3600,
+    STORE_HASH_LEN = 32,
+    /* What is kept for a user: a number of answers, and bytes of them. */
+    STORE_ANSWERS_MAX = 1000,
+    STORE_ANSWERS_LEN_MAX = 1024 * 1024
+};
 
 struct store_write;
 
 /* Idempotency of a write: for STORE_IDEMPOTENCY_S seconds a write with the same key and request is
  * not done again but gets the first one's answer, which is stored in the transaction of the write.
- * Only what was done is stored: a refusal changes nothing, and its repetition is tried anew. */
+ * Only what was done is stored: a refusal changes nothing, and its repetition is tried anew. The
+ * seconds are of the store's time, which no setting of the clock moves, as are reservations'. */
 struct store_idempotency {
     bool wanted;
+    int64_t
+        user_id; /* whose answers are bounded: STORE_REMEMBERED, STORE_ANSWER_TOO_LARGE; 0: none */
     unsigned char key_hash[STORE_HASH_LEN], request_hash[STORE_HASH_LEN];
-    /* Renders the answer of the write, in its transaction. The span lives until the next call;
-     * absent where there is no memory. */
+    /* Renders the answer of the write, in its transaction, when all that is shown of it is known.
+     * The span lives until the next call; absent where there is no memory. */
     struct span (*render)(struct store_write *write);
-    bool replayed; /* out: the write was not done; answer is the first one's */
-    char *answer;  /* out: freed by store_write_free */
+    bool replayed;         /* out: the write was not done; answer is the first one's */
+    bool stored;           /* the engine's own */
+    int64_t retry_after_s; /* out, of STORE_REMEMBERED: until the oldest answer goes */
+    char *answer;          /* out: freed by store_write_free */
     size_t answer_len;
 };
 
@@ -343,8 +370,9 @@ struct store_write {
             struct store_use_answer answer; /* out where refusal is TOKEN_GOOD */
         } spend;
         /* Ends a reservation at an amount. One whose time is up has been settled at what it took.
-         * Each ends once; later the first answer is given again. STORE_NO_RESERVATION;
-         * STORE_NOT_FOUND where the token has been deleted. */
+         * Each ends once; later the first answer is given again. Of a token that has been deleted
+         * nothing is moved, and remain_quota is 0. STORE_NO_RESERVATION, also where the user has
+         * been deleted. */
         struct {
             int64_t gateway_id, reservation_id, amount;
             struct store_use_answer answer; /* out */
@@ -358,6 +386,11 @@ struct store_write {
         struct {
             bool more; /* out: others are left */
         } purge;
+        /* Purges some of the user's idempotency records. */
+        struct {
+            uint64_t count; /* counted up */
+            bool more;      /* out: call again */
+        } forget;
         struct {
             struct store_user *user; /* in: name, group; out: id */
             unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN];
@@ -365,6 +398,7 @@ struct store_write {
         struct {
             const unsigned char *access_hash; /* NULL: stays */
             const bool *disabled;             /* NULL: stays */
+            struct span name, group;          /* absent: stays */
         } user_change;
         /* Marks the user deleted, then deletes some of its tokens, with the last ones the user. */
         struct {

@@ -5,9 +5,9 @@
 static enum store_error purge(struct txn *txn, struct store_write *write)
 {
     bool more_reservations = false, more_records = false;
-    enum store_error error = reservations_purge(txn, write->now_unix_s, &more_reservations);
+    enum store_error error = reservations_purge(txn, PURGED_MAX, &more_reservations);
     if (error == STORE_OK)
-        error = idempotency_purge(txn, write->now_unix_s, &more_records);
+        error = idempotency_purge(txn, PURGED_MAX, &more_records);
     write->purge.more = more_reservations || more_records;
     return error;
 }
@@ -24,6 +24,7 @@ static enum store_error apply_kind(struct txn *txn, struct store_write *write)
         [STORE_SETTLE] = write_settle,
         [STORE_ACCESS] = write_access,
         [STORE_PURGE] = purge,
+        [STORE_FORGET] = write_forget,
         [STORE_USER_ADD] = write_user_add,
         [STORE_USER_CHANGE] = write_user_change,
         [STORE_USER_DELETE] = write_user_delete,

@@ -220,8 +220,8 @@ static void code_reservation(struct codec *codec, void *value)
     code_int(codec, &reservation->user_id);
     code_int(codec, &reservation->token_id);
     code_int(codec, &reservation->units.reserved);
-    code_int(codec, &reservation->created_unix_s);
-    code_int(codec, &reservation->due_unix_s);
+    code_int(codec, &reservation->created_s);
+    code_int(codec, &reservation->due_s);
     code_int(codec, &reservation->units.amount);
     code_int(codec, &reservation->units.shortfall);
     code_int(codec, &reservation->remain_quota);

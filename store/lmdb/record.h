@@ -66,7 +66,7 @@ bool record_decode_gateway(int64_t id, struct span record, struct record_gateway
 struct record_reservation {
     int64_t gateway_id, user_id, token_id;
     struct token_reservation units;
-    int64_t created_unix_s, due_unix_s;
+    int64_t created_s, due_s; /* of the store's time */
     bool ended;
     int64_t remain_quota; /* the token's, after that */
     bool unlimited_quota;

@@ -403,6 +403,24 @@ def repeat(method, target):
     return scenario
 
 
+LARGE = [{"model_limits": "m" * 8000}] * 100
+LARGEST = [{"model_limits": "m" * 8150, "allow_ips": "1::8,2::9," * 208}] * 100
+
+
+def remembered(scene):
+    for key in "ab":
+        reply = scene.user.request("POST", "/api/token/", LARGE, {"Idempotency-Key": key})
+    if scene.operation != "rotateKey":
+        return reply
+    scene.user.request("POST", "/api/token/", LARGE[:22], {"Idempotency-Key": "c"})
+    token = scene.user.make(model_limits="m" * 8000)
+    for key in range(9):
+        reply = scene.user.request(
+            "POST", f"/api/token/{token['id']}/rotate", {}, {"Idempotency-Key": f"d{key}"}
+        )
+    return reply
+
+
 def other_transaction(scene):
     key = scene.user.make()["key"]
     assert scene.use(key=key, transaction_id=key).status == 200
@@ -411,7 +429,7 @@ def other_transaction(scene):
 
 def token_deleted(scene):
     token = scene.user.make()
-    reserved = scene.gateway.reserve(key=token["key"], amount=1).data
+    reserved = scene.gateway.reserve(key=token["key"], amount=400).data
     scene.user.delete(token["id"])
     return scene.plain(body={"reservation": reserved["reservation"], "amount": 0})
 
@@ -501,6 +519,10 @@ SCENARIOS = {
     "wrong-type": lambda scene: scene.user.create({"unlimited_quota": "yes"}),
     "not-json": lambda scene: scene.user.create(b"{name: 1}"),
     "limit-reached": limit_reached,
+    "remembered": remembered,
+    "idempotency-key-of-a-large-answer": lambda scene: scene.user.request(
+        "POST", "/api/token/", LARGEST, {"Idempotency-Key": "k"}
+    ),
     "idempotency-key-malformed": authorization(Idempotency_Key="not visible"),
     "other-request": repeat("POST", "/api/token/"),
     # updateToken
@@ -602,7 +624,6 @@ SCENARIOS = {
     # several operations
     "authorization-missing": authorization(Authorization=None),
     "authorization-malformed": authorization(Authorization="Basic dXNlcjpwYXNz"),
-    "user-missing": authorization(New_Api_User=None),
     "user-malformed": authorization(New_Api_User="alice"),
     "credentials-wrong": authorization(Authorization="Bearer wrong"),
     "user-disabled": disabled,

@@ -174,7 +174,6 @@ static void check_message(const struct fixture *fixture, const char *message)
 
 static const char missing_authorization[] = "Authorization header is missing";
 static const char wrong_authorization[] = "Authorization header is wrong";
-static const char missing_user[] = "New-Api-User header is missing";
 static const char wrong_user[] = "New-Api-User header is wrong";
 static const char denied[] = "Authorization or New-Api-User is wrong";
 
@@ -201,9 +200,11 @@ static const struct {
     {"Bearer ", "1", 401, wrong_authorization},
     {"Basic %A", "1", 401, wrong_authorization},
     {"Basic dXNlcjpwYXNz", "1", 401, wrong_authorization},
-    {"Bearer %A", NULL, 401, missing_user},
-    {"Bearer %A", "", 401, missing_user},
-    {"Bearer %A", " ", 401, missing_user},
+    {"Bearer %A", NULL, 200, ""},
+    {"Bearer %A", "", 200, ""},
+    {"Bearer %A", " ", 200, ""},
+    {"Bearer nonsense", NULL, 401, denied},
+    {"Bearer %C", NULL, 403, "User is disabled"},
     {"Bearer %A", "x", 401, wrong_user},
     {"Bearer %A", "1x", 401, wrong_user},
     {"Bearer %A", "+1", 401, wrong_user},

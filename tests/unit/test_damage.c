@@ -194,9 +194,25 @@ static struct span answer(struct store_write *write)
     return SPAN("answer");
 }
 
+static enum store_error authenticate_nth(struct temporary *temporary, size_t n)
+{
+    int64_t id;
+    struct span access_token = {access_tokens[n], STORE_CREDENTIAL_LEN};
+    return store_user_authenticate(temporary->reader, access_token, &id);
+}
+
 static enum store_error authenticate(struct temporary *temporary)
 {
-    return store_user_authenticate(temporary->reader, 1, SPAN("x"));
+    return authenticate_nth(temporary, 0);
+}
+
+/* One of the two, whichever the index has first. */
+static enum store_error authenticate_first(struct temporary *temporary)
+{
+    enum store_error first = authenticate_nth(temporary, 0),
+                     second = authenticate_nth(temporary, 1);
+    assert_true((first == STORE_OK) != (second == STORE_OK));
+    return first == STORE_OK ? second : first;
 }
 
 static enum store_error create_one(struct temporary *temporary)
@@ -239,10 +255,12 @@ static void test_other_values(void **state)
         size_t entry;
         enum store_error (*request)(struct temporary *temporary);
     } rows[] = {{"users", 0, authenticate},
+                {"user_index", 0, authenticate_first},
                 {"gateways", 0, authenticate_gateway},
                 {"reservations", 0, settle},
-                {"repeats", 0, repeat},
-                {"meta", 3 /* next_token_id */, create_one}};
+                {"answers", 0, repeat},
+                {"meta", 3 /* next_token_id */, create_one},
+                {"meta", 7 /* time */, repeat}};
     struct temporary temporary;
     struct raw raw;
     char secret[STORE_CREDENTIAL_LEN];
@@ -298,9 +316,9 @@ static void test_damage_beside_other_idempotency_keys(void **state)
     assert_int_equal(repeat(&temporary), STORE_OK);
     temporary_close(&temporary);
     raw_open(&raw, &temporary);
-    raw_entry(&raw, raw.idempotency, 0, &key, &value);
+    raw_entry(&raw, raw.answers, 0, &key, &value);
     value.at[value.len - 1] ^= 1;
-    raw_put(&raw, raw.idempotency, key, value);
+    raw_put(&raw, raw.answers, key, value);
     raw_commit(&raw);
     temporary_open(&temporary);
     assert_int_equal(repeat(&temporary), STORE_CORRUPT);

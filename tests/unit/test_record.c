@@ -338,8 +338,8 @@ static void test_reservations_come_back(void **state)
                                         .token_id = random_number(&random),
                                         .units.reserved = random_number(&random),
                                         .units.from_remain = random_below(&random, 2),
-                                        .created_unix_s = random_number(&random),
-                                        .due_unix_s = random_number(&random),
+                                        .created_s = random_number(&random),
+                                        .due_s = random_number(&random),
                                         .ended = random_below(&random, 2),
                                         .units.amount = random_number(&random),
                                         .units.shortfall = random_number(&random),
@@ -363,8 +363,8 @@ static void test_reservations_come_back(void **state)
         assert_int_equal(in.token_id, out.token_id);
         assert_int_equal(in.units.reserved, out.units.reserved);
         assert_int_equal(in.units.from_remain, out.units.from_remain);
-        assert_int_equal(in.created_unix_s, out.created_unix_s);
-        assert_int_equal(in.due_unix_s, out.due_unix_s);
+        assert_int_equal(in.created_s, out.created_s);
+        assert_int_equal(in.due_s, out.due_s);
         assert_int_equal(in.ended, out.ended);
         assert_int_equal(in.units.amount, out.units.amount);
         assert_int_equal(in.units.shortfall, out.units.shortfall);
