@@ -94,7 +94,7 @@ run:
 test:
 	@./dev/deps.sh test
 	@$(MAKE) --no-print-directory all unit-tests
-	@BUILD='$(BUILD)' $(PYTHON) -m pytest $(PYTEST) tests
+	@BUILD='$(BUILD)' $(PYTHON) -m pytest --timeout=900 $(PYTEST) tests
 
 # The same tests on programs that check themselves.
 ASAN = BUILD=build/asan HARDENING= CFLAGS='-O1 -g -fno-omit-frame-pointer' \

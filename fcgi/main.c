@@ -185,6 +185,7 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     unsigned own = OWN_DESCRIPTORS + 2 * (unsigned)settings->threads;
     worker->process.connections_max = descriptors > own ? descriptors - own : 1;
     worker->process.api = (struct api_options){.max_per_user = settings->max_per_user,
+                                               .name_max = settings->name_max,
                                                .http_status_200 = settings->http_status_200,
                                                .cors_origin = settings->cors_origin,
                                                .mask_keys = settings->mask_keys};

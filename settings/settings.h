@@ -14,6 +14,7 @@ struct settings {
     const char *user;        /* the workers' user; NULL: not given */
     const char *cors_origin; /* NULL: no CORS headers */
     uint64_t max_per_user;   /* tokens a user may have; 0: no limit */
+    uint64_t name_max;       /* characters of a token's name, 1 to 255 */
     uint64_t map_size;       /* bytes of address space for the store */
     uint64_t workers;        /* processes in the pool; 0: not given */
     uint64_t threads;        /* event loops in this process, 1 to 64 */

@@ -31,7 +31,7 @@ ACCOUNTS = {entry.pw_name for entry in pwd.getpwall()}
 ROOTS_WORKER_USER = "token" if "token" in ACCOUNTS else "www-data"  # after a make install
 WORKER_USER = ROOTS_WORKER_USER if IS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
 
-TOKEN_RECORD_HEAD = 124  # precedes a token's name in its record
+TOKEN_RECORD_HEAD = 125  # precedes a token's name in its record
 
 SANITIZER_REPORT = re.compile(
     r"ERROR: AddressSanitizer|LeakSanitizer|WARNING: ThreadSanitizer|runtime error:"

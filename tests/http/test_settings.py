@@ -42,6 +42,8 @@ WRONG = [
     ("TOKEN_MAX_PER_USER", "+1"),
     ("TOKEN_MAX_PER_USER", " 1"),
     ("TOKEN_MAX_PER_USER", "99999999999999999999"),
+    ("TOKEN_NAME_MAX", "0"),
+    ("TOKEN_NAME_MAX", "256"),
     ("TOKEN_HTTP_STATUS", "201"),
     ("TOKEN_HTTP_STATUS", "yes"),
     ("TOKEN_HTTP_STATUS", "0"),
@@ -329,6 +331,21 @@ def test_map_size():
         assert small.list().data["total"] == len(created)
         assert large.create({"model_limits": "m" * 8000}).status == 200
         store.check()
+
+
+def test_name_max(start):
+    longest, shortest = start(TOKEN_NAME_MAX="255"), start(TOKEN_NAME_MAX="1")
+    shortest.user = longest.user
+    token = longest.make(name="\U0001f600" * 255)
+    too_long = (400, "Token name is too long")
+    assert longest.create({"name": "字" * 256}).failure == too_long
+    assert longest.update({"id": token["id"], "name": "字" * 256}).failure == too_long
+    # It is not a new one, and may come back with other changes.
+    assert shortest.update({**token, "group": "g"}).data == {**token, "group": "g"}
+    assert shortest.update({"id": token["id"], "name": "ab", "group": "h"}).failure == too_long
+    assert shortest.get(token["id"]).data["group"] == "g"
+    assert shortest.update({"id": token["id"], "name": "字"}).data["name"] == "字"
+    assert shortest.create([{"name": "a"}, {"name": "ab"}]).message == too_long[1] + ": [1].name"
 
 
 FAILURES = [

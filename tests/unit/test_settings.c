@@ -27,6 +27,7 @@ static void test_defaults(void **state)
     assert_null(settings.user);
     assert_null(settings.cors_origin);
     assert_int_equal(settings.max_per_user, 1000);
+    assert_int_equal(settings.name_max, 30);
     assert_false(settings.http_status_200);
     assert_int_equal(settings.map_size, UINT64_C(64) << 30);
     assert_true(settings.sandbox);
