@@ -153,7 +153,7 @@ static void test_secrets(void **state)
     struct temporary temporary;
     temporary_create_folder(&temporary, 0);
     const char *path = temporary.secret_path.path;
-    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_equal(chmod(path, 0644), 0);
     check_refused(&temporary, path, "chmod 600");
     assert_int_equal(chmod(path, 0600), 0);
     check_opens(&temporary);
