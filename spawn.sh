@@ -250,10 +250,11 @@ may_ask() {
     [ -x "$folder/" ] && { [ ! -e "$TOKEN_SOCKET" ] || [ -w "$TOKEN_SOCKET" ]; }
 }
 
-# Whether a worker starts: runs it as plain CGI, which needs no socket. Sets why.
+# Whether a worker starts: runs it as plain CGI, which needs no socket. Sets why. The first one of a new
+# version upgrades the store: that may take its time, see "start".
 can_start() {
     why=$(as_worker env REQUEST_METHOD=OPTIONS SCRIPT_NAME=/api/token PATH_INFO=/ \
-        setpriv --pdeathsig KILL timeout --foreground 10 setpriv --pdeathsig KILL "$TOKEN_BIN" \
+        setpriv --pdeathsig KILL timeout --foreground "${1:-10}" setpriv --pdeathsig KILL "$TOKEN_BIN" \
         </dev/null 2>&1 >/dev/null 3<&-) && return 0 # a mere return, in a trap of bash, has the status from before
     # Without its time and pid.
     why=$(printf '%s\n' "${why:-$TOKEN_BIN does not start}" | sed 's/^[0-9TZ:-]* token.fcgi\[[0-9]*]: //')
@@ -346,6 +347,7 @@ start() {
     is_tcp || make_folder "$TOKEN_SOCKET"
     make_log
     clear_stale
+    can_start 3600
     log_start=$(log_size)
     launch
     await_answer || give_up "the pool did not start"
@@ -475,10 +477,13 @@ stop_holder() {
 
 # A pool that runs stays when the new settings are wrong.
 restart() {
-    can_start || die "$why"
+    can_start || waits_for_upgrade "$why" || die "$why"
     stop
     start
 }
+
+# A store of an older version is upgraded when no older program is left.
+waits_for_upgrade() { case $1 in *"so that this one can upgrade it"*) ;; *) return 1 ;; esac; }
 
 # Until the holder has ended, or a signal ends it. What a shell waits for must be its child: the holder
 # of a pool that was running is not.
@@ -514,9 +519,10 @@ reload() {
     *reloaded) ;;
     *"reload failed")
         printf '%s\n' "$said" >&2
+        ! waits_for_upgrade "$said" || note "a new version of the store's records needs a restart"
         die "reload failed, the old workers keep running$(see_log)"
         ;;
-    *) die "reload: no result from the holder, pid $holder$(see_log)" ;;
+    *) die "reload: no result from the holder, pid $holder (one of an older version needs a restart)$(see_log)" ;;
     esac
     answers || die "the new workers do not answer$(see_log)"
     echo "reloaded, pid $holder"

@@ -18,10 +18,14 @@ from pathlib import Path
 
 import fastcgi
 import pytest
+import records
 from client import Client
 from fastcgi import Connection
-from service import IS_ROOT, WORKER_USER, Site, Store, free_port, wait_until
+from service import IS_ROOT, ROOT, WORKER_USER, Site, Store, free_port, wait_until
 
+SCHEMA_VERSION = int(
+    re.search(r"\bSCHEMA_VERSION = (\d+)", (ROOT / "store/lmdb/engine.h").read_text())[1]
+)
 NOT_REACHED = (503, "Service is temporarily unavailable")
 
 
@@ -894,3 +898,25 @@ def test_disk_that_is_full():
         created.append(client.create({"model_limits": "m" * 3000}).data["id"])
         assert ids_of(client) == created[::-1]
         store.check()
+
+
+def test_restart_of_a_new_version():
+    """Whose first process upgrades the store, when no older one is left. A reload says so."""
+    with Site(workers=1) as site:
+        data = site.dir / "store/data.mdb"
+        content = data.read_bytes()
+        version = SCHEMA_VERSION
+        new, old = (b"schema" + records.meta_value(b"schema", n) for n in (version, version - 1))
+        assert new in content
+        with data.open("r+b") as file:
+            for found in re.finditer(re.escape(new), content):
+                file.seek(found.start())
+                file.write(old)
+        before = site.pids()
+        status, output = site.run_spawn("reload")
+        assert status == 1 and "needs a restart" in output
+        assert site.pids() == before and not (site.dir / f"store/data.mdb.{version - 1}").exists()
+        site.spawn("restart")
+        assert (site.dir / f"store/data.mdb.{version - 1}").exists()
+        assert site.http(site.add_user()).list().status == 200
+        site.check()
