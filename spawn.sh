@@ -321,11 +321,12 @@ existing() {
 }
 
 # shellcheck disable=SC2016 # for sh
-write() { as_keeper "$1" sh -c 'umask 022 && printf "$2" >"$1"' sh "$1" "$2" 2>/dev/null; }
+write() { [ ! -p "$1" ] && as_keeper "$1" sh -c 'umask 022 && printf "$2" >"$1"' sh "$1" "$2" 2>/dev/null; }
 
 # Also for a holder that could not make it, as it is not root.
 make_log() {
     has_log || return 0
+    [ ! -p "$TOKEN_LOG" ] || die "TOKEN_LOG: $TOKEN_LOG is a FIFO"
     # shellcheck disable=SC2016 # for sh
     as_keeper "$TOKEN_LOG" sh -c 'umask 027 && : >>"$1"' sh "$TOKEN_LOG" 2>/dev/null ||
         die "TOKEN_LOG: cannot write $TOKEN_LOG"
@@ -336,6 +337,7 @@ make_log() {
 
 start() {
     if find_holder; then
+        make_log
         log_start=$(log_size)
         if await_answer; then
             echo "already running, pid $holder"
@@ -550,7 +552,8 @@ status() {
 
 # The last that a worker has logged, which has the time.
 note_failed_writes() {
-    failed=$(tail -n 10000 "$TOKEN_LOG" 2>/dev/null | grep ' token.fcgi\[[0-9]*]: [0-9]* writes\{0,1\} failed' | tail -n 1)
+    [ -f "$TOKEN_LOG" ] || return 0
+    failed=$(as_keeper "$TOKEN_LOG" tail -n 10000 "$TOKEN_LOG" 2>/dev/null | grep ' token.fcgi\[[0-9]*]: [0-9]* writes\{0,1\} failed' | tail -n 1)
     [ -z "$failed" ] || note "the last failed writes: $failed"
 }
 

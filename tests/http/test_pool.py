@@ -461,6 +461,29 @@ def test_links_in_a_folder_of_the_workers_user(stopped, name):
         shutil.rmtree(folder)
 
 
+def test_fifos_in_a_folder_of_the_workers_user(stopped):
+    """No command waits for what nobody writes or reads."""
+    folder = stopped.dir / "run"
+    folder.mkdir()
+    settings = {"TOKEN_SOCKET": str(folder / "token.sock"), "TOKEN_LOG": str(folder / "token.log")}
+    shutil.chown(folder, WORKER_USER)
+    try:
+        stopped.spawn("start", **settings)
+        for name in ("token.log", "token.reload"):
+            (folder / name).unlink(missing_ok=True)
+            os.mkfifo(folder / name)
+            for action in ("start", "reload", "status"):
+                status, output = stopped.run_spawn(action, **settings)
+                assert status == 0 or str(folder / name) in output
+            (folder / name).unlink()
+    finally:
+        stopped.spawn("stop", **settings)
+    os.mkfifo(folder / "token.pid")
+    assert stopped.run_spawn("status", **settings)[0] == 3
+    assert stopped.run_spawn("start", **settings)[0] == 1
+    shutil.rmtree(folder)
+
+
 # ---- what keeps it from starting ----
 
 CANNOT = [
