@@ -89,6 +89,7 @@ settings() {
 read_conf() {
     conf=$(absolute "${TOKEN_CONF:-/etc/token/token.conf}")
     if [ -n "${TOKEN_CONF:-}" ]; then TOKEN_CONF=$conf; else [ -e "$conf" ] || return 0; fi
+    [ "$command" != status ] || [ ! -e "$conf" ] || [ -r "$conf" ] || no_permission "$conf"
     { [ -f "$conf" ] && [ -r "$conf" ]; } || die "TOKEN_CONF: cannot read $conf (as $(id -un))"
     exec 8<"$conf"
     [ -n "$(find -L /proc/self/fd/8 -maxdepth 0 ! -perm /022 \( -user 0 -o -user "$(id -u)" \))" ] ||
@@ -134,7 +135,7 @@ is_tcp() { case $TOKEN_SOCKET in */*) return 1 ;; *:*) ;; *) return 1 ;; esac; }
 # "127.0.0.1" or "localhost", without a port, is not meant as a file's name.
 is_path() { case $1 in */* | ?*.sock) ;; *) return 1 ;; esac; }
 
-absolute() { case $1 in /*) printf '%s\n' "$1" ;; *) printf '%s/%s\n' "$(pwd)" "$1" ;; esac; }
+absolute() { case $1 in /* | *://*) printf '%s\n' "$1" ;; *) printf '%s/%s\n' "$(pwd)" "$1" ;; esac; }
 
 # With the folder's real path: no link on the way can change later.
 resolved() { printf '%s/%s\n' "$(readlink -m "$(dirname "$1")")" "$(basename "$1")"; }

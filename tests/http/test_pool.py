@@ -183,6 +183,10 @@ def test_who_may_not_ask_is_told_so(pool, client):
         done = run_as_nobody("status", **settings)
         assert done.returncode == 4 and "no permission" in done.stderr
         assert "does not answer" not in done.stderr
+    conf = closed / "token.conf"
+    conf.touch(mode=0o600)
+    closed.chmod(0o711)
+    assert run_as_nobody("status", TOKEN_CONF=str(conf)).returncode == 4
     done = run_as_nobody("stop")
     assert done.returncode == 1 and "cannot stop pid" in done.stderr and "killing" not in done.stderr
     assert client.list().status == 200
