@@ -85,7 +85,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     enum route_root root;
     bool known;
     int64_t id = 0;
-    struct span path = route_path(&input, &root);
+    char text[ROUTE_PATH_SIZE];
+    struct span path = route_path(&input, text, &root);
     require(path.len > 0 && (root == ROUTE_TOKEN || root == ROUTE_USAGE), "no path");
     const struct route *route = route_find(input.method, root, path, &known, &id);
     const char *methods = methods_of(root, path);
