@@ -45,10 +45,11 @@ void request_clear(struct request *request)
         explicit_bzero(request->tokens, request->token_count * sizeof(*request->tokens));
     free(request->tokens);
     free(request->ids);
+    buffer_clear(&request->received);
     buffer_clear(&request->head);
     buffer_clear(&request->body);
     buffer_clear(&request->text);
-    explicit_bzero(request, offsetof(struct request, head)); /* keys are in it */
+    explicit_bzero(request, offsetof(struct request, received)); /* keys are in it */
 }
 
 void request_free(struct request *request)
@@ -56,6 +57,7 @@ void request_free(struct request *request)
     if (!request)
         return;
     request_clear(request);
+    buffer_free(&request->received);
     buffer_free(&request->head);
     buffer_free(&request->body);
     buffer_free(&request->text);
@@ -125,7 +127,7 @@ static bool check_body(struct request *request)
 static bool reserve_answer(struct request *request)
 {
     enum { SHORT_LEN_MAX = 2048 };
-    return buffer_reserve(&request->head, SHORT_LEN_MAX) &&
+    return buffer_reserve(&request->head, SHORT_LEN_MAX + STORE_MODELS_LEN_MAX) &&
            buffer_reserve(&request->body, SHORT_LEN_MAX);
 }
 

@@ -6,9 +6,22 @@
 
 const char base62_digits[63] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
+/* A system call for each nonce and key would be dearer than the rest of their making. What is used
+ * is wiped; a process that forks must not draw on both sides. */
+static _Thread_local struct {
+    unsigned char bytes[256];
+    size_t left;
+} drawn;
+
 void random_fill(void *bytes, size_t len)
 {
-    randombytes_buf(bytes, len);
+    if (drawn.left < len) {
+        randombytes_buf(drawn.bytes, sizeof(drawn.bytes));
+        drawn.left = sizeof(drawn.bytes);
+    }
+    drawn.left -= len;
+    memcpy(bytes, drawn.bytes + drawn.left, len);
+    explicit_bzero(drawn.bytes + drawn.left, len);
 }
 
 void random_base62(char *text, size_t len)
