@@ -174,6 +174,24 @@ enum store_error store_token_find(struct store_reader *reader, const char key[st
                                              context);
 }
 
+void store_fill_use_answer(const struct token *token, struct store_use_answer *answer)
+{
+    struct buffer *models = answer->models;
+    *answer = (struct store_use_answer){.token_id = token->id,
+                                        .user_id = token->user_id,
+                                        .remain_quota = token->remain_quota,
+                                        .unlimited_quota = token->unlimited_quota,
+                                        .group_len = token->group.len,
+                                        .accessed_unix_s = token->accessed_unix_s};
+    memcpy(answer->group, token->group.at, token->group.len);
+    if (!models || !token->model_limits_enabled || token->model_limits.len > STORE_MODELS_LEN_MAX)
+        return;
+    buffer_clear(models);
+    buffer_append(models, token->model_limits);
+    answer->models = models;
+    answer->has_models = !models->failed;
+}
+
 struct use_check {
     const struct token_use *use;
     int64_t now_unix_s;

@@ -47,24 +47,6 @@ void store_idempotency_clear(struct store_idempotency *idempotency)
     idempotency->answer = NULL;
 }
 
-void store_fill_use_answer(const struct token *token, struct store_use_answer *answer)
-{
-    struct buffer *models = answer->models;
-    *answer = (struct store_use_answer){.token_id = token->id,
-                                        .user_id = token->user_id,
-                                        .remain_quota = token->remain_quota,
-                                        .unlimited_quota = token->unlimited_quota,
-                                        .group_len = token->group.len,
-                                        .accessed_unix_s = token->accessed_unix_s};
-    memcpy(answer->group, token->group.at, token->group.len);
-    if (!models || !token->model_limits_enabled || token->model_limits.len > STORE_MODELS_LEN_MAX)
-        return;
-    buffer_clear(models);
-    buffer_append(models, token->model_limits);
-    answer->models = models;
-    answer->has_models = !models->failed;
-}
-
 /* ---- idempotency ---- */
 
 _Static_assert(STORE_HASH_LEN == crypto_generichash_BYTES, "hash");
