@@ -392,6 +392,22 @@ def test_models_cost_nothing(guarded, upstream, user):
     assert remaining(user, token) == 4
 
 
+def test_models_of_a_token_with_model_limits(guarded, upstream, user):
+    """It may list the models without naming one, and the upstream is told which it may use."""
+    token = user.make(model_limits=["gpt-4", "claude-*"])
+    sent = {"Authorization": bearer(token["key"]), "X_Token_Models": "all"}
+    assert guarded.ask(path="/v1/models", **sent).status == 200
+    assert upstream.take()[0][2]["x-token-models"] == "gpt-4,claude-*"
+    assert guarded.ask(path="/v1/models", TOKEN_MODEL_CHECK="on", **sent).status == 200
+    for headers in ({}, {"Token_Model_Check": "off"}, {"X_Token_Model_Check": "off"}):
+        assert_refused(guarded.ask(**headers, **sent), 403, "model")
+    assert guarded.ask(X_Model="claude-1", **sent).status == 200
+    user.update({"id": token["id"], "model_limits_enabled": False})
+    upstream.take()
+    assert guarded.ask(path="/v1/models", **sent).status == 200
+    assert "x-token-models" not in upstream.take()[0][2]
+
+
 def upgrade(guarded, protocols, key):
     """Sends a WebSocket's handshake and three bytes; returns what the upstream answers."""
     lines = ["GET /v1/realtime HTTP/1.1", "Host: x", "Connection: keep-alive, Upgrade",
