@@ -14,10 +14,10 @@ static struct {
     regex_t form;
 } routes[] = {
     {ROUTE_TOKEN, "^/$", " GET HEAD POST PUT ", {0}},
-    {ROUTE_TOKEN, "^/search/?$", " GET HEAD ", {0}},
+    {ROUTE_TOKEN, "^/search/?$", " GET HEAD POST ", {0}},
     {ROUTE_TOKEN, "^/[0-9]+/?$", " GET HEAD DELETE ", {0}},
     {ROUTE_TOKEN, "^/[0-9]+/(key|rotate)/?$", " POST ", {0}},
-    {ROUTE_TOKEN, "^/batch(/keys)?/?$", " POST ", {0}},
+    {ROUTE_TOKEN, "^/batch(/keys|/status)?/?$", " POST ", {0}},
     {ROUTE_TOKEN, "^/verify$", " * ", {0}},
     {ROUTE_TOKEN, "^/(consume|reserve|settle|cancel)$", " POST ", {0}},
     {ROUTE_USAGE, "^/$", " GET HEAD ", {0}},
