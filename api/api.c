@@ -127,7 +127,7 @@ static bool check_body(struct request *request)
 static bool reserve_answer(struct request *request)
 {
     enum { SHORT_LEN_MAX = 2048 };
-    return buffer_reserve(&request->head, SHORT_LEN_MAX) &&
+    return buffer_reserve(&request->head, SHORT_LEN_MAX + STORE_MODELS_LEN_MAX) &&
            buffer_reserve(&request->body, SHORT_LEN_MAX);
 }
 

@@ -45,23 +45,23 @@ struct span auth_key(const struct request_input *input)
 }
 
 #define SEND_TOKEN "send 'Authorization: Bearer <user access token>'"
-#define SEND_USER  "send 'New-Api-User: <user id>'"
-
 /* Returns the message of a 401, or NULL with *error the store's answer. */
 static const char *check_user(struct request *request, enum store_error *error)
 {
     const struct request_input *input = &request->input;
     struct span access_token = auth_bearer(input->authorization);
-    struct span user_id = trim(input->new_api_user);
+    struct span named = trim(input->new_api_user);
+    int64_t named_id = 0;
     if (input->authorization.len == 0)
         return "Authorization header is missing: " SEND_TOKEN;
     if (access_token.len == 0)
         return "Authorization header is wrong: " SEND_TOKEN;
-    if (user_id.len == 0)
-        return "New-Api-User header is missing: " SEND_USER;
-    if (!number_parse(user_id, &request->user_id))
-        return "New-Api-User header is wrong: " SEND_USER ", a decimal number";
-    *error = store_user_authenticate(request->api->reader, request->user_id, access_token);
+    if (named.len > 0 && !number_parse(named, &named_id))
+        return "New-Api-User header is wrong: send 'New-Api-User: <user id>', a decimal number, or "
+               "leave it out";
+    *error = store_user_authenticate(request->api->reader, access_token, &request->user_id);
+    if (!store_is_failure(*error) && named.len > 0 && named_id != request->user_id)
+        *error = STORE_DENIED;
     return NULL;
 }
 

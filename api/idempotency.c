@@ -36,5 +36,6 @@ enum api_step idempotency_by_header(struct request *request)
         return reply_invalid_field(request, "Idempotency-Key",
                                    "must be 1 to 255 visible characters");
     idempotency_set(request, "user", request->user_id, key);
+    request->write.idempotency.user_id = request->user_id;
     return API_WRITES;
 }

@@ -174,7 +174,7 @@ bool json_in_ids(struct request *request, size_t max)
     size_t count = json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
     if (count < 1 || count > max)
         return false;
-    request->ids = calloc(count, sizeof(*request->ids));
+    request->ids = calloc(count, 2 * sizeof(*request->ids));
     if (!request->ids)
         return json_in_refuse_for_memory(request);
     for (size_t i = 0; i < count; i++)

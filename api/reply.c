@@ -6,8 +6,9 @@
 #include "api/route.h"
 
 static const char denied[] =
-    "Authorization or New-Api-User is wrong: send 'Authorization: Bearer <user access token>' and "
-    "'New-Api-User: <user id>' that belong together";
+    "Authorization or New-Api-User is wrong: send 'Authorization: Bearer <user access token>'; "
+    "'New-Api-User: <user id>' is optional";
+static const char name_too_long[] = "Token name is too long";
 static const char unavailable[] = "Service is temporarily unavailable";
 
 struct status {
@@ -28,6 +29,7 @@ static const struct status *find_status(int status)
         {405, "Status: 405 Method Not Allowed\r\n", "method"},
         {409, "Status: 409 Conflict\r\n", NULL},
         {413, "Status: 413 Content Too Large\r\n", "too_large"},
+        {429, "Status: 429 Too Many Requests\r\n", "remembered"},
         {503, "Status: 503 Service Unavailable\r\nRetry-After: 1\r\n", "unavailable"},
         {500, "Status: 500 Internal Server Error\r\n", "list"},
     };
@@ -90,12 +92,16 @@ static enum api_step fail(struct request *request, int status, const char *messa
     buffer_clear(body);
     if (!code)
         code = find_status(status)->code;
-    if (request->failures_answer_200 && status != 401 && status != 503)
+    if (request->failures_answer_200 && status != 401 && status != 429 && status != 503)
         status = 200;
     buffer_append_string(head, find_status(status)->line);
     buffer_append(head, SPAN(REPLY_CONTENT_HEADERS));
     if (status == 405)
         append_allow(request);
+    if (status == 429) {
+        buffer_append_number(head, SPAN("Retry-After: "), request->write.idempotency.retry_after_s);
+        buffer_append(head, SPAN("\r\n"));
+    }
     snprintf(text, sizeof(text), "%s%s", message, detail);
     buffer_append(body, SPAN("{\"success\":false,\"message\":"));
     buffer_append_json(body, span_of(text));
@@ -115,20 +121,19 @@ enum api_step reply_failure(struct request *request, int status, const char *mes
 enum api_step reply_invalid(struct request *request)
 {
     const struct validation_error *error = &request->invalid;
-    bool name_too_long = error->code == VALIDATION_NAME_TOO_LONG; /* which the message says */
+    bool of_name = error->code == VALIDATION_NAME_TOO_LONG; /* which the message says */
     char element[32] = "", detail[256] = "";
     if (error->code == VALIDATION_UNAVAILABLE)
         return reply_store_error(request, STORE_UNAVAILABLE);
     if (error->index >= 0)
         snprintf(element, sizeof(element), "[%" PRId64 "]%s", error->index,
                  error->field.at ? "." : "");
-    if (error->text && (!name_too_long || error->index >= 0))
+    if (error->text && (!of_name || error->index >= 0))
         snprintf(detail, sizeof(detail), ": %s%.*s%s%s", element, (int)error->field.len,
-                 error->field.at ? error->field.at : "", name_too_long ? "" : " ",
-                 name_too_long ? "" : error->text);
-    return fail(request, 400, name_too_long ? "Token name is too long" : "Invalid parameters",
-                detail,
-                name_too_long ? "name"
+                 error->field.at ? error->field.at : "", of_name ? "" : " ",
+                 of_name ? "" : error->text);
+    return fail(request, 400, of_name ? name_too_long : "Invalid parameters", detail,
+                of_name       ? "name"
                 : error->text ? "invalid"
                               : "ids");
 }
@@ -150,10 +155,16 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
         [STORE_NO_USER] = {401, denied, "unauthorized"},
         [STORE_DENIED] = {401, denied, "unauthorized"},
         [STORE_USER_DISABLED] = {403, "User is disabled", "user_disabled"},
+        [STORE_NAME_TAKEN] = {409, "Another user has this name", "name_taken"},
         [STORE_LIMIT] = {409, "Maximum number of tokens reached", "limit"},
         [STORE_IDEMPOTENCY_MISMATCH] =
             {409, "This Idempotency-Key or transaction_id has been used with another request",
              "idempotency_mismatch"},
+        [STORE_REMEMBERED] = {429, "Too many answers are kept for your Idempotency-Keys",
+                              "remembered"},
+        [STORE_ANSWER_TOO_LARGE] =
+            {400, "Invalid parameters: Idempotency-Key can't be used for an answer above 1 MiB",
+             "invalid"},
         [STORE_NO_RESERVATION] = {404, "Reservation does not exist", "reservation"},
         [STORE_ENABLE_EXPIRED] =
             {409,
@@ -165,6 +176,10 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
              "The token quota is exhausted and cannot be enabled. Please update the "
              "remaining quota first, or set it to unlimited",
              "exhausted"},
+        [STORE_QUOTA_TOO_LOW] = {409, "The token has less quota left than that", "quota_too_low"},
+        [STORE_QUOTA_TOO_HIGH] = {400, "Invalid parameters: remain_quota would be out of range",
+                                  "invalid"},
+        [STORE_NAME_TOO_LONG] = {400, name_too_long, "name"},
         [STORE_FULL] = {503, unavailable, "unavailable"},
         [STORE_UNAVAILABLE] = {503, unavailable, "unavailable"},
         [STORE_CORRUPT] = {503, "The token could not be read", "unavailable"},
@@ -230,6 +245,10 @@ enum api_step reply_verified(struct request *request, enum token_refusal refusal
         buffer_append(head, SPAN("unlimited"));
     else
         buffer_append_int(head, answer->remain_quota);
+    if (answer->has_models) {
+        buffer_append(head, SPAN("\r\nX-Token-Models: "));
+        buffer_append(head, buffer_span(answer->models));
+    }
     buffer_append(head, SPAN("\r\n\r\n"));
     return API_REPLIED;
 }

@@ -31,6 +31,7 @@ struct request_input {
     struct span remote_addr;        /* REMOTE_ADDR */
     struct span cost;               /* TOKEN_COST: quota units that the request costs */
     struct span model;              /* TOKEN_MODEL */
+    struct span model_check;        /* TOKEN_MODEL_CHECK: "off" for a request without a model */
     struct span content_length;     /* CONTENT_LENGTH */
     struct span body;
     bool body_too_large; /* the body was over API_BODY_LEN_MAX and is not here */
@@ -39,6 +40,7 @@ struct request_input {
 /* How the API behaves. */
 struct api_options {
     uint64_t max_per_user;   /* tokens a user may have; 0: no limit */
+    uint64_t name_max;       /* characters of a token's name */
     bool http_status_200;    /* failures other than 401 answer 200 */
     const char *cors_origin; /* NULL: no CORS headers */
     bool mask_keys;          /* keys are shown in full only by the routes for that */

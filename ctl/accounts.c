@@ -1,6 +1,7 @@
 /* tokenctl user … and gateway … */
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include <sodium.h>
@@ -8,15 +9,28 @@
 #include "base/text.h"
 #include "ctl/commands.h"
 
-/* Copies a name or a group: 1 to len_max bytes of UTF-8 without control characters. to has len_max
- * + 1 bytes. Returns false where from has another form. */
-static bool copy_label(const char *from, size_t len_max, char *to)
+/* Whether it is 1 to 64 bytes of UTF-8 without control characters, as a name or a group has to be.
+ */
+static bool is_label(const char *label)
 {
-    struct span text = span_of(from);
-    if (text.len == 0 || text.len > len_max || !text_is_utf8(text) || text_has_control(text))
-        return false;
-    memcpy(to, from, text.len + 1);
-    return true;
+    enum { LEN_MAX = 64 };
+    _Static_assert((int)STORE_USER_NAME_LEN_MAX == LEN_MAX && (int)TOKEN_GROUP_LEN_MAX == LEN_MAX &&
+                       (int)STORE_GATEWAY_NAME_LEN_MAX == LEN_MAX,
+                   "limits");
+    struct span text = span_of(label);
+    return text.len >= 1 && text.len <= LEN_MAX && text_is_utf8(text) && !text_has_control(text);
+}
+
+/* Whether the user's name and --group, where they are given, may be stored; else *status is set. */
+static bool check_labels(const struct ctl *ctl, const char *name, int *status)
+{
+    if (name && !is_label(name))
+        *status = ctl_fail("a user's name is 1 to 64 bytes of UTF-8 without control characters");
+    else if (ctl->text[CTL_GROUP] && !is_label(ctl->text[CTL_GROUP]))
+        *status = ctl_fail("a group is 1 to 64 bytes of UTF-8 without control characters");
+    else
+        return true;
+    return false;
 }
 
 /* Ends a command with a credential, which is shown once, or with an error. */
@@ -32,12 +46,14 @@ static int end_with_secret(struct ctl *ctl, const char *name,
 
 int ctl_user_add(struct ctl *ctl)
 {
-    struct store_user user = {.id = 0};
+    struct store_user user = {.group = "default"};
     char access_token[STORE_CREDENTIAL_LEN] = "";
-    if (!copy_label(ctl->argument, STORE_USER_NAME_LEN_MAX, user.name))
-        return ctl_fail("a user's name is 1 to 64 bytes of UTF-8 without control characters");
-    if (!copy_label(ctl->group ? ctl->group : "default", TOKEN_GROUP_LEN_MAX, user.group))
-        return ctl_fail("a group is 1 to 64 bytes of UTF-8 without control characters");
+    int status;
+    if (!check_labels(ctl, ctl->argument, &status))
+        return status;
+    strcpy(user.name, ctl->argument);
+    if (ctl->text[CTL_GROUP])
+        strcpy(user.group, ctl->text[CTL_GROUP]);
     enum store_error error = store_user_add(ctl->store, (int64_t)time(NULL), &user, access_token);
     output_int(ctl, "id", user.id);
     output_text(ctl, "name", span_of(user.name));
@@ -82,6 +98,16 @@ int ctl_user_show(struct ctl *ctl)
     return ctl_end(ctl, error);
 }
 
+int ctl_user_set(struct ctl *ctl)
+{
+    int status;
+    if (!check_labels(ctl, ctl->text[CTL_NAME], &status))
+        return status;
+    return ctl_end_change(ctl, "set",
+                          store_user_set(ctl->store, ctl->id, span_of(ctl->text[CTL_NAME]),
+                                         span_of(ctl->text[CTL_GROUP])));
+}
+
 int ctl_user_rotate(struct ctl *ctl)
 {
     char access_token[STORE_CREDENTIAL_LEN] = "";
@@ -105,14 +131,24 @@ int ctl_user_delete(struct ctl *ctl)
     return ctl_end_change(ctl, "deleted", store_user_delete(ctl->store, ctl->id));
 }
 
+int ctl_idempotency_purge(struct ctl *ctl)
+{
+    uint64_t count = 0;
+    enum store_error error = store_user_forget(ctl->store, ctl->id, &count);
+    output_int(ctl, "id", ctl->id);
+    output_int(ctl, "purged", (int64_t)count);
+    return ctl_end(ctl, error);
+}
+
 /* ---- gateways ---- */
 
 int ctl_gateway_add(struct ctl *ctl)
 {
     struct store_gateway gateway = {.id = 0};
     char secret[STORE_CREDENTIAL_LEN] = "";
-    if (!copy_label(ctl->argument, STORE_GATEWAY_NAME_LEN_MAX, gateway.name))
+    if (!is_label(ctl->argument))
         return ctl_fail("a gateway's name is 1 to 64 bytes of UTF-8 without control characters");
+    strcpy(gateway.name, ctl->argument);
     enum store_error error = store_gateway_add(ctl->store, (int64_t)time(NULL), &gateway, secret);
     output_int(ctl, "id", gateway.id);
     output_text(ctl, "name", span_of(gateway.name));

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ static const struct command {
     {{"user", "add"}, "NAME [--group G]", "print id and access token, once", ctl_user_add, true},
     {{"user", "list"}, "", "all users", ctl_user_list, true},
     {{"user", "show"}, "USER", "one user", ctl_user_show, true},
+    {{"user", "set"}, "USER [--name N] [--group G]", "another name, another group", ctl_user_set, true},
     {{"user", "rotate"}, "USER", "print a new access token, void the old one", ctl_user_rotate, true},
     {{"user", "disable"}, "USER", "answer 403 to the user", ctl_user_disable, true},
     {{"user", "enable"}, "USER", "allow the user again", ctl_user_enable, true},
@@ -38,13 +40,24 @@ static const struct command {
     {{"token", "show"}, "ID", "one token, without its key", ctl_token_show, true},
     {{"token", "disable"}, "ID", "refuse its key", ctl_token_disable, true},
     {{"token", "enable"}, "ID", "accept its key again", ctl_token_enable, true},
-    {{"token", "set"}, "ID --expires T", "Unix seconds; -1: never", ctl_token_set, true},
+    {{"token", "set"}, "ID [--add-quota N] [--expires T]", "T: Unix seconds; -1: never", ctl_token_set, true},
     {{"token", "delete"}, "ID", "delete it; its key is void", ctl_token_delete, true},
     {{"token", "find"}, "KEY", "the token of a key; - reads it from stdin", ctl_token_find, true},
+    {{"idempotency", "purge"}, "USER", "forget the answers for Idempotency-Keys", ctl_idempotency_purge, true},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
-    {{"stat", NULL}, "", "users, tokens, bytes, map use, readers", ctl_stat, true},
+    {{"stat", NULL}, "", "users, tokens, bytes, map use, readers, free disk space", ctl_stat, true},
 };
 /* clang-format on */
+
+static const struct {
+    const char *name;
+    bool is_number;
+} options[CTL_OPTIONS] = {
+    [CTL_NAME] = {"--name", false},
+    [CTL_GROUP] = {"--group", false},
+    [CTL_EXPIRES] = {"--expires", true},
+    [CTL_ADD_QUOTA] = {"--add-quota", true},
+};
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
@@ -64,7 +77,7 @@ static void print_usage(FILE *to, char *const *words, int count)
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         const char *second = commands[i].words[1] ? commands[i].words[1] : "";
         if (begins_with(&commands[i], words, count))
-            fprintf(to, "  %-7s %-8s %-17s %s\n", commands[i].words[0], second,
+            fprintf(to, "  %-11s %-7s %-33s %s\n", commands[i].words[0], second,
                     commands[i].argument, commands[i].description);
     }
     fputs("\nThe store is TOKEN_STORE's, its secret TOKEN_SECRET's. "
@@ -82,18 +95,21 @@ static int refuse_usage(const char *fault, const char *word, char *const *words,
 
 /* Reads an option with a value, "--name value" or "--name=value", at *word, and steps over the
  * value. Returns false where it is another word, or has no value. */
-static bool read_value(char ***word, const char *name, const char **value)
+static bool read_value(struct ctl *ctl, char ***word)
 {
-    size_t len = strlen(name);
-    if (strncmp(**word, name, len) != 0)
-        return false;
-    if ((**word)[len] == '=')
-        *value = **word + len + 1;
-    else if ((**word)[len] == '\0' && (*word)[1])
-        *value = *++*word;
-    else
-        return false;
-    return true;
+    for (size_t i = 0; i < CTL_OPTIONS; i++) {
+        size_t len = strlen(options[i].name);
+        if (strncmp(**word, options[i].name, len) != 0)
+            continue;
+        if ((**word)[len] == '=')
+            ctl->text[i] = **word + len + 1;
+        else if ((**word)[len] == '\0' && (*word)[1])
+            ctl->text[i] = *++*word;
+        else
+            continue;
+        return true;
+    }
+    return false;
 }
 
 /* Takes the options out of the words, which stay in argv from its second on. Returns how many there
@@ -114,8 +130,7 @@ static int read_words(struct ctl *ctl, char **argv)
             ctl->version = true;
         else if (strcmp(*argv, "--json") == 0)
             ctl->json = true;
-        else if (!read_value(&argv, "--group", &ctl->group) &&
-                 !read_value(&argv, "--expires", &ctl->expires)) {
+        else if (!read_value(ctl, &argv)) {
             words[0] = *argv;
             return -1;
         }
@@ -124,9 +139,28 @@ static int read_words(struct ctl *ctl, char **argv)
     return count;
 }
 
-/* What is wrong with the words after a command, or NULL; sets ctl->argument and ctl->id. */
+/* What is wrong with the options, and with which, or NULL; sets ctl->number. */
+static const char *read_options(struct ctl *ctl, const struct command *command, const char **which)
+{
+    int given = 0;
+    for (size_t i = 0; i < CTL_OPTIONS; i++) {
+        const char *value = ctl->text[i];
+        *which = options[i].name;
+        if (value && !strstr(command->argument, options[i].name))
+            return "not an option of this command";
+        if (value && options[i].is_number && !number_parse(span_of(value), &ctl->number[i]))
+            return "not a decimal number";
+        given += value != NULL;
+    }
+    *which = "";
+    bool sets = command->words[1] && strcmp(command->words[1], "set") == 0;
+    return sets && given == 0 ? "nothing is to be set" : NULL;
+}
+
+/* What is wrong with the words after a command, or NULL; sets ctl->argument and ctl->id, and *which
+ * to the option that is wrong. */
 static const char *read_argument(struct ctl *ctl, const struct command *command, char **words,
-                                 int count)
+                                 int count, const char **which)
 {
     int used = command->words[1] ? 2 : 1, wanted = command->argument[0] != '\0';
     bool is_id = strncmp(command->argument, "ID", 2) == 0;
@@ -137,37 +171,23 @@ static const char *read_argument(struct ctl *ctl, const struct command *command,
         return "too many arguments";
     if (is_id && !number_parse(span_of(ctl->argument), &ctl->id))
         return "an id is a decimal number";
-    if (ctl->expires && command->run != ctl_token_set)
-        return "--expires is of token set only";
-    if (command->run == ctl_token_set &&
-        (!ctl->expires || !number_parse(span_of(ctl->expires), &ctl->expires_unix_s)))
-        return "--expires must be given, as a decimal number";
-    return ctl->group && command->run != ctl_user_add ? "--group is of user add only" : NULL;
+    return read_options(ctl, command, which);
 }
 
 /* Sets ctl->id for the user that the argument names: by id where it is a number, else by name. */
 static bool find_user(struct ctl *ctl, char reason[static STORE_REASON_SIZE])
 {
-    struct store_user user = {.id = 0};
-    int64_t id = 0;
     if (number_parse(span_of(ctl->argument), &ctl->id))
         return true;
-    enum store_error error;
-    unsigned found = 0;
-    while ((error = store_user_next(ctl->reader, user.id, &user)) == STORE_OK)
-        if (strcmp(user.name, ctl->argument) == 0) {
-            id = user.id;
-            found++;
-        }
-    ctl->id = id;
-    if (error != STORE_NO_USER)
-        snprintf(reason, STORE_REASON_SIZE, "%s", store_error_text(error));
-    else if (found > 1)
-        snprintf(reason, STORE_REASON_SIZE, "%u users have the name %s: give the id", found,
-                 ctl->argument);
-    else if (found == 0)
-        snprintf(reason, STORE_REASON_SIZE, "no such user: %s", ctl->argument);
-    return error == STORE_NO_USER && found == 1;
+    enum store_error error = store_user_find(ctl->reader, span_of(ctl->argument), &ctl->id);
+    if (error != STORE_OK)
+        snprintf(reason, STORE_REASON_SIZE, "%s: %s", store_error_text(error), ctl->argument);
+    return error == STORE_OK;
+}
+
+static void report_fault(const char *message, const char *detail)
+{
+    fprintf(stderr, "tokenctl: %s: %s\n", message, detail);
 }
 
 /* Opens what the command needs, and gives up all other rights. */
@@ -189,17 +209,20 @@ static bool prepare(struct ctl *ctl, const struct command *command,
                  strerror(errno));
         return false;
     }
-    if (!sigbus_catch("tokenctl", settings->store_path, "restore a backup") ||
+    if (!sigbus_catch(report_fault, settings->store_path, "restore a backup") ||
         store_open(&ctl->options, &ctl->store, reason) != STORE_OK)
         return false;
     if (store_reader_open(ctl->store, &ctl->reader) != STORE_OK) {
         snprintf(reason, STORE_REASON_SIZE, "too many processes read the store");
         return false;
     }
+    struct statvfs disk;
+    if (statvfs(settings->store_path, &disk) == 0)
+        ctl->free_bytes = (int64_t)(disk.f_bavail * disk.f_frsize);
     if (settings->sandbox && sandbox_is_possible() &&
         !sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE))
         return false;
-    return strcmp(command->argument, "USER") != 0 || find_user(ctl, reason);
+    return strncmp(command->argument, "USER", 4) != 0 || find_user(ctl, reason);
 }
 
 static int run(struct ctl *ctl, const struct command *command)
@@ -244,7 +267,7 @@ static const struct command *find_command(char *const *words, int count)
 int main(int argc, char **argv)
 {
     struct ctl ctl = {.json = false};
-    const char *fault;
+    const char *fault, *which = "";
     (void)argc;
     sandbox_close_inherited();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
@@ -266,8 +289,8 @@ int main(int argc, char **argv)
         return fflush(stdout) == 0 ? CTL_DONE : ctl_fail("standard output can't be written");
     if (count < (command->words[1] ? 2 : 1))
         return refuse_usage("the command is incomplete", "", words, count);
-    fault = read_argument(&ctl, command, words, count);
+    fault = read_argument(&ctl, command, words, count, &which);
     if (fault)
-        return refuse_usage(fault, "", words, count);
+        return refuse_usage(fault, which, words, count);
     return command->run == ctl_check ? run_in_child(&ctl, command) : run(&ctl, command);
 }

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "fcgi/clock.h"
+#include "fcgi/log.h"
 
 enum {
     /* Tokens and ids of one commit. A create or delete may have thousands, and the commit of many
@@ -12,9 +13,9 @@ enum {
     BATCH_ITEMS_MAX = 16384,
     BACKGROUND_INTERVAL_S = 1,
     ACCESS_DELAY_S = 20, /* so that many uses share a commit */
-    PURGE_INTERVAL_S = 60,
+    PURGE_INTERVAL_MS = 60000,
     FAILURES_INTERVAL_MS = 60000,
-    DEAD_READERS_INTERVAL_S = 30
+    DEAD_READERS_INTERVAL_MS = 30000
 };
 
 /* ---- commits ---- */
@@ -28,9 +29,10 @@ struct batch {
 
 static size_t count_items(const struct store_write *write)
 {
-    size_t more = write->kind == STORE_CREATE   ? write->create.count
-                  : write->kind == STORE_DELETE ? write->delete.id_count
-                                                : 0;
+    size_t more = write->kind == STORE_CREATE       ? write->create.count
+                  : write->kind == STORE_DELETE     ? write->delete.id_count
+                  : write->kind == STORE_SET_STATUS ? write->set_status.id_count
+                                                    : 0;
     return 1 + more;
 }
 
@@ -58,11 +60,12 @@ static struct store_write *take_writes(void *context)
 /* Logs failed writes, at most once in FAILURES_INTERVAL_MS. */
 static void log_failures(struct commit_thread *thread)
 {
+    char message[64];
     int64_t now_ms = clock_ms();
     if (thread->failed_count == 0 || now_ms < thread->log_failures_ms)
         return;
-    fprintf(stderr, "token.fcgi: %zu writes failed: %s\n", thread->failed_count,
-            store_error_text(thread->failure));
+    snprintf(message, sizeof(message), "%zu writes failed", thread->failed_count);
+    log_error(message, store_error_text(thread->failure));
     thread->failed_count = 0;
     thread->log_failures_ms = now_ms + FAILURES_INTERVAL_MS;
 }
@@ -102,23 +105,23 @@ static void store_access_times(struct commit_thread *thread, bool all, int64_t n
         store_write(thread->store, &write); /* if it fails, the next use is recorded again */
 }
 
-static void purge(struct commit_thread *thread, int64_t now_unix_s)
+static void purge(struct commit_thread *thread, int64_t now_ms)
 {
-    struct store_write write = {.kind = STORE_PURGE, .now_unix_s = now_unix_s};
-    if (!thread->purge_more && now_unix_s - thread->purged_unix_s < PURGE_INTERVAL_S)
+    struct store_write write = {.kind = STORE_PURGE};
+    if (!thread->purge_more && now_ms - thread->purged_ms < PURGE_INTERVAL_MS)
         return;
-    thread->purged_unix_s = now_unix_s;
+    thread->purged_ms = now_ms;
     thread->purge_more = store_write(thread->store, &write) == STORE_OK && write.purge.more;
 }
 
 static void work_in_background(struct commit_thread *thread)
 {
-    int64_t now_unix_s = (int64_t)time(NULL);
-    store_access_times(thread, false, now_unix_s);
-    purge(thread, now_unix_s);
-    if (now_unix_s - thread->readers_freed_unix_s < DEAD_READERS_INTERVAL_S)
+    int64_t now_ms = clock_ms();
+    store_access_times(thread, false, (int64_t)time(NULL));
+    purge(thread, now_ms);
+    if (now_ms - thread->readers_freed_ms < DEAD_READERS_INTERVAL_MS)
         return;
-    thread->readers_freed_unix_s = now_unix_s;
+    thread->readers_freed_ms = now_ms;
     store_maintain(thread->store); /* tried again next time */
 }
 
@@ -160,7 +163,7 @@ struct commit_thread *commit_thread_start(struct store *store)
     if (!thread)
         return NULL;
     thread->store = store;
-    thread->purged_unix_s = thread->readers_freed_unix_s = (int64_t)time(NULL);
+    thread->purged_ms = thread->readers_freed_ms = clock_ms();
     pthread_mutex_init(&thread->times_lock, NULL);
     work_queue_init(&thread->queue, -1);
     if (work_queue_start(&thread->queue, run, thread))

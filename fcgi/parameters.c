@@ -26,6 +26,7 @@ static const struct {
     PARAMETER("HTTP_IDEMPOTENCY_KEY", idempotency_key),
     PARAMETER("TOKEN_COST", cost),
     PARAMETER("TOKEN_MODEL", model),
+    PARAMETER("TOKEN_MODEL_CHECK", model_check),
 };
 
 /* Most variables are unknown: the first byte tells. */

@@ -24,8 +24,9 @@ struct store_engine {
     __typeof__(store_reader_open) *reader_open;
     __typeof__(store_reader_close) *reader_close;
     enum store_error (*user_authenticate)(
-        struct store_reader *reader, int64_t user_id,
-        const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN]);
+        struct store_reader *reader,
+        const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN], int64_t *user_id);
+    __typeof__(store_user_find) *user_find;
     __typeof__(store_user_next) *user_next;
     __typeof__(store_token_get) *token_get;
     __typeof__(store_token_page) *token_page;

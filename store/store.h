@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buffer.h"
 #include "seal/seal.h"
 #include "token/fields.h"
 #include "token/patch.h"
@@ -26,11 +27,17 @@ enum store_error {
     STORE_NO_USER,              /* no such user */
     STORE_DENIED,               /* wrong access token or gateway secret */
     STORE_USER_DISABLED,        /* the user exists and is disabled */
+    STORE_NAME_TAKEN,           /* another user has the name */
     STORE_LIMIT,                /* the user would have more tokens than allowed */
     STORE_IDEMPOTENCY_MISMATCH, /* the idempotency key was used with another request */
+    STORE_REMEMBERED,           /* too many answers are kept for the user: see retry_after_s */
+    STORE_ANSWER_TOO_LARGE,     /* the answer alone is more than may be kept for a user */
     STORE_NO_RESERVATION,       /* no such reservation, or another gateway's */
-    STORE_ENABLE_EXPIRED,       /* the update enables a token that has expired */
-    STORE_ENABLE_EXHAUSTED,     /* the update enables a token whose quota is exhausted */
+    STORE_ENABLE_EXPIRED,       /* as enum token_error, in its order (token/patch.h) */
+    STORE_ENABLE_EXHAUSTED,
+    STORE_QUOTA_TOO_LOW,
+    STORE_QUOTA_TOO_HIGH,
+    STORE_NAME_TOO_LONG,
     /* Failures: nothing was done, but for STORE_UNKNOWN. */
     STORE_FULL,        /* the disk or the space reserved for the store is full */
     STORE_UNAVAILABLE, /* not now: out of memory, or too many processes read */
@@ -103,10 +110,13 @@ struct store_user {
     uint64_t token_count;
 };
 
-/* Checks an access token: STORE_OK where it is the user's; STORE_DENIED where it is not or there is
- * no such user, in the same time; STORE_USER_DISABLED. */
-enum store_error store_user_authenticate(struct store_reader *reader, int64_t user_id,
-                                         struct span access_token);
+/* Finds the user of an access token, by a keyed hash. STORE_DENIED where nobody has it;
+ * STORE_USER_DISABLED, with *user_id set. */
+enum store_error store_user_authenticate(struct store_reader *reader, struct span access_token,
+                                         int64_t *user_id);
+
+/* Finds a user by name, without the case of ASCII letters. STORE_NO_USER. */
+enum store_error store_user_find(struct store_reader *reader, struct span name, int64_t *user_id);
 
 /* STORE_NO_USER where there is none. */
 enum store_error store_user_get(struct store_reader *reader, int64_t user_id,
@@ -117,6 +127,7 @@ enum store_error store_user_next(struct store_reader *reader, int64_t after_id,
                                  struct store_user *user);
 
 /* Adds a user with the name and group of *user (checked by the caller) and sets its id.
+ * STORE_NAME_TAKEN: names differ in more than the case of ASCII letters.
  *   access_token   out: the new access token, of which only a hash is stored; no NUL at its end */
 enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct store_user *user,
                                 char access_token[static STORE_CREDENTIAL_LEN]);
@@ -125,8 +136,16 @@ enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct 
 enum store_error store_user_rotate(struct store *store, int64_t user_id,
                                    char access_token[static STORE_CREDENTIAL_LEN]);
 
+/* Sets name and group (checked by the caller); an absent span leaves it. STORE_NO_USER,
+ * STORE_NAME_TAKEN. */
+enum store_error store_user_set(struct store *store, int64_t user_id, struct span name,
+                                struct span group);
+
 /* STORE_NO_USER. */
 enum store_error store_user_set_disabled(struct store *store, int64_t user_id, bool disabled);
+
+/* Purges the user's idempotency records; *count is how many there were. STORE_NO_USER. */
+enum store_error store_user_forget(struct store *store, int64_t user_id, uint64_t *count);
 
 /* Deletes a user and its tokens. The user is gone with the first commit, its tokens go in several;
  * where that is cut off, another call continues. STORE_NO_USER. */
@@ -168,6 +187,8 @@ struct store_search {
 enum store_error store_token_search(struct store_reader *reader, const struct store_search *search,
                                     uint64_t *total, store_visit_token *visit, void *context);
 
+enum { STORE_MODELS_LEN_MAX = 2048 };
+
 /* What is answered about a token that was used. */
 struct store_use_answer {
     int64_t token_id, user_id;
@@ -176,6 +197,8 @@ struct store_use_answer {
     char group[TOKEN_GROUP_LEN_MAX];
     size_t group_len;
     int64_t accessed_unix_s; /* before this use, where nothing was taken */
+    struct buffer *models;   /* in: the caller's, for model_limits; NULL: not wanted */
+    bool has_models;         /* they are enabled and within STORE_MODELS_LEN_MAX */
     /* Of reservations only. */
     int64_t reservation_id; /* 0: none */
     int64_t amount;         /* taken in the end */
@@ -231,12 +254,14 @@ enum store_error store_gateway_delete(struct store *store, int64_t gateway_id);
 enum store_write_kind {
     STORE_CREATE,
     STORE_UPDATE,
+    STORE_SET_STATUS,
     STORE_DELETE,
     STORE_ROTATE,
     STORE_SPEND,
     STORE_SETTLE,
     STORE_ACCESS,
     STORE_PURGE,
+    STORE_FORGET,
     STORE_USER_ADD,
     STORE_USER_CHANGE,
     STORE_USER_DELETE,
@@ -244,21 +269,32 @@ enum store_write_kind {
     STORE_GATEWAY_DELETE
 };
 
-enum { STORE_IDEMPOTENCY_S = 24 * 3600, STORE_HASH_LEN = 32 };
+enum {
+    STORE_IDEMPOTENCY_S = 24 * 3600,
+    STORE_HASH_LEN = 32,
+    /* What is kept for a user: a number of answers, and bytes of them. */
+    STORE_ANSWERS_MAX = 1000,
+    STORE_ANSWERS_LEN_MAX = 1024 * 1024
+};
 
 struct store_write;
 
 /* Idempotency of a write: for STORE_IDEMPOTENCY_S seconds a write with the same key and request is
  * not done again but gets the first one's answer, which is stored in the transaction of the write.
- * Only what was done is stored: a refusal changes nothing, and its repetition is tried anew. */
+ * Only what was done is stored: a refusal changes nothing, and its repetition is tried anew. The
+ * seconds are of the store's time, which no setting of the clock moves, as are reservations'. */
 struct store_idempotency {
     bool wanted;
+    int64_t
+        user_id; /* whose answers are bounded: STORE_REMEMBERED, STORE_ANSWER_TOO_LARGE; 0: none */
     unsigned char key_hash[STORE_HASH_LEN], request_hash[STORE_HASH_LEN];
-    /* Renders the answer of the write, in its transaction. The span lives until the next call;
-     * absent where there is no memory. */
+    /* Renders the answer of the write, in its transaction, when all that is shown of it is known.
+     * The span lives until the next call; absent where there is no memory. */
     struct span (*render)(struct store_write *write);
-    bool replayed; /* out: the write was not done; answer is the first one's */
-    char *answer;  /* out: freed by store_write_free */
+    bool replayed;         /* out: the write was not done; answer is the first one's */
+    bool stored;           /* the engine's own */
+    int64_t retry_after_s; /* out, of STORE_REMEMBERED: until the oldest answer goes */
+    char *answer;          /* out: freed by store_write_free */
     size_t answer_len;
 };
 
@@ -293,13 +329,22 @@ struct store_write {
             uint64_t max_per_user; /* 0: no limit */
             char user_group[TOKEN_GROUP_LEN_MAX];
         } create;
-        /* STORE_NOT_FOUND, STORE_ENABLE_EXPIRED, STORE_ENABLE_EXHAUSTED. */
+        /* STORE_NOT_FOUND, and those of enum token_error. */
         struct {
             int64_t token_id;
             struct token_patch patch;
             struct token token; /* out: after the update */
             char *text;         /* out: what its spans point into; freed by store_write_free */
         } update;
+        /* Sets the status of those of the ids that are the user's own, each once. */
+        struct {
+            int64_t *ids; /* in any order; out: sorted */
+            size_t id_count;
+            enum token_status status; /* TOKEN_ENABLED or TOKEN_DISABLED */
+            size_t set_count;         /* out: how many have it now */
+            int64_t *refused;         /* room for id_count; out: those that can't be enabled */
+            size_t refused_count;     /* out; ascending */
+        } set_status;
         /* Deletes those of the ids that are the user's own, each once. */
         struct {
             const int64_t *ids;
@@ -325,8 +370,9 @@ struct store_write {
             struct store_use_answer answer; /* out where refusal is TOKEN_GOOD */
         } spend;
         /* Ends a reservation at an amount. One whose time is up has been settled at what it took.
-         * Each ends once; later the first answer is given again. STORE_NO_RESERVATION;
-         * STORE_NOT_FOUND where the token has been deleted. */
+         * Each ends once; later the first answer is given again. Of a token that has been deleted
+         * nothing is moved, and remain_quota is 0. STORE_NO_RESERVATION, also where the user has
+         * been deleted. */
         struct {
             int64_t gateway_id, reservation_id, amount;
             struct store_use_answer answer; /* out */
@@ -340,6 +386,11 @@ struct store_write {
         struct {
             bool more; /* out: others are left */
         } purge;
+        /* Purges some of the user's idempotency records. */
+        struct {
+            uint64_t count; /* counted up */
+            bool more;      /* out: call again */
+        } forget;
         struct {
             struct store_user *user; /* in: name, group; out: id */
             unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN];
@@ -347,6 +398,7 @@ struct store_write {
         struct {
             const unsigned char *access_hash; /* NULL: stays */
             const bool *disabled;             /* NULL: stays */
+            struct span name, group;          /* absent: stays */
         } user_change;
         /* Marks the user deleted, then deletes some of its tokens, with the last ones the user. */
         struct {

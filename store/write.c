@@ -47,17 +47,6 @@ void store_idempotency_clear(struct store_idempotency *idempotency)
     idempotency->answer = NULL;
 }
 
-void store_fill_use_answer(const struct token *token, struct store_use_answer *answer)
-{
-    *answer = (struct store_use_answer){.token_id = token->id,
-                                        .user_id = token->user_id,
-                                        .remain_quota = token->remain_quota,
-                                        .unlimited_quota = token->unlimited_quota,
-                                        .group_len = token->group.len,
-                                        .accessed_unix_s = token->accessed_unix_s};
-    memcpy(answer->group, token->group.at, token->group.len);
-}
-
 /* ---- idempotency ---- */
 
 _Static_assert(STORE_HASH_LEN == crypto_generichash_BYTES, "hash");
@@ -116,11 +105,31 @@ enum store_error store_user_rotate(struct store *store, int64_t user_id,
     return store_write(store, &write);
 }
 
+enum store_error store_user_set(struct store *store, int64_t user_id, struct span name,
+                                struct span group)
+{
+    struct store_write write = {.kind = STORE_USER_CHANGE,
+                                .user_id = user_id,
+                                .user_change = {.name = name, .group = group}};
+    return store_write(store, &write);
+}
+
 enum store_error store_user_set_disabled(struct store *store, int64_t user_id, bool disabled)
 {
     struct store_write write = {
         .kind = STORE_USER_CHANGE, .user_id = user_id, .user_change = {.disabled = &disabled}};
     return store_write(store, &write);
+}
+
+enum store_error store_user_forget(struct store *store, int64_t user_id, uint64_t *count)
+{
+    struct store_write write = {.kind = STORE_FORGET, .user_id = user_id};
+    enum store_error error;
+    do {
+        error = store_write(store, &write);
+    } while (error == STORE_OK && write.forget.more);
+    *count = write.forget.count;
+    return error;
 }
 
 enum store_error store_user_delete(struct store *store, int64_t user_id)

@@ -32,7 +32,7 @@ struct check {
     void *context;
     uint64_t found;         /* problems */
     int64_t next[COUNTERS]; /* ids that no entry has yet */
-    uint64_t token_count, key_count;
+    uint64_t user_count, token_count, key_count, answer_count;
     struct items token_ids;  /* int64_t, of all users: an id must not be there twice */
     struct items reserved;   /* struct reserved */
     struct items free_pages; /* int64_t */
@@ -118,6 +118,21 @@ static void check_counter(struct check *check, size_t kind, int64_t id)
 
 /* ---- users and gateways ---- */
 
+static void check_user_index(struct check *check, int64_t id, const struct record_user *user)
+{
+    struct txn *txn = check->txn;
+    struct record_user found;
+    int64_t by_access = 0, by_name = 0;
+    check->user_count++;
+    if (lookup_user_by_access(txn, user->access_hash, &by_access, &found) == STORE_CORRUPT)
+        txn->error = STORE_OK; /* reported here */
+    if (lookup_user_id(txn, user->name, &by_name) == STORE_CORRUPT)
+        txn->error = STORE_OK;
+    if (by_access != id || by_name != id)
+        report(check, "user %" PRId64 ": is not found by its %s", id,
+               by_access != id ? "access token" : "name");
+}
+
 static void check_user(struct check *check, struct span key, struct span value)
 {
     int64_t id = id_of(key);
@@ -126,6 +141,8 @@ static void check_user(struct check *check, struct span key, struct span value)
         report(check, "user %" PRId64 ": its record can't be read", id);
     else if (!text_is_utf8(user.name) || !text_is_utf8(user.group))
         report(check, "user %" PRId64 ": its name or group is not UTF-8", id);
+    else if (!user.deleted)
+        check_user_index(check, id, &user);
     check_counter(check, USER, id);
 }
 
@@ -212,17 +229,11 @@ static void check_token(struct check *check, struct span key, struct span value)
     explicit_bzero(token.key, sizeof(token.key));
 }
 
-static int compare_ids(const void *left, const void *right)
-{
-    const int64_t *a = left, *b = right;
-    return (*a > *b) - (*a < *b);
-}
-
 /* Reports what is there twice. */
 static void check_twice(struct check *check, struct items *items, const char *what)
 {
     if (items->count > 0)
-        qsort(items->at, items->count, sizeof(int64_t), compare_ids);
+        qsort(items->at, items->count, sizeof(int64_t), ids_compare);
     const int64_t *ids = (const int64_t *)(const void *)items->at;
     for (size_t i = 1; i < items->count; i++)
         if (ids[i] == ids[i - 1])
@@ -285,7 +296,7 @@ static int compare_reserved(const void *left, const void *right)
     const struct reserved *a = left, *b = right;
     if (a->user_id != b->user_id)
         return a->user_id < b->user_id ? -1 : 1;
-    return compare_ids(&a->token_id, &b->token_id);
+    return ids_compare(&a->token_id, &b->token_id);
 }
 
 /* What the reservations of a token have taken is part of what it has used. */
@@ -316,11 +327,12 @@ static void check_reserved(struct check *check)
 static void check_idempotency(struct check *check, struct span key, struct span value)
 {
     bool intact;
+    check->answer_count++;
     enum store_error error = idempotency_check(check->txn, key, value, &intact);
     if (error != STORE_OK)
         db_result(check->txn, ENOMEM);
     else if (!intact)
-        report(check, "repeats: an answer that can't be unsealed");
+        report(check, "answers: one that can't be unsealed or is not in its index");
 }
 
 /* ---- the list of free pages: LMDB's database 0 ---- */
@@ -389,14 +401,16 @@ static void check_all(struct check *check)
                   {DB_TOKEN_BY_KEY, "token_by_key", check_key_entry},
                   {DB_GATEWAYS, "gateways", check_gateway},
                   {DB_RESERVATIONS, "reservations", check_reservation},
-                  {DB_IDEMPOTENCY, "repeats", check_idempotency},
+                  {DB_ANSWERS, "answers", check_idempotency},
                   {DB_FREE_LIST, "free list", check_free_entry}};
     read_counters(check);
     for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]); i++)
         each_entry(check, passes[i].database, passes[i].name, passes[i].visit);
+    check_count(check, DB_USER_INDEX, "user_index", 2 * check->user_count);
     check_count(check, DB_TOKENS, "tokens", check->token_count);
     check_count(check, DB_IDS_BY_USER, "ids_by_user", check->token_count);
     check_count(check, DB_TOKEN_BY_KEY, "token_by_key", check->key_count);
+    check_count(check, DB_ANSWERS_BY_USER, "answers_by_user", check->answer_count);
     check_twice(check, &check->token_ids, "token");
     check_twice(check, &check->free_pages, "free page");
     check_reserved(check);

@@ -16,6 +16,14 @@ static uint32_t checksum(struct checksum_context context, const void *bytes, siz
     return (uint32_t)((XXH3_64bits(bytes, len) ^ mixed) >> 32);
 }
 
+struct checksum_context checksum_context_of(enum checksum_kind kind, struct span key)
+{
+    struct checksum_context context = {kind, 0, (int64_t)key.len};
+    for (size_t i = 0; i < key.len; i++)
+        context.a = (int64_t)((uint64_t)context.a * 31 + (unsigned char)key.at[i]);
+    return context;
+}
+
 size_t checksum_put(struct checksum_context context, unsigned char *bytes, size_t len)
 {
     uint32_t little = htole32(checksum(context, bytes, len));

@@ -19,7 +19,8 @@ enum checksum_kind {
     CHECKSUM_GATEWAY,
     CHECKSUM_RESERVATION,
     CHECKSUM_KEY,
-    CHECKSUM_META
+    CHECKSUM_META,
+    CHECKSUM_USER_INDEX
 };
 
 /* A value's key: one or two numbers that no other value of its kind has. */
@@ -27,6 +28,9 @@ struct checksum_context {
     enum checksum_kind kind;
     int64_t a, b;
 };
+
+/* The context of a value whose key is a text or a hash. */
+struct checksum_context checksum_context_of(enum checksum_kind kind, struct span key);
 
 /* Writes the checksum of len bytes behind them, where there is room for it. Returns the length with
  * it. */

@@ -5,9 +5,9 @@
 static enum store_error purge(struct txn *txn, struct store_write *write)
 {
     bool more_reservations = false, more_records = false;
-    enum store_error error = reservations_purge(txn, write->now_unix_s, &more_reservations);
+    enum store_error error = reservations_purge(txn, PURGED_MAX, &more_reservations);
     if (error == STORE_OK)
-        error = idempotency_purge(txn, write->now_unix_s, &more_records);
+        error = idempotency_purge(txn, PURGED_MAX, &more_records);
     write->purge.more = more_reservations || more_records;
     return error;
 }
@@ -17,12 +17,14 @@ static enum store_error apply_kind(struct txn *txn, struct store_write *write)
     static enum store_error (*const kinds[])(struct txn *, struct store_write *) = {
         [STORE_CREATE] = write_create,
         [STORE_UPDATE] = write_update,
+        [STORE_SET_STATUS] = write_set_status,
         [STORE_DELETE] = write_delete,
         [STORE_ROTATE] = write_rotate,
         [STORE_SPEND] = write_spend,
         [STORE_SETTLE] = write_settle,
         [STORE_ACCESS] = write_access,
         [STORE_PURGE] = purge,
+        [STORE_FORGET] = write_forget,
         [STORE_USER_ADD] = write_user_add,
         [STORE_USER_CHANGE] = write_user_change,
         [STORE_USER_DELETE] = write_user_delete,

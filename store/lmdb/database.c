@@ -116,13 +116,9 @@ enum store_error db_seek(struct txn *txn, enum database database, struct span *k
 
 /* ---- meta ---- */
 
-struct checksum_context meta_context(const char *name)
+static struct checksum_context meta_context(const char *name)
 {
-    size_t len = strlen(name);
-    struct checksum_context context = {CHECKSUM_META, 0, (int64_t)len};
-    for (size_t i = 0; i < len; i++)
-        context.a = (int64_t)((uint64_t)context.a * 31 + (unsigned char)name[i]);
-    return context;
+    return checksum_context_of(CHECKSUM_META, span_of(name));
 }
 
 enum store_error meta_get_bytes(struct txn *txn, const char *name, unsigned char *bytes, size_t len)
@@ -140,7 +136,7 @@ enum store_error meta_get_bytes(struct txn *txn, const char *name, unsigned char
 enum store_error meta_put_bytes(struct txn *txn, const char *name, const unsigned char *bytes,
                                 size_t len)
 {
-    unsigned char value[SEAL_CHECK_LEN + CHECKSUM_LEN];
+    unsigned char value[META_LEN_MAX + CHECKSUM_LEN];
     memcpy(value, bytes, len);
     size_t value_len = checksum_put(meta_context(name), value, len);
     return db_put(txn, DB_META, span_of(name), span_of_bytes(value, value_len), 0);

@@ -21,15 +21,19 @@ static inline struct span span_of_bytes(const void *bytes, size_t len)
 enum database {
     DB_META,         /* counters, schema version, cipher, the secret's check value, by name */
     DB_USERS,        /* by id */
+    DB_USER_INDEX,   /* accounts.c */
     DB_TOKENS,       /* by user id and token id */
     DB_IDS_BY_USER,  /* ids.h */
     DB_TOKEN_BY_KEY, /* by the key's hash */
     DB_GATEWAYS,     /* by id */
     DB_RESERVATIONS, /* by id */
-    DB_IDEMPOTENCY,  /* idempotency.c */
+    DB_ANSWERS,      /* idempotency.c */
+    DB_ANSWERS_BY_USER,
     DATABASE_COUNT,
     DB_FREE_LIST = DATABASE_COUNT /* LMDB's own, whose handle is always 0: see check.c */
 };
+
+enum { CLOCK_BOOT_ID_LEN = 36 };
 
 struct lmdb_store {
     struct store base; /* first: a pointer to it is one to this */
@@ -47,6 +51,8 @@ struct lmdb_store {
     dev_t data_dev;
     ino_t data_ino;
     size_t page_size; /* bytes */
+    unsigned char boot_id[CLOCK_BOOT_ID_LEN];
+    int64_t purged_user_id; /* where the purge of idempotency records goes on */
 };
 
 /* A transaction. The first failure in it is kept: each operation after that does nothing and
@@ -55,6 +61,7 @@ struct txn {
     struct lmdb_store *store;
     MDB_txn *mdb;
     enum store_error error;
+    int64_t now_s; /* the store's time (clock.h); 0: not read yet */
 };
 
 /* One reader's transaction; reset between operations, as an open one keeps pages from reuse. */
@@ -121,13 +128,11 @@ enum { ID_KEY_LEN = 8, TOKEN_KEY_ID_LEN = 16 };
     span_of_bytes((uint64_t[]){htobe64((uint64_t)(user_id)), htobe64((uint64_t)(token_id))},       \
                   TOKEN_KEY_ID_LEN)
 
-/* The context of the checksum of a value in DB_META. */
-struct checksum_context meta_context(const char *name);
-
 /* Numbers in DB_META. STORE_CORRUPT where there is none. */
 #define META_SCHEMA              "schema"
 #define META_CIPHER              "cipher"
 #define META_CHECK               "secret_check"
+#define META_TIME                "time"
 #define META_NEXT_USER_ID        "next_user_id"
 #define META_NEXT_TOKEN_ID       "next_token_id"
 #define META_NEXT_GATEWAY_ID     "next_gateway_id"
@@ -138,7 +143,8 @@ enum store_error meta_put(struct txn *txn, const char *name, int64_t value);
 /* Takes count ids off a counter; *id is the first. */
 enum store_error meta_take_ids(struct txn *txn, const char *name, int64_t count, int64_t *id);
 
-/* A value of SEAL_CHECK_LEN bytes at most, META_CHECK; the numbers are stored so too. */
+/* Other values, of up to META_LEN_MAX bytes; the numbers are stored so too. */
+enum { META_LEN_MAX = 64 };
 enum store_error meta_get_bytes(struct txn *txn, const char *name, unsigned char *bytes,
                                 size_t len);
 enum store_error meta_put_bytes(struct txn *txn, const char *name, const unsigned char *bytes,

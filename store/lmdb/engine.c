@@ -19,6 +19,7 @@ const struct store_engine store_lmdb_engine = {
     .reader_open = lmdb_reader_open,
     .reader_close = lmdb_reader_close,
     .user_authenticate = lmdb_user_authenticate,
+    .user_find = lmdb_user_find,
     .user_next = lmdb_user_next,
     .token_get = lmdb_token_get,
     .token_page = lmdb_token_page,

@@ -22,8 +22,10 @@ __typeof__(store_commit) lmdb_commit;
 
 /* accounts.c */
 enum store_error
-lmdb_user_authenticate(struct store_reader *reader, int64_t user_id,
-                       const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN]);
+lmdb_user_authenticate(struct store_reader *reader,
+                       const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN],
+                       int64_t *user_id);
+__typeof__(store_user_find) lmdb_user_find;
 __typeof__(store_user_next) lmdb_user_next;
 
 /* read.c */
@@ -44,6 +46,23 @@ __typeof__(store_gateway_next) lmdb_gateway_next;
 __typeof__(store_stat) lmdb_stat;
 __typeof__(store_check) lmdb_check;
 
+/* ---- opening ---- */
+
+enum { SCHEMA_VERSION_OLDEST = 3, SCHEMA_VERSION = 4 };
+
+/* environment.c: opens the databases, or makes (MDB_CREATE) those that are missing. Returns the
+ * transaction's error. */
+enum store_error open_databases(struct txn *txn, unsigned flags);
+
+/* upgrade.c: brings a store of an older version up to SCHEMA_VERSION, in one transaction, after a
+ * copy of the data file beside it, data.mdb.VERSION. False, with one line in reason and the store
+ * as it was, where older programs use it or it fails. */
+bool upgrade_store(struct lmdb_store *store, const char *folder,
+                   char reason[static STORE_REASON_SIZE]);
+
+/* stat.c: the readers of all processes but one. */
+uint64_t count_readers(const struct lmdb_store *store, pid_t left_out);
+
 /* ---- look-ups ---- */
 
 /* Look-ups that reads and writes share. Spans of what they find lie in LMDB's pages and are valid
@@ -56,6 +75,13 @@ enum store_error lookup_from(struct txn *txn, enum database database, int64_t *i
 /* A user's record, also of one that is being deleted; and a user that is not. STORE_NO_USER. */
 enum store_error lookup_user_record(struct txn *txn, int64_t user_id, struct record_user *user);
 enum store_error lookup_user(struct txn *txn, int64_t user_id, struct record_user *user);
+
+/* The user of a name, or of the hash of an access token. STORE_NO_USER. */
+enum store_error lookup_user_id(struct txn *txn, struct span name, int64_t *user_id);
+enum store_error
+lookup_user_by_access(struct txn *txn,
+                      const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN],
+                      int64_t *user_id, struct record_user *user);
 
 /* A token's record; its key stays sealed. STORE_NOT_FOUND. */
 enum store_error lookup_token(struct txn *txn, int64_t user_id, int64_t token_id,
@@ -90,6 +116,7 @@ enum store_error next_token(struct txn *txn, MDB_cursor *cursor, MDB_cursor_op s
 enum store_error write_create(struct txn *txn, struct store_write *write);
 enum store_error write_update(struct txn *txn, struct store_write *write);
 enum store_error write_rotate(struct txn *txn, struct store_write *write);
+enum store_error write_set_status(struct txn *txn, struct store_write *write);
 enum store_error write_delete(struct txn *txn, struct store_write *write);
 
 /* Stores a token's record, a new one or in place of the one before. */
@@ -105,6 +132,9 @@ enum store_error write_settle(struct txn *txn, struct store_write *write);
 enum store_error write_access(struct txn *txn, struct store_write *write);
 
 /* accounts.c */
+enum store_error user_put(struct txn *txn, int64_t user_id, const struct record_user *user);
+/* Enters a user into the index; it is not there. */
+void index_user(struct txn *txn, int64_t user_id, const struct record_user *user);
 enum store_error write_user_add(struct txn *txn, struct store_write *write);
 enum store_error write_user_change(struct txn *txn, struct store_write *write);
 enum store_error write_user_delete(struct txn *txn, struct store_write *write);
@@ -115,16 +145,23 @@ enum store_error write_gateway_delete(struct txn *txn, struct store_write *write
  * idempotency.replayed and the answer, or returns STORE_IDEMPOTENCY_MISMATCH. */
 enum store_error idempotency_find(struct txn *txn, struct store_write *write);
 
-/* Renders the answer of a write that is done and stores it. */
+/* Renders the answer of a write that is done, or will be without a further refusal, and stores it,
+ * once. STORE_REMEMBERED, STORE_ANSWER_TOO_LARGE. */
 enum store_error idempotency_store(struct txn *txn, struct store_write *write);
 
-/* Verifies a record: *intact whether its answer can be unsealed. STORE_UNAVAILABLE. */
+enum store_error write_forget(struct txn *txn, struct store_write *write);
+
+/* Verifies a record: *intact whether its answer can be unsealed and is in the index.
+ * STORE_UNAVAILABLE. */
 enum store_error idempotency_check(struct txn *txn, struct span key, struct span value,
                                    bool *intact);
 
-/* Purges some expired records; *more whether others are left. */
-enum store_error idempotency_purge(struct txn *txn, int64_t now_unix_s, bool *more);
-enum store_error reservations_purge(struct txn *txn, int64_t now_unix_s, bool *more);
+/* Takes over the records of schema version 3. */
+void idempotency_upgrade(struct txn *txn);
+
+/* Purge some expired records, at most max; *more whether others are left. */
+enum store_error idempotency_purge(struct txn *txn, uint64_t max, bool *more);
+enum store_error reservations_purge(struct txn *txn, uint64_t max, bool *more);
 enum { PURGED_MAX = 1000 }; /* in one transaction: others wait for it */
 
 #endif

@@ -14,12 +14,11 @@
 #include <sodium.h>
 
 #include "base/path.h"
+#include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
 
-enum {
-    SCHEMA_VERSION = 3,
-    READERS_MAX = 1024 /* a slot for each loop and search thread, and for each CGI request */
-};
+/* A slot for each loop and search thread, and for each CGI request. */
+enum { READERS_MAX = 1024 };
 static const uint64_t map_size_default = UINT64_C(64) << 30;
 
 /* ---- the file system ---- */
@@ -95,7 +94,7 @@ static int start_environment(const struct store_options *options, struct lmdb_st
     if (rc != MDB_SUCCESS)
         return rc;
     /* These fail only in an environment that is open. */
-    mdb_env_set_maxdbs(store->env, DATABASE_COUNT);
+    mdb_env_set_maxdbs(store->env, DATABASE_COUNT + 1); /* one more while it is upgraded */
     mdb_env_set_maxreaders(store->env, READERS_MAX);
     mdb_env_set_mapsize(store->env, choose_map_size(options->size_max, data.st_size));
     rc = mdb_env_open(store->env, options->location, MDB_NOTLS, 0600);
@@ -122,7 +121,7 @@ static bool open_environment(const struct store_options *options, struct lmdb_st
     return rc == MDB_SUCCESS || store_refuse(reason, options->location, mdb_strerror(rc));
 }
 
-static enum store_error open_databases(struct txn *txn, unsigned flags)
+enum store_error open_databases(struct txn *txn, unsigned flags)
 {
     static const struct {
         const char *name;
@@ -130,12 +129,14 @@ static enum store_error open_databases(struct txn *txn, unsigned flags)
     } databases[DATABASE_COUNT] = {
         [DB_META] = {"meta", 0},
         [DB_USERS] = {"users", 0},
+        [DB_USER_INDEX] = {"user_index", 0},
         [DB_TOKENS] = {"tokens", 0},
         [DB_IDS_BY_USER] = {"ids_by_user", IDS_DATABASE_FLAGS},
         [DB_TOKEN_BY_KEY] = {"token_by_key", 0},
         [DB_GATEWAYS] = {"gateways", 0},
         [DB_RESERVATIONS] = {"reservations", 0},
-        [DB_IDEMPOTENCY] = {"repeats", 0}, /* its name since the first version */
+        [DB_ANSWERS] = {"answers", 0},
+        [DB_ANSWERS_BY_USER] = {"answers_by_user", 0},
     };
     for (size_t i = 0; i < DATABASE_COUNT && txn->error == STORE_OK; i++)
         if (db_result(txn, mdb_dbi_open(txn->mdb, databases[i].name, databases[i].flags | flags,
@@ -156,6 +157,7 @@ static struct lmdb_store *new_store(const struct store_options *options, struct 
     store->base = (struct store){.engine = &store_lmdb_engine, .seal = seal};
     store->folder_fd = store->fairness_fd = -1;
     pthread_mutex_init(&store->write_lock, NULL);
+    clock_read_boot_id(store->boot_id);
     snprintf(store->data_path, PATH_MAX, "%s/%s", options->location, store_files[0]);
     return store;
 }
@@ -197,6 +199,7 @@ static enum store_error write_first_records(struct lmdb_store *store)
         meta_put(&txn, counters[i], 1);
     seal_check_value(store->base.seal, check);
     meta_put_bytes(&txn, META_CHECK, check, sizeof(check));
+    clock_start(&txn);
     return write_end(&txn);
 }
 
@@ -252,22 +255,22 @@ bool lmdb_create(const struct store_options *options, struct seal *seal, unsigne
 
 /* Before the other databases are opened: another version may have others. Values had no checksum
  * before version 3. */
-static bool check_schema(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE])
+static bool check_schema(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE],
+                         int64_t *version)
 {
-    int64_t schema = SCHEMA_VERSION;
     enum store_error error =
         db_result(txn, mdb_dbi_open(txn->mdb, "meta", 0, &txn->store->dbis[DB_META]));
     if (error == STORE_NOT_FOUND)
         return store_refuse(reason, folder, "is not a store of this program");
-    if (error != STORE_OK || meta_get(txn, META_SCHEMA, &schema) != STORE_OK)
+    if (error != STORE_OK || meta_get(txn, META_SCHEMA, version) != STORE_OK)
         return store_refuse(reason, folder,
                             "its schema version can't be read: it is damaged or of an old version");
-    if (schema == SCHEMA_VERSION)
+    if (*version >= SCHEMA_VERSION_OLDEST && *version <= SCHEMA_VERSION)
         return true;
     snprintf(reason, STORE_REASON_SIZE,
              "%s: was made by another version: it has schema version %" PRId64
              ", this program knows version %d",
-             folder, schema, SCHEMA_VERSION);
+             folder, *version, SCHEMA_VERSION);
     return false;
 }
 
@@ -291,25 +294,41 @@ static bool check_secret(struct txn *txn, const char *folder, char reason[static
     return true;
 }
 
-static bool check_databases(struct lmdb_store *store, const char *folder,
-                            char reason[static STORE_REASON_SIZE])
+static bool begin_reading(struct txn *txn, const char *folder,
+                          char reason[static STORE_REASON_SIZE])
 {
-    struct txn txn = {.store = store};
-    int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn.mdb);
+    int rc = mdb_txn_begin(txn->store->env, NULL, MDB_RDONLY, &txn->mdb);
     /* The first transaction locks a byte of lock.mdb that stands for this process's pid. */
     if (rc == EAGAIN || rc == EACCES)
         return store_refuse(
             reason, folder,
             "another process with the same pid has it open (in another container?): "
             "let the containers share a pid namespace");
-    if (rc != MDB_SUCCESS)
-        return store_refuse(reason, folder, mdb_strerror(rc));
-    bool good = check_schema(&txn, folder, reason) &&
-                (open_databases(&txn, 0) == STORE_OK ||
-                 store_refuse(reason, folder, "is damaged: its databases can't be opened")) &&
-                check_secret(&txn, folder, reason);
-    rc = mdb_txn_commit(txn.mdb); /* keeps the database handles; an abort would close them */
-    return good && (rc == MDB_SUCCESS || store_refuse(reason, folder, mdb_strerror(rc)));
+    return rc == MDB_SUCCESS || store_refuse(reason, folder, mdb_strerror(rc));
+}
+
+/* A commit keeps the database handles; an abort would close them. */
+static bool end_reading(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE])
+{
+    int rc = mdb_txn_commit(txn->mdb);
+    return rc == MDB_SUCCESS || store_refuse(reason, folder, mdb_strerror(rc));
+}
+
+static bool check_databases(struct lmdb_store *store, const char *folder,
+                            char reason[static STORE_REASON_SIZE])
+{
+    struct txn txn = {.store = store};
+    int64_t version = SCHEMA_VERSION;
+    if (!begin_reading(&txn, folder, reason))
+        return false;
+    bool good = check_schema(&txn, folder, reason, &version) && check_secret(&txn, folder, reason);
+    if (!end_reading(&txn, folder, reason) || !good ||
+        (version < SCHEMA_VERSION && !upgrade_store(store, folder, reason)) ||
+        !begin_reading(&txn, folder, reason))
+        return false;
+    good = open_databases(&txn, 0) == STORE_OK ||
+           store_refuse(reason, folder, "is damaged: its databases can't be opened");
+    return end_reading(&txn, folder, reason) && good;
 }
 
 /* LMDB opens its files by their names and follows links: a file that another account has planted

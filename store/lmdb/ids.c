@@ -3,6 +3,12 @@
 /* MDB_INTEGERDUP compares values as size_t in the machine's own order. */
 _Static_assert(sizeof(int64_t) == sizeof(size_t), "a 64-bit machine is needed");
 
+int ids_compare(const void *left, const void *right)
+{
+    const int64_t *a = left, *b = right;
+    return (*a > *b) - (*a < *b);
+}
+
 static int64_t id_in_page(struct span page, uint64_t index)
 {
     int64_t id;

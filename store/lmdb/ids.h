@@ -10,6 +10,9 @@
 /* The flags to create and open the database with. */
 enum { IDS_DATABASE_FLAGS = MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP };
 
+/* Orders ids, for qsort. */
+int ids_compare(const void *left, const void *right);
+
 /* The number of the user's ids; 0 where there are none. */
 enum store_error ids_count(struct txn *txn, int64_t user_id, uint64_t *count);
 

@@ -33,12 +33,13 @@ static inline void code_int(struct codec *codec, int64_t *value)
     *value = get_little64(bytes);
 }
 
-/* A layout's version, or anything else that has to be the same. */
-static void code_constant(struct codec *codec, unsigned char value)
+/* A layout's version. The newest is written; all from the oldest on can be read. Returns it. */
+static unsigned code_version(struct codec *codec, unsigned char oldest, unsigned char newest)
 {
-    unsigned char byte = value;
-    code_bytes(codec, &byte, 1);
-    codec->bad |= byte != value;
+    unsigned char version = newest;
+    code_bytes(codec, &version, 1);
+    codec->bad |= version < oldest || version > newest;
+    return version;
 }
 
 /* The count first bits of a byte; the others are 0. */
@@ -117,7 +118,7 @@ static void code_token(struct codec *codec, void *value)
     bool disabled = !codec->reading && token->status == TOKEN_DISABLED;
     bool *const flags[] = {&disabled, &token->unlimited_quota, &token->model_limits_enabled,
                            &keys->has_old};
-    code_constant(codec, 2);
+    unsigned version = code_version(codec, 2, 3); /* 3: longer names */
     code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
     code_int(codec, &token->remain_quota);
     code_int(codec, &token->used_quota);
@@ -125,7 +126,7 @@ static void code_token(struct codec *codec, void *value)
     code_int(codec, &token->created_unix_s);
     code_int(codec, &token->accessed_unix_s);
     code_bytes(codec, keys->sealed, sizeof(keys->sealed));
-    code_length(codec, &token->name, 1, RECORD_NAME_LEN_MAX);
+    code_length(codec, &token->name, version == 2 ? 1 : 2, RECORD_NAME_LEN_MAX);
     code_length(codec, &token->group, 1, TOKEN_GROUP_LEN_MAX);
     code_length(codec, &token->model_limits, 2, TOKEN_MODEL_LIMITS_LEN_MAX);
     code_length(codec, &token->allow_ips, 2, TOKEN_ALLOW_IPS_LEN_MAX);
@@ -160,7 +161,7 @@ static void code_user(struct codec *codec, void *value)
 {
     struct record_user *user = value;
     bool *const flags[] = {&user->disabled, &user->deleted};
-    code_constant(codec, 2);
+    code_version(codec, 2, 2);
     code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
     code_int(codec, &user->created_unix_s);
     code_bytes(codec, user->access_hash, sizeof(user->access_hash));
@@ -186,7 +187,7 @@ bool record_decode_user(int64_t user_id, struct span record, struct record_user 
 static void code_gateway(struct codec *codec, void *value)
 {
     struct record_gateway *gateway = value;
-    code_constant(codec, 2);
+    code_version(codec, 2, 2);
     code_int(codec, &gateway->created_unix_s);
     code_bytes(codec, gateway->secret_hash, sizeof(gateway->secret_hash));
     code_length(codec, &gateway->name, 1, STORE_GATEWAY_NAME_LEN_MAX);
@@ -213,14 +214,14 @@ static void code_reservation(struct codec *codec, void *value)
     struct record_reservation *reservation = value;
     bool *const flags[] = {&reservation->units.from_remain, &reservation->ended,
                            &reservation->unlimited_quota};
-    code_constant(codec, 2);
+    code_version(codec, 2, 2);
     code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
     code_int(codec, &reservation->gateway_id);
     code_int(codec, &reservation->user_id);
     code_int(codec, &reservation->token_id);
     code_int(codec, &reservation->units.reserved);
-    code_int(codec, &reservation->created_unix_s);
-    code_int(codec, &reservation->due_unix_s);
+    code_int(codec, &reservation->created_s);
+    code_int(codec, &reservation->due_s);
     code_int(codec, &reservation->units.amount);
     code_int(codec, &reservation->units.shortfall);
     code_int(codec, &reservation->remain_quota);

@@ -17,7 +17,7 @@
 enum {
     RECORD_NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX, /* UTF-8 */
     RECORD_OLD_KEY_LEN = SEAL_HASH_LEN + 8,
-    RECORD_TOKEN_LEN_MAX = 2 + 5 * 8 + SEAL_KEY_LEN + 1 + 1 + 2 + 2 + RECORD_NAME_LEN_MAX +
+    RECORD_TOKEN_LEN_MAX = 2 + 5 * 8 + SEAL_KEY_LEN + 2 + 1 + 2 + 2 + RECORD_NAME_LEN_MAX +
                            TOKEN_GROUP_LEN_MAX + TOKEN_MODEL_LIMITS_LEN_MAX +
                            TOKEN_ALLOW_IPS_LEN_MAX + RECORD_OLD_KEY_LEN + CHECKSUM_LEN,
     RECORD_USER_LEN_MAX = 2 + 8 + SEAL_CREDENTIAL_HASH_LEN + 2 + STORE_USER_NAME_LEN_MAX +
@@ -66,7 +66,7 @@ bool record_decode_gateway(int64_t id, struct span record, struct record_gateway
 struct record_reservation {
     int64_t gateway_id, user_id, token_id;
     struct token_reservation units;
-    int64_t created_unix_s, due_unix_s;
+    int64_t created_s, due_s; /* of the store's time */
     bool ended;
     int64_t remain_quota; /* the token's, after that */
     bool unlimited_quota;

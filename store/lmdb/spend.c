@@ -3,6 +3,7 @@
  * A reservation takes its amount when it is made: when its time is up nothing has to happen, it has
  * been settled at what it took. Exactness depends on no clock, timer or daemon. */
 
+#include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
 
 static enum store_error put_reservation(struct txn *txn, int64_t id,
@@ -15,6 +16,19 @@ static enum store_error put_reservation(struct txn *txn, int64_t id,
 
 /* ---- taking ---- */
 
+/* Ids grow with the wall clock, by up to a million a second: they are never given out twice, also
+ * after a backup was put back. */
+static enum store_error take_id(struct txn *txn, int64_t now_unix_s, int64_t *id)
+{
+    enum { YEAR_2026_UNIX_S = 1767225600, IDS_A_SECOND = 1 << 20 };
+    int64_t next, least = (now_unix_s - YEAR_2026_UNIX_S) * IDS_A_SECOND;
+    enum store_error error = meta_get(txn, META_NEXT_RESERVATION_ID, &next);
+    if (error != STORE_OK)
+        return error;
+    *id = next > least ? next : least;
+    return meta_put(txn, META_NEXT_RESERVATION_ID, *id + 1);
+}
+
 static enum store_error reserve(struct txn *txn, struct store_write *write, bool from_remain)
 {
     int64_t amount = write->spend.use.amount;
@@ -24,12 +38,12 @@ static enum store_error reserve(struct txn *txn, struct store_write *write, bool
         .user_id = answer->user_id,
         .token_id = answer->token_id,
         .units = {.reserved = amount, .from_remain = from_remain, .amount = amount},
-        .created_unix_s = write->now_unix_s,
-        .due_unix_s = write->now_unix_s + write->spend.ttl_s,
+        .created_s = clock_now(txn),
+        .due_s = clock_now(txn) + write->spend.ttl_s,
         .group = {answer->group, answer->group_len},
     };
     answer->amount = amount;
-    meta_take_ids(txn, META_NEXT_RESERVATION_ID, 1, &answer->reservation_id);
+    take_id(txn, write->now_unix_s, &answer->reservation_id);
     return put_reservation(txn, answer->reservation_id, &reservation);
 }
 
@@ -75,14 +89,15 @@ static void fill_answer(int64_t id, const struct record_reservation *reservation
 static enum store_error end_reservation(struct txn *txn, struct store_write *write,
                                         struct record_reservation *reservation)
 {
-    struct token token;
+    struct token token = {.remain_quota = 0};
     struct record_keys keys;
     int64_t id = write->settle.reservation_id;
     enum store_error error =
         lookup_token(txn, reservation->user_id, reservation->token_id, &token, &keys);
-    if (error != STORE_OK)
+    if (store_is_failure(error))
         return error;
-    if (write->now_unix_s < reservation->due_unix_s)
+    /* Of a deleted token nothing is moved. */
+    if (error == STORE_OK && clock_now(txn) < reservation->due_s)
         token_settle(&token, write->settle.amount, &reservation->units);
     reservation->ended = true;
     reservation->remain_quota = token.remain_quota;
@@ -98,15 +113,18 @@ enum store_error write_settle(struct txn *txn, struct store_write *write)
 {
     int64_t id = write->settle.reservation_id;
     struct record_reservation reservation;
+    struct record_user user;
     struct span record;
+    clock_now(txn); /* may change a record: before one is looked at */
     enum store_error error = db_get(txn, DB_RESERVATIONS, ID_KEY(id), &record);
     if (error == STORE_OK && !record_decode_reservation(id, record, &reservation))
         return db_corrupt(txn);
-    if (error == STORE_NOT_FOUND ||
-        (error == STORE_OK && reservation.gateway_id != write->settle.gateway_id))
-        return STORE_NO_RESERVATION;
+    if (error == STORE_OK && reservation.gateway_id == write->settle.gateway_id)
+        error = lookup_user(txn, reservation.user_id, &user);
+    else if (error == STORE_OK)
+        error = STORE_NOT_FOUND;
     if (error != STORE_OK)
-        return error;
+        return store_is_failure(error) ? error : STORE_NO_RESERVATION;
     if (!reservation.ended)
         return end_reservation(txn, write, &reservation);
     fill_answer(id, &reservation, &write->settle.answer);
@@ -133,29 +151,21 @@ enum store_error write_access(struct txn *txn, struct store_write *write)
 
 /* ---- purging ---- */
 
-enum { SKIPPED_MAX = 100000 };
-
 /* Ids are given out in the order of time: the oldest come first, and the first that has not expired
- * ends it. Those that were made while the clock was ahead are skipped, so that nothing piles up
- * behind them. */
-enum store_error reservations_purge(struct txn *txn, int64_t now_unix_s, bool *more)
+ * ends it. */
+enum store_error reservations_purge(struct txn *txn, uint64_t max, bool *more)
 {
-    int purged = 0, skipped = 0;
+    uint64_t purged = 0;
     struct span record;
     struct record_reservation reservation;
-    for (int64_t id = 1; purged < PURGED_MAX; id++) {
+    for (int64_t id = 1; purged < max; id++, purged++) {
         enum store_error error = lookup_from(txn, DB_RESERVATIONS, &id, &record);
         if (error == STORE_OK && !record_decode_reservation(id, record, &reservation))
             error = db_corrupt(txn);
-        if (error != STORE_OK)
+        if (error != STORE_OK || clock_now(txn) - reservation.due_s < STORE_IDEMPOTENCY_S)
             break;
-        if (reservation.due_unix_s <= now_unix_s - STORE_IDEMPOTENCY_S) {
-            db_delete(txn, DB_RESERVATIONS, ID_KEY(id));
-            purged++;
-        } else if (reservation.created_unix_s <= now_unix_s || ++skipped > SKIPPED_MAX) {
-            break;
-        }
+        db_delete(txn, DB_RESERVATIONS, ID_KEY(id));
     }
-    *more = purged == PURGED_MAX;
+    *more = purged == max;
     return txn->error;
 }

@@ -91,15 +91,21 @@ enum store_error write_create(struct txn *txn, struct store_write *write)
     /* The user's record moves when its page is changed: keep the group. */
     struct span group = {write->create.user_group, user.group.len};
     memcpy(write->create.user_group, user.group.at, user.group.len);
-    error = meta_take_ids(txn, META_NEXT_TOKEN_ID, (int64_t)write->create.count, &id);
+    error = meta_get(txn, META_NEXT_TOKEN_ID, &id);
     for (size_t i = 0; error == STORE_OK && i < write->create.count; i++) {
         struct token *token = &write->create.tokens[i];
-        token->id = id++;
+        token->id = id + (int64_t)i;
         token->user_id = write->user_id;
         token->created_unix_s = token->accessed_unix_s = write->now_unix_s;
         if (!token->group.at)
             token->group = group;
-        put_new_token(txn, token);
+    }
+    if (error == STORE_OK)
+        error = idempotency_store(txn, write); /* may refuse: before the first change */
+    if (error == STORE_OK)
+        error = meta_take_ids(txn, META_NEXT_TOKEN_ID, (int64_t)write->create.count, &id);
+    for (size_t i = 0; error == STORE_OK && i < write->create.count; i++) {
+        put_new_token(txn, &write->create.tokens[i]);
         error = txn->error;
     }
     return error;
@@ -131,25 +137,25 @@ enum store_error write_update(struct txn *txn, struct store_write *write)
         return error;
     enum token_error refused = token_patch_apply(&write->update.patch, write->now_unix_s, token);
     if (refused != TOKEN_OK)
-        return refused == TOKEN_ENABLE_EXPIRED ? STORE_ENABLE_EXPIRED : STORE_ENABLE_EXHAUSTED;
+        return STORE_ENABLE_EXPIRED + (refused - TOKEN_ENABLE_EXPIRED);
     error = copy_for_caller(txn, token, &keys, &write->update.text);
     return error == STORE_OK ? token_put(txn, token, &keys) : error;
 }
 
 /* The old key's entry stays, with an end, while it is in its grace. */
-static void replace_key(struct txn *txn, const struct store_write *write, struct token *token,
+static void replace_key(struct txn *txn, const struct store_write *write, const struct token *token,
+                        const unsigned char old_hash[static SEAL_HASH_LEN],
                         struct record_keys *keys)
 {
     const struct seal *seal = txn->store->base.seal;
-    unsigned char old_hash[SEAL_HASH_LEN], new_hash[SEAL_HASH_LEN];
+    unsigned char new_hash[SEAL_HASH_LEN];
     struct record_key entry = {.user_id = token->user_id, .token_id = token->id};
-    seal_hash_key(seal, token->key, old_hash);
-    seal_hash_key(seal, write->rotate.key, new_hash);
+    seal_hash_key(seal, token->key, new_hash);
     if (keys->has_old)
         delete_key(txn, keys->old_hash);
     keys->has_old = write->rotate.grace_s > 0;
     if (keys->has_old) {
-        memcpy(keys->old_hash, old_hash, sizeof(old_hash));
+        memcpy(keys->old_hash, old_hash, SEAL_HASH_LEN);
         keys->old_until_unix_s = write->now_unix_s + write->rotate.grace_s;
         entry.until_unix_s = keys->old_until_unix_s;
         put_key(txn, old_hash, &entry);
@@ -158,7 +164,6 @@ static void replace_key(struct txn *txn, const struct store_write *write, struct
     }
     entry.until_unix_s = 0;
     put_key(txn, new_hash, &entry);
-    memcpy(token->key, write->rotate.key, sizeof(token->key));
     seal_key(seal, token->user_id, token->id, token->key, keys->sealed);
 }
 
@@ -166,14 +171,53 @@ enum store_error write_rotate(struct txn *txn, struct store_write *write)
 {
     struct token *token = &write->rotate.token;
     struct record_keys keys;
+    unsigned char old_hash[SEAL_HASH_LEN];
     enum store_error error = get_own_token(txn, write, write->rotate.token_id, token, &keys);
     /* The token's texts lie in its record, which moves when the index is changed. */
     if (error == STORE_OK)
         error = copy_for_caller(txn, token, &keys, &write->rotate.text);
     if (error != STORE_OK)
         return error;
-    replace_key(txn, write, token, &keys);
+    seal_hash_key(txn->store->base.seal, token->key, old_hash);
+    memcpy(token->key, write->rotate.key, sizeof(token->key));
+    error = idempotency_store(txn, write); /* may refuse: before the first change */
+    if (error != STORE_OK)
+        return error;
+    replace_key(txn, write, token, old_hash, &keys);
     return token_put(txn, token, &keys);
+}
+
+/* ---- status ---- */
+
+static enum store_error set_status(struct txn *txn, struct store_write *write, int64_t token_id)
+{
+    const struct token_patch patch = {.fields = TOKEN_FIELD_STATUS,
+                                      .value.status = write->set_status.status};
+    struct token token;
+    struct record_keys keys;
+    enum store_error error = lookup_token(txn, write->user_id, token_id, &token, &keys);
+    if (error != STORE_OK)
+        return error == STORE_NOT_FOUND ? STORE_OK : error;
+    if (token_patch_apply(&patch, write->now_unix_s, &token) != TOKEN_OK) {
+        write->set_status.refused[write->set_status.refused_count++] = token_id;
+        return STORE_OK;
+    }
+    write->set_status.set_count++;
+    return token_put(txn, &token, &keys);
+}
+
+enum store_error write_set_status(struct txn *txn, struct store_write *write)
+{
+    struct record_user user;
+    int64_t *ids = write->set_status.ids;
+    size_t count = write->set_status.id_count;
+    enum store_error error = get_owner(txn, write, &user);
+    write->set_status.set_count = write->set_status.refused_count = 0;
+    qsort(ids, count, sizeof(ids[0]), ids_compare);
+    for (size_t i = 0; error == STORE_OK && i < count; i++)
+        if (i == 0 || ids[i] != ids[i - 1])
+            error = set_status(txn, write, ids[i]);
+    return error;
 }
 
 /* ---- delete ---- */

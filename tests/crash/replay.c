@@ -562,8 +562,9 @@ static void compare_user(struct store_reader *reader, const struct store_user *u
                        user->disabled ? TOKEN_DISABLED : TOKEN_ENABLED);
     for (size_t i = 0; i < 2; i++) {
         struct span access_token = access_token_of(states[i]);
-        enum store_error error = store_user_authenticate(reader, user->id, access_token);
-        if (error != (user->disabled ? STORE_USER_DISABLED : STORE_OK))
+        int64_t id = 0;
+        enum store_error error = store_user_authenticate(reader, access_token, &id);
+        if (error != (user->disabled ? STORE_USER_DISABLED : STORE_OK) || id != user->id)
             continue;
         memcpy(text + len, access_token.at, access_token.len);
         len += (int)access_token.len;
@@ -618,7 +619,7 @@ static void compare_counters(struct txn *txn, uint64_t answers_min, uint64_t ans
     }
     MDB_stat stat;
     if (txn->error == STORE_OK &&
-        db_result(txn, mdb_stat(txn->mdb, txn->store->dbis[DB_IDEMPOTENCY], &stat)) == STORE_OK &&
+        db_result(txn, mdb_stat(txn->mdb, txn->store->dbis[DB_ANSWERS], &stat)) == STORE_OK &&
         (stat.ms_entries < answers_min || stat.ms_entries > answers_max))
         fail("%zu idempotency records instead of %" PRIu64 " to %" PRIu64, stat.ms_entries,
              answers_min, answers_max);

@@ -133,7 +133,7 @@ static void make_store(void)
     if (store_gateway_add(store, NOW, &gateway, known.gateway_secret) != STORE_OK)
         die("gateway");
     for (int i = 0; i < USERS; i++) {
-        struct store_user user = {.name = "user", .group = "vip"};
+        struct store_user user = {.name = {'u', (char)('0' + i)}, .group = "vip"};
         if (store_user_add(store, NOW, &user, known.access_tokens[i]) != STORE_OK)
             die("user");
         create_tokens(store, user.id, tokens_of[i]);
@@ -186,7 +186,9 @@ static void read_user(struct store_reader *reader, int64_t id, struct answers *a
                                   .sort = &token_field_rules[TOKEN_FIELD_NUMBER_NAME],
                                   .limit = 20};
     uint64_t total;
-    end_answer(answers, store_user_authenticate(reader, id, access), 0);
+    int64_t found = 0;
+    enum store_error authenticated = store_user_authenticate(reader, access, &found);
+    end_answer(answers, authenticated, found);
     enum store_error error = store_user_next(reader, id - 1, &user);
     hash_bytes(&answers->hash, user.name, sizeof(user.name));
     hash_bytes(&answers->hash, user.group, sizeof(user.group));

@@ -56,12 +56,12 @@ REQUEST_REGRESSIONS = {
 }
 
 
-def token(flags=0, name=b"n", group=b"", models=b"", ips=b"", old=b""):
+def token(flags=0, name=b"n", group=b"", models=b"", ips=b"", old=b"", version=3):
     return (
-        bytes([2, flags])
+        bytes([version, flags])
         + struct.pack("<qqqqq", 5, 6, -1, 1000, 2000)
         + bytes(range(76))
-        + struct.pack("<BBHH", len(name), len(group), len(models), len(ips))
+        + struct.pack("<HBHH" if version == 3 else "<BBHH", len(name), len(group), len(models), len(ips))
         + name + group + models + ips + old
     )
 
@@ -81,7 +81,8 @@ def gateway(name=b"gateway"):
 
 RECORDS = {
     "token": b"t" + token(),
-    "token-full": b"t" + token(7, b"n" * 120, b"g" * 64, b"a,b", b"10.0.0.0/8,::1"),
+    "token-version-2": b"t" + token(8, old=bytes(16) + struct.pack("<q", 3000), version=2),
+    "token-full": b"t" + token(7, b"n" * 1020, b"g" * 64, b"a,b", b"10.0.0.0/8,::1"),
     "token-old-key": b"t" + token(8, old=bytes(16) + struct.pack("<q", 3000)),
     "user": b"u" + user(),
     "user-deleted": b"u" + user(3, b"b", b""),
@@ -93,11 +94,11 @@ RECORDS = {
 RECORD_REGRESSIONS = {
     "token-cut": b"t" + token()[:-1],
     "token-longer": b"t" + token() + b"x",
-    "token-name-too-long": b"t" + token(name=b"n" * 121),
+    "token-name-too-long": b"t" + token(name=b"n" * 1021),
     "token-group-too-long": b"t" + token(group=b"g" * 65),
     "token-models-too-long": b"t" + token(models=b"m" * 8193),
     "token-without-old-key": b"t" + token(8),
-    "token-all-too-long": b"t" + token(8, b"n" * 120, b"g" * 64, b"m" * 8193, b"1" * 8192, bytes(24)),
+    "token-all-too-long": b"t" + token(8, b"n" * 1020, b"g" * 64, b"m" * 8193, b"1" * 8192, bytes(24)),
     "token-version": b"t\1" + token()[1:],
     "user-name-too-long": b"u" + user(name=b"n" * 65),
     "gateway-cut": b"g" + gateway()[:-1],

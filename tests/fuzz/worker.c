@@ -251,7 +251,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
                 listen(listen_fd, 4096) == 0,
             "%s", address.sun_path);
     process = (struct process){.store = service.store,
-                               .api = {.max_per_user = 100},
+                               .api = {.max_per_user = 100, .name_max = 30},
                                .commit_thread = commit_thread_start(service.store),
                                .search_thread = search_thread_start(service.store),
                                .connections_max = 100,

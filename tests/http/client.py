@@ -136,6 +136,12 @@ class Client:
     def search(self, query=""):
         return self.request("GET", "/api/token/search" + query)
 
+    def search_by_body(self, body):
+        return self.request("POST", "/api/token/search", body)
+
+    def set_status(self, body):
+        return self.request("POST", "/api/token/batch/status", body)
+
     def show_key(self, token_id):
         return self.request("POST", f"/api/token/{token_id}/key")
 

@@ -43,6 +43,32 @@ def test_array(user, client):
     assert total(user) == 3
 
 
+def test_bound(site, user, client):
+    """1 MiB of answers; what is above is refused and not done, replays are not."""
+    body = [{"name": str(n), "model_limits": "m" * 8000} for n in range(60)]
+    first, second = create(client, body, "a"), create(client, body, "b")
+    assert (first.status, second.status) == (200, 200)
+    refused = create(client, body, "c")
+    assert (refused.status, refused.json["code"]) == (429, "remembered")
+    assert 86000 < int(refused.headers["retry-after"]) <= 86400
+    assert create(client, body, "a").body == first.body
+    assert create(client, {"name": "small"}, "d").status == 200  # there is room for it
+    assert total(user) == 121
+    (purged,) = site.ctl("idempotency", "purge", user.user.name)
+    assert purged == {"id": user.user.id, "purged": 3}
+    assert create(client, body, "c").status == 200
+    assert total(user) == 181
+
+
+def test_answer_above_the_bound(user, client):
+    ips = ",".join(f"2001:db8:1234:5678:1234:5678:1234:{n:x}" for n in range(0x1000, 0x1034))
+    body = [{"model_limits": "m" * 8150, "allow_ips": ips} for _ in range(100)]
+    refused = create(client, body, "k")
+    message = "Invalid parameters: Idempotency-Key can't be used for an answer above 1 MiB"
+    assert refused.failure == (400, message)
+    assert total(user) == 0
+
+
 def test_large_answer(user, client):
     body = [{"name": str(n), "model_limits": "m" * 8000} for n in range(100)]
     first = create(client, body, "large")

@@ -438,8 +438,31 @@ def test_token_that_is_deleted_since(user, spender):
     )
     first = spender.settle(reservation=ended, amount=5)
     user.delete(token["id"])
-    assert spender.settle(reservation=open_one, amount=5).failure == (404, "Token does not exist")
+    second = spender.settle(reservation=open_one, amount=5)
+    assert (second.data["remain_quota"], second.data["amount"]) == (0, 10)  # nothing is moved
+    assert spender.cancel(reservation=open_one).body == second.body
     assert spender.settle(reservation=ended, amount=5).body == first.body
+
+
+def test_user_who_is_deleted_since(site, user, spender):
+    token = finite(user, 100)
+    ended, open_one = (
+        spender.reserve(key=token["key"], amount=10).data["reservation"] for _ in range(2)
+    )
+    assert spender.settle(reservation=ended, amount=5).status == 200
+    site.ctl("user", "delete", user.user.id)
+    for number in (ended, open_one):
+        assert spender.cancel(reservation=number).failure == (404, "Reservation does not exist")
+
+
+def test_reservation_ids_grow_with_time(user, spender):
+    """Also after a backup was put back: a million a second since 2026."""
+    token = finite(user, 100)
+    least = int(time.time() - 1767225600) << 20
+    first, second = (
+        spender.reserve(key=token["key"], amount=1).data["reservation"] for _ in range(2)
+    )
+    assert least <= first < second
 
 
 def test_quota_that_is_set_since(user, spender):

@@ -190,6 +190,7 @@ def test_add_as_text(store):
 def test_order_of_options(store, arguments):
     added = json.loads(text(store, *arguments))
     assert (added["name"], added["group"]) == ("carol", "g")
+    store.ctl("user", "delete", "carol")
 
 
 def test_default_group(store):
@@ -202,8 +203,31 @@ def test_ids_rise_and_are_never_used_again(store):
     assert first.id < second.id < store.add_user().id
 
 
-def test_names_need_not_differ(store):
-    assert store.add_user("twin").id != store.add_user("twin").id
+def test_names_are_unique(store):
+    """Letter case of ASCII aside; a name is free again once its user is deleted."""
+    user = store.add_user("twin")
+    for name in ("twin", "TWIN"):
+        assert_failed(store.run_ctl("user", "add", name), "another user has this name")
+    store.ctl("user", "delete", user.id)
+    assert store.add_user("Twin").id > user.id
+
+
+def test_set(store, client):
+    user = store.add_user("before")
+    assert store.ctl("user", "set", "before", "--name", "after") == [{"id": user.id, "set": True}]
+    (shown,) = store.ctl("user", "show", "AFTER")
+    assert (shown["id"], shown["name"], shown["group"]) == (user.id, "after", "default")
+    store.ctl("user", "set", user.id, "--group=g")
+    (shown,) = store.ctl("user", "show", user.id)
+    assert (shown["name"], shown["group"]) == ("after", "g")
+    store.ctl("user", "set", user.id, "--name", "After", "--group", "default")  # its own name
+    assert_failed(store.run_ctl("user", "show", "before"), "no such user: before")
+    taken = ["user", "set", user.id, "--name", client.user.name]
+    assert_failed(store.run_ctl(*taken), "another user has this name")
+    for option in ("--name=", "--name=a\nb", "--name=" + "n" * 65, "--group="):
+        assert_failed(store.run_ctl("user", "set", user.id, option))
+    assert store.run_ctl("user", "set", user.id).returncode == USAGE
+    assert store.ctl("user", "show", user.id)[0]["name"] == "After"
 
 
 @pytest.mark.parametrize("name", ["a" * 64, "字" * 21, "with blank", '"quoted"', "-", "ünï"])
@@ -266,7 +290,8 @@ def test_list_is_in_the_order_of_ids(store):
 def test_list_of_nobody(fresh):
     fresh.ctl("init")
     assert fresh.ctl("user", "list") == []
-    assert fresh.ctl("stat")[0]["users"] == 0
+    figures = fresh.ctl("stat")[0]
+    assert figures["users"] == 0 and figures["disk_free_bytes"] > 0
     fresh.check()
 
 
@@ -360,14 +385,6 @@ def test_name_in_place_of_an_id(store):
     store.ctl("user", "delete", user.name)
     assert_failed(store.run_ctl("user", "show", user.id))
     assert_failed(store.run_ctl("user", "show", user.name), "no such user: named only once")
-
-
-@pytest.mark.parametrize("command", ["show", "rotate", "disable", "enable", "delete"])
-def test_ambiguous_name(store, command):
-    users = [store.add_user(f"two of {command}") for _ in range(2)]
-    assert_failed(store.run_ctl("user", command, users[0].name), users[0].name)
-    for user in users:
-        assert store.ctl("user", "show", user.id)[0]["status"] == 1
 
 
 def test_number_is_an_id(store):
@@ -603,16 +620,16 @@ def test_help(store):
     """What is asked for is no mistake: it goes to standard output."""
     done = store.run_ctl("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "user    rotate" in done.stdout and "TOKEN_STORE" in done.stdout
+    assert "user        rotate" in done.stdout and "TOKEN_STORE" in done.stdout
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_of_one_command(store, option):
     done = store.run_ctl("user", "rotate", option)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "user    rotate" in done.stdout and "user    add" not in done.stdout
+    assert "user        rotate" in done.stdout and "user        add" not in done.stdout
     done = store.run_ctl(option, "user")
-    assert "user    add" in done.stdout and "gateway add" not in done.stdout
+    assert "user        add" in done.stdout and "gateway     add" not in done.stdout
     assert store.run_ctl("nothing", option).returncode == USAGE
 
 
@@ -622,6 +639,11 @@ def test_version(store):
     for program in (TOKENCTL, WORKER):
         done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"{program.name} {number}\n", "")
+    for option in ("--nothing", "version"):
+        done = subprocess.run([WORKER, option], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (2, "") and option in done.stderr.splitlines()[0]
+    done = subprocess.run([WORKER, "-h"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.startswith("usage: ")
     done = subprocess.run([WORKER, "--help"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "") and "usage: token.fcgi" in done.stdout
 
@@ -636,7 +658,9 @@ def test_version(store):
         (["user", "add"], "an argument is missing"),
         (["check", "x"], "too many arguments"),
         (["gateway", "delete", "x"], "an id is a decimal number"),
-        (["user", "list", "--group=g"], "--group is of user add only"),
+        (["user", "list", "--group=g"], "not an option of this command: --group"),
+        (["user", "add", "a", "--name=b"], "not an option of this command: --name"),
+        (["user", "set", "a"], "nothing is to be set"),
         (["user", "add", "a", "--group"], "option that is unknown or lacks its value: --group"),
         (["stat", "--colour"], "option that is unknown or lacks its value: --colour"),
     ],

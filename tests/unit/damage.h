@@ -8,14 +8,15 @@
 /* A store of two users, 1 with the tokens 1 to 3, 2 with the tokens 4 to 6, and damage to plant in
  * it: to user 1's token 2. */
 
+static char access_tokens[2][STORE_CREDENTIAL_LEN];
+
 static inline void fill_store(struct temporary *temporary)
 {
-    char access_token[STORE_CREDENTIAL_LEN];
     int64_t first;
     temporary_create_folder(temporary, 0);
     temporary_open(temporary);
     for (int64_t user_id = 1; user_id <= 2; user_id++) {
-        assert_int_equal(temporary_add_user(temporary, access_token), user_id);
+        assert_int_equal(temporary_add_user(temporary, access_tokens[user_id - 1]), user_id);
         assert_int_equal(temporary_create_tokens(temporary->store, user_id, 3, 3, 0, &first),
                          STORE_OK);
         assert_int_equal(first, 3 * user_id - 2);

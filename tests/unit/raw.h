@@ -14,7 +14,8 @@
 struct raw {
     MDB_env *env;
     MDB_txn *txn;
-    MDB_dbi meta, users, tokens, ids_by_user, token_by_key, gateways, reservations, idempotency;
+    MDB_dbi meta, users, user_index, tokens, ids_by_user, token_by_key, gateways, reservations,
+        answers;
 };
 
 /* The store must not be open. */
@@ -28,12 +29,13 @@ static inline void raw_open(struct raw *raw, const struct temporary *temporary)
     assert_int_equal(mdb_txn_begin(raw->env, NULL, 0, &raw->txn), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "meta", 0, &raw->meta), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "users", 0, &raw->users), 0);
+    assert_int_equal(mdb_dbi_open(raw->txn, "user_index", 0, &raw->user_index), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "tokens", 0, &raw->tokens), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "ids_by_user", 0, &raw->ids_by_user), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "token_by_key", 0, &raw->token_by_key), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "gateways", 0, &raw->gateways), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "reservations", 0, &raw->reservations), 0);
-    assert_int_equal(mdb_dbi_open(raw->txn, "repeats", 0, &raw->idempotency), 0);
+    assert_int_equal(mdb_dbi_open(raw->txn, "answers", 0, &raw->answers), 0);
 }
 
 static inline void raw_commit(struct raw *raw)
@@ -87,7 +89,8 @@ static inline struct raw_bytes raw_little64(int64_t number)
 static inline struct raw_bytes raw_meta(const char *name, int64_t number)
 {
     struct raw_bytes value = raw_little64(number);
-    value.len = checksum_put(meta_context(name), value.at, value.len);
+    value.len =
+        checksum_put(checksum_context_of(CHECKSUM_META, span_of(name)), value.at, value.len);
     return value;
 }
 

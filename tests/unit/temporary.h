@@ -39,8 +39,9 @@ static inline struct folder_file folder_file(const struct folder *folder, const 
 /* Takes the folder away, with what is in it and in its folders. */
 static inline void folder_remove(const struct folder *folder)
 {
-    static const char *const names[] = {"store/data.mdb", "store/lock.mdb", "store", "data.mdb",
-                                        "lock.mdb",       "secret",         "other", "link"};
+    static const char *const names[] = {"store/data.mdb", "store/lock.mdb", "store/data.mdb.3",
+                                        "store",          "data.mdb",       "lock.mdb",
+                                        "secret",         "other",          "link"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         struct folder_file file = folder_file(folder, names[i]);
         if (unlink(file.path) != 0)
@@ -119,11 +120,13 @@ static inline void temporary_remove(struct temporary *temporary)
     folder_remove(&temporary->folder);
 }
 
-/* Adds a user named "user" of group "vip"; its id. */
+/* Adds a user of group "vip" with a name of its own; its id. */
 static inline int64_t temporary_add_user(struct temporary *temporary,
                                          char access_token[static STORE_CREDENTIAL_LEN])
 {
-    struct store_user user = {.name = "user", .group = "vip"};
+    static int count;
+    struct store_user user = {.group = "vip"};
+    snprintf(user.name, sizeof(user.name), "user%d", ++count);
     assert_int_equal(store_user_add(temporary->store, 1000, &user, access_token), STORE_OK);
     return user.id;
 }

@@ -21,7 +21,7 @@ struct fixture {
 
 static void set_up(struct fixture *fixture)
 {
-    *fixture = (struct fixture){.options = {.max_per_user = 1000}};
+    *fixture = (struct fixture){.options = {.max_per_user = 1000, .name_max = 30}};
     temporary_create(&fixture->temporary);
     temporary_open(&fixture->temporary);
     for (int64_t id = ALICE; id <= CAROL; id++)
@@ -174,7 +174,6 @@ static void check_message(const struct fixture *fixture, const char *message)
 
 static const char missing_authorization[] = "Authorization header is missing";
 static const char wrong_authorization[] = "Authorization header is wrong";
-static const char missing_user[] = "New-Api-User header is missing";
 static const char wrong_user[] = "New-Api-User header is wrong";
 static const char denied[] = "Authorization or New-Api-User is wrong";
 
@@ -201,9 +200,11 @@ static const struct {
     {"Bearer ", "1", 401, wrong_authorization},
     {"Basic %A", "1", 401, wrong_authorization},
     {"Basic dXNlcjpwYXNz", "1", 401, wrong_authorization},
-    {"Bearer %A", NULL, 401, missing_user},
-    {"Bearer %A", "", 401, missing_user},
-    {"Bearer %A", " ", 401, missing_user},
+    {"Bearer %A", NULL, 200, ""},
+    {"Bearer %A", "", 200, ""},
+    {"Bearer %A", " ", 200, ""},
+    {"Bearer nonsense", NULL, 401, denied},
+    {"Bearer %C", NULL, 403, "User is disabled"},
     {"Bearer %A", "x", 401, wrong_user},
     {"Bearer %A", "1x", 401, wrong_user},
     {"Bearer %A", "+1", 401, wrong_user},
@@ -505,8 +506,6 @@ static const struct {
      "Invalid parameters: status must be 1 (enabled) or 2 (disabled)"},
     /* texts */
     {"POST", "/", "{\"name\":\"1234567890123456789012345678901\"}", "Token name is too long"},
-    {"PUT", "/", "{\"id\":1,\"name\":\"1234567890123456789012345678901\"}",
-     "Token name is too long"},
     {"POST", "/", "{\"name\":\"a\\u0000b\"}",
      "Invalid parameters: body has a NUL character (\\\\u0000)"},
     {"POST", "/", "{\"name\":\"\\u0085\"}",
@@ -902,6 +901,9 @@ static void test_store_errors(void **state)
         {STORE_NO_RESERVATION, 404, "Reservation does not exist", "reservation"},
         {STORE_ENABLE_EXPIRED, 409, NULL, "expired"},
         {STORE_ENABLE_EXHAUSTED, 409, NULL, "exhausted"},
+        {STORE_QUOTA_TOO_LOW, 409, "The token has less quota left than that", "quota_too_low"},
+        {STORE_QUOTA_TOO_HIGH, 400, NULL, "invalid"},
+        {STORE_NAME_TOO_LONG, 400, "Token name is too long", "name"},
         {STORE_UNKNOWN, 503, NULL, "unknown"},
         {STORE_CORRUPT, 503, NULL, "unavailable"},
     };

@@ -3,7 +3,7 @@
 /* store_check finds what is planted: each row damages the store of damage.h and expects a line that
  * says so. What reads and writes make of it is in test_damage.c. */
 
-enum { AT_LENGTHS = 2 + 5 * 8 + SEAL_KEY_LEN, AT_NAME = AT_LENGTHS + 6 };
+enum { AT_LENGTHS = 2 + 5 * 8 + SEAL_KEY_LEN, AT_NAME = AT_LENGTHS + 7 };
 
 /* ---- tokens ---- */
 
@@ -63,10 +63,10 @@ static void token_name_not_utf8(struct raw *raw)
 
 static void name_too_long(struct raw_bytes *record)
 {
-    size_t at = AT_NAME, more = 31;
+    size_t at = AT_NAME, more = 256 - get_little16(record->at + AT_LENGTHS);
     memmove(record->at + at + more, record->at + at, record->len - at);
     memset(record->at + at, 'n', more);
-    record->at[AT_LENGTHS] = (unsigned char)(record->at[AT_LENGTHS] + more);
+    put_little16(record->at + AT_LENGTHS, 256);
     record->len += more;
 }
 
@@ -259,7 +259,7 @@ static void user_cut_short(struct raw *raw)
 static void user_name_not_utf8(struct raw *raw)
 {
     struct raw_bytes record = raw_get(raw, raw->users, raw_user_key(2));
-    record.at[record.len - CHECKSUM_LEN - 7] = 0xC3; /* of "user" "vip" */
+    record.at[record.len - CHECKSUM_LEN - 4] = 0xC3; /* before "vip" */
     raw_seal(&record, CHECKSUM_USER, 2, 0);
     raw_put(raw, raw->users, raw_user_key(2), record);
 }
@@ -280,6 +280,27 @@ static void user_under_a_short_key(struct raw *raw)
 static void user_above_the_next_id(struct raw *raw)
 {
     raw_put(raw, raw->users, raw_user_key(3), raw_get(raw, raw->users, raw_user_key(2)));
+}
+
+/* The first entry is one by access token, the last one by name. */
+static void user_not_found_by_access_token(struct raw *raw)
+{
+    struct raw_bytes key, value;
+    raw_entry(raw, raw->user_index, 0, &key, &value);
+    raw_delete(raw, raw->user_index, key, NULL);
+}
+
+static void user_entry_of_another(struct raw *raw)
+{
+    struct raw_bytes key, value, other_key, other;
+    raw_entry(raw, raw->user_index, 2, &key, &value);
+    raw_entry(raw, raw->user_index, 3, &other_key, &other);
+    raw_put(raw, raw->user_index, key, other);
+}
+
+static void user_entry_too_many(struct raw *raw)
+{
+    raw_put(raw, raw->user_index, raw_text("nnobody"), raw_little64(1));
 }
 
 /* ---- counters ---- */
@@ -408,19 +429,19 @@ static void reservations_beyond_int64(struct raw *raw)
 static void idempotency_record_that_is_not_sealed(struct raw *raw)
 {
     struct raw_bytes key = {.len = 40}, value = {.len = 200};
-    raw_put(raw, raw->idempotency, key, value);
+    raw_put(raw, raw->answers, key, value);
 }
 
 static void idempotency_record_cut_short(struct raw *raw)
 {
     struct raw_bytes key = {.len = 40}, value = {.len = 67};
-    raw_put(raw, raw->idempotency, key, value);
+    raw_put(raw, raw->answers, key, value);
 }
 
 static void idempotency_record_under_a_short_key(struct raw *raw)
 {
     struct raw_bytes key = {.len = 39}, value = {.len = 200};
-    raw_put(raw, raw->idempotency, key, value);
+    raw_put(raw, raw->answers, key, value);
 }
 
 /* A record with an old key in it, with the entry that leads from it or another. */
@@ -520,6 +541,9 @@ static const struct {
     ROW(user_name_not_utf8, "user 2: its name or group is not UTF-8"),
     ROW(user_group_not_utf8, "user 2: its name or group is not UTF-8"),
     ROW(user_under_a_short_key, "user 0: its record can't be read"),
+    ROW(user_not_found_by_access_token, "is not found by its access token"),
+    ROW(user_entry_of_another, "user 1: is not found by its name"),
+    ROW(user_entry_too_many, "user_index: 5 entries instead of 4"),
     ROW(user_above_the_next_id, "user 3: is not below the next id 3"),
     ROW(next_token_id_too_low, "token 6: is not below the next id 6"),
     ROW(next_user_id_too_low, "user 2: is not below the next id 2"),
@@ -538,9 +562,9 @@ static const struct {
     ROW(shortfall_below_0, "reservation 1: has an amount below 0"),
     ROW(reservation_that_is_not_used, "token 2: its reservations took more than it has used"),
     ROW(reservations_beyond_int64, "token 2: its reservations took more than it has used"),
-    ROW(idempotency_record_that_is_not_sealed, "repeats: an answer that can't be unsealed"),
-    ROW(idempotency_record_cut_short, "repeats: an answer that can't be unsealed"),
-    ROW(idempotency_record_under_a_short_key, "repeats: an answer that can't be unsealed"),
+    ROW(idempotency_record_that_is_not_sealed, "answers: one that can't be unsealed"),
+    ROW(idempotency_record_cut_short, "answers: one that can't be unsealed"),
+    ROW(idempotency_record_under_a_short_key, "answers: one that can't be unsealed"),
     ROW(old_key_missing, "token 2: is not found by its old key"),
     ROW(old_key_missing, "token_by_key: 6 entries instead of 7"),
     ROW(old_key_of_another_end, "token 2: is not found by its old key"),

@@ -33,7 +33,7 @@ static void test_reading_a_damaged_token(void **state)
         struct store_write update = {
             .kind = STORE_UPDATE,
             .user_id = 1,
-            .update = {.token_id = id, .patch = {TOKEN_FIELD_NAME, {.name = SPAN("n")}}}};
+            .update = {.token_id = id, .patch = {TOKEN_FIELD_GROUP, {.group = SPAN("n")}}}};
         assert_int_equal(store_write(temporary.store, &update), STORE_CORRUPT);
         store_write_free(&update);
         struct store_write delete = {
@@ -68,10 +68,16 @@ static void test_damaged_token_among_other_writes(void **state)
         {.kind = STORE_CREATE, .user_id = 1, .create = {.tokens = &token, .count = 1}},
         {.kind = STORE_UPDATE,
          .user_id = 1,
-         .update = {.token_id = 2, .patch = {TOKEN_FIELD_NAME, {.name = SPAN("new")}}}},
+         .update = {.token_id = 2,
+                    .patch = {.fields = TOKEN_FIELD_NAME,
+                              .value.name = SPAN("new"),
+                              .name_max = 3}}},
         {.kind = STORE_UPDATE,
          .user_id = 1,
-         .update = {.token_id = 3, .patch = {TOKEN_FIELD_NAME, {.name = SPAN("new")}}}},
+         .update = {.token_id = 3,
+                    .patch = {.fields = TOKEN_FIELD_NAME,
+                              .value.name = SPAN("new"),
+                              .name_max = 3}}},
     };
     temporary_commit(temporary.store, writes, COUNT_OF(writes));
     assert_int_equal(writes[0].error, STORE_OK);
@@ -188,9 +194,25 @@ static struct span answer(struct store_write *write)
     return SPAN("answer");
 }
 
+static enum store_error authenticate_nth(struct temporary *temporary, size_t n)
+{
+    int64_t id;
+    struct span access_token = {access_tokens[n], STORE_CREDENTIAL_LEN};
+    return store_user_authenticate(temporary->reader, access_token, &id);
+}
+
 static enum store_error authenticate(struct temporary *temporary)
 {
-    return store_user_authenticate(temporary->reader, 1, SPAN("x"));
+    return authenticate_nth(temporary, 0);
+}
+
+/* One of the two, whichever the index has first. */
+static enum store_error authenticate_first(struct temporary *temporary)
+{
+    enum store_error first = authenticate_nth(temporary, 0),
+                     second = authenticate_nth(temporary, 1);
+    assert_true((first == STORE_OK) != (second == STORE_OK));
+    return first == STORE_OK ? second : first;
 }
 
 static enum store_error create_one(struct temporary *temporary)
@@ -233,10 +255,12 @@ static void test_other_values(void **state)
         size_t entry;
         enum store_error (*request)(struct temporary *temporary);
     } rows[] = {{"users", 0, authenticate},
+                {"user_index", 0, authenticate_first},
                 {"gateways", 0, authenticate_gateway},
                 {"reservations", 0, settle},
-                {"repeats", 0, repeat},
-                {"meta", 3 /* next_token_id */, create_one}};
+                {"answers", 0, repeat},
+                {"meta", 3 /* next_token_id */, create_one},
+                {"meta", 7 /* time */, repeat}};
     struct temporary temporary;
     struct raw raw;
     char secret[STORE_CREDENTIAL_LEN];
@@ -292,9 +316,9 @@ static void test_damage_beside_other_idempotency_keys(void **state)
     assert_int_equal(repeat(&temporary), STORE_OK);
     temporary_close(&temporary);
     raw_open(&raw, &temporary);
-    raw_entry(&raw, raw.idempotency, 0, &key, &value);
+    raw_entry(&raw, raw.answers, 0, &key, &value);
     value.at[value.len - 1] ^= 1;
-    raw_put(&raw, raw.idempotency, key, value);
+    raw_put(&raw, raw.answers, key, value);
     raw_commit(&raw);
     temporary_open(&temporary);
     assert_int_equal(repeat(&temporary), STORE_CORRUPT);

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "tests/unit/fake_clock.h"
 #include "tests/unit/random.h"
 #include "tests/unit/temporary.h"
 
@@ -28,6 +29,7 @@ static struct span render(struct store_write *write)
 static void prepare(struct create *create, const char *who, const char *key, const char *request,
                     int64_t now_unix_s)
 {
+    fake_clocks(now_unix_s);
     *create = (struct create){.token = token_default()};
     token_key_generate(create->token.key);
     create->write = (struct store_write){.kind = STORE_CREATE,
@@ -65,6 +67,7 @@ static int64_t ask(struct temporary *temporary, const char *who, const char *key
 static void open_store(struct temporary *temporary)
 {
     char access_token[STORE_CREDENTIAL_LEN];
+    fake_clocks(1000);
     temporary_create(temporary);
     temporary_open(temporary);
     assert_int_equal(temporary_add_user(temporary, access_token), USER);
@@ -75,8 +78,6 @@ static void open_store(struct temporary *temporary)
 static void test_for_24_hours(void **state)
 {
     (void)state;
-    /* When in its day the first one comes. */
-    static const int64_t times[] = {0, 1, DAY_S / 2, DAY_S - 2, DAY_S - 1};
     static const struct {
         int64_t after_s;
         bool replayed;
@@ -85,22 +86,22 @@ static void test_for_24_hours(void **state)
                 {DAY_S, false},     {DAY_S + 1, false}, {2 * DAY_S - 1, false},
                 {2 * DAY_S, false}, {9 * DAY_S, false}};
     struct temporary temporary;
+    int64_t now = (int64_t)20000 * DAY_S;
     open_store(&temporary);
-    for (size_t t = 0; t < COUNT_OF(times); t++)
-        for (size_t i = 0; i < COUNT_OF(rows); i++) {
-            char key[32];
-            bool replayed;
-            int64_t now = (int64_t)20000 * DAY_S + times[t];
-            snprintf(key, sizeof(key), "%zu %zu", t, i);
-            int64_t first = ask(&temporary, "w", key, "r", now, &replayed);
-            assert_true(first > 0 && !replayed);
-            int64_t second = ask(&temporary, "w", key, "r", now + rows[i].after_s, &replayed);
-            require(replayed == rows[i].replayed, "%zu %zu", t, i);
-            require((second == first) == rows[i].replayed, "%zu %zu", t, i);
-            /* Another request is refused as long, and not longer. */
-            int64_t third = ask(&temporary, "w", key, "R", now + rows[i].after_s, &replayed);
-            assert_int_equal(third, 0); /* the second may itself be the one that is remembered */
-        }
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char key[32];
+        bool replayed;
+        snprintf(key, sizeof(key), "%zu", i);
+        int64_t first = ask(&temporary, "w", key, "r", now, &replayed);
+        assert_true(first > 0 && !replayed);
+        now += rows[i].after_s;
+        int64_t second = ask(&temporary, "w", key, "r", now, &replayed);
+        require(replayed == rows[i].replayed, "%zu", i);
+        require((second == first) == rows[i].replayed, "%zu", i);
+        /* Another request is refused as long, and not longer. */
+        int64_t third = ask(&temporary, "w", key, "R", now, &replayed);
+        assert_int_equal(third, 0); /* the second may itself be the one that is remembered */
+    }
     temporary_check(&temporary);
     temporary_remove(&temporary);
 }
@@ -140,19 +141,91 @@ static void test_another_request_after_a_day(void **state)
     temporary_remove(&temporary);
 }
 
-/* Two of the same are on their way at midnight: the one that began a second earlier may be
- * written a second later. */
-static void test_over_midnight_in_the_other_order(void **state)
+/* ---- bounds ---- */
+
+static struct span long_answer(struct store_write *write)
+{
+    static char bytes[STORE_ANSWERS_LEN_MAX + 1];
+    return (struct span){bytes, (size_t)(uintptr_t)write->context};
+}
+
+/* A create with a key of this number, whose answer has that many bytes. */
+static enum store_error remember(struct temporary *temporary, int64_t user_id, int number,
+                                 size_t len, int64_t now, int64_t *retry_after_s)
+{
+    struct create create;
+    char key[16];
+    snprintf(key, sizeof(key), "%d", number);
+    prepare(&create, "w", key, "r", now);
+    create.write.idempotency.user_id = user_id;
+    create.write.idempotency.render = long_answer;
+    create.write.context = (void *)(uintptr_t)len;
+    enum store_error error = store_write(temporary->store, &create.write);
+    *retry_after_s = create.write.idempotency.retry_after_s;
+    store_write_free(&create.write);
+    return error;
+}
+
+static void test_bounds_of_a_user(void **state)
+{
+    (void)state;
+    enum { LEN = 1000, MAX = STORE_ANSWERS_LEN_MAX };
+    static const struct {
+        size_t len; /* of each answer */
+        int count;  /* that are kept */
+    } rows[] = {{10, STORE_ANSWERS_MAX}, {MAX / 4, 4}, {MAX / 4 + 1, 3}, {MAX, 1}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct temporary temporary;
+        int64_t wait_s = 0, start = 20000 * (int64_t)DAY_S;
+        uint64_t count = 0;
+        open_store(&temporary);
+        for (int n = 0; n < rows[i].count; n++)
+            assert_int_equal(remember(&temporary, USER, n, rows[i].len, start + n, &wait_s),
+                             STORE_OK);
+        int64_t now = start + rows[i].count + 99;
+        uint64_t tokens = temporary_count(temporary.reader, USER);
+        assert_int_equal(remember(&temporary, USER, -1, rows[i].len, now, &wait_s),
+                         STORE_REMEMBERED);
+        assert_int_equal(wait_s, start + DAY_S - now);
+        assert_int_equal(remember(&temporary, USER, 0, rows[i].len, now, &wait_s), STORE_OK);
+        assert_int_equal(temporary_count(temporary.reader, USER), tokens); /* nothing was done */
+        /* Another user's and a gateway's are not counted, and not bounded. */
+        assert_int_equal(remember(&temporary, USER + 1, -2, rows[i].len, now, &wait_s), STORE_OK);
+        assert_int_equal(remember(&temporary, 0, -3, MAX + 1, now, &wait_s), STORE_OK);
+        /* Also before the purge has come to it. */
+        assert_int_equal(remember(&temporary, USER, -4, rows[i].len, start + DAY_S, &wait_s),
+                         STORE_OK);
+        assert_int_equal(store_user_forget(temporary.store, USER, &count), STORE_OK);
+        assert_int_equal(count, rows[i].count + 1);
+        assert_int_equal(remember(&temporary, USER, -5, MAX, start + DAY_S, &wait_s), STORE_OK);
+        assert_int_equal(store_user_forget(temporary.store, 99, &count), STORE_NO_USER);
+        temporary_check(&temporary);
+        temporary_remove(&temporary);
+    }
+}
+
+/* Refused before anything was done, also beside other writes of the commit. */
+static void test_answer_too_large(void **state)
 {
     (void)state;
     struct temporary temporary;
-    bool replayed;
+    struct create creates[3];
     open_store(&temporary);
-    int64_t midnight = (int64_t)20000 * DAY_S;
-    int64_t first = ask(&temporary, "w", "k", "r", midnight, &replayed);
-    int64_t second = ask(&temporary, "w", "k", "r", midnight - 1, &replayed);
-    assert_true(replayed);
-    assert_int_equal(second, first);
+    for (size_t i = 0; i < 3; i++) {
+        prepare(&creates[i], "w", i == 0 ? "a" : i == 1 ? "b" : "c", "r", 5000);
+        creates[i].write.idempotency.user_id = USER;
+    }
+    creates[1].write.idempotency.render = long_answer;
+    creates[1].write.context = (void *)(uintptr_t)(STORE_ANSWERS_LEN_MAX + 1);
+    creates[0].write.next = &creates[1].write;
+    creates[1].write.next = &creates[2].write;
+    assert_int_equal(store_write_all(temporary.store, &creates[0].write), STORE_OK);
+    assert_int_equal(creates[0].write.error, STORE_OK);
+    assert_int_equal(creates[1].write.error, STORE_ANSWER_TOO_LARGE);
+    assert_int_equal(creates[2].write.error, STORE_OK);
+    assert_int_equal(creates[2].token.id, creates[0].token.id + 1);
+    assert_int_equal(temporary_count(temporary.reader, USER), 2);
+    temporary_check(&temporary);
     temporary_remove(&temporary);
 }
 
@@ -252,7 +325,8 @@ static void test_twice_in_one_commit(void **state)
 /* Whether there is more to be purged. */
 static bool purge(struct temporary *temporary, int64_t now_unix_s)
 {
-    struct store_write write = {.kind = STORE_PURGE, .now_unix_s = now_unix_s};
+    struct store_write write = {.kind = STORE_PURGE};
+    fake_clocks(now_unix_s);
     assert_int_equal(store_write(temporary->store, &write), STORE_OK);
     return write.purge.more;
 }
@@ -344,7 +418,8 @@ int main(void)
         cmocka_unit_test(test_for_24_hours),
         cmocka_unit_test(test_what_an_earlier_attempt_found),
         cmocka_unit_test(test_another_request_after_a_day),
-        cmocka_unit_test(test_over_midnight_in_the_other_order),
+        cmocka_unit_test(test_bounds_of_a_user),
+        cmocka_unit_test(test_answer_too_large),
         cmocka_unit_test(test_scopes_and_keys),
         cmocka_unit_test(test_refusals_are_tried_anew),
         cmocka_unit_test(test_no_memory_for_the_answer),

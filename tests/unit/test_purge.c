@@ -1,16 +1,18 @@
 /* What is left in LMDB's databases after expired records have been purged. */
 
+#include "tests/unit/fake_clock.h"
 #include "tests/unit/raw.h"
 
 #include "store/lmdb/record.h"
 
 enum { DAY_S = 24 * 3600 };
 
-static void purge(struct temporary *temporary, int64_t now_unix_s, size_t calls)
+static void purge(struct temporary *temporary, int64_t now_s, size_t calls)
 {
+    fake_clocks(now_s);
     temporary_open(temporary);
     for (size_t i = 0; i < calls; i++) {
-        struct store_write write = {.kind = STORE_PURGE, .now_unix_s = now_unix_s};
+        struct store_write write = {.kind = STORE_PURGE};
         assert_int_equal(store_write(temporary->store, &write), STORE_OK);
         assert_int_equal(write.purge.more, i + 1 < calls);
     }
@@ -32,16 +34,14 @@ static size_t count_entries(const struct temporary *temporary, const char *datab
 
 /* ---- reservations ---- */
 
-static void put_reservations(const struct temporary *temporary, const int64_t *made_unix_s,
-                             size_t count)
+static void put_reservations(const struct temporary *temporary, const int64_t *made_s, size_t count)
 {
     struct raw raw;
     raw_open(&raw, temporary);
     raw_put(&raw, raw.meta, raw_text("next_reservation_id"),
             raw_meta("next_reservation_id", (int64_t)count + 1));
     for (size_t i = 0; i < count; i++) {
-        struct record_reservation reservation = {.created_unix_s = made_unix_s[i],
-                                                 .due_unix_s = made_unix_s[i] + 600};
+        struct record_reservation reservation = {.created_s = made_s[i], .due_s = made_s[i] + 600};
         struct raw_bytes record;
         record.len = record_encode_reservation((int64_t)i + 1, &reservation, record.at);
         raw_put(&raw, raw.reservations, raw_user_key((int64_t)i + 1), record);
@@ -49,22 +49,20 @@ static void put_reservations(const struct temporary *temporary, const int64_t *m
     raw_commit(&raw);
 }
 
-/* A clock that was ahead for a while: what was made then stays for its time, and does not keep what
- * was made after it. */
-static void test_reservations_made_in_the_future(void **state)
+static void test_reservations(void **state)
 {
     (void)state;
-    static const int64_t made[] = {5000, 5000 + 1000 * DAY_S, 5000 + 900 * DAY_S, 5001, 5002};
+    static const int64_t made[] = {5000, 5000, 5001, 5002};
     static const struct {
-        int64_t now_unix_s;
+        int64_t now_s;
         size_t left;
-    } rows[] = {
-        {5600 + DAY_S - 1, 5}, {5600 + DAY_S, 4}, {5602 + DAY_S, 2}, {5000 + 950 * DAY_S, 1}};
+    } rows[] = {{5600 + DAY_S - 1, 4}, {5600 + DAY_S, 2}, {5602 + DAY_S, 0}};
     struct temporary temporary;
+    fake_clocks(5000);
     temporary_create_folder(&temporary, 0);
     put_reservations(&temporary, made, COUNT_OF(made));
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        purge(&temporary, rows[i].now_unix_s, 1);
+        purge(&temporary, rows[i].now_s, 1);
         size_t left = count_entries(&temporary, "reservations");
         require(left == rows[i].left, "row %zu: %zu", i, left);
     }
@@ -80,6 +78,7 @@ static void test_many_reservations(void **state)
     struct temporary temporary;
     for (size_t i = 0; i < MANY; i++)
         made[i] = 5000 + (int64_t)i;
+    fake_clocks(5000);
     temporary_create_folder(&temporary, 0);
     put_reservations(&temporary, made, MANY);
     purge(&temporary, 5600 + DAY_S + 99, 1);
@@ -97,38 +96,45 @@ static struct span render(struct store_write *write)
     return SPAN("answer");
 }
 
-/* Of two days; none goes before it has expired, those of a day go together. */
+/* To the second; users' and those that count for none. */
 static void test_idempotency_records(void **state)
 {
     (void)state;
-    enum { MANY = 2500, START = 20000 * DAY_S + DAY_S - 30 };
+    enum { EACH = 1250, START = 5000 };
     struct temporary temporary;
     char access_token[STORE_CREDENTIAL_LEN];
+    fake_clocks(START);
     temporary_create_folder(&temporary, 0);
     temporary_open(&temporary);
     int64_t user_id = temporary_add_user(&temporary, access_token);
-    static struct store_write writes[MANY];
-    for (int64_t i = 0; i < MANY; i++) {
-        writes[i] = (struct store_write){
-            .kind = STORE_DELETE, .user_id = user_id, .now_unix_s = START + i * 60 / MANY};
-        struct span key = {(const char *)&i, sizeof(i)};
-        store_idempotency_init(&writes[i].idempotency, SPAN("scope"), key, SPAN("r"), render);
+    static struct store_write writes[2][EACH];
+    for (int64_t when = 0; when < 2; when++) {
+        for (int64_t i = 0; i < EACH; i++) {
+            struct store_write *write = &writes[when][i];
+            int64_t number = when * EACH + i;
+            *write = (struct store_write){.kind = STORE_DELETE, .user_id = user_id};
+            struct span key = {(const char *)&number, sizeof(number)};
+            store_idempotency_init(&write->idempotency, SPAN("scope"), key, SPAN("r"), render);
+            write->idempotency.user_id = i % 2 ? i % 7 + 1 : 0;
+        }
+        fake_clocks(START + 60 * when);
+        assert_int_equal(temporary_commit(temporary.store, writes[when], EACH), STORE_OK);
     }
-    assert_int_equal(temporary_commit(temporary.store, writes, MANY), STORE_OK);
     temporary_close(&temporary);
     purge(&temporary, START + DAY_S - 1, 1);
-    assert_int_equal(count_entries(&temporary, "repeats"), MANY);
-    purge(&temporary, 20002 * (int64_t)DAY_S, 2); /* the first day's */
-    assert_int_equal(count_entries(&temporary, "repeats"), MANY / 2);
-    purge(&temporary, START + 3 * DAY_S, 2);
-    assert_int_equal(count_entries(&temporary, "repeats"), 0);
+    assert_int_equal(count_entries(&temporary, "answers"), 2 * EACH);
+    purge(&temporary, START + DAY_S + 59, 2);
+    assert_int_equal(count_entries(&temporary, "answers"), EACH);
+    purge(&temporary, START + DAY_S + 60, 2);
+    assert_int_equal(count_entries(&temporary, "answers"), 0);
+    assert_int_equal(count_entries(&temporary, "answers_by_user"), 0);
     temporary_remove(&temporary);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reservations_made_in_the_future),
+        cmocka_unit_test(test_reservations),
         cmocka_unit_test(test_many_reservations),
         cmocka_unit_test(test_idempotency_records),
     };

@@ -1,11 +1,12 @@
 #include "tests/unit/unit.h"
 
+#include "base/bytes.h"
 #include "store/lmdb/record.h"
 #include "tests/unit/random.h"
 
 enum {
-    NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX,
-    TOKEN_HEAD_LEN = 2 + 5 * 8 + SEAL_KEY_LEN + 2 + 4, /* before the texts */
+    NAME_LEN_MAX = 4 * 255,
+    TOKEN_HEAD_LEN = 2 + 5 * 8 + SEAL_KEY_LEN + 3 + 4, /* before the texts */
     ID = 12345
 };
 
@@ -147,7 +148,7 @@ static void test_other_versions_are_refused(void **state)
         seal(CHECKSUM_TOKEN, bytes, len - CHECKSUM_LEN);
         seal(CHECKSUM_USER, user_bytes, user_len - CHECKSUM_LEN);
         require(record_decode_token((struct span){(char *)bytes, len}, &token, &keys) ==
-                    (version == 2),
+                    (version == 3),
                 "token of version %u", version);
         require(record_decode_user(ID, (struct span){(char *)user_bytes, user_len}, &user) ==
                     (version == 2),
@@ -176,13 +177,13 @@ static void test_the_form_of_a_token(void **state)
     memset(keys.sealed, 'S', sizeof(keys.sealed));
     memset(keys.old_hash, 'O', sizeof(keys.old_hash));
     struct span record = encode(&token, &keys);
-    static const char head[] = "\x02\x05"
+    static const char head[] = "\x03\x05"
                                "\x08\x07\x06\x05\x04\x03\x02\x01"
                                "\x02\0\0\0\0\0\0\0"
                                "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"
                                "\x22\x11\0\0\0\0\0\0"
                                "\x04\0\0\0\0\0\0";
-    static const char tail[] = "\x04\x03\x02\x00\x01\x00NAMEgggmm1";
+    static const char tail[] = "\x04\0\x03\x02\0\x01\0NAMEgggmm1";
     assert_int_equal(record.len, sizeof(head) + SEAL_KEY_LEN + sizeof(tail) - 1 + CHECKSUM_LEN);
     assert_memory_equal(record.at, head, sizeof(head));
     assert_memory_equal(record.at + sizeof(head), keys.sealed, SEAL_KEY_LEN);
@@ -207,6 +208,26 @@ static void test_the_form_of_a_token(void **state)
     free_record(record);
 }
 
+/* A record of version 2, as the program before wrote it: one byte is the name's length. */
+static void test_a_token_of_the_version_before(void **state)
+{
+    (void)state;
+    enum { AT_NAME_LEN = TOKEN_HEAD_LEN - 7 };
+    struct token in = {.name = SPAN("NAME"), .group = SPAN("ggg"), .used_quota = 7}, out = in;
+    struct record_keys keys = {.has_old = true, .old_until_unix_s = 5};
+    struct span record = encode(&in, &keys);
+    unsigned char *bytes = (unsigned char *)(uintptr_t)record.at;
+    bytes[0] = 2;
+    memmove(bytes + AT_NAME_LEN + 1, bytes + AT_NAME_LEN + 2, record.len - AT_NAME_LEN - 2);
+    size_t len = checksum_put((struct checksum_context){CHECKSUM_TOKEN, 0, 0}, bytes,
+                              record.len - CHECKSUM_LEN - 1);
+    assert_true(record_decode_token((struct span){record.at, len}, &out, &keys));
+    assert_true(span_equal(out.name, in.name) && span_equal(out.group, in.group));
+    assert_int_equal(out.used_quota, 7);
+    assert_int_equal(keys.old_until_unix_s, 5);
+    free_record(record);
+}
+
 /* What is longer than the limits was not made by record_encode_token, and decoded it
  * would not fit RECORD_TOKEN_LEN_MAX again: an update of it would write past the end. */
 static void test_tokens_over_the_limits_are_refused(void **state)
@@ -214,7 +235,6 @@ static void test_tokens_over_the_limits_are_refused(void **state)
     (void)state;
     static const size_t lengths[][4] = {
         {NAME_LEN_MAX + 1, 0, 0, 0},
-        {255, 255, 0, 0},
         {0, TOKEN_GROUP_LEN_MAX + 1, 0, 0},
         {0, 0, TOKEN_MODEL_LIMITS_LEN_MAX + 1, 0},
         {0, 0, 0, TOKEN_ALLOW_IPS_LEN_MAX + 1},
@@ -225,14 +245,12 @@ static void test_tokens_over_the_limits_are_refused(void **state)
         size_t record_len = TOKEN_HEAD_LEN + len[0] + len[1] + len[2] + len[3];
         unsigned char *record = calloc(1, record_len + CHECKSUM_LEN);
         assert_non_null(record);
-        record[0] = 2;
-        unsigned char *at = record + TOKEN_HEAD_LEN - 6;
-        at[0] = (unsigned char)len[0];
-        at[1] = (unsigned char)len[1];
-        at[2] = (unsigned char)len[2];
-        at[3] = (unsigned char)(len[2] >> 8);
-        at[4] = (unsigned char)len[3];
-        at[5] = (unsigned char)(len[3] >> 8);
+        record[0] = 3;
+        unsigned char *at = record + TOKEN_HEAD_LEN - 7;
+        put_little16(at, len[0]);
+        at[2] = (unsigned char)len[1];
+        put_little16(at + 3, len[2]);
+        put_little16(at + 5, len[3]);
         struct token token = {.user_id = ID};
         struct record_keys keys;
         record_len = seal(CHECKSUM_TOKEN, record, record_len);
@@ -320,8 +338,8 @@ static void test_reservations_come_back(void **state)
                                         .token_id = random_number(&random),
                                         .units.reserved = random_number(&random),
                                         .units.from_remain = random_below(&random, 2),
-                                        .created_unix_s = random_number(&random),
-                                        .due_unix_s = random_number(&random),
+                                        .created_s = random_number(&random),
+                                        .due_s = random_number(&random),
                                         .ended = random_below(&random, 2),
                                         .units.amount = random_number(&random),
                                         .units.shortfall = random_number(&random),
@@ -345,8 +363,8 @@ static void test_reservations_come_back(void **state)
         assert_int_equal(in.token_id, out.token_id);
         assert_int_equal(in.units.reserved, out.units.reserved);
         assert_int_equal(in.units.from_remain, out.units.from_remain);
-        assert_int_equal(in.created_unix_s, out.created_unix_s);
-        assert_int_equal(in.due_unix_s, out.due_unix_s);
+        assert_int_equal(in.created_s, out.created_s);
+        assert_int_equal(in.due_s, out.due_s);
         assert_int_equal(in.ended, out.ended);
         assert_int_equal(in.units.amount, out.units.amount);
         assert_int_equal(in.units.shortfall, out.units.shortfall);
@@ -489,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_tokens_of_other_lengths_are_refused),
         cmocka_unit_test(test_other_versions_are_refused),
         cmocka_unit_test(test_the_form_of_a_token),
+        cmocka_unit_test(test_a_token_of_the_version_before),
         cmocka_unit_test(test_tokens_over_the_limits_are_refused),
         cmocka_unit_test(test_users_come_back),
         cmocka_unit_test(test_the_form_of_a_user),

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "tests/unit/fake_clock.h"
 #include "tests/unit/random.h"
 #include "tests/unit/temporary.h"
 
@@ -371,15 +372,16 @@ static void expect_settle(struct model *model, struct item *item)
         model->swept++;
         return;
     }
-    if (!reserved->ended && reserved->token->deleted) {
-        assert_int_equal(write->error, STORE_NOT_FOUND);
-        return;
-    }
     assert_int_equal(write->error, STORE_OK);
-    if (reserved->ended)
+    if (reserved->ended) {
         model->replayed++;
-    else
+    } else if (reserved->token->deleted) {
+        reserved->ended = true;
+        reserved->answer =
+            (struct store_use_answer){.token_id = reserved->token->id, .amount = reserved->amount};
+    } else {
         end_reservation(model, write, reserved);
+    }
     assert_int_equal(write->settle.answer.reservation_id, reserved->id);
     assert_int_equal(write->settle.answer.token_id, reserved->answer.token_id);
     assert_int_equal(write->settle.answer.remain_quota, reserved->answer.remain_quota);
@@ -484,10 +486,10 @@ struct batch {
 static void step(struct model *model, struct batch *batch)
 {
     batch->count = 1 + below(model, BATCH_MAX);
-    for (size_t i = 0; i < batch->count; i++) {
-        model->now += (int64_t)(below(model, 400) ? below(model, 20) : below(model, 20000));
+    model->now += (int64_t)(below(model, 100) ? below(model, 100) : below(model, 20000));
+    fake_clocks(model->now);
+    for (size_t i = 0; i < batch->count; i++)
         ask(model, &batch->items[i]);
-    }
     for (size_t i = 0; i < batch->count; i++)
         batch->items[i].write.next = i + 1 < batch->count ? &batch->items[i + 1].write : NULL;
     assert_int_equal(store_write_all(model->temporary.store, &batch->items[0].write), STORE_OK);
@@ -512,6 +514,7 @@ static struct model *open_model(uint64_t seed)
     assert_non_null(model);
     model->random.state = seed;
     model->now = START;
+    fake_clocks(START);
     temporary_create(&model->temporary);
     temporary_open(&model->temporary);
     for (int64_t id = 1; id <= USERS; id++)
@@ -523,7 +526,8 @@ static struct model *open_model(uint64_t seed)
 static void purge_all(struct model *model)
 {
     int64_t later = model->now + 3 * 86400;
-    struct store_write purge = {.kind = STORE_PURGE, .now_unix_s = later};
+    struct store_write purge = {.kind = STORE_PURGE};
+    fake_clocks(later);
     do
         assert_int_equal(store_write(model->temporary.store, &purge), STORE_OK);
     while (purge.purge.more);
@@ -575,6 +579,7 @@ struct one {
 static void open_one(struct one *one, int64_t remain_quota, bool unlimited)
 {
     char access_token[STORE_CREDENTIAL_LEN];
+    fake_clocks(START);
     temporary_create(&one->temporary);
     temporary_open(&one->temporary);
     temporary_add_user(&one->temporary, access_token);
@@ -619,6 +624,7 @@ static int64_t reserve(struct one *one, int64_t amount, int64_t ttl_s, int64_t n
 
 static struct store_use_answer settle(struct one *one, int64_t id, int64_t amount, int64_t now)
 {
+    fake_clocks(now);
     struct store_write write = {
         .kind = STORE_SETTLE,
         .now_unix_s = now,
@@ -673,6 +679,58 @@ static void test_shortfall(void **state)
     assert_int_equal(answer.amount, 0);
     assert_int_equal(answer.shortfall, 7);
     close_one(&one, 5, INT64_MAX);
+}
+
+/* They grow with the wall clock, and never go back. */
+static void test_reservation_ids(void **state)
+{
+    (void)state;
+    const int64_t year_2026 = 1767225600;
+    struct one one;
+    open_one(&one, 100, false);
+    const struct {
+        int64_t now, id;
+    } rows[] = {{START, 1},
+                {year_2026 - 1, 2},
+                {year_2026 + 1, 1 << 20},
+                {year_2026 + 1, (1 << 20) + 1},
+                {year_2026, (1 << 20) + 2},
+                {year_2026 + 1000000000, INT64_C(1000000000) << 20},
+                {START, (INT64_C(1000000000) << 20) + 1}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        int64_t id = reserve(&one, 1, 600, rows[i].now);
+        require(id == rows[i].id, "row %zu: %lld", i, (long long)id);
+    }
+    close_one(&one, 100 - COUNT_OF(rows), COUNT_OF(rows));
+}
+
+/* Of a deleted token nothing is moved, once; a deleted user's are gone. */
+static void test_deleted_meanwhile(void **state)
+{
+    (void)state;
+    struct one one;
+    open_one(&one, 100, false);
+    int64_t id = reserve(&one, 30, 600, START), other_id = reserve(&one, 20, 600, START);
+    struct store_write delete = {
+        .kind = STORE_DELETE, .user_id = 1, .delete = {.ids = (int64_t[]){1}, .id_count = 1}};
+    assert_int_equal(store_write(one.temporary.store, &delete), STORE_OK);
+    assert_int_equal(delete.delete.deleted_count, 1);
+    for (int64_t amount = 5; amount < 60; amount += 50) {
+        struct store_use_answer answer = settle(&one, id, amount, START);
+        assert_int_equal(answer.token_id, 1);
+        assert_int_equal(answer.remain_quota, 0);
+        assert_int_equal(answer.amount, 30);
+        assert_int_equal(answer.shortfall, 0);
+    }
+    assert_int_equal(store_user_delete(one.temporary.store, 1), STORE_OK);
+    for (int i = 0; i < 2; i++) {
+        struct store_write write = {
+            .kind = STORE_SETTLE,
+            .settle = {.gateway_id = 1, .reservation_id = i ? id : other_id, .amount = 1}};
+        assert_int_equal(store_write(one.temporary.store, &write), STORE_NO_RESERVATION);
+    }
+    temporary_check(&one.temporary);
+    temporary_remove(&one.temporary);
 }
 
 /* Units go back to where they came from, whatever the token has become. */
@@ -761,6 +819,8 @@ int main(void)
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_the_end_of_its_time),
         cmocka_unit_test(test_shortfall),
+        cmocka_unit_test(test_reservation_ids),
+        cmocka_unit_test(test_deleted_meanwhile),
         cmocka_unit_test(test_unlimited_meanwhile),
         cmocka_unit_test(test_the_end_of_a_grace),
         cmocka_unit_test(test_access_times),

@@ -148,9 +148,11 @@ static void fill_write(struct model *model, struct batch *batch, size_t i, bool 
             value.group = SPAN("");
         write->kind = STORE_UPDATE;
         write->update.token_id = pick_id(model, user);
-        write->update.patch = (struct token_patch){(unsigned)below(model, 1 << TOKEN_FIELD_COUNT) &
-                                                       token_fields_set_by(TOKEN_SET_UPDATE),
-                                                   value};
+        write->update.patch =
+            (struct token_patch){.fields = (unsigned)below(model, 1 << TOKEN_FIELD_COUNT) &
+                                           token_fields_set_by(TOKEN_SET_UPDATE),
+                                 .name_max = TOKEN_NAME_CHARACTERS_MAX,
+                                 .value = value};
     } else {
         write->kind = STORE_DELETE;
         write->delete.ids = batch->ids[i];
@@ -196,17 +198,18 @@ static void expect_update(struct model_user *user, const struct store_write *wri
         assert_int_equal(write->error, STORE_NOT_FOUND);
         return;
     }
-    switch (token_patch_apply(&write->update.patch, NOW, token)) {
-    case TOKEN_ENABLE_EXPIRED:
-        assert_int_equal(write->error, STORE_ENABLE_EXPIRED);
-        return;
-    case TOKEN_ENABLE_EXHAUSTED:
-        assert_int_equal(write->error, STORE_ENABLE_EXHAUSTED);
-        return;
-    default:
-        assert_int_equal(write->error, STORE_OK);
+    static const enum store_error errors[] = {
+        [TOKEN_OK] = STORE_OK,
+        [TOKEN_ENABLE_EXPIRED] = STORE_ENABLE_EXPIRED,
+        [TOKEN_ENABLE_EXHAUSTED] = STORE_ENABLE_EXHAUSTED,
+        [TOKEN_QUOTA_TOO_LOW] = STORE_QUOTA_TOO_LOW,
+        [TOKEN_QUOTA_TOO_HIGH] = STORE_QUOTA_TOO_HIGH,
+        [TOKEN_NAME_TOO_LONG] = STORE_NAME_TOO_LONG,
+    };
+    enum token_error error = token_patch_apply(&write->update.patch, NOW, token);
+    assert_int_equal(write->error, errors[error]);
+    if (error == TOKEN_OK)
         assert_true(token_same(&write->update.token, token));
-    }
 }
 
 static void expect_delete(struct model_user *user, const struct store_write *write)
@@ -385,7 +388,8 @@ static void test_refused_writes_leave_nothing(void **state)
     writes[3].user_id = model->users[3].id; /* disabled */
     writes[4].kind = STORE_UPDATE;
     writes[4].update.token_id = 1; /* a stranger's */
-    writes[4].update.patch = (struct token_patch){TOKEN_FIELD_NAME, token_default()};
+    writes[4].update.patch =
+        (struct token_patch){.fields = TOKEN_FIELD_GROUP, .value = token_default()};
     writes[4].update.text = NULL;
     writes[5].kind = STORE_DELETE;
     writes[5].delete.ids = strangers;
@@ -486,6 +490,7 @@ static void test_writes_of_a_commit_go_in_order(void **state)
     writes[1].update.token_id = id;
     writes[1].update.patch.fields = TOKEN_FIELD_NAME;
     writes[1].update.patch.value.name = SPAN("changed");
+    writes[1].update.patch.name_max = TOKEN_NAME_CHARACTERS_MAX;
     writes[2].kind = STORE_DELETE;
     writes[2].delete.ids = &id;
     writes[2].delete.id_count = 1;
@@ -564,6 +569,89 @@ static void test_ids_are_never_reused(void **state)
     close_model(model);
 }
 
+/* ---- the status of many ---- */
+
+static enum store_error set_status(struct store *store, int64_t user_id, enum token_status status,
+                                   int64_t ids[], size_t count, struct store_write *write)
+{
+    static int64_t refused[8];
+    *write = (struct store_write){
+        .kind = STORE_SET_STATUS,
+        .user_id = user_id,
+        .now_unix_s = NOW,
+        .set_status = {.ids = ids, .id_count = count, .status = status, .refused = refused}};
+    return store_write(store, write);
+}
+
+static void take_status(void *context, const struct token *token)
+{
+    *(enum token_status *)context = token_status_at(token, NOW);
+}
+
+static enum token_status status_of(struct store_reader *reader, int64_t user_id, int64_t id)
+{
+    enum token_status status = 0;
+    assert_int_equal(store_token_get(reader, user_id, id, take_status, &status), STORE_OK);
+    return status;
+}
+
+static void test_status_of_many(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct store_write write;
+    struct token tokens[4];
+    int64_t others_id;
+    char access_token[STORE_CREDENTIAL_LEN];
+    temporary_create(&temporary);
+    temporary_open(&temporary);
+    struct store *store = temporary.store;
+    int64_t user_id = temporary_add_user(&temporary, access_token);
+    int64_t other_id = temporary_add_user(&temporary, access_token);
+    assert_int_equal(temporary_create_tokens(store, other_id, 1, 0, 0, &others_id), STORE_OK);
+    for (size_t i = 0; i < COUNT_OF(tokens); i++) {
+        tokens[i] = token_default();
+        tokens[i].unlimited_quota = i != 1; /* exhausted */
+        tokens[i].expired_unix_s = i == 2 ? NOW - 1 : TOKEN_NEVER_EXPIRES;
+        token_key_generate(tokens[i].key);
+    }
+    struct store_write create = {.kind = STORE_CREATE,
+                                 .user_id = user_id,
+                                 .now_unix_s = NOW,
+                                 .create = {.tokens = tokens, .count = COUNT_OF(tokens)}};
+    assert_int_equal(store_write(store, &create), STORE_OK);
+    int64_t a = tokens[0].id, exhausted = tokens[1].id, expired = tokens[2].id, b = tokens[3].id;
+    int64_t ids[] = {b, expired, others_id, a, exhausted, b, 99999, expired};
+
+    assert_int_equal(
+        set_status(store, user_id, TOKEN_DISABLED, (int64_t[]){b, b, others_id}, 3, &write),
+        STORE_OK);
+    assert_int_equal(write.set_status.set_count, 1);
+    assert_int_equal(write.set_status.refused_count, 0);
+    assert_int_equal(status_of(temporary.reader, user_id, b), TOKEN_DISABLED);
+    assert_int_equal(status_of(temporary.reader, other_id, others_id), TOKEN_ENABLED);
+
+    assert_int_equal(set_status(store, user_id, TOKEN_ENABLED, ids, COUNT_OF(ids), &write),
+                     STORE_OK);
+    assert_int_equal(write.set_status.set_count, 2); /* a had it before */
+    assert_int_equal(write.set_status.refused_count, 2);
+    assert_int_equal(write.set_status.refused[0], exhausted);
+    assert_int_equal(write.set_status.refused[1], expired);
+    assert_int_equal(status_of(temporary.reader, user_id, b), TOKEN_ENABLED);
+
+    assert_int_equal(set_status(store, user_id, TOKEN_DISABLED, ids, COUNT_OF(ids), &write),
+                     STORE_OK);
+    assert_int_equal(write.set_status.set_count, 4);
+    assert_int_equal(write.set_status.refused_count, 0);
+    assert_int_equal(status_of(temporary.reader, user_id, expired), TOKEN_DISABLED);
+    assert_int_equal(store_user_set_disabled(store, user_id, true), STORE_OK);
+    assert_int_equal(set_status(store, user_id, TOKEN_ENABLED, ids, 2, &write),
+                     STORE_USER_DISABLED);
+    assert_int_equal(set_status(store, 1000, TOKEN_ENABLED, ids, 2, &write), STORE_NO_USER);
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -573,6 +661,7 @@ int main(void)
         cmocka_unit_test(test_writes_taken_one_by_one),
         cmocka_unit_test(test_writes_of_a_commit_go_in_order),
         cmocka_unit_test(test_max_per_user),
+        cmocka_unit_test(test_status_of_many),
         cmocka_unit_test(test_ids_are_never_reused),
     };
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);

@@ -21,16 +21,17 @@ static void test_add_and_get(void **state)
     char longest[STORE_USER_NAME_LEN_MAX + 1] = "", access_token[STORE_CREDENTIAL_LEN];
     memset(longest, 'n', STORE_USER_NAME_LEN_MAX);
     static const char *const groups[] = {"default", "", "\xE7\xBB\x84"};
+    const char *const names[] = {longest, "alice", "\xE7\xBB\x84"};
     for (size_t i = 0; i < COUNT_OF(groups); i++) {
         struct store_user in = {.disabled = true, .token_count = 9}, out;
-        snprintf(in.name, sizeof(in.name), "%s", i == 0 ? longest : "alice");
+        snprintf(in.name, sizeof(in.name), "%s", names[i]);
         snprintf(in.group, sizeof(in.group), "%s", groups[i]);
         assert_int_equal(store_user_add(temporary.store, 12345, &in, access_token), STORE_OK);
         assert_int_equal(in.id, i + 1);
         assert_int_equal(store_user_get(temporary.reader, in.id, &out), STORE_OK);
         for (int which = 0; which < 2; which++, out = in) {
             assert_int_equal(out.id, i + 1);
-            assert_string_equal(out.name, i == 0 ? longest : "alice");
+            assert_string_equal(out.name, names[i]);
             assert_string_equal(out.group, groups[i]);
             assert_false(out.disabled);
             assert_int_equal(out.created_unix_s, 12345);
@@ -46,6 +47,15 @@ static void test_add_and_get(void **state)
     temporary_remove(&temporary);
 }
 
+/* The user of an access token; 0 where it is nobody's. */
+static int64_t user_of(struct store_reader *reader, struct span access_token)
+{
+    int64_t id = 0;
+    enum store_error error = store_user_authenticate(reader, access_token, &id);
+    assert_int_equal(error, id != 0 ? STORE_OK : STORE_DENIED);
+    return id;
+}
+
 static void test_authenticate(void **state)
 {
     (void)state;
@@ -57,24 +67,61 @@ static void test_authenticate(void **state)
     int64_t alice = temporary_add_user(&temporary, alices);
     int64_t bob = temporary_add_user(&temporary, bobs);
     assert_memory_not_equal(alices, bobs, STORE_CREDENTIAL_LEN);
-    assert_int_equal(store_user_authenticate(reader, alice, access_span(alices)), STORE_OK);
-    assert_int_equal(store_user_authenticate(reader, bob, access_span(bobs)), STORE_OK);
-    assert_int_equal(store_user_authenticate(reader, alice, access_span(bobs)), STORE_DENIED);
-    assert_int_equal(store_user_authenticate(reader, bob, access_span(alices)), STORE_DENIED);
-    static const int64_t nobodys[] = {0, -1, 3, INT64_MAX, INT64_MIN};
-    for (size_t i = 0; i < COUNT_OF(nobodys); i++)
-        assert_int_equal(store_user_authenticate(reader, nobodys[i], access_span(alices)),
-                         STORE_DENIED);
+    assert_int_equal(user_of(reader, access_span(alices)), alice);
+    assert_int_equal(user_of(reader, access_span(bobs)), bob);
     for (size_t at = 0; at < STORE_CREDENTIAL_LEN; at++) {
         memcpy(wrong, alices, STORE_CREDENTIAL_LEN);
         wrong[at] ^= 1;
-        assert_int_equal(store_user_authenticate(reader, alice, access_span(wrong)), STORE_DENIED);
+        assert_int_equal(user_of(reader, access_span(wrong)), 0);
     }
     memcpy(wrong, alices, STORE_CREDENTIAL_LEN);
     wrong[STORE_CREDENTIAL_LEN] = '0';
     for (size_t len = 0; len <= sizeof(wrong); len++)
-        assert_int_equal(store_user_authenticate(reader, alice, (struct span){wrong, len}),
-                         len == STORE_CREDENTIAL_LEN ? STORE_OK : STORE_DENIED);
+        assert_int_equal(user_of(reader, (struct span){wrong, len}),
+                         len == STORE_CREDENTIAL_LEN ? alice : 0);
+    temporary_remove(&temporary);
+}
+
+/* Names differ in more than the case of ASCII letters, and are free again after a deletion. */
+static void test_names(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    char access_token[STORE_CREDENTIAL_LEN];
+    struct store_user alice = {.name = "Alice"}, bob = {.name = "bob"}, again = {.name = "aLICE"};
+    int64_t id;
+    open_store(&temporary);
+    struct store *store = temporary.store;
+    struct store_reader *reader = temporary.reader;
+    assert_int_equal(store_user_add(store, 1, &alice, access_token), STORE_OK);
+    assert_int_equal(store_user_add(store, 1, &again, access_token), STORE_NAME_TAKEN);
+    assert_int_equal(store_user_add(store, 1, &bob, access_token), STORE_OK);
+    assert_int_equal(bob.id, alice.id + 1); /* the refusal took no id */
+    assert_int_equal(store_user_find(reader, SPAN("ALICE"), &id), STORE_OK);
+    assert_int_equal(id, alice.id);
+    static const char *const nobodys[] = {"", "alic", "alice2", "carol"};
+    for (size_t i = 0; i < COUNT_OF(nobodys); i++)
+        assert_int_equal(store_user_find(reader, span_of(nobodys[i]), &id), STORE_NO_USER);
+    char longer[STORE_USER_NAME_LEN_MAX + 1];
+    memset(longer, 'a', sizeof(longer));
+    assert_int_equal(store_user_find(reader, (struct span){longer, sizeof(longer)}, &id),
+                     STORE_NO_USER);
+
+    const struct span stays = {NULL, 0};
+    assert_int_equal(store_user_set(store, bob.id, SPAN("alice"), stays), STORE_NAME_TAKEN);
+    assert_int_equal(store_user_set(store, alice.id, SPAN("ALICE"), SPAN("g")), STORE_OK);
+    assert_int_equal(store_user_get(reader, alice.id, &alice), STORE_OK);
+    assert_string_equal(alice.name, "ALICE");
+    assert_string_equal(alice.group, "g");
+    assert_int_equal(store_user_set(store, bob.id, SPAN("carol"), stays), STORE_OK);
+    assert_int_equal(store_user_find(reader, SPAN("bob"), &id), STORE_NO_USER);
+    assert_int_equal(store_user_find(reader, SPAN("carol"), &id), STORE_OK);
+    assert_int_equal(id, bob.id);
+    assert_int_equal(store_user_set(store, 99, SPAN("dave"), stays), STORE_NO_USER);
+    assert_int_equal(user_of(reader, access_span(access_token)), bob.id); /* it stayed */
+    assert_int_equal(store_user_delete(store, alice.id), STORE_OK);
+    assert_int_equal(store_user_add(store, 1, &again, access_token), STORE_OK);
+    temporary_check(&temporary);
     temporary_remove(&temporary);
 }
 
@@ -93,16 +140,14 @@ static void test_disable_and_enable(void **state)
         assert_int_equal(store_user_get(temporary.reader, id, &user), STORE_OK);
         assert_true(user.disabled);
     }
-    assert_int_equal(store_user_authenticate(temporary.reader, id, access_span(access_token)),
+    int64_t found = 0;
+    assert_int_equal(store_user_authenticate(temporary.reader, access_span(access_token), &found),
                      STORE_USER_DISABLED);
-    /* who does not know the access token is not told */
-    assert_int_equal(store_user_authenticate(temporary.reader, id, access_span(others)),
-                     STORE_DENIED);
+    assert_int_equal(found, id);
     assert_int_equal(temporary_create_tokens(temporary.store, id, 1, 0, 0, &first),
                      STORE_USER_DISABLED);
     assert_int_equal(store_user_set_disabled(temporary.store, id, false), STORE_OK);
-    assert_int_equal(store_user_authenticate(temporary.reader, id, access_span(access_token)),
-                     STORE_OK);
+    assert_int_equal(user_of(temporary.reader, access_span(access_token)), id);
     assert_int_equal(temporary_create_tokens(temporary.store, id, 1, 0, 0, &first), STORE_OK);
     assert_int_equal(store_user_set_disabled(temporary.store, 99, true), STORE_NO_USER);
     temporary_check(&temporary);
@@ -119,8 +164,8 @@ static void test_rotate(void **state)
     int64_t id = temporary_add_user(&temporary, old);
     assert_int_equal(store_user_get(temporary.reader, id, &before), STORE_OK);
     assert_int_equal(store_user_rotate(temporary.store, id, new), STORE_OK);
-    assert_int_equal(store_user_authenticate(temporary.reader, id, access_span(old)), STORE_DENIED);
-    assert_int_equal(store_user_authenticate(temporary.reader, id, access_span(new)), STORE_OK);
+    assert_int_equal(user_of(temporary.reader, access_span(old)), 0);
+    assert_int_equal(user_of(temporary.reader, access_span(new)), id);
     assert_int_equal(store_user_get(temporary.reader, id, &after), STORE_OK);
     assert_string_equal(before.name, after.name);
     assert_string_equal(before.group, after.group);
@@ -178,8 +223,7 @@ static void test_delete_many_tokens(void **state)
     assert_int_equal(store_user_delete(temporary.store, 2), STORE_OK);
 
     assert_int_equal(store_user_get(temporary.reader, 2, &user), STORE_NO_USER);
-    assert_int_equal(store_user_authenticate(temporary.reader, 2, access_span(access_token[1])),
-                     STORE_DENIED);
+    assert_int_equal(user_of(temporary.reader, access_span(access_token[1])), 0);
     assert_int_equal(temporary_create_tokens(temporary.store, 2, 1, 0, 0, &first), STORE_NO_USER);
     assert_int_equal(temporary_count(temporary.reader, 1), MANY / 500 * 3);
     assert_int_equal(temporary_count(temporary.reader, 2), 0);
@@ -212,8 +256,7 @@ static void test_delete_that_was_cut_off(void **state)
 
     assert_int_equal(store_user_get(temporary.reader, id, &user), STORE_NO_USER);
     assert_int_equal(store_user_next(temporary.reader, 0, &user), STORE_NO_USER);
-    assert_int_equal(store_user_authenticate(temporary.reader, id, access_span(access_token)),
-                     STORE_DENIED);
+    assert_int_equal(user_of(temporary.reader, access_span(access_token)), 0);
     assert_int_equal(store_user_rotate(temporary.store, id, new), STORE_NO_USER);
     assert_int_equal(store_user_set_disabled(temporary.store, id, false), STORE_NO_USER);
     assert_int_equal(temporary_create_tokens(temporary.store, id, 1, 0, 0, &first), STORE_NO_USER);
@@ -231,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_add_and_get),
         cmocka_unit_test(test_authenticate),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_disable_and_enable),
         cmocka_unit_test(test_rotate),
         cmocka_unit_test(test_next),

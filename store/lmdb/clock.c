@@ -1,0 +1,64 @@
+#include "store/lmdb/clock.h"
+
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+/* META_TIME: the time and both clocks at one moment, and in which boot that was. */
+enum {
+    AT_STORE = CLOCK_BOOT_ID_LEN,
+    AT_BOOT = AT_STORE + 8,
+    AT_WALL = AT_BOOT + 8,
+    MOMENT_LEN = AT_WALL + 8,
+    SAVE_INTERVAL_S = 60,
+    STEP_S_MAX = 30 * 24 * 3600
+};
+_Static_assert((int)MOMENT_LEN <= (int)META_LEN_MAX, "meta");
+
+static int64_t read_clock(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return now.tv_sec;
+}
+
+void clock_read_boot_id(unsigned char boot_id[static CLOCK_BOOT_ID_LEN])
+{
+    memset(boot_id, 0, CLOCK_BOOT_ID_LEN);
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    (void)!read(fd, boot_id, CLOCK_BOOT_ID_LEN);
+    close(fd);
+}
+
+static void put_moment(struct txn *txn, int64_t store_s)
+{
+    unsigned char moment[MOMENT_LEN];
+    memcpy(moment, txn->store->boot_id, CLOCK_BOOT_ID_LEN);
+    put_little64(moment + AT_STORE, store_s);
+    put_little64(moment + AT_BOOT, read_clock(CLOCK_BOOTTIME));
+    put_little64(moment + AT_WALL, read_clock(CLOCK_REALTIME));
+    meta_put_bytes(txn, META_TIME, moment, sizeof(moment));
+}
+
+void clock_start(struct txn *txn)
+{
+    put_moment(txn, read_clock(CLOCK_REALTIME));
+}
+
+int64_t clock_now(struct txn *txn)
+{
+    unsigned char then[MOMENT_LEN];
+    if (txn->now_s != 0 || meta_get_bytes(txn, META_TIME, then, sizeof(then)) != STORE_OK)
+        return txn->now_s;
+    bool same_boot = memcmp(then, txn->store->boot_id, CLOCK_BOOT_ID_LEN) == 0;
+    int64_t passed_s = same_boot ? read_clock(CLOCK_BOOTTIME) - get_little64(then + AT_BOOT)
+                                 : read_clock(CLOCK_REALTIME) - get_little64(then + AT_WALL);
+    if (passed_s < 0 || (!same_boot && passed_s > STEP_S_MAX))
+        passed_s = 0;
+    txn->now_s = get_little64(then + AT_STORE) + passed_s;
+    if (!same_boot || passed_s >= SAVE_INTERVAL_S)
+        put_moment(txn, txn->now_s);
+    return txn->now_s;
+}

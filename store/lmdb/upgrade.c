@@ -1,0 +1,138 @@
+/* Upgrades of stores that older versions have made. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "store/lmdb/clock.h"
+#include "store/lmdb/engine.h"
+
+/* ---- from version 3: the index of users, answers by user, the store's time ---- */
+
+/* Names were not unique: one that another user has gets "-ID", in place of its end where it would
+ * be too long. */
+static enum store_error make_unique(struct txn *txn, int64_t id, struct span *name,
+                                    char bytes[static STORE_USER_NAME_LEN_MAX + 1])
+{
+    char suffix[24];
+    int64_t owner_id;
+    enum store_error error;
+    size_t len = (size_t)snprintf(suffix, sizeof(suffix), "-%" PRId64, id), kept = name->len;
+    const struct span old = *name;
+    while ((error = lookup_user_id(txn, *name, &owner_id)) == STORE_OK) {
+        kept -= kept + len > STORE_USER_NAME_LEN_MAX ? kept + len - STORE_USER_NAME_LEN_MAX : 0;
+        while (kept < old.len && kept > 0 && (old.at[kept] & 0xC0) == 0x80)
+            kept--; /* not within a character */
+        memcpy(bytes, old.at, kept);
+        memcpy(bytes + kept, suffix, len + 1);
+        *name = (struct span){bytes, kept + len};
+        kept -= kept > 0;
+    }
+    return error;
+}
+
+static void index_users(struct txn *txn)
+{
+    struct span record;
+    for (int64_t id = 1; lookup_from(txn, DB_USERS, &id, &record) == STORE_OK; id++) {
+        char copy[RECORD_USER_LEN_MAX], name[STORE_USER_NAME_LEN_MAX + 1];
+        struct record_user user;
+        if (record.len > sizeof(copy) || !memcpy(copy, record.at, record.len) ||
+            !record_decode_user(id, (struct span){copy, record.len}, &user)) {
+            db_corrupt(txn);
+        } else if (!user.deleted && make_unique(txn, id, &user.name, name) == STORE_NO_USER) {
+            index_user(txn, id, &user);
+            user_put(txn, id, &user);
+        }
+    }
+}
+
+static void from_version_3(struct txn *txn)
+{
+    clock_start(txn);
+    index_users(txn);
+    idempotency_upgrade(txn);
+}
+
+/* ---- all of it ---- */
+
+/* From SCHEMA_VERSION_OLDEST on, a version each. */
+static void (*const steps[])(struct txn *txn) = {from_version_3};
+_Static_assert(SCHEMA_VERSION_OLDEST + sizeof(steps) / sizeof(steps[0]) == SCHEMA_VERSION, "steps");
+
+/* Programs hold a reader as long as they run; those of this version, which wait for this one, for a
+ * moment only, before. */
+static bool is_in_use(const struct lmdb_store *store)
+{
+    enum { WAIT_MS = 50, WAITS_MAX = 10 };
+    uint64_t readers = 0;
+    int dead;
+    for (int i = 0; i < WAITS_MAX; i++) {
+        mdb_reader_check(store->env, &dead);
+        readers = count_readers(store, getpid());
+        if (readers == 0)
+            break;
+        poll(NULL, 0, WAIT_MS);
+    }
+    return readers > 0;
+}
+
+/* Copies the data file beside it. In a write transaction, so that nobody else writes to it. */
+static int copy_data(const struct lmdb_store *store, const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    off_t at = 0;
+    ssize_t len = 1;
+    while (fd >= 0 && len > 0)
+        len = copy_file_range(store->data_fd, &at, fd, NULL, SSIZE_MAX & ~65535L, 0);
+    int rc = fd >= 0 && len == 0 && fsync(fd) == 0 && fsync(store->folder_fd) == 0 ? 0 : errno;
+    if (fd >= 0)
+        close(fd);
+    if (fd >= 0 && rc != 0)
+        unlink(path);
+    return rc;
+}
+
+static void upgrade(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE])
+{
+    char copy_path[PATH_MAX + 24];
+    int64_t version;
+    if (meta_get(txn, META_SCHEMA, &version) != STORE_OK || version == SCHEMA_VERSION)
+        return; /* another process was faster */
+    snprintf(copy_path, sizeof(copy_path), "%s.%" PRId64, txn->store->data_path, version);
+    if (is_in_use(txn->store)) {
+        snprintf(reason, STORE_REASON_SIZE,
+                 "%s: is in use by programs of schema version %" PRId64
+                 ": stop them, so that this one can upgrade it to version %d",
+                 folder, version, SCHEMA_VERSION);
+        txn->error = STORE_REFUSED;
+        return;
+    }
+    int rc = copy_data(txn->store, copy_path);
+    if (rc != 0) {
+        store_refuse(reason, copy_path, strerror(rc));
+        txn->error = STORE_REFUSED;
+        return;
+    }
+    open_databases(txn, MDB_CREATE);
+    for (; version < SCHEMA_VERSION; version++)
+        steps[version - SCHEMA_VERSION_OLDEST](txn);
+    meta_put(txn, META_SCHEMA, version);
+}
+
+bool upgrade_store(struct lmdb_store *store, const char *folder,
+                   char reason[static STORE_REASON_SIZE])
+{
+    struct txn txn;
+    reason[0] = '\0';
+    if (write_begin(store, &txn) == STORE_OK) {
+        upgrade(&txn, folder, reason);
+        write_end(&txn);
+    }
+    if (txn.error != STORE_OK && reason[0] == '\0')
+        store_refuse(reason, folder, store_error_text(txn.error));
+    return txn.error == STORE_OK;
+}

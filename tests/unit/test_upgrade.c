@@ -1,0 +1,234 @@
+/* Stores of older versions. */
+
+#include "tests/unit/raw.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "store/lmdb/record.h"
+
+enum { USERS = 4 };
+
+struct old_store {
+    struct temporary temporary;
+    struct folder_file copy_path;
+    char access_tokens[USERS][STORE_CREDENTIAL_LEN];
+};
+
+static void set_name(struct raw *raw, int64_t user_id, struct span name)
+{
+    unsigned char bytes[RECORD_USER_LEN_MAX];
+    struct raw_bytes old = raw_get(raw, raw->users, raw_user_key(user_id));
+    struct record_user user;
+    assert_true(record_decode_user(user_id, (struct span){(char *)old.at, old.len}, &user));
+    user.name = name;
+    raw_put(raw, raw->users, raw_user_key(user_id),
+            raw_bytes(bytes, record_encode_user(user_id, &user, bytes)));
+}
+
+static struct span render(struct store_write *write)
+{
+    (void)write;
+    return SPAN("answer");
+}
+
+/* A write that has been done before, or is now; whether it has. */
+static bool repeat(struct temporary *temporary, const char *key)
+{
+    struct store_write write = {.kind = STORE_DELETE, .user_id = 1};
+    store_idempotency_init(&write.idempotency, SPAN("scope"), span_of(key), SPAN("r"), render);
+    assert_int_equal(store_write(temporary->store, &write), STORE_OK);
+    bool replayed = write.idempotency.replayed;
+    store_write_free(&write);
+    return replayed;
+}
+
+/* Moves the answers to where version 3 had them: by day and hash, without the user's id. */
+static void move_answers(struct raw *raw, size_t count)
+{
+    MDB_dbi dbi;
+    assert_int_equal(mdb_dbi_open(raw->txn, "repeats", MDB_CREATE, &dbi), 0);
+    for (size_t i = 0; i < count; i++) {
+        struct raw_bytes key, value, old_key = {.len = 40};
+        raw_entry(raw, raw->answers, i, &key, &value);
+        struct raw_bytes old = raw_bytes(value.at + 8, value.len - 8);
+        put_big64(old_key.at, get_little64(old.at) / 86400);
+        memcpy(old_key.at + 8, key.at, 32);
+        raw_put(raw, dbi, old_key, old);
+        put_big64(old_key.at,
+                  get_little64(old.at) / 86400 - 2); /* an expired one of the same key */
+        put_little64(old.at, get_little64(old.at) - 2 * 86400);
+        raw_put(raw, dbi, old_key, old);
+    }
+    assert_int_equal(mdb_drop(raw->txn, raw->answers, 1), 0);
+    assert_int_equal(mdb_dbi_open(raw->txn, "answers_by_user", 0, &dbi), 0);
+    assert_int_equal(mdb_drop(raw->txn, dbi, 1), 0);
+    raw_delete(raw, raw->meta, raw_text("time"), NULL);
+}
+
+/* A store as version 3 left it: without the index of users, with names that are there twice. */
+static void make_version_3(struct old_store *old)
+{
+    struct raw raw;
+    struct temporary *temporary = &old->temporary;
+    char longest[STORE_USER_NAME_LEN_MAX];
+    memset(longest, 'x', sizeof(longest) - 3);
+    memcpy(longest + sizeof(longest) - 3, "\xE7\xBB\x84", 3); /* one character */
+    temporary_create_folder(temporary, 0);
+    temporary_open(temporary);
+    for (size_t i = 0; i < USERS; i++)
+        temporary_add_user(temporary, old->access_tokens[i]);
+    assert_false(repeat(temporary, "a") || repeat(temporary, "b"));
+    temporary_close(temporary);
+    old->copy_path = folder_file(&temporary->folder, "store/data.mdb.3");
+    raw_open(&raw, temporary);
+    set_name(&raw, 1, SPAN("twice"));
+    set_name(&raw, 2, SPAN("TWICE"));
+    set_name(&raw, 3, (struct span){longest, sizeof(longest)});
+    set_name(&raw, 4, (struct span){longest, sizeof(longest)});
+    assert_int_equal(mdb_drop(raw.txn, raw.user_index, 1), 0);
+    move_answers(&raw, 2);
+    raw_put(&raw, raw.meta, raw_text("schema"), raw_meta("schema", 3));
+    raw_commit(&raw);
+}
+
+static void check_refused(struct old_store *old, const char *why)
+{
+    char reason[STORE_REASON_SIZE] = "";
+    assert_int_equal(store_open(&old->temporary.options, &old->temporary.store, reason),
+                     STORE_REFUSED);
+    require(strstr(reason, why), "the reason is: %s", reason);
+}
+
+static void test_upgrade(void **state)
+{
+    (void)state;
+    struct old_store old;
+    static const char *const names[USERS] = {"twice", "TWICE-2", NULL, NULL};
+    make_version_3(&old);
+    temporary_open(&old.temporary);
+    for (size_t i = 0; i < USERS; i++) {
+        struct store_user user;
+        int64_t id = 0;
+        struct span access_token = {old.access_tokens[i], STORE_CREDENTIAL_LEN};
+        assert_int_equal(store_user_authenticate(old.temporary.reader, access_token, &id),
+                         STORE_OK);
+        assert_int_equal(id, i + 1);
+        assert_int_equal(store_user_get(old.temporary.reader, id, &user), STORE_OK);
+        if (names[i])
+            assert_string_equal(user.name, names[i]);
+        else if (i == 2)
+            assert_int_equal(strlen(user.name), STORE_USER_NAME_LEN_MAX);
+        else /* the character is gone as a whole */
+            assert_string_equal(strchr(user.name, '-'), "-4");
+        assert_int_equal(store_user_find(old.temporary.reader, span_of(user.name), &id), STORE_OK);
+        assert_int_equal(id, i + 1);
+    }
+    temporary_check(&old.temporary); /* with texts that are UTF-8 */
+    assert_true(repeat(&old.temporary, "a") && repeat(&old.temporary, "b"));
+    assert_false(repeat(&old.temporary, "c"));
+    temporary_close(&old.temporary);
+
+    /* The copy is the store as it was: put back, it is upgraded again. */
+    struct folder_file data = folder_file(&old.temporary.folder, "store/data.mdb");
+    assert_int_equal(rename(old.copy_path.path, data.path), 0);
+    temporary_open(&old.temporary);
+    assert_int_equal(access(old.copy_path.path, F_OK), 0);
+    temporary_check(&old.temporary);
+    temporary_close(&old.temporary);
+    assert_int_equal(unlink(old.copy_path.path), 0);
+    temporary_open(&old.temporary); /* nothing is left to do */
+    assert_int_equal(access(old.copy_path.path, F_OK), -1);
+    temporary_remove(&old.temporary);
+}
+
+/* A program that has the store open, as an old one does. */
+static pid_t start_program(const struct old_store *old)
+{
+    int ready[2];
+    char byte;
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        MDB_env *env;
+        MDB_txn *txn;
+        if (mdb_env_create(&env) != 0 ||
+            mdb_env_open(env, old->temporary.options.location, MDB_NOTLS, 0600) != 0 ||
+            mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) != 0)
+            _exit(1);
+        mdb_txn_reset(txn);
+        (void)!write(ready[1], "", 1);
+        pause();
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    return child;
+}
+
+static void test_older_program_at_work(void **state)
+{
+    (void)state;
+    struct old_store old;
+    make_version_3(&old);
+    pid_t child = start_program(&old);
+    check_refused(&old, "is in use by programs of schema version 3");
+    check_refused(&old, "version 4");
+    assert_int_equal(access(old.copy_path.path, F_OK), -1);
+    kill(child, SIGKILL); /* its reader stays in the table */
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    temporary_open(&old.temporary);
+    temporary_check(&old.temporary);
+    temporary_remove(&old.temporary);
+}
+
+static void test_without_a_copy(void **state)
+{
+    (void)state;
+    struct old_store old;
+    make_version_3(&old);
+    assert_int_equal(mkdir(old.copy_path.path, 0700), 0);
+    check_refused(&old, "data.mdb.3: Is a directory");
+    assert_int_equal(rmdir(old.copy_path.path), 0);
+    temporary_open(&old.temporary);
+    temporary_check(&old.temporary);
+    temporary_remove(&old.temporary);
+}
+
+/* Processes that start together: one upgrades, the others wait. */
+static void test_together(void **state)
+{
+    (void)state;
+    enum { PROCESSES = 4 };
+    struct old_store old;
+    make_version_3(&old);
+    for (int i = 0; i < PROCESSES; i++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            char reason[STORE_REASON_SIZE];
+            bool opened =
+                store_open(&old.temporary.options, &old.temporary.store, reason) == STORE_OK;
+            _exit(!opened);
+        }
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        int status = 1;
+        assert_true(wait(&status) > 0);
+        assert_int_equal(status, 0);
+    }
+    temporary_open(&old.temporary);
+    temporary_check(&old.temporary);
+    temporary_remove(&old.temporary);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_upgrade),
+        cmocka_unit_test(test_older_program_at_work),
+        cmocka_unit_test(test_without_a_copy),
+        cmocka_unit_test(test_together),
+    };
+    return cmocka_run_group_tests_name("upgrade", tests, NULL, NULL);
+}
