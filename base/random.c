@@ -1,5 +1,7 @@
 #include "base/random.h"
 
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
@@ -7,11 +9,23 @@
 const char base62_digits[63] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /* A system call for each nonce and key would be dearer than the rest of their making. What is used
- * is wiped; a process that forks must not draw on both sides. */
+ * is wiped. */
 static _Thread_local struct {
     unsigned char bytes[256];
     size_t left;
 } drawn;
+
+/* Parent and child must not draw the same: a nonce that is used twice breaks AES-GCM. */
+static void forget(void)
+{
+    drawn.left = 0;
+}
+
+__attribute__((constructor)) static void forget_in_children(void)
+{
+    if (pthread_atfork(NULL, NULL, forget) != 0)
+        abort();
+}
 
 void random_fill(void *bytes, size_t len)
 {
