@@ -160,7 +160,7 @@ static enum store_error copy_user(struct txn *txn, int64_t user_id, struct recor
 /* STORE_NAME_TAKEN where another user has the name. */
 static enum store_error check_name(struct txn *txn, struct span name, int64_t user_id)
 {
-    int64_t id;
+    int64_t id = 0;
     enum store_error error = lookup_user_id(txn, name, &id);
     if (error == STORE_OK && id != user_id)
         return STORE_NAME_TAKEN;
