@@ -88,9 +88,10 @@ static void make_version_3(struct old_store *old)
 {
     struct raw raw;
     struct temporary *temporary = &old->temporary;
+    static const char character[] = {(char)0xE7, (char)0xBB, (char)0x84}; /* UTF-8 */
     char longest[STORE_USER_NAME_LEN_MAX];
     memset(longest, 'x', sizeof(longest) - 3);
-    memcpy(longest + sizeof(longest) - 3, "\xE7\xBB\x84", 3); /* one character */
+    memcpy(longest + sizeof(longest) - 3, character, sizeof(character));
     temporary_create_folder(temporary, 0);
     temporary_open(temporary);
     for (size_t i = 0; i < USERS; i++)
