@@ -70,7 +70,7 @@ void request_free(struct request *request)
 static bool find_route(struct request *request)
 {
     bool path_known;
-    request->path = route_path(&request->input, &request->root);
+    request->path = route_path(&request->input, request->path_text, &request->root);
     request->route = route_find(request->input.method, request->root, request->path, &path_known,
                                 &request->path_id);
     return path_known;

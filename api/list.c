@@ -11,6 +11,7 @@
 #include "api/reply.h"
 #include "api/token_json.h"
 #include "base/number.h"
+#include "base/text.h"
 
 /* ---- parameters in the body ---- */
 
@@ -250,8 +251,8 @@ static bool check_members(struct request *request)
         struct span text = {NULL, 0};
         if (!json_in_text(request, texts[i], &text))
             return false;
-        if (text.len > QUERY_VALUE_SIZE) /* to match a long pattern takes long */
-            return json_in_refuse(request, texts[i], "must be at most 1024 bytes");
+        if (text_count_characters(text) > QUERY_VALUE_SIZE) /* a long pattern takes long */
+            return json_in_refuse(request, texts[i], "must be at most 1024 characters");
     }
     return true;
 }

@@ -10,14 +10,14 @@
 
 /* The request context: what came, what is being done about it, and the reply. */
 
-enum { API_BODY_LEN_MAX = 1024 * 1024 };
+enum { API_BODY_LEN_MAX = 1024 * 1024, ROUTE_PATH_SIZE = 256 };
 
 /* A request as CGI's variables have it (RFC 3875 section 4.1). The spans are the transport's and
  * live until the request is cleared. */
 struct request_input {
     struct span method;             /* REQUEST_METHOD */
-    struct span path_info;          /* PATH_INFO: below the collection; absent or empty: */
-    struct span script_name;        /* SCRIPT_NAME: the complete path */
+    struct span script_name;        /* SCRIPT_NAME: the path, or its beginning, then */
+    struct span path_info;          /* PATH_INFO: the rest */
     struct span document_uri;       /* DOCUMENT_URI: the location of nginx's subrequest */
     struct span query;              /* QUERY_STRING */
     struct span authorization;      /* HTTP_AUTHORIZATION */
@@ -73,11 +73,12 @@ struct request {
     int64_t now_unix_s;
     const struct route *route;
     enum route_root root;
-    struct span path;         /* below the collection, from the '/' on */
-    int64_t path_id;          /* the path's :id */
-    bool failures_answer_200; /* TOKEN_HTTP_STATUS=200 holds for the route */
-    int64_t user_id;          /* authenticated, on a user's route */
-    int64_t gateway_id;       /* or on a gateway's */
+    char path_text[ROUTE_PATH_SIZE]; /* SCRIPT_NAME and PATH_INFO */
+    struct span path;                /* below the collection, from the '/' on */
+    int64_t path_id;                 /* the path's :id */
+    bool failures_answer_200;        /* TOKEN_HTTP_STATUS=200 holds for the route */
+    int64_t user_id;                 /* authenticated, on a user's route */
+    int64_t gateway_id;              /* or on a gateway's */
 
     struct validation_error invalid; /* the first fault of the input */
     struct token *tokens;            /* of a create */

@@ -24,8 +24,9 @@ struct route {
     void (*render)(struct request *request);
 };
 
-/* The path below its collection: "/" or "/…". */
-struct span route_path(const struct request_input *input, enum route_root *root);
+/* The path below its collection: "/" or "/…". It may be in text. */
+struct span route_path(const struct request_input *input, char text[ROUTE_PATH_SIZE],
+                       enum route_root *root);
 
 /* The route, or NULL. *path_known says whether the path has other methods; *id is set to the path's
  * ":id", to -1 where it is beyond int64. */

@@ -225,11 +225,10 @@ static enum store_error mark_deleted(struct txn *txn, int64_t user_id)
 
 enum store_error write_user_delete(struct txn *txn, struct store_write *write)
 {
-    enum { TOKENS_MAX = 1000 }; /* in one transaction: others wait for it */
     uint64_t left = 0;
     int64_t id;
     enum store_error error = mark_deleted(txn, write->user_id);
-    for (int i = 0; error == STORE_OK && i < TOKENS_MAX; i++) {
+    for (size_t i = 0; error == STORE_OK && i < write->user_delete.max; i++) {
         error = ids_find(txn, write->user_id, 0, &left, &id);
         if (error == STORE_OK && delete_token(txn, write->user_id, id) == STORE_NOT_FOUND)
             error = db_corrupt(txn);

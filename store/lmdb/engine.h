@@ -162,6 +162,4 @@ void idempotency_upgrade(struct txn *txn);
 /* Purge some expired records, at most max; *more whether others are left. */
 enum store_error idempotency_purge(struct txn *txn, uint64_t max, bool *more);
 enum store_error reservations_purge(struct txn *txn, uint64_t max, bool *more);
-enum { PURGED_MAX = 1000 }; /* in one transaction: others wait for it */
-
 #endif

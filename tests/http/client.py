@@ -41,9 +41,8 @@ class Reply:
     def message(self):
         """The status and message of a failure."""
         answer = self.json
-        # An error of the web server's own may have no code.
-        assert answer["success"] is False and list(answer)[:2] == ["success", "message"], self
-        assert list(answer)[2:] in ([], ["code"]), self
+        assert answer["success"] is False and answer["code"], self
+        assert list(answer) == ["success", "message", "code"], self
         return answer["message"]
 
     @property

@@ -383,7 +383,9 @@ def test_gateway(host, user):
 @pytest.mark.parametrize("name", GUARDED[1:-1].split("|"))
 def test_guarded_routes_are_not_public(host, user, name):
     sent = {"X-Gateway-Token": host.gateway.secret, "X-Api-Key": user.make()["key"]}
-    for form in ("{}", "{}/", "{}//", "/{}", "./{}", "x/../{}", "%2e/{}", "{}?a", "%" + name[:1].encode().hex() + name[1:]):
+    encoded = "%" + name[:1].encode().hex() + name[1:]
+    for form in ("{}", "{}/", "{}//", "/{}", "./{}", "x/../{}", "%2e/{}", "{}?a", encoded, "../token/{}",
+                 "api/token/{}", "x/api/token/{}", "../usage/token/{}", "../usage/token/api/token/{}"):
         reply = host.send("GET", "/api/token/" + form.format(name), sent, None)
         assert reply.status in (400, 403, 404), (form, reply)
         assert "x-token-id" not in reply.headers

@@ -290,7 +290,7 @@ def test_body_finds_what_the_query_finds(client, tokens):
         ({"status": 0}, "status must be 1, 2, 3 or 4"),
         ({"sort": "key"}, "sort must be id, name, "),
         ({"order": "up"}, "order must be asc or desc"),
-        ({"keyword": "%" * 1025}, "keyword must be at most 1024 bytes"),
+        ({"keyword": "%" * 1025}, "keyword must be at most 1024 characters"),
         ([], "body must be a JSON object"),
         (b"", "body is empty"),
         (b"{", "body is not valid JSON"),

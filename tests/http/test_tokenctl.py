@@ -520,7 +520,7 @@ def test_stat(store, client):
     client.make_many(7)
     (found,) = store.ctl("stat")
     assert list(found) == ["users", "tokens", "bytes", "map_bytes", "map_used_bytes", "readers",
-                           "disk_free_bytes"]
+                            "disk_free_bytes"]
     assert found["tokens"] == before["tokens"] + 7
     assert found["users"] == before["users"] == len(store.ctl("user", "list"))
     assert 0 < found["map_used_bytes"] <= found["map_bytes"]

@@ -26,13 +26,27 @@ static void test_path(void **state)
         {"/api/tokens", NULL, "/api/tokens", ROUTE_TOKEN, NULL},
         {"/api/token5", NULL, "/api/token5", ROUTE_TOKEN, NULL},
         {"/api", NULL, "/api", ROUTE_TOKEN, NULL},
-        {"/5", "/api/token/6", "/5", ROUTE_TOKEN, NULL},
+        {"/5", "/api/token/6", "/6/5", ROUTE_TOKEN, NULL},
+        {"/keys", "/api/token/batch", "/batch/keys", ROUTE_TOKEN, NULL},
+        {"/token/5", "/api", "/5", ROUTE_TOKEN, NULL},
+        {"/token/", "/api/usage", "/", ROUTE_USAGE, NULL},
+        {"/usage/token", "/api", "/", ROUTE_USAGE, NULL},
+        {"/5", "/gateway/api/token", "/5", ROUTE_TOKEN, NULL}, /* a prefix of the site */
+        {"/", "/gateway/api/usage/token", "/", ROUTE_USAGE, NULL},
+        {"/api/usage/token", "/gateway", "/", ROUTE_USAGE, NULL},
+        {NULL, "/gateway/api/usage/token/", "/", ROUTE_USAGE, NULL},
+        {"/gateway/api/token/5", NULL, "/5", ROUTE_TOKEN, NULL},
+        /* the first root counts: web servers guard paths by their beginning */
+        {"/api/token/verify", "/api/token", "/api/token/verify", ROUTE_TOKEN, NULL},
+        {"/api/token/5", "/api/usage/token", "/api/token/5", ROUTE_USAGE, NULL},
+        {NULL, "/api/token/api/usage/token", "/api/usage/token", ROUTE_TOKEN, NULL},
         {"", "/api/token", "/", ROUTE_TOKEN, NULL},
         {NULL, "/api/token/7", "/7", ROUTE_TOKEN, NULL},
         {NULL, "/api/token/batch", "/batch", ROUTE_TOKEN, NULL},
         {NULL, "/cgi-bin/token.cgi", "/", ROUTE_TOKEN, NULL}, /* the program's own name */
         {"/5", "/cgi-bin/token.cgi", "/5", ROUTE_TOKEN, NULL},
-        {NULL, "/api/tokens/7", "/", ROUTE_TOKEN, NULL},
+        {NULL, "/api/tokens/7", "/api/tokens/7", ROUTE_TOKEN, NULL},
+        {NULL, "/api/user", "/api/user", ROUTE_TOKEN, NULL},
         /* the second collection */
         {NULL, "/api/usage/token", "/", ROUTE_USAGE, NULL},
         {"/", "/api/usage/token", "/", ROUTE_USAGE, NULL},
@@ -40,7 +54,7 @@ static void test_path(void **state)
         {"/api/usage/token/", NULL, "/", ROUTE_USAGE, NULL},
         {"/api/usage/token/", "/cgi-bin/token.cgi", "/", ROUTE_USAGE, NULL},
         {NULL, "/api/usage/token/", "/", ROUTE_USAGE, NULL},
-        {NULL, "/api/usage/tokens", "/", ROUTE_TOKEN, NULL},
+        {NULL, "/api/usage/tokens", "/api/usage/tokens", ROUTE_TOKEN, NULL},
         {"/api/usage/tokens", NULL, "/api/usage/tokens", ROUTE_TOKEN, NULL},
         /* a subrequest of nginx: all but its location is the original request's */
         {NULL, NULL, "/verify", ROUTE_TOKEN, "/verify"},
@@ -53,6 +67,9 @@ static void test_path(void **state)
         {"/5", "/api/token", "/5", ROUTE_TOKEN, "/verify/5"},
         {"/5", "/api/token", "/5", ROUTE_TOKEN, "/verified"},
         {"/5", "/api/token", "/5", ROUTE_TOKEN, "/other/verify"},
+        {"/5", "/api/token", "/verify", ROUTE_TOKEN, "/gateway/api/token/verify"},
+        {"/5", "/api/token", "/5", ROUTE_TOKEN, "/api/usage/token/verify"},
+        {"/5", "/api/token", "/5", ROUTE_TOKEN, "/api/token/x/api/token/verify"},
         {"/5", "/api/token", "/5", ROUTE_TOKEN, ""},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -60,7 +77,8 @@ static void test_path(void **state)
                                       .script_name = span_of(rows[i].script_name),
                                       .document_uri = span_of(rows[i].document_uri)};
         enum route_root root = ROUTE_USAGE;
-        struct span path = route_path(&input, &root);
+        char text[ROUTE_PATH_SIZE];
+        struct span path = route_path(&input, text, &root);
         require(span_equal(path, span_of(rows[i].path)), "row %zu: %.*s", i, (int)path.len,
                 path.at);
         require(root == rows[i].root, "row %zu: root", i);
