@@ -89,6 +89,7 @@ settings() {
 read_conf() {
     conf=$(absolute "${TOKEN_CONF:-/etc/token/token.conf}")
     if [ -n "${TOKEN_CONF:-}" ]; then TOKEN_CONF=$conf; else [ -e "$conf" ] || return 0; fi
+    [ "$command" != status ] || [ ! -e "$conf" ] || [ -r "$conf" ] || no_permission "$conf"
     { [ -f "$conf" ] && [ -r "$conf" ]; } || die "TOKEN_CONF: cannot read $conf (as $(id -un))"
     exec 8<"$conf"
     [ -n "$(find -L /proc/self/fd/8 -maxdepth 0 ! -perm /022 \( -user 0 -o -user "$(id -u)" \))" ] ||
@@ -134,7 +135,7 @@ is_tcp() { case $TOKEN_SOCKET in */*) return 1 ;; *:*) ;; *) return 1 ;; esac; }
 # "127.0.0.1" or "localhost", without a port, is not meant as a file's name.
 is_path() { case $1 in */* | ?*.sock) ;; *) return 1 ;; esac; }
 
-absolute() { case $1 in /*) printf '%s\n' "$1" ;; *) printf '%s/%s\n' "$(pwd)" "$1" ;; esac; }
+absolute() { case $1 in /* | *://*) printf '%s\n' "$1" ;; *) printf '%s/%s\n' "$(pwd)" "$1" ;; esac; }
 
 # With the folder's real path: no link on the way can change later.
 resolved() { printf '%s/%s\n' "$(readlink -m "$(dirname "$1")")" "$(basename "$1")"; }
@@ -250,10 +251,11 @@ may_ask() {
     [ -x "$folder/" ] && { [ ! -e "$TOKEN_SOCKET" ] || [ -w "$TOKEN_SOCKET" ]; }
 }
 
-# Whether a worker starts: runs it as plain CGI, which needs no socket. Sets why.
+# Whether a worker starts: runs it as plain CGI, which needs no socket. Sets why. The first one of a new
+# version upgrades the store: that may take its time, see "start".
 can_start() {
     why=$(as_worker env REQUEST_METHOD=OPTIONS SCRIPT_NAME=/api/token PATH_INFO=/ \
-        setpriv --pdeathsig KILL timeout --foreground 10 setpriv --pdeathsig KILL "$TOKEN_BIN" \
+        setpriv --pdeathsig KILL timeout --foreground "${1:-10}" setpriv --pdeathsig KILL "$TOKEN_BIN" \
         </dev/null 2>&1 >/dev/null 3<&-) && return 0 # a mere return, in a trap of bash, has the status from before
     # Without its time and pid.
     why=$(printf '%s\n' "${why:-$TOKEN_BIN does not start}" | sed 's/^[0-9TZ:-]* token.fcgi\[[0-9]*]: //')
@@ -320,11 +322,12 @@ existing() {
 }
 
 # shellcheck disable=SC2016 # for sh
-write() { as_keeper "$1" sh -c 'umask 022 && printf "$2" >"$1"' sh "$1" "$2" 2>/dev/null; }
+write() { [ ! -p "$1" ] && as_keeper "$1" sh -c 'umask 022 && printf "$2" >"$1"' sh "$1" "$2" 2>/dev/null; }
 
 # Also for a holder that could not make it, as it is not root.
 make_log() {
     has_log || return 0
+    [ ! -p "$TOKEN_LOG" ] || die "TOKEN_LOG: $TOKEN_LOG is a FIFO"
     # shellcheck disable=SC2016 # for sh
     as_keeper "$TOKEN_LOG" sh -c 'umask 027 && : >>"$1"' sh "$TOKEN_LOG" 2>/dev/null ||
         die "TOKEN_LOG: cannot write $TOKEN_LOG"
@@ -335,6 +338,7 @@ make_log() {
 
 start() {
     if find_holder; then
+        make_log
         log_start=$(log_size)
         if await_answer; then
             echo "already running, pid $holder"
@@ -346,6 +350,7 @@ start() {
     is_tcp || make_folder "$TOKEN_SOCKET"
     make_log
     clear_stale
+    can_start 3600
     log_start=$(log_size)
     launch
     await_answer || give_up "the pool did not start"
@@ -475,10 +480,13 @@ stop_holder() {
 
 # A pool that runs stays when the new settings are wrong.
 restart() {
-    can_start || die "$why"
+    can_start || waits_for_upgrade "$why" || die "$why"
     stop
     start
 }
+
+# A store of an older version is upgraded when no older program is left.
+waits_for_upgrade() { case $1 in *"so that this one can upgrade it"*) ;; *) return 1 ;; esac; }
 
 # Until the holder has ended, or a signal ends it. What a shell waits for must be its child: the holder
 # of a pool that was running is not.
@@ -514,9 +522,10 @@ reload() {
     *reloaded) ;;
     *"reload failed")
         printf '%s\n' "$said" >&2
+        ! waits_for_upgrade "$said" || note "a new version of the store's records needs a restart"
         die "reload failed, the old workers keep running$(see_log)"
         ;;
-    *) die "reload: no result from the holder, pid $holder$(see_log)" ;;
+    *) die "reload: no result from the holder, pid $holder (one of an older version needs a restart)$(see_log)" ;;
     esac
     answers || die "the new workers do not answer$(see_log)"
     echo "reloaded, pid $holder"
@@ -544,7 +553,8 @@ status() {
 
 # The last that a worker has logged, which has the time.
 note_failed_writes() {
-    failed=$(tail -n 10000 "$TOKEN_LOG" 2>/dev/null | grep ' token.fcgi\[[0-9]*]: [0-9]* writes\{0,1\} failed' | tail -n 1)
+    [ -f "$TOKEN_LOG" ] || return 0
+    failed=$(as_keeper "$TOKEN_LOG" tail -n 10000 "$TOKEN_LOG" 2>/dev/null | grep ' token.fcgi\[[0-9]*]: [0-9]* writes\{0,1\} failed' | tail -n 1)
     [ -z "$failed" ] || note "the last failed writes: $failed"
 }
 

@@ -59,7 +59,7 @@ static const struct {
     [CTL_ADD_QUOTA] = {"--add-quota", true},
 };
 
-enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
+enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]), WRITE_WAIT_MS = 20000 };
 
 /* Whether a command's words begin with these. */
 static bool begins_with(const struct command *command, char *const *words, int count)
@@ -200,7 +200,9 @@ static bool prepare(struct ctl *ctl, const struct command *command,
         return false;
     ctl->options = (struct store_options){.location = settings->store_path,
                                           .secret_path = settings->secret_path,
-                                          .size_max = settings->map_size};
+                                          .size_max = settings->map_size,
+                                          .may_be_read_only = command->run == ctl_check ||
+                                                              command->run == ctl_stat};
     if (!command->needs_store)
         return true;
     /* Before anything there is opened: its owner may have planted links. */
@@ -212,6 +214,7 @@ static bool prepare(struct ctl *ctl, const struct command *command,
     if (!sigbus_catch(report_fault, settings->store_path, "restore a backup") ||
         store_open(&ctl->options, &ctl->store, reason) != STORE_OK)
         return false;
+    store_limit_wait(ctl->store, WRITE_WAIT_MS);
     if (store_reader_open(ctl->store, &ctl->reader) != STORE_OK) {
         snprintf(reason, STORE_REASON_SIZE, "too many processes read the store");
         return false;

@@ -11,7 +11,12 @@
 #include "fcgi/clock.h"
 #include "fcgi/parameters.h"
 
-enum { READ_TIMEOUT_MS = 30000, DRAIN_TIMEOUT_MS = 2000, DRAIN_LEN_MAX = 8 * 1024 * 1024 };
+enum {
+    READ_TIMEOUT_MS = 30000,
+    DRAIN_TIMEOUT_MS = 2000,
+    BACKGROUND_WAIT_MS = 5000,
+    DRAIN_LEN_MAX = 8 * 1024 * 1024
+};
 
 static bool write_reply(struct span reply)
 {
@@ -89,13 +94,14 @@ static void work_in_background(struct store *store, const struct request *reques
     int64_t now_unix_s = (int64_t)time(NULL);
     struct store_access used = request->used;
     struct store_write access = {.kind = STORE_ACCESS, .access = {.times = &used, .count = 1}};
-    struct store_write purge = {.kind = STORE_PURGE, .now_unix_s = now_unix_s};
+    bool more;
+    store_limit_wait(store, BACKGROUND_WAIT_MS);
     if (used.token_id != 0 && access_times_need(&used, now_unix_s)) {
         used.accessed_unix_s = now_unix_s;
         store_write(store, &access);
     }
     if (getpid() % 256 == 0)
-        store_write(store, &purge);
+        store_purge(store, &more);
 }
 
 static bool serve(char **environment, struct store *store, struct api *api, struct request *request,
@@ -104,8 +110,10 @@ static bool serve(char **environment, struct store *store, struct api *api, stru
     parameters_read(environment, &request->input);
     read_body(request);
     enum api_step step = api_begin(api, request, (int64_t)time(NULL));
-    if (step == API_WRITES)
+    if (step == API_WRITES) {
+        store_limit_wait(store, api_write_wait_ms_max(request));
         store_write(store, &request->write);
+    }
     if (step == API_SEARCHES)
         api_search(request, reader);
     if (step != API_REPLIED)

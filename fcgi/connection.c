@@ -283,8 +283,8 @@ static bool read_body(struct connection *connection)
     return FCGX_GetError(in) == 0 && !body->failed;
 }
 
-/* After the request: 64 that wait for a commit would hold 512 KiB, which are cold when they are used
- * again. */
+/* After the request: 64 that wait for a commit would hold 512 KiB, which are cold when they are
+ * used again. */
 static void free_reader(struct connection *connection)
 {
     wipe(connection->read);
@@ -305,12 +305,12 @@ static void begin_job(struct connection *connection, enum api_step step)
     connection->deadline_ms = 0;
     if (step == API_SEARCHES) {
         job->user_id = connection->request->user_id;
-        work_queue_push_fairly(&set->process->search_thread->queue, job);
+        work_queue_push_fairly(&set->process->search_thread.queue, job);
         return;
     }
     job->deadline_ms = clock_ms() + api_write_wait_ms_max(job->request);
     connection->deadline_ms = job->deadline_ms;
-    work_queue_push(&set->process->commit_thread->queue, job);
+    work_queue_push(&set->process->commit_thread.queue, job);
 }
 
 static void begin(struct connection *connection)
@@ -320,7 +320,7 @@ static void begin(struct connection *connection)
     int64_t now_unix_s = (int64_t)time(NULL);
     enum api_step step = api_begin(set->api, request, now_unix_s);
     if (request->used.token_id != 0)
-        commit_thread_record_use(set->process->commit_thread, &request->used, now_unix_s);
+        commit_thread_record_use(&set->process->commit_thread, &request->used, now_unix_s);
     if (step == API_REPLIED)
         send_reply(connection);
     else

@@ -19,8 +19,8 @@ enum { SPARE_REQUESTS_MAX = 64 }; /* about 20 KiB each */
 struct process {
     struct store *store;
     struct api_options api;
-    struct commit_thread *commit_thread;
-    struct search_thread *search_thread;
+    struct commit_thread commit_thread;
+    struct search_thread search_thread;
     struct watchdog watchdog;
     unsigned connections_max;
     atomic_uint connection_count;

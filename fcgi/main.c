@@ -105,9 +105,8 @@ static bool start(struct worker *worker)
     if (worker->signal_fd < 0 || process->event_fd < 0)
         return false;
     watchdog_init(&process->watchdog, (unsigned)worker->settings.threads);
-    process->commit_thread = commit_thread_start(process->store);
-    process->search_thread = search_thread_start(process->store);
-    if (!process->commit_thread || !process->search_thread)
+    if (!commit_thread_start(&process->commit_thread, process->store) ||
+        !search_thread_start(&process->search_thread, process->store))
         return false;
     for (; worker->loop_count < worker->settings.threads; worker->loop_count++) {
         struct loop *loop = loop_start(process, worker->loop_count, STDIN_FILENO);
@@ -157,8 +156,8 @@ static int serve_fastcgi(struct worker *worker)
         stop_loops(worker, LOOP_STOP_NOW);
     }
     well = wait_for_end(worker) && well;
-    commit_thread_stop(process->commit_thread);
-    search_thread_stop(process->search_thread);
+    commit_thread_stop(&process->commit_thread);
+    search_thread_stop(&process->search_thread);
     for (unsigned i = 0; i < worker->loop_count; i++)
         loop_free(worker->loops[i]);
     return well ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -18,8 +18,8 @@ struct setting {
     const char *form;
     uint64_t min, max;    /* of numbers */
     bool is_size;         /* of numbers: with a unit */
-    const char *yes, *no; /* of flags; no may be NULL */
     bool is_not_in_file;  /* of the environment only */
+    const char *yes, *no; /* of flags; no may be NULL */
 };
 
 /* ---- forms of values: false where the value has another form ---- */
@@ -183,7 +183,7 @@ static const char *read_text(int fd, struct settings *settings, struct stat *sta
 /* path: TOKEN_CONF, or NULL for the default, which need not exist. */
 static bool read_file(const char *path, struct settings *settings, char *reason, size_t reason_size)
 {
-    struct stat status;
+    struct stat status = {.st_mode = 0};
     int fd = open(path ? path : default_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 && !path && (errno == ENOENT || errno == ENOTDIR))
         return true;

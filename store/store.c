@@ -91,6 +91,11 @@ bool store_is_broken(const struct store *store)
     return atomic_load(&store->broken);
 }
 
+void store_limit_wait(struct store *store, int64_t wait_ms)
+{
+    store->write_wait_ms = wait_ms;
+}
+
 enum store_error store_maintain(struct store *store)
 {
     return store->engine->maintain(store);
@@ -290,7 +295,8 @@ const char *store_error_text(enum store_error error)
         [STORE_QUOTA_TOO_HIGH] = "the token's quota would be out of range",
         [STORE_NAME_TOO_LONG] = "the name is too long",
         [STORE_FULL] = "store full: no space on the disk, or TOKEN_MAP_SIZE reached",
-        [STORE_UNAVAILABLE] = "out of memory, or too many processes read the store",
+        [STORE_UNAVAILABLE] = "not done: another process holds the store's lock, memory is "
+                              "short, or too many processes read the store",
         [STORE_CORRUPT] = "the store is damaged: run tokenctl check",
         [STORE_BROKEN] = "store failed (I/O error), or it was replaced or removed",
         [STORE_UNKNOWN] = "outcome unknown: repeat with the same idempotency key",

@@ -65,6 +65,7 @@ struct store_options {
     const char *location;    /* TOKEN_STORE: a folder */
     const char *secret_path; /* TOKEN_SECRET: the secret file (seal/seal.h) */
     uint64_t size_max;       /* bytes that the store may grow to; 0: the engine's default */
+    bool may_be_read_only;   /* on a read-only file system: opened for reads; else refused there */
 };
 
 /* The size of a buffer for a reason: one line without its end. */
@@ -85,6 +86,10 @@ void store_close(struct store *store);
 
 /* Whether STORE_BROKEN has been met. From any thread. */
 bool store_is_broken(const struct store *store);
+
+/* Has writes wait for other processes' no longer than that; STORE_UNAVAILABLE is then their error.
+ * At first they wait without end. Before the store is used. */
+void store_limit_wait(struct store *store, int64_t wait_ms);
 
 /* Upkeep of the engine, to be called every half minute by processes that live long. */
 enum store_error store_maintain(struct store *store);
@@ -110,8 +115,9 @@ struct store_user {
     uint64_t token_count;
 };
 
-/* Finds the user of an access token, by a keyed hash. STORE_DENIED where nobody has it;
- * STORE_USER_DISABLED, with *user_id set. */
+/* Finds the user of an access token, by a keyed hash; with a *user_id that is not 0, says whether
+ * it is that user's, which takes no look-up by the hash. STORE_DENIED where it is not, or nobody
+ * has it; STORE_USER_DISABLED, with *user_id set. */
 enum store_error store_user_authenticate(struct store_reader *reader, struct span access_token,
                                          int64_t *user_id);
 
@@ -384,10 +390,12 @@ struct store_write {
         } access;
         /* Purges some of the expired idempotency records and reservations. */
         struct {
-            bool more; /* out: others are left */
+            size_t max; /* of each kind */
+            bool more;  /* out: others are left */
         } purge;
         /* Purges some of the user's idempotency records. */
         struct {
+            size_t max;
             uint64_t count; /* counted up */
             bool more;      /* out: call again */
         } forget;
@@ -402,7 +410,8 @@ struct store_write {
         } user_change;
         /* Marks the user deleted, then deletes some of its tokens, with the last ones the user. */
         struct {
-            bool more; /* out: call again */
+            size_t max; /* tokens */
+            bool more;  /* out: call again */
         } user_delete;
         struct {
             struct store_gateway *gateway; /* in: name; out: id */
@@ -419,6 +428,9 @@ struct store_write {
 
 /* Does one write and commits it durably. Returns its error. */
 enum store_error store_write(struct store *store, struct store_write *write);
+
+/* Purges some expired records, fewer where the disk is full; *more whether others are left. */
+enum store_error store_purge(struct store *store, bool *more);
 
 /* Does the writes of a list in one commit, as store_commit. */
 enum store_error store_write_all(struct store *store, struct store_write *list);

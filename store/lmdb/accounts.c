@@ -63,7 +63,9 @@ lookup_user_by_access(struct txn *txn,
                       int64_t *user_id, struct record_user *user)
 {
     struct index_key key;
-    enum store_error error = get_indexed(txn, access_key(txn, access_hash, &key), user_id);
+    enum store_error error = STORE_OK;
+    if (*user_id == 0)
+        error = get_indexed(txn, access_key(txn, access_hash, &key), user_id);
     if (error == STORE_OK)
         error = lookup_user(txn, *user_id, user);
     if (error == STORE_OK &&
@@ -225,11 +227,10 @@ static enum store_error mark_deleted(struct txn *txn, int64_t user_id)
 
 enum store_error write_user_delete(struct txn *txn, struct store_write *write)
 {
-    enum { TOKENS_MAX = 1000 }; /* in one transaction: others wait for it */
     uint64_t left = 0;
     int64_t id;
     enum store_error error = mark_deleted(txn, write->user_id);
-    for (int i = 0; error == STORE_OK && i < TOKENS_MAX; i++) {
+    for (size_t i = 0; error == STORE_OK && i < write->user_delete.max; i++) {
         error = ids_find(txn, write->user_id, 0, &left, &id);
         if (error == STORE_OK && delete_token(txn, write->user_id, id) == STORE_NOT_FOUND)
             error = db_corrupt(txn);

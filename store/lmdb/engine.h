@@ -76,7 +76,8 @@ enum store_error lookup_from(struct txn *txn, enum database database, int64_t *i
 enum store_error lookup_user_record(struct txn *txn, int64_t user_id, struct record_user *user);
 enum store_error lookup_user(struct txn *txn, int64_t user_id, struct record_user *user);
 
-/* The user of a name, or of the hash of an access token. STORE_NO_USER. */
+/* The user of a name, or of the hash of an access token, which is looked up only where *user_id is
+ * 0. STORE_NO_USER. */
 enum store_error lookup_user_id(struct txn *txn, struct span name, int64_t *user_id);
 enum store_error
 lookup_user_by_access(struct txn *txn,
@@ -162,6 +163,4 @@ void idempotency_upgrade(struct txn *txn);
 /* Purge some expired records, at most max; *more whether others are left. */
 enum store_error idempotency_purge(struct txn *txn, uint64_t max, bool *more);
 enum store_error reservations_purge(struct txn *txn, uint64_t max, bool *more);
-enum { PURGED_MAX = 1000 }; /* in one transaction: others wait for it */
-
 #endif

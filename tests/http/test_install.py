@@ -75,7 +75,7 @@ def test_example_of_settings():
     settings = dict(re.findall("^#(TOKEN_[A-Z_]+)=(.*)$", example, re.M))
     reference = (ROOT / "docs/reference.md").read_text()
     rows = dict(re.findall(r"^\| (TOKEN_[A-Z_]+) \| (.*?) \|", reference, re.M))
-    assert set(settings) ^ set(rows) == {"TOKEN_COST", "TOKEN_MODEL"}  # of a request
+    assert set(settings) ^ set(rows) == {"TOKEN_COST", "TOKEN_MODEL", "TOKEN_MODEL_CHECK"}  # of a request
     for name, value in settings.items():
         assert rows[name] == value or " " in rows[name] or not value, name
     with Store() as store:

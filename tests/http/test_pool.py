@@ -18,10 +18,14 @@ from pathlib import Path
 
 import fastcgi
 import pytest
+import records
 from client import Client
 from fastcgi import Connection
-from service import IS_ROOT, WORKER_USER, Site, Store, free_port, wait_until
+from service import IS_ROOT, ROOT, WORKER_USER, Site, Store, free_port, wait_until
 
+SCHEMA_VERSION = int(
+    re.search(r"\bSCHEMA_VERSION = (\d+)", (ROOT / "store/lmdb/engine.h").read_text())[1]
+)
 NOT_REACHED = (503, "Service is temporarily unavailable")
 
 
@@ -179,6 +183,10 @@ def test_who_may_not_ask_is_told_so(pool, client):
         done = run_as_nobody("status", **settings)
         assert done.returncode == 4 and "no permission" in done.stderr
         assert "does not answer" not in done.stderr
+    conf = closed / "token.conf"
+    conf.touch(mode=0o600)
+    closed.chmod(0o711)
+    assert run_as_nobody("status", TOKEN_CONF=str(conf)).returncode == 4
     done = run_as_nobody("stop")
     assert done.returncode == 1 and "cannot stop pid" in done.stderr and "killing" not in done.stderr
     assert client.list().status == 200
@@ -455,6 +463,29 @@ def test_links_in_a_folder_of_the_workers_user(stopped, name):
     finally:
         stopped.spawn("stop", **settings)
         shutil.rmtree(folder)
+
+
+def test_fifos_in_a_folder_of_the_workers_user(stopped):
+    """No command waits for what nobody writes or reads."""
+    folder = stopped.dir / "run"
+    folder.mkdir()
+    settings = {"TOKEN_SOCKET": str(folder / "token.sock"), "TOKEN_LOG": str(folder / "token.log")}
+    shutil.chown(folder, WORKER_USER)
+    try:
+        stopped.spawn("start", **settings)
+        for name in ("token.log", "token.reload"):
+            (folder / name).unlink(missing_ok=True)
+            os.mkfifo(folder / name)
+            for action in ("start", "reload", "status"):
+                status, output = stopped.run_spawn(action, **settings)
+                assert status == 0 or str(folder / name) in output
+            (folder / name).unlink()
+    finally:
+        stopped.spawn("stop", **settings)
+    os.mkfifo(folder / "token.pid")
+    assert stopped.run_spawn("status", **settings)[0] == 3
+    assert stopped.run_spawn("start", **settings)[0] == 1
+    shutil.rmtree(folder)
 
 
 # ---- what keeps it from starting ----
@@ -894,3 +925,25 @@ def test_disk_that_is_full():
         created.append(client.create({"model_limits": "m" * 3000}).data["id"])
         assert ids_of(client) == created[::-1]
         store.check()
+
+
+def test_restart_of_a_new_version():
+    """Whose first process upgrades the store, when no older one is left. A reload says so."""
+    with Site(workers=1) as site:
+        data = site.dir / "store/data.mdb"
+        content = data.read_bytes()
+        version = SCHEMA_VERSION
+        new, old = (b"schema" + records.meta_value(b"schema", n) for n in (version, version - 1))
+        assert new in content
+        with data.open("r+b") as file:
+            for found in re.finditer(re.escape(new), content):
+                file.seek(found.start())
+                file.write(old)
+        before = site.pids()
+        status, output = site.run_spawn("reload")
+        assert status == 1 and "needs a restart" in output
+        assert site.pids() == before and not (site.dir / f"store/data.mdb.{version - 1}").exists()
+        site.spawn("restart")
+        assert (site.dir / f"store/data.mdb.{version - 1}").exists()
+        assert site.http(site.add_user()).list().status == 200
+        site.check()

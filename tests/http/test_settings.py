@@ -391,6 +391,14 @@ def test_gateways_and_keys_keep_their_statuses(store, start):
     assert gateway.consume(**use, ip="10.0.0.1").refusal == (401, "exhausted")
     assert gateway.consume(key=key, amount=-1).status == 400
     assert gateway.settle(reservation=2**60, amount=1).status == 404
+    assert gateway.cancel(reservation="x").status == 400
+    spare = user.make()["key"]
+    assert gateway.reserve(key=spare, amount=1, transaction_id="a").status == 200
+    assert gateway.reserve(key=spare, amount=2, transaction_id="a").status == 409
+    assert gateway.consume(key="k" * (1 << 20)).status == 413
+    assert user.verify("sk-x").status == 401 and user.verify(key).status == 403
+    assert user.usage("sk-x").status == 401 and user.usage(key).status == 403
+    assert user.request("POST", "/api/usage/token/").status == 405
 
 
 def test_401_stays(start):

@@ -187,6 +187,7 @@ static void ask(struct model *model, struct item *item)
         item->write.delete.id_count = 1;
     } else {
         item->write.kind = STORE_PURGE;
+        item->write.purge.max = 1000;
     }
     item->write.now_unix_s = model->now;
 }
@@ -526,11 +527,11 @@ static struct model *open_model(uint64_t seed)
 static void purge_all(struct model *model)
 {
     int64_t later = model->now + 3 * 86400;
-    struct store_write purge = {.kind = STORE_PURGE};
+    bool more;
     fake_clocks(later);
     do
-        assert_int_equal(store_write(model->temporary.store, &purge), STORE_OK);
-    while (purge.purge.more);
+        assert_int_equal(store_purge(model->temporary.store, &more), STORE_OK);
+    while (more);
     for (int64_t id = 1; id <= (int64_t)model->reservation_count; id++)
         for (int64_t gateway_id = 1; gateway_id <= 2; gateway_id++) {
             struct store_write settle = {

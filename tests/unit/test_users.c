@@ -140,7 +140,9 @@ static void test_disable_and_enable(void **state)
         assert_int_equal(store_user_get(temporary.reader, id, &user), STORE_OK);
         assert_true(user.disabled);
     }
-    int64_t found = 0;
+    int64_t found = 0, another = id + 1;
+    assert_int_equal(store_user_authenticate(temporary.reader, access_span(access_token), &another),
+                     STORE_DENIED);
     assert_int_equal(store_user_authenticate(temporary.reader, access_span(access_token), &found),
                      STORE_USER_DISABLED);
     assert_int_equal(found, id);
@@ -248,7 +250,7 @@ static void test_delete_that_was_cut_off(void **state)
     open_store(&temporary);
     int64_t id = temporary_add_user(&temporary, access_token);
     assert_int_equal(temporary_create_tokens(temporary.store, id, MANY, 0, 0, &first), STORE_OK);
-    struct store_write write = {.kind = STORE_USER_DELETE, .user_id = id};
+    struct store_write write = {.kind = STORE_USER_DELETE, .user_id = id, .user_delete.max = 1000};
     assert_int_equal(store_write(temporary.store, &write), STORE_OK);
     assert_true(write.user_delete.more);
     uint64_t left = temporary_stat(temporary.reader, "tokens");
