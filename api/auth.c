@@ -59,7 +59,6 @@ static const char *check_user(struct request *request, enum store_error *error)
     if (named.len > 0 && !number_parse(named, &named_id))
         return "New-Api-User header is wrong: send 'New-Api-User: <user id>', a decimal number, or "
                "leave it out";
-    request->user_id = named_id;
     *error = store_user_authenticate(request->api->reader, access_token, &request->user_id);
     if (!store_is_failure(*error) && named.len > 0 && named_id != request->user_id)
         *error = STORE_DENIED;

@@ -115,9 +115,8 @@ struct store_user {
     uint64_t token_count;
 };
 
-/* Finds the user of an access token, by a keyed hash; with a *user_id that is not 0, says whether
- * it is that user's, which takes no look-up by the hash. STORE_DENIED where it is not, or nobody
- * has it; STORE_USER_DISABLED, with *user_id set. */
+/* Finds the user of an access token, by a keyed hash. STORE_DENIED where nobody has it;
+ * STORE_USER_DISABLED, with *user_id set. */
 enum store_error store_user_authenticate(struct store_reader *reader, struct span access_token,
                                          int64_t *user_id);
 

@@ -63,9 +63,7 @@ lookup_user_by_access(struct txn *txn,
                       int64_t *user_id, struct record_user *user)
 {
     struct index_key key;
-    enum store_error error = STORE_OK;
-    if (*user_id == 0)
-        error = get_indexed(txn, access_key(txn, access_hash, &key), user_id);
+    enum store_error error = get_indexed(txn, access_key(txn, access_hash, &key), user_id);
     if (error == STORE_OK)
         error = lookup_user(txn, *user_id, user);
     if (error == STORE_OK &&

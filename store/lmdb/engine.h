@@ -76,8 +76,7 @@ enum store_error lookup_from(struct txn *txn, enum database database, int64_t *i
 enum store_error lookup_user_record(struct txn *txn, int64_t user_id, struct record_user *user);
 enum store_error lookup_user(struct txn *txn, int64_t user_id, struct record_user *user);
 
-/* The user of a name, or of the hash of an access token, which is looked up only where *user_id is
- * 0. STORE_NO_USER. */
+/* The user of a name, or of the hash of an access token. STORE_NO_USER. */
 enum store_error lookup_user_id(struct txn *txn, struct span name, int64_t *user_id);
 enum store_error
 lookup_user_by_access(struct txn *txn,

@@ -519,7 +519,8 @@ def test_stat(store, client):
     before = store.ctl("stat")[0]
     client.make_many(7)
     (found,) = store.ctl("stat")
-    assert list(found)[:6] == ["users", "tokens", "bytes", "map_bytes", "map_used_bytes", "readers"]
+    assert list(found) == ["users", "tokens", "bytes", "map_bytes", "map_used_bytes", "readers",
+                            "disk_free_bytes"]
     assert found["tokens"] == before["tokens"] + 7
     assert found["users"] == before["users"] == len(store.ctl("user", "list"))
     assert 0 < found["map_used_bytes"] <= found["map_bytes"]

@@ -196,7 +196,7 @@ static struct span answer(struct store_write *write)
 
 static enum store_error authenticate_nth(struct temporary *temporary, size_t n)
 {
-    int64_t id = 0;
+    int64_t id;
     struct span access_token = {access_tokens[n], STORE_CREDENTIAL_LEN};
     return store_user_authenticate(temporary->reader, access_token, &id);
 }
