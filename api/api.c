@@ -98,8 +98,10 @@ static bool check_route(struct request *request)
     buffer_clear(&request->text);
     route_append_methods(&request->text, request->root, request->path);
     request->allow = buffer_span(&request->text);
-    if (span_equal(request->input.method, SPAN("OPTIONS")) &&
-        (path_known || request->api->options->cors_origin))
+    if (request->text.failed)
+        reply_store_error(request, STORE_UNAVAILABLE);
+    else if (span_equal(request->input.method, SPAN("OPTIONS")) &&
+             (path_known || request->api->options->cors_origin))
         reply_options(request);
     else if (path_known)
         reply_failure(request, 405, "Method not allowed");
