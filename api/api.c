@@ -88,17 +88,25 @@ bool api_reads_body(struct request *request)
     return request->route && has_body(request->route);
 }
 
-/* 404 and 405 come before authentication: they are the same for all clients. */
+/* 404 and 405 come before authentication: they are the same for all clients. With CORS, each path
+ * has OPTIONS: a browser shows a page the answer 404 only after a preflight that succeeded. */
 static bool check_route(struct request *request)
 {
-    if (!find_route(request))
-        reply_failure(request, 404, "Not found");
-    else if (request->route)
+    bool path_known = find_route(request);
+    if (request->route)
         return true;
-    else if (span_equal(request->input.method, SPAN("OPTIONS")))
+    buffer_clear(&request->text);
+    route_append_methods(&request->text, request->root, request->path);
+    request->allow = buffer_span(&request->text);
+    if (request->text.failed)
+        reply_store_error(request, STORE_UNAVAILABLE);
+    else if (span_equal(request->input.method, SPAN("OPTIONS")) &&
+             (path_known || request->api->options->cors_origin))
         reply_options(request);
-    else
+    else if (path_known)
         reply_failure(request, 405, "Method not allowed");
+    else
+        reply_failure(request, 404, "Not found");
     return false;
 }
 

@@ -1,9 +1,10 @@
 #include "api/reply.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "api/route.h"
+#include "base/text.h"
 
 static const char denied[] =
     "Authorization or New-Api-User is wrong: send 'Authorization: Bearer <user access token>'; "
@@ -39,18 +40,23 @@ static const struct status *find_status(int status)
     return &statuses[i];
 }
 
-static void append_cors(struct buffer *head, const char *origin)
+static void append_cors(struct buffer *head, const char *origin, const char *vary)
 {
     if (!origin)
         return;
     buffer_append(head, SPAN("Access-Control-Allow-Origin: "));
     buffer_append_string(head, origin);
-    buffer_append_string(head, strcmp(origin, "*") == 0 ? "\r\n" : "\r\nVary: Origin\r\n");
+    const char *also = strcmp(origin, "*") == 0 ? "" : "Origin";
+    buffer_append_string(head, *also || *vary ? "\r\nVary: " : "");
+    buffer_append_string(head, also);
+    buffer_append_string(head, *also && *vary ? ", " : "");
+    buffer_append_string(head, vary);
+    buffer_append(head, SPAN("\r\n"));
 }
 
 static void end_head(struct request *request)
 {
-    append_cors(&request->head, request->api->options->cors_origin);
+    append_cors(&request->head, request->api->options->cors_origin, "");
     buffer_append_number(&request->head, SPAN("Content-Length: "), (int64_t)request->body.len);
     buffer_append(&request->head, SPAN("\r\n\r\n"));
     if (span_equal(request->input.method, SPAN("HEAD")))
@@ -78,7 +84,7 @@ void reply_success(struct request *request)
 static void append_allow(struct request *request)
 {
     buffer_append(&request->head, SPAN("Allow: "));
-    route_append_methods(&request->head, request->root, request->path);
+    buffer_append(&request->head, request->allow);
     buffer_append(&request->head, SPAN("\r\n"));
 }
 
@@ -198,6 +204,22 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
 
 /* ---- methods ---- */
 
+/* Appends the names that a preflight asks for (Fetch standard, "CORS protocol"); what is no name is
+ * left out. */
+static void append_requested_headers(struct buffer *head, struct span names)
+{
+    while (names.len > 0) {
+        struct span name = text_trim(span_cut(&names, ','), SPAN(" \t"));
+        bool is_name = name.len > 0;
+        for (size_t i = 0; i < name.len; i++)
+            is_name = is_name && (isalnum((unsigned char)name.at[i]) || name.at[i] == '-');
+        if (is_name) {
+            buffer_append(head, SPAN(", "));
+            buffer_append(head, name);
+        }
+    }
+}
+
 /* RFC 9110 section 8.6: a 204 has no Content-Length. */
 void reply_options(struct request *request)
 {
@@ -205,12 +227,13 @@ void reply_options(struct request *request)
     buffer_append(head, SPAN("Status: 204 No Content\r\nCache-Control: no-store\r\n"));
     append_allow(request);
     if (request->api->options->cors_origin) {
-        append_cors(head, request->api->options->cors_origin);
+        append_cors(head, request->api->options->cors_origin, "Access-Control-Request-Headers");
         buffer_append(head, SPAN("Access-Control-Allow-Methods: "));
-        route_append_methods(head, request->root, request->path);
-        buffer_append(head,
-                      SPAN("\r\nAccess-Control-Allow-Headers: Authorization, New-Api-User, "
-                           "Content-Type, Idempotency-Key\r\nAccess-Control-Max-Age: 600\r\n"));
+        buffer_append(head, request->allow);
+        buffer_append(head, SPAN("\r\nAccess-Control-Allow-Headers: Authorization, New-Api-User, "
+                                 "Content-Type, Idempotency-Key"));
+        append_requested_headers(head, request->input.cors_request_headers);
+        buffer_append(head, SPAN("\r\nAccess-Control-Max-Age: 600\r\n"));
     }
     buffer_append(head, SPAN("\r\n"));
 }

@@ -4,7 +4,6 @@ flipped bits, a store of another version. Each has a clear answer, none damages 
 import contextlib
 import json
 import os
-import struct
 import subprocess
 import tempfile
 from collections import Counter
@@ -221,14 +220,11 @@ def test_data_file_cut_at_its_end(filled):
 
 
 def test_store_of_a_newer_version(filled):
-    name = b"schema"
-    old = name + struct.pack("<q", 3)
-    new = name + records.meta_value(name, 99)
-    assert old in filled.intact
-    put(filled, new.join(part[4 * bool(n) :] for n, part in enumerate(filled.intact.split(old))))
-    assert len(filled.intact) == filled.data.stat().st_size
+    own, newer = (b"schema" + records.meta_value(b"schema", version) for version in (4, 99))
+    assert own in filled.intact
+    put(filled, filled.intact.replace(own, newer))
     folder = str(filled.dir / "store")
-    assert_refused(filled, COMMANDS, folder, "another version", "version 99", "version 3")
+    assert_refused(filled, COMMANDS, folder, "another version", "version 99", "version 4")
     put(filled, filled.intact)
     filled.check()
     assert filled.client.list().data["total"] == 100

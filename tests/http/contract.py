@@ -70,7 +70,9 @@ def response(method, target, status):
     item = path_item(target)
     if method == "HEAD" and "get" in (item or ()):
         method = "GET"  # RFC 9110: the same head
-    if item is None:
+    if item is None and (method, status) == ("OPTIONS", 204):
+        node = SPEC["components"]["responses"]["Options"]  # with TOKEN_CORS_ORIGIN
+    elif item is None:
         node = SPEC["paths"][OTHER_PATHS] if status == 404 else None
     elif ANY_METHOD in item:
         node = item[item[ANY_METHOD]]["responses"].get(str(status))
