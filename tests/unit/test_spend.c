@@ -784,7 +784,8 @@ static void test_unlimited_meanwhile(void **state)
             .user_id = 1,
             .now_unix_s = START,
             .update = {.token_id = 1,
-                       .patch = {TOKEN_FIELD_UNLIMITED_QUOTA, {.unlimited_quota = !unlimited}}}};
+                       .patch = {.fields = TOKEN_FIELD_UNLIMITED_QUOTA,
+                                 .value = {.unlimited_quota = !unlimited}}}};
         assert_int_equal(store_write(one.temporary.store, &write), STORE_OK);
         store_write_free(&write);
         settle(&one, id, 0, START);
