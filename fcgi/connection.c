@@ -86,8 +86,10 @@ static void wipe(struct span text)
 static void wipe_secrets(const struct connection *connection)
 {
     const struct request *request = connection->request;
-    const struct span secrets[] = {request->input.authorization, request->input.x_api_key,
-                                   request->input.gateway_token, request->input.query};
+    const struct request_input *input = &request->input;
+    const struct span secrets[] = {
+        input->authorization,      input->x_api_key,     input->api_key, input->x_goog_api_key,
+        input->websocket_protocol, input->gateway_token, input->query};
     size_t reply_len = request->head.len + request->body.len;
     for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
         wipe(secrets[i]);

@@ -118,7 +118,8 @@ enum store_error lmdb_commit(struct store *store, store_take_writes *take, void 
     } else {
         writes = take(context);
     }
-    if (error != STORE_OK && error != STORE_BROKEN && writes && writes->next)
+    if (error != STORE_OK && error != STORE_BROKEN && error != STORE_UNKNOWN && writes &&
+        writes->next)
         return commit_one_by_one(store, writes);
     if (error != STORE_OK)
         for (struct store_write *write = writes; write; write = write->next)

@@ -64,7 +64,8 @@ struct txn {
     MDB_txn *mdb;
     enum store_error error;
     int64_t now_s; /* the store's time (clock.h); 0: not read yet */
-    size_t room;   /* bytes that writes may take yet: see txn_take_room */
+    size_t taken;  /* bytes that its writes take, about: see txn_take_room */
+    size_t room;   /* and that all of them may take */
 };
 
 /* One reader's transaction; reset between operations, as an open one keeps pages from reuse. */

@@ -55,6 +55,10 @@ enum { SCHEMA_VERSION_OLDEST = 3, SCHEMA_VERSION = 4 };
  * fails, or older programs use the store, the transaction has an error; one line in reason. */
 void upgrade_store(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE]);
 
+/* upgrade.c: waits up to half a second for older programs to end. Before the transaction: writers
+ * of an older program that goes on must not wait for it. */
+void upgrade_wait(const struct lmdb_store *store);
+
 /* stat.c: the readers of all processes but one. */
 uint64_t count_readers(const struct lmdb_store *store, pid_t left_out);
 

@@ -332,6 +332,7 @@ static bool upgrade(struct lmdb_store *store, const char *folder,
                             "has an older schema version, and is on a read-only file system: copy "
                             "it to where it can be upgraded");
     reason[0] = '\0';
+    upgrade_wait(store);
     if (write_begin(store, &txn) == STORE_OK) {
         if (open_databases(&txn, MDB_CREATE) == STORE_OK)
             upgrade_store(&txn, folder, reason);

@@ -139,11 +139,11 @@ static void find_room(struct txn *txn, size_t need)
 
 bool txn_take_room(struct txn *txn, size_t need)
 {
-    if (need > txn->room)
-        find_room(txn, need);
-    if (need > txn->room)
+    if (txn->taken + need > txn->room)
+        find_room(txn, txn->taken + need);
+    if (txn->taken + need > txn->room)
         return false;
-    txn->room -= need;
+    txn->taken += need;
     return true;
 }
 
@@ -165,6 +165,17 @@ enum store_error write_begin(struct lmdb_store *store, struct txn *txn)
     return txn->error;
 }
 
+/* After a commit that failed: LMDB begins no transaction once the write of its meta page has. */
+static bool is_broken(struct txn *txn)
+{
+    int rc = mdb_txn_begin(txn->store->env, NULL, MDB_RDONLY, &txn->mdb);
+    if (rc == MDB_SUCCESS)
+        mdb_txn_abort(txn->mdb);
+    else if (rc == MDB_PANIC)
+        atomic_store(&txn->store->base.broken, true);
+    return atomic_load(&txn->store->base.broken);
+}
+
 enum store_error write_end(struct txn *txn)
 {
     if (txn->error != STORE_OK) {
@@ -174,6 +185,8 @@ enum store_error write_end(struct txn *txn)
         int rc = mdb_txn_commit(txn->mdb);
         /* LMDB returns EIO also for a write that the end of the disk has cut short. */
         db_result(txn, rc == EIO && errno != EIO ? ENOSPC : rc);
+        if (rc != MDB_SUCCESS && is_broken(txn)) /* the page that says what holds may be written */
+            txn->error = STORE_UNKNOWN;
     }
     unlock_writers(txn->store);
     return txn->error;
