@@ -1,8 +1,6 @@
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
 
-#include <stddef.h>
-
 #include "base/span.h"
 
 /* The number of Unicode code points of valid UTF-8. */

@@ -1,7 +1,6 @@
 /* tokenctl user … and gateway … */
 
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #include <sodium.h>

@@ -43,27 +43,12 @@ int ctl_end(struct ctl *ctl, enum store_error error);
 int ctl_end_change(struct ctl *ctl, const char *change, enum store_error error);
 
 /* The commands. Each returns an exit status. */
-int ctl_init(struct ctl *ctl);
-int ctl_user_add(struct ctl *ctl);
-int ctl_user_list(struct ctl *ctl);
-int ctl_user_show(struct ctl *ctl);
-int ctl_user_set(struct ctl *ctl);
-int ctl_user_rotate(struct ctl *ctl);
-int ctl_user_disable(struct ctl *ctl);
-int ctl_user_enable(struct ctl *ctl);
-int ctl_user_delete(struct ctl *ctl);
-int ctl_idempotency_purge(struct ctl *ctl);
-int ctl_gateway_add(struct ctl *ctl);
-int ctl_gateway_list(struct ctl *ctl);
-int ctl_gateway_delete(struct ctl *ctl);
-int ctl_token_list(struct ctl *ctl);
-int ctl_token_show(struct ctl *ctl);
-int ctl_token_disable(struct ctl *ctl);
-int ctl_token_enable(struct ctl *ctl);
-int ctl_token_set(struct ctl *ctl);
-int ctl_token_delete(struct ctl *ctl);
-int ctl_token_find(struct ctl *ctl);
-int ctl_check(struct ctl *ctl);
-int ctl_stat(struct ctl *ctl);
+typedef int ctl_command(struct ctl *ctl);
+ctl_command ctl_init, ctl_check, ctl_stat;
+ctl_command ctl_user_add, ctl_user_list, ctl_user_show, ctl_user_set, ctl_user_rotate;
+ctl_command ctl_user_disable, ctl_user_enable, ctl_user_delete, ctl_idempotency_purge;
+ctl_command ctl_gateway_add, ctl_gateway_list, ctl_gateway_delete;
+ctl_command ctl_token_list, ctl_token_show, ctl_token_disable, ctl_token_enable, ctl_token_set;
+ctl_command ctl_token_delete, ctl_token_find;
 
 #endif

@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -14,14 +13,13 @@
 #include "base/sigbus.h"
 #include "ctl/commands.h"
 #include "sandbox/sandbox.h"
-#include "settings/settings.h"
 
 /* clang-format off */
 static const struct command {
     const char *words[2]; /* the second may be NULL */
     const char *argument; /* as usage names it; "": none; ID is a decimal number, USER an id or a name */
     const char *description;
-    int (*run)(struct ctl *ctl);
+    ctl_command *run;
     bool needs_store;
 } commands[] = {
     {{"init", NULL}, "", "create the store and the secret", ctl_init, false},

@@ -1,7 +1,6 @@
 /* tokenctl token …: never prints a key. */
 
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #include "ctl/commands.h"

@@ -1,9 +1,6 @@
 #ifndef FCGI_ACCESS_TIMES_H
 #define FCGI_ACCESS_TIMES_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "store/store.h"
 
 /* Last uses of tokens that are not stored yet: collected in memory and written many at a time.

@@ -2,8 +2,6 @@
 
 #include <poll.h>
 #include <stdio.h>
-#include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/number.h"

@@ -1,7 +1,6 @@
 #include "fcgi/commit_thread.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #include "fcgi/clock.h"
 #include "fcgi/log.h"

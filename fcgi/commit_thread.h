@@ -3,7 +3,6 @@
 
 #include "fcgi/access_times.h"
 #include "fcgi/work_queue.h"
-#include "store/store.h"
 
 /* The thread that does the writes: all that were queued during one commit share the next. It also
  * stores the last uses of tokens, purges what has expired, frees the slots of dead readers, and

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/param.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>

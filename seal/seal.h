@@ -1,8 +1,6 @@
 #ifndef SEAL_SEAL_H
 #define SEAL_SEAL_H
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "token/key.h"

@@ -1,8 +1,6 @@
 #ifndef TOKEN_FIELDS_H
 #define TOKEN_FIELDS_H
 
-#include <stddef.h>
-
 #include "token/token.h"
 
 enum {

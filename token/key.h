@@ -1,9 +1,6 @@
 #ifndef TOKEN_KEY_H
 #define TOKEN_KEY_H
 
-#include <stdbool.h>
-#include <stddef.h>
-
 #include "base/span.h"
 
 /* A token's key: "sk-", 42 random characters of [0-9A-Za-z], and the CRC-32 (IEEE 802.3) of those

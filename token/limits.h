@@ -1,9 +1,6 @@
 #ifndef TOKEN_LIMITS_H
 #define TOKEN_LIMITS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-
 #include "base/span.h"
 
 /* Lists of models and of addresses, kept as "a,b". */

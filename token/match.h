@@ -1,8 +1,6 @@
 #ifndef TOKEN_MATCH_H
 #define TOKEN_MATCH_H
 
-#include <stdbool.h>
-
 #include "token/key.h"
 
 /* Whether a search finds a token. */

@@ -1,11 +1,9 @@
 #ifndef TOKEN_TOKEN_H
 #define TOKEN_TOKEN_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "token/key.h"
-#include "base/span.h"
 
 enum token_status {
     TOKEN_ENABLED = 1,
