@@ -8,28 +8,28 @@
 #include "base/text.h"
 #include "ctl/commands.h"
 
-/* Whether it is 1 to 64 bytes of UTF-8 without control characters, as a name or a group has to be.
- */
-static bool is_label(const char *label)
+/* Whether a name or a group, where it is given, may be stored; else says what it has to be. */
+static bool check_label(const char *what, const char *label)
 {
     enum { LEN_MAX = 64 };
     _Static_assert((int)STORE_USER_NAME_LEN_MAX == LEN_MAX && (int)TOKEN_GROUP_LEN_MAX == LEN_MAX &&
                        (int)STORE_GATEWAY_NAME_LEN_MAX == LEN_MAX,
                    "limits");
     struct span text = span_of(label);
-    return text.len >= 1 && text.len <= LEN_MAX && text_is_utf8(text) && !text_has_control(text);
+    char reason[128];
+    if (!label ||
+        (text.len >= 1 && text.len <= LEN_MAX && text_is_utf8(text) && !text_has_control(text)))
+        return true;
+    snprintf(reason, sizeof(reason), "%s is 1 to 64 bytes of UTF-8 without control characters",
+             what);
+    ctl_fail(reason);
+    return false;
 }
 
-/* Whether the user's name and --group, where they are given, may be stored; else *status is set. */
-static bool check_labels(const struct ctl *ctl, const char *name, int *status)
+/* The same of a user's. */
+static bool check_labels(const struct ctl *ctl, const char *name)
 {
-    if (name && !is_label(name))
-        *status = ctl_fail("a user's name is 1 to 64 bytes of UTF-8 without control characters");
-    else if (ctl->text[CTL_GROUP] && !is_label(ctl->text[CTL_GROUP]))
-        *status = ctl_fail("a group is 1 to 64 bytes of UTF-8 without control characters");
-    else
-        return true;
-    return false;
+    return check_label("a user's name", name) && check_label("a group", ctl->text[CTL_GROUP]);
 }
 
 /* Ends a command with a credential, which is shown once, or with an error. */
@@ -47,9 +47,8 @@ int ctl_user_add(struct ctl *ctl)
 {
     struct store_user user = {.group = "default"};
     char access_token[STORE_CREDENTIAL_LEN] = "";
-    int status;
-    if (!check_labels(ctl, ctl->argument, &status))
-        return status;
+    if (!check_labels(ctl, ctl->argument))
+        return CTL_FAILED;
     strcpy(user.name, ctl->argument);
     if (ctl->text[CTL_GROUP])
         strcpy(user.group, ctl->text[CTL_GROUP]);
@@ -99,9 +98,8 @@ int ctl_user_show(struct ctl *ctl)
 
 int ctl_user_set(struct ctl *ctl)
 {
-    int status;
-    if (!check_labels(ctl, ctl->text[CTL_NAME], &status))
-        return status;
+    if (!check_labels(ctl, ctl->text[CTL_NAME]))
+        return CTL_FAILED;
     return ctl_end_change(ctl, "set",
                           store_user_set(ctl->store, ctl->id, span_of(ctl->text[CTL_NAME]),
                                          span_of(ctl->text[CTL_GROUP])));
@@ -145,8 +143,8 @@ int ctl_gateway_add(struct ctl *ctl)
 {
     struct store_gateway gateway = {.id = 0};
     char secret[STORE_CREDENTIAL_LEN] = "";
-    if (!is_label(ctl->argument))
-        return ctl_fail("a gateway's name is 1 to 64 bytes of UTF-8 without control characters");
+    if (!check_label("a gateway's name", ctl->argument))
+        return CTL_FAILED;
     strcpy(gateway.name, ctl->argument);
     enum store_error error = store_gateway_add(ctl->store, (int64_t)time(NULL), &gateway, secret);
     output_int(ctl, "id", gateway.id);

@@ -61,16 +61,21 @@ int ctl_token_show(struct ctl *ctl)
     return ctl_end(ctl, error);
 }
 
+/* Does a write of the token. */
+static enum store_error write_token(struct ctl *ctl, struct store_write *write)
+{
+    write->by_administrator = true;
+    write->now_unix_s = (int64_t)time(NULL);
+    enum store_error error = store_token_owner(ctl->reader, ctl->id, &write->user_id);
+    return error == STORE_OK ? store_write(ctl->store, write) : error;
+}
+
 /* Updates the token by the patch that *write holds. */
 static int update(struct ctl *ctl, const char *change, struct store_write *write)
 {
     write->kind = STORE_UPDATE;
-    write->by_administrator = true;
-    write->now_unix_s = (int64_t)time(NULL);
     write->update.token_id = ctl->id;
-    enum store_error error = store_token_owner(ctl->reader, ctl->id, &write->user_id);
-    if (error == STORE_OK)
-        error = store_write(ctl->store, write);
+    enum store_error error = write_token(ctl, write);
     store_write_free(write);
     return ctl_end_change(ctl, change, error);
 }
@@ -103,16 +108,10 @@ int ctl_token_set(struct ctl *ctl)
 
 int ctl_token_delete(struct ctl *ctl)
 {
-    struct store_write write = {
-        .kind = STORE_DELETE, .by_administrator = true, .now_unix_s = (int64_t)time(NULL)};
-    write.delete.ids = &ctl->id;
-    write.delete.id_count = 1;
-    enum store_error error = store_token_owner(ctl->reader, ctl->id, &write.user_id);
-    if (error == STORE_OK)
-        error = store_write(ctl->store, &write);
+    struct store_write write = {.kind = STORE_DELETE, .delete = {.ids = &ctl->id, .id_count = 1}};
+    enum store_error error = write_token(ctl, &write);
     if (error == STORE_OK && write.delete.deleted_count == 0)
         error = STORE_NOT_FOUND;
-    store_write_free(&write);
     return ctl_end_change(ctl, "deleted", error);
 }
 

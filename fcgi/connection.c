@@ -291,39 +291,32 @@ static void free_reader(struct connection *connection)
     FCGX_FreeStream(&connection->fcgx.in);
 }
 
-/* Gives the request to the thread that does the rest. */
-static void begin_job(struct connection *connection, enum api_step step)
-{
-    struct connections *set = connection->set;
-    struct job *job = &connection->job;
-    *job = (struct job){.request = connection->request,
-                        .write = &connection->request->write,
-                        .origin = &set->done,
-                        .owner = connection};
-    connection->state = CONNECTION_WAITING;
-    connection->deadline_ms = 0;
-    if (step == API_SEARCHES) {
-        job->user_id = connection->request->user_id;
-        work_queue_push_fairly(&set->process->search_thread.queue, job);
-        return;
-    }
-    job->deadline_ms = clock_ms() + api_write_wait_ms_max(job->request);
-    connection->deadline_ms = job->deadline_ms;
-    work_queue_push(&set->process->commit_thread.queue, job);
-}
-
 static void begin(struct connection *connection)
 {
     struct connections *set = connection->set;
     struct request *request = connection->request;
+    struct job *job = &connection->job;
     int64_t now_unix_s = (int64_t)time(NULL);
     enum api_step step = api_begin(set->api, request, now_unix_s);
     if (request->used.token_id != 0)
         commit_thread_record_use(&set->process->commit_thread, &request->used, now_unix_s);
-    if (step == API_REPLIED)
+    if (step == API_REPLIED) {
         send_reply(connection);
-    else
-        begin_job(connection, step);
+        return;
+    }
+    /* Another thread does the rest. */
+    *job = (struct job){
+        .request = request, .write = &request->write, .origin = &set->done, .owner = connection};
+    connection->state = CONNECTION_WAITING;
+    connection->deadline_ms = 0;
+    if (step == API_SEARCHES) {
+        job->user_id = request->user_id;
+        work_queue_push_fairly(&set->process->search_thread.queue, job);
+        return;
+    }
+    job->deadline_ms = clock_ms() + api_write_wait_ms_max(request);
+    connection->deadline_ms = job->deadline_ms;
+    work_queue_push(&set->process->commit_thread.queue, job);
 }
 
 static void serve(struct connection *connection)
