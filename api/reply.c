@@ -165,7 +165,7 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
         [STORE_IDEMPOTENCY_MISMATCH] =
             {409, "This Idempotency-Key or transaction_id has been used with another request",
              "idempotency_mismatch"},
-        [STORE_REMEMBERED] = {429, "Too many answers are kept for your Idempotency-Keys", NULL},
+        [STORE_REMEMBERED] = {429, "Too much is remembered for this user", NULL},
         [STORE_ANSWER_TOO_LARGE] =
             {400, "Invalid parameters: Idempotency-Key can't be used for an answer above 1 MiB",
              NULL},

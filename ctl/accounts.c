@@ -49,7 +49,7 @@ int ctl_user_add(struct ctl *ctl)
     char access_token[STORE_CREDENTIAL_LEN] = "";
     if (!check_labels(ctl, ctl->argument))
         return CTL_FAILED;
-    strcpy(user.name, ctl->argument);
+    memcpy(user.name, ctl->argument, strlen(ctl->argument) + 1);
     if (ctl->text[CTL_GROUP])
         strcpy(user.group, ctl->text[CTL_GROUP]);
     enum store_error error = store_user_add(ctl->store, (int64_t)time(NULL), &user, access_token);
@@ -145,7 +145,7 @@ int ctl_gateway_add(struct ctl *ctl)
     char secret[STORE_CREDENTIAL_LEN] = "";
     if (!check_label("a gateway's name", ctl->argument))
         return CTL_FAILED;
-    strcpy(gateway.name, ctl->argument);
+    memcpy(gateway.name, ctl->argument, strlen(ctl->argument) + 1);
     enum store_error error = store_gateway_add(ctl->store, (int64_t)time(NULL), &gateway, secret);
     output_int(ctl, "id", gateway.id);
     output_text(ctl, "name", span_of(gateway.name));

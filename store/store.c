@@ -286,7 +286,7 @@ const char *store_error_text(enum store_error error)
         [STORE_NAME_TAKEN] = "another user has this name",
         [STORE_LIMIT] = "token limit reached",
         [STORE_IDEMPOTENCY_MISMATCH] = "the idempotency key was used with another request",
-        [STORE_REMEMBERED] = "too many answers are kept for the user",
+        [STORE_REMEMBERED] = "too much is kept for the user",
         [STORE_ANSWER_TOO_LARGE] = "the answer is too large to be kept",
         [STORE_NO_RESERVATION] = "no such reservation",
         [STORE_ENABLE_EXPIRED] = "the token has expired",
@@ -295,8 +295,7 @@ const char *store_error_text(enum store_error error)
         [STORE_QUOTA_TOO_HIGH] = "the token's quota would be out of range",
         [STORE_NAME_TOO_LONG] = "the name is too long",
         [STORE_FULL] = "store full: no space on the disk, or TOKEN_MAP_SIZE reached",
-        [STORE_UNAVAILABLE] = "not done: another process holds the store's lock, memory is "
-                              "short, or too many processes read the store",
+        [STORE_UNAVAILABLE] = "not done: locked by another process, too many readers, or no memory",
         [STORE_CORRUPT] = "the store is damaged: run tokenctl check",
         [STORE_BROKEN] = "store failed (I/O error), or it was replaced or removed",
         [STORE_UNKNOWN] = "outcome unknown: repeat with the same idempotency key",

@@ -30,7 +30,7 @@ enum store_error {
     STORE_NAME_TAKEN,           /* another user has the name */
     STORE_LIMIT,                /* the user would have more tokens than allowed */
     STORE_IDEMPOTENCY_MISMATCH, /* the idempotency key was used with another request */
-    STORE_REMEMBERED,           /* too many answers are kept for the user: see retry_after_s */
+    STORE_REMEMBERED,           /* too much is kept for the user: see retry_after_s */
     STORE_ANSWER_TOO_LARGE,     /* the answer alone is more than may be kept for a user */
     STORE_NO_RESERVATION,       /* no such reservation, or another gateway's */
     STORE_ENABLE_EXPIRED,       /* as enum token_error, in its order (token/patch.h) */
@@ -279,7 +279,8 @@ enum {
     STORE_HASH_LEN = 32,
     /* What is kept for a user: a number of answers, and bytes of them. */
     STORE_ANSWERS_MAX = 1000,
-    STORE_ANSWERS_LEN_MAX = 1024 * 1024
+    STORE_ANSWERS_LEN_MAX = 1024 * 1024,
+    STORE_RESERVATIONS_MAX = 10000 /* that are kept for a user, open and ended */
 };
 
 struct store_write;
@@ -365,7 +366,8 @@ struct store_write {
             struct token token; /* out, as in update */
             char *text;
         } rotate;
-        /* Checks as store_token_check_use does and takes the amount. */
+        /* Checks as store_token_check_use does and takes the amount. A reservation drops the
+         * user's oldest ended one where there are too many; STORE_REMEMBERED where all are open. */
         struct {
             char key[TOKEN_KEY_LEN];
             struct token_use use;

@@ -27,7 +27,8 @@ enum database {
     DB_TOKEN_BY_KEY, /* by the key's hash */
     DB_GATEWAYS,     /* by id */
     DB_RESERVATIONS, /* by id */
-    DB_ANSWERS,      /* idempotency.c */
+    DB_RESERVATIONS_BY_USER, /* ids.h */
+    DB_ANSWERS,              /* idempotency.c */
     DB_ANSWERS_BY_USER,
     DATABASE_COUNT,
     DB_FREE_LIST = DATABASE_COUNT /* LMDB's own, whose handle is always 0: see check.c */

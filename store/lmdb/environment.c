@@ -140,6 +140,7 @@ enum store_error open_databases(struct txn *txn, unsigned flags)
         [DB_TOKEN_BY_KEY] = {"token_by_key", 0},
         [DB_GATEWAYS] = {"gateways", 0},
         [DB_RESERVATIONS] = {"reservations", 0},
+        [DB_RESERVATIONS_BY_USER] = {"reservations_by_user", IDS_DATABASE_FLAGS},
         [DB_ANSWERS] = {"answers", 0},
         [DB_ANSWERS_BY_USER] = {"answers_by_user", 0},
     };

@@ -55,6 +55,7 @@ static void from_version_3(struct txn *txn)
     clock_start(txn);
     index_users(txn);
     idempotency_upgrade(txn);
+    reservations_upgrade(txn);
 }
 
 /* ---- all of it ---- */

@@ -4,6 +4,7 @@ Each example in it is exercised: a scenario of the same name makes the service g
 answer. If the operation has a request example of that name too, the scenario sends it.
 """
 
+import contextlib
 import json
 import re
 from dataclasses import replace
@@ -421,6 +422,25 @@ def remembered(scene):
     return reply
 
 
+def remembered_reservations(scene):
+    """Straight to a worker, as there are many."""
+    body = json.dumps({"key": scene.user.make()["key"], "amount": 0}).encode()
+    variables = fastcgi.environment(
+        "POST", "/api/token/reserve", scene.gateway.credentials, body
+    )
+    sent = fastcgi.request(variables, body, keep=True)
+    with contextlib.ExitStack() as stack:
+        connections = [
+            stack.enter_context(fastcgi.Connection(scene.site.socket)) for _ in range(100)
+        ]
+        for _ in range(100):
+            for connection in connections:
+                connection.send(sent)
+            for connection in connections:  # which shared a commit
+                connection.read_reply()
+    return scene.plain(body=json.loads(body))
+
+
 def other_transaction(scene):
     key = scene.user.make()["key"]
     assert scene.use(key=key, transaction_id=key).status == 200
@@ -520,6 +540,7 @@ SCENARIOS = {
     "not-json": lambda scene: scene.user.create(b"{name: 1}"),
     "limit-reached": limit_reached,
     "remembered": remembered,
+    "remembered-reservations": remembered_reservations,
     "idempotency-key-of-a-large-answer": lambda scene: scene.user.request(
         "POST", "/api/token/", LARGEST, {"Idempotency-Key": "k"}
     ),

@@ -33,7 +33,8 @@ static void test_reading_a_damaged_token(void **state)
         struct store_write update = {
             .kind = STORE_UPDATE,
             .user_id = 1,
-            .update = {.token_id = id, .patch = {TOKEN_FIELD_GROUP, {.group = SPAN("n")}}}};
+            .update = {.token_id = id,
+                       .patch = {.fields = TOKEN_FIELD_GROUP, .value = {.group = SPAN("n")}}}};
         assert_int_equal(store_write(temporary.store, &update), STORE_CORRUPT);
         store_write_free(&update);
         struct store_write delete = {

@@ -40,7 +40,9 @@ static size_t count_entries(const struct temporary *temporary, const char *datab
 static void put_reservations(const struct temporary *temporary, const int64_t *made_s, size_t count)
 {
     struct raw raw;
+    MDB_dbi by_user;
     raw_open(&raw, temporary);
+    assert_int_equal(mdb_dbi_open(raw.txn, "reservations_by_user", 0, &by_user), 0);
     raw_put(&raw, raw.meta, raw_text("next_reservation_id"),
             raw_meta("next_reservation_id", (int64_t)count + 1));
     for (size_t i = 0; i < count; i++) {
@@ -48,6 +50,8 @@ static void put_reservations(const struct temporary *temporary, const int64_t *m
         struct raw_bytes record;
         record.len = record_encode_reservation((int64_t)i + 1, &reservation, record.at);
         raw_put(&raw, raw.reservations, raw_user_key((int64_t)i + 1), record);
+        int64_t id = (int64_t)i + 1;
+        raw_put(&raw, by_user, raw_user_key(0), raw_bytes(&id, sizeof(id)));
     }
     raw_commit(&raw);
 }
