@@ -339,8 +339,6 @@ struct store_write {
         struct {
             int64_t token_id;
             struct token_patch patch;
-            struct token token; /* out: after the update */
-            char *text;         /* out: what its spans point into; freed by store_write_free */
         } update;
         /* Sets the status of those of the ids that are the user's own, each once. */
         struct {
@@ -363,8 +361,6 @@ struct store_write {
             int64_t token_id;
             char key[TOKEN_KEY_LEN]; /* the new one */
             int64_t grace_s;
-            struct token token; /* out, as in update */
-            char *text;
         } rotate;
         /* Checks as store_token_check_use does and takes the amount. A reservation drops the
          * user's oldest ended one where there are too many; STORE_REMEMBERED where all are open. */
@@ -389,17 +385,6 @@ struct store_write {
             struct store_access *times;
             size_t count;
         } access;
-        /* Purges some of the expired idempotency records and reservations. */
-        struct {
-            size_t max; /* of each kind */
-            bool more;  /* out: others are left */
-        } purge;
-        /* Purges some of the user's idempotency records. */
-        struct {
-            size_t max;
-            uint64_t count; /* counted up */
-            bool more;      /* out: call again */
-        } forget;
         struct {
             struct store_user *user; /* in: name, group; out: id */
             unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN];
@@ -409,11 +394,16 @@ struct store_write {
             const bool *disabled;             /* NULL: stays */
             struct span name, group;          /* absent: stays */
         } user_change;
-        /* Marks the user deleted, then deletes some of its tokens, with the last ones the user. */
+        /* A part of a longer work, of the kind
+         *   STORE_PURGE         purges expired idempotency records, and reservations
+         *   STORE_FORGET        purges the user's idempotency records
+         *   STORE_USER_DELETE   marks the user deleted, then deletes its tokens, with the last ones
+         *                       the user. */
         struct {
-            size_t max; /* tokens */
-            bool more;  /* out: call again */
-        } user_delete;
+            size_t max;     /* records (of each kind) or tokens */
+            uint64_t count; /* of STORE_FORGET: counted up by how many were purged */
+            bool more;      /* out: others are left */
+        } step;
         struct {
             struct store_gateway *gateway; /* in: name; out: id */
             unsigned char secret_hash[SEAL_CREDENTIAL_HASH_LEN];
@@ -422,6 +412,9 @@ struct store_write {
             int64_t gateway_id; /* STORE_NOT_FOUND */
         } gateway_delete;
     };
+    /* Out, of STORE_UPDATE and STORE_ROTATE: the token after it, and what its spans point into. */
+    struct token token;
+    char *text;               /* freed by store_write_free */
     enum store_error error;   /* out */
     struct store_write *next; /* in a list */
     void *context;            /* the caller's own */

@@ -4,12 +4,12 @@
 
 static enum store_error purge(struct txn *txn, struct store_write *write)
 {
-    size_t max = write->purge.max;
+    size_t max = write->step.max;
     bool more_reservations = false, more_records = false;
     enum store_error error = reservations_purge(txn, max, &more_reservations);
     if (error == STORE_OK)
         error = idempotency_purge(txn, max, &more_records);
-    write->purge.more = more_reservations || more_records;
+    write->step.more = more_reservations || more_records;
     return error;
 }
 
@@ -40,7 +40,7 @@ static size_t count_growth(const struct store_write *write)
 
 static enum store_error apply_kind(struct txn *txn, struct store_write *write)
 {
-    static enum store_error (*const kinds[])(struct txn *, struct store_write *) = {
+    static apply_write *const kinds[] = {
         [STORE_CREATE] = write_create,
         [STORE_UPDATE] = write_update,
         [STORE_SET_STATUS] = write_set_status,

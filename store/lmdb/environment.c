@@ -194,7 +194,6 @@ static enum store_error write_first_records(struct lmdb_store *store)
 {
     static const char *const counters[] = {META_NEXT_USER_ID, META_NEXT_TOKEN_ID,
                                            META_NEXT_GATEWAY_ID, META_NEXT_RESERVATION_ID};
-    unsigned char check[SEAL_CHECK_LEN];
     struct txn txn;
     if (write_begin(store, &txn) != STORE_OK)
         return txn.error;
@@ -203,8 +202,7 @@ static enum store_error write_first_records(struct lmdb_store *store)
     meta_put(&txn, META_CIPHER, seal_get_cipher(store->base.seal));
     for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
         meta_put(&txn, counters[i], 1);
-    seal_check_value(store->base.seal, check);
-    meta_put_bytes(&txn, META_CHECK, check, sizeof(check));
+    meta_put_bytes(&txn, META_CHECK, seal_check_value(store->base.seal), SEAL_CHECK_LEN);
     clock_start(&txn);
     return write_end(&txn);
 }
@@ -282,14 +280,13 @@ static bool check_schema(struct txn *txn, const char *folder, char reason[static
 
 static bool check_secret(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE])
 {
-    unsigned char expected[SEAL_CHECK_LEN], actual[SEAL_CHECK_LEN];
+    unsigned char expected[SEAL_CHECK_LEN];
     int64_t cipher;
     struct seal *seal = txn->store->base.seal;
-    seal_check_value(seal, actual);
     if (meta_get_bytes(txn, META_CHECK, expected, sizeof(expected)) != STORE_OK ||
         meta_get(txn, META_CIPHER, &cipher) != STORE_OK)
         return store_refuse(reason, folder, "is damaged: its cipher or check value can't be read");
-    if (sodium_memcmp(expected, actual, sizeof(actual)) != 0)
+    if (sodium_memcmp(expected, seal_check_value(seal), sizeof(expected)) != 0)
         return store_refuse(reason, folder, "was made with another secret than TOKEN_SECRET's");
     if (cipher != SEAL_CIPHER_CHACHA20_POLY1305 && cipher != SEAL_CIPHER_AES256_GCM)
         return store_refuse(reason, folder, "is damaged: its cipher is unknown");
