@@ -20,32 +20,40 @@
  * environment. A struct store may be used by any thread, a struct store_reader by one at a time. A
  * store is opened after fork, and once in a process. */
 
-enum store_error {
-    STORE_OK = 0,
-    /* Refusals: the request is at fault, the store is well. */
-    STORE_NOT_FOUND,            /* no such token, or another user's */
-    STORE_NO_USER,              /* no such user */
-    STORE_DENIED,               /* wrong access token or gateway secret */
-    STORE_USER_DISABLED,        /* the user exists and is disabled */
-    STORE_NAME_TAKEN,           /* another user has the name */
-    STORE_LIMIT,                /* the user would have more tokens than allowed */
-    STORE_IDEMPOTENCY_MISMATCH, /* the idempotency key was used with another request */
-    STORE_REMEMBERED,           /* too much is kept for the user: see retry_after_s */
-    STORE_ANSWER_TOO_LARGE,     /* the answer alone is more than may be kept for a user */
-    STORE_NO_RESERVATION,       /* no such reservation, or another gateway's */
-    STORE_ENABLE_EXPIRED,       /* as enum token_error, in its order (token/patch.h) */
-    STORE_ENABLE_EXHAUSTED,
-    STORE_QUOTA_TOO_LOW,
-    STORE_QUOTA_TOO_HIGH,
-    STORE_NAME_TOO_LONG,
-    /* Failures: nothing was done, but for STORE_UNKNOWN. */
-    STORE_FULL,        /* the disk or the space reserved for the store is full */
-    STORE_UNAVAILABLE, /* not now: out of memory, or too many processes read */
-    STORE_CORRUPT,     /* a record or an index is damaged */
-    STORE_BROKEN,      /* the store can't be used any more by this process: replace it */
-    STORE_UNKNOWN,     /* perhaps done: repeat with the same idempotency key */
-    STORE_REFUSED      /* store_open, store_create: see the reason */
-};
+/* Columns: constant, text for a log line. */
+/* clang-format off */
+#define STORE_ERRORS(ERROR)                                                                        \
+    ERROR(OK, "done")                                                                              \
+    /* Refusals: the request is at fault, the store is well. */                                    \
+    ERROR(NOT_FOUND, "no such token") /* or another user's */                                      \
+    ERROR(NO_USER, "no such user")                                                                 \
+    ERROR(DENIED, "wrong access token or gateway secret")                                          \
+    ERROR(USER_DISABLED, "the user is disabled")                                                   \
+    ERROR(NAME_TAKEN, "another user has this name")                                                \
+    ERROR(LIMIT, "token limit reached") /* the user would have more */                             \
+    ERROR(IDEMPOTENCY_MISMATCH, "the idempotency key was used with another request")               \
+    ERROR(REMEMBERED, "too much is kept for the user") /* see retry_after_s */                     \
+    /* it alone is more than may be kept for a user: */                                            \
+    ERROR(ANSWER_TOO_LARGE, "the answer is too large to be kept")                                  \
+    ERROR(NO_RESERVATION, "no such reservation") /* or another gateway's */                        \
+    /* five as enum token_error, in its order (token/patch.h): */                                  \
+    ERROR(ENABLE_EXPIRED, "the token has expired")                                                 \
+    ERROR(ENABLE_EXHAUSTED, "the token's quota is exhausted")                                      \
+    ERROR(QUOTA_TOO_LOW, "the token has less quota left than that")                                \
+    ERROR(QUOTA_TOO_HIGH, "the token's quota would be out of range")                               \
+    ERROR(NAME_TOO_LONG, "the name is too long")                                                   \
+    /* Failures: nothing was done, but for STORE_UNKNOWN. */                                       \
+    ERROR(FULL, "store full: no space on the disk, or TOKEN_MAP_SIZE reached")                     \
+    ERROR(UNAVAILABLE, "not done: locked by another process, too many readers, or no memory")      \
+    ERROR(CORRUPT, "the store is damaged: run tokenctl check")                                     \
+    /* this process can't use it any more: replace it: */                                          \
+    ERROR(BROKEN, "store failed (I/O error), or it was replaced or removed")                       \
+    ERROR(UNKNOWN, "outcome unknown: repeat with the same idempotency key") /* perhaps done */     \
+    ERROR(REFUSED, "refused") /* store_open, store_create: see the reason */
+/* clang-format on */
+
+#define STORE_ERROR_CONSTANT(constant, text) STORE_##constant,
+enum store_error { STORE_ERRORS(STORE_ERROR_CONSTANT) };
 
 /* Whether an error is a failure of the store and no refusal. */
 static inline bool store_is_failure(enum store_error error)

@@ -126,24 +126,14 @@ static bool open_environment(const struct store_options *options, struct lmdb_st
     return rc == MDB_SUCCESS || store_refuse(reason, options->location, mdb_strerror(rc));
 }
 
+#define DATABASE_TO_OPEN(constant, ...) {__VA_ARGS__},
+
 enum store_error open_databases(struct txn *txn, unsigned flags)
 {
     static const struct {
         const char *name;
         unsigned flags;
-    } databases[DATABASE_COUNT] = {
-        [DB_META] = {"meta", 0},
-        [DB_USERS] = {"users", 0},
-        [DB_USER_INDEX] = {"user_index", 0},
-        [DB_TOKENS] = {"tokens", 0},
-        [DB_IDS_BY_USER] = {"ids_by_user", IDS_DATABASE_FLAGS},
-        [DB_TOKEN_BY_KEY] = {"token_by_key", 0},
-        [DB_GATEWAYS] = {"gateways", 0},
-        [DB_RESERVATIONS] = {"reservations", 0},
-        [DB_RESERVATIONS_BY_USER] = {"reservations_by_user", IDS_DATABASE_FLAGS},
-        [DB_ANSWERS] = {"answers", 0},
-        [DB_ANSWERS_BY_USER] = {"answers_by_user", 0},
-    };
+    } databases[DATABASE_COUNT] = {DATABASES(DATABASE_TO_OPEN)};
     for (size_t i = 0; i < DATABASE_COUNT && txn->error == STORE_OK; i++)
         if (db_result(txn, mdb_dbi_open(txn->mdb, databases[i].name, databases[i].flags | flags,
                                         &txn->store->dbis[i])) == STORE_NOT_FOUND)
@@ -192,16 +182,14 @@ enum store_error lmdb_maintain(struct store *base)
 
 static enum store_error write_first_records(struct lmdb_store *store)
 {
-    static const char *const counters[] = {META_NEXT_USER_ID, META_NEXT_TOKEN_ID,
-                                           META_NEXT_GATEWAY_ID, META_NEXT_RESERVATION_ID};
     struct txn txn;
     if (write_begin(store, &txn) != STORE_OK)
         return txn.error;
     open_databases(&txn, MDB_CREATE);
     meta_put(&txn, META_SCHEMA, SCHEMA_VERSION);
     meta_put(&txn, META_CIPHER, seal_get_cipher(store->base.seal));
-    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
-        meta_put(&txn, counters[i], 1);
+    for (size_t i = 0; i < META_COUNTERS; i++)
+        meta_put(&txn, meta_counters[i], 1);
     meta_put_bytes(&txn, META_CHECK, seal_check_value(store->base.seal), SEAL_CHECK_LEN);
     clock_start(&txn);
     return write_end(&txn);

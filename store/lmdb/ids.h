@@ -7,9 +7,6 @@
  * their number in O(1), and steps over a page of about 500 ids at a time. The only place that uses
  * LMDB's operations on pages of MDB_DUPFIXED values. */
 
-/* The flags to create and open the database with. */
-enum { IDS_DATABASE_FLAGS = MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP };
-
 /* Orders ids, for qsort. */
 int ids_compare(const void *left, const void *right);
 
