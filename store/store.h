@@ -1,15 +1,9 @@
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "base/buffer.h"
 #include "seal/seal.h"
-#include "token/fields.h"
 #include "token/patch.h"
-#include "token/token.h"
 #include "token/use.h"
 
 /* Users, their tokens and the programs that spend them, durably stored, for many processes at once,

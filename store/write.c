@@ -1,7 +1,6 @@
 /* Writes: what is alike for all engines. */
 
 #include <stdlib.h>
-#include <string.h>
 
 #include <sodium.h>
 

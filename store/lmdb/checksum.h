@@ -1,8 +1,6 @@
 #ifndef STORE_LMDB_CHECKSUM_H
 #define STORE_LMDB_CHECKSUM_H
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "base/span.h"

@@ -1,7 +1,6 @@
 #ifndef STORE_LMDB_ENGINE_H
 #define STORE_LMDB_ENGINE_H
 
-#include "store/lmdb/database.h"
 #include "store/lmdb/ids.h"
 #include "store/lmdb/record.h"
 

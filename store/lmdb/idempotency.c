@@ -8,7 +8,6 @@
 
 #include <sodium.h>
 
-#include "base/bytes.h"
 #include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
 

@@ -1,7 +1,6 @@
 #ifndef STORE_LMDB_RECORD_H
 #define STORE_LMDB_RECORD_H
 
-#include "seal/seal.h"
 #include "store/lmdb/checksum.h"
 #include "store/store.h"
 #include "token/settle.h"
