@@ -4,7 +4,7 @@
 #include "settings/settings.h"
 #include "store/store.h"
 
-/* The options that have a value. */
+/* The options that have a value, texts before numbers. */
 enum ctl_option { CTL_NAME, CTL_GROUP, CTL_EXPIRES, CTL_ADD_QUOTA, CTL_OPTIONS };
 
 /* What a command works with. */

@@ -1,6 +1,7 @@
 /* tokenctl: the administrator's command. */
 
 #include <errno.h>
+#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,15 +48,16 @@ static const struct command {
 };
 /* clang-format on */
 
-static const struct {
-    const char *name;
-    bool is_number;
-} options[CTL_OPTIONS] = {
-    [CTL_NAME] = {"--name", false},
-    [CTL_GROUP] = {"--group", false},
-    [CTL_EXPIRES] = {"--expires", true},
-    [CTL_ADD_QUOTA] = {"--add-quota", true},
-};
+static const char *const option_names[CTL_OPTIONS] = {"--name", "--group", "--expires",
+                                                      "--add-quota"};
+static const struct option options[] = {{"name", required_argument, NULL, CTL_NAME},
+                                        {"group", required_argument, NULL, CTL_GROUP},
+                                        {"expires", required_argument, NULL, CTL_EXPIRES},
+                                        {"add-quota", required_argument, NULL, CTL_ADD_QUOTA},
+                                        {"json", no_argument, NULL, 'j'},
+                                        {"help", no_argument, NULL, 'h'},
+                                        {"version", no_argument, NULL, 'v'},
+                                        {NULL, 0, NULL, 0}};
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]), WRITE_WAIT_MS = 20000 };
 
@@ -91,62 +93,33 @@ static int refuse_usage(const char *fault, const char *word, char *const *words,
     return CTL_WRONG_USAGE;
 }
 
-/* Reads an option with a value, "--name value" or "--name=value", at *word, and steps over the
- * value. Returns false where it is another word, or has no value. */
-static bool read_value(struct ctl *ctl, char ***word)
+/* Reads the options, anywhere between the words, which then stand at the end of argv. Returns NULL,
+ * or an option that is unknown or has no value. */
+static const char *read_options(struct ctl *ctl, int argc, char **argv)
 {
-    for (size_t i = 0; i < CTL_OPTIONS; i++) {
-        size_t len = strlen(options[i].name);
-        if (strncmp(**word, options[i].name, len) != 0)
-            continue;
-        if ((**word)[len] == '=')
-            ctl->text[i] = **word + len + 1;
-        else if ((**word)[len] == '\0' && (*word)[1])
-            ctl->text[i] = *++*word;
-        else
-            continue;
-        return true;
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        if (option == '?')
+            return argv[optind - 1];
+        if (option < CTL_OPTIONS)
+            ctl->text[option] = optarg;
+        ctl->json |= option == 'j';
+        ctl->help |= option == 'h';
+        ctl->version |= option == 'v';
     }
-    return false;
-}
-
-/* Takes the options out of the words, which stay in argv from its second on. Returns how many there
- * are, or -1, with the option as the first word, where one is unknown or has no value. */
-static int read_words(struct ctl *ctl, char **argv)
-{
-    bool options_end = false;
-    char **words = argv + 1;
-    int count = 0;
-    for (argv++; *argv; argv++) {
-        if (options_end || (strncmp(*argv, "--", 2) != 0 && strcmp(*argv, "-h") != 0))
-            words[count++] = *argv;
-        else if (strcmp(*argv, "--") == 0)
-            options_end = true;
-        else if (strcmp(*argv, "--help") == 0 || strcmp(*argv, "-h") == 0)
-            ctl->help = true;
-        else if (strcmp(*argv, "--version") == 0)
-            ctl->version = true;
-        else if (strcmp(*argv, "--json") == 0)
-            ctl->json = true;
-        else if (!read_value(ctl, &argv)) {
-            words[0] = *argv;
-            return -1;
-        }
-    }
-    words[count] = NULL;
-    return count;
+    return NULL;
 }
 
 /* What is wrong with the options, and with which, or NULL; sets ctl->number. */
-static const char *read_options(struct ctl *ctl, const struct command *command, const char **which)
+static const char *check_options(struct ctl *ctl, const struct command *command, const char **which)
 {
     int given = 0;
     for (size_t i = 0; i < CTL_OPTIONS; i++) {
         const char *value = ctl->text[i];
-        *which = options[i].name;
-        if (value && !strstr(command->argument, options[i].name))
+        *which = option_names[i];
+        if (value && !strstr(command->argument, option_names[i]))
             return "not an option of this command";
-        if (value && options[i].is_number && !number_parse(span_of(value), &ctl->number[i]))
+        if (value && i >= CTL_EXPIRES && !number_parse(span_of(value), &ctl->number[i]))
             return "not a decimal number";
         given += value != NULL;
     }
@@ -169,7 +142,7 @@ static const char *read_argument(struct ctl *ctl, const struct command *command,
         return "too many arguments";
     if (is_id && !number_parse(span_of(ctl->argument), &ctl->id))
         return "an id is a decimal number";
-    return read_options(ctl, command, which);
+    return check_options(ctl, command, which);
 }
 
 /* Sets ctl->id for the user that the argument names: by id where it is a number, else by name. */
@@ -269,14 +242,14 @@ int main(int argc, char **argv)
 {
     struct ctl ctl = {.json = false};
     const char *fault, *which = "";
-    (void)argc;
     sandbox_close_inherited();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     umask(S_IWGRP | S_IWOTH); /* workers pass through the folders that init makes */
-    char **words = argv + 1;
-    int count = read_words(&ctl, argv);
-    if (count < 0)
-        return refuse_usage("option that is unknown or lacks its value", words[0], words, 0);
+    fault = read_options(&ctl, argc, argv);
+    if (fault)
+        return refuse_usage("option that is unknown or lacks its value", fault, NULL, 0);
+    char **words = argv + optind;
+    int count = argc - optind;
     const struct command *command = find_command(words, count);
     if (!command) {
         int known = find_command(words, 1) ? 1 : 0;
