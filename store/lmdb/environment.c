@@ -322,48 +322,41 @@ static bool check_databases(struct lmdb_store *store, const char *folder,
     return end_reading(&txn, folder, reason) && good;
 }
 
+static const char no_store[] = "there is no store; run tokenctl init";
+
 /* LMDB opens its files by their names and follows links: a file that another account has planted
- * would be written. Returns what is wrong with a file, or NULL; of a missing one nothing. */
-static const char *check_file(int folder_fd, const char *name, uid_t owner, struct stat *status)
+ * would be written. Returns what is wrong with a file, or NULL; of a missing lock.mdb nothing. */
+static const char *check_file(int folder_fd, const char *name, uid_t owner)
 {
-    if (fstatat(folder_fd, name, status, AT_SYMLINK_NOFOLLOW) != 0)
-        return errno == ENOENT ? NULL : strerror(errno);
-    if (!S_ISREG(status->st_mode) || status->st_nlink != 1)
+    struct stat status;
+    bool is_data = name == store_files[0];
+    if (fstatat(folder_fd, name, &status, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno != ENOENT ? strerror(errno) : is_data ? no_store : NULL;
+    if (!S_ISREG(status.st_mode) || status.st_nlink != 1)
         return "is a link or no regular file: not opened";
-    if (status->st_uid != owner)
+    if (status.st_uid != owner)
         return "belongs to another account than its folder: not opened";
-    return faccessat(folder_fd, name, R_OK | W_OK, AT_EACCESS) == 0 || errno == EROFS
-               ? NULL
-               : strerror(errno);
+    if (faccessat(folder_fd, name, R_OK | W_OK, AT_EACCESS) != 0 && errno != EROFS)
+        return strerror(errno);
+    return is_data && status.st_size < 2 * sysconf(_SC_PAGESIZE) /* LMDB would make a new one */
+               ? "is cut short: its first two pages are missing"
+               : NULL;
 }
 
 static bool check_files(const char *folder, struct stat *status,
                         char reason[static STORE_REASON_SIZE])
 {
-    static const char no_store[] = "there is no store; run tokenctl init";
-    struct stat files[2] = {{.st_mode = 0}, {.st_mode = 0}};
+    char path[PATH_MAX];
     const char *wrong = NULL;
-    size_t i = 0;
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, status) != 0)
-        wrong = errno == ENOENT ? no_store : strerror(errno);
-    for (; !wrong && i < 2; i++)
-        wrong = check_file(fd, store_files[i], status->st_uid, &files[i]);
-    if (fd >= 0)
-        close(fd);
-    size_t named = wrong && i > 0 ? i - 1 : 0;
-    if (!wrong) {
-        if (files[0].st_mode == 0)
-            wrong = no_store;
-        else if (files[0].st_size < 2 * sysconf(_SC_PAGESIZE)) /* LMDB would make a new one */
-            wrong = "is cut short: its first two pages are missing";
+        return store_refuse(reason, folder, errno == ENOENT ? no_store : strerror(errno));
+    for (size_t i = 0; !wrong && i < sizeof(store_files) / sizeof(store_files[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s", folder, store_files[i]);
+        wrong = check_file(fd, store_files[i], status->st_uid);
     }
-    if (!wrong)
-        return check_file_system(folder, reason);
-    if (fd < 0)
-        return store_refuse(reason, folder, wrong);
-    snprintf(reason, STORE_REASON_SIZE, "%s/%s: %s", folder, store_files[named], wrong);
-    return false;
+    close(fd);
+    return wrong ? store_refuse(reason, path, wrong) : check_file_system(folder, reason);
 }
 
 bool lmdb_open(const struct store_options *options, struct seal *seal, struct store **out,
