@@ -29,7 +29,12 @@ static bool check_label(const char *what, const char *label)
 /* The same of a user's. */
 static bool check_labels(const struct ctl *ctl, const char *name)
 {
-    return check_label("a user's name", name) && check_label("a group", ctl->text[CTL_GROUP]);
+    if (!check_label("a user's name", name) || !check_label("a group", ctl->text[CTL_GROUP]))
+        return false;
+    if (!name || !text_is_digits(span_of(name)))
+        return true;
+    ctl_fail("a user's name is not a number: ids are");
+    return false;
 }
 
 /* Ends a command with a credential, which is shown once, or with an error. */
