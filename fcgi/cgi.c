@@ -6,7 +6,7 @@
 
 #include "base/number.h"
 #include "fcgi/access_times.h"
-#include "fcgi/clock.h"
+#include "base/clock.h"
 #include "fcgi/parameters.h"
 
 enum {

@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "fcgi/clock.h"
+#include "base/clock.h"
 #include "fcgi/log.h"
 
 enum {

@@ -11,7 +11,7 @@
 #include <fastcgi.h>
 #include <fcgiapp.h>
 
-#include "fcgi/clock.h"
+#include "base/clock.h"
 #include "fcgi/parameters.h"
 
 enum {

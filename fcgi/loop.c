@@ -7,7 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "fcgi/clock.h"
+#include "base/clock.h"
 
 enum {
     EVENTS_MAX = 64,

@@ -7,21 +7,17 @@ static const struct {
     size_t len, offset /* of the span in struct request_input */;
 } parameters[] = {REQUEST_VARIABLES(PARAMETER)};
 
-/* Most variables are unknown: the first byte tells. */
-static void read_variable(const char *variable, struct request_input *input)
-{
-    for (size_t i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++) {
-        if (variable[0] != parameters[i].name[0] ||
-            strncmp(variable, parameters[i].name, parameters[i].len) != 0)
-            continue;
-        struct span value = span_of(variable + parameters[i].len);
-        memcpy((char *)input + parameters[i].offset, &value, sizeof(value));
-        return;
-    }
-}
-
 void parameters_read(char **environment, struct request_input *input)
 {
-    for (; *environment; environment++)
-        read_variable(*environment, input);
+    for (; *environment; environment++) {
+        const char *variable = *environment;
+        for (size_t i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++) {
+            if (variable[0] != parameters[i].name[0] || /* most are unknown: the first byte tells */
+                strncmp(variable, parameters[i].name, parameters[i].len) != 0)
+                continue;
+            struct span value = span_of(variable + parameters[i].len);
+            memcpy((char *)input + parameters[i].offset, &value, sizeof(value));
+            break;
+        }
+    }
 }

@@ -394,11 +394,10 @@ bool lmdb_open(const struct store_options *options, struct seal *seal, struct st
     if (opened && geteuid() == 0 && status.st_uid != 0 &&
         !give_files_to(store, status.st_uid, status.st_gid))
         opened = store_refuse(reason, folder, strerror(errno));
-    *out = &store->base;
-    if (!opened) {
-        *out = NULL;
+    if (opened)
+        *out = &store->base;
+    else
         lmdb_close(&store->base);
-    }
     return opened;
 }
 

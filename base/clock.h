@@ -1,5 +1,5 @@
-#ifndef FCGI_CLOCK_H
-#define FCGI_CLOCK_H
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>
