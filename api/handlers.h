@@ -1,5 +1,4 @@
-#ifndef API_HANDLERS_H
-#define API_HANDLERS_H
+#pragma once
 
 #include "api/request.h"
 
@@ -10,5 +9,3 @@ route_begin rotate_begin, verify_begin, usage_begin;
 route_begin consume_begin, reserve_begin, settle_begin, cancel_begin;
 route_render search_render, create_render, update_render, delete_render, delete_batch_render;
 route_render status_batch_render, rotate_render, verify_render, consume_render, settle_render;
-
-#endif

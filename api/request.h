@@ -1,5 +1,4 @@
-#ifndef API_REQUEST_H
-#define API_REQUEST_H
+#pragma once
 
 #include "store/store.h"
 
@@ -127,5 +126,3 @@ struct request {
     struct buffer head, body; /* the reply: CGI's header lines with the empty line, and the body */
     struct buffer text;       /* texts made from the input: spans of write and search point here */
 };
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef BASE_BUFFER_H
-#define BASE_BUFFER_H
+#pragma once
 
 #include <stdint.h>
 
@@ -48,5 +47,3 @@ static inline char *write_text(char *at, struct span text) /* inline: literals b
 }
 char *write_int(char *at, int64_t number); /* may change INT_LEN_MAX bytes */
 char *write_json(char *at, struct span text);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef CTL_COMMANDS_H
-#define CTL_COMMANDS_H
+#pragma once
 
 #include "settings/settings.h"
 #include "store/store.h"
@@ -50,5 +49,3 @@ ctl_command ctl_user_disable, ctl_user_enable, ctl_user_delete, ctl_idempotency_
 ctl_command ctl_gateway_add, ctl_gateway_list, ctl_gateway_delete;
 ctl_command ctl_token_list, ctl_token_show, ctl_token_disable, ctl_token_enable, ctl_token_set;
 ctl_command ctl_token_delete, ctl_token_find;
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef FCGI_COMMIT_THREAD_H
-#define FCGI_COMMIT_THREAD_H
+#pragma once
 
 #include "fcgi/access_times.h"
 #include "fcgi/work_queue.h"
@@ -32,5 +31,3 @@ void commit_thread_record_use(struct commit_thread *thread, const struct store_a
 
 /* Does what has been submitted and recorded and ends the thread, if it was started. */
 void commit_thread_stop(struct commit_thread *thread);
-
-#endif

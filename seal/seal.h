@@ -1,5 +1,4 @@
-#ifndef SEAL_SEAL_H
-#define SEAL_SEAL_H
+#pragma once
 
 #include <stdint.h>
 
@@ -70,5 +69,3 @@ void seal_hash_key(const struct seal *seal, const char key[static TOKEN_KEY_LEN]
  * long enough to need no key and no salt. */
 void seal_hash_credential(struct span credential,
                           unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN]);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef STORE_ENGINE_H
-#define STORE_ENGINE_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -63,5 +62,3 @@ void store_idempotency_clear(struct store_idempotency *idempotency);
 
 /* Fills in the answer about a token that was used. */
 void store_fill_use_answer(const struct token *token, struct store_use_answer *answer);
-
-#endif

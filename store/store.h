@@ -1,5 +1,4 @@
-#ifndef STORE_STORE_H
-#define STORE_STORE_H
+#pragma once
 
 #include "base/buffer.h"
 #include "seal/seal.h"
@@ -453,5 +452,3 @@ enum store_error store_stat(struct store_reader *reader, store_visit_figure *vis
 typedef void store_report(void *context, const char *line);
 enum store_error store_check(struct store_reader *reader, store_report *report, void *context,
                              uint64_t *found);
-
-#endif

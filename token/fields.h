@@ -1,5 +1,4 @@
-#ifndef TOKEN_FIELDS_H
-#define TOKEN_FIELDS_H
+#pragma once
 
 #include "token/token.h"
 
@@ -102,5 +101,3 @@ static inline struct span token_field_text(const struct token_field_rule *rule,
 {
     return *(const struct span *)token_field_at(rule, token);
 }
-
-#endif

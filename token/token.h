@@ -1,5 +1,4 @@
-#ifndef TOKEN_TOKEN_H
-#define TOKEN_TOKEN_H
+#pragma once
 
 #include <stdint.h>
 
@@ -40,5 +39,3 @@ struct token token_default(void);
 /* The status at a time: a stored TOKEN_DISABLED stays, an expired token is TOKEN_EXPIRED, one with
  * a finite quota of 0 is TOKEN_EXHAUSTED. */
 enum token_status token_status_at(const struct token *token, int64_t now_unix_s);
-
-#endif

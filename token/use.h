@@ -1,5 +1,4 @@
-#ifndef TOKEN_USE_H
-#define TOKEN_USE_H
+#pragma once
 
 #include "token/token.h"
 
@@ -48,5 +47,3 @@ struct token_refusal_answer {
 };
 
 extern const struct token_refusal_answer token_refusal_answers[];
-
-#endif

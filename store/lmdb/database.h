@@ -1,5 +1,4 @@
-#ifndef STORE_LMDB_DATABASE_H
-#define STORE_LMDB_DATABASE_H
+#pragma once
 
 #include <limits.h>
 #include <pthread.h>
@@ -166,5 +165,3 @@ enum store_error meta_get_bytes(struct txn *txn, const char *name, unsigned char
                                 size_t len);
 enum store_error meta_put_bytes(struct txn *txn, const char *name, const unsigned char *bytes,
                                 size_t len);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef STORE_LMDB_ENGINE_H
-#define STORE_LMDB_ENGINE_H
+#pragma once
 
 #include "store/lmdb/ids.h"
 #include "store/lmdb/record.h"
@@ -140,4 +139,3 @@ void reservations_upgrade(struct txn *txn);
 /* Purge some expired records, at most max; *more whether others are left. */
 enum store_error idempotency_purge(struct txn *txn, uint64_t max, bool *more);
 enum store_error reservations_purge(struct txn *txn, uint64_t max, bool *more);
-#endif

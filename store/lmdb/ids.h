@@ -1,5 +1,4 @@
-#ifndef STORE_LMDB_IDS_H
-#define STORE_LMDB_IDS_H
+#pragma once
 
 #include "store/lmdb/database.h"
 
@@ -26,5 +25,3 @@ enum store_error ids_append(struct txn *txn, enum database index, int64_t user_i
 
 /* STORE_NOT_FOUND where the id is not there. */
 enum store_error ids_delete(struct txn *txn, enum database index, int64_t user_id, int64_t id);
-
-#endif

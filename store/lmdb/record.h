@@ -1,5 +1,4 @@
-#ifndef STORE_LMDB_RECORD_H
-#define STORE_LMDB_RECORD_H
+#pragma once
 
 #include "store/lmdb/checksum.h"
 #include "store/store.h"
@@ -87,5 +86,3 @@ size_t record_encode_key(const unsigned char hash[static SEAL_HASH_LEN],
                          const struct record_key *entry, unsigned char *record);
 bool record_decode_key(const unsigned char hash[static SEAL_HASH_LEN], struct span record,
                        struct record_key *entry);
-
-#endif
