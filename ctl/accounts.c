@@ -79,10 +79,10 @@ int ctl_user_list(struct ctl *ctl)
 {
     struct store_user user = {.id = 0};
     enum store_error error;
-    if (!ctl->json)
+    if (!ctl->text[CTL_JSON])
         printf("%-8s %-8s %-8s %-16s %s\n", "id", "status", "tokens", "group", "name");
     while ((error = store_user_next(ctl->reader, user.id, &user)) == STORE_OK) {
-        if (ctl->json)
+        if (ctl->text[CTL_JSON])
             print_user(ctl, &user);
         else
             printf("%-8lld %-8s %-8llu %-16s %s\n", (long long)user.id,
@@ -169,10 +169,10 @@ int ctl_gateway_list(struct ctl *ctl)
 {
     struct store_gateway gateway = {.id = 0};
     enum store_error error;
-    if (!ctl->json)
+    if (!ctl->text[CTL_JSON])
         printf("%-8s %-12s %s\n", "id", "created", "name");
     while ((error = store_gateway_next(ctl->reader, gateway.id, &gateway)) == STORE_OK) {
-        if (ctl->json)
+        if (ctl->text[CTL_JSON])
             print_gateway(ctl, &gateway);
         else
             printf("%-8lld %-12lld %s\n", (long long)gateway.id, (long long)gateway.created_unix_s,

@@ -3,8 +3,17 @@
 #include "settings/settings.h"
 #include "store/store.h"
 
-/* The options that have a value, texts before numbers. */
-enum ctl_option { CTL_NAME, CTL_GROUP, CTL_EXPIRES, CTL_ADD_QUOTA, CTL_OPTIONS };
+/* The options: first those that have a value, a text, then a number, then the others. */
+enum ctl_option {
+    CTL_NAME,
+    CTL_GROUP,
+    CTL_EXPIRES,
+    CTL_ADD_QUOTA,
+    CTL_JSON, /* one JSON object a line instead of text */
+    CTL_HELP,
+    CTL_VERSION,
+    CTL_OPTIONS
+};
 
 /* What a command works with. */
 struct ctl {
@@ -12,9 +21,7 @@ struct ctl {
     struct store_options options; /* of the settings */
     struct store *store;          /* open where the command needs it */
     struct store_reader *reader;
-    bool json;                     /* --json: one JSON object a line instead of text */
-    bool help, version;            /* --help, --version */
-    const char *text[CTL_OPTIONS]; /* the values of the options, or NULL */
+    const char *text[CTL_OPTIONS]; /* the values of the options, "" without one; NULL: not given */
     int64_t number[CTL_OPTIONS];   /* of those that are numbers */
     int64_t free_bytes;            /* of the store's file system; 0: not known */
     const char *argument;          /* the command's argument, or NULL */

@@ -1,7 +1,6 @@
 /* tokenctl: the administrator's command. */
 
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,16 +47,8 @@ static const struct command {
 };
 /* clang-format on */
 
-static const char *const option_names[CTL_OPTIONS] = {"--name", "--group", "--expires",
-                                                      "--add-quota"};
-static const struct option options[] = {{"name", required_argument, NULL, CTL_NAME},
-                                        {"group", required_argument, NULL, CTL_GROUP},
-                                        {"expires", required_argument, NULL, CTL_EXPIRES},
-                                        {"add-quota", required_argument, NULL, CTL_ADD_QUOTA},
-                                        {"json", no_argument, NULL, 'j'},
-                                        {"help", no_argument, NULL, 'h'},
-                                        {"version", no_argument, NULL, 'v'},
-                                        {NULL, 0, NULL, 0}};
+static const char *const options[CTL_OPTIONS] = {"--name", "--group", "--expires", "--add-quota",
+                                                 "--json", "--help",  "--version"};
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]), WRITE_WAIT_MS = 20000 };
 
@@ -93,31 +84,52 @@ static int refuse_usage(const char *fault, const char *word, char *const *words,
     return CTL_WRONG_USAGE;
 }
 
-/* Reads the options, anywhere between the words, which then stand at the end of argv. Returns NULL,
- * or an option that is unknown or has no value. */
-static const char *read_options(struct ctl *ctl, int argc, char **argv)
+/* The option that a word is, a value behind = aside; CTL_OPTIONS: none. */
+static enum ctl_option find_option(const char *word)
 {
-    opterr = 0;
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        if (option == '?')
-            return argv[optind - 1];
-        if (option < CTL_OPTIONS)
-            ctl->text[option] = optarg;
-        ctl->json |= option == 'j';
-        ctl->help |= option == 'h';
-        ctl->version |= option == 'v';
+    enum ctl_option option = CTL_NAME;
+    size_t len = strcspn(word, "=");
+    while (option < CTL_OPTIONS &&
+           (strlen(options[option]) != len || strncmp(word, options[option], len) != 0))
+        option++;
+    return strcmp(word, "-h") == 0 ? CTL_HELP : option;
+}
+
+/* Takes the options out of the words, which stay in argv from its second on. Returns how many there
+ * are, or -1, with the option as the first word, where one is unknown or has no value. */
+static int read_words(struct ctl *ctl, char **argv)
+{
+    bool options_end = false;
+    char **words = argv + 1;
+    int count = 0;
+    for (argv++; *argv; argv++) {
+        enum ctl_option option = find_option(*argv);
+        char *equals = strchr(*argv, '=');
+        if (options_end || (strncmp(*argv, "--", 2) != 0 && option != CTL_HELP))
+            words[count++] = *argv;
+        else if (strcmp(*argv, "--") == 0)
+            options_end = true;
+        else if (option < CTL_JSON && (equals || argv[1]))
+            ctl->text[option] = equals ? equals + 1 : *++argv;
+        else if (option < CTL_OPTIONS && option >= CTL_JSON && !equals)
+            ctl->text[option] = "";
+        else {
+            words[0] = *argv;
+            return -1;
+        }
     }
-    return NULL;
+    words[count] = NULL;
+    return count;
 }
 
 /* What is wrong with the options, and with which, or NULL; sets ctl->number. */
-static const char *check_options(struct ctl *ctl, const struct command *command, const char **which)
+static const char *read_options(struct ctl *ctl, const struct command *command, const char **which)
 {
     int given = 0;
-    for (size_t i = 0; i < CTL_OPTIONS; i++) {
+    for (size_t i = 0; i < CTL_JSON; i++) {
         const char *value = ctl->text[i];
-        *which = option_names[i];
-        if (value && !strstr(command->argument, option_names[i]))
+        *which = options[i];
+        if (value && !strstr(command->argument, options[i]))
             return "not an option of this command";
         if (value && i >= CTL_EXPIRES && !number_parse(span_of(value), &ctl->number[i]))
             return "not a decimal number";
@@ -142,7 +154,7 @@ static const char *read_argument(struct ctl *ctl, const struct command *command,
         return "too many arguments";
     if (is_id && !number_parse(span_of(ctl->argument), &ctl->id))
         return "an id is a decimal number";
-    return check_options(ctl, command, which);
+    return read_options(ctl, command, which);
 }
 
 /* Sets ctl->id for the user that the argument names: by id where it is a number, else by name. */
@@ -240,26 +252,26 @@ static const struct command *find_command(char *const *words, int count)
 
 int main(int argc, char **argv)
 {
-    struct ctl ctl = {.json = false};
+    struct ctl ctl = {.argument = NULL};
     const char *fault, *which = "";
+    (void)argc;
     sandbox_close_inherited();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
     umask(S_IWGRP | S_IWOTH); /* workers pass through the folders that init makes */
-    fault = read_options(&ctl, argc, argv);
-    if (fault)
-        return refuse_usage("option that is unknown or lacks its value", fault, NULL, 0);
-    char **words = argv + optind;
-    int count = argc - optind;
+    char **words = argv + 1;
+    int count = read_words(&ctl, argv);
+    if (count < 0)
+        return refuse_usage("option that is unknown or lacks its value", words[0], words, 0);
     const struct command *command = find_command(words, count);
     if (!command) {
         int known = find_command(words, 1) ? 1 : 0;
         return refuse_usage("unknown command", words[known], words, known);
     }
-    if (ctl.version)
+    if (ctl.text[CTL_VERSION])
         puts("tokenctl " VERSION);
-    else if (ctl.help)
+    else if (ctl.text[CTL_HELP])
         print_usage(stdout, words, count);
-    if (ctl.version || ctl.help)
+    if (ctl.text[CTL_VERSION] || ctl.text[CTL_HELP])
         return fflush(stdout) == 0 ? CTL_DONE : ctl_fail("standard output can't be written");
     if (count < (command->words[1] ? 2 : 1))
         return refuse_usage("the command is incomplete", "", words, count);

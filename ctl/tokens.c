@@ -30,7 +30,7 @@ static void print_token(void *context, const struct token *token)
 
 static void print_row(void *context, const struct token *token)
 {
-    if (((const struct ctl *)context)->json) {
+    if (((const struct ctl *)context)->text[CTL_JSON]) {
         print_token(context, token);
         return;
     }
@@ -44,7 +44,7 @@ int ctl_token_list(struct ctl *ctl)
     enum { PAGE_SIZE = 1000 };
     struct store_user user;
     enum store_error error = store_user_get(ctl->reader, ctl->id, &user);
-    if (error == STORE_OK && !ctl->json)
+    if (error == STORE_OK && !ctl->text[CTL_JSON])
         printf("%-12s %-7s %-20s %-20s %s\n", "id", "status", "remain_quota", "used_quota", "name");
     uint64_t total = 1;
     for (uint64_t offset = 0; error == STORE_OK && offset < total; offset += PAGE_SIZE)
