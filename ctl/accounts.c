@@ -157,14 +157,6 @@ int ctl_gateway_add(struct ctl *ctl)
     return end_with_secret(ctl, "secret", secret, error);
 }
 
-static void print_gateway(struct ctl *ctl, const struct store_gateway *gateway)
-{
-    output_int(ctl, "id", gateway->id);
-    output_text(ctl, "name", span_of(gateway->name));
-    output_int(ctl, "created_time", gateway->created_unix_s);
-    ctl_end(ctl, STORE_OK);
-}
-
 int ctl_gateway_list(struct ctl *ctl)
 {
     struct store_gateway gateway = {.id = 0};
@@ -172,11 +164,15 @@ int ctl_gateway_list(struct ctl *ctl)
     if (!ctl->text[CTL_JSON])
         printf("%-8s %-12s %s\n", "id", "created", "name");
     while ((error = store_gateway_next(ctl->reader, gateway.id, &gateway)) == STORE_OK) {
-        if (ctl->text[CTL_JSON])
-            print_gateway(ctl, &gateway);
-        else
+        if (!ctl->text[CTL_JSON]) {
             printf("%-8lld %-12lld %s\n", (long long)gateway.id, (long long)gateway.created_unix_s,
                    gateway.name);
+            continue;
+        }
+        output_int(ctl, "id", gateway.id);
+        output_text(ctl, "name", span_of(gateway.name));
+        output_int(ctl, "created_time", gateway.created_unix_s);
+        ctl_end(ctl, STORE_OK);
     }
     return ctl_end(ctl, error == STORE_NOT_FOUND ? STORE_OK : error);
 }

@@ -282,15 +282,6 @@ static bool read_body(struct connection *connection)
     return FCGX_GetError(in) == 0 && !body->failed;
 }
 
-/* After the request: 64 that wait for a commit would hold 512 KiB, which are cold when they are
- * used again. */
-static void free_reader(struct connection *connection)
-{
-    wipe(connection->read);
-    connection->read = (struct span){NULL, 0};
-    FCGX_FreeStream(&connection->fcgx.in);
-}
-
 static void begin(struct connection *connection)
 {
     struct connections *set = connection->set;
@@ -331,7 +322,11 @@ static void serve(struct connection *connection)
     if (read)
         parameters_read(connection->fcgx.envp, &connection->request->input);
     read = read && read_body(connection);
-    free_reader(connection);
+    /* Free the reader now: 64 that wait for a commit would hold 512 KiB, which are cold when they
+     * are used again. */
+    wipe(connection->read);
+    connection->read = (struct span){NULL, 0};
+    FCGX_FreeStream(&connection->fcgx.in);
     watchdog_release(&set->process->watchdog, set->loop);
     if (read)
         begin(connection);
