@@ -56,7 +56,7 @@ int ctl_user_add(struct ctl *ctl)
         return CTL_FAILED;
     memcpy(user.name, ctl->argument, strlen(ctl->argument) + 1);
     if (ctl->text[CTL_GROUP])
-        strcpy(user.group, ctl->text[CTL_GROUP]);
+        memcpy(user.group, ctl->text[CTL_GROUP], strlen(ctl->text[CTL_GROUP]) + 1);
     enum store_error error = store_user_add(ctl->store, (int64_t)time(NULL), &user, access_token);
     output_int(ctl, "id", user.id);
     output_text(ctl, "name", span_of(user.name));

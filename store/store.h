@@ -257,23 +257,19 @@ enum store_error store_gateway_delete(struct store *store, int64_t gateway_id);
 
 /* ---- writes ---- */
 
-enum store_write_kind {
-    STORE_CREATE,
-    STORE_UPDATE,
-    STORE_SET_STATUS,
-    STORE_DELETE,
-    STORE_ROTATE,
-    STORE_SPEND,
-    STORE_SETTLE,
-    STORE_ACCESS,
-    STORE_PURGE,
-    STORE_FORGET,
-    STORE_USER_ADD,
-    STORE_USER_CHANGE,
-    STORE_USER_DELETE,
-    STORE_GATEWAY_ADD,
-    STORE_GATEWAY_DELETE
-};
+/* Columns: constant, name in functions of an engine. */
+/* clang-format off */
+#define STORE_WRITES(WRITE)                                                                        \
+    WRITE(CREATE, create) WRITE(UPDATE, update) WRITE(SET_STATUS, set_status)                      \
+    WRITE(DELETE, delete) WRITE(ROTATE, rotate)                                                    \
+    WRITE(SPEND, spend) WRITE(SETTLE, settle) WRITE(ACCESS, access) WRITE(PURGE, purge)            \
+    WRITE(FORGET, forget)                                                                          \
+    WRITE(USER_ADD, user_add) WRITE(USER_CHANGE, user_change) WRITE(USER_DELETE, user_delete)      \
+    WRITE(GATEWAY_ADD, gateway_add) WRITE(GATEWAY_DELETE, gateway_delete)
+/* clang-format on */
+
+#define STORE_WRITE_CONSTANT(constant, name) STORE_##constant,
+enum store_write_kind { STORE_WRITES(STORE_WRITE_CONSTANT) };
 
 enum {
     STORE_IDEMPOTENCY_S = 24 * 3600,
