@@ -1,7 +1,6 @@
 #include "seal/key_pool.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/bytes.h"
 

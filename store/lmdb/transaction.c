@@ -7,8 +7,9 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 /* ---- reading ---- */
 
@@ -30,20 +31,13 @@ void read_end(struct txn *txn)
 
 /* ---- the writers' locks ---- */
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* until_ms 0: waits as long as it takes. flock(2) has no time-out: with one it is asked again and
  * again. EAGAIN after that. */
 static int lock_file(int fd, int64_t until_ms)
 {
     enum { INTERVAL_MS = 1 };
     while (flock(fd, until_ms == 0 ? LOCK_EX : LOCK_EX | LOCK_NB) != 0) {
-        if (errno != EINTR && (errno != EWOULDBLOCK || now_ms() >= until_ms))
+        if (errno != EINTR && (errno != EWOULDBLOCK || clock_ms() >= until_ms))
             return errno;
         poll(NULL, 0, INTERVAL_MS);
     }
@@ -52,7 +46,7 @@ static int lock_file(int fd, int64_t until_ms)
 
 static int lock_writers(struct lmdb_store *store)
 {
-    int64_t wait_ms = store->base.write_wait_ms, until_ms = wait_ms > 0 ? now_ms() + wait_ms : 0;
+    int64_t wait_ms = store->base.write_wait_ms, until_ms = wait_ms > 0 ? clock_ms() + wait_ms : 0;
     pthread_mutex_lock(&store->write_lock);
     int rc = lock_file(store->fairness_fd, until_ms);
     if (rc == 0) {
