@@ -290,7 +290,7 @@ static void test_cancelled_and_late(void **state)
         fill_create(&held.items[i], user_id, 0);
     assert_int_equal(store_commit(temporary.store, submit_while_held, &held), STORE_OK);
     await(&held.thread, &held.items[3]);
-    await(&held.thread, &held.items[2]); /* comes back after those that were done */
+    await(&held.thread, &held.items[2]);                 /* comes back after those that were done */
     assert_false(work_queue_cancel(&held.items[3].job)); /* it is done */
     stop(&held.thread);
     static const enum store_error errors[] = {STORE_OK, 99, STORE_UNAVAILABLE, STORE_OK};
