@@ -11,7 +11,7 @@ enum ctl_option { CTL_NAME, CTL_GROUP, CTL_EXPIRES, CTL_ADD_QUOTA, CTL_OPTIONS }
 struct ctl {
     struct settings settings;
     struct store_options options; /* of the settings */
-    struct store *store;          /* open where the command needs it */
+    struct store *store;          /* open if the command needs it */
     struct store_reader *reader;
     bool json;                     /* --json: one JSON object a line instead of text */
     bool help, version;            /* --help, --version */
@@ -19,7 +19,7 @@ struct ctl {
     int64_t number[CTL_OPTIONS];   /* of those that are numbers */
     int64_t free_bytes;            /* of the store's file system; 0: not known */
     const char *argument;          /* the command's argument, or NULL */
-    int64_t id;                    /* of the argument, where it names something that exists */
+    int64_t id;                    /* of the argument, if it names something that exists */
     struct json_object *row;       /* of output; NULL: empty */
 };
 
@@ -29,7 +29,7 @@ enum { CTL_DONE = 0, CTL_FAILED = 1, CTL_WRONG_USAGE = 2 };
 /* Prints one line on standard error. Returns CTL_FAILED. */
 int ctl_fail(const char *reason);
 
-/* Add a member to the row of output. The process ends where there is no memory. */
+/* Add a member to the row of output. The process ends if there is no memory. */
 void output_text(struct ctl *ctl, const char *name, struct span value);
 void output_int(struct ctl *ctl, const char *name, int64_t value);
 void output_bool(struct ctl *ctl, const char *name, bool value);

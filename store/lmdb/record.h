@@ -7,11 +7,11 @@
 #include "token/settle.h"
 
 /* The values in the databases "tokens", "users", "gateways", "reservations" and "token_by_key". The
- * first byte is the layout's version (but of token_by_key), the last ones are a checksum in the
+ * first byte is the layout's version (except of token_by_key), the last ones are a checksum in the
  * context of the value's key; integers are little-endian.
  *
  * record_encode_X   writes a value; record has room for RECORD_X_LEN_MAX. Returns its length.
- * record_decode_X   reads one; the spans point into it. False where it is not what
+ * record_decode_X   reads one; the spans point into it. False if it is not what
  *                   record_encode_X has made for this key. */
 
 enum {

@@ -65,8 +65,8 @@ static void from_version_3(struct txn *txn)
 static void (*const steps[])(struct txn *txn) = {from_version_3};
 _Static_assert(SCHEMA_VERSION_OLDEST + sizeof(steps) / sizeof(steps[0]) == SCHEMA_VERSION, "steps");
 
-/* Programs hold a reader as long as they run; those of this version, which wait for this one, for a
- * moment only, before. */
+/* A running program keeps a reader slot. One of this version holds one only briefly, before it
+ * waits for this upgrade. */
 static bool is_in_use(const struct lmdb_store *store)
 {
     enum { WAIT_MS = 50, WAITS_MAX = 10 };
