@@ -26,8 +26,10 @@ struct ctl {
 /* Exit statuses. */
 enum { CTL_DONE = 0, CTL_FAILED = 1, CTL_WRONG_USAGE = 2 };
 
-/* Prints one line on standard error. Returns CTL_FAILED. */
+/* Prints one line on standard error, ctl_fail_argument with the argument behind it. Returns
+ * CTL_FAILED. */
 int ctl_fail(const char *reason);
+int ctl_fail_argument(const struct ctl *ctl, const char *reason);
 
 /* Add a member to the row of output. The process ends if there is no memory. */
 void output_text(struct ctl *ctl, const char *name, struct span value);
