@@ -4,8 +4,8 @@
 
 /* Writes that are done once, however often the request comes. */
 
-/* Makes the prepared write idempotent where the request has an Idempotency-Key. Returns API_WRITES,
- * or API_REPLIED where the header is malformed. */
+/* Makes the prepared write idempotent if the request has an Idempotency-Key. Returns API_WRITES,
+ * or API_REPLIED if the header is malformed. */
 enum api_step idempotency_by_header(struct request *request);
 
 /* Makes the write idempotent by a key that is unique to a client: a kind, such as "user", and an

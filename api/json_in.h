@@ -2,7 +2,7 @@
 
 #include "api/request.h"
 
-/* Reading a request's body. Each function returns false with request->invalid set where the body is
+/* Reading a request's body. Each function returns false with request->invalid set if the body is
  * refused. Texts are spans of request->json or request->text. */
 
 /* Parses the body into request->json: strict JSON (api/json_scan.h), outermost an object or, with

@@ -85,7 +85,7 @@ struct route {
     /* Renders the body, or prepares the request's write or search. May reply a failure instead. */
     route_begin *begin;
     /* After a write or search without an error: renders the body. May reply instead, a refusal for
-     * example. It runs in the transaction, on another thread, where the write is idempotent, and
+     * example. It runs in the transaction, on another thread, if the write is idempotent, and
      * then only if it was done. NULL: the route never writes or searches. */
     route_render *render;
 };

@@ -9,7 +9,7 @@ void token_json_append(struct buffer *buffer, const struct token *token, int64_t
                        bool mask_key);
 
 /* A store_visit_token: appends the token to the body of the request that context is, after a comma
- * where another one ends there. */
+ * if another one ends there. */
 void token_json_visit(void *context, const struct token *token);
 
 /* The most bytes that token_json_append writes. */

@@ -1,5 +1,5 @@
-/* A token in answers: the hot path. It is written straight into the buffer, with one reservation a
- * token; a tree of json-c objects costs five times as much. */
+/* A token in answers: the hot path. It is written straight into the buffer, with one buffer_reserve
+ * per token; a tree of json-c objects costs five times as much. */
 
 #include "api/token_json.h"
 

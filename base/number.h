@@ -10,5 +10,5 @@ static inline bool is_digit(char c)
 }
 
 /* Reads a decimal int64: an optional '-', then digits only. Returns false, with *number
- * unchanged, where the text has another form or the number is beyond int64. */
+ * unchanged, if the text has another form or the number is beyond int64. */
 bool number_parse(struct span text, int64_t *number);

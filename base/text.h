@@ -10,7 +10,7 @@ size_t text_count_characters(struct span text);
 bool text_has_control(struct span text);
 
 /* The length in bytes of the UTF-8 sequence (RFC 3629) at the start of text, 1 to 4. Returns 0
- * where the text is empty or not UTF-8: overlong forms, surrogates, beyond U+10FFFF. */
+ * if the text is empty or not UTF-8: overlong forms, surrogates, beyond U+10FFFF. */
 size_t text_utf8_sequence(struct span text);
 
 /* The text without the given bytes at its beginning and end. */

@@ -181,6 +181,6 @@ int ctl_gateway_delete(struct ctl *ctl)
 {
     enum store_error error = store_gateway_delete(ctl->store, ctl->id);
     if (error == STORE_NOT_FOUND)
-        return ctl_fail("no such gateway");
+        return ctl_fail_argument(ctl, "no such gateway");
     return ctl_end_change(ctl, "deleted", error);
 }

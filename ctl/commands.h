@@ -19,23 +19,25 @@ enum ctl_option {
 struct ctl {
     struct settings settings;
     struct store_options options; /* of the settings */
-    struct store *store;          /* open where the command needs it */
+    struct store *store;          /* open if the command needs it */
     struct store_reader *reader;
     const char *text[CTL_OPTIONS]; /* the values of the options, "" without one; NULL: not given */
     int64_t number[CTL_OPTIONS];   /* of those that are numbers */
     int64_t free_bytes;            /* of the store's file system; 0: not known */
     const char *argument;          /* the command's argument, or NULL */
-    int64_t id;                    /* of the argument, where it names something that exists */
+    int64_t id;                    /* of the argument, if it names something that exists */
     struct json_object *row;       /* of output; NULL: empty */
 };
 
 /* Exit statuses. */
 enum { CTL_DONE = 0, CTL_FAILED = 1, CTL_WRONG_USAGE = 2 };
 
-/* Prints one line on standard error. Returns CTL_FAILED. */
+/* Prints one line on standard error, ctl_fail_argument with the argument behind it. Returns
+ * CTL_FAILED. */
 int ctl_fail(const char *reason);
+int ctl_fail_argument(const struct ctl *ctl, const char *reason);
 
-/* Add a member to the row of output. The process ends where there is no memory. */
+/* Add a member to the row of output. The process ends if there is no memory. */
 void output_text(struct ctl *ctl, const char *name, struct span value);
 void output_int(struct ctl *ctl, const char *name, int64_t value);
 void output_bool(struct ctl *ctl, const char *name, bool value);

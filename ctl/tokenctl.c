@@ -71,9 +71,10 @@ static void print_usage(FILE *to, char *const *words, int count)
             fprintf(to, "  %-11s %-7s %-33s %s\n", commands[i].words[0], second,
                     commands[i].argument, commands[i].description);
     }
-    fputs("\nThe store is TOKEN_STORE's, its secret TOKEN_SECRET's. "
-          "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
-          to);
+    fputs(
+        "\nTOKEN_STORE names the store, TOKEN_SECRET the secret file; both may be in TOKEN_CONF.\n"
+        "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
+        to);
 }
 
 /* Says what was wrong, then the usage of the commands that begin with the words. */
@@ -122,28 +123,29 @@ static int read_words(struct ctl *ctl, char **argv)
     return count;
 }
 
-/* What is wrong with the options, and with which, or NULL; sets ctl->number. */
-static const char *read_options(struct ctl *ctl, const struct command *command, const char **which)
+/* Returns fault, or NULL if nothing is wrong with the options; sets ctl->number. */
+static const char *read_options(struct ctl *ctl, const struct command *command,
+                                char fault[static STORE_REASON_SIZE])
 {
     int given = 0;
     for (size_t i = 0; i < CTL_JSON; i++) {
-        const char *value = ctl->text[i];
-        *which = options[i];
-        if (value && !strstr(command->argument, options[i]))
-            return "not an option of this command";
-        if (value && i >= CTL_EXPIRES && !number_parse(span_of(value), &ctl->number[i]))
-            return "not a decimal number";
+        const char *value = ctl->text[i], *name = options[i];
+        if (value && !strstr(command->argument, name))
+            snprintf(fault, STORE_REASON_SIZE, "not an option of this command: %s", name);
+        else if (value && i >= CTL_EXPIRES && !number_parse(span_of(value), &ctl->number[i]))
+            snprintf(fault, STORE_REASON_SIZE, "%s: '%s' is not a decimal number", name, value);
         given += value != NULL;
     }
-    *which = "";
-    bool sets = command->words[1] && strcmp(command->words[1], "set") == 0;
-    return sets && given == 0 ? "nothing is to be set" : NULL;
+    if (given == 0 && command->words[1] && strcmp(command->words[1], "set") == 0)
+        snprintf(fault, STORE_REASON_SIZE, "nothing to set: give %s",
+                 strchr(command->argument, '['));
+    return *fault ? fault : NULL;
 }
 
-/* What is wrong with the words after a command, or NULL; sets ctl->argument and ctl->id, and *which
- * to the option that is wrong. */
+/* What is wrong with the words after a command, in fault or static, or NULL; sets ctl->argument and
+ * ctl->id. */
 static const char *read_argument(struct ctl *ctl, const struct command *command, char **words,
-                                 int count, const char **which)
+                                 int count, char fault[static STORE_REASON_SIZE])
 {
     int used = command->words[1] ? 2 : 1, wanted = command->argument[0] != '\0';
     bool is_id = strncmp(command->argument, "ID", 2) == 0;
@@ -154,7 +156,7 @@ static const char *read_argument(struct ctl *ctl, const struct command *command,
         return "too many arguments";
     if (is_id && !number_parse(span_of(ctl->argument), &ctl->id))
         return "an id is a decimal number";
-    return read_options(ctl, command, which);
+    return read_options(ctl, command, fault);
 }
 
 /* Sets ctl->id for the user that the argument names: by id where it is a number, else by name. */
@@ -253,7 +255,7 @@ static const struct command *find_command(char *const *words, int count)
 int main(int argc, char **argv)
 {
     struct ctl ctl = {.argument = NULL};
-    const char *fault, *which = "";
+    char text[STORE_REASON_SIZE] = "";
     (void)argc;
     sandbox_close_inherited();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
@@ -275,8 +277,8 @@ int main(int argc, char **argv)
         return fflush(stdout) == 0 ? CTL_DONE : ctl_fail("standard output can't be written");
     if (count < (command->words[1] ? 2 : 1))
         return refuse_usage("the command is incomplete", "", words, count);
-    fault = read_argument(&ctl, command, words, count, &which);
+    const char *fault = read_argument(&ctl, command, words, count, text);
     if (fault)
-        return refuse_usage(fault, which, words, count);
+        return refuse_usage(fault, "", words, count);
     return command->run == ctl_check ? run_in_child(&ctl, command) : run(&ctl, command);
 }

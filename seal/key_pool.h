@@ -10,7 +10,7 @@
  * random source, and nobody sees the order without the secret. */
 struct key_pool;
 
-/* A pool for one thread. seal must outlive it. NULL where there is no memory. The caller frees it.
+/* A pool for one thread. seal must outlive it. NULL if there is no memory. The caller frees it.
  */
 struct key_pool *key_pool_new(const struct seal *seal);
 

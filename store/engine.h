@@ -10,7 +10,7 @@
  *   gateway_authenticate  likewise
  *   token_find          the token that is shown lacks its key, which the caller has
  *   create, open        get the opened seal, which outlives the store; false with a reason for
- *                       STORE_REFUSED. create takes away again what it has made where it fails
+ *                       STORE_REFUSED. create takes away again what it has made if it fails
  * An engine embeds struct store and struct store_reader as the first members of its own. */
 typedef bool store_engine_create(const struct store_options *options, struct seal *seal,
                                  unsigned owner_uid, unsigned owner_gid,

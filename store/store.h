@@ -9,7 +9,7 @@
  * safe against the death of any process at any moment. The engine below is chosen by the location
  * (store.c).
  *
- * Each operation is atomic: where it fails, nothing of it remains. Nothing here logs or reads the
+ * Each operation is atomic: if it fails, nothing of it remains. Nothing here logs or reads the
  * environment. A struct store may be used by any thread, a struct store_reader by one at a time. A
  * store is opened after fork, and once in a process. */
 
@@ -73,12 +73,12 @@ struct store_options {
 enum { STORE_REASON_SIZE = 512 };
 
 /* Creates the secret file and an empty store, with their missing parent folders. STORE_REFUSED
- * where one of them exists or can't be made; nothing remains then but parent folders. owner_uid,
- * owner_gid   the owner of both where the caller is root; (unsigned)-1: the caller */
+ * if one of them exists or can't be made; nothing remains then but parent folders. owner_uid,
+ * owner_gid   the owner of both if the caller is root; (unsigned)-1: the caller */
 enum store_error store_create(const struct store_options *options, unsigned owner_uid,
                               unsigned owner_gid, char reason[static STORE_REASON_SIZE]);
 
-/* Opens an existing store. STORE_REFUSED where it does not exist, its version or secret is another,
+/* Opens an existing store. STORE_REFUSED if it does not exist, its version or secret is another,
  * the file system is unsafe or the CPU lacks its cipher. The caller closes it. */
 enum store_error store_open(const struct store_options *options, struct store **out,
                             char reason[static STORE_REASON_SIZE]);
@@ -95,7 +95,7 @@ void store_limit_wait(struct store *store, int64_t wait_ms);
 /* Upkeep of the engine, to be called every half minute by processes that live long. */
 enum store_error store_maintain(struct store *store);
 
-/* A reader for one thread. STORE_UNAVAILABLE where there are too many. */
+/* A reader for one thread. STORE_UNAVAILABLE if there are too many. */
 enum store_error store_reader_open(struct store *store, struct store_reader **out);
 /* NULL is allowed. */
 void store_reader_close(struct store_reader *reader);
@@ -116,7 +116,7 @@ struct store_user {
     uint64_t token_count;
 };
 
-/* Finds the user of an access token, by its hash. STORE_DENIED where nobody has it;
+/* Finds the user of an access token, by its hash. STORE_DENIED if nobody has it;
  * STORE_USER_DISABLED, with *user_id set. */
 enum store_error store_user_authenticate(struct store_reader *reader, struct span access_token,
                                          int64_t *user_id);
@@ -124,7 +124,7 @@ enum store_error store_user_authenticate(struct store_reader *reader, struct spa
 /* Finds a user by name, without the case of ASCII letters. STORE_NO_USER. */
 enum store_error store_user_find(struct store_reader *reader, struct span name, int64_t *user_id);
 
-/* STORE_NO_USER where there is none. */
+/* STORE_NO_USER if there is none. */
 enum store_error store_user_get(struct store_reader *reader, int64_t user_id,
                                 struct store_user *user);
 
@@ -154,7 +154,7 @@ enum store_error store_user_set_disabled(struct store *store, int64_t user_id, b
 enum store_error store_user_forget(struct store *store, int64_t user_id, uint64_t *count);
 
 /* Deletes a user and its tokens. The user is gone with the first commit, its tokens go in several;
- * where that is cut off, another call continues. STORE_NO_USER. */
+ * if that is cut off, another call continues. STORE_NO_USER. */
 enum store_error store_user_delete(struct store *store, int64_t user_id);
 
 /* ---- reading tokens ---- */
@@ -168,7 +168,7 @@ enum store_error store_token_get(struct store_reader *reader, int64_t user_id, i
 
 /* Visits a page of a user's tokens, greatest id first.
  *   offset, limit   tokens left out before the page, and tokens in it
- *   total           out, before the first visit: tokens of the user, 0 where there is no such user
+ *   total           out, before the first visit: tokens of the user, 0 if there is no such user
  */
 enum store_error store_token_page(struct store_reader *reader, int64_t user_id, uint64_t offset,
                                   uint64_t limit, uint64_t *total, store_visit_token *visit,
@@ -184,7 +184,7 @@ struct store_search {
     enum token_status status;            /* at now_unix_s */
     const struct token_field_rule *sort; /* an integer, where never is last, or a text, by bytes;
                                             NULL: the id */
-    bool ascending;                      /* the ids too, where the values are equal */
+    bool ascending;                      /* the ids too, if the values are equal */
     uint64_t offset, limit;
 };
 
@@ -202,7 +202,7 @@ struct store_use_answer {
     bool unlimited_quota;
     char group[TOKEN_GROUP_LEN_MAX];
     size_t group_len;
-    int64_t accessed_unix_s; /* before this use, where nothing was taken */
+    int64_t accessed_unix_s; /* before this use, if nothing was taken */
     struct buffer *models;   /* in: the caller's, for model_limits; NULL: not wanted */
     bool has_models;         /* they are enabled and within STORE_MODELS_LEN_MAX */
     /* Of reservations only. */
@@ -211,7 +211,7 @@ struct store_use_answer {
     int64_t shortfall;      /* of a settle: the token could not cover this */
 };
 
-/* Checks a use of a key and takes nothing. The answer is filled in where *refusal is TOKEN_GOOD.
+/* Checks a use of a key and takes nothing. The answer is filled in if *refusal is TOKEN_GOOD.
  *   key   well formed (token/key.h) */
 enum store_error store_token_check_use(struct store_reader *reader,
                                        const char key[static TOKEN_KEY_LEN],
@@ -220,7 +220,7 @@ enum store_error store_token_check_use(struct store_reader *reader,
                                        struct store_use_answer *answer);
 
 /* Visits the token that has a key, whatever its status; its member key is not filled in.
- * STORE_NOT_FOUND where no token has it.
+ * STORE_NOT_FOUND if no token has it.
  *   owner_disabled   out, before the visit */
 enum store_error store_token_find(struct store_reader *reader, const char key[static TOKEN_KEY_LEN],
                                   int64_t now_unix_s, bool *owner_disabled,
@@ -239,7 +239,7 @@ struct store_gateway {
     int64_t created_unix_s;
 };
 
-/* STORE_DENIED where no gateway has the secret; compared in constant time. */
+/* STORE_DENIED if no gateway has the secret; compared in constant time. */
 enum store_error store_gateway_authenticate(struct store_reader *reader, struct span secret,
                                             int64_t *gateway_id);
 
@@ -292,7 +292,7 @@ struct store_idempotency {
         user_id; /* whose answers are bounded: STORE_REMEMBERED, STORE_ANSWER_TOO_LARGE; 0: none */
     unsigned char key_hash[STORE_HASH_LEN], request_hash[STORE_HASH_LEN];
     /* Renders the answer of the write, in its transaction, when all that is shown of it is known.
-     * The span lives until the next call; absent where there is no memory. */
+     * The span lives until the next call; absent if there is no memory. */
     struct span (*render)(struct store_write *write);
     bool replayed;         /* out: the write was not done; answer is the first one's */
     bool stored;           /* the engine's own */
@@ -360,18 +360,18 @@ struct store_write {
             int64_t grace_s;
         } rotate;
         /* Checks as store_token_check_use does and takes the amount. A reservation drops the
-         * user's oldest ended one where there are too many; STORE_REMEMBERED where all are open. */
+         * user's oldest ended one if there are too many; STORE_REMEMBERED if all are open. */
         struct {
             char key[TOKEN_KEY_LEN];
             struct token_use use;
             int64_t gateway_id;             /* of a reservation: the gateway that may settle it */
             int64_t ttl_s;                  /* above 0: as a reservation of that many seconds */
             enum token_refusal refusal;     /* out */
-            struct store_use_answer answer; /* out where refusal is TOKEN_GOOD */
+            struct store_use_answer answer; /* out if refusal is TOKEN_GOOD */
         } spend;
         /* Ends a reservation at an amount. One whose time is up has been settled at what it took.
          * Each ends once; later the first answer is given again. Of a token that has been deleted
-         * nothing is moved, and remain_quota is 0. STORE_NO_RESERVATION, also where the user has
+         * nothing is moved, and remain_quota is 0. STORE_NO_RESERVATION, also if the user has
          * been deleted. */
         struct {
             int64_t gateway_id, reservation_id, amount;
@@ -420,7 +420,7 @@ struct store_write {
 /* Does one write and commits it durably. Returns its error. */
 enum store_error store_write(struct store *store, struct store_write *write);
 
-/* Purges some expired records, fewer where the disk is full; *more whether others are left. */
+/* Purges some expired records, fewer if the disk is full; *more whether others are left. */
 enum store_error store_purge(struct store *store, bool *more);
 
 /* Does the writes of a list in one commit, as store_commit. */
@@ -444,7 +444,7 @@ enum store_error store_stat(struct store_reader *reader, store_visit_figure *vis
 
 /* Verifies every record, index, seal and counter in one snapshot. Reports a line for each problem.
  *   found   out: the number of problems
- * STORE_OK where the check could be completed, whatever it found. */
+ * STORE_OK if the check could be completed, whatever it found. */
 typedef void store_report(void *context, const char *line);
 enum store_error store_check(struct store_reader *reader, store_report *report, void *context,
                              uint64_t *found);

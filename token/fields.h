@@ -30,7 +30,7 @@ enum token_setter {
 };
 
 /* The table of a token's fields, in the order of answers. Columns: constant, JSON name, member of
- * struct token, kind, setters, min, max, message where a value is outside of min to max. */
+ * struct token, kind, setters, min, max, message if a value is outside of min to max. */
 /* clang-format off */
 #define TOKEN_FIELDS(FIELD)                                                                        \
     FIELD(ID, id, id, INTEGER, NEVER, INT64_MIN, INT64_MAX, "")                                    \

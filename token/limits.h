@@ -10,7 +10,7 @@ size_t limits_normalize_models(struct span in, char *out);
 
 /* Normalizes a list of addresses and CIDR blocks, separated by commas, blanks or newlines, each
  * kept as written. Writes up to in.len bytes to out, which may be in.at, and sets *out_len. Returns
- * false where an item is neither an address nor a block. */
+ * false if an item is neither an address nor a block. */
 bool limits_normalize_ips(struct span in, char *out, size_t *out_len);
 
 /* Whether a normalized list has the model, or an item that ends in * and begins it. */

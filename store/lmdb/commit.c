@@ -18,7 +18,7 @@ static size_t texts_len(const struct token *token)
     return token->name.len + token->group.len + token->model_limits.len + token->allow_ips.len;
 }
 
-/* About as many bytes as a write makes the store larger by, rather more. */
+/* An upper estimate of the bytes by which a write grows the store. */
 static size_t count_growth(const struct store_write *write)
 {
     enum { RECORD = 512, LONG_RECORD = 32 * 1024, PAGE = 4096 };
@@ -62,8 +62,8 @@ static enum store_error apply(struct txn *txn, struct store_write *write)
     return error == STORE_OK && !refused ? idempotency_store(txn, write) : error;
 }
 
-/* Takes the writes only in the transaction: while this process waited for it, more of them came
- * together, and while these are applied still more. All share one commit. */
+/* Takes writes only once the transaction has begun: more queue up meanwhile. All share one
+ * commit. */
 static void apply_all(struct txn *txn, store_take_writes *take, void *context,
                       struct store_write **writes)
 {

@@ -81,7 +81,7 @@ struct lmdb_reader {
     struct txn txn;
 };
 
-/* Begins a transaction of reads, on the reader's snapshot of now. Never NULL: where it could not be
+/* Begins a transaction of reads, on the reader's snapshot of now. Never NULL: if it could not be
  * begun, its error says why, and operations in it return that. The caller ends it in any case. */
 struct txn *read_begin(struct store_reader *reader);
 void read_end(struct txn *txn);
@@ -90,7 +90,7 @@ void read_end(struct txn *txn);
  * the caller ends it, in the same thread. */
 enum store_error write_begin(struct lmdb_store *store, struct txn *txn);
 
-/* Commits it durably or, where the transaction has an error, aborts it. Returns the error. */
+/* Commits it durably or, if the transaction has an error, aborts it. Returns the error. */
 enum store_error write_end(struct txn *txn);
 
 /* Whether a write may take need more bytes: the disk and the map have them beside a reserve, which
@@ -115,16 +115,16 @@ enum store_error db_get(struct txn *txn, enum database database, struct span key
                         struct span *value);
 
 /* Stores a value.
- *   flags   of mdb_put; with MDB_NOOVERWRITE or MDB_APPENDDUP STORE_CORRUPT where the key exists or
+ *   flags   of mdb_put; with MDB_NOOVERWRITE or MDB_APPENDDUP STORE_CORRUPT if the key exists or
  *           the value is out of order */
 enum store_error db_put(struct txn *txn, enum database database, struct span key, struct span value,
                         unsigned flags);
 
-/* STORE_NOT_FOUND where there is none. */
+/* STORE_NOT_FOUND if there is none. */
 enum store_error db_delete(struct txn *txn, enum database database, struct span key);
 
 /* A cursor; the caller closes it with mdb_cursor_close before the transaction ends. NULL, with the
- * transaction's error set, where it can't be opened. */
+ * transaction's error set, if it can't be opened. */
 MDB_cursor *db_cursor_open(struct txn *txn, enum database database);
 
 /* mdb_cursor_get. *key is read by the operations that search (MDB_SET_RANGE …). STORE_NOT_FOUND. */
@@ -143,7 +143,7 @@ enum { ID_KEY_LEN = 8, TOKEN_KEY_ID_LEN = 16 };
     span_of_bytes((uint64_t[]){htobe64((uint64_t)(user_id)), htobe64((uint64_t)(token_id))},       \
                   TOKEN_KEY_ID_LEN)
 
-/* Numbers in DB_META. STORE_CORRUPT where there is none. */
+/* Numbers in DB_META. STORE_CORRUPT if there is none. */
 #define META_SCHEMA              "schema"
 #define META_CIPHER              "cipher"
 #define META_CHECK               "secret_check"

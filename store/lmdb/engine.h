@@ -39,7 +39,7 @@ __typeof__(store_check) lmdb_check;
 enum { SCHEMA_VERSION_OLDEST = 3, SCHEMA_VERSION = 4 };
 
 /* upgrade.c: brings a store of an older version up to SCHEMA_VERSION, in a write transaction that
- * has opened all databases, after a copy of the data file beside it, data.mdb.VERSION. Where it
+ * has opened all databases, after a copy of the data file beside it, data.mdb.VERSION. If it
  * fails, or older programs use the store, the transaction has an error; one line in reason. */
 void upgrade_store(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE]);
 
@@ -74,7 +74,7 @@ lookup_user_by_access(struct txn *txn,
 enum store_error lookup_token(struct txn *txn, int64_t user_id, int64_t token_id,
                               struct token *token, struct record_keys *keys);
 
-/* The token and the owner of a key that is valid at now_unix_s. STORE_NOT_FOUND where no token has
+/* The token and the owner of a key that is valid at now_unix_s. STORE_NOT_FOUND if no token has
  * it or its owner is deleted. */
 enum store_error lookup_by_key(struct txn *txn, const char key[static TOKEN_KEY_LEN],
                                int64_t now_unix_s, struct token *token, struct record_keys *keys,
@@ -89,7 +89,7 @@ enum store_error visit_by_id(struct txn *txn, int64_t user_id, int64_t token_id,
                              store_visit_token *visit, void *context);
 
 /* Moves a cursor over DB_TOKENS (MDB_SET_KEY and MDB_SET_RANGE search for token's ids) and reads
- * the token there. STORE_NOT_FOUND where the user has no more. */
+ * the token there. STORE_NOT_FOUND if the user has no more. */
 enum store_error next_token(struct txn *txn, MDB_cursor *cursor, MDB_cursor_op step,
                             struct token *token, struct record_keys *keys);
 

@@ -1,7 +1,7 @@
-/* Idempotency records. DB_ANSWERS has, by the hash of the idempotency key, whose the answer is, the
- * store's time, the hash of the request and the sealed answer (it may hold a token's key).
- * DB_ANSWERS_BY_USER has, by user, time and that hash, the answer's length: what is kept for a
- * user, and what expires first. */
+/* Idempotency records. DB_ANSWERS maps the hash of the idempotency key to the user, the store's
+ * time, the hash of the request and the sealed answer (it may hold a token's key).
+ * DB_ANSWERS_BY_USER maps user, time and that hash to the answer's length: what is kept for a user,
+ * and what expires first. */
 
 #include <errno.h>
 #include <stdlib.h>

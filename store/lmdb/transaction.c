@@ -66,9 +66,9 @@ static void unlock_writers(struct lmdb_store *store)
 
 /* ---- the data file ---- */
 
-/* Whether the data file is still the one of its name: writes into a file that was removed or
- * replaced would be acknowledged and lost. statx without times: after a look at them Linux (6.13
- * and later) stores another time with the next write, which costs its sync more. */
+/* Whether the data file is still the one under its name: writes to a file that was removed or
+ * replaced would be acknowledged and lost. statx without times: once they have been read, Linux
+ * (6.13 and later) stores a new time with the next write, which makes its sync slower. */
 static bool is_in_place(const struct lmdb_store *store)
 {
     struct statx named, open_file;
@@ -77,7 +77,7 @@ static bool is_in_place(const struct lmdb_store *store)
                makedev(named.stx_dev_major, named.stx_dev_minor) == store->data_dev;
     if (errno == ENOENT || errno == ENOTDIR)
         return false;
-    /* After root has been dropped the way to the folder may be closed. */
+    /* Once root's rights are dropped, the path to the folder may be inaccessible. */
     return statx(store->data_fd, "", AT_EMPTY_PATH, STATX_NLINK, &open_file) != 0 ||
            open_file.stx_nlink > 0;
 }
@@ -102,11 +102,11 @@ static size_t count_free(const struct lmdb_store *store, size_t wanted)
 }
 
 /* Finds out what writes may take, at least need bytes if there are so many. Beyond that a reserve
- * is kept, so that deletes and purges go on where the disk or the map is full.
+ * is kept, so that deletes and purges go on if the disk or the map is full.
  *
- * Makes the data file longer ahead of commits, seldom and by much, with zeros that are written: a
- * commit that makes it longer has to write the file system's journal too (docs/performance.md). In
- * a write transaction, when nobody else writes to the file. */
+ * Makes the data file longer ahead of commits, rarely, in large steps, by writing zeros: a commit
+ * that makes it longer has to write the file system's journal too (docs/performance.md). In a write
+ * transaction, when nobody else writes to the file. */
 static void find_room(struct txn *txn, size_t need)
 {
     enum { ZEROS_LEN = 64 * 1024, STEPS_MAX = 16, RESERVE_LEN = 128 * 1024 };

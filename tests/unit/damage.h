@@ -66,8 +66,7 @@ static inline void token_cut_short(struct raw *raw)
 
 static inline void flip_seal(struct raw_bytes *record)
 {
-    enum { AT_SEALED = 2 + 5 * 8 };
-    record->at[AT_SEALED + 20] ^= 4;
+    record->at[RECORD_TOKEN_SEALED_AT + 20] ^= 4;
 }
 
 static inline void token_with_a_flipped_bit(struct raw *raw)
