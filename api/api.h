@@ -1,5 +1,4 @@
-#ifndef API_API_H
-#define API_API_H
+#pragma once
 
 #include "api/request.h"
 
@@ -47,5 +46,3 @@ bool api_reads_body(struct request *request);
 /* The reply without memory for another, or if the service can't be started: 503, head and body.
  * Static. */
 struct span api_unavailable_reply(void);
-
-#endif

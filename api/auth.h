@@ -1,5 +1,4 @@
-#ifndef API_AUTH_H
-#define API_AUTH_H
+#pragma once
 
 #include "api/request.h"
 
@@ -15,5 +14,3 @@ struct span auth_bearer(struct span authorization);
  * x-api-key, api-key (Azure's clients), x-goog-api-key (Gemini's), and of the element
  * openai-insecure-api-key.KEY of Sec-WebSocket-Protocol (browsers). Empty if there is none. */
 struct span auth_key(const struct request_input *input);
-
-#endif

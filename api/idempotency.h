@@ -1,5 +1,4 @@
-#ifndef API_IDEMPOTENCY_H
-#define API_IDEMPOTENCY_H
+#pragma once
 
 #include "api/request.h"
 
@@ -13,5 +12,3 @@ enum api_step idempotency_by_header(struct request *request);
  * id. */
 void idempotency_set(struct request *request, const char *client, int64_t client_id,
                      struct span key);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef API_JSON_IN_H
-#define API_JSON_IN_H
+#pragma once
 
 #include "api/request.h"
 
@@ -42,5 +41,3 @@ bool json_in_refuse_for_memory(struct request *request);
 
 /* Whether a value is a number beyond int64 or double. */
 bool json_in_is_out_of_range(struct json_object *value);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef API_JSON_SCAN_H
-#define API_JSON_SCAN_H
+#pragma once
 
 #include "base/buffer.h"
 
@@ -27,5 +26,3 @@ struct json_counts {
  * UTF-8, as json-c misreads some, and an integer beyond int64 by 1e999 (infinity), as json-c
  * saturates it. Returns NULL with *counts set, or what is wrong with the text, static. */
 const char *json_scan(struct span text, struct buffer *out, struct json_counts *counts);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef API_QUERY_H
-#define API_QUERY_H
+#pragma once
 
 #include <stdint.h>
 
@@ -16,5 +15,3 @@ struct span query_get(struct span query, const char *name, char value[static QUE
 /* Reads a decimal int64; *number is unchanged if the parameter is absent or has another form:
  * clients send "p=" and "p=undefined". */
 void query_get_number(struct span query, const char *name, int64_t *number);
-
-#endif

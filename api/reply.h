@@ -1,5 +1,4 @@
-#ifndef API_REPLY_H
-#define API_REPLY_H
+#pragma once
 
 #include "api/request.h"
 
@@ -35,5 +34,3 @@ enum api_step reply_verified(struct request *request, enum token_refusal refusal
 
 /* The answer to OPTIONS for a known path. */
 void reply_options(struct request *request);
-
-#endif

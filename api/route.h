@@ -1,5 +1,4 @@
-#ifndef API_ROUTE_H
-#define API_ROUTE_H
+#pragma once
 
 #include "api/request.h"
 
@@ -14,5 +13,3 @@ const struct route *route_find(struct span method, enum route_root root, struct 
 
 /* Appends the methods of a known path as the Allow header lists them: "GET, OPTIONS". */
 void route_append_methods(struct buffer *buffer, enum route_root root, struct span path);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef API_TOKEN_JSON_H
-#define API_TOKEN_JSON_H
+#pragma once
 
 #include "api/request.h"
 
@@ -21,5 +20,3 @@ size_t token_json_len_max(const struct token *token);
  * request->json or request->text. Returns false with request->invalid set. */
 bool token_json_read(struct request *request, struct json_object *object, unsigned fields,
                      struct token_patch *patch);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef BASE_RANDOM_H
-#define BASE_RANDOM_H
+#pragma once
 
 #include <stddef.h>
 
@@ -12,5 +11,3 @@ void random_fill(void *bytes, size_t len);
 
 /* Writes len characters of base62_digits, each equally likely, from the same source. */
 void random_base62(char *text, size_t len);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef BASE_SPAN_H
-#define BASE_SPAN_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -44,5 +43,3 @@ static inline struct span span_cut(struct span *text, char delimiter)
     *text = span_from(*text, part.len + (end != NULL));
     return part;
 }
-
-#endif

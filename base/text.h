@@ -1,7 +1,4 @@
-#ifndef BASE_TEXT_H
-#define BASE_TEXT_H
-
-#include <stddef.h>
+#pragma once
 
 #include "base/span.h"
 
@@ -24,5 +21,3 @@ bool text_is_utf8(struct span text);
 
 /* Whether it is ASCII digits only, or empty. */
 bool text_is_digits(struct span text);
-
-#endif

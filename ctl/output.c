@@ -56,7 +56,7 @@ int ctl_end(struct ctl *ctl, enum store_error error)
         status = ctl_fail_argument(ctl, store_error_text(error));
     else if (error != STORE_OK)
         status = ctl_fail(store_error_text(error));
-    if (status == CTL_DONE && ctl->row && ctl->json)
+    if (status == CTL_DONE && ctl->row && ctl->text[CTL_JSON])
         puts(json_object_to_json_string_ext(ctl->row, JSON_C_TO_STRING_PLAIN |
                                                           JSON_C_TO_STRING_NOSLASHESCAPE));
     else if (status == CTL_DONE && ctl->row)

@@ -1,5 +1,4 @@
-#ifndef FCGI_CGI_H
-#define FCGI_CGI_H
+#pragma once
 
 #include "api/api.h"
 
@@ -9,5 +8,3 @@ bool cgi_serve(char **environment, struct store *store, const struct api_options
 
 /* Answers 503 if cgi_serve can't be called. True if the reply was written. */
 bool cgi_refuse(char **environment);
-
-#endif

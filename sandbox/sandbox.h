@@ -1,5 +1,4 @@
-#ifndef SANDBOX_SANDBOX_H
-#define SANDBOX_SANDBOX_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,5 +47,3 @@ bool sandbox_load_filter(void);
 
 /* Whether this build can be sandboxed: sanitizers make calls that are not on the list. */
 bool sandbox_is_possible(void);
-
-#endif

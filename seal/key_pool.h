@@ -1,5 +1,4 @@
-#ifndef SEAL_KEY_POOL_H
-#define SEAL_KEY_POOL_H
+#pragma once
 
 #include "seal/seal.h"
 
@@ -20,5 +19,3 @@ void key_pool_free(struct key_pool *pool);
 
 /* Hands out a key; no copy of it is kept. */
 void key_pool_take(struct key_pool *pool, char key[static TOKEN_KEY_LEN]);
-
-#endif

@@ -1,8 +1,5 @@
-#ifndef SEAL_SEAL_H
-#define SEAL_SEAL_H
+#pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "token/key.h"
@@ -45,8 +42,8 @@ bool seal_use_cipher(struct seal *seal, enum seal_cipher cipher);
 /* The cipher that has been selected; if none has, the one that is fastest on this CPU. */
 enum seal_cipher seal_get_cipher(const struct seal *seal);
 
-/* Derives a value that tells this secret from another one and gives nothing of it away. */
-void seal_check_value(const struct seal *seal, unsigned char check[static SEAL_CHECK_LEN]);
+/* SEAL_CHECK_LEN bytes that tell this secret from another one and give nothing of it away. */
+const unsigned char *seal_check_value(const struct seal *seal);
 
 /* Seals a text (AEAD), bound to further bytes that are stored beside it.
  *   sealed   has room for plain.len + SEAL_OVERHEAD_LEN bytes */
@@ -72,5 +69,3 @@ void seal_hash_key(const struct seal *seal, const char key[static TOKEN_KEY_LEN]
  * long enough to need no key and no salt. */
 void seal_hash_credential(struct span credential,
                           unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN]);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef SETTINGS_SETTINGS_H
-#define SETTINGS_SETTINGS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,5 +30,3 @@ struct settings {
  * Result: false if a TOKEN_* variable is unknown or its value malformed, or the file can't be
  * read or trusted. */
 bool settings_read(char **environment, struct settings *settings, char *reason, size_t reason_size);
-
-#endif

@@ -1,15 +1,8 @@
-#ifndef STORE_STORE_H
-#define STORE_STORE_H
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#pragma once
 
 #include "base/buffer.h"
 #include "seal/seal.h"
-#include "token/fields.h"
 #include "token/patch.h"
-#include "token/token.h"
 #include "token/use.h"
 
 /* Users, their tokens and the programs that spend them, durably stored, for many processes at once,
@@ -20,32 +13,40 @@
  * environment. A struct store may be used by any thread, a struct store_reader by one at a time. A
  * store is opened after fork, and once in a process. */
 
-enum store_error {
-    STORE_OK = 0,
-    /* Refusals: the request is at fault, the store is well. */
-    STORE_NOT_FOUND,            /* no such token, or another user's */
-    STORE_NO_USER,              /* no such user */
-    STORE_DENIED,               /* wrong access token or gateway secret */
-    STORE_USER_DISABLED,        /* the user exists and is disabled */
-    STORE_NAME_TAKEN,           /* another user has the name */
-    STORE_LIMIT,                /* the user would have more tokens than allowed */
-    STORE_IDEMPOTENCY_MISMATCH, /* the idempotency key was used with another request */
-    STORE_REMEMBERED,           /* too much is kept for the user: see retry_after_s */
-    STORE_ANSWER_TOO_LARGE,     /* the answer alone is more than may be kept for a user */
-    STORE_NO_RESERVATION,       /* no such reservation, or another gateway's */
-    STORE_ENABLE_EXPIRED,       /* as enum token_error, in its order (token/patch.h) */
-    STORE_ENABLE_EXHAUSTED,
-    STORE_QUOTA_TOO_LOW,
-    STORE_QUOTA_TOO_HIGH,
-    STORE_NAME_TOO_LONG,
-    /* Failures: nothing was done, but for STORE_UNKNOWN. */
-    STORE_FULL,        /* the disk or the space reserved for the store is full */
-    STORE_UNAVAILABLE, /* not now: out of memory, or too many processes read */
-    STORE_CORRUPT,     /* a record or an index is damaged */
-    STORE_BROKEN,      /* the store can't be used any more by this process: replace it */
-    STORE_UNKNOWN,     /* perhaps done: repeat with the same idempotency key */
-    STORE_REFUSED      /* store_open, store_create: see the reason */
-};
+/* Columns: constant, text for a log line. */
+/* clang-format off */
+#define STORE_ERRORS(ERROR)                                                                        \
+    ERROR(OK, "done")                                                                              \
+    /* Refusals: the request is at fault, the store is well. */                                    \
+    ERROR(NOT_FOUND, "no such token") /* or another user's */                                      \
+    ERROR(NO_USER, "no such user")                                                                 \
+    ERROR(DENIED, "wrong access token or gateway secret")                                          \
+    ERROR(USER_DISABLED, "the user is disabled")                                                   \
+    ERROR(NAME_TAKEN, "another user has this name")                                                \
+    ERROR(LIMIT, "token limit reached") /* the user would have more */                             \
+    ERROR(IDEMPOTENCY_MISMATCH, "the idempotency key was used with another request")               \
+    ERROR(REMEMBERED, "too much is kept for the user") /* see retry_after_s */                     \
+    /* it alone is more than may be kept for a user: */                                            \
+    ERROR(ANSWER_TOO_LARGE, "the answer is too large to be kept")                                  \
+    ERROR(NO_RESERVATION, "no such reservation") /* or another gateway's */                        \
+    /* five as enum token_error, in its order (token/patch.h): */                                  \
+    ERROR(ENABLE_EXPIRED, "the token has expired")                                                 \
+    ERROR(ENABLE_EXHAUSTED, "the token's quota is exhausted")                                      \
+    ERROR(QUOTA_TOO_LOW, "the token has less quota left than that")                                \
+    ERROR(QUOTA_TOO_HIGH, "the token's quota would be out of range")                               \
+    ERROR(NAME_TOO_LONG, "the name is too long")                                                   \
+    /* Failures: nothing was done, but for STORE_UNKNOWN. */                                       \
+    ERROR(FULL, "store full: no space on the disk, or TOKEN_MAP_SIZE reached")                     \
+    ERROR(UNAVAILABLE, "not done: locked by another process, too many readers, or no memory")      \
+    ERROR(CORRUPT, "the store is damaged: run tokenctl check")                                     \
+    /* this process can't use it any more: replace it: */                                          \
+    ERROR(BROKEN, "store failed (I/O error), or it was replaced or removed")                       \
+    ERROR(UNKNOWN, "outcome unknown: repeat with the same idempotency key") /* perhaps done */     \
+    ERROR(REFUSED, "refused") /* store_open, store_create: see the reason */
+/* clang-format on */
+
+#define STORE_ERROR_CONSTANT(constant, text) STORE_##constant,
+enum store_error { STORE_ERRORS(STORE_ERROR_CONSTANT) };
 
 /* Whether an error is a failure of the store and no refusal. */
 static inline bool store_is_failure(enum store_error error)
@@ -256,23 +257,19 @@ enum store_error store_gateway_delete(struct store *store, int64_t gateway_id);
 
 /* ---- writes ---- */
 
-enum store_write_kind {
-    STORE_CREATE,
-    STORE_UPDATE,
-    STORE_SET_STATUS,
-    STORE_DELETE,
-    STORE_ROTATE,
-    STORE_SPEND,
-    STORE_SETTLE,
-    STORE_ACCESS,
-    STORE_PURGE,
-    STORE_FORGET,
-    STORE_USER_ADD,
-    STORE_USER_CHANGE,
-    STORE_USER_DELETE,
-    STORE_GATEWAY_ADD,
-    STORE_GATEWAY_DELETE
-};
+/* Columns: constant, name in functions of an engine. */
+/* clang-format off */
+#define STORE_WRITES(WRITE)                                                                        \
+    WRITE(CREATE, create) WRITE(UPDATE, update) WRITE(SET_STATUS, set_status)                      \
+    WRITE(DELETE, delete) WRITE(ROTATE, rotate)                                                    \
+    WRITE(SPEND, spend) WRITE(SETTLE, settle) WRITE(ACCESS, access) WRITE(PURGE, purge)            \
+    WRITE(FORGET, forget)                                                                          \
+    WRITE(USER_ADD, user_add) WRITE(USER_CHANGE, user_change) WRITE(USER_DELETE, user_delete)      \
+    WRITE(GATEWAY_ADD, gateway_add) WRITE(GATEWAY_DELETE, gateway_delete)
+/* clang-format on */
+
+#define STORE_WRITE_CONSTANT(constant, name) STORE_##constant,
+enum store_write_kind { STORE_WRITES(STORE_WRITE_CONSTANT) };
 
 enum {
     STORE_IDEMPOTENCY_S = 24 * 3600,
@@ -339,8 +336,6 @@ struct store_write {
         struct {
             int64_t token_id;
             struct token_patch patch;
-            struct token token; /* out: after the update */
-            char *text;         /* out: what its spans point into; freed by store_write_free */
         } update;
         /* Sets the status of those of the ids that are the user's own, each once. */
         struct {
@@ -363,8 +358,6 @@ struct store_write {
             int64_t token_id;
             char key[TOKEN_KEY_LEN]; /* the new one */
             int64_t grace_s;
-            struct token token; /* out, as in update */
-            char *text;
         } rotate;
         /* Checks as store_token_check_use does and takes the amount. A reservation drops the
          * user's oldest ended one if there are too many; STORE_REMEMBERED if all are open. */
@@ -389,17 +382,6 @@ struct store_write {
             struct store_access *times;
             size_t count;
         } access;
-        /* Purges some of the expired idempotency records and reservations. */
-        struct {
-            size_t max; /* of each kind */
-            bool more;  /* out: others are left */
-        } purge;
-        /* Purges some of the user's idempotency records. */
-        struct {
-            size_t max;
-            uint64_t count; /* counted up */
-            bool more;      /* out: call again */
-        } forget;
         struct {
             struct store_user *user; /* in: name, group; out: id */
             unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN];
@@ -409,11 +391,16 @@ struct store_write {
             const bool *disabled;             /* NULL: stays */
             struct span name, group;          /* absent: stays */
         } user_change;
-        /* Marks the user deleted, then deletes some of its tokens, with the last ones the user. */
+        /* A part of a longer work, of the kind
+         *   STORE_PURGE         purges expired idempotency records, and reservations
+         *   STORE_FORGET        purges the user's idempotency records
+         *   STORE_USER_DELETE   marks the user deleted, then deletes its tokens, with the last ones
+         *                       the user. */
         struct {
-            size_t max; /* tokens */
-            bool more;  /* out: call again */
-        } user_delete;
+            size_t max;     /* records (of each kind) or tokens */
+            uint64_t count; /* of STORE_FORGET: counted up by how many were purged */
+            bool more;      /* out: others are left */
+        } step;
         struct {
             struct store_gateway *gateway; /* in: name; out: id */
             unsigned char secret_hash[SEAL_CREDENTIAL_HASH_LEN];
@@ -422,6 +409,9 @@ struct store_write {
             int64_t gateway_id; /* STORE_NOT_FOUND */
         } gateway_delete;
     };
+    /* Out, of STORE_UPDATE and STORE_ROTATE: the token after it, and what its spans point into. */
+    struct token token;
+    char *text;               /* freed by store_write_free */
     enum store_error error;   /* out */
     struct store_write *next; /* in a list */
     void *context;            /* the caller's own */
@@ -458,5 +448,3 @@ enum store_error store_stat(struct store_reader *reader, store_visit_figure *vis
 typedef void store_report(void *context, const char *line);
 enum store_error store_check(struct store_reader *reader, store_report *report, void *context,
                              uint64_t *found);
-
-#endif

@@ -1,8 +1,4 @@
-#ifndef TOKEN_KEY_H
-#define TOKEN_KEY_H
-
-#include <stdbool.h>
-#include <stddef.h>
+#pragma once
 
 #include "base/span.h"
 
@@ -28,5 +24,3 @@ bool token_key_read(struct span text, char key[static TOKEN_KEY_LEN]);
 
 /* The text without "sk-" at its beginning, at most twice. */
 struct span token_key_strip_prefix(struct span text);
-
-#endif

@@ -1,8 +1,4 @@
-#ifndef TOKEN_LIMITS_H
-#define TOKEN_LIMITS_H
-
-#include <stdbool.h>
-#include <stddef.h>
+#pragma once
 
 #include "base/span.h"
 
@@ -23,5 +19,3 @@ bool limits_allow_model(struct span models, struct span model);
 /* Whether a normalized list has the address, IPv4 or IPv6 as text, or a block of it. An IPv4
  * address equals its IPv6 form (::ffff:a.b.c.d) and is in no block of IPv6 (::/0). */
 bool limits_allow_ip(struct span ips, struct span ip);
-
-#endif

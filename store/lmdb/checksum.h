@@ -1,8 +1,5 @@
-#ifndef STORE_LMDB_CHECKSUM_H
-#define STORE_LMDB_CHECKSUM_H
+#pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "base/span.h"
@@ -38,5 +35,3 @@ size_t checksum_put(struct checksum_context context, unsigned char *bytes, size_
 
 /* Takes the checksum off the end of the value; false if it is not the value's. */
 bool checksum_take(struct checksum_context context, struct span *value);
-
-#endif

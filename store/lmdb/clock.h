@@ -1,5 +1,4 @@
-#ifndef STORE_LMDB_CLOCK_H
-#define STORE_LMDB_CLOCK_H
+#pragma once
 
 #include "store/lmdb/database.h"
 
@@ -17,5 +16,3 @@ void clock_start(struct txn *txn);
 /* The time; it stays the same in a transaction, which must be one of writes: a change of it may be
  * stored. 0 if the transaction has failed. */
 int64_t clock_now(struct txn *txn);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef STORE_LMDB_DATABASE_H
-#define STORE_LMDB_DATABASE_H
+#pragma once
 
 #include <limits.h>
 #include <pthread.h>
@@ -18,19 +17,27 @@ static inline struct span span_of_bytes(const void *bytes, size_t len)
     return (struct span){bytes, len};
 }
 
+enum { IDS_DATABASE_FLAGS = MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP };
+
+/* Columns: constant, name, flags to create and open it with. */
+/* clang-format off */
+#define DATABASES(DATABASE)                                                                        \
+    DATABASE(META, "meta", 0) /* counters, schema version, cipher, the check value, by name */     \
+    DATABASE(USERS, "users", 0) /* by id */                                                        \
+    DATABASE(USER_INDEX, "user_index", 0) /* accounts.c */                                         \
+    DATABASE(TOKENS, "tokens", 0) /* by user id and token id */                                    \
+    DATABASE(IDS_BY_USER, "ids_by_user", IDS_DATABASE_FLAGS) /* ids.h */                           \
+    DATABASE(TOKEN_BY_KEY, "token_by_key", 0) /* by the key's hash */                              \
+    DATABASE(GATEWAYS, "gateways", 0) /* by id */                                                  \
+    DATABASE(RESERVATIONS, "reservations", 0) /* by id */                                          \
+    DATABASE(RESERVATIONS_BY_USER, "reservations_by_user", IDS_DATABASE_FLAGS) /* ids.h */         \
+    DATABASE(ANSWERS, "answers", 0) /* idempotency.c */                                            \
+    DATABASE(ANSWERS_BY_USER, "answers_by_user", 0)
+/* clang-format on */
+
+#define DATABASE_CONSTANT(constant, ...) DB_##constant,
 enum database {
-    DB_META,         /* counters, schema version, cipher, the secret's check value, by name */
-    DB_USERS,        /* by id */
-    DB_USER_INDEX,   /* accounts.c */
-    DB_TOKENS,       /* by user id and token id */
-    DB_IDS_BY_USER,  /* ids.h */
-    DB_TOKEN_BY_KEY, /* by the key's hash */
-    DB_GATEWAYS,     /* by id */
-    DB_RESERVATIONS, /* by id */
-    DB_RESERVATIONS_BY_USER, /* ids.h */
-    DB_ANSWERS,              /* idempotency.c */
-    DB_ANSWERS_BY_USER,
-    DATABASE_COUNT,
+    DATABASES(DATABASE_CONSTANT) DATABASE_COUNT,
     DB_FREE_LIST = DATABASE_COUNT /* LMDB's own, whose handle is always 0: see check.c */
 };
 
@@ -64,7 +71,8 @@ struct txn {
     MDB_txn *mdb;
     enum store_error error;
     int64_t now_s; /* the store's time (clock.h); 0: not read yet */
-    size_t room;   /* bytes that writes may take yet: see txn_take_room */
+    size_t taken;  /* bytes that its writes take, about: see txn_take_room */
+    size_t room;   /* and that all of them may take */
 };
 
 /* One reader's transaction; reset between operations, as an open one keeps pages from reuse. */
@@ -144,6 +152,8 @@ enum { ID_KEY_LEN = 8, TOKEN_KEY_ID_LEN = 16 };
 #define META_NEXT_TOKEN_ID       "next_token_id"
 #define META_NEXT_GATEWAY_ID     "next_gateway_id"
 #define META_NEXT_RESERVATION_ID "next_reservation_id"
+enum { META_COUNTERS = 4 };
+extern const char *const meta_counters[META_COUNTERS]; /* the last four, in this order */
 enum store_error meta_get(struct txn *txn, const char *name, int64_t *value);
 enum store_error meta_put(struct txn *txn, const char *name, int64_t value);
 
@@ -156,5 +166,3 @@ enum store_error meta_get_bytes(struct txn *txn, const char *name, unsigned char
                                 size_t len);
 enum store_error meta_put_bytes(struct txn *txn, const char *name, const unsigned char *bytes,
                                 size_t len);
-
-#endif

@@ -1,14 +1,10 @@
-#ifndef STORE_LMDB_IDS_H
-#define STORE_LMDB_IDS_H
+#pragma once
 
 #include "store/lmdb/database.h"
 
 /* The indexes DB_IDS_BY_USER (tokens) and DB_RESERVATIONS_BY_USER: a user's ids in order, with
  * their number in O(1), and steps over a page of about 500 ids at a time. The only place that uses
  * LMDB's operations on pages of MDB_DUPFIXED values. */
-
-/* The flags to create and open the database with. */
-enum { IDS_DATABASE_FLAGS = MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP };
 
 /* Orders ids, for qsort. */
 int ids_compare(const void *left, const void *right);
@@ -29,5 +25,3 @@ enum store_error ids_append(struct txn *txn, enum database index, int64_t user_i
 
 /* STORE_NOT_FOUND if the id is not there. */
 enum store_error ids_delete(struct txn *txn, enum database index, int64_t user_id, int64_t id);
-
-#endif

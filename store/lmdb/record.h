@@ -1,7 +1,5 @@
-#ifndef STORE_LMDB_RECORD_H
-#define STORE_LMDB_RECORD_H
+#pragma once
 
-#include "seal/seal.h"
 #include "store/lmdb/checksum.h"
 #include "store/store.h"
 #include "token/settle.h"
@@ -91,5 +89,3 @@ size_t record_encode_key(const unsigned char hash[static SEAL_HASH_LEN],
                          const struct record_key *entry, unsigned char *record);
 bool record_decode_key(const unsigned char hash[static SEAL_HASH_LEN], struct span record,
                        struct record_key *entry);
-
-#endif

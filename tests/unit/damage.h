@@ -1,5 +1,4 @@
-#ifndef UNIT_DAMAGE_H
-#define UNIT_DAMAGE_H
+#pragma once
 
 #include "tests/unit/raw.h"
 
@@ -80,5 +79,3 @@ static inline void id_too_many(struct raw *raw)
     int64_t id = 99;
     raw_put(raw, raw->ids_by_user, raw_user_key(1), raw_bytes(&id, sizeof(id)));
 }
-
-#endif
