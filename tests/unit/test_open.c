@@ -347,7 +347,7 @@ static void test_owner(void **state)
 static bool is_read_only;
 
 /* In place of the C library's: a file system that is mounted so. */
-/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): glibc's are reserved names */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): theirs are reserved */
 int statfs(const char *path, struct statfs *status)
 {
     int rc = (int)syscall(SYS_statfs, path, status);
