@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <netinet/in.h>
@@ -221,6 +222,7 @@ static int answer_caller(const char *option)
 
 int main(int argc, char **argv)
 {
+    tzset(); /* for log_error, also in a signal's handler */
     ignore_signals();
     take_systemd_socket();
     sandbox_close_inherited();

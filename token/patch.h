@@ -30,12 +30,12 @@ bool token_patch_check(const struct token_patch *patch, struct validation_error 
 
 enum token_error {
     TOKEN_OK = 0,
-    TOKEN_ENABLE_EXPIRED,   /* the patch enables a token that is not enabled at now_unix_s and would
-                             */
-    TOKEN_ENABLE_EXHAUSTED, /* not be afterwards */
-    TOKEN_QUOTA_TOO_LOW,    /* add_quota takes more than is left */
-    TOKEN_QUOTA_TOO_HIGH,   /* remain_quota would be beyond int64 */
-    TOKEN_NAME_TOO_LONG     /* and it is not the one that the token has */
+    /* the patch enables a token that is not enabled at now_unix_s and would not be afterwards: */
+    TOKEN_ENABLE_EXPIRED,
+    TOKEN_ENABLE_EXHAUSTED,
+    TOKEN_QUOTA_TOO_LOW,  /* add_quota takes more than is left */
+    TOKEN_QUOTA_TOO_HIGH, /* remain_quota would be beyond int64 */
+    TOKEN_NAME_TOO_LONG   /* and it is not the one that the token has */
 };
 
 /* Applies a checked patch. A status of TOKEN_EXPIRED or TOKEN_EXHAUSTED is ignored: clients send
