@@ -1,7 +1,16 @@
 """Authentication: Authorization; New-Api-User, where it is sent, must be that user."""
 
-import pytest
+import os
+import random
+import statistics
+import string
+import time
 
+import fastcgi
+import pytest
+from service import Store
+
+TORTURE = os.environ.get("TORTURE") == "1"
 MISSING_AUTHORIZATION = "Authorization header is missing"
 WRONG_USER = "New-Api-User header is wrong"
 DENIED = "Authorization or New-Api-User is wrong"
@@ -193,3 +202,42 @@ def test_own_tokens_only(user, other_user):
     assert other_user.batch({"ids": [token_id]}).data == 0
     assert other_user.list().data["items"] == []
     assert user.list().data["items"] == [token]
+
+
+def test_medians_of_refusals():
+    """Not by time either: in turns, an access token that is wrong in its last character, one with
+    New-Api-User of its owner, of nobody, and random ones."""
+    rounds = 20_000
+    with Store(TOKEN_THREADS="1") as store:
+        user = store.add_user()
+        _, path = store.start_worker()
+        last = "A" if user.access_token[-1] != "A" else "B"
+        near = user.access_token[:-1] + last
+        medians = {}
+        with fastcgi.Connection(path) as connection:
+            def ask(name, access_token, user_id=None):
+                headers = {"Authorization": f"Bearer {access_token}"}
+                if user_id:
+                    headers["New-Api-User"] = str(user_id)
+                sent = fastcgi.request(fastcgi.environment("GET", "/api/token/1", headers), keep=True)
+                began = time.perf_counter_ns()
+                connection.send(sent)
+                reply = connection.read_reply()
+                medians.setdefault(name, []).append(time.perf_counter_ns() - began)
+                assert reply.status == 401
+
+            for _ in range(rounds):
+                other = "".join(random.choices(string.ascii_letters, k=48))
+                kinds = [("random", other), ("near", near), ("random, user", other, user.id),
+                         ("near, user", near, user.id), ("random, nobody", other, user.id + 1)]
+                for kind in random.sample(kinds, len(kinds)):
+                    ask(*kind)
+        medians = {name: statistics.median(times) for name, times in medians.items()}
+        print(medians)
+        assert medians["near"] == pytest.approx(medians["random"], rel=0.02)
+        for name in ("near, user", "random, nobody"):
+            assert medians[name] == pytest.approx(medians["random, user"], rel=0.02)
+
+
+# Of durations: outside CI only.
+test_medians_of_refusals.__test__ = TORTURE
