@@ -11,7 +11,6 @@
 enum { ACCESS_KEY_LEN = 1 + 16 };
 struct index_key {
     unsigned char at[1 + STORE_USER_NAME_LEN_MAX];
-    size_t len;
 };
 
 static struct span access_key(const unsigned char *access_hash, struct index_key *key)

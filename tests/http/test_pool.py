@@ -68,8 +68,6 @@ def test_workers_run_as_their_user(pool, client):
 
 def test_workers_run_as_the_stores_owner():
     """Without TOKEN_USER, of which another shell may know nothing."""
-    if not IS_ROOT:
-        return
     with Site(pool=False, workers=1, TOKEN_USER="daemon") as site:
         site.spawn("start", TOKEN_USER=None)
         assert {Path(f"/proc/{pid}").owner() for pid in site.pids()} == {"daemon"}
@@ -158,48 +156,10 @@ def test_start_on_the_socket_of_another_pool(pool, client):
     assert pool.run_spawn("status")[0] == 0
 
 
-def test_who_may_not_ask_is_told_so(pool, client):
-    if not IS_ROOT:
-        return  # needs another account
-
-    def run_as_nobody(action, **settings):
-        return subprocess.run(
-            [pool.spawn_sh, action],
-            env={**pool.environment, **settings},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            user="nobody",
-            group="nogroup",
-            extra_groups=[],
-        )
-
-    closed = pool.dir / "closed"
-    closed.mkdir(mode=0o700)
-    for settings in ({}, {"TOKEN_SOCKET": str(closed / "x.sock")}):
-        done = run_as_nobody("status", **settings)
-        assert done.returncode == 4 and "no permission" in done.stderr
-        assert "does not answer" not in done.stderr
-    conf = closed / "token.conf"
-    conf.touch(mode=0o600)
-    closed.chmod(0o711)
-    assert run_as_nobody("status", TOKEN_CONF=str(conf)).returncode == 4
-    done = run_as_nobody("stop")
-    assert done.returncode == 1 and "cannot stop pid" in done.stderr and "killing" not in done.stderr
-    assert client.list().status == 200
-
-
-def test_group_that_cannot_be_set(pool):
-    """By another than root, who is not in it. The pool is not started: nginx could not connect."""
-    if not IS_ROOT:
-        return  # needs another account
-    folder = pool.dir / "nobody"
-    folder.mkdir()
-    shutil.chown(folder, "nobody")
-    names = {"TOKEN_SOCKET": "n.sock", "TOKEN_STORE": "store", "TOKEN_SECRET": "secret", "TOKEN_LOG": "n.log"}
-    done = subprocess.run(
-        [pool.spawn_sh, "start"],
-        env={**pool.environment, **{name: str(folder / file) for name, file in names.items()}},
+def run_as_nobody(pool, action, **settings):
+    return subprocess.run(
+        [pool.spawn_sh, action],
+        env={**pool.environment, **settings},
         capture_output=True,
         text=True,
         timeout=60,
@@ -207,6 +167,31 @@ def test_group_that_cannot_be_set(pool):
         group="nogroup",
         extra_groups=[],
     )
+
+
+def test_who_may_not_ask_is_told_so(pool, client):
+    closed = pool.dir / "closed"
+    closed.mkdir(mode=0o700)
+    for settings in ({}, {"TOKEN_SOCKET": str(closed / "x.sock")}):
+        done = run_as_nobody(pool, "status", **settings)
+        assert done.returncode == 4 and "no permission" in done.stderr
+        assert "does not answer" not in done.stderr
+    conf = closed / "token.conf"
+    conf.touch(mode=0o600)
+    closed.chmod(0o711)
+    assert run_as_nobody(pool, "status", TOKEN_CONF=str(conf)).returncode == 4
+    done = run_as_nobody(pool, "stop")
+    assert done.returncode == 1 and "cannot stop pid" in done.stderr and "killing" not in done.stderr
+    assert client.list().status == 200
+
+
+def test_group_that_cannot_be_set(pool):
+    """By another than root, who is not in it. The pool is not started: nginx could not connect."""
+    folder = pool.dir / "nobody"
+    folder.mkdir()
+    shutil.chown(folder, "nobody")
+    names = {"TOKEN_SOCKET": "n.sock", "TOKEN_STORE": "store", "TOKEN_SECRET": "secret", "TOKEN_LOG": "n.log"}
+    done = run_as_nobody(pool, "start", **{name: str(folder / file) for name, file in names.items()})
     assert done.returncode == 1 and "TOKEN_SOCKET_GROUP" in done.stderr and "www-data" in done.stderr
 
 
@@ -402,8 +387,6 @@ def tree(pool):
 
 def test_only_what_the_caller_meant_to_hand_on(pool, client):
     """Neither descriptors nor variables of the shell that happened to start the pool."""
-    if not IS_ROOT:
-        return  # the workers' files under /proc are root's
     with (pool.dir / "left-open").open("w") as file:
         low, high = (fcntl.fcntl(file, fcntl.F_DUPFD, at_least) for at_least in (7, 40))
         done = subprocess.run(
@@ -944,3 +927,13 @@ def test_restart_of_a_new_version():
         assert (site.dir / f"store/data.mdb.{version - 1}").exists()
         assert site.http(site.add_user()).list().status == 200
         site.check()
+
+
+# They need another account, or read files of workers under /proc, which are root's.
+for needs_root in (
+    test_workers_run_as_the_stores_owner,
+    test_who_may_not_ask_is_told_so,
+    test_group_that_cannot_be_set,
+    test_only_what_the_caller_meant_to_hand_on,
+):
+    needs_root.__test__ = IS_ROOT
