@@ -51,7 +51,7 @@ struct store_reader {
     struct store *store;
 };
 
-extern const struct store_engine store_lmdb_engine;
+extern const struct store_engine store_lmdb_engine, store_postgresql_engine;
 
 /* Writes "path: why" into reason; returns false. */
 bool store_refuse(char reason[static STORE_REASON_SIZE], const char *path, const char *why);

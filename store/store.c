@@ -10,7 +10,12 @@
 #include "base/path.h"
 
 /* The first one whose location_matches holds. */
-static const struct store_engine *const engines[] = {&store_lmdb_engine};
+static const struct store_engine *const engines[] = {
+    &store_lmdb_engine,
+#ifdef STORE_POSTGRESQL
+    &store_postgresql_engine,
+#endif
+};
 
 static const struct store_engine *find_engine(const char *location,
                                               char reason[static STORE_REASON_SIZE])

@@ -1,0 +1,462 @@
+#include "store/postgresql/group.h"
+
+#include <stdlib.h>
+
+#include "base/bytes.h"
+
+/* ---- sets of rows ---- */
+
+static int compare_keys(const void *left, const void *right)
+{
+    return memcmp(left, right, ROW_KEY_LEN); /* the first member */
+}
+
+struct group_row *group_find(struct group *group, enum set set, const void *key, size_t len)
+{
+    const struct group_set *rows = &group->sets[set];
+    unsigned char full[ROW_KEY_LEN] = {0};
+    memcpy(full, key, len);
+    /* A new row is looked for only when it has just been added. */
+    if (rows->count > rows->sorted && compare_keys(full, &rows->rows[rows->count - 1]) == 0)
+        return &rows->rows[rows->count - 1];
+    return rows->sorted == 0
+               ? NULL
+               : bsearch(full, rows->rows, rows->sorted, sizeof(*rows->rows), compare_keys);
+}
+
+struct token_key {
+    unsigned char at[16];
+};
+
+static struct token_key pair(int64_t first, int64_t second)
+{
+    struct token_key key;
+    put_big64(key.at, first);
+    put_big64(key.at + 8, second);
+    return key;
+}
+
+struct group_row *group_find_id(struct group *group, enum set set, int64_t id)
+{
+    return group_find(group, set, pair(id, 0).at, 8);
+}
+
+struct group_row *group_find_token(struct group *group, int64_t user_id, int64_t token_id)
+{
+    return group_find(group, SET_TOKENS, pair(user_id, token_id).at, 16);
+}
+
+struct group_row *group_find_reservation(struct group *group, int64_t user_id, int64_t id)
+{
+    return group_find(group, SET_RESERVATIONS, pair(user_id, id).at, 16);
+}
+
+static struct group_row *append(struct group *group, enum set set, const void *key, size_t len)
+{
+    struct group_set *rows = &group->sets[set];
+    if (rows->count == rows->size) {
+        size_t size = rows->size ? rows->size * 2 : 64;
+        struct group_row *grown = reallocarray(rows->rows, size, sizeof(*grown));
+        if (!grown) {
+            store_txn_fail(&group->txn, pg_fail(group->connection, STORE_UNAVAILABLE));
+            return NULL;
+        }
+        rows->rows = grown;
+        rows->size = size;
+    }
+    struct group_row *row = &rows->rows[rows->count++];
+    memset(row, 0, sizeof(*row));
+    memcpy(row->key, key, len);
+    return row;
+}
+
+struct group_row *group_add(struct group *group, enum set set, const void *key, size_t len)
+{
+    struct group_row *row = group_find(group, set, key, len);
+    return row ? row : append(group, set, key, len);
+}
+
+struct group_row *group_add_id(struct group *group, enum set set, int64_t id)
+{
+    return group_add(group, set, pair(id, 0).at, 8);
+}
+
+struct group_row *group_add_token(struct group *group, int64_t user_id, int64_t token_id)
+{
+    return group_add(group, SET_TOKENS, pair(user_id, token_id).at, 16);
+}
+
+/* Puts the rows in order, each once. */
+static void sort_set(struct group_set *set)
+{
+    size_t count = 0;
+    if (set->count > 0)
+        qsort(set->rows, set->count, sizeof(*set->rows), compare_keys);
+    for (size_t i = 0; i < set->count; i++) {
+        if (count > 0 && compare_keys(&set->rows[count - 1], &set->rows[i]) == 0)
+            set->rows[count - 1].locked |= set->rows[i].locked;
+        else
+            set->rows[count++] = set->rows[i];
+    }
+    set->count = set->sorted = count;
+}
+
+/* ---- what writes need ---- */
+
+static void need_user(struct group *group, int64_t id, bool locked)
+{
+    struct group_row *row = append(group, SET_USERS, pair(id, 0).at, 8);
+    if (row)
+        row->locked = locked;
+}
+
+static void need_tokens(struct group *group, int64_t user_id, const int64_t *ids, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        append(group, SET_TOKENS, pair(user_id, ids[i]).at, 16);
+}
+
+static void need_name(struct group *group, struct span name)
+{
+    char folded[STORE_USER_NAME_LEN_MAX];
+    if (name.at && pg_fold_name(name, folded))
+        append(group, SET_NAMES, folded, name.len);
+}
+
+static void need_key(struct group *group, const struct store_write *write)
+{
+    unsigned char hash[SEAL_HASH_LEN];
+    seal_hash_key(group->txn.seal, write->spend.key, hash);
+    append(group, SET_KEYS, hash, sizeof(hash));
+    group->id_counts[STORE_IDS_RESERVATION] += write->spend.ttl_s > 0;
+}
+
+static void need_accounts(struct group *group, const struct store_write *write)
+{
+    switch (write->kind) {
+    case STORE_USER_ADD:
+        need_name(group, span_of(write->user_add.user->name));
+        group->id_counts[STORE_IDS_USER]++;
+        break;
+    case STORE_USER_CHANGE:
+        need_user(group, write->user_id, true);
+        need_name(group, write->user_change.name);
+        break;
+    case STORE_USER_DELETE:
+        need_user(group, write->user_id, true);
+        break;
+    case STORE_FORGET:
+        need_user(group, write->user_id, false);
+        append(group, SET_KEPT, pair(write->user_id, 0).at, 8);
+        break;
+    case STORE_GATEWAY_ADD:
+        group->id_counts[STORE_IDS_GATEWAY]++;
+        break;
+    case STORE_GATEWAY_DELETE:
+        append(group, SET_GATEWAYS, pair(write->gateway_delete.gateway_id, 0).at, 8);
+        break;
+    default:
+        group->purge |= write->kind == STORE_PURGE;
+    }
+}
+
+static void need(struct group *group, const struct store_write *write)
+{
+    bool counted = write->kind == STORE_CREATE || write->kind == STORE_DELETE;
+    if (write->kind <= STORE_ROTATE)
+        need_user(group, write->user_id, counted);
+    if (write->kind == STORE_CREATE)
+        group->id_counts[STORE_IDS_TOKEN] += write->create.count;
+    else if (write->kind == STORE_UPDATE)
+        need_tokens(group, write->user_id, &write->update.token_id, 1);
+    else if (write->kind == STORE_ROTATE)
+        need_tokens(group, write->user_id, &write->rotate.token_id, 1);
+    else if (write->kind == STORE_SET_STATUS)
+        need_tokens(group, write->user_id, write->set_status.ids, write->set_status.id_count);
+    else if (write->kind == STORE_DELETE)
+        need_tokens(group, write->user_id, write->delete.ids, write->delete.id_count);
+    else if (write->kind == STORE_SPEND)
+        need_key(group, write);
+    else if (write->kind == STORE_SETTLE)
+        append(group, SET_FOUND, pair(write->settle.reservation_id, 0).at, 8);
+    else if (write->kind == STORE_ACCESS)
+        for (size_t i = 0; i < write->access.count; i++)
+            need_tokens(group, write->access.times[i].user_id, &write->access.times[i].token_id, 1);
+    else
+        need_accounts(group, write);
+    if (write->idempotency.wanted)
+        append(group, SET_ANSWERS, write->idempotency.key_hash, STORE_HASH_LEN);
+    if (write->idempotency.wanted && write->idempotency.user_id != 0)
+        append(group, SET_KEPT, pair(write->idempotency.user_id, 0).at, 8);
+}
+
+/* ---- fetching ---- */
+
+/* The next result; it is kept as long as the group. NULL after a failure. */
+static PGresult *take(struct group *group)
+{
+    PGresult *result = pg_result(group->connection);
+    if (result && group->result_count == group->result_size) {
+        size_t size = group->result_size ? group->result_size * 2 : 64;
+        PGresult **grown = reallocarray(group->results, size, sizeof(PGresult *));
+        if (!grown) {
+            pg_fail(group->connection, STORE_UNAVAILABLE);
+            PQclear(result);
+            return NULL;
+        }
+        group->results = grown;
+        group->result_size = size;
+    }
+    if (result)
+        group->results[group->result_count++] = result;
+    return result;
+}
+
+/* How the rows of a set are fetched: the parts of a row's key are the statement's parameters. A
+ * text's length is that without the zeros. */
+static const struct {
+    enum statement statement;
+    size_t parts[2];
+} fetches[SET_COUNT] = {
+    [SET_USERS] = {SQL_GET_USER, {8}},
+    [SET_TOKENS] = {SQL_LOCK_TOKEN, {8, 8}},
+    [SET_RESERVATIONS] = {SQL_LOCK_RESERVATION, {8, 8}},
+    [SET_ANSWERS] = {SQL_LOCK_ANSWER, {STORE_HASH_LEN}},
+    [SET_NAMES] = {SQL_LOCK_NAME, {0}},
+    [SET_GATEWAYS] = {SQL_LOCK_GATEWAY, {8}},
+    [SET_KEPT] = {SQL_COUNT_KEPT, {8}},
+    [SET_KEYS] = {SQL_FIND_KEY, {SEAL_HASH_LEN}},
+    [SET_FOUND] = {SQL_FIND_RESERVATION, {8}},
+};
+
+static void send_set(struct group *group, enum set set)
+{
+    struct group_set *rows = &group->sets[set];
+    sort_set(rows);
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct group_row *row = &rows->rows[i];
+        const size_t *parts = fetches[set].parts;
+        struct pg_parameters parameters = {.count = 0};
+        pg_bytes(&parameters, row->key,
+                 parts[0] ? parts[0] : strnlen((const char *)row->key, ROW_KEY_LEN));
+        if (parts[1])
+            pg_bytes(&parameters, row->key + parts[0], parts[1]);
+        pg_send(group->connection, row->locked ? SQL_LOCK_USER : fetches[set].statement,
+                &parameters);
+    }
+}
+
+/* Whose a key or a reservation is: that is needed too. */
+static void load_found(struct group *group, enum set set, struct group_row *row,
+                       struct pg_row *columns)
+{
+    row->user_id = pg_next_int(columns);
+    row->token_id = pg_next_int(columns);
+    need_user(group, row->user_id, false);
+    need_tokens(group, row->user_id, &row->token_id, 1);
+    if (set == SET_FOUND)
+        append(group, SET_RESERVATIONS, pair(row->user_id, get_big64(row->key)).at, 16);
+}
+
+static void load(struct group *group, enum set set, struct group_row *row, struct pg_row *columns)
+{
+    int64_t id;
+    row->exists = true;
+    if (set == SET_USERS) {
+        pg_read_user(columns, &id, &row->user, &row->token_count);
+    } else if (set == SET_TOKENS) {
+        pg_read_token(columns, &row->token, &row->keys);
+    } else if (set == SET_RESERVATIONS) {
+        pg_read_reservation(columns, &row->reservation);
+    } else if (set == SET_ANSWERS) {
+        struct record_answer *answer = &row->answer;
+        answer->user_id = pg_next_int(columns);
+        answer->created_s = pg_next_int(columns);
+        columns->bad |= !pg_next_bytes(columns, answer->request_hash, STORE_HASH_LEN);
+        answer->sealed = pg_next_text(columns);
+        row->exists = group->now_s - answer->created_s < STORE_IDEMPOTENCY_S;
+        row->changed = !row->exists;
+    } else if (set == SET_NAMES) {
+        row->user_id = pg_next_int(columns);
+    } else if (set == SET_KEPT) {
+        row->kept.count = (uint64_t)pg_next_int(columns);
+        row->kept.len = (uint64_t)pg_next_int(columns);
+        row->kept.oldest_s = pg_next_int(columns);
+    } else if (set != SET_GATEWAYS) {
+        load_found(group, set, row, columns);
+    }
+    if (columns->bad)
+        pg_fail(group->connection, STORE_CORRUPT);
+}
+
+static void take_set(struct group *group, enum set set)
+{
+    struct group_set *rows = &group->sets[set];
+    PGresult *result;
+    for (size_t i = 0; i < rows->sorted && (result = take(group)); i++)
+        if (PQntuples(result) > 0)
+            load(group, set, &rows->rows[i], &(struct pg_row){.result = result});
+}
+
+/* The tokens of users that are being deleted. */
+static void send_deleted(struct group *group)
+{
+    for (struct store_write *write = group->writes; write; write = write->next)
+        if (write->kind == STORE_USER_DELETE)
+            pg_send(group->connection, SQL_LOCK_TOKENS, pg_int(PG_PARAMETERS, write->user_id));
+}
+
+static void take_deleted(struct group *group)
+{
+    PGresult *result;
+    for (struct store_write *write = group->writes; write; write = write->next) {
+        if (write->kind != STORE_USER_DELETE || !(result = take(group)))
+            continue;
+        for (int i = 0; i < PQntuples(result); i++) {
+            struct pg_row columns = {.result = result, .row = i};
+            int64_t id = pg_next_int(&(struct pg_row){.result = result, .row = i, .column = 1});
+            struct group_row *row = append(group, SET_TOKENS, pair(write->user_id, id).at, 16);
+            if (row)
+                load(group, SET_TOKENS, row, &columns);
+        }
+    }
+    sort_set(&group->sets[SET_TOKENS]);
+}
+
+static const enum statement id_statements[STORE_IDS_COUNT] = {
+    SQL_TAKE_USER_IDS, SQL_TAKE_TOKEN_IDS, SQL_TAKE_GATEWAY_IDS, SQL_TAKE_RESERVATION_IDS};
+
+static void send_begin(struct group *group, const unsigned char *id, size_t id_len, int64_t attempt)
+{
+    pg_send(group->connection, SQL_BEGIN, PG_PARAMETERS);
+    pg_send(group->connection, SQL_PUT_COMMIT,
+            pg_int(pg_bytes(PG_PARAMETERS, id, id_len), attempt));
+    pg_send(group->connection, SQL_GET_META, PG_PARAMETERS);
+    for (size_t i = 0; i < STORE_IDS_COUNT; i++)
+        if (group->id_counts[i] > 0)
+            pg_send(group->connection, id_statements[i],
+                    pg_int(PG_PARAMETERS, (int64_t)group->id_counts[i]));
+    if (group->purge)
+        pg_send(group->connection, SQL_OLDEST, PG_PARAMETERS);
+}
+
+static void take_begin(struct group *group, int64_t *attempt)
+{
+    take(group);
+    struct pg_row put = {.result = take(group)};
+    struct pg_row meta = {.result = take(group)};
+    if (!meta.result)
+        return;
+    *attempt = pg_next_int(&put);
+    int64_t lowest_writer = PQntuples(meta.result) == 1 ? pg_next_int(&meta) : 0;
+    group->now_s = lowest_writer ? pg_next_int(&meta) : 0;
+    if (lowest_writer > PG_SCHEMA_VERSION) {
+        atomic_store(&group->connection->store->base.broken, true);
+        pg_fail(group->connection, STORE_BROKEN);
+    }
+    for (size_t i = 0; i < STORE_IDS_COUNT; i++)
+        if (group->id_counts[i] > 0)
+            group->ids[i] = take(group);
+    struct pg_row oldest = {.result = group->purge ? take(group) : NULL};
+    if (oldest.result) {
+        group->oldest_answer_s = pg_next_int(&oldest);
+        group->oldest_due_s = pg_next_int(&oldest);
+    }
+}
+
+void group_fetch(struct group *group, const unsigned char *id, size_t id_len, int64_t *attempt)
+{
+    int64_t own_attempt = *attempt;
+    for (const struct store_write *write = group->writes; write; write = write->next)
+        need(group, write);
+    bool looks_up = group->sets[SET_KEYS].count + group->sets[SET_FOUND].count > 0;
+    send_begin(group, id, id_len, own_attempt);
+    if (looks_up) {
+        send_set(group, SET_KEYS);
+        send_set(group, SET_FOUND);
+        pg_sync(group->connection);
+        take_begin(group, attempt);
+        take_set(group, SET_KEYS);
+        take_set(group, SET_FOUND);
+        pg_finish(group->connection);
+        if (*attempt != own_attempt)
+            return;
+    }
+    for (enum set set = 0; set < SET_KEYS; set++)
+        send_set(group, set);
+    send_deleted(group);
+    pg_sync(group->connection);
+    if (!looks_up)
+        take_begin(group, attempt);
+    for (enum set set = 0; set < SET_KEYS; set++)
+        take_set(group, set);
+    take_deleted(group);
+    pg_finish(group->connection);
+}
+
+/* ---- changes ---- */
+
+void group_send(struct group *group, enum statement statement,
+                const struct pg_parameters *parameters)
+{
+    pg_send(group->connection, statement, parameters);
+    group->sent++;
+    if (group->connection->error != STORE_OK)
+        store_txn_fail(&group->txn, group->connection->error);
+}
+
+static void send_user(struct group *group, const struct group_row *row)
+{
+    struct pg_parameters parameters = {.count = 0};
+    if (row->exists)
+        pg_bind_user(&parameters, get_big64(row->key), &row->user, row->token_count);
+    else
+        pg_int(&parameters, get_big64(row->key));
+    if (row->exists || !row->is_new)
+        group_send(group,
+                   !row->exists  ? SQL_DELETE_USER
+                   : row->is_new ? SQL_ADD_USER
+                                 : SQL_SET_USER,
+                   &parameters);
+}
+
+static void send_token(struct group *group, const struct group_row *row)
+{
+    const struct token *token = &row->token;
+    struct pg_parameters parameters = {.count = 0};
+    if (row->exists && (row->is_new || row->all)) {
+        pg_bind_token(&parameters, token, &row->keys);
+        group_send(group, row->is_new ? SQL_ADD_TOKEN : SQL_SET_TOKEN, &parameters);
+    } else if (row->exists) {
+        pg_int(pg_int(&parameters, token->user_id), token->id);
+        pg_int(pg_int(&parameters, token->remain_quota), token->used_quota);
+        group_send(group, SQL_SET_USE, pg_int(&parameters, token->accessed_unix_s));
+    } else if (!row->is_new) {
+        pg_int(pg_int(&parameters, get_big64(row->key)), get_big64(row->key + 8));
+        group_send(group, SQL_DELETE_TOKEN, &parameters);
+    }
+}
+
+void group_send_changes(struct group *group)
+{
+    const struct group_set *users = &group->sets[SET_USERS], *tokens = &group->sets[SET_TOKENS];
+    for (size_t i = 0; i < users->count; i++)
+        if (users->rows[i].changed)
+            send_user(group, &users->rows[i]);
+    for (size_t i = 0; i < tokens->count; i++)
+        if (tokens->rows[i].changed)
+            send_token(group, &tokens->rows[i]);
+}
+
+void group_clear(struct group *group)
+{
+    struct group_set *answers = &group->sets[SET_ANSWERS];
+    for (size_t i = 0; i < answers->count; i++)
+        if (answers->rows[i].is_new)
+            free((void *)(uintptr_t)answers->rows[i].answer.sealed.at);
+    for (size_t i = 0; i < SET_COUNT; i++)
+        free(group->sets[i].rows);
+    for (size_t i = 0; i < group->result_count; i++)
+        PQclear(group->results[i]);
+    free(group->results);
+}
