@@ -6,6 +6,7 @@
 #include <libpq-fe.h>
 
 #include "store/engine.h"
+#include "store/txn.h"
 #include "store/postgresql/statements.h"
 
 /* Connections, and statements on them in libpq's pipeline mode. libpq's results and SQLSTATEs are
@@ -27,14 +28,21 @@ struct pg_connection {
     char message[256];      /* the same, without its end; never a password */
 };
 
+/* Ids that were taken off a sequence and are not given out yet. */
+struct pg_ids {
+    int64_t *at;
+    size_t count;
+};
+
 struct pg_store {
     struct store base; /* first: a pointer to it is one to this */
     PQconninfoOption *options;
-    atomic_llong timeline;       /* the highest that was seen */
-    atomic_llong probe_ms;       /* above 0: away; until then no connection is tried */
-    atomic_uint rotation;        /* how far the list of hosts is rotated */
-    pthread_mutex_t write_lock;  /* one group at a time */
-    struct pg_connection writer; /* by write_lock */
+    atomic_llong timeline;              /* the highest that was seen */
+    atomic_llong probe_ms;              /* above 0: away; until then no connection is tried */
+    atomic_uint rotation;               /* how far the list of hosts is rotated */
+    pthread_mutex_t write_lock;         /* one group at a time */
+    struct pg_connection writer;        /* by write_lock */
+    struct pg_ids ids[STORE_IDS_COUNT]; /* likewise: refused writes leave no gaps */
 };
 
 struct pg_reader {

@@ -128,7 +128,7 @@ static void need_key(struct group *group, const struct store_write *write)
     unsigned char hash[SEAL_HASH_LEN];
     seal_hash_key(group->txn.seal, write->spend.key, hash);
     append(group, SET_KEYS, hash, sizeof(hash));
-    group->id_counts[STORE_IDS_RESERVATION] += write->spend.ttl_s > 0;
+    group->ids_needed[STORE_IDS_RESERVATION] += write->spend.ttl_s > 0;
 }
 
 static void need_accounts(struct group *group, const struct store_write *write)
@@ -136,7 +136,7 @@ static void need_accounts(struct group *group, const struct store_write *write)
     switch (write->kind) {
     case STORE_USER_ADD:
         need_name(group, span_of(write->user_add.user->name));
-        group->id_counts[STORE_IDS_USER]++;
+        group->ids_needed[STORE_IDS_USER]++;
         break;
     case STORE_USER_CHANGE:
         need_user(group, write->user_id, true);
@@ -150,7 +150,7 @@ static void need_accounts(struct group *group, const struct store_write *write)
         append(group, SET_KEPT, pair(write->user_id, 0).at, 8);
         break;
     case STORE_GATEWAY_ADD:
-        group->id_counts[STORE_IDS_GATEWAY]++;
+        group->ids_needed[STORE_IDS_GATEWAY]++;
         break;
     case STORE_GATEWAY_DELETE:
         append(group, SET_GATEWAYS, pair(write->gateway_delete.gateway_id, 0).at, 8);
@@ -166,7 +166,7 @@ static void need(struct group *group, const struct store_write *write)
     if (write->kind <= STORE_ROTATE)
         need_user(group, write->user_id, counted);
     if (write->kind == STORE_CREATE)
-        group->id_counts[STORE_IDS_TOKEN] += write->create.count;
+        group->ids_needed[STORE_IDS_TOKEN] += write->create.count;
     else if (write->kind == STORE_UPDATE)
         need_tokens(group, write->user_id, &write->update.token_id, 1);
     else if (write->kind == STORE_ROTATE)
@@ -282,6 +282,7 @@ static void load(struct group *group, enum set set, struct group_row *row, struc
         row->kept.count = (uint64_t)pg_next_int(columns);
         row->kept.len = (uint64_t)pg_next_int(columns);
         row->kept.oldest_s = pg_next_int(columns);
+        row->answer_count = (uint64_t)pg_next_int(columns);
     } else if (set != SET_GATEWAYS) {
         load_found(group, set, row, columns);
     }
@@ -326,6 +327,38 @@ static void take_deleted(struct group *group)
 static const enum statement id_statements[STORE_IDS_COUNT] = {
     SQL_TAKE_USER_IDS, SQL_TAKE_TOKEN_IDS, SQL_TAKE_GATEWAY_IDS, SQL_TAKE_RESERVATION_IDS};
 
+/* How many ids are to be taken off a sequence. */
+static size_t ids_missing(const struct group *group, size_t kind)
+{
+    size_t held = group->connection->store->ids[kind].count, needed = group->ids_needed[kind];
+    return needed > held ? needed - held : 0;
+}
+
+static void take_ids(struct group *group, size_t kind)
+{
+    struct pg_ids *ids = &group->connection->store->ids[kind];
+    const PGresult *result = take(group);
+    size_t more = (size_t)PQntuples(result);
+    int64_t *grown = reallocarray(ids->at, ids->count + more + 1, sizeof(*grown));
+    if (!grown) {
+        pg_fail(group->connection, STORE_UNAVAILABLE);
+        return;
+    }
+    ids->at = grown;
+    for (size_t i = 0; i < more; i++)
+        ids->at[ids->count++] = pg_next_int(&(struct pg_row){.result = result, .row = (int)i});
+}
+
+/* Ids that are left are for the next group. But a reservation's is a part of a second. */
+static void drop_taken_ids(struct group *group, size_t kind)
+{
+    struct pg_ids *ids = &group->connection->store->ids[kind];
+    size_t taken = kind == STORE_IDS_RESERVATION ? ids->count : group->ids_taken[kind];
+    ids->count -= taken;
+    if (taken > 0)
+        memmove(ids->at, ids->at + taken, ids->count * sizeof(*ids->at));
+}
+
 static void send_begin(struct group *group, const unsigned char *id, size_t id_len, int64_t attempt)
 {
     pg_send(group->connection, SQL_BEGIN, PG_PARAMETERS);
@@ -333,9 +366,9 @@ static void send_begin(struct group *group, const unsigned char *id, size_t id_l
             pg_int(pg_bytes(PG_PARAMETERS, id, id_len), attempt));
     pg_send(group->connection, SQL_GET_META, PG_PARAMETERS);
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
-        if (group->id_counts[i] > 0)
+        if (ids_missing(group, i) > 0)
             pg_send(group->connection, id_statements[i],
-                    pg_int(PG_PARAMETERS, (int64_t)group->id_counts[i]));
+                    pg_int(PG_PARAMETERS, (int64_t)ids_missing(group, i)));
     if (group->purge)
         pg_send(group->connection, SQL_OLDEST, PG_PARAMETERS);
 }
@@ -355,8 +388,8 @@ static void take_begin(struct group *group, int64_t *attempt)
         pg_fail(group->connection, STORE_BROKEN);
     }
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
-        if (group->id_counts[i] > 0)
-            group->ids[i] = take(group);
+        if (ids_missing(group, i) > 0)
+            take_ids(group, i);
     struct pg_row oldest = {.result = group->purge ? take(group) : NULL};
     if (oldest.result) {
         group->oldest_answer_s = pg_next_int(&oldest);
@@ -454,6 +487,8 @@ void group_clear(struct group *group)
     for (size_t i = 0; i < answers->count; i++)
         if (answers->rows[i].is_new)
             free((void *)(uintptr_t)answers->rows[i].answer.sealed.at);
+    for (size_t i = 0; i < STORE_IDS_COUNT; i++)
+        drop_taken_ids(group, i);
     for (size_t i = 0; i < SET_COUNT; i++)
         free(group->sets[i].rows);
     for (size_t i = 0; i < group->result_count; i++)

@@ -46,7 +46,10 @@ struct group_row {
         };
         struct record_reservation reservation;
         struct record_answer answer;
-        struct store_kept kept;
+        struct {
+            struct store_kept kept;
+            uint64_t answer_count; /* with those that have expired */
+        };
     };
 };
 
@@ -62,9 +65,7 @@ struct group {
     struct store_write *writes;
     struct group_set sets[SET_COUNT];
     int64_t now_s; /* the database's time */
-    size_t id_counts[STORE_IDS_COUNT];
-    PGresult *ids[STORE_IDS_COUNT];
-    int ids_taken[STORE_IDS_COUNT];
+    size_t ids_needed[STORE_IDS_COUNT], ids_taken[STORE_IDS_COUNT];
     bool purge;
     int64_t oldest_answer_s, oldest_due_s; /* where purge; 0: none */
     PGresult **results;                    /* what rows point into */

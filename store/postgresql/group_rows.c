@@ -22,11 +22,11 @@ static enum store_error take_id(struct store_txn *txn, enum store_ids kind, int6
 {
     enum { YEAR_2026_UNIX_S = 1767225600, IDS_A_SECOND = 1 << 20 };
     struct group *group = group_of(txn);
-    struct pg_row row = {.result = group->ids[kind], .row = group->ids_taken[kind]++};
-    if (row.row >= PQntuples(row.result))
-        return store_txn_fail(txn, STORE_CORRUPT);
-    *id = pg_next_int(&row);
-    if (kind == STORE_IDS_RESERVATION)
+    const struct pg_ids *ids = &group->connection->store->ids[kind];
+    if (group->ids_taken[kind] >= ids->count)
+        return store_txn_fail(txn, STORE_CORRUPT); /* the sequence gave fewer */
+    *id = ids->at[group->ids_taken[kind]++];
+    if (kind == STORE_IDS_RESERVATION && group->now_s > YEAR_2026_UNIX_S)
         *id += (group->now_s - YEAR_2026_UNIX_S) * IDS_A_SECOND;
     return STORE_OK;
 }
@@ -334,6 +334,7 @@ static void put_answer(struct store_txn *txn, const unsigned char key_hash[stati
     row->answer.sealed.at = memcpy(copy, sealed.at, sealed.len);
     if (kept) {
         kept->kept.oldest_s = kept->kept.count++ ? kept->kept.oldest_s : answer->created_s;
+        kept->answer_count++;
         kept->kept.len += sealed.len - SEAL_OVERHEAD_LEN;
     }
 }
@@ -350,9 +351,10 @@ static enum store_error forget(struct store_txn *txn, struct store_write *write)
     struct group *group = group_of(txn);
     struct group_row *kept = group_find_id(group, SET_KEPT, write->user_id);
     struct group_set *answers = &group->sets[SET_ANSWERS];
-    write->forget.count += kept->kept.count;
+    write->forget.count += kept->answer_count;
     write->forget.more = false;
     kept->kept = (struct store_kept){0, 0, 0};
+    kept->answer_count = 0;
     for (size_t i = 0; i < answers->count; i++)
         answers->rows[i].exists &= answers->rows[i].answer.user_id != write->user_id;
     group_send(group, SQL_FORGET_ANSWERS, pg_int(PG_PARAMETERS, write->user_id));

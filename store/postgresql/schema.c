@@ -15,7 +15,7 @@ static const char *const tables[] = {
     "CREATE SEQUENCE user_ids",
     "CREATE SEQUENCE token_ids",
     "CREATE SEQUENCE gateway_ids",
-    "CREATE SEQUENCE reservation_ids MINVALUE 0 MAXVALUE 1048575 CYCLE",
+    "CREATE SEQUENCE reservation_ids MAXVALUE 1048575 CYCLE",
     "CREATE TABLE users (user_id bigint PRIMARY KEY, name text COLLATE \"C\" NOT NULL,"
     " group_name text COLLATE \"C\" NOT NULL, disabled boolean NOT NULL, deleted boolean NOT NULL,"
     " created_unix_s bigint NOT NULL, access_hash bytea NOT NULL, token_count bigint NOT NULL)"
@@ -79,6 +79,8 @@ void postgresql_close(struct store *base)
 {
     struct pg_store *store = (struct pg_store *)base;
     pg_disconnect(&store->writer);
+    for (size_t i = 0; i < STORE_IDS_COUNT; i++)
+        free(store->ids[i].at);
     pthread_mutex_destroy(&store->write_lock);
     PQconninfoFree(store->options);
     free(store);

@@ -61,9 +61,10 @@
         " WHERE key_hash = $1 FOR UPDATE")                                                         \
     STATEMENT(LOCK_NAME, "SELECT user_id FROM user_names WHERE name = $1 FOR UPDATE")              \
     STATEMENT(LOCK_GATEWAY, "SELECT id FROM gateways WHERE id = $1 FOR UPDATE")                    \
-    STATEMENT(COUNT_KEPT, "SELECT count(*), coalesce(sum(octet_length(sealed) - 28), 0)::bigint,"  \
-        " coalesce(min(created_s), 0) FROM answers WHERE user_id = $1 AND created_s >"             \
-        " floor(extract(epoch FROM now()))::bigint - 86400")                                       \
+    STATEMENT(COUNT_KEPT, "SELECT count(*) FILTER (WHERE kept), coalesce(sum(octet_length(sealed)" \
+        " - 28) FILTER (WHERE kept), 0)::bigint, coalesce(min(created_s) FILTER (WHERE kept), 0),"  \
+        " count(*) FROM (SELECT sealed, created_s, created_s > floor(extract(epoch FROM now()))"   \
+        " - 86400 AS kept FROM answers WHERE user_id = $1) a")                                     \
     /* last: changes */                                                                            \
     STATEMENT(ADD_USER, "INSERT INTO users (" USER_COLUMNS ")"                                     \
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")                                                \
