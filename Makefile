@@ -7,6 +7,7 @@ VERSION = 1.0.0
 BUILD  ?= build
 PORT   ?= 8080
 PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
 PYTHON ?= /usr/bin/python3
 
 # The engine for TOKEN_STORE=postgresql://…, unless POSTGRESQL=no or libpq is missing.
@@ -25,7 +26,7 @@ WARNINGS  = -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wstri
             -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual \
             -Wwrite-strings -Wvla -Wformat=2 -Wnull-dereference -Wundef \
             -Wno-format-truncation -Wno-unknown-warning-option
-DIALECT   = -std=gnu11 -D_GNU_SOURCE -DVERSION=\"$(VERSION)\" $(if $(WITH_POSTGRESQL),-DSTORE_POSTGRESQL) -I. $(shell pkg-config --cflags $(LIBRARIES))
+DIALECT   = -std=gnu11 -D_GNU_SOURCE -DVERSION=\"$(VERSION)\" -DSYSCONFDIR=\"$(SYSCONFDIR)\" $(if $(WITH_POSTGRESQL),-DSTORE_POSTGRESQL) -I. $(shell pkg-config --cflags $(LIBRARIES))
 ALL_CFLAGS  = $(DIALECT) $(WARNINGS) -pthread -fno-common -fPIE $(HARDENING) $(CPPFLAGS) $(CFLAGS) $(SANITIZE)
 ALL_LDFLAGS = -pthread -pie -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS) $(SANITIZE)
 LDLIBS      = $(shell pkg-config --libs $(LIBRARIES))
@@ -44,7 +45,7 @@ define link
 @$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LDLIBS)
 endef
 
-.PHONY: all unit-tests run test test-asan test-tsan coverage lint format deps install clean libfcgi
+.PHONY: all always unit-tests run test test-asan test-tsan coverage lint format deps install uninstall clean libfcgi
 .SECONDARY:
 
 all: $(BUILD)/token.fcgi $(BUILD)/tokenctl
@@ -67,6 +68,12 @@ $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo '  CC  $<'
 	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Remade if SYSCONFDIR is another one than before.
+$(BUILD)/obj/settings/settings.o: $(BUILD)/sysconfdir
+$(BUILD)/sysconfdir: always
+	@mkdir -p $(@D)
+	@echo '$(SYSCONFDIR)' | cmp -s - $@ || echo '$(SYSCONFDIR)' >$@
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
@@ -91,7 +98,7 @@ run:
 test:
 	@./dev/deps.sh test
 	@$(MAKE) --no-print-directory all unit-tests
-	@BUILD='$(BUILD)' $(PYTHON) -m pytest $(PYTEST) tests
+	@BUILD='$(BUILD)' $(PYTHON) -m pytest --timeout=900 $(PYTEST) tests
 
 # The same tests on programs that check themselves.
 ASAN = BUILD=build/asan HARDENING= CFLAGS='-O1 -g -fno-omit-frame-pointer' \
@@ -127,12 +134,30 @@ lint:
 format:
 	clang-format -i $(SOURCES) $(HEADERS)
 
+LIB  = $(DESTDIR)$(PREFIX)/lib/token
+BIN  = $(DESTDIR)$(PREFIX)/bin
+DOC  = $(DESTDIR)$(PREFIX)/share/doc/token
+CONF = $(DESTDIR)$(SYSCONFDIR)/token
+with_sysconfdir = sed 's|/etc/token|$(SYSCONFDIR)/token|'
+
+# The workers' account, which nobody else has: only on this machine, not in a package's folder.
 install: all
-	install -d '$(DESTDIR)$(PREFIX)/lib/token' '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/doc/token/docs'
-	install -m 755 $(BUILD)/token.fcgi spawn.sh '$(DESTDIR)$(PREFIX)/lib/token'
-	install -m 755 $(BUILD)/tokenctl '$(DESTDIR)$(PREFIX)/bin'
-	install -m 644 README.md SECURITY.md nginx.conf.example nginx-protect.conf.example openapi.yaml '$(DESTDIR)$(PREFIX)/share/doc/token'
-	install -m 644 docs/*.md '$(DESTDIR)$(PREFIX)/share/doc/token/docs'
+	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && ! getent passwd token >/dev/null; then \
+	    useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin token; fi
+	install -d '$(LIB)' '$(BIN)' '$(DOC)/docs' '$(CONF)'
+	install -m 755 $(BUILD)/token.fcgi '$(LIB)'
+	$(with_sysconfdir) spawn.sh >'$(LIB)/spawn.sh' && chmod 755 '$(LIB)/spawn.sh'
+	install -m 755 $(BUILD)/tokenctl '$(BIN)'
+	install -m 644 README.md SECURITY.md nginx.conf.example nginx-protect.conf.example openapi.yaml '$(DOC)'
+	install -m 644 docs/*.md '$(DOC)/docs'
+	[ -e '$(CONF)/token.conf' ] || install -m 644 token.conf.example '$(CONF)/token.conf'
+
+# Store, secret, account, and a token.conf with changes stay.
+uninstall:
+	rm -f '$(LIB)/token.fcgi' '$(LIB)/spawn.sh' '$(BIN)/tokenctl'
+	rm -rf '$(DOC)'
+	! cmp -s token.conf.example '$(CONF)/token.conf' || rm '$(CONF)/token.conf'
+	-rmdir --ignore-fail-on-non-empty '$(LIB)' '$(CONF)' 2>/dev/null
 
 clean:
 	rm -rf build

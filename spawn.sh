@@ -2,24 +2,28 @@
 # Starts, stops and replaces the pool of token.fcgi workers.
 #
 #   spawn.sh start|stop|restart|reload|status
+#   spawn.sh run                start, stay in the foreground, stop on SIGTERM or SIGINT, reload on SIGHUP
+#   spawn.sh --help | --version
 #
-# Settings are environment variables; the workers get every TOKEN_* variable.
+# Settings are environment variables, which the workers get too, and lines NAME=value of
+# /etc/token/token.conf, or the file that TOKEN_CONF names. The environment goes before the file.
 #
 #   TOKEN_SOCKET        /run/token/token.sock   a Unix socket, or HOST:PORT on this machine
 #   TOKEN_SOCKET_MODE   0660                    mode and group of the socket: nginx must be
 #   TOKEN_SOCKET_GROUP  www-data                able to connect
 #   TOKEN_WORKERS       number of cores         worker processes
-#   TOKEN_USER          www-data, for root      the workers' user
+#   TOKEN_USER          see default_user        the workers' user, for root
 #   TOKEN_PIDFILE       beside the socket       has the pid of the holder, see below
-#   TOKEN_LOG           beside the pid file     the workers' stderr (logrotate: copytruncate,
-#                                               as it stays open)
+#   TOKEN_LOG           beside the pid file     the workers' stderr; after a renaming, reload or
+#                                               SIGHUP to the holder opens it again; of "run" it is
+#                                               standard error, if this is not set
 #   TOKEN_BIN           build/token.fcgi        beside this script
 #
 # Processes, each the parent of the next:
 #
-#   holder       this script as "_supervise", started by spawn-fcgi, which binds the socket and
-#                drops root. It keeps the socket open during a reload, so that a connection waits
-#                in the socket's queue instead of failing.
+#   holder       this script as "_supervise", started by spawn-fcgi, which binds the socket. It
+#                keeps the socket open during a reload, so that a connection waits in the socket's
+#                queue instead of failing. It stays root only to open the log again, see keeps_root.
 #   multiwatch   forks TOKEN_WORKERS workers, and another one for each that ends.
 #   token.fcgi   serves. Until it can start, this script as "_worker" takes its place.
 #
@@ -29,39 +33,112 @@ set -u
 
 script=$(readlink -f "$0")
 last_error=
-readonly script start_seconds=10 stop_tenths=100 reload_tenths=150 retry_seconds=0.5
+become='env' # runs a command as TOKEN_USER
+result=      # the holder's, during a reload: the file for its caller
+command=${1:-}
+conf_names="TOKEN_SOCKET TOKEN_SOCKET_MODE TOKEN_SOCKET_GROUP TOKEN_WORKERS TOKEN_USER"
+conf_names="$conf_names TOKEN_PIDFILE TOKEN_LOG TOKEN_BIN TOKEN_STORE"
+readonly script conf_names start_seconds=10 stop_tenths=100 reload_tenths=150 retry_seconds=0.5
 
-note() { printf 'spawn.sh: %s\n' "$*" >&2; }
+note() {
+    case $command in
+    _*) printf '%s spawn.sh[%s]: %s\n' "$(date -u +%FT%TZ)" "$$" "$*" >&2 ;; # a line of the log
+    *) printf 'spawn.sh: %s\n' "$*" >&2 ;;
+    esac
+    [ -z "$result" ] || [ ! -f "$result" ] || printf '%s\n' "$*" >>"$result"
+}
 die() { note "$*"; exit 1; }
 
 # ---- settings ------------------------------------------------------------------------------
 
+# The names that the environment has, each between blanks.
+given=" $(env | sed -n 's/^\(TOKEN_[A-Z_]*\)=..*/\1/p' | tr '\n' ' ')"
+
+# Called once more, it reads the file again.
 settings() {
+    for name in $conf_names; do
+        case $given in *" $name "*) ;; *) unset "$name" ;; esac
+    done
+    read_conf
+    [ "$command" != run ] || [ -n "${TOKEN_LOG:-}" ] || export TOKEN_LOG=-
     : "${TOKEN_SOCKET:=/run/token/token.sock}" "${TOKEN_SOCKET_MODE:=0660}"
     : "${TOKEN_SOCKET_GROUP:=www-data}" "${TOKEN_WORKERS:=$(nproc)}"
     : "${TOKEN_BIN:=$(default_bin)}"
-    if is_root; then : "${TOKEN_USER:=www-data}"; else : "${TOKEN_USER:=$(id -un)}"; fi
+    : "${TOKEN_USER:=$(default_user)}"
     case $TOKEN_SOCKET in localhost:*) TOKEN_SOCKET=127.0.0.1:${TOKEN_SOCKET#*:} ;; esac
     if is_tcp; then
         : "${TOKEN_PIDFILE:=/run/token/$TOKEN_SOCKET.pid}"
     else
-        TOKEN_SOCKET=$(absolute "$TOKEN_SOCKET")
+        is_path "$TOKEN_SOCKET" || die "TOKEN_SOCKET: '$TOKEN_SOCKET' is neither HOST:PORT nor a path with a /"
+        TOKEN_SOCKET=$(resolved "$TOKEN_SOCKET")
         : "${TOKEN_PIDFILE:=${TOKEN_SOCKET%.sock}.pid}"
     fi
+    id -u -- "$TOKEN_USER" >/dev/null 2>&1 || die "TOKEN_USER: there is no user '$TOKEN_USER'"
+    ! changes_user ||
+        become="setpriv --reuid $(id -u -- "$TOKEN_USER") --regid $(id -g -- "$TOKEN_USER") --init-groups"
     # The holder works in /, where a relative path would name another file.
-    TOKEN_PIDFILE=$(absolute "$TOKEN_PIDFILE")
-    TOKEN_LOG=$(absolute "${TOKEN_LOG:-${TOKEN_PIDFILE%.pid}.log}")
+    TOKEN_PIDFILE=$(resolved "$TOKEN_PIDFILE")
+    : "${TOKEN_LOG:=${TOKEN_PIDFILE%.pid}.log}"
+    ! has_log || TOKEN_LOG=$(resolved "$TOKEN_LOG")
     TOKEN_BIN=$(absolute "$TOKEN_BIN")
     [ -z "${TOKEN_STORE:-}" ] || TOKEN_STORE=$(absolute "$TOKEN_STORE")
     [ -z "${TOKEN_SECRET:-}" ] || TOKEN_SECRET=$(absolute "$TOKEN_SECRET")
-    export TOKEN_BIN TOKEN_WORKERS
+}
+
+# The names that this script uses; the workers read the others, and say what is wrong with a line.
+read_conf() {
+    conf=$(absolute "${TOKEN_CONF:-/etc/token/token.conf}")
+    if [ -n "${TOKEN_CONF:-}" ]; then TOKEN_CONF=$conf; else [ -e "$conf" ] || return 0; fi
+    [ "$command" != status ] || [ ! -e "$conf" ] || [ -r "$conf" ] || no_permission "$conf"
+    { [ -f "$conf" ] && [ -r "$conf" ]; } || die "TOKEN_CONF: cannot read $conf (as $(id -un))"
+    exec 8<"$conf"
+    [ -n "$(find -L /proc/self/fd/8 -maxdepth 0 ! -perm /022 \( -user 0 -o -user "$(id -u)" \))" ] ||
+        die "TOKEN_CONF: $conf must belong to root or the caller ($(id -un)), and others may not write to it"
+    number=0
+    while IFS= read -r line <&8 || [ -n "$line" ]; do
+        number=$((number + 1)) name=${line%%=*} value=${line#*=}
+        [ "$name" != "$line" ] || continue
+        case $name in '' | *[!A-Z_]*) continue ;; esac
+        case " $conf_names " in *" $name "*) ;; *) continue ;; esac
+        case $value in *[\"\'\\\$]* | [[:space:]]* | *[[:space:]])
+            die "TOKEN_CONF: $conf:$number: a value has no quotes, \\ or \$, and no blanks at its ends"
+            ;;
+        esac
+        case $given in *" $name "*) ;; *) assign "$name" "$value" ;; esac
+    done
+    exec 8<&-
+}
+
+# An empty value counts as unset.
+assign() {
+    [ -z "$2" ] || IFS= read -r "$1" <<END
+$2
+END
+}
+
+see_log() { ! has_log || printf '; log %s' "$TOKEN_LOG"; }
+has_log() { [ "$TOKEN_LOG" != - ]; }
+
+# For root the store's owner, or an account that has no other work: nginx's and PHP's must not be able
+# to read the secret.
+default_user() {
+    is_root || { id -un; return; }
+    owner=$(stat -L -c %U "${TOKEN_STORE:-/var/lib/token/store}" 2>/dev/null)
+    case $owner in '' | root | UNKNOWN) ;; *) echo "$owner"; return ;; esac
+    if id -u token >/dev/null 2>&1; then echo token; else echo www-data; fi
 }
 
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
 is_tcp() { case $TOKEN_SOCKET in */*) return 1 ;; *:*) ;; *) return 1 ;; esac; }
 
-absolute() { case $1 in /*) printf '%s\n' "$1" ;; *) printf '%s/%s\n' "$PWD" "$1" ;; esac; }
+# "127.0.0.1" or "localhost", without a port, is not meant as a file's name.
+is_path() { case $1 in */* | ?*.sock) ;; *) return 1 ;; esac; }
+
+absolute() { case $1 in /* | *://*) printf '%s\n' "$1" ;; *) printf '%s/%s\n' "$(pwd)" "$1" ;; esac; }
+
+# With the folder's real path: no link on the way can change later.
+resolved() { printf '%s/%s\n' "$(readlink -m "$(dirname "$1")")" "$(basename "$1")"; }
 
 # Beside this script, as make install puts it, or in a checkout's build/.
 default_bin() {
@@ -71,32 +148,31 @@ default_bin() {
 }
 
 check() {
-    for tool in spawn-fcgi multiwatch cgi-fcgi flock setsid setpriv; do
+    for tool in spawn-fcgi multiwatch cgi-fcgi flock setsid setpriv bash; do
         command -v "$tool" >/dev/null ||
             die "$tool is missing: apt-get install spawn-fcgi multiwatch libfcgi-bin util-linux"
     done
-    is_between 1 1024 "$TOKEN_WORKERS" ||
-        die "TOKEN_WORKERS: '$TOKEN_WORKERS' is not a number from 1 to 1024"
-    check_user
+    check_workers
+    if is_root; then
+        changes_user || note "TOKEN_USER is $TOKEN_USER: the workers run as root"
+    elif [ "$(id -u -- "$TOKEN_USER")" -ne "$(id -u)" ]; then
+        die "TOKEN_USER: only root can start workers as $TOKEN_USER"
+    fi
     if is_tcp; then check_address; else check_socket; fi
     [ -f "$TOKEN_BIN" ] || die "TOKEN_BIN: there is no $TOKEN_BIN (run make first)"
     { as_worker test -x "$TOKEN_BIN" && as_worker test -r "$script"; } ||
         die "TOKEN_USER: $TOKEN_USER may not run $TOKEN_BIN (are its folders open to that user?)"
 }
 
+check_workers() {
+    is_between 1 1024 "$TOKEN_WORKERS" ||
+        die "TOKEN_WORKERS: '$TOKEN_WORKERS' is not a number from 1 to 1024"
+}
+
 # At most nine digits, so that the shell's arithmetic can hold it.
 is_number() { case $1 in '' | *[!0-9]* | ??????????*) return 1 ;; esac; }
 
 is_between() { is_number "$3" && [ "$3" -ge "$1" ] && [ "$3" -le "$2" ]; }
-
-check_user() {
-    id -u -- "$TOKEN_USER" >/dev/null 2>&1 || die "TOKEN_USER: there is no user '$TOKEN_USER'"
-    if is_root; then
-        changes_user || note "TOKEN_USER is $TOKEN_USER: the workers run as root"
-    elif [ "$(id -u -- "$TOKEN_USER")" -ne "$(id -u)" ]; then
-        die "TOKEN_USER: only root can start workers as $TOKEN_USER"
-    fi
-}
 
 # The workers trust the socket's peer: no address that another machine reaches.
 check_address() {
@@ -118,20 +194,45 @@ check_socket() {
     [0-7][0-7][0-7] | 0[0-7][0-7][0-7]) ;;
     *) die "TOKEN_SOCKET_MODE: '$TOKEN_SOCKET_MODE' is not an octal mode such as 0660" ;;
     esac
-    ! is_root || getent group "$TOKEN_SOCKET_GROUP" >/dev/null ||
-        die "TOKEN_SOCKET_GROUP: there is no group '$TOKEN_SOCKET_GROUP'"
+    group=$(getent group "$TOKEN_SOCKET_GROUP" | cut -d: -f3)
+    [ -n "$group" ] || die "TOKEN_SOCKET_GROUP: there is no group '$TOKEN_SOCKET_GROUP'"
+    may_give_to "$group" ||
+        die "TOKEN_SOCKET_GROUP: $(id -un) is not in the group '$TOKEN_SOCKET_GROUP' and can't give it the socket"
     [ ! -e "$TOKEN_SOCKET" ] || [ -S "$TOKEN_SOCKET" ] ||
         die "TOKEN_SOCKET: $TOKEN_SOCKET exists and is not a socket"
 }
 
+may_give_to() { is_root || case " $(id -G) " in *" $1 "*) ;; *) return 1 ;; esac; }
+
 changes_user() { is_root && [ "$(id -u -- "$TOKEN_USER")" -ne 0 ]; }
 
-as_worker() {
-    if changes_user; then
-        setpriv --reuid "$TOKEN_USER" --regid "$(id -g -- "$TOKEN_USER")" --init-groups "$@"
-    else
-        "$@"
-    fi
+# shellcheck disable=SC2086 # words
+as_worker() { $become "$@"; }
+
+# Whoever may write to a folder can plant links in it, which root would follow: root works only in
+# folders that are its own alone, up to the first. as_keeper FILE COMMAND...: in others as TOKEN_USER.
+as_keeper() {
+    folder=${1%/*}
+    shift
+    if is_roots "$folder"; then "$@"; else as_worker "$@"; fi
+}
+
+# Of the folders above, others may own files in one with the sticky bit, but can't rename this one.
+is_roots() {
+    path=$1
+    [ -n "$(find "$path/" -maxdepth 0 ! -perm /022 2>/dev/null)" ] || return 1
+    while [ -n "$(find "$path/" -maxdepth 0 -user 0 \( ! -perm /022 -o -perm -1000 \))" ]; do
+        [ -n "$path" ] || return 0
+        path=${path%/*}
+    done
+    return 1
+}
+
+is_roots_socket() { is_root && is_roots "${TOKEN_SOCKET%/*}"; }
+
+# Whether the holder stays root, to open the log again in a folder that TOKEN_USER may not write to.
+keeps_root() {
+    changes_user && { is_tcp || is_roots_socket; } && is_roots "${TOKEN_PIDFILE%/*}" && is_roots "${TOKEN_LOG%/*}"
 }
 
 # ---- processes -----------------------------------------------------------------------------
@@ -143,17 +244,28 @@ answers() {
         grep -q '^Status: 204'
 }
 
-# Prints why a worker does not start, and fails. Runs it as plain CGI, which needs no socket, by a
-# command that ends in env.
-start_error() {
-    "$@" REQUEST_METHOD=OPTIONS SCRIPT_NAME=/api/token PATH_INFO=/ \
-        setpriv --pdeathsig KILL timeout --foreground 10 setpriv --pdeathsig KILL "$TOKEN_BIN" \
-        </dev/null 2>&1 >/dev/null 3<&-
+# Whether the caller may connect to the socket, if there is one.
+may_ask() {
+    ! is_tcp || return 0
+    folder=$(existing "${TOKEN_SOCKET%/*}")
+    [ -x "$folder/" ] && { [ ! -e "$TOKEN_SOCKET" ] || [ -w "$TOKEN_SOCKET" ]; }
+}
+
+# Whether a worker starts: runs it as plain CGI, which needs no socket. Sets why. The first one of a new
+# version upgrades the store: that may take its time, see "start".
+can_start() {
+    why=$(as_worker env REQUEST_METHOD=OPTIONS SCRIPT_NAME=/api/token PATH_INFO=/ \
+        setpriv --pdeathsig KILL timeout --foreground "${1:-10}" setpriv --pdeathsig KILL "$TOKEN_BIN" \
+        </dev/null 2>&1 >/dev/null 3<&-) && return 0 # a mere return, in a trap of bash, has the status from before
+    # Without its time and pid.
+    why=$(printf '%s\n' "${why:-$TOKEN_BIN does not start}" | sed 's/^[0-9TZ:-]* token.fcgi\[[0-9]*]: //')
+    return 1
 }
 
 # Sets pid to the number in the pid file.
 read_pid() {
     pid=
+    [ -f "$TOKEN_PIDFILE" ] || return 1
     { read -r pid <"$TOKEN_PIDFILE"; } 2>/dev/null
     is_number "$pid"
 }
@@ -161,12 +273,11 @@ read_pid() {
 # Sets holder. A pid file may outlive its process, and the pid may belong to another process:
 # only a holder of this socket counts.
 find_holder() {
-    read_pid || return 1
-    case $(command_line "$pid") in
-    *" _supervise $TOKEN_SOCKET ") holder=$pid ;;
-    *) return 1 ;;
-    esac
+    read_pid && is_holder "$pid" && holder=$pid
 }
+
+# Once it has bound the socket: before, the process is one of the programs that "launch" runs.
+is_holder() { case $(command_line "$1") in "/bin/sh "*" _supervise $TOKEN_SOCKET ") ;; *) return 1 ;; esac; }
 
 command_line() { { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null; }
 
@@ -188,28 +299,48 @@ wait_for() {
     done
 }
 
-# One start, stop or reload at a time.
+# One start, stop or reload at a time, of the pools whose pid files are in one folder.
 lock() {
     make_folder "$TOKEN_PIDFILE"
-    lock=$TOKEN_PIDFILE.lock
     # In a subshell first: an exec that cannot open its file ends the shell silently.
-    (: >>"$lock") 2>/dev/null || die "TOKEN_PIDFILE: cannot write $lock (as $(id -un))"
-    exec 9>>"$lock"
+    (: <"${TOKEN_PIDFILE%/*}/") 2>/dev/null || die "TOKEN_PIDFILE: cannot read ${TOKEN_PIDFILE%/*} (as $(id -un))"
+    exec 9<"${TOKEN_PIDFILE%/*}/"
     flock -w 60 9 || die "another spawn.sh is running"
 }
 
 # The file's folder: nginx must be able to enter it, whatever the caller's umask.
 make_folder() {
-    [ -d "${1%/*}/" ] || (umask 022 && mkdir -p "${1%/*}") 2>/dev/null ||
+    [ -d "${1%/*}/" ] || (umask 022 && as_keeper "$(existing "${1%/*}")/x" mkdir -p "${1%/*}") 2>/dev/null ||
         die "cannot create the folder ${1%/*} (as $(id -un))"
+}
+
+# The folder, or the nearest above it that is there.
+existing() {
+    path=$1
+    until [ -d "$path/" ]; do path=${path%/*}; done
+    printf '%s\n' "$path"
+}
+
+# shellcheck disable=SC2016 # for sh
+write() { [ ! -p "$1" ] && as_keeper "$1" sh -c 'umask 022 && printf "$2" >"$1"' sh "$1" "$2" 2>/dev/null; }
+
+# Also for a holder that could not make it, as it is not root.
+make_log() {
+    has_log || return 0
+    [ ! -p "$TOKEN_LOG" ] || die "TOKEN_LOG: $TOKEN_LOG is a FIFO"
+    # shellcheck disable=SC2016 # for sh
+    as_keeper "$TOKEN_LOG" sh -c 'umask 027 && : >>"$1"' sh "$TOKEN_LOG" 2>/dev/null ||
+        die "TOKEN_LOG: cannot write $TOKEN_LOG"
+    ! changes_user || keeps_root || ! is_roots "${TOKEN_LOG%/*}" || chown "$TOKEN_USER" "$TOKEN_LOG"
 }
 
 # ---- commands ------------------------------------------------------------------------------
 
 start() {
     if find_holder; then
+        make_log
         log_start=$(log_size)
-        if await_answer && ! has_ended "$holder"; then
+        if await_answer; then
             echo "already running, pid $holder"
             return
         fi
@@ -217,36 +348,53 @@ start() {
         has_ended "$holder" || fail "the pool is running (pid $holder) but does not answer"
     fi
     is_tcp || make_folder "$TOKEN_SOCKET"
-    (umask 027 && : >>"$TOKEN_LOG") 2>/dev/null || die "TOKEN_LOG: cannot write $TOKEN_LOG"
+    make_log
     clear_stale
+    can_start 3600
     log_start=$(log_size)
     launch
-    if ! await_answer; then
-        stop_holder
-        rm -f "$TOKEN_PIDFILE"
-        fail "the pool did not start"
-    fi
-    # For root spawn-fcgi has set the group. Others can only give the socket to a group of theirs.
-    is_tcp || is_root || chgrp "$TOKEN_SOCKET_GROUP" "$TOKEN_SOCKET" 2>/dev/null
-    echo "started, pid $holder, $TOKEN_WORKERS workers on $TOKEN_SOCKET, log $TOKEN_LOG"
+    await_answer || give_up "the pool did not start"
+    give_socket
+    echo "started, pid $holder, $TOKEN_WORKERS workers on $TOKEN_SOCKET$(see_log)"
+}
+
+# For root spawn-fcgi has set the group, if the folder is root's. If not, only TOKEN_USER touches the
+# socket, as a member of that group for once.
+give_socket() {
+    is_tcp || is_roots_socket || {
+        set -- chgrp "$TOKEN_SOCKET_GROUP" "$TOKEN_SOCKET"
+        ! changes_user || set -- setpriv --reuid "$TOKEN_USER" --regid "$(id -g -- "$TOKEN_USER")" --groups "$group" "$@"
+        why=$("$@" 2>&1) || give_up "TOKEN_SOCKET_GROUP: $why"
+    }
+}
+
+give_up() {
+    stop_holder
+    as_keeper "$TOKEN_PIDFILE" rm -f "$TOKEN_PIDFILE"
+    fail "$*"
 }
 
 log_size() { wc -c 2>/dev/null <"$TOKEN_LOG" || echo 0; }
-new_log() { tail -c "+$((log_start + 1))" "$TOKEN_LOG"; }
+new_log() { ! has_log || tail -c "+$((log_start + 1))" "$TOKEN_LOG" 2>/dev/null; }
 
 # Prints each new line of the log once, without multiwatch's, and ends.
 fail() {
     new_log | awk '!/^(Child|Spawning child)\[/ && !seen[$0]++' >&2
-    die "$*; log $TOKEN_LOG"
+    die "$*$(see_log)"
 }
 
-# After a holder that was killed: its socket is removed; a port is free when its workers, which
-# have got a signal, have served their last connections.
+# After a holder that was killed: its workers have got a signal. They accept no more connections, and
+# a port is free when they have served those that they have.
 clear_stale() {
-    read_pid || return 0
-    if is_tcp; then wait_for "$stop_tenths" is_empty_group "$pid"; else rm -f "$TOKEN_SOCKET"; fi
-    return 0
+    if read_pid && ! is_empty_group "$pid"; then
+        if is_tcp; then set -- is_empty_group "$pid"; else set -- is_silent; fi
+        wait_for "$stop_tenths" "$@"
+    fi
+    ! answers || die "TOKEN_SOCKET: $TOKEN_SOCKET is in use by another pool"
+    is_tcp || [ ! -e "$TOKEN_PIDFILE" ] || as_keeper "$TOKEN_SOCKET" rm -f "$TOKEN_SOCKET"
 }
+
+is_silent() { ! answers; }
 
 is_empty_group() { ! kill -s 0 -- "-$1" 2>/dev/null; }
 
@@ -257,23 +405,49 @@ launch() {
         set -- "$@" -a "${TOKEN_SOCKET%:*}" -p "${TOKEN_SOCKET##*:}"
     else
         set -- "$@" -s "$TOKEN_SOCKET" -M "$TOKEN_SOCKET_MODE"
-        # spawn-fcgi refuses root, which is the default anyway.
-        ! changes_user || set -- "$@" -U "$TOKEN_USER"
-        ! is_root || [ "$TOKEN_SOCKET_GROUP" = root ] || set -- "$@" -G "$TOKEN_SOCKET_GROUP"
     fi
-    ! changes_user || set -- "$@" -u "$TOKEN_USER"
-    # A shell starts background commands with SIGINT ignored, nohup with SIGHUP, and a shell can't
-    # trap a signal that was ignored when it started. A session of its own has no terminal to
-    # lose, and makes the holder's pid the process group of all its descendants.
-    env --default-signal setsid spawn-fcgi "$@" -- "$script" _supervise "$TOKEN_SOCKET" \
-        </dev/null >>"$TOKEN_LOG" 2>&1 9>&- &
+    set -- spawn-fcgi "$@"
+    # spawn-fcgi refuses root, which is the default anyway.
+    if ! is_tcp && is_roots_socket; then
+        ! changes_user || set -- "$@" -U "$TOKEN_USER"
+        [ "$TOKEN_SOCKET_GROUP" = root ] || set -- "$@" -G "$TOKEN_SOCKET_GROUP"
+    fi
+    if is_tcp || is_roots_socket; then
+        ! changes_user || keeps_root || set -- "$@" -u "$TOKEN_USER"
+    else
+        # shellcheck disable=SC2086 # words
+        set -- $become "$@"
+    fi
+    # A session of its own has no terminal to lose, and makes the holder's pid the process group of
+    # all its descendants.
+    set -- "$@" --
+    [ "$command" != run ] || set -- "$@" "$(command -v setpriv)" --pdeathsig TERM
+    clean setsid "$@" "$script" _supervise "$TOKEN_SOCKET" </dev/null >&2 &
     holder=$!
-    printf '%s\n' "$holder" >"$TOKEN_PIDFILE" || fail "TOKEN_PIDFILE: cannot write $TOKEN_PIDFILE"
+    write "$TOKEN_PIDFILE" "$holder\n" || give_up "TOKEN_PIDFILE: cannot write $TOKEN_PIDFILE"
 }
 
+# Becomes a command, to which the caller hands on standard input, output and error, TOKEN_*, PATH and
+# locale. --default-signal: a shell starts background commands with SIGINT ignored, nohup with SIGHUP,
+# and a shell can't trap a signal that was ignored when it started. bash: other shells can't close
+# descriptors above 9.
+clean() {
+    # shellcheck disable=SC2016 # for bash
+    exec bash -p -c '
+        for fd in /proc/$$/fd/*; do
+            fd=${fd##*/}
+            [ "$fd" -le 2 ] || exec {fd}>&-
+        done
+        for name in $(compgen -e); do
+            case $name in TOKEN_* | PATH | LANG | LANGUAGE | LC_*) set -- "$name=${!name}" "$@" ;; esac
+        done
+        exec env -i --default-signal "$@"' bash "$@"
+}
+
+# The answer is that of this pool, as its holder has bound the socket.
 await_answer() {
     deadline=$(($(date +%s) + start_seconds))
-    until answers; do
+    until is_holder "$holder" && answers && ! has_ended "$holder"; do
         ! has_ended "$holder" && [ "$(date +%s)" -lt "$deadline" ] || return 1
         sleep 0.1
     done
@@ -281,19 +455,23 @@ await_answer() {
 
 stop() {
     if find_holder; then
-        stop_holder
+        stop_holder || die "cannot stop pid $holder (as $(id -un))"
         echo "stopped"
     else
         echo "not running"
     fi
-    # Without a pid file the socket is another program's.
+    remove_files
+}
+
+remove_files() {
+    # Without a pid file, or if it still answers, the socket is another program's.
     [ -e "$TOKEN_PIDFILE" ] || return 0
-    is_tcp || rm -f "$TOKEN_SOCKET"
-    rm -f "$TOKEN_PIDFILE"
+    is_tcp || answers || as_keeper "$TOKEN_SOCKET" rm -f "$TOKEN_SOCKET"
+    as_keeper "$TOKEN_PIDFILE" rm -f "$TOKEN_PIDFILE"
 }
 
 stop_holder() {
-    kill -TERM "$holder" 2>/dev/null
+    kill -TERM "$holder" 2>/dev/null || has_ended "$holder" || return 1
     wait_for "$stop_tenths" has_ended "$holder" && return
     note "not stopped after $((stop_tenths / 10)) s: killing process group $holder"
     kill -s KILL -- "-$holder" 2>/dev/null
@@ -302,36 +480,87 @@ stop_holder() {
 
 # A pool that runs stays when the new settings are wrong.
 restart() {
-    why=$(start_error as_worker env) || die "${why:-$TOKEN_BIN does not start}"
+    can_start || waits_for_upgrade "$why" || die "$why"
     stop
     start
 }
 
+# A store of an older version is upgraded when no older program is left.
+waits_for_upgrade() { case $1 in *"so that this one can upgrade it"*) ;; *) return 1 ;; esac; }
+
+# Until the holder has ended, or a signal ends it. What a shell waits for must be its child: the holder
+# of a pool that was running is not.
+run() {
+    ending=
+    trap 'ending=yes' TERM INT QUIT
+    trap '' HUP
+    start
+    exec 9<&-
+    trap 'ending=yes; kill -TERM "$holder"' TERM INT QUIT
+    trap 'kill -HUP "$holder"' HUP
+    until has_ended "$holder"; do
+        [ -z "$ending" ] || { stop_holder; break; }
+        wait "$holder"
+        [ $? -ne 127 ] || sleep 0.5
+    done
+    remove_files
+    [ -n "$ending" ] || die "the pool has ended (pid $holder)"
+}
+
+# The holder notes the result in a file, as the log may be full, or anywhere.
 reload() {
     find_holder || die "not running"
-    log_start=$(log_size)
-    kill -HUP "$holder"
-    wait_for "$reload_tenths" is_reload_over || fail "reload: no result from the holder, pid $holder"
-    new_log | grep -q '^spawn.sh: reloaded' || fail "reload failed, the old workers keep running"
-    answers || fail "the new workers do not answer"
+    outcome=$(result_file)
+    make_log
+    write "$outcome" "" || die "cannot write $outcome"
+    ! is_root || ! is_roots "${outcome%/*}" || chown "$TOKEN_USER" "$outcome"
+    kill -HUP "$holder" || die "cannot signal pid $holder (as $(id -un))"
+    wait_for "$reload_tenths" is_reload_over
+    said=$(as_keeper "$outcome" cat "$outcome")
+    as_keeper "$outcome" rm -f "$outcome"
+    case $said in
+    *reloaded) ;;
+    *"reload failed")
+        printf '%s\n' "$said" >&2
+        ! waits_for_upgrade "$said" || note "a new version of the store's records needs a restart"
+        die "reload failed, the old workers keep running$(see_log)"
+        ;;
+    *) die "reload: no result from the holder, pid $holder (one of an older version needs a restart)$(see_log)" ;;
+    esac
+    answers || die "the new workers do not answer$(see_log)"
     echo "reloaded, pid $holder"
 }
 
-# The holder may have dropped root: it can only write to the log.
-is_reload_over() { new_log | grep -q '^spawn.sh: reload'; }
+result_file() { printf '%s.reload\n' "${TOKEN_PIDFILE%.pid}"; }
+
+is_reload_over() { as_keeper "$outcome" grep -qx 'reloaded\|reload failed' "$outcome"; }
 
 status() {
-    holder=unknown
+    may_ask || no_permission "$TOKEN_SOCKET"
+    [ ! -e "$TOKEN_PIDFILE" ] || [ -r "$TOKEN_PIDFILE" ] || no_permission "$TOKEN_PIDFILE"
     if answers; then
-        find_holder
+        find_holder || die "another pool answers on $TOKEN_SOCKET: its pid is not in $TOKEN_PIDFILE"
         echo "running, pid $holder, $(count_workers), on $TOKEN_SOCKET"
+        note_failed_writes
     elif find_holder; then
-        start_error as_worker env >&2
-        die "pid $holder runs with $(count_workers) but does not answer on $TOKEN_SOCKET; log $TOKEN_LOG"
+        can_start || note "$why"
+        die "pid $holder runs with $(count_workers) but does not answer on $TOKEN_SOCKET$(see_log)"
     else
         note "not running"
         exit 3
     fi
+}
+
+# The last that a worker has logged, which has the time.
+note_failed_writes() {
+    [ -f "$TOKEN_LOG" ] || return 0
+    failed=$(as_keeper "$TOKEN_LOG" tail -n 10000 "$TOKEN_LOG" 2>/dev/null | grep ' token.fcgi\[[0-9]*]: [0-9]* writes\{0,1\} failed' | tail -n 1)
+    [ -z "$failed" ] || note "the last failed writes: $failed"
+}
+
+no_permission() {
+    note "no permission to ask: $1 (as $(id -un))"
+    exit 4
 }
 
 # In all pools of the holder: during a reload there are two.
@@ -349,7 +578,10 @@ count_workers() {
 # ---- the holder ----------------------------------------------------------------------------
 
 supervise() {
+    settings
     cd / || exit 1
+    unset PWD OLDPWD SHLVL # shells export them
+    open_log
     # The socket moves from fd 0: "command &" gets /dev/null there, and other commands don't need it.
     exec 3<&0 </dev/null
     trap end_pools TERM
@@ -364,13 +596,24 @@ supervise() {
     done
 }
 
+open_log() {
+    has_log || return 0
+    # In a subshell first: an exec that cannot open its file ends the shell.
+    if (umask 027 && : >>"$TOKEN_LOG") 2>/dev/null; then
+        exec >>"$TOKEN_LOG" 2>&1
+    else
+        note "TOKEN_LOG: cannot open $TOKEN_LOG again (as $(id -un)): going on in the old file"
+    fi
+}
+
 # -t: multiwatch gives up a worker that ends within this time several times in a row. Less than a
 # worker takes to start, so that it never does: "_worker" waits for everything that a worker needs.
 # When multiwatch dies, its workers get SIGUSR1: they finish the connections they have, and the holder
 # starts others. When the holder dies, multiwatch gets SIGTERM and does the same with its workers.
 start_pool() {
     worker_starts || return 1
-    setpriv --pdeathsig TERM \
+    # shellcheck disable=SC2086 # words
+    $become env TOKEN_BIN="$TOKEN_BIN" TOKEN_WORKERS="$TOKEN_WORKERS" setpriv --pdeathsig TERM \
         multiwatch -f "$TOKEN_WORKERS" -t 1 -- \
         "$(command -v setpriv)" --pdeathsig USR1 "$script" _worker <&3 3<&- &
     pool=$!
@@ -380,13 +623,13 @@ start_pool() {
 # as long as a disk takes to be mounted.
 worker() {
     until worker_starts; do sleep "$retry_seconds"; done
+    unset PWD OLDPWD SHLVL
     exec "$TOKEN_BIN"
 }
 
 # Notes a reason once, not with each try.
 worker_starts() {
-    why=$(start_error env) && last_error= && return
-    : "${why:=$TOKEN_BIN does not start}"
+    can_start && last_error= && return 0
     [ "$why" = "$last_error" ] || note "$why"
     last_error=$why
     return 1
@@ -396,17 +639,28 @@ worker_starts() {
 # multiwatch passes SIGTERM on as SIGUSR1 and starts no worker after it.
 replace_pool() {
     trap '' HUP
+    open_log
+    result=$(result_file)
+    # In a subshell first: a wrong setting ends it.
+    if ! (settings && check_workers); then
+        note "reload failed"
+        result=
+        trap replace_pool HUP
+        return
+    fi
+    settings
     last_error= # the caller gets the reason, even if it is in the log already
-    old=$pool result="reload failed"
+    old=$pool outcome="reload failed"
     if start_pool && is_steady; then
         kill -TERM "$old"
-        result=reloaded
+        outcome=reloaded
     elif [ "$pool" != "$old" ]; then
         kill -TERM "$pool" 2>/dev/null
         pool=$old
     fi
     trap replace_pool HUP
-    note "$result"
+    note "$outcome"
+    result=
 }
 
 # All workers have started, and after 300 ms they are still the same.
@@ -438,17 +692,31 @@ end_pools() {
 
 # --------------------------------------------------------------------------------------------
 
-case $#:${1:-} in
-1:start | 1:restart)
+usage() { echo "usage: $0 start|stop|restart|reload|status|run | --help | --version"; }
+
+refuse_usage() {
+    note "$*"
+    usage >&2
+    exit 2
+}
+
+# That of the programs: there is one number.
+version() {
+    said=$("${TOKEN_BIN:-$(default_bin)}" --version </dev/null) || die "no version without token.fcgi (run make first)"
+    echo "spawn.sh ${said##* }"
+}
+
+case $#:$command in
+1:start | 1:restart | 1:reload | 1:run)
     settings
     check
     lock
-    "$1"
+    "$command"
     ;;
-1:stop | 1:reload)
+1:stop)
     settings
     lock
-    "$1"
+    stop
     ;;
 1:status)
     settings
@@ -456,8 +724,12 @@ case $#:${1:-} in
     ;;
 2:_supervise) supervise ;;
 1:_worker) worker ;;
-*)
-    echo "usage: $0 start|stop|restart|reload|status" >&2
-    exit 2
+1:-h | 1:--help)
+    usage
+    sed -n '/^$/q; s/^#\( \|$\)//p' "$script"
     ;;
+1:--version) version ;;
+0:) refuse_usage "a command is missing" ;;
+1:*) refuse_usage "unknown command: $command" ;;
+*) refuse_usage "too many arguments" ;;
 esac

@@ -45,10 +45,11 @@ void request_clear(struct request *request)
         explicit_bzero(request->tokens, request->token_count * sizeof(*request->tokens));
     free(request->tokens);
     free(request->ids);
+    buffer_clear(&request->received);
     buffer_clear(&request->head);
     buffer_clear(&request->body);
     buffer_clear(&request->text);
-    explicit_bzero(request, offsetof(struct request, head)); /* keys are in it */
+    explicit_bzero(request, offsetof(struct request, received)); /* keys are in it */
 }
 
 void request_free(struct request *request)
@@ -56,6 +57,7 @@ void request_free(struct request *request)
     if (!request)
         return;
     request_clear(request);
+    buffer_free(&request->received);
     buffer_free(&request->head);
     buffer_free(&request->body);
     buffer_free(&request->text);
@@ -68,7 +70,7 @@ void request_free(struct request *request)
 static bool find_route(struct request *request)
 {
     bool path_known;
-    request->path = route_path(&request->input, &request->root);
+    request->path = route_path(&request->input, request->path_text, &request->root);
     request->route = route_find(request->input.method, request->root, request->path, &path_known,
                                 &request->path_id);
     return path_known;
@@ -86,17 +88,25 @@ bool api_reads_body(struct request *request)
     return request->route && has_body(request->route);
 }
 
-/* 404 and 405 come before authentication: they are the same for all clients. */
+/* 404 and 405 come before authentication: they are the same for all clients. With CORS, each path
+ * has OPTIONS: a browser shows a page the answer 404 only after a preflight that succeeded. */
 static bool check_route(struct request *request)
 {
-    if (!find_route(request))
-        reply_failure(request, 404, "Not found");
-    else if (request->route)
+    bool path_known = find_route(request);
+    if (request->route)
         return true;
-    else if (span_equal(request->input.method, SPAN("OPTIONS")))
+    buffer_clear(&request->text);
+    route_append_methods(&request->text, request->root, request->path);
+    request->allow = buffer_span(&request->text);
+    if (request->text.failed)
+        reply_store_error(request, STORE_UNAVAILABLE);
+    else if (span_equal(request->input.method, SPAN("OPTIONS")) &&
+             (path_known || request->api->options->cors_origin))
         reply_options(request);
-    else
+    else if (path_known)
         reply_failure(request, 405, "Method not allowed");
+    else
+        reply_failure(request, 404, "Not found");
     return false;
 }
 
@@ -125,7 +135,7 @@ static bool check_body(struct request *request)
 static bool reserve_answer(struct request *request)
 {
     enum { SHORT_LEN_MAX = 2048 };
-    return buffer_reserve(&request->head, SHORT_LEN_MAX) &&
+    return buffer_reserve(&request->head, SHORT_LEN_MAX + STORE_MODELS_LEN_MAX) &&
            buffer_reserve(&request->body, SHORT_LEN_MAX);
 }
 

@@ -3,7 +3,6 @@
 #include <strings.h>
 
 #include "api/reply.h"
-#include "api/route.h"
 #include "base/number.h"
 #include "base/text.h"
 

@@ -20,10 +20,14 @@ static bool read_token(struct request *request, struct json_object *json, struct
 {
     if (!json_object_is_type(json, json_type_object))
         return json_in_refuse(request, NULL, "must be an object");
-    struct token_patch patch = {0, token_default()};
+    struct token_patch patch = {0};
     if (!token_json_read(request, json, token_fields_set_by(TOKEN_SET_CREATE), &patch))
         return false;
-    *token = patch.value;           /* absent fields are as token_default left them */
+    *token = token_default();
+    if (token_patch_apply(&patch, request->now_unix_s, token) != TOKEN_OK) {
+        request->invalid.code = VALIDATION_NAME_TOO_LONG; /* a new token knows no other error */
+        return json_in_refuse(request, "name", "");
+    }
     if (token->expired_unix_s == 0) /* New API's clients mean never */
         token->expired_unix_s = TOKEN_NEVER_EXPIRES;
     if (token->group.len == 0) /* the user's own */

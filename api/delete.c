@@ -4,8 +4,6 @@
 #include "api/json_in.h"
 #include "api/reply.h"
 
-enum { BATCH_COUNT_MAX = 1000 };
-
 static enum api_step begin(struct request *request, const int64_t *ids, size_t id_count)
 {
     request->write.kind = STORE_DELETE;
@@ -29,7 +27,7 @@ void delete_render(struct request *request)
 
 enum api_step delete_batch_begin(struct request *request)
 {
-    if (!json_in_ids(request, BATCH_COUNT_MAX))
+    if (!json_in_ids(request, JSON_IN_IDS_MAX))
         return reply_invalid(request);
     return begin(request, request->ids, request->id_count);
 }

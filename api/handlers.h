@@ -6,6 +6,7 @@
 /* The begin and render of each route (api/route.h), a file for each group. */
 enum api_step list_begin(struct request *request);
 enum api_step search_begin(struct request *request);
+enum api_step search_body_begin(struct request *request);
 void search_render(struct request *request);
 enum api_step get_begin(struct request *request);
 enum api_step create_begin(struct request *request);
@@ -16,6 +17,8 @@ enum api_step delete_begin(struct request *request);
 void delete_render(struct request *request);
 enum api_step delete_batch_begin(struct request *request);
 void delete_batch_render(struct request *request);
+enum api_step status_batch_begin(struct request *request);
+void status_batch_render(struct request *request);
 enum api_step key_begin(struct request *request);
 enum api_step keys_begin(struct request *request);
 enum api_step rotate_begin(struct request *request);

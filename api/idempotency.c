@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "api/reply.h"
-#include "api/route.h"
 
 /* In the transaction: the answer to remember. */
 static struct span render_answer(struct store_write *write)

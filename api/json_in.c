@@ -67,21 +67,20 @@ static const char *parse(struct json_tokener *parser, struct span body, struct b
 
 bool json_in_parse(struct request *request, bool array_allowed)
 {
-    struct buffer text = {0};
+    struct buffer *text = &request->body; /* which no reply is in yet */
     request->invalid = (struct validation_error){.index = -1};
     if (request->input.body.len == 0)
         return json_in_refuse(request, "body", "is empty: send a JSON object");
-    /* Scalars in the innermost container are a level of their own to json-c. JSON_TOKENER_STRICT,
-     * with which json-c 0.18 refuses every string that is not ASCII, has nothing to add to the
-     * scan. */
+    /* Scalars in the innermost container are a level of their own to json-c. Its flags have nothing
+     * to add to the scan: JSON_TOKENER_STRICT, with which json-c 0.18 refuses every string that is
+     * not ASCII, and JSON_TOKENER_VALIDATE_UTF8. */
     struct json_tokener *parser = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
     if (!parser)
         return json_in_refuse_for_memory(request);
-    json_tokener_set_flags(parser, JSON_TOKENER_VALIDATE_UTF8);
     errno = 0;
-    const char *wrong = parse(parser, request->input.body, &text, &request->json);
+    const char *wrong = parse(parser, request->input.body, text, &request->json);
     json_tokener_free(parser);
-    buffer_free(&text);
+    buffer_clear(text);
     if (errno == ENOMEM || (!wrong && !request->json))
         return json_in_refuse_for_memory(request);
     if (!wrong && !array_allowed && !json_object_is_type(request->json, json_type_object))
@@ -175,7 +174,7 @@ bool json_in_ids(struct request *request, size_t max)
     size_t count = json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
     if (count < 1 || count > max)
         return false;
-    request->ids = calloc(count, sizeof(*request->ids));
+    request->ids = calloc(count, 2 * sizeof(*request->ids));
     if (!request->ids)
         return json_in_refuse_for_memory(request);
     for (size_t i = 0; i < count; i++)

@@ -20,7 +20,10 @@ bool json_in_text(struct request *request, const char *name, struct span *text);
 bool json_in_required(struct request *request, const char *name, int64_t min, int64_t max,
                       int64_t *number);
 
-/* Parses a body {"ids":[…]} of 1 to max integers into request->ids. */
+enum { JSON_IN_IDS_MAX = 1000 }; /* of one write */
+
+/* Parses a body {"ids":[…]} of 1 to max integers into request->ids, with room for as many behind.
+ */
 bool json_in_ids(struct request *request, size_t max);
 
 /* Read a value. Return NULL, or what is wrong, a static text for after a field's name. */

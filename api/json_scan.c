@@ -9,7 +9,7 @@
 
 struct json_scan {
     const char *at, *end;
-    int depth;
+    int depth, cost;
     bool in_string, after_comma;
     struct json_counts counts;
     struct buffer *out;
@@ -155,6 +155,7 @@ static bool scan_number(struct json_scan *scan)
     if (!valid || !is_one_of(peek(scan), " \t\r\n,]}"))
         return fail(scan, JSON_SYNTAX);
     int64_t number;
+    scan->cost += integer ? 0 : JSON_COST_HIGH - 1;
     if (integer && !number_parse((struct span){first, (size_t)(scan->at - first)}, &number))
         replace(scan, first, negative ? SPAN("-1e999") : SPAN("1e999"));
     return true;
@@ -181,10 +182,14 @@ static bool scan_token(struct json_scan *scan)
     scan->after_comma = c == ',';
     if (c == ',' || c == ':' || c == '}' || c == ']') {
         scan->at++;
+        scan->cost += c == ':' ? JSON_COST_HIGH - 1 : 0;
         scan->depth -= c == '}' || c == ']';
         return true;
     }
     scan->counts.items++;
+    scan->cost += c == '{' || c == '[' ? JSON_COST_HIGH : 1;
+    if (scan->cost > JSON_COST_MAX)
+        return fail(scan, "has too many values");
     if (c == '-' || is_digit(c))
         return scan_number(scan);
     if (c != '"' && c != '{' && c != '[')

@@ -6,7 +6,13 @@
 /* The lexical rules of JSON (RFC 8259) and no comma before the end of an object or array: json-c
  * 0.16 to 0.18 does not keep them. The other rules of the grammar are left to json-c. */
 
-enum { JSON_DEPTH_MAX = 32 }; /* objects and arrays in each other */
+enum {
+    JSON_DEPTH_MAX = 32, /* objects and arrays in each other */
+    /* What json-c may take for a text, in values of about 0.3 us: 40 ms of an event loop. An
+     * object, an array, a member's name and a number that is no integer take more. */
+    JSON_COST_MAX = 128 * 1024,
+    JSON_COST_HIGH = 4
+};
 
 #define JSON_SYNTAX "is not valid JSON"
 

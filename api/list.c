@@ -1,11 +1,24 @@
 /* GET /: a page of the user's tokens, newest first; with a filter or an order it is a search. GET
- * /search. A search reads all of the user's tokens, in another thread than the event loop's. */
+ * and POST /search, with its parameters in the query or the body. A search reads all of the user's
+ * tokens, in another thread than the event loop's. */
+
+#include <json.h>
 
 #include "api/api.h"
 #include "api/handlers.h"
+#include "api/json_in.h"
 #include "api/query.h"
 #include "api/reply.h"
 #include "api/token_json.h"
+#include "base/number.h"
+#include "base/text.h"
+
+/* ---- parameters in the body ---- */
+
+static struct span get_member(const struct request *request, const char *name)
+{
+    return span_of(json_object_get_string(json_object_object_get(request->json, name)));
+}
 
 /* ---- a page ---- */
 
@@ -16,14 +29,23 @@ enum { PAGE_SIZE_DEFAULT = 20, PAGE_SIZE_MAX = 100 };
 /* The page size's names; the last that is there counts. */
 static const char *const size_names[] = {"ps", "page_size", "size"};
 
+static void read_number(const struct request *request, const char *name, int64_t *number)
+{
+    int64_t parsed;
+    if (!request->json)
+        query_get_number(request->input.query, name, number);
+    else if (number_parse(get_member(request, name), &parsed))
+        *number = parsed;
+}
+
 /* Reads p and size into request->page and request->search. */
 static void read_paging(struct request *request)
 {
     struct store_search *search = &request->search;
     int64_t page = 1, size = PAGE_SIZE_DEFAULT;
-    query_get_number(request->input.query, "p", &page);
+    read_number(request, "p", &page);
     for (size_t i = 0; i < COUNT_OF(size_names); i++)
-        query_get_number(request->input.query, size_names[i], &size);
+        read_number(request, size_names[i], &size);
     if (size < 1)
         size = PAGE_SIZE_DEFAULT;
     request->page = page < 1 ? 1 : page;
@@ -87,11 +109,14 @@ enum {
 /* What parameters choose from, by the number of the choice; "" is the default's. */
 static const char *const statuses[] = {"", "1", "2", "3", "4"}; /* by enum token_status */
 static const char *const orders[] = {"desc", "asc", "remain_quota", "used_quota"};
-/* A parameter's value, decoded into request->text, where SEARCH_TEXTS_MAX of them have been
- * reserved. */
+
+/* A parameter's value; that of a query is decoded into request->text, where SEARCH_TEXTS_MAX of
+ * them have been reserved. */
 static struct span get_text(struct request *request, const char *name)
 {
     struct buffer *text = &request->text;
+    if (request->json)
+        return get_member(request, name);
     struct span value = query_get(request->input.query, name, text->at + text->len);
     text->len += value.len;
     return value;
@@ -206,5 +231,35 @@ enum api_step list_begin(struct request *request)
 
 enum api_step search_begin(struct request *request)
 {
+    return begin(request, true);
+}
+
+/* Whether the body's parameters are what get_member expects. */
+static bool check_members(struct request *request)
+{
+    static const char *const numbers[] = {"p", "size", "page_size", "ps", "status"};
+    static const char *const texts[] = {"keyword", "token", "group", "sort", "order"};
+    int64_t number;
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        if (!json_in_integer(request, numbers[i], INT64_MIN, INT64_MAX, &number))
+            return false;
+        if (json_object_object_get(request->json, numbers[i]) &&
+            !get_member(request, numbers[i]).at) /* json-c keeps a number's text */
+            return json_in_refuse_for_memory(request);
+    }
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        struct span text = {NULL, 0};
+        if (!json_in_text(request, texts[i], &text))
+            return false;
+        if (text_count_characters(text) > QUERY_VALUE_SIZE) /* a long pattern takes long */
+            return json_in_refuse(request, texts[i], "must be at most 1024 characters");
+    }
+    return true;
+}
+
+enum api_step search_body_begin(struct request *request)
+{
+    if (!json_in_parse(request, false) || !check_members(request))
+        return reply_invalid(request);
     return begin(request, true);
 }

@@ -1,13 +1,15 @@
 #include "api/reply.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "api/route.h"
+#include "base/text.h"
 
 static const char denied[] =
     "Authorization or New-Api-User is wrong: send 'Authorization: Bearer <user access token>'; "
     "'New-Api-User: <user id>' is optional";
+static const char name_too_long[] = "Token name is too long";
 static const char unavailable[] = "Service is temporarily unavailable";
 
 struct status {
@@ -38,18 +40,23 @@ static const struct status *find_status(int status)
     return &statuses[i];
 }
 
-static void append_cors(struct buffer *head, const char *origin)
+static void append_cors(struct buffer *head, const char *origin, const char *vary)
 {
     if (!origin)
         return;
     buffer_append(head, SPAN("Access-Control-Allow-Origin: "));
     buffer_append_string(head, origin);
-    buffer_append_string(head, strcmp(origin, "*") == 0 ? "\r\n" : "\r\nVary: Origin\r\n");
+    const char *also = strcmp(origin, "*") == 0 ? "" : "Origin";
+    buffer_append_string(head, *also || *vary ? "\r\nVary: " : "");
+    buffer_append_string(head, also);
+    buffer_append_string(head, *also && *vary ? ", " : "");
+    buffer_append_string(head, vary);
+    buffer_append(head, SPAN("\r\n"));
 }
 
 static void end_head(struct request *request)
 {
-    append_cors(&request->head, request->api->options->cors_origin);
+    append_cors(&request->head, request->api->options->cors_origin, "");
     buffer_append_number(&request->head, SPAN("Content-Length: "), (int64_t)request->body.len);
     buffer_append(&request->head, SPAN("\r\n\r\n"));
     if (span_equal(request->input.method, SPAN("HEAD")))
@@ -77,7 +84,7 @@ void reply_success(struct request *request)
 static void append_allow(struct request *request)
 {
     buffer_append(&request->head, SPAN("Allow: "));
-    route_append_methods(&request->head, request->root, request->path);
+    buffer_append(&request->head, request->allow);
     buffer_append(&request->head, SPAN("\r\n"));
 }
 
@@ -120,20 +127,19 @@ enum api_step reply_failure(struct request *request, int status, const char *mes
 enum api_step reply_invalid(struct request *request)
 {
     const struct validation_error *error = &request->invalid;
-    bool name_too_long = error->code == VALIDATION_NAME_TOO_LONG; /* which the message says */
+    bool of_name = error->code == VALIDATION_NAME_TOO_LONG; /* which the message says */
     char element[32] = "", detail[256] = "";
     if (error->code == VALIDATION_UNAVAILABLE)
         return reply_store_error(request, STORE_UNAVAILABLE);
     if (error->index >= 0)
         snprintf(element, sizeof(element), "[%" PRId64 "]%s", error->index,
                  error->field.at ? "." : "");
-    if (error->text && (!name_too_long || error->index >= 0))
+    if (error->text && (!of_name || error->index >= 0))
         snprintf(detail, sizeof(detail), ": %s%.*s%s%s", element, (int)error->field.len,
-                 error->field.at ? error->field.at : "", name_too_long ? "" : " ",
-                 name_too_long ? "" : error->text);
-    return fail(request, 400, name_too_long ? "Token name is too long" : "Invalid parameters",
-                detail,
-                name_too_long ? "name"
+                 error->field.at ? error->field.at : "", of_name ? "" : " ",
+                 of_name ? "" : error->text);
+    return fail(request, 400, of_name ? name_too_long : "Invalid parameters", detail,
+                of_name       ? "name"
                 : error->text ? "invalid"
                               : "ids");
 }
@@ -160,8 +166,7 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
         [STORE_IDEMPOTENCY_MISMATCH] =
             {409, "This Idempotency-Key or transaction_id has been used with another request",
              "idempotency_mismatch"},
-        [STORE_REMEMBERED] = {429, "Too many answers are kept for your Idempotency-Keys",
-                              "remembered"},
+        [STORE_REMEMBERED] = {429, "Too much is remembered for this user", "remembered"},
         [STORE_ANSWER_TOO_LARGE] =
             {400, "Invalid parameters: Idempotency-Key can't be used for an answer above 1 MiB",
              "invalid"},
@@ -176,6 +181,10 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
              "The token quota is exhausted and cannot be enabled. Please update the "
              "remaining quota first, or set it to unlimited",
              "exhausted"},
+        [STORE_QUOTA_TOO_LOW] = {409, "The token has less quota left than that", "quota_too_low"},
+        [STORE_QUOTA_TOO_HIGH] = {400, "Invalid parameters: remain_quota would be out of range",
+                                  "invalid"},
+        [STORE_NAME_TOO_LONG] = {400, name_too_long, "name"},
         [STORE_FULL] = {503, unavailable, "unavailable"},
         [STORE_UNAVAILABLE] = {503, unavailable, "unavailable"},
         [STORE_CORRUPT] = {503, "The token could not be read", "unavailable"},
@@ -195,6 +204,22 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
 
 /* ---- methods ---- */
 
+/* Appends the names that a preflight asks for (Fetch standard, "CORS protocol"); what is no name is
+ * left out. */
+static void append_requested_headers(struct buffer *head, struct span names)
+{
+    while (names.len > 0) {
+        struct span name = text_trim(span_cut(&names, ','), SPAN(" \t"));
+        bool is_name = name.len > 0;
+        for (size_t i = 0; i < name.len; i++)
+            is_name = is_name && (isalnum((unsigned char)name.at[i]) || name.at[i] == '-');
+        if (is_name) {
+            buffer_append(head, SPAN(", "));
+            buffer_append(head, name);
+        }
+    }
+}
+
 /* RFC 9110 section 8.6: a 204 has no Content-Length. */
 void reply_options(struct request *request)
 {
@@ -202,12 +227,13 @@ void reply_options(struct request *request)
     buffer_append(head, SPAN("Status: 204 No Content\r\nCache-Control: no-store\r\n"));
     append_allow(request);
     if (request->api->options->cors_origin) {
-        append_cors(head, request->api->options->cors_origin);
+        append_cors(head, request->api->options->cors_origin, "Access-Control-Request-Headers");
         buffer_append(head, SPAN("Access-Control-Allow-Methods: "));
-        route_append_methods(head, request->root, request->path);
-        buffer_append(head,
-                      SPAN("\r\nAccess-Control-Allow-Headers: Authorization, New-Api-User, "
-                           "Content-Type, Idempotency-Key\r\nAccess-Control-Max-Age: 600\r\n"));
+        buffer_append(head, request->allow);
+        buffer_append(head, SPAN("\r\nAccess-Control-Allow-Headers: Authorization, New-Api-User, "
+                                 "Content-Type, Idempotency-Key"));
+        append_requested_headers(head, request->input.cors_request_headers);
+        buffer_append(head, SPAN("\r\nAccess-Control-Max-Age: 600\r\n"));
     }
     buffer_append(head, SPAN("\r\n"));
 }
@@ -241,6 +267,10 @@ enum api_step reply_verified(struct request *request, enum token_refusal refusal
         buffer_append(head, SPAN("unlimited"));
     else
         buffer_append_int(head, answer->remain_quota);
+    if (answer->has_models) {
+        buffer_append(head, SPAN("\r\nX-Token-Models: "));
+        buffer_append(head, buffer_span(answer->models));
+    }
     buffer_append(head, SPAN("\r\n\r\n"));
     return API_REPLIED;
 }

@@ -9,11 +9,13 @@ static const struct route routes[] = {
     {ROUTE_TOKEN, "POST", "/", ROUTE_USER, create_begin, create_render},
     {ROUTE_TOKEN, "PUT", "/", ROUTE_USER, update_begin, update_render},
     {ROUTE_TOKEN, "GET", "/search", ROUTE_USER, search_begin, search_render},
+    {ROUTE_TOKEN, "POST", "/search", ROUTE_USER, search_body_begin, search_render},
     {ROUTE_TOKEN, "GET", "/:id", ROUTE_USER, get_begin, NULL},
     {ROUTE_TOKEN, "DELETE", "/:id", ROUTE_USER, delete_begin, delete_render},
     {ROUTE_TOKEN, "POST", "/:id/key", ROUTE_USER, key_begin, NULL},
     {ROUTE_TOKEN, "POST", "/:id/rotate", ROUTE_USER, rotate_begin, rotate_render},
     {ROUTE_TOKEN, "POST", "/batch", ROUTE_USER, delete_batch_begin, delete_batch_render},
+    {ROUTE_TOKEN, "POST", "/batch/status", ROUTE_USER, status_batch_begin, status_batch_render},
     {ROUTE_TOKEN, "POST", "/batch/keys", ROUTE_USER, keys_begin, NULL},
     {ROUTE_TOKEN, "*", "/verify", ROUTE_KEY, verify_begin, verify_render},
     {ROUTE_TOKEN, "POST", "/consume", ROUTE_GATEWAY, consume_begin, consume_render},
@@ -36,15 +38,20 @@ static bool strip(struct span *path, struct span collection)
     return true;
 }
 
+/* Takes the first root off, with a prefix of the site before it (/gateway/api/token). */
 static bool strip_root(struct span *path, enum route_root *root)
 {
+    static const char *const roots[] = {"/api/token", "/api/usage/token"};
+    for (struct span rest = *path; rest.len > 0; rest = span_from(rest, 1))
+        for (*root = ROUTE_TOKEN; *root <= ROUTE_USAGE; (*root)++) {
+            struct span below = rest;
+            if (!strip(&below, span_of(roots[*root])))
+                continue;
+            *path = below;
+            return true;
+        }
     *root = ROUTE_TOKEN;
-    if (strip(path, SPAN("/api/token")))
-        return true;
-    if (!strip(path, SPAN("/api/usage/token")))
-        return false;
-    *root = ROUTE_USAGE;
-    return true;
+    return false;
 }
 
 /* In nginx's subrequest (auth_request) the method and most variables are the original request's;
@@ -53,23 +60,34 @@ static bool is_verify(struct span document_uri)
 {
     enum route_root root;
     strip_root(&document_uri, &root);
-    return span_equal(document_uri, SPAN("/verify"));
+    return root == ROUTE_TOKEN && span_equal(document_uri, SPAN("/verify"));
 }
 
-/* Some servers send the complete path as PATH_INFO, some only SCRIPT_NAME. */
-struct span route_path(const struct request_input *input, enum route_root *root)
+/* SCRIPT_NAME and PATH_INFO, which servers split differently. A SCRIPT_NAME that is too long for
+ * text is the path of nginx's original request. */
+static struct span join(const struct request_input *input, char text[ROUTE_PATH_SIZE])
 {
     struct span script = input->script_name, path = input->path_info;
-    if (is_verify(input->document_uri)) {
-        *root = ROUTE_TOKEN;
+    if (path.len == 0)
+        return script;
+    if (script.len == 0 || script.len + path.len > ROUTE_PATH_SIZE)
+        return path;
+    memcpy(text, script.at, script.len);
+    memcpy(text + script.len, path.at, path.len);
+    return (struct span){text, script.len + path.len};
+}
+
+struct span route_path(const struct request_input *input, char text[ROUTE_PATH_SIZE],
+                       enum route_root *root)
+{
+    struct span script = input->script_name, path = join(input, text);
+    *root = ROUTE_TOKEN;
+    if (is_verify(input->document_uri))
         return SPAN("/verify");
-    }
-    bool script_has_root = strip_root(&script, root);
-    enum route_root path_root;
-    if (strip_root(&path, &path_root))
-        *root = path_root;
-    else if (path.len == 0 && script_has_root)
-        path = script; /* a SCRIPT_NAME without a root names the program itself */
+    /* The program's own name may precede what is below /api/token (/cgi-bin/token.fcgi/5). */
+    bool is_program = script.len > 3 && span_equal(span_from(script, script.len - 3), SPAN("cgi"));
+    if (!strip_root(&path, root) && (input->path_info.len > 0 || is_program))
+        path = input->path_info;
     return path.len > 0 ? path : SPAN("/");
 }
 

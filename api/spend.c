@@ -4,8 +4,9 @@
 #include "api/idempotency.h"
 #include "api/json_in.h"
 #include "api/reply.h"
+#include "base/text.h"
 
-enum { TTL_S_DEFAULT = 600, TTL_S_MAX = 3600, TRANSACTION_ID_LEN_MAX = 255 };
+enum { TTL_S_DEFAULT = 600, TTL_S_MAX = 3600, TRANSACTION_ID_CHARACTERS_MAX = 255 };
 
 /* ---- taking ---- */
 
@@ -18,10 +19,10 @@ static bool read_use(struct request *request, struct span *key, struct span *tra
         !json_in_text(request, "transaction_id", transaction_id) ||
         !json_in_required(request, "amount", 0, INT64_MAX, &use->amount))
         return false;
-    if (!transaction_id->at ||
-        (transaction_id->len >= 1 && transaction_id->len <= TRANSACTION_ID_LEN_MAX))
+    size_t characters = text_count_characters(*transaction_id);
+    if (!transaction_id->at || (characters >= 1 && characters <= TRANSACTION_ID_CHARACTERS_MAX))
         return true;
-    return json_in_refuse(request, "transaction_id", "must be 1 to 255 bytes");
+    return json_in_refuse(request, "transaction_id", "must be 1 to 255 characters");
 }
 
 /* ttl_s is 0 for good. */

@@ -1,5 +1,7 @@
 /* PUT /: updates the fields that are sent, or the status only. */
 
+#include <json.h>
+
 #include "api/handlers.h"
 #include "api/json_in.h"
 #include "api/query.h"
@@ -26,21 +28,35 @@ static enum store_error use_own_group(struct request *request, struct span *grou
     return STORE_OK;
 }
 
+/* A status alone has to be there, and to be one that can be set. */
+static bool read_status(struct request *request, struct token_patch *patch)
+{
+    return token_json_read(request, request->json, TOKEN_FIELD_STATUS, patch) &&
+           (patch->value.status == TOKEN_ENABLED || patch->value.status == TOKEN_DISABLED ||
+            json_in_refuse(request, "status", TOKEN_STATUS_MESSAGE));
+}
+
+static bool read_all(struct request *request, struct token_patch *patch)
+{
+    unsigned fields = token_fields_set_by(TOKEN_SET_UPDATE);
+    bool has_quota = json_object_object_get(request->json, "remain_quota");
+    if (has_quota && json_object_object_get(request->json, "add_quota"))
+        return json_in_refuse(request, "add_quota", "must not be beside remain_quota");
+    if (has_quota)
+        fields |= TOKEN_FIELD_USED_QUOTA; /* what the client has read */
+    return json_in_integer(request, "add_quota", INT64_MIN, INT64_MAX, &patch->add_quota) &&
+           token_json_read(request, request->json, fields, patch);
+}
+
 enum api_step update_begin(struct request *request)
 {
     struct store_write *write = &request->write;
-    bool status_only = is_status_only(request->input.query);
-    unsigned fields = status_only ? TOKEN_FIELD_STATUS : token_fields_set_by(TOKEN_SET_UPDATE);
+    struct token_patch *patch = &write->update.patch;
     write->kind = STORE_UPDATE;
     if (!json_in_parse(request, false) ||
         !json_in_required(request, "id", INT64_MIN, INT64_MAX, &write->update.token_id) ||
-        !token_json_read(request, request->json, fields, &write->update.patch))
+        !(is_status_only(request->input.query) ? read_status : read_all)(request, patch))
         return reply_invalid(request);
-    /* A status alone has to be there, and to be one that can be set. */
-    if (status_only && write->update.patch.value.status != TOKEN_ENABLED &&
-        write->update.patch.value.status != TOKEN_DISABLED)
-        return reply_invalid_field(request, "status", TOKEN_STATUS_MESSAGE);
-    struct token_patch *patch = &write->update.patch;
     if (patch->fields & TOKEN_FIELD_GROUP && patch->value.group.len == 0) {
         enum store_error error = use_own_group(request, &patch->value.group);
         if (error != STORE_OK)

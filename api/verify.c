@@ -9,7 +9,7 @@
 static enum api_step check_only(struct request *request, const char key[static TOKEN_KEY_LEN],
                                 const struct token_use *use)
 {
-    struct store_use_answer answer;
+    struct store_use_answer answer = {.models = &request->text};
     enum token_refusal refusal;
     enum store_error error = store_token_check_use(request->api->reader, key, use,
                                                    request->now_unix_s, &refusal, &answer);
@@ -26,7 +26,9 @@ enum api_step verify_begin(struct request *request)
     const struct request_input *input = &request->input;
     char *key = request->write.spend.key;
     struct span sent = auth_key(input);
-    struct token_use use = {.ip = input->remote_addr, .model = input->model};
+    struct token_use use = {.ip = input->remote_addr,
+                            .model = input->model,
+                            .any_model = span_equal(input->model_check, SPAN("off"))};
     if (!token_key_read(sent, key)) /* costs no look-up */
         return reply_verified(
             request, sent.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED, NULL);
@@ -36,6 +38,7 @@ enum api_step verify_begin(struct request *request)
         return check_only(request, key, &use);
     request->write.kind = STORE_SPEND;
     request->write.spend.use = use;
+    request->write.spend.answer.models = &request->text;
     return API_WRITES;
 }
 

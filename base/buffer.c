@@ -5,7 +5,7 @@
 
 enum {
     FIRST_SIZE = 4096,
-    KEPT_SIZE_MAX = 256 * 1024 /* one large page must not stay in memory for ever */
+    KEPT_SIZE_MAX = 64 * 1024 /* one large page must not stay in memory for ever */
 };
 
 void buffer_clear(struct buffer *buffer)

@@ -17,7 +17,7 @@ struct buffer {
     bool failed;
 };
 
-/* Empties the buffer and resets failed. Up to 256 KiB of memory are kept for the next use. */
+/* Empties the buffer and resets failed. Up to 64 KiB of memory are kept for the next use. */
 void buffer_clear(struct buffer *buffer);
 
 /* Frees the memory; the buffer is empty. */

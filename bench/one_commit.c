@@ -3,8 +3,6 @@
 
 #include "fcgi/commit_thread.h"
 
-#include <stdlib.h>
-
 static void *run(void *context)
 {
     struct commit_thread *thread = context;
@@ -19,18 +17,11 @@ static void *run(void *context)
     return NULL;
 }
 
-struct commit_thread *commit_thread_start(struct store *store)
+bool commit_thread_start(struct commit_thread *thread, struct store *store)
 {
-    struct commit_thread *thread = calloc(1, sizeof(*thread));
-    if (!thread)
-        return NULL;
     thread->store = store;
     work_queue_init(&thread->queue, -1);
-    if (work_queue_start(&thread->queue, run, thread))
-        return thread;
-    work_queue_destroy(&thread->queue);
-    free(thread);
-    return NULL;
+    return work_queue_start(&thread->queue, run, thread);
 }
 
 void commit_thread_record_use(struct commit_thread *thread, const struct store_access *used,
@@ -41,9 +32,5 @@ void commit_thread_record_use(struct commit_thread *thread, const struct store_a
 
 void commit_thread_stop(struct commit_thread *thread)
 {
-    if (!thread)
-        return;
     work_queue_stop(&thread->queue);
-    work_queue_destroy(&thread->queue);
-    free(thread);
 }

@@ -21,13 +21,12 @@ static bool is_label(const char *label)
     return text.len >= 1 && text.len <= LEN_MAX && text_is_utf8(text) && !text_has_control(text);
 }
 
-/* Whether ctl->group and the user's name, where they are given, may be stored; else *status is set.
- */
+/* Whether the user's name and --group, where they are given, may be stored; else *status is set. */
 static bool check_labels(const struct ctl *ctl, const char *name, int *status)
 {
     if (name && !is_label(name))
         *status = ctl_fail("a user's name is 1 to 64 bytes of UTF-8 without control characters");
-    else if (ctl->group && !is_label(ctl->group))
+    else if (ctl->text[CTL_GROUP] && !is_label(ctl->text[CTL_GROUP]))
         *status = ctl_fail("a group is 1 to 64 bytes of UTF-8 without control characters");
     else
         return true;
@@ -52,9 +51,9 @@ int ctl_user_add(struct ctl *ctl)
     int status;
     if (!check_labels(ctl, ctl->argument, &status))
         return status;
-    strcpy(user.name, ctl->argument);
-    if (ctl->group)
-        strcpy(user.group, ctl->group);
+    memcpy(user.name, ctl->argument, strlen(ctl->argument) + 1);
+    if (ctl->text[CTL_GROUP])
+        strcpy(user.group, ctl->text[CTL_GROUP]);
     enum store_error error = store_user_add(ctl->store, (int64_t)time(NULL), &user, access_token);
     output_int(ctl, "id", user.id);
     output_text(ctl, "name", span_of(user.name));
@@ -102,10 +101,11 @@ int ctl_user_show(struct ctl *ctl)
 int ctl_user_set(struct ctl *ctl)
 {
     int status;
-    if (!check_labels(ctl, ctl->name, &status))
+    if (!check_labels(ctl, ctl->text[CTL_NAME], &status))
         return status;
-    return ctl_end_change(
-        ctl, "set", store_user_set(ctl->store, ctl->id, span_of(ctl->name), span_of(ctl->group)));
+    return ctl_end_change(ctl, "set",
+                          store_user_set(ctl->store, ctl->id, span_of(ctl->text[CTL_NAME]),
+                                         span_of(ctl->text[CTL_GROUP])));
 }
 
 int ctl_user_rotate(struct ctl *ctl)
@@ -148,7 +148,7 @@ int ctl_gateway_add(struct ctl *ctl)
     char secret[STORE_CREDENTIAL_LEN] = "";
     if (!is_label(ctl->argument))
         return ctl_fail("a gateway's name is 1 to 64 bytes of UTF-8 without control characters");
-    strcpy(gateway.name, ctl->argument);
+    memcpy(gateway.name, ctl->argument, strlen(ctl->argument) + 1);
     enum store_error error = store_gateway_add(ctl->store, (int64_t)time(NULL), &gateway, secret);
     output_int(ctl, "id", gateway.id);
     output_text(ctl, "name", span_of(gateway.name));

@@ -4,20 +4,23 @@
 #include "settings/settings.h"
 #include "store/store.h"
 
+/* The options that have a value. */
+enum ctl_option { CTL_NAME, CTL_GROUP, CTL_EXPIRES, CTL_ADD_QUOTA, CTL_OPTIONS };
+
 /* What a command works with. */
 struct ctl {
     struct settings settings;
     struct store_options options; /* of the settings */
     struct store *store;          /* open where the command needs it */
     struct store_reader *reader;
-    bool json;                /* --json: one JSON object a line instead of text */
-    bool help, version;       /* --help, --version */
-    const char *name, *group; /* --name, --group, or NULL */
-    const char *expires;      /* --expires, or NULL */
-    int64_t expires_unix_s;   /* the same as a number */
-    const char *argument;     /* the command's argument, or NULL */
-    int64_t id;               /* of the argument, where it names something that exists */
-    struct json_object *row;  /* of output; NULL: empty */
+    bool json;                     /* --json: one JSON object a line instead of text */
+    bool help, version;            /* --help, --version */
+    const char *text[CTL_OPTIONS]; /* the values of the options, or NULL */
+    int64_t number[CTL_OPTIONS];   /* of those that are numbers */
+    int64_t free_bytes;            /* of the store's file system; 0: not known */
+    const char *argument;          /* the command's argument, or NULL */
+    int64_t id;                    /* of the argument, where it names something that exists */
+    struct json_object *row;       /* of output; NULL: empty */
 };
 
 /* Exit statuses. */

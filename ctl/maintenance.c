@@ -14,7 +14,9 @@ static bool find_owner(const struct settings *settings, uid_t *uid, gid_t *gid)
     *gid = (gid_t)-1;
     if (geteuid() != 0)
         return true;
-    const struct passwd *user = getpwnam(settings->user ? settings->user : "www-data");
+    const struct passwd *user = getpwnam(settings->user ? settings->user : "token");
+    if (!user && !settings->user)
+        user = getpwnam("www-data"); /* not installed: no account of its own */
     if (!user)
         return false;
     *uid = user->pw_uid;
@@ -28,7 +30,8 @@ int ctl_init(struct ctl *ctl)
     gid_t gid;
     char reason[STORE_REASON_SIZE];
     if (!find_owner(&ctl->settings, &uid, &gid))
-        return ctl_fail("the user that TOKEN_USER names (default www-data) does not exist");
+        return ctl_fail(
+            "the user that TOKEN_USER names (default token, or www-data) does not exist");
     if (store_create(&ctl->options, uid, gid, reason) != STORE_OK)
         return ctl_fail(reason);
     output_text(ctl, "store", span_of(ctl->options.location));
@@ -64,5 +67,7 @@ static void add_figure(void *context, const char *name, uint64_t value)
 
 int ctl_stat(struct ctl *ctl)
 {
-    return ctl_end(ctl, store_stat(ctl->reader, add_figure, ctl));
+    enum store_error error = store_stat(ctl->reader, add_figure, ctl);
+    output_int(ctl, "disk_free_bytes", ctl->free_bytes);
+    return ctl_end(ctl, error);
 }

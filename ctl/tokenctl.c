@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,16 +40,26 @@ static const struct command {
     {{"token", "show"}, "ID", "one token, without its key", ctl_token_show, true},
     {{"token", "disable"}, "ID", "refuse its key", ctl_token_disable, true},
     {{"token", "enable"}, "ID", "accept its key again", ctl_token_enable, true},
-    {{"token", "set"}, "ID --expires T", "Unix seconds; -1: never", ctl_token_set, true},
+    {{"token", "set"}, "ID [--add-quota N] [--expires T]", "T: Unix seconds; -1: never", ctl_token_set, true},
     {{"token", "delete"}, "ID", "delete it; its key is void", ctl_token_delete, true},
     {{"token", "find"}, "KEY", "the token of a key; - reads it from stdin", ctl_token_find, true},
     {{"idempotency", "purge"}, "USER", "forget the answers for Idempotency-Keys", ctl_idempotency_purge, true},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
-    {{"stat", NULL}, "", "users, tokens, bytes, map use, readers", ctl_stat, true},
+    {{"stat", NULL}, "", "users, tokens, bytes, map use, readers, free disk space", ctl_stat, true},
 };
 /* clang-format on */
 
-enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
+static const struct {
+    const char *name;
+    bool is_number;
+} options[CTL_OPTIONS] = {
+    [CTL_NAME] = {"--name", false},
+    [CTL_GROUP] = {"--group", false},
+    [CTL_EXPIRES] = {"--expires", true},
+    [CTL_ADD_QUOTA] = {"--add-quota", true},
+};
+
+enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]), WRITE_WAIT_MS = 20000 };
 
 /* Whether a command's words begin with these. */
 static bool begins_with(const struct command *command, char *const *words, int count)
@@ -66,7 +77,7 @@ static void print_usage(FILE *to, char *const *words, int count)
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         const char *second = commands[i].words[1] ? commands[i].words[1] : "";
         if (begins_with(&commands[i], words, count))
-            fprintf(to, "  %-7s %-8s %-17s %s\n", commands[i].words[0], second,
+            fprintf(to, "  %-11s %-7s %-33s %s\n", commands[i].words[0], second,
                     commands[i].argument, commands[i].description);
     }
     fputs("\nThe store is TOKEN_STORE's, its secret TOKEN_SECRET's. "
@@ -84,18 +95,21 @@ static int refuse_usage(const char *fault, const char *word, char *const *words,
 
 /* Reads an option with a value, "--name value" or "--name=value", at *word, and steps over the
  * value. Returns false where it is another word, or has no value. */
-static bool read_value(char ***word, const char *name, const char **value)
+static bool read_value(struct ctl *ctl, char ***word)
 {
-    size_t len = strlen(name);
-    if (strncmp(**word, name, len) != 0)
-        return false;
-    if ((**word)[len] == '=')
-        *value = **word + len + 1;
-    else if ((**word)[len] == '\0' && (*word)[1])
-        *value = *++*word;
-    else
-        return false;
-    return true;
+    for (size_t i = 0; i < CTL_OPTIONS; i++) {
+        size_t len = strlen(options[i].name);
+        if (strncmp(**word, options[i].name, len) != 0)
+            continue;
+        if ((**word)[len] == '=')
+            ctl->text[i] = **word + len + 1;
+        else if ((**word)[len] == '\0' && (*word)[1])
+            ctl->text[i] = *++*word;
+        else
+            continue;
+        return true;
+    }
+    return false;
 }
 
 /* Takes the options out of the words, which stay in argv from its second on. Returns how many there
@@ -116,9 +130,7 @@ static int read_words(struct ctl *ctl, char **argv)
             ctl->version = true;
         else if (strcmp(*argv, "--json") == 0)
             ctl->json = true;
-        else if (!read_value(&argv, "--group", &ctl->group) &&
-                 !read_value(&argv, "--name", &ctl->name) &&
-                 !read_value(&argv, "--expires", &ctl->expires)) {
+        else if (!read_value(ctl, &argv)) {
             words[0] = *argv;
             return -1;
         }
@@ -127,9 +139,28 @@ static int read_words(struct ctl *ctl, char **argv)
     return count;
 }
 
-/* What is wrong with the words after a command, or NULL; sets ctl->argument and ctl->id. */
+/* What is wrong with the options, and with which, or NULL; sets ctl->number. */
+static const char *read_options(struct ctl *ctl, const struct command *command, const char **which)
+{
+    int given = 0;
+    for (size_t i = 0; i < CTL_OPTIONS; i++) {
+        const char *value = ctl->text[i];
+        *which = options[i].name;
+        if (value && !strstr(command->argument, options[i].name))
+            return "not an option of this command";
+        if (value && options[i].is_number && !number_parse(span_of(value), &ctl->number[i]))
+            return "not a decimal number";
+        given += value != NULL;
+    }
+    *which = "";
+    bool sets = command->words[1] && strcmp(command->words[1], "set") == 0;
+    return sets && given == 0 ? "nothing is to be set" : NULL;
+}
+
+/* What is wrong with the words after a command, or NULL; sets ctl->argument and ctl->id, and *which
+ * to the option that is wrong. */
 static const char *read_argument(struct ctl *ctl, const struct command *command, char **words,
-                                 int count)
+                                 int count, const char **which)
 {
     int used = command->words[1] ? 2 : 1, wanted = command->argument[0] != '\0';
     bool is_id = strncmp(command->argument, "ID", 2) == 0;
@@ -140,17 +171,7 @@ static const char *read_argument(struct ctl *ctl, const struct command *command,
         return "too many arguments";
     if (is_id && !number_parse(span_of(ctl->argument), &ctl->id))
         return "an id is a decimal number";
-    if (ctl->expires && command->run != ctl_token_set)
-        return "--expires is of token set only";
-    if (command->run == ctl_token_set &&
-        (!ctl->expires || !number_parse(span_of(ctl->expires), &ctl->expires_unix_s)))
-        return "--expires must be given, as a decimal number";
-    if (ctl->name && command->run != ctl_user_set)
-        return "--name is of user set only";
-    if (ctl->group && command->run != ctl_user_add && command->run != ctl_user_set)
-        return "--group is of user add and user set only";
-    return command->run == ctl_user_set && !ctl->name && !ctl->group ? "nothing is to be set"
-                                                                     : NULL;
+    return read_options(ctl, command, which);
 }
 
 /* Sets ctl->id for the user that the argument names: by id where it is a number, else by name. */
@@ -164,6 +185,11 @@ static bool find_user(struct ctl *ctl, char reason[static STORE_REASON_SIZE])
     return error == STORE_OK;
 }
 
+static void report_fault(const char *message, const char *detail)
+{
+    fprintf(stderr, "tokenctl: %s: %s\n", message, detail);
+}
+
 /* Opens what the command needs, and gives up all other rights. */
 static bool prepare(struct ctl *ctl, const struct command *command,
                     char reason[static STORE_REASON_SIZE])
@@ -174,7 +200,9 @@ static bool prepare(struct ctl *ctl, const struct command *command,
         return false;
     ctl->options = (struct store_options){.location = settings->store_path,
                                           .secret_path = settings->secret_path,
-                                          .size_max = settings->map_size};
+                                          .size_max = settings->map_size,
+                                          .may_be_read_only = command->run == ctl_check ||
+                                                              command->run == ctl_stat};
     if (!command->needs_store)
         return true;
     /* Before anything there is opened: its owner may have planted links. */
@@ -183,13 +211,17 @@ static bool prepare(struct ctl *ctl, const struct command *command,
                  strerror(errno));
         return false;
     }
-    if (!sigbus_catch("tokenctl", settings->store_path, "restore a backup") ||
+    if (!sigbus_catch(report_fault, settings->store_path, "restore a backup") ||
         store_open(&ctl->options, &ctl->store, reason) != STORE_OK)
         return false;
+    store_limit_wait(ctl->store, WRITE_WAIT_MS);
     if (store_reader_open(ctl->store, &ctl->reader) != STORE_OK) {
         snprintf(reason, STORE_REASON_SIZE, "too many processes read the store");
         return false;
     }
+    struct statvfs disk;
+    if (statvfs(settings->store_path, &disk) == 0)
+        ctl->free_bytes = (int64_t)(disk.f_bavail * disk.f_frsize);
     if (settings->sandbox && sandbox_is_possible() &&
         !sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE))
         return false;
@@ -238,7 +270,7 @@ static const struct command *find_command(char *const *words, int count)
 int main(int argc, char **argv)
 {
     struct ctl ctl = {.json = false};
-    const char *fault;
+    const char *fault, *which = "";
     (void)argc;
     sandbox_close_inherited();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
@@ -260,8 +292,8 @@ int main(int argc, char **argv)
         return fflush(stdout) == 0 ? CTL_DONE : ctl_fail("standard output can't be written");
     if (count < (command->words[1] ? 2 : 1))
         return refuse_usage("the command is incomplete", "", words, count);
-    fault = read_argument(&ctl, command, words, count);
+    fault = read_argument(&ctl, command, words, count, &which);
     if (fault)
-        return refuse_usage(fault, "", words, count);
+        return refuse_usage(fault, which, words, count);
     return command->run == ctl_check ? run_in_child(&ctl, command) : run(&ctl, command);
 }

@@ -92,9 +92,11 @@ int ctl_token_enable(struct ctl *ctl)
 
 int ctl_token_set(struct ctl *ctl)
 {
-    struct store_write write = {.update.patch.fields = TOKEN_FIELD_EXPIRED};
+    struct store_write write = {
+        .update.patch = {.fields = ctl->text[CTL_EXPIRES] ? TOKEN_FIELD_EXPIRED : 0,
+                         .value.expired_unix_s = ctl->number[CTL_EXPIRES],
+                         .add_quota = ctl->number[CTL_ADD_QUOTA]}};
     struct validation_error fault;
-    write.update.patch.value.expired_unix_s = ctl->expires_unix_s;
     if (!token_patch_check(&write.update.patch, &fault))
         return ctl_fail("a time of expiry is 0 or more, or -1 for never");
     return update(ctl, "set", &write);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the missing Debian packages of some purposes (Debian 12 and 13).
 #
-#   dev/deps.sh [build|run|test|lint|bench|coverage|all]...        default: all
+#   dev/deps.sh [build|run|test|torture|lint|bench|coverage|all]...        default: all
 set -eu
 
 packages() {
@@ -11,13 +11,15 @@ packages() {
     run) echo nginx-light spawn-fcgi multiwatch libfcgi-bin util-linux curl ;;
     # llvm: llvm-symbolizer names the lines in a fuzz target's report.
     test) packages build; packages run
-        echo python3-pytest python3-requests python3-yaml python3-jsonschema libxxhash0 \
-            libcmocka-dev clang libclang-rt-dev llvm ;;
+        echo python3-pytest python3-pytest-timeout python3-requests python3-yaml \
+            python3-jsonschema libxxhash0 libcmocka-dev clang libclang-rt-dev llvm \
+            apache2-bin libapache2-mod-fcgid lighttpd caddy ;;
+    torture) packages test; echo haproxy uwsgi-core fcgiwrap ;;
     lint) packages test; echo clang-format clang-tidy shellcheck ;;
     bench) packages build; packages run; echo wrk ;;
     coverage) packages test; echo gcovr ;;
     all) packages lint; packages bench; packages coverage ;;
-    *) echo "usage: $0 [build|run|test|lint|bench|coverage|all]..." >&2; exit 2 ;;
+    *) echo "usage: $0 [build|run|test|torture|lint|bench|coverage|all]..." >&2; exit 2 ;;
     esac
 }
 

@@ -39,10 +39,11 @@ lock() {
 
 settings() {
     link_run_folder
-    TOKEN_STORE=$var/store TOKEN_SECRET=$var/secret
+    TOKEN_CONF=$var/token.conf TOKEN_STORE=$var/store TOKEN_SECRET=$var/secret
+    [ -e "$TOKEN_CONF" ] || (umask 022 && : >"$TOKEN_CONF") # for changes; not this machine's
     TOKEN_SOCKET=$run/token.sock TOKEN_PIDFILE=$run/token.pid TOKEN_LOG=$var/worker.log
     TOKEN_BIN=$build/token.fcgi TOKEN_USER=$(id -un) TOKEN_SOCKET_GROUP=$(id -gn)
-    export TOKEN_STORE TOKEN_SECRET TOKEN_SOCKET TOKEN_PIDFILE TOKEN_LOG TOKEN_BIN
+    export TOKEN_CONF TOKEN_STORE TOKEN_SECRET TOKEN_SOCKET TOKEN_PIDFILE TOKEN_LOG TOKEN_BIN
     export TOKEN_USER TOKEN_SOCKET_GROUP
 }
 
@@ -155,11 +156,13 @@ print_usage() {
     request_line "$url$id"
     echo '# find, filter and sort, a new key (the old one stays valid for an hour)'
     request_line "'${url}search?keyword=FIRST'"
+    request_line -X POST -d "'{\"token\":\"sk-\"}'" "${url}search"
     request_line "'$url?status=1&sort=name&order=asc'"
     request_line -X POST -d "'{\"grace_seconds\":3600}'" "$url$id/rotate"
-    echo '# update, status only, delete, delete several, allowed methods'
+    echo '# update, status only, status of several, delete, delete several, allowed methods'
     request_line -X PUT -d "'{\"id\":$id,\"name\":\"renamed\",\"model_limits\":[\"gpt-4o\"]}'" "$url"
     request_line -X PUT -d "'{\"id\":$id,\"status\":2}'" "'$url?status_only=true'"
+    request_line -X POST -d "'{\"ids\":[$id,$((id + 1))],\"status\":1}'" "${url}batch/status"
     request_line -X DELETE "$url$id"
     request_line -X POST -d "'{\"ids\":[$((id + 1)),$((id + 2))]}'" "${url}batch"
     echo "curl -i -X OPTIONS $url"

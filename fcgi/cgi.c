@@ -11,7 +11,12 @@
 #include "fcgi/clock.h"
 #include "fcgi/parameters.h"
 
-enum { READ_TIMEOUT_MS = 30000, DRAIN_TIMEOUT_MS = 2000, DRAIN_LEN_MAX = 8 * 1024 * 1024 };
+enum {
+    READ_TIMEOUT_MS = 30000,
+    DRAIN_TIMEOUT_MS = 2000,
+    BACKGROUND_WAIT_MS = 5000,
+    DRAIN_LEN_MAX = 8 * 1024 * 1024
+};
 
 static bool write_reply(struct span reply)
 {
@@ -54,9 +59,10 @@ static void drain(int64_t len_max)
 }
 
 /* A body that is shorter than CONTENT_LENGTH shows in its length. */
-static void read_body(struct request *request, struct buffer *body)
+static void read_body(struct request *request)
 {
     struct request_input *input = &request->input;
+    struct buffer *body = &request->received;
     int64_t len_max = body_len_max(input);
     bool wanted = api_reads_body(request);
     if (len_max == INT64_MAX && request->route && !wanted) /* /verify: many servers send no body */
@@ -88,28 +94,31 @@ static void work_in_background(struct store *store, const struct request *reques
     int64_t now_unix_s = (int64_t)time(NULL);
     struct store_access used = request->used;
     struct store_write access = {.kind = STORE_ACCESS, .access = {.times = &used, .count = 1}};
-    struct store_write purge = {.kind = STORE_PURGE, .now_unix_s = now_unix_s};
+    bool more;
+    store_limit_wait(store, BACKGROUND_WAIT_MS);
     if (used.token_id != 0 && access_times_need(&used, now_unix_s)) {
         used.accessed_unix_s = now_unix_s;
         store_write(store, &access);
     }
     if (getpid() % 256 == 0)
-        store_write(store, &purge);
+        store_purge(store, &more);
 }
 
 static bool serve(char **environment, struct store *store, struct api *api, struct request *request,
-                  struct store_reader *reader, struct buffer *body)
+                  struct store_reader *reader)
 {
     parameters_read(environment, &request->input);
-    read_body(request, body);
+    read_body(request);
     enum api_step step = api_begin(api, request, (int64_t)time(NULL));
-    if (step == API_WRITES)
+    if (step == API_WRITES) {
+        store_limit_wait(store, api_write_wait_ms_max(request));
         store_write(store, &request->write);
+    }
     if (step == API_SEARCHES)
         api_search(request, reader);
     if (step != API_REPLIED)
         api_finish(request);
-    return !body->failed && !request->head.failed && !request->body.failed;
+    return !request->received.failed && !request->head.failed && !request->body.failed;
 }
 
 bool cgi_serve(char **environment, struct store *store, const struct api_options *options)
@@ -117,11 +126,10 @@ bool cgi_serve(char **environment, struct store *store, const struct api_options
     struct store_reader *reader = NULL;
     struct api *api = NULL;
     struct request *request = request_new();
-    struct buffer body = {0};
     bool written;
     if (store_reader_open(store, &reader) == STORE_OK)
         api = api_new(options, reader);
-    if (api && request && serve(environment, store, api, request, reader, &body))
+    if (api && request && serve(environment, store, api, request, reader))
         written =
             write_reply(buffer_span(&request->head)) && write_reply(buffer_span(&request->body));
     else
@@ -129,7 +137,6 @@ bool cgi_serve(char **environment, struct store *store, const struct api_options
     if (api && request)
         work_in_background(store, request);
     request_free(request);
-    buffer_free(&body);
     api_free(api);
     store_reader_close(reader);
     return written;

@@ -1,10 +1,10 @@
 #include "fcgi/commit_thread.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include "fcgi/clock.h"
+#include "fcgi/log.h"
 
 enum {
     /* Tokens and ids of one commit. A create or delete may have thousands, and the commit of many
@@ -59,11 +59,12 @@ static struct store_write *take_writes(void *context)
 /* Logs failed writes, at most once in FAILURES_INTERVAL_MS. */
 static void log_failures(struct commit_thread *thread)
 {
+    char message[64];
     int64_t now_ms = clock_ms();
     if (thread->failed_count == 0 || now_ms < thread->log_failures_ms)
         return;
-    fprintf(stderr, "token.fcgi: %zu writes failed: %s\n", thread->failed_count,
-            store_error_text(thread->failure));
+    snprintf(message, sizeof(message), "%zu writes failed", thread->failed_count);
+    log_error(message, store_error_text(thread->failure));
     thread->failed_count = 0;
     thread->log_failures_ms = now_ms + FAILURES_INTERVAL_MS;
 }
@@ -105,11 +106,10 @@ static void store_access_times(struct commit_thread *thread, bool all, int64_t n
 
 static void purge(struct commit_thread *thread, int64_t now_ms)
 {
-    struct store_write write = {.kind = STORE_PURGE};
     if (!thread->purge_more && now_ms - thread->purged_ms < PURGE_INTERVAL_MS)
         return;
     thread->purged_ms = now_ms;
-    thread->purge_more = store_write(thread->store, &write) == STORE_OK && write.purge.more;
+    store_purge(thread->store, &thread->purge_more);
 }
 
 static void work_in_background(struct commit_thread *thread)
@@ -148,32 +148,17 @@ static void *run(void *context)
     return NULL;
 }
 
-static void free_thread(struct commit_thread *thread)
+bool commit_thread_start(struct commit_thread *thread, struct store *store)
 {
-    pthread_mutex_destroy(&thread->times_lock);
-    work_queue_destroy(&thread->queue);
-    free(thread);
-}
-
-struct commit_thread *commit_thread_start(struct store *store)
-{
-    struct commit_thread *thread = calloc(1, sizeof(*thread));
-    if (!thread)
-        return NULL;
     thread->store = store;
     thread->purged_ms = thread->readers_freed_ms = clock_ms();
     pthread_mutex_init(&thread->times_lock, NULL);
     work_queue_init(&thread->queue, -1);
-    if (work_queue_start(&thread->queue, run, thread))
-        return thread;
-    free_thread(thread);
-    return NULL;
+    return work_queue_start(&thread->queue, run, thread);
 }
 
 void commit_thread_stop(struct commit_thread *thread)
 {
-    if (!thread)
-        return;
     work_queue_stop(&thread->queue);
-    free_thread(thread);
+    pthread_mutex_destroy(&thread->times_lock);
 }

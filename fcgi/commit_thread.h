@@ -23,15 +23,15 @@ struct commit_thread {
     int64_t log_failures_ms;
 };
 
-/* Starts the thread. NULL if memory or threads are short. */
-struct commit_thread *commit_thread_start(struct store *store);
+/* Starts the thread, of a zeroed struct. False, with errno, if there can be none. */
+bool commit_thread_start(struct commit_thread *thread, struct store *store);
 
 /* Has a use of a token stored within the next 21 seconds, if the stored one is older than 20. From
  * any thread. */
 void commit_thread_record_use(struct commit_thread *thread, const struct store_access *used,
                               int64_t now_unix_s);
 
-/* Does what has been submitted and recorded, ends the thread and frees it. NULL is ignored. */
+/* Does what has been submitted and recorded and ends the thread, if it was started. */
 void commit_thread_stop(struct commit_thread *thread);
 
 #endif

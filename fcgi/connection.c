@@ -41,7 +41,6 @@ struct connection {
     bool keep;                   /* the connection, for another request */
     struct span read, unwritten; /* of libfcgi's buffers: what was read, all to be written */
     struct request *request;
-    struct buffer body; /* of the request */
     struct span unsent; /* of the reply's body */
     struct job job;
     TAILQ_ENTRY(connection) entry;
@@ -92,22 +91,23 @@ static void wipe_secrets(const struct connection *connection)
     size_t reply_len = request->head.len + request->body.len;
     for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
         wipe(secrets[i]);
-    wipe(connection->read);
     wipe((struct span){connection->unwritten.at, MIN(connection->unwritten.len, reply_len)});
 }
 
 /* Forgets the request. The socket stays open. */
 static void free_request(struct connection *connection)
 {
+    struct connections *set = connection->set;
     if (!connection->request)
         return;
-    if (connection->fcgx.in)
+    if (connection->fcgx.out)
         wipe_secrets(connection);
     FCGX_Free(&connection->fcgx, 0);
-    buffer_free(&connection->body);
     request_clear(connection->request);
-    request_free(connection->set->spare_request);
-    connection->set->spare_request = connection->request;
+    if (set->spare_count < SPARE_REQUESTS_MAX)
+        set->spare_requests[set->spare_count++] = connection->request;
+    else
+        request_free(connection->request);
     connection->request = NULL;
 }
 
@@ -128,7 +128,8 @@ void connections_free(struct connections *set)
     while (!TAILQ_EMPTY(&set->open))
         close_connection(TAILQ_FIRST(&set->open));
     connections_end_round(set);
-    request_free(set->spare_request);
+    while (set->spare_count > 0)
+        request_free(set->spare_requests[--set->spare_count]);
     work_queue_destroy(&set->done);
 }
 
@@ -251,7 +252,6 @@ static bool accept_request(struct connection *connection)
         return false;
     }
     connection->keep = fcgx->keepConnection;
-    connection->read = (struct span){NULL, 0};
     connection->unwritten =
         (struct span){(char *)fcgx->out->wrNext, (size_t)(fcgx->out->stop - fcgx->out->wrNext)};
     note_read(connection);
@@ -260,9 +260,10 @@ static bool accept_request(struct connection *connection)
 
 /* Reads the body to its end: libfcgi would take the rest for the next request. False if the peer
  * broke off or memory is short. */
-static bool read_body(struct connection *connection, struct request_input *input)
+static bool read_body(struct connection *connection)
 {
-    struct buffer *body = &connection->body;
+    struct request_input *input = &connection->request->input;
+    struct buffer *body = &connection->request->received;
     FCGX_Stream *in = connection->fcgx.in;
     char bytes[READ_SIZE];
     size_t total = 0;
@@ -282,6 +283,15 @@ static bool read_body(struct connection *connection, struct request_input *input
     return FCGX_GetError(in) == 0 && !body->failed;
 }
 
+/* After the request: 64 that wait for a commit would hold 512 KiB, which are cold when they are
+ * used again. */
+static void free_reader(struct connection *connection)
+{
+    wipe(connection->read);
+    connection->read = (struct span){NULL, 0};
+    FCGX_FreeStream(&connection->fcgx.in);
+}
+
 /* Gives the request to the thread that does the rest. */
 static void begin_job(struct connection *connection, enum api_step step)
 {
@@ -295,12 +305,12 @@ static void begin_job(struct connection *connection, enum api_step step)
     connection->deadline_ms = 0;
     if (step == API_SEARCHES) {
         job->user_id = connection->request->user_id;
-        work_queue_push_fairly(&set->process->search_thread->queue, job);
+        work_queue_push_fairly(&set->process->search_thread.queue, job);
         return;
     }
     job->deadline_ms = clock_ms() + api_write_wait_ms_max(job->request);
     connection->deadline_ms = job->deadline_ms;
-    work_queue_push(&set->process->commit_thread->queue, job);
+    work_queue_push(&set->process->commit_thread.queue, job);
 }
 
 static void begin(struct connection *connection)
@@ -310,7 +320,7 @@ static void begin(struct connection *connection)
     int64_t now_unix_s = (int64_t)time(NULL);
     enum api_step step = api_begin(set->api, request, now_unix_s);
     if (request->used.token_id != 0)
-        commit_thread_record_use(set->process->commit_thread, &request->used, now_unix_s);
+        commit_thread_record_use(&set->process->commit_thread, &request->used, now_unix_s);
     if (step == API_REPLIED)
         send_reply(connection);
     else
@@ -322,13 +332,14 @@ static void serve(struct connection *connection)
     struct connections *set = connection->set;
     TAILQ_REMOVE(&set->open, connection, entry);
     TAILQ_INSERT_TAIL(&set->open, connection, entry);
-    connection->request = set->spare_request ? set->spare_request : request_new();
-    set->spare_request = NULL;
+    connection->request =
+        set->spare_count > 0 ? set->spare_requests[--set->spare_count] : request_new();
     watchdog_hold(&set->process->watchdog, set->loop, connection->fd);
     bool read = connection->request && accept_request(connection);
     if (read)
         parameters_read(connection->fcgx.envp, &connection->request->input);
-    read = read && read_body(connection, &connection->request->input);
+    read = read && read_body(connection);
+    free_reader(connection);
     watchdog_release(&set->process->watchdog, set->loop);
     if (read)
         begin(connection);

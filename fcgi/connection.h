@@ -13,12 +13,14 @@ struct connection;
 
 TAILQ_HEAD(connection_list, connection);
 
+enum { SPARE_REQUESTS_MAX = 64 }; /* about 20 KiB each */
+
 /* What the loops of a process share. */
 struct process {
     struct store *store;
     struct api_options api;
-    struct commit_thread *commit_thread;
-    struct search_thread *search_thread;
+    struct commit_thread commit_thread;
+    struct search_thread search_thread;
     struct watchdog watchdog;
     unsigned connections_max;
     atomic_uint connection_count;
@@ -37,7 +39,8 @@ struct connections {
     struct connection_list open;   /* by their last request, oldest first */
     struct connection_list closed; /* to be freed at the end of the round */
     bool stopping;
-    struct request *spare_request; /* for the next request */
+    struct request *spare_requests[SPARE_REQUESTS_MAX];
+    size_t spare_count;
 };
 
 /* wake_fd: an eventfd, written to when connections_finish_jobs is to be called. False if libfcgi

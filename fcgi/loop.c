@@ -116,8 +116,8 @@ static void *run(void *context)
                 start_accepting(loop);
         }
         connections_end_round(&loop->connections);
-        work_queue_wake(&loop->process->commit_thread->queue);
-        work_queue_wake(&loop->process->search_thread->queue);
+        work_queue_wake(&loop->process->commit_thread.queue);
+        work_queue_wake(&loop->process->search_thread.queue);
     }
     atomic_fetch_sub(&loop->process->loops_running, 1);
     eventfd_write(loop->process->event_fd, 1);

@@ -19,6 +19,7 @@
 
 #include "base/sigbus.h"
 #include "fcgi/cgi.h"
+#include "fcgi/log.h"
 #include "fcgi/loop.h"
 #include "sandbox/sandbox.h"
 #include "settings/settings.h"
@@ -50,11 +51,6 @@ struct worker {
     unsigned loop_count; /* that were started */
     int signal_fd;
 };
-
-static void log_error(const char *message, const char *detail)
-{
-    fprintf(stderr, "token.fcgi: %s%s%s\n", message, *detail ? ": " : "", detail);
-}
 
 static bool is_listening(int fd)
 {
@@ -109,9 +105,8 @@ static bool start(struct worker *worker)
     if (worker->signal_fd < 0 || process->event_fd < 0)
         return false;
     watchdog_init(&process->watchdog, (unsigned)worker->settings.threads);
-    process->commit_thread = commit_thread_start(process->store);
-    process->search_thread = search_thread_start(process->store);
-    if (!process->commit_thread || !process->search_thread)
+    if (!commit_thread_start(&process->commit_thread, process->store) ||
+        !search_thread_start(&process->search_thread, process->store))
         return false;
     for (; worker->loop_count < worker->settings.threads; worker->loop_count++) {
         struct loop *loop = loop_start(process, worker->loop_count, STDIN_FILENO);
@@ -161,8 +156,8 @@ static int serve_fastcgi(struct worker *worker)
         stop_loops(worker, LOOP_STOP_NOW);
     }
     well = wait_for_end(worker) && well;
-    commit_thread_stop(process->commit_thread);
-    search_thread_stop(process->search_thread);
+    commit_thread_stop(&process->commit_thread);
+    search_thread_stop(&process->search_thread);
     for (unsigned i = 0; i < worker->loop_count; i++)
         loop_free(worker->loops[i]);
     return well ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -180,7 +175,7 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     struct store_options options = {.location = settings->store_path,
                                     .secret_path = settings->secret_path,
                                     .size_max = settings->map_size};
-    if (!sigbus_catch("token.fcgi", settings->store_path, "worker exiting") ||
+    if (!sigbus_catch(log_error, settings->store_path, "worker exiting") ||
         store_open(&options, &worker->process.store, reason) != STORE_OK)
         return false;
     /* Accepted sockets inherit it, unless they are not TCP: libfcgi writes a reply in pieces, which
@@ -189,6 +184,7 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     unsigned own = OWN_DESCRIPTORS + 2 * (unsigned)settings->threads;
     worker->process.connections_max = descriptors > own ? descriptors - own : 1;
     worker->process.api = (struct api_options){.max_per_user = settings->max_per_user,
+                                               .name_max = settings->name_max,
                                                .http_status_200 = settings->http_status_200,
                                                .cors_origin = settings->cors_origin,
                                                .mask_keys = settings->mask_keys};
@@ -201,16 +197,28 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     return true;
 }
 
-/* --help and --version, of a caller at a terminal: a web server passes the words of a query as
- * arguments too (RFC 3875, 4.4). */
-static bool print_information(const char *argument)
+/* Of a caller at a terminal: a web server passes the words of a query as arguments too (RFC 3875,
+ * 4.4). Returns the exit status. */
+static int answer_caller(const char *option)
 {
-    if (strcmp(argument, "--version") == 0)
-        return puts("token.fcgi " VERSION) >= 0;
-    return strcmp(argument, "--help") == 0 &&
-           puts("usage: token.fcgi [--help | --version]\n\n"
-                "Serves FastCGI where standard input is a listening socket, plain CGI where\n"
-                "REQUEST_METHOD is set. The TOKEN_* settings are environment variables.") >= 0;
+    static const char usage[] =
+        "usage: token.fcgi [--help | --version]\n\n"
+        "Serves FastCGI where standard input is a listening socket, plain CGI where\n"
+        "REQUEST_METHOD is set. The TOKEN_* settings are environment variables, or lines of\n"
+        "TOKEN_CONF.\n";
+    if (option && strcmp(option, "--version") == 0)
+        return puts("token.fcgi " VERSION) >= 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (option && (strcmp(option, "--help") == 0 || strcmp(option, "-h") == 0))
+        return fputs(usage, stdout) >= 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (!option)
+        log_error("standard input is no listening socket (FastCGI) and REQUEST_METHOD is not set "
+                  "(CGI)",
+                  "see spawn.sh");
+    if (option) {
+        log_error("unknown argument", option);
+        fputs(usage, stderr);
+    }
+    return 2;
 }
 
 int main(int argc, char **argv)
@@ -219,14 +227,8 @@ int main(int argc, char **argv)
     take_systemd_socket();
     sandbox_close_inherited();
     bool fastcgi = is_listening(STDIN_FILENO);
-    if (!fastcgi && !getenv("REQUEST_METHOD")) {
-        if (argc == 2 && print_information(argv[1]))
-            return EXIT_SUCCESS;
-        log_error("standard input is no listening socket (FastCGI) and REQUEST_METHOD is not set "
-                  "(CGI)",
-                  "see spawn.sh");
-        return 2;
-    }
+    if (!fastcgi && !getenv("REQUEST_METHOD"))
+        return answer_caller(argc > 1 ? argv[1] : NULL);
     struct worker worker = {.process = {.event_fd = -1}, .signal_fd = -1};
     char reason[STORE_REASON_SIZE];
     int status = EXIT_FAILURE;

@@ -6,7 +6,7 @@
     }
 
 static const struct {
-    char name[32]; /* with the '=' after it */
+    char name[40]; /* with the '=' after it */
     size_t len, offset /* of the span in struct request_input */;
 } parameters[] = {
     PARAMETER("REQUEST_METHOD", method),
@@ -24,8 +24,10 @@ static const struct {
     PARAMETER("HTTP_SEC_WEBSOCKET_PROTOCOL", websocket_protocol),
     PARAMETER("HTTP_X_GATEWAY_TOKEN", gateway_token),
     PARAMETER("HTTP_IDEMPOTENCY_KEY", idempotency_key),
+    PARAMETER("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", cors_request_headers),
     PARAMETER("TOKEN_COST", cost),
     PARAMETER("TOKEN_MODEL", model),
+    PARAMETER("TOKEN_MODEL_CHECK", model_check),
 };
 
 /* Most variables are unknown: the first byte tells. */

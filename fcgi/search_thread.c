@@ -1,6 +1,5 @@
 #include "fcgi/search_thread.h"
 
-#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -25,30 +24,15 @@ static void *run(void *context)
     return NULL;
 }
 
-static void free_thread(struct search_thread *thread)
+bool search_thread_start(struct search_thread *thread, struct store *store)
 {
-    store_reader_close(thread->reader);
-    work_queue_destroy(&thread->queue);
-    free(thread);
-}
-
-struct search_thread *search_thread_start(struct store *store)
-{
-    struct search_thread *thread = calloc(1, sizeof(*thread));
-    if (!thread)
-        return NULL;
     work_queue_init(&thread->queue, -1);
-    if (store_reader_open(store, &thread->reader) == STORE_OK &&
-        work_queue_start(&thread->queue, run, thread))
-        return thread;
-    free_thread(thread);
-    return NULL;
+    return store_reader_open(store, &thread->reader) == STORE_OK &&
+           work_queue_start(&thread->queue, run, thread);
 }
 
 void search_thread_stop(struct search_thread *thread)
 {
-    if (!thread)
-        return;
     work_queue_stop(&thread->queue);
-    free_thread(thread);
+    store_reader_close(thread->reader);
 }

@@ -11,11 +11,11 @@ struct search_thread {
     struct store_reader *reader;
 };
 
-/* Starts the thread, with a reader of its own. NULL if memory, threads or reader slots are short.
- */
-struct search_thread *search_thread_start(struct store *store);
+/* Starts the thread, of a zeroed struct, with a reader of its own. False if memory, threads or
+ * reader slots are short. */
+bool search_thread_start(struct search_thread *thread, struct store *store);
 
-/* Does what has been submitted, ends the thread and frees it. NULL is ignored. */
+/* Does what has been submitted and ends the thread, if it was started. */
 void search_thread_stop(struct search_thread *thread);
 
 #endif

@@ -6,9 +6,7 @@
 
 void work_queue_init(struct work_queue *queue, int wake_fd)
 {
-    queue->stopping = false;
-    queue->turn = 0;
-    queue->wake_fd = wake_fd;
+    *queue = (struct work_queue){.wake_fd = wake_fd};
     TAILQ_INIT(&queue->jobs);
     pthread_mutex_init(&queue->lock, NULL);
     pthread_cond_init(&queue->changed, NULL);
@@ -23,16 +21,20 @@ void work_queue_destroy(struct work_queue *queue)
 bool work_queue_start(struct work_queue *queue, void *(*run)(void *), void *context)
 {
     errno = pthread_create(&queue->thread, NULL, run, context);
-    return errno == 0;
+    queue->started = errno == 0;
+    return queue->started;
 }
 
 void work_queue_stop(struct work_queue *queue)
 {
+    if (!queue->started)
+        return;
     pthread_mutex_lock(&queue->lock);
     queue->stopping = true;
     pthread_cond_signal(&queue->changed);
     pthread_mutex_unlock(&queue->lock);
     pthread_join(queue->thread, NULL);
+    work_queue_destroy(queue);
 }
 
 static void append(struct work_queue *queue, struct job *job)

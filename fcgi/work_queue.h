@@ -37,6 +37,7 @@ struct work_queue {
     bool stopping;
     int wake_fd; /* an eventfd, written to when the queue is no longer empty; -1: none */
     pthread_t thread;
+    bool started; /* the thread */
 };
 
 void work_queue_init(struct work_queue *queue, int wake_fd);
@@ -45,7 +46,8 @@ void work_queue_destroy(struct work_queue *queue);
 /* Starts the thread that takes the jobs. False, with errno, if there can be none. */
 bool work_queue_start(struct work_queue *queue, void *(*run)(void *), void *context);
 
-/* Lets work_queue_wait return false once the queue is empty, and waits for the thread's end. */
+/* Lets work_queue_wait return false once the queue is empty, waits for the thread's end and
+ * destroys the queue. Does nothing without a thread. */
 void work_queue_stop(struct work_queue *queue);
 
 /* Appends a job, from any thread. work_queue_wake has to be called once some have been pushed:

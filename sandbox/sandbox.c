@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <grp.h>
+#include <pwd.h>
 #include <linux/capability.h>
 
 /* A worker holds about 15 of its own, and each connection is one. */
@@ -48,6 +49,13 @@ unsigned sandbox_raise_descriptors(char *reason, size_t reason_size)
     return 0;
 }
 
+/* All of the owner's groups: one may be the secret's. */
+static bool set_groups(uid_t uid, gid_t gid)
+{
+    const struct passwd *user = getpwuid(uid);
+    return (user ? initgroups(user->pw_name, gid) : setgroups(0, NULL)) == 0;
+}
+
 bool sandbox_become_owner(const char *store_path)
 {
     struct stat folder;
@@ -59,7 +67,7 @@ bool sandbox_become_owner(const char *store_path)
     bool known = fstat(fd, &folder) == 0;
     close(fd);
     return known &&
-           (folder.st_uid == 0 || (setgroups(0, NULL) == 0 &&
+           (folder.st_uid == 0 || (set_groups(folder.st_uid, folder.st_gid) &&
                                    setresgid(folder.st_gid, folder.st_gid, folder.st_gid) == 0 &&
                                    setresuid(folder.st_uid, folder.st_uid, folder.st_uid) == 0));
 }

@@ -3,74 +3,84 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* docs/performance.md: what a greater pool gains. */
-enum { POOL_SIZE = 1024 };
+#include "base/bytes.h"
+
+enum {
+    POOL_SIZE = 8192,
+    DRAWS_A_TAKE = 2 /* until the pool is full */
+};
 
 struct drawn_key {
-    unsigned char hash[SEAL_HASH_LEN];
+    uint64_t place; /* among the hashes: their first bytes */
     char key[TOKEN_KEY_LEN];
 };
 
-/* Each take draws one key into the next batch, so that no request waits for a batch to be made.
- * Until the first batch is complete keys are handed out as they are drawn. */
+/* A heap, the next key first. The order is a circle: a key whose place has been passed comes in the
+ * next round, so that the keys of a round are about twice as many as the pool has. */
 struct key_pool {
     const struct seal *seal;
-    struct drawn_key *ready, *next; /* POOL_SIZE each */
-    size_t ready_count, next_count; /* ready ones are taken from the end */
-    struct drawn_key batches[2][POOL_SIZE];
+    uint64_t passed; /* the place of the last key that was handed out */
+    size_t count;
+    struct drawn_key keys[POOL_SIZE];
 };
 
 struct key_pool *key_pool_new(const struct seal *seal)
 {
     struct key_pool *pool = calloc(1, sizeof(*pool));
-    if (!pool)
-        return NULL;
-    pool->seal = seal;
-    pool->ready = pool->batches[0];
-    pool->next = pool->batches[1];
+    if (pool)
+        pool->seal = seal;
     return pool;
 }
 
 void key_pool_free(struct key_pool *pool)
 {
     if (pool)
-        explicit_bzero(pool, sizeof(*pool));
+        explicit_bzero(pool->keys, pool->count * sizeof(pool->keys[0]));
     free(pool);
 }
 
-static int compare_hashes(const void *left, const void *right)
+static bool precedes(const struct key_pool *pool, size_t a, size_t b)
 {
-    const struct drawn_key *a = left, *b = right;
-    return memcmp(b->hash, a->hash, sizeof(a->hash));
+    return pool->keys[a].place - pool->passed < pool->keys[b].place - pool->passed;
+}
+
+static void swap(struct key_pool *pool, size_t a, size_t b)
+{
+    struct drawn_key key = pool->keys[a];
+    pool->keys[a] = pool->keys[b];
+    pool->keys[b] = key;
 }
 
 static void draw(struct key_pool *pool)
 {
-    struct drawn_key *drawn = &pool->next[pool->next_count++];
+    unsigned char hash[SEAL_HASH_LEN];
+    size_t at = pool->count++;
+    struct drawn_key *drawn = &pool->keys[at];
     token_key_generate(drawn->key);
-    seal_hash_key(pool->seal, drawn->key, drawn->hash);
+    seal_hash_key(pool->seal, drawn->key, hash);
+    drawn->place = (uint64_t)get_big64(hash);
+    for (; at > 0 && precedes(pool, at, (at - 1) / 2); at = (at - 1) / 2)
+        swap(pool, at, (at - 1) / 2);
 }
 
-static void swap_batches(struct key_pool *pool)
+static void remove_first(struct key_pool *pool)
 {
-    struct drawn_key *sorted = pool->next;
-    qsort(sorted, POOL_SIZE, sizeof(*sorted), compare_hashes);
-    pool->next = pool->ready;
-    pool->next_count = 0;
-    pool->ready = sorted;
-    pool->ready_count = POOL_SIZE;
+    pool->passed = pool->keys[0].place;
+    swap(pool, 0, --pool->count);
+    explicit_bzero(&pool->keys[pool->count], sizeof(pool->keys[0]));
+    for (size_t at = 0, next; (next = 2 * at + 1) < pool->count; at = next) {
+        if (next + 1 < pool->count && precedes(pool, next + 1, next))
+            next++;
+        if (!precedes(pool, next, at))
+            break;
+        swap(pool, at, next);
+    }
 }
 
 void key_pool_take(struct key_pool *pool, char key[static TOKEN_KEY_LEN])
 {
-    if (pool->ready_count == 0 && pool->next_count == POOL_SIZE)
-        swap_batches(pool);
-    draw(pool);
-    if (pool->ready_count == 0) {
-        token_key_generate(key);
-        return;
-    }
-    struct drawn_key *taken = &pool->ready[--pool->ready_count];
-    memcpy(key, taken->key, TOKEN_KEY_LEN);
-    explicit_bzero(taken, sizeof(*taken));
+    for (int i = 0; i < DRAWS_A_TAKE && pool->count < POOL_SIZE; i++)
+        draw(pool);
+    memcpy(key, pool->keys[0].key, TOKEN_KEY_LEN);
+    remove_first(pool);
 }

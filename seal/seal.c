@@ -63,8 +63,10 @@ static const char *read_secret(const char *path, unsigned char bytes[static SEAL
         wrong = strerror(errno);
     else if (!S_ISREG(status.st_mode))
         wrong = "is not a regular file";
-    else if (status.st_mode & (S_IRWXG | S_IRWXO))
-        wrong = "must not be open to group or others (chmod 600)";
+    else if (status.st_mode & (S_IWGRP | S_IXGRP | S_IRWXO))
+        wrong = "must not be open to others, nor writable by its group (chmod 600)";
+    else if (status.st_mode & S_IRGRP && status.st_gid != getegid() && !group_member(status.st_gid))
+        wrong = "must not be open to a group that is not the process's own (chmod 600)";
     else if (status.st_size != SEAL_SECRET_LEN)
         wrong = "must be exactly 32 bytes";
     else if (read(fd, bytes, SEAL_SECRET_LEN) != SEAL_SECRET_LEN)

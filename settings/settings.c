@@ -1,17 +1,24 @@
 #include "settings/settings.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char default_file[] = SYSCONFDIR "/token/token.conf";
 
 struct setting {
     const char *name;
-    bool (*set)(const struct setting *setting, const char *value, void *field);
+    bool (*set)(const struct setting *setting, const char *value, void *field); /* NULL: ignored */
     size_t offset; /* of the field in struct settings */
     const char *form;
     uint64_t min, max;    /* of numbers */
     bool is_size;         /* of numbers: with a unit */
+    bool is_not_in_file;  /* of the environment only */
     const char *yes, *no; /* of flags; no may be NULL */
 };
 
@@ -67,6 +74,8 @@ static const struct setting known[] = {
     {"TOKEN_SECRET", set_text, FIELD(secret_path), .form = "a file"},
     {"TOKEN_MAX_PER_USER", set_number, FIELD(max_per_user), .form = "a number, 0 for no limit",
      .max = INT64_MAX},
+    {"TOKEN_NAME_MAX", set_number, FIELD(name_max), .form = "a number from 1 to 255", .min = 1,
+     .max = 255},
     {"TOKEN_HTTP_STATUS", set_flag, FIELD(http_status_200), .form = "200, or empty", .yes = "200"},
     {"TOKEN_KEYS", set_flag, FIELD(mask_keys), .form = "shown or masked", .yes = "masked",
      .no = "shown"},
@@ -80,12 +89,18 @@ static const struct setting known[] = {
     {"TOKEN_THREADS", set_number, FIELD(threads), .form = "a number from 1 to 64", .min = 1,
      .max = 64},
     {"TOKEN_USER", set_text, FIELD(user), .form = "a user's name"},
-};
-
-/* Settings of spawn.sh only, and parameters of a request: plain CGI has them in its environment. */
-static const char *const ignored[] = {
-    "TOKEN_SOCKET", "TOKEN_SOCKET_MODE", "TOKEN_SOCKET_GROUP", "TOKEN_PIDFILE",
-    "TOKEN_BIN",    "TOKEN_LOG",         "TOKEN_COST",         "TOKEN_MODEL",
+    /* Of spawn.sh only. */
+    {.name = "TOKEN_SOCKET"},
+    {.name = "TOKEN_SOCKET_MODE"},
+    {.name = "TOKEN_SOCKET_GROUP"},
+    {.name = "TOKEN_PIDFILE"},
+    {.name = "TOKEN_BIN"},
+    {.name = "TOKEN_LOG"},
+    /* The file's own name, and parameters of a request, which plain CGI has in its environment. */
+    {.name = "TOKEN_CONF", .is_not_in_file = true},
+    {.name = "TOKEN_COST", .is_not_in_file = true},
+    {.name = "TOKEN_MODEL", .is_not_in_file = true},
+    {.name = "TOKEN_MODEL_CHECK", .is_not_in_file = true},
 };
 
 /* The value of a variable, "NAME=value"; NULL if it has another name. */
@@ -95,37 +110,124 @@ static const char *value_of(const char *variable, const char *name)
     return strncmp(variable, name, len) == 0 && variable[len] == '=' ? variable + len + 1 : NULL;
 }
 
-static bool read_variable(const char *variable, struct settings *settings, char *reason,
-                          size_t reason_size)
+/* A variable, or a line of token.conf; another program's name is no error. */
+static bool read_variable(const char *variable, bool is_in_file, struct settings *settings,
+                          char *reason, size_t reason_size)
 {
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         const char *value = value_of(variable, known[i].name);
-        if (!value)
+        if (!value || (is_in_file && known[i].is_not_in_file))
             continue;
-        if (!*value || known[i].set(&known[i], value, (char *)settings + known[i].offset))
+        if (!*value || !known[i].set ||
+            known[i].set(&known[i], value, (char *)settings + known[i].offset))
             return true; /* empty counts as unset */
         snprintf(reason, reason_size, "%s must be %s", known[i].name, known[i].form);
         return false;
     }
-    for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
-        if (value_of(variable, ignored[i]))
-            return true;
-    snprintf(reason, reason_size, "%.*s is not a setting", (int)strcspn(variable, "="), variable);
+    if (strncmp(variable, "TOKEN_", strlen("TOKEN_")) != 0 ||
+        strncmp(variable, "TOKEN_TEST_", strlen("TOKEN_TEST_")) == 0)
+        return true;
+    snprintf(reason, reason_size, "%.*s is not a setting%s", (int)strcspn(variable, "="), variable,
+             is_in_file ? " of the file" : "");
     return false;
+}
+
+/* ---- token.conf ---- */
+
+/* Whether the store is a URI of libpq with a password: //USER:PASSWORD@HOST, or a parameter. */
+static bool has_password(const char *store)
+{
+    const char *user = strstr(store, "://");
+    const char *at = user ? strchr(user, '@') : NULL, *colon = user ? strchr(user + 1, ':') : NULL;
+    return user && ((at && colon && colon < at) || strstr(user, "password="));
+}
+
+/* Why a line is wrong; NULL: it is not. What this program, a shell and systemd's EnvironmentFile
+ * would read differently is an error. */
+static const char *check_line(const char *line, mode_t mode)
+{
+    size_t len = strlen(line), blanks = strspn(line, " \t\r\v\f");
+    const char *value = strchr(line, '='), *store = value_of(line, "TOKEN_STORE");
+    if (len > 0 && line[len - 1] == '\\')
+        return "a line does not go on behind \\";
+    if (blanks == len || line[blanks] == '#')
+        return NULL;
+    if (!value || strncmp(line, "TOKEN_", strlen("TOKEN_")) != 0)
+        return "not NAME=value with a setting's name";
+    if (strpbrk(value, "\"'\\$"))
+        return "a value has no quotes, \\ or $";
+    if (isspace((unsigned char)value[1]) || isspace((unsigned char)line[len - 1]))
+        return "a value has no blanks at its ends";
+    return store && has_password(store) && mode & S_IROTH ? "has a password, and others can read it"
+                                                          : NULL;
+}
+
+/* Why the file is not read; NULL: it is, into settings->file. */
+static const char *read_text(int fd, struct settings *settings, struct stat *status)
+{
+    if (fd < 0 || fstat(fd, status) != 0)
+        return strerror(errno);
+    if (!S_ISREG(status->st_mode))
+        return "is not a regular file";
+    if (status->st_uid != 0 && status->st_uid != geteuid())
+        return "belongs to neither root nor the caller";
+    if (status->st_mode & (S_IWGRP | S_IWOTH))
+        return "others can write to it";
+    ssize_t len = read(fd, settings->file, sizeof(settings->file));
+    if (len < 0)
+        return strerror(errno);
+    bool is_cut = (size_t)len == sizeof(settings->file) || strlen(settings->file) < (size_t)len;
+    return is_cut ? "is too long, or has a NUL byte" : NULL;
+}
+
+/* path: TOKEN_CONF, or NULL for the default, which need not exist. */
+static bool read_file(const char *path, struct settings *settings, char *reason, size_t reason_size)
+{
+    struct stat status = {.st_mode = 0};
+    int fd = open(path ? path : default_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 && !path && (errno == ENOENT || errno == ENOTDIR))
+        return true;
+    path = path ? path : default_file;
+    const char *why = read_text(fd, settings, &status);
+    if (fd >= 0)
+        close(fd);
+    if (why)
+        snprintf(reason, reason_size, "TOKEN_CONF: %s: %s", path, why);
+    unsigned number = 1;
+    for (char *line = settings->file, *end; !why && *line; line = end, number++) {
+        end = line + strcspn(line, "\n");
+        if (*end)
+            *end++ = '\0';
+        int len = snprintf(reason, reason_size, "TOKEN_CONF: %s:%u: ", path, number);
+        size_t head = (size_t)len < reason_size ? (size_t)len : reason_size;
+        why = check_line(line, status.st_mode);
+        if (why)
+            snprintf(reason + head, reason_size - head, "%s", why);
+        else if (!read_variable(line, true, settings, reason + head, reason_size - head))
+            return false;
+    }
+    return !why;
 }
 
 bool settings_read(char **environment, struct settings *settings, char *reason, size_t reason_size)
 {
     *settings = (struct settings){
         .store_path = "/var/lib/token/store",
-        .secret_path = "/etc/token/secret",
+        .secret_path = SYSCONFDIR "/token/secret",
         .max_per_user = 1000,
+        .name_max = 30,
         .map_size = UINT64_C(64) << 30,
         .sandbox = true,
     };
+    const char *path = NULL;
+    for (char **variable = environment; *variable; variable++) {
+        const char *value = value_of(*variable, "TOKEN_CONF");
+        path = value && *value ? value : path;
+    }
+    if (!read_file(path, settings, reason, reason_size))
+        return false;
     for (; *environment; environment++)
-        if (strncmp(*environment, "TOKEN_", strlen("TOKEN_")) == 0 &&
-            !read_variable(*environment, settings, reason, reason_size))
+        if (!read_variable(*environment, false, settings, reason, reason_size))
             return false;
     /* Two loops in the pool at least: a peer that stalls in the middle of a request holds one. */
     if (settings->threads == 0)

@@ -5,13 +5,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The values of the environment variables. Strings are the environment's own, or static. */
+/* The values of token.conf and the environment. Strings are the environment's own, static, or in
+ * the member file: a struct settings is not copied. */
 struct settings {
+    char file[32 * 1024]; /* token.conf's text */
     const char *store_path;
     const char *secret_path;
     const char *user;        /* the workers' user; NULL: not given */
     const char *cors_origin; /* NULL: no CORS headers */
     uint64_t max_per_user;   /* tokens a user may have; 0: no limit */
+    uint64_t name_max;       /* characters of a token's name, 1 to 255 */
     uint64_t map_size;       /* bytes of address space for the store */
     uint64_t workers;        /* processes in the pool; 0: not given */
     uint64_t threads;        /* event loops in this process, 1 to 64 */
@@ -20,12 +23,13 @@ struct settings {
     bool sandbox;            /* enter the sandbox once the store is open */
 };
 
-/* Reads the settings.
+/* Reads the settings: token.conf, or the file that TOKEN_CONF names, and before it the environment.
  *
  *   environment   as main gets it: "NAME=value", ended by NULL. Names other than TOKEN_* are
  * ignored reason        one line, where the result is false
  *
- * Result: false where a TOKEN_* variable is unknown or its value malformed. */
+ * Result: false where a TOKEN_* variable is unknown or its value malformed, or the file can't be
+ * read or trusted. */
 bool settings_read(char **environment, struct settings *settings, char *reason, size_t reason_size);
 
 #endif

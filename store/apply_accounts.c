@@ -5,7 +5,7 @@
 /* STORE_NAME_TAKEN where another user has the name. */
 static enum store_error check_name(struct store_txn *txn, struct span name, int64_t user_id)
 {
-    int64_t id;
+    int64_t id = 0;
     enum store_error error = txn->rows->find_user(txn, name, &id);
     if (error == STORE_OK && id != user_id)
         return STORE_NAME_TAKEN;
@@ -85,10 +85,9 @@ static enum store_error mark_deleted(struct store_txn *txn, int64_t user_id)
 
 enum store_error store_apply_user_delete(struct store_txn *txn, struct store_write *write)
 {
-    enum { TOKENS_MAX = 1000 }; /* in one transaction: others wait for it */
     int64_t id;
     enum store_error error = mark_deleted(txn, write->user_id);
-    for (int i = 0; error == STORE_OK && i < TOKENS_MAX; i++) {
+    for (size_t i = 0; error == STORE_OK && i < write->user_delete.max; i++) {
         error = txn->rows->first_token(txn, write->user_id, &id);
         if (error == STORE_OK)
             error = store_delete_token(txn, write->user_id, id);

@@ -8,6 +8,23 @@
 
 /* ---- taking ---- */
 
+/* Of a user STORE_RESERVATIONS_MAX are kept: the oldest that has ended goes for another one.
+ * STORE_REMEMBERED where the oldest are all open. */
+static enum store_error check_place(struct store_txn *txn, struct store_write *write,
+                                    int64_t user_id, bool *drops)
+{
+    struct store_places places = {0, 0, 0};
+    *drops = false;
+    if (write->spend.ttl_s <= 0)
+        return STORE_OK;
+    txn->rows->get_places(txn, user_id, &places);
+    *drops = places.count >= STORE_RESERVATIONS_MAX;
+    if (!*drops || places.ended_count > 0)
+        return txn->error;
+    write->idempotency.retry_after_s = places.due_s - txn->rows->now_s(txn);
+    return STORE_REMEMBERED;
+}
+
 static enum store_error reserve(struct store_txn *txn, struct store_write *write, bool from_remain)
 {
     int64_t amount = write->spend.use.amount, now_s = txn->rows->now_s(txn);
@@ -62,11 +79,16 @@ enum store_error store_apply_spend(struct store_txn *txn, struct store_write *wr
                                : token_use_check(&token, &write->spend.use, write->now_unix_s);
     if (write->spend.refusal != TOKEN_GOOD)
         return STORE_OK;
-    bool from_remain = !token.unlimited_quota;
+    bool drops, from_remain = !token.unlimited_quota;
+    error = check_place(txn, write, token.user_id, &drops);
+    if (error != STORE_OK)
+        return error;
     token_spend(&token, write->spend.use.amount);
     token.accessed_unix_s = write->now_unix_s;
     store_fill_use_answer(&token, &write->spend.answer);
     txn->rows->put_token(txn, &token, &keys);
+    if (drops)
+        txn->rows->drop_reservation(txn, write->spend.answer.user_id);
     return write->spend.ttl_s > 0 ? reserve(txn, write, from_remain) : txn->error;
 }
 

@@ -114,7 +114,7 @@ enum store_error store_apply_update(struct store_txn *txn, struct store_write *w
         return error;
     enum token_error refused = token_patch_apply(&write->update.patch, write->now_unix_s, token);
     if (refused != TOKEN_OK)
-        return refused == TOKEN_ENABLE_EXPIRED ? STORE_ENABLE_EXPIRED : STORE_ENABLE_EXHAUSTED;
+        return STORE_ENABLE_EXPIRED + (refused - TOKEN_ENABLE_EXPIRED);
     error = copy_for_caller(token, &write->update.text);
     if (error == STORE_OK)
         txn->rows->put_token(txn, token, &keys);
@@ -171,7 +171,8 @@ enum store_error store_apply_rotate(struct store_txn *txn, struct store_write *w
 static enum store_error set_status(struct store_txn *txn, struct store_write *write,
                                    int64_t token_id)
 {
-    const struct token_patch patch = {TOKEN_FIELD_STATUS, {.status = write->set_status.status}};
+    const struct token_patch patch = {.fields = TOKEN_FIELD_STATUS,
+                                      .value.status = write->set_status.status};
     struct token token;
     struct record_keys keys;
     enum store_error error = txn->rows->get_token(txn, write->user_id, token_id, &token, &keys);

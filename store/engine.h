@@ -44,7 +44,8 @@ struct store_engine {
 struct store {
     const struct store_engine *engine;
     struct seal *seal;
-    atomic_bool broken; /* set by the engine: see store_is_broken */
+    int64_t write_wait_ms; /* 0: no end */
+    atomic_bool broken;    /* set by the engine: see store_is_broken */
 };
 
 struct store_reader {

@@ -96,6 +96,11 @@ bool store_is_broken(const struct store *store)
     return atomic_load(&store->broken);
 }
 
+void store_limit_wait(struct store *store, int64_t wait_ms)
+{
+    store->write_wait_ms = wait_ms;
+}
+
 enum store_error store_maintain(struct store *store)
 {
     return store->engine->maintain(store);
@@ -177,6 +182,24 @@ enum store_error store_token_find(struct store_reader *reader, const char key[st
 {
     return reader->store->engine->token_find(reader, key, now_unix_s, owner_disabled, visit,
                                              context);
+}
+
+void store_fill_use_answer(const struct token *token, struct store_use_answer *answer)
+{
+    struct buffer *models = answer->models;
+    *answer = (struct store_use_answer){.token_id = token->id,
+                                        .user_id = token->user_id,
+                                        .remain_quota = token->remain_quota,
+                                        .unlimited_quota = token->unlimited_quota,
+                                        .group_len = token->group.len,
+                                        .accessed_unix_s = token->accessed_unix_s};
+    memcpy(answer->group, token->group.at, token->group.len);
+    if (!models || !token->model_limits_enabled || token->model_limits.len > STORE_MODELS_LEN_MAX)
+        return;
+    buffer_clear(models);
+    buffer_append(models, token->model_limits);
+    answer->models = models;
+    answer->has_models = !models->failed;
 }
 
 struct use_check {
@@ -268,13 +291,16 @@ const char *store_error_text(enum store_error error)
         [STORE_NAME_TAKEN] = "another user has this name",
         [STORE_LIMIT] = "token limit reached",
         [STORE_IDEMPOTENCY_MISMATCH] = "the idempotency key was used with another request",
-        [STORE_REMEMBERED] = "too many answers are kept for the user",
+        [STORE_REMEMBERED] = "too much is kept for the user",
         [STORE_ANSWER_TOO_LARGE] = "the answer is too large to be kept",
         [STORE_NO_RESERVATION] = "no such reservation",
         [STORE_ENABLE_EXPIRED] = "the token has expired",
         [STORE_ENABLE_EXHAUSTED] = "the token's quota is exhausted",
+        [STORE_QUOTA_TOO_LOW] = "the token has less quota left than that",
+        [STORE_QUOTA_TOO_HIGH] = "the token's quota would be out of range",
+        [STORE_NAME_TOO_LONG] = "the name is too long",
         [STORE_FULL] = "store full: no space on the disk, or TOKEN_MAP_SIZE reached",
-        [STORE_UNAVAILABLE] = "out of memory, or too many processes read the store",
+        [STORE_UNAVAILABLE] = "not done: locked by another process, too many readers, or no memory",
         [STORE_CORRUPT] = "the store is damaged: run tokenctl check",
         [STORE_BROKEN] = "store failed (I/O error), or it was replaced or removed",
         [STORE_UNKNOWN] = "outcome unknown: repeat with the same idempotency key",

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buffer.h"
 #include "seal/seal.h"
 #include "token/fields.h"
 #include "token/patch.h"
@@ -29,11 +30,14 @@ enum store_error {
     STORE_NAME_TAKEN,           /* another user has the name */
     STORE_LIMIT,                /* the user would have more tokens than allowed */
     STORE_IDEMPOTENCY_MISMATCH, /* the idempotency key was used with another request */
-    STORE_REMEMBERED,           /* too many answers are kept for the user: see retry_after_s */
+    STORE_REMEMBERED,           /* too much is kept for the user: see retry_after_s */
     STORE_ANSWER_TOO_LARGE,     /* the answer alone is more than may be kept for a user */
     STORE_NO_RESERVATION,       /* no such reservation, or another gateway's */
-    STORE_ENABLE_EXPIRED,       /* the update enables a token that has expired */
-    STORE_ENABLE_EXHAUSTED,     /* the update enables a token whose quota is exhausted */
+    STORE_ENABLE_EXPIRED,       /* as enum token_error, in its order (token/patch.h) */
+    STORE_ENABLE_EXHAUSTED,
+    STORE_QUOTA_TOO_LOW,
+    STORE_QUOTA_TOO_HIGH,
+    STORE_NAME_TOO_LONG,
     /* Failures: nothing was done, but for STORE_UNKNOWN. */
     STORE_FULL,        /* the disk or the space reserved for the store is full */
     STORE_UNAVAILABLE, /* not now: out of memory, or too many processes read */
@@ -61,6 +65,7 @@ struct store_options {
     const char *location;    /* TOKEN_STORE: a folder */
     const char *secret_path; /* TOKEN_SECRET: the secret file (seal/seal.h) */
     uint64_t size_max;       /* bytes that the store may grow to; 0: the engine's default */
+    bool may_be_read_only;   /* on a read-only file system: opened for reads; else refused there */
 };
 
 /* The size of a buffer for a reason: one line without its end. */
@@ -81,6 +86,10 @@ void store_close(struct store *store);
 
 /* Whether STORE_BROKEN has been met. From any thread. */
 bool store_is_broken(const struct store *store);
+
+/* Has writes wait for other processes' no longer than that; STORE_UNAVAILABLE is then their error.
+ * At first they wait without end. Before the store is used. */
+void store_limit_wait(struct store *store, int64_t wait_ms);
 
 /* Upkeep of the engine, to be called every half minute by processes that live long. */
 enum store_error store_maintain(struct store *store);
@@ -183,6 +192,8 @@ struct store_search {
 enum store_error store_token_search(struct store_reader *reader, const struct store_search *search,
                                     uint64_t *total, store_visit_token *visit, void *context);
 
+enum { STORE_MODELS_LEN_MAX = 2048 };
+
 /* What is answered about a token that was used. */
 struct store_use_answer {
     int64_t token_id, user_id;
@@ -191,6 +202,8 @@ struct store_use_answer {
     char group[TOKEN_GROUP_LEN_MAX];
     size_t group_len;
     int64_t accessed_unix_s; /* before this use, where nothing was taken */
+    struct buffer *models;   /* in: the caller's, for model_limits; NULL: not wanted */
+    bool has_models;         /* they are enabled and within STORE_MODELS_LEN_MAX */
     /* Of reservations only. */
     int64_t reservation_id; /* 0: none */
     int64_t amount;         /* taken in the end */
@@ -266,7 +279,8 @@ enum {
     STORE_HASH_LEN = 32,
     /* What is kept for a user: a number of answers, and bytes of them. */
     STORE_ANSWERS_MAX = 1000,
-    STORE_ANSWERS_LEN_MAX = 1024 * 1024
+    STORE_ANSWERS_LEN_MAX = 1024 * 1024,
+    STORE_RESERVATIONS_MAX = 10000 /* that are kept for a user, open and ended */
 };
 
 struct store_write;
@@ -321,7 +335,7 @@ struct store_write {
             uint64_t max_per_user; /* 0: no limit */
             char user_group[TOKEN_GROUP_LEN_MAX];
         } create;
-        /* STORE_NOT_FOUND, STORE_ENABLE_EXPIRED, STORE_ENABLE_EXHAUSTED. */
+        /* STORE_NOT_FOUND, and those of enum token_error. */
         struct {
             int64_t token_id;
             struct token_patch patch;
@@ -352,7 +366,8 @@ struct store_write {
             struct token token; /* out, as in update */
             char *text;
         } rotate;
-        /* Checks as store_token_check_use does and takes the amount. */
+        /* Checks as store_token_check_use does and takes the amount. A reservation drops the
+         * user's oldest ended one where there are too many; STORE_REMEMBERED where all are open. */
         struct {
             char key[TOKEN_KEY_LEN];
             struct token_use use;
@@ -376,10 +391,12 @@ struct store_write {
         } access;
         /* Purges some of the expired idempotency records and reservations. */
         struct {
-            bool more; /* out: others are left */
+            size_t max; /* of each kind */
+            bool more;  /* out: others are left */
         } purge;
         /* Purges some of the user's idempotency records. */
         struct {
+            size_t max;
             uint64_t count; /* counted up */
             bool more;      /* out: call again */
         } forget;
@@ -394,7 +411,8 @@ struct store_write {
         } user_change;
         /* Marks the user deleted, then deletes some of its tokens, with the last ones the user. */
         struct {
-            bool more; /* out: call again */
+            size_t max; /* tokens */
+            bool more;  /* out: call again */
         } user_delete;
         struct {
             struct store_gateway *gateway; /* in: name; out: id */
@@ -411,6 +429,9 @@ struct store_write {
 
 /* Does one write and commits it durably. Returns its error. */
 enum store_error store_write(struct store *store, struct store_write *write);
+
+/* Purges some expired records, fewer where the disk is full; *more whether others are left. */
+enum store_error store_purge(struct store *store, bool *more);
 
 /* Does the writes of a list in one commit, as store_commit. */
 enum store_error store_write_all(struct store *store, struct store_write *list);

@@ -21,6 +21,13 @@ struct store_kept {
     int64_t oldest_s; /* the store's time */
 };
 
+/* The reservations that are kept for a user. Of the oldest, some thousand: how many have ended or
+ * are due, and when the first of the others is. */
+struct store_places {
+    uint64_t count, ended_count;
+    int64_t due_s; /* the store's time */
+};
+
 struct record_answer {
     int64_t user_id, created_s; /* the store's time */
     unsigned char request_hash[STORE_HASH_LEN];
@@ -65,6 +72,9 @@ struct store_rows {
                                         struct record_reservation *reservation);
     void (*put_reservation)(struct store_txn *txn, int64_t id,
                             const struct record_reservation *reservation);
+    /* drop_reservation: the oldest one that has ended or is due. */
+    void (*get_places)(struct store_txn *txn, int64_t user_id, struct store_places *places);
+    void (*drop_reservation)(struct store_txn *txn, int64_t user_id);
 
     void (*add_gateway)(struct store_txn *txn, int64_t id, const struct record_gateway *gateway);
     enum store_error (*delete_gateway)(struct store_txn *txn, int64_t id);

@@ -30,6 +30,25 @@ enum store_error store_write(struct store *store, struct store_write *write)
     return write->error;
 }
 
+/* Does a step of a write that frees space; *max is how much of it, which other writes wait for.
+ * Where there is no room for that in a transaction, a smaller step makes some. */
+static enum store_error write_step(struct store *store, struct store_write *write, size_t *max)
+{
+    enum { MAX = 1000 };
+    enum store_error error;
+    for (*max = MAX; (error = store_write(store, write)) == STORE_FULL && *max > 1; *max /= 10)
+        ;
+    return error;
+}
+
+enum store_error store_purge(struct store *store, bool *more)
+{
+    struct store_write write = {.kind = STORE_PURGE};
+    enum store_error error = write_step(store, &write, &write.purge.max);
+    *more = error == STORE_OK && write.purge.more;
+    return error;
+}
+
 void store_write_free(struct store_write *write)
 {
     if (write->kind == STORE_UPDATE)
@@ -45,17 +64,6 @@ void store_idempotency_clear(struct store_idempotency *idempotency)
         explicit_bzero(idempotency->answer, idempotency->answer_len);
     free(idempotency->answer);
     idempotency->answer = NULL;
-}
-
-void store_fill_use_answer(const struct token *token, struct store_use_answer *answer)
-{
-    *answer = (struct store_use_answer){.token_id = token->id,
-                                        .user_id = token->user_id,
-                                        .remain_quota = token->remain_quota,
-                                        .unlimited_quota = token->unlimited_quota,
-                                        .group_len = token->group.len,
-                                        .accessed_unix_s = token->accessed_unix_s};
-    memcpy(answer->group, token->group.at, token->group.len);
 }
 
 /* ---- idempotency ---- */
@@ -137,7 +145,7 @@ enum store_error store_user_forget(struct store *store, int64_t user_id, uint64_
     struct store_write write = {.kind = STORE_FORGET, .user_id = user_id};
     enum store_error error;
     do {
-        error = store_write(store, &write);
+        error = write_step(store, &write, &write.forget.max);
     } while (error == STORE_OK && write.forget.more);
     *count = write.forget.count;
     return error;
@@ -148,7 +156,7 @@ enum store_error store_user_delete(struct store *store, int64_t user_id)
     struct store_write write = {.kind = STORE_USER_DELETE, .user_id = user_id};
     enum store_error error;
     do {
-        error = store_write(store, &write);
+        error = write_step(store, &write, &write.user_delete.max);
     } while (error == STORE_OK && write.user_delete.more);
     return error;
 }

@@ -6,6 +6,7 @@ The programs run while pytest collects, because only they know their tests.
 import os
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / os.environ.get("BUILD", "build")
 TIMEOUT_S = 900  # a model test under a sanitizer takes its time
+
+# ThreadSanitizer finds nothing in the others, which have one thread, and slows them 20 times.
+WITH_THREADS = {"test_commit_thread", "test_sandbox", "test_work_queue"}
 
 
 def run(program):
@@ -32,9 +36,8 @@ def run(program):
         return subprocess.CompletedProcess(program, "time-out", output)
 
 
-def cases(program):
+def cases(program, done):
     """The program's tests, and one more: it ran all planned tests and exited with 0."""
-    done = run(program)
     results = re.findall(r"^(ok|not ok) \d+ - (.+)$", done.stdout, re.MULTILINE)
     for result, name in results:
         yield f"{program.name}:{name}", result == "ok", done.stdout
@@ -47,7 +50,9 @@ def cases(program):
 
 def pytest_generate_tests(metafunc):
     if "passed" in metafunc.fixturenames:
-        found = [case for program in programs() for case in cases(program)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            done = pool.map(run, programs())
+            found = [case for pair in zip(programs(), done) for case in cases(*pair)]
         metafunc.parametrize(
             "passed, output",
             [pytest.param(passed, output, id=name) for name, passed, output in found],
@@ -55,12 +60,14 @@ def pytest_generate_tests(metafunc):
 
 
 def programs():
-    return sorted(path for path in (BUILD / "tests").glob("test_*") if os.access(path, os.X_OK))
+    found = (path for path in (BUILD / "tests").glob("test_*") if os.access(path, os.X_OK))
+    return sorted(path for path in found if BUILD.name != "tsan" or path.name in WITH_THREADS)
 
 
 def test_every_source_has_its_program():
     sources = {path.stem for path in (ROOT / "tests/unit").glob("test_*.c")}
-    assert sources and sources <= {program.name for program in programs()}
+    expected = sources & WITH_THREADS if BUILD.name == "tsan" else sources
+    assert expected and expected <= {program.name for program in programs()}
 
 
 def test_unit(passed, output):

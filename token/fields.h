@@ -6,8 +6,8 @@
 #include "token/token.h"
 
 enum {
-    TOKEN_NAME_CHARACTERS_MAX = 30, /* Unicode code points */
-    TOKEN_GROUP_LEN_MAX = 64,       /* bytes, as all that follow */
+    TOKEN_NAME_CHARACTERS_MAX = 255, /* Unicode code points; TOKEN_NAME_MAX may allow fewer */
+    TOKEN_GROUP_LEN_MAX = 64,        /* bytes, as all that follow */
     TOKEN_MODEL_LIMITS_LEN_MAX = 8192,
     TOKEN_ALLOW_IPS_LEN_MAX = 8192
 };
@@ -39,7 +39,7 @@ enum token_setter {
     FIELD(ID, id, id, INTEGER, NEVER, INT64_MIN, INT64_MAX, "")                                    \
     FIELD(USER_ID, user_id, user_id, INTEGER, NEVER, INT64_MIN, INT64_MAX, "")                     \
     FIELD(NAME, name, name, NAME, BOTH, 0, TOKEN_NAME_CHARACTERS_MAX,                              \
-          "must be at most 30 characters")                                                         \
+          "is too long")                                                         \
     FIELD(KEY, key, key, KEY, NEVER, 0, 0, "")                                                     \
     FIELD(STATUS, status, status, STATUS, UPDATE, TOKEN_ENABLED, TOKEN_EXHAUSTED,                  \
           TOKEN_STATUS_MESSAGE)                                                                    \

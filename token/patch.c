@@ -52,11 +52,35 @@ static void copy_fields(const struct token_patch *patch, struct token *token)
     }
 }
 
+/* Brings the remain_quota of changed, which the patch has set, up to date with token. */
+static enum token_error change_quota(const struct token_patch *patch, const struct token *token,
+                                     struct token *changed)
+{
+    int64_t more = patch->add_quota;
+    bool as_read = patch->fields & TOKEN_FIELD_USED_QUOTA && !token->unlimited_quota &&
+                   !changed->unlimited_quota; /* else no spend has changed it */
+    if (as_read)
+        more = patch->value.used_quota - token->used_quota;
+    changed->used_quota = token->used_quota;
+    if (__builtin_add_overflow(changed->remain_quota, more, &changed->remain_quota))
+        return TOKEN_QUOTA_TOO_HIGH;
+    if (changed->remain_quota >= 0)
+        return TOKEN_OK;
+    changed->remain_quota = 0;
+    return as_read ? TOKEN_OK : TOKEN_QUOTA_TOO_LOW;
+}
+
 enum token_error token_patch_apply(const struct token_patch *patch, int64_t now_unix_s,
                                    struct token *token)
 {
     struct token changed = *token;
+    if (patch->fields & TOKEN_FIELD_NAME && !span_equal(patch->value.name, token->name) &&
+        text_count_characters(patch->value.name) > patch->name_max)
+        return TOKEN_NAME_TOO_LONG;
     copy_fields(patch, &changed);
+    enum token_error error = change_quota(patch, token, &changed);
+    if (error != TOKEN_OK)
+        return error;
     bool enables = patch->fields & TOKEN_FIELD_STATUS && patch->value.status == TOKEN_ENABLED &&
                    token_status_at(token, now_unix_s) != TOKEN_ENABLED;
     if (enables) {

@@ -4,10 +4,13 @@
 #include "token/fields.h"
 
 /* The fields that a create or an update sets: those members of value that are in fields. The spans
- * belong to the caller. */
+ * belong to the caller. used_quota, beside remain_quota, is the one for which remain_quota is
+ * meant: what the client has read. */
 struct token_patch {
     unsigned fields; /* of enum token_field */
     struct token value;
+    int64_t add_quota; /* to remain_quota; 0 beside it */
+    uint64_t name_max; /* characters of a name that is new */
 };
 
 /* The first fault of an input: "[1].name must be a string". */
@@ -26,12 +29,20 @@ struct validation_error {
  * (token/limits.h). Returns false with field, text and code of *error set. */
 bool token_patch_check(const struct token_patch *patch, struct validation_error *error);
 
-enum token_error { TOKEN_OK = 0, TOKEN_ENABLE_EXPIRED, TOKEN_ENABLE_EXHAUSTED };
+enum token_error {
+    TOKEN_OK = 0,
+    TOKEN_ENABLE_EXPIRED,   /* the patch enables a token that is not enabled at now_unix_s and would
+                             */
+    TOKEN_ENABLE_EXHAUSTED, /* not be afterwards */
+    TOKEN_QUOTA_TOO_LOW,    /* add_quota takes more than is left */
+    TOKEN_QUOTA_TOO_HIGH,   /* remain_quota would be beyond int64 */
+    TOKEN_NAME_TOO_LONG     /* and it is not the one that the token has */
+};
 
 /* Applies a checked patch. A status of TOKEN_EXPIRED or TOKEN_EXHAUSTED is ignored: clients send
- * answers back. token's new spans are those of the patch. Returns TOKEN_ENABLE_EXPIRED or
- * TOKEN_ENABLE_EXHAUSTED, with token unchanged, where the patch enables a token that is not enabled
- * at now_unix_s and would not be afterwards. */
+ * answers back. What a finite token has spent since the patch's used_quota comes off its
+ * remain_quota, down to 0. token's new spans are those of the patch. Returns an error with token
+ * unchanged. */
 enum token_error token_patch_apply(const struct token_patch *patch, int64_t now_unix_s,
                                    struct token *token);
 

@@ -12,7 +12,8 @@ enum token_refusal token_use_check(const struct token *token, const struct token
         return TOKEN_REFUSED_EXPIRED;
     if (token->allow_ips.len > 0 && !limits_allow_ip(token->allow_ips, use->ip))
         return TOKEN_REFUSED_ADDRESS;
-    if (token->model_limits_enabled && !limits_allow_model(token->model_limits, use->model))
+    if (token->model_limits_enabled && !use->any_model &&
+        !limits_allow_model(token->model_limits, use->model))
         return TOKEN_REFUSED_MODEL;
     if (status == TOKEN_EXHAUSTED || token->used_quota > INT64_MAX - use->amount ||
         (!token->unlimited_quota && token->remain_quota < use->amount))

@@ -7,6 +7,7 @@
 struct token_use {
     struct span ip;    /* the client's address as text; absent: unknown */
     struct span model; /* absent: unknown */
+    bool any_model;    /* the use is of no model: model_limits are not checked */
     int64_t amount;    /* quota units to take, 0 or more */
 };
 

@@ -119,7 +119,7 @@ static enum store_error fill_user(struct txn *txn, int64_t user_id, const struct
         .id = user_id, .disabled = from->disabled, .created_unix_s = from->created_unix_s};
     memcpy(user->name, from->name.at, from->name.len);
     memcpy(user->group, from->group.at, from->group.len);
-    return ids_count(txn, user_id, &user->token_count);
+    return ids_count(txn, DB_IDS_BY_USER, user_id, &user->token_count);
 }
 
 enum store_error lmdb_user_next(struct store_reader *reader, int64_t after_id,
@@ -160,7 +160,7 @@ static enum store_error copy_user(struct txn *txn, int64_t user_id, struct recor
 /* STORE_NAME_TAKEN where another user has the name. */
 static enum store_error check_name(struct txn *txn, struct span name, int64_t user_id)
 {
-    int64_t id;
+    int64_t id = 0;
     enum store_error error = lookup_user_id(txn, name, &id);
     if (error == STORE_OK && id != user_id)
         return STORE_NAME_TAKEN;
@@ -225,12 +225,11 @@ static enum store_error mark_deleted(struct txn *txn, int64_t user_id)
 
 enum store_error write_user_delete(struct txn *txn, struct store_write *write)
 {
-    enum { TOKENS_MAX = 1000 }; /* in one transaction: others wait for it */
     uint64_t left = 0;
     int64_t id;
     enum store_error error = mark_deleted(txn, write->user_id);
-    for (int i = 0; error == STORE_OK && i < TOKENS_MAX; i++) {
-        error = ids_find(txn, write->user_id, 0, &left, &id);
+    for (size_t i = 0; error == STORE_OK && i < write->user_delete.max; i++) {
+        error = ids_find(txn, DB_IDS_BY_USER, write->user_id, 0, &left, &id);
         if (error == STORE_OK && delete_token(txn, write->user_id, id) == STORE_NOT_FOUND)
             error = db_corrupt(txn);
     }

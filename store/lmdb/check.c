@@ -32,7 +32,7 @@ struct check {
     void *context;
     uint64_t found;         /* problems */
     int64_t next[COUNTERS]; /* ids that no entry has yet */
-    uint64_t user_count, token_count, key_count, answer_count;
+    uint64_t user_count, token_count, key_count, answer_count, reservation_count;
     struct items token_ids;  /* int64_t, of all users: an id must not be there twice */
     struct items reserved;   /* struct reserved */
     struct items free_pages; /* int64_t */
@@ -189,7 +189,7 @@ static void check_indexes(struct check *check, const struct token *token,
                           const struct record_keys *keys)
 {
     unsigned char hash[SEAL_HASH_LEN];
-    if (ids_check(check->txn, token->user_id, token->id) == STORE_NOT_FOUND)
+    if (ids_check(check->txn, DB_IDS_BY_USER, token->user_id, token->id) == STORE_NOT_FOUND)
         report(check, "token %" PRId64 ": is not in its user's index", token->id);
     seal_hash_key(check->txn->store->base.seal, token->key, hash);
     check_key(check, token, hash, 0);
@@ -279,11 +279,14 @@ static void check_reservation(struct check *check, struct span key, struct span 
     int64_t id = id_of(key);
     struct record_reservation record;
     check_counter(check, RESERVATION, id);
+    check->reservation_count++;
     if (!record_decode_reservation(id, value, &record)) {
         report(check, "reservation %" PRId64 ": its record can't be read", id);
         return;
     }
     const struct token_reservation *units = &record.units;
+    if (ids_check(check->txn, DB_RESERVATIONS_BY_USER, record.user_id, id) == STORE_NOT_FOUND)
+        report(check, "reservation %" PRId64 ": is not in its user's index", id);
     if (units->reserved < 0 || units->amount < 0 || units->shortfall < 0)
         report(check, "reservation %" PRId64 ": has an amount below 0", id);
     struct reserved reserved = {record.user_id, record.token_id,
@@ -411,6 +414,7 @@ static void check_all(struct check *check)
     check_count(check, DB_IDS_BY_USER, "ids_by_user", check->token_count);
     check_count(check, DB_TOKEN_BY_KEY, "token_by_key", check->key_count);
     check_count(check, DB_ANSWERS_BY_USER, "answers_by_user", check->answer_count);
+    check_count(check, DB_RESERVATIONS_BY_USER, "reservations_by_user", check->reservation_count);
     check_twice(check, &check->token_ids, "token");
     check_twice(check, &check->free_pages, "free page");
     check_reserved(check);

@@ -4,12 +4,38 @@
 
 static enum store_error purge(struct txn *txn, struct store_write *write)
 {
+    size_t max = write->purge.max;
     bool more_reservations = false, more_records = false;
-    enum store_error error = reservations_purge(txn, PURGED_MAX, &more_reservations);
+    enum store_error error = reservations_purge(txn, max, &more_reservations);
     if (error == STORE_OK)
-        error = idempotency_purge(txn, PURGED_MAX, &more_records);
+        error = idempotency_purge(txn, max, &more_records);
     write->purge.more = more_reservations || more_records;
     return error;
+}
+
+static size_t texts_len(const struct token *token)
+{
+    return token->name.len + token->group.len + token->model_limits.len + token->allow_ips.len;
+}
+
+/* About as many bytes as a write makes the store larger by, rather more. */
+static size_t count_growth(const struct store_write *write)
+{
+    enum { RECORD = 512, LONG_RECORD = 32 * 1024, PAGE = 4096 };
+    size_t len = 0;
+    if (write->kind == STORE_CREATE)
+        for (size_t i = 0; i < write->create.count; i++)
+            len += RECORD + texts_len(&write->create.tokens[i]);
+    else if (write->kind == STORE_UPDATE)
+        len = texts_len(&write->update.patch.value); /* the others are absent */
+    else if (write->kind == STORE_USER_ADD || write->kind == STORE_GATEWAY_ADD ||
+             (write->kind == STORE_SPEND && write->spend.ttl_s > 0))
+        len = RECORD;
+    else if (write->kind == STORE_ROTATE)
+        len = write->idempotency.wanted ? LONG_RECORD : RECORD;
+    if (write->idempotency.wanted)
+        len += len + RECORD; /* the answer */
+    return len > 0 ? len + len / 2 + PAGE : 0;
 }
 
 static enum store_error apply_kind(struct txn *txn, struct store_write *write)
@@ -37,11 +63,14 @@ static enum store_error apply_kind(struct txn *txn, struct store_write *write)
 /* Does the write, or finds the answer that it got before. */
 static enum store_error apply(struct txn *txn, struct store_write *write)
 {
-    if (!write->idempotency.wanted)
-        return apply_kind(txn, write);
-    enum store_error error = idempotency_find(txn, write);
-    if (error != STORE_OK || write->idempotency.replayed)
+    enum store_error error = STORE_OK;
+    if (write->idempotency.wanted)
+        error = idempotency_find(txn, write);
+    if (error != STORE_OK || (write->idempotency.wanted && write->idempotency.replayed))
         return error;
+    size_t growth = count_growth(write);
+    if (growth > 0 && !txn_take_room(txn, growth))
+        return STORE_FULL;
     error = apply_kind(txn, write);
     bool refused = write->kind == STORE_SPEND && write->spend.refusal != TOKEN_GOOD;
     return error == STORE_OK && !refused ? idempotency_store(txn, write) : error;
@@ -49,17 +78,17 @@ static enum store_error apply(struct txn *txn, struct store_write *write)
 
 /* Takes the writes only in the transaction: while this process waited for it, more of them came
  * together, and while these are applied still more. All share one commit. */
-static enum store_error apply_all(struct txn *txn, store_take_writes *take, void *context,
-                                  struct store_write **writes)
+static void apply_all(struct txn *txn, store_take_writes *take, void *context,
+                      struct store_write **writes)
 {
     for (struct store_write **at = writes;; at = &(*at)->next) {
         if (!*at)
             *at = take(context);
         if (!*at)
-            return STORE_OK;
+            return;
         (*at)->error = apply(txn, *at);
-        if (store_is_failure((*at)->error))
-            return (*at)->error;
+        if (txn->error != STORE_OK)
+            return;
     }
 }
 
@@ -84,9 +113,7 @@ enum store_error lmdb_commit(struct store *store, store_take_writes *take, void 
     struct store_write *writes = NULL;
     enum store_error error = write_begin((struct lmdb_store *)store, &txn);
     if (error == STORE_OK) {
-        error = apply_all(&txn, take, context, &writes);
-        if (store_is_failure(error) && txn.error == STORE_OK)
-            txn.error = error;
+        apply_all(&txn, take, context, &writes);
         error = write_end(&txn);
     } else {
         writes = take(context);

@@ -27,7 +27,8 @@ enum database {
     DB_TOKEN_BY_KEY, /* by the key's hash */
     DB_GATEWAYS,     /* by id */
     DB_RESERVATIONS, /* by id */
-    DB_ANSWERS,      /* idempotency.c */
+    DB_RESERVATIONS_BY_USER, /* ids.h */
+    DB_ANSWERS,              /* idempotency.c */
     DB_ANSWERS_BY_USER,
     DATABASE_COUNT,
     DB_FREE_LIST = DATABASE_COUNT /* LMDB's own, whose handle is always 0: see check.c */
@@ -51,6 +52,7 @@ struct lmdb_store {
     dev_t data_dev;
     ino_t data_ino;
     size_t page_size; /* bytes */
+    bool read_only;
     unsigned char boot_id[CLOCK_BOOT_ID_LEN];
     int64_t purged_user_id; /* where the purge of idempotency records goes on */
 };
@@ -62,6 +64,7 @@ struct txn {
     MDB_txn *mdb;
     enum store_error error;
     int64_t now_s; /* the store's time (clock.h); 0: not read yet */
+    size_t room;   /* bytes that writes may take yet: see txn_take_room */
 };
 
 /* One reader's transaction; reset between operations, as an open one keeps pages from reuse. */
@@ -81,6 +84,10 @@ enum store_error write_begin(struct lmdb_store *store, struct txn *txn);
 
 /* Commits it durably or, where the transaction has an error, aborts it. Returns the error. */
 enum store_error write_end(struct txn *txn);
+
+/* Whether a write may take need more bytes: the disk and the map have them beside a reserve, which
+ * is for writes that free some. */
+bool txn_take_room(struct txn *txn, size_t need);
 
 /* LMDB reads keys and values only; its struct has no const. */
 static inline MDB_val db_val(struct span span)

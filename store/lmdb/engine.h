@@ -156,12 +156,11 @@ enum store_error write_forget(struct txn *txn, struct store_write *write);
 enum store_error idempotency_check(struct txn *txn, struct span key, struct span value,
                                    bool *intact);
 
-/* Takes over the records of schema version 3. */
+/* Take over the records of schema version 3. */
 void idempotency_upgrade(struct txn *txn);
+void reservations_upgrade(struct txn *txn);
 
 /* Purge some expired records, at most max; *more whether others are left. */
 enum store_error idempotency_purge(struct txn *txn, uint64_t max, bool *more);
 enum store_error reservations_purge(struct txn *txn, uint64_t max, bool *more);
-enum { PURGED_MAX = 1000 }; /* in one transaction: others wait for it */
-
 #endif

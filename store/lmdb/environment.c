@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -87,8 +88,11 @@ static size_t choose_map_size(uint64_t wanted, off_t file_size)
 static int start_environment(const struct store_options *options, struct lmdb_store *store)
 {
     struct stat data = {.st_size = 0};
+    struct statfs system;
     MDB_stat pages;
     int dead;
+    store->read_only = options->may_be_read_only && statfs(options->location, &system) == 0 &&
+                       (system.f_flags & ST_RDONLY) != 0;
     stat(store->data_path, &data); /* absent where the store is being created */
     int rc = mdb_env_create(&store->env);
     if (rc != MDB_SUCCESS)
@@ -97,7 +101,8 @@ static int start_environment(const struct store_options *options, struct lmdb_st
     mdb_env_set_maxdbs(store->env, DATABASE_COUNT + 1); /* one more while it is upgraded */
     mdb_env_set_maxreaders(store->env, READERS_MAX);
     mdb_env_set_mapsize(store->env, choose_map_size(options->size_max, data.st_size));
-    rc = mdb_env_open(store->env, options->location, MDB_NOTLS, 0600);
+    rc = mdb_env_open(store->env, options->location,
+                      MDB_NOTLS | (store->read_only ? MDB_RDONLY : 0), 0600);
     if (rc == MDB_SUCCESS)
         rc = mdb_reader_check(store->env, &dead);
     if (rc != MDB_SUCCESS)
@@ -135,6 +140,7 @@ enum store_error open_databases(struct txn *txn, unsigned flags)
         [DB_TOKEN_BY_KEY] = {"token_by_key", 0},
         [DB_GATEWAYS] = {"gateways", 0},
         [DB_RESERVATIONS] = {"reservations", 0},
+        [DB_RESERVATIONS_BY_USER] = {"reservations_by_user", IDS_DATABASE_FLAGS},
         [DB_ANSWERS] = {"answers", 0},
         [DB_ANSWERS_BY_USER] = {"answers_by_user", 0},
     };
@@ -339,8 +345,11 @@ static const char *check_file(int folder_fd, const char *name, uid_t owner, stru
         return errno == ENOENT ? NULL : strerror(errno);
     if (!S_ISREG(status->st_mode) || status->st_nlink != 1)
         return "is a link or no regular file: not opened";
-    return status->st_uid == owner ? NULL
-                                   : "belongs to another account than its folder: not opened";
+    if (status->st_uid != owner)
+        return "belongs to another account than its folder: not opened";
+    return faccessat(folder_fd, name, R_OK | W_OK, AT_EACCESS) == 0 || errno == EROFS
+               ? NULL
+               : strerror(errno);
 }
 
 static bool check_files(const char *folder, struct stat *status,

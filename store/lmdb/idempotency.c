@@ -233,7 +233,7 @@ enum store_error write_forget(struct txn *txn, struct store_write *write)
     enum store_error error = lookup_user(txn, user_id, &user);
     if (error != STORE_OK)
         return error;
-    write->forget.more = !purge_from(txn, &user_id, true, PURGED_MAX, &write->forget.count);
+    write->forget.more = !purge_from(txn, &user_id, true, write->forget.max, &write->forget.count);
     return txn->error;
 }
 

@@ -64,11 +64,11 @@ static enum store_error step_to(struct txn *txn, MDB_cursor *cursor, struct span
     return error == STORE_NOT_FOUND ? db_corrupt(txn) : error;
 }
 
-enum store_error ids_find(struct txn *txn, int64_t user_id, uint64_t rank, uint64_t *count,
-                          int64_t *id)
+enum store_error ids_find(struct txn *txn, enum database index, int64_t user_id, uint64_t rank,
+                          uint64_t *count, int64_t *id)
 {
     struct span key = ID_KEY(user_id), value;
-    MDB_cursor *cursor = db_cursor_open(txn, DB_IDS_BY_USER);
+    MDB_cursor *cursor = db_cursor_open(txn, index);
     if (!cursor)
         return txn->error;
     enum store_error error = count_at(txn, cursor, key, &value, count);
@@ -83,31 +83,30 @@ enum store_error ids_find(struct txn *txn, int64_t user_id, uint64_t rank, uint6
     return error;
 }
 
-enum store_error ids_count(struct txn *txn, int64_t user_id, uint64_t *count)
+enum store_error ids_count(struct txn *txn, enum database index, int64_t user_id, uint64_t *count)
 {
     int64_t none;
-    enum store_error error = ids_find(txn, user_id, UINT64_MAX, count, &none);
+    enum store_error error = ids_find(txn, index, user_id, UINT64_MAX, count, &none);
     return error == STORE_NOT_FOUND ? STORE_OK : error;
 }
 
-enum store_error ids_check(struct txn *txn, int64_t user_id, int64_t id)
+enum store_error ids_check(struct txn *txn, enum database index, int64_t user_id, int64_t id)
 {
     struct span key = ID_KEY(user_id), value = span_of_bytes(&id, sizeof(id));
-    return db_seek(txn, DB_IDS_BY_USER, &key, &value, MDB_GET_BOTH);
+    return db_seek(txn, index, &key, &value, MDB_GET_BOTH);
 }
 
 /* MDB_APPENDDUP fills pages completely; a plain put would split them in halves. By key and value,
  * as mdb_cursor_del has open bugs in MDB_DUPSORT databases. */
-enum store_error ids_append(struct txn *txn, int64_t user_id, int64_t id)
+enum store_error ids_append(struct txn *txn, enum database index, int64_t user_id, int64_t id)
 {
-    return db_put(txn, DB_IDS_BY_USER, ID_KEY(user_id), span_of_bytes(&id, sizeof(id)),
-                  MDB_APPENDDUP);
+    return db_put(txn, index, ID_KEY(user_id), span_of_bytes(&id, sizeof(id)), MDB_APPENDDUP);
 }
 
-enum store_error ids_delete(struct txn *txn, int64_t user_id, int64_t id)
+enum store_error ids_delete(struct txn *txn, enum database index, int64_t user_id, int64_t id)
 {
     MDB_val key = {ID_KEY_LEN, &(uint64_t){htobe64((uint64_t)user_id)}}, value = {sizeof(id), &id};
     if (txn->error != STORE_OK)
         return txn->error;
-    return db_result(txn, mdb_del(txn->mdb, txn->store->dbis[DB_IDS_BY_USER], &key, &value));
+    return db_result(txn, mdb_del(txn->mdb, txn->store->dbis[index], &key, &value));
 }

@@ -157,7 +157,7 @@ enum store_error lmdb_token_page(struct store_reader *reader, int64_t user_id, u
 {
     int64_t newest;
     struct txn *txn = read_begin(reader);
-    enum store_error error = ids_find(txn, user_id, offset, total, &newest);
+    enum store_error error = ids_find(txn, DB_IDS_BY_USER, user_id, offset, total, &newest);
     if (error == STORE_OK && limit > 0) {
         uint64_t left = *total - offset;
         error = visit_page(txn, user_id, newest, limit < left ? limit : left, visit, context);

@@ -13,7 +13,7 @@
  *                   record_encode_X has made for this key. */
 
 enum {
-    RECORD_NAME_LEN_MAX = 4 * 255, /* UTF-8; 255 is the most that TOKEN_NAME_MAX allows */
+    RECORD_NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX, /* UTF-8 */
     RECORD_OLD_KEY_LEN = SEAL_HASH_LEN + 8,
     RECORD_TOKEN_LEN_MAX = 2 + 5 * 8 + SEAL_KEY_LEN + 2 + 1 + 2 + 2 + RECORD_NAME_LEN_MAX +
                            TOKEN_GROUP_LEN_MAX + TOKEN_MODEL_LIMITS_LEN_MAX +

@@ -175,7 +175,7 @@ static enum store_error search_sorted(struct pass *pass, uint64_t *total, store_
 {
     const struct store_search *search = pass->search;
     uint64_t size;
-    if (ids_count(pass->txn, search->user_id, &size) != STORE_OK)
+    if (ids_count(pass->txn, DB_IDS_BY_USER, search->user_id, &size) != STORE_OK)
         return pass->txn->error;
     if (search->limit < size && search->offset < size - search->limit)
         size = search->offset + search->limit;

@@ -6,6 +6,24 @@
 #include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
 
+/* STORE_NOT_FOUND. */
+static enum store_error get_reservation(struct txn *txn, int64_t id,
+                                        struct record_reservation *reservation)
+{
+    struct span record;
+    enum store_error error = db_get(txn, DB_RESERVATIONS, ID_KEY(id), &record);
+    return error == STORE_OK && !record_decode_reservation(id, record, reservation)
+               ? db_corrupt(txn)
+               : error;
+}
+
+static void delete_reservation(struct txn *txn, int64_t user_id, int64_t id)
+{
+    if (db_delete(txn, DB_RESERVATIONS, ID_KEY(id)) == STORE_NOT_FOUND ||
+        ids_delete(txn, DB_RESERVATIONS_BY_USER, user_id, id) == STORE_NOT_FOUND)
+        db_corrupt(txn);
+}
+
 static enum store_error put_reservation(struct txn *txn, int64_t id,
                                         const struct record_reservation *reservation)
 {
@@ -29,6 +47,35 @@ static enum store_error take_id(struct txn *txn, int64_t now_unix_s, int64_t *id
     return meta_put(txn, META_NEXT_RESERVATION_ID, *id + 1);
 }
 
+/* Of a user STORE_RESERVATIONS_MAX are kept. *dropped_id is one that has ended, and has to go for
+ * another, 0 for none. STORE_REMEMBERED where the oldest are all open. */
+static enum store_error find_place(struct txn *txn, struct store_write *write, int64_t user_id,
+                                   int64_t *dropped_id)
+{
+    enum { LOOKED_AT_MAX = 1000 };
+    int64_t id, now_s = clock_now(txn), due_s = INT64_MAX;
+    uint64_t count;
+    enum store_error error = ids_count(txn, DB_RESERVATIONS_BY_USER, user_id, &count);
+    *dropped_id = 0;
+    if (error != STORE_OK || count < STORE_RESERVATIONS_MAX)
+        return error;
+    for (uint64_t i = 1; i <= LOOKED_AT_MAX; i++) {
+        struct record_reservation reservation;
+        error = ids_find(txn, DB_RESERVATIONS_BY_USER, user_id, count - i, &count, &id);
+        if (error == STORE_OK)
+            error = get_reservation(txn, id, &reservation);
+        if (error != STORE_OK)
+            return error == STORE_NOT_FOUND ? db_corrupt(txn) : error;
+        if (reservation.ended || reservation.due_s <= now_s) {
+            *dropped_id = id;
+            return STORE_OK;
+        }
+        due_s = reservation.due_s < due_s ? reservation.due_s : due_s;
+    }
+    write->idempotency.retry_after_s = due_s - now_s;
+    return STORE_REMEMBERED;
+}
+
 static enum store_error reserve(struct txn *txn, struct store_write *write, bool from_remain)
 {
     int64_t amount = write->spend.use.amount;
@@ -44,6 +91,7 @@ static enum store_error reserve(struct txn *txn, struct store_write *write, bool
     };
     answer->amount = amount;
     take_id(txn, write->now_unix_s, &answer->reservation_id);
+    ids_append(txn, DB_RESERVATIONS_BY_USER, answer->user_id, answer->reservation_id);
     return put_reservation(txn, answer->reservation_id, &reservation);
 }
 
@@ -62,11 +110,18 @@ enum store_error write_spend(struct txn *txn, struct store_write *write)
                                : token_use_check(&token, &write->spend.use, write->now_unix_s);
     if (write->spend.refusal != TOKEN_GOOD)
         return STORE_OK;
+    int64_t dropped_id = 0, user_id = token.user_id;
+    if (write->spend.ttl_s > 0)
+        error = find_place(txn, write, user_id, &dropped_id);
+    if (error != STORE_OK)
+        return error;
     bool from_remain = !token.unlimited_quota;
     token_spend(&token, write->spend.use.amount);
     token.accessed_unix_s = write->now_unix_s;
     store_fill_use_answer(&token, &write->spend.answer);
     error = token_put(txn, &token, &keys);
+    if (dropped_id != 0)
+        delete_reservation(txn, user_id, dropped_id);
     return error == STORE_OK && write->spend.ttl_s > 0 ? reserve(txn, write, from_remain) : error;
 }
 
@@ -114,11 +169,8 @@ enum store_error write_settle(struct txn *txn, struct store_write *write)
     int64_t id = write->settle.reservation_id;
     struct record_reservation reservation;
     struct record_user user;
-    struct span record;
     clock_now(txn); /* may change a record: before one is looked at */
-    enum store_error error = db_get(txn, DB_RESERVATIONS, ID_KEY(id), &record);
-    if (error == STORE_OK && !record_decode_reservation(id, record, &reservation))
-        return db_corrupt(txn);
+    enum store_error error = get_reservation(txn, id, &reservation);
     if (error == STORE_OK && reservation.gateway_id == write->settle.gateway_id)
         error = lookup_user(txn, reservation.user_id, &user);
     else if (error == STORE_OK)
@@ -164,8 +216,22 @@ enum store_error reservations_purge(struct txn *txn, uint64_t max, bool *more)
             error = db_corrupt(txn);
         if (error != STORE_OK || clock_now(txn) - reservation.due_s < STORE_IDEMPOTENCY_S)
             break;
-        db_delete(txn, DB_RESERVATIONS, ID_KEY(id));
+        delete_reservation(txn, reservation.user_id, id);
     }
     *more = purged == max;
     return txn->error;
+}
+
+/* ---- from schema version 3 ---- */
+
+void reservations_upgrade(struct txn *txn)
+{
+    struct span record;
+    struct record_reservation reservation;
+    for (int64_t id = 1; lookup_from(txn, DB_RESERVATIONS, &id, &record) == STORE_OK; id++) {
+        if (record_decode_reservation(id, record, &reservation))
+            ids_append(txn, DB_RESERVATIONS_BY_USER, reservation.user_id, id);
+        else
+            db_corrupt(txn);
+    }
 }

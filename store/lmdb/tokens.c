@@ -63,7 +63,7 @@ static void put_new_token(struct txn *txn, const struct token *token)
     struct record_keys keys = {.has_old = false};
     seal_key(seal, token->user_id, token->id, token->key, keys.sealed);
     token_put(txn, token, &keys);
-    ids_append(txn, token->user_id, token->id);
+    ids_append(txn, DB_IDS_BY_USER, token->user_id, token->id);
     seal_hash_key(seal, token->key, hash);
     put_key(txn, hash, &(struct record_key){.user_id = token->user_id, .token_id = token->id});
 }
@@ -73,7 +73,7 @@ static enum store_error check_limit(struct txn *txn, const struct store_write *w
     uint64_t held, max = write->create.max_per_user;
     if (max == 0)
         return STORE_OK;
-    enum store_error error = ids_count(txn, write->user_id, &held);
+    enum store_error error = ids_count(txn, DB_IDS_BY_USER, write->user_id, &held);
     if (error != STORE_OK)
         return error;
     return held < max && write->create.count <= max - held ? STORE_OK : STORE_LIMIT;
@@ -137,7 +137,7 @@ enum store_error write_update(struct txn *txn, struct store_write *write)
         return error;
     enum token_error refused = token_patch_apply(&write->update.patch, write->now_unix_s, token);
     if (refused != TOKEN_OK)
-        return refused == TOKEN_ENABLE_EXPIRED ? STORE_ENABLE_EXPIRED : STORE_ENABLE_EXHAUSTED;
+        return STORE_ENABLE_EXPIRED + (refused - TOKEN_ENABLE_EXPIRED);
     error = copy_for_caller(txn, token, &keys, &write->update.text);
     return error == STORE_OK ? token_put(txn, token, &keys) : error;
 }
@@ -191,7 +191,8 @@ enum store_error write_rotate(struct txn *txn, struct store_write *write)
 
 static enum store_error set_status(struct txn *txn, struct store_write *write, int64_t token_id)
 {
-    const struct token_patch patch = {TOKEN_FIELD_STATUS, {.status = write->set_status.status}};
+    const struct token_patch patch = {.fields = TOKEN_FIELD_STATUS,
+                                      .value.status = write->set_status.status};
     struct token token;
     struct record_keys keys;
     enum store_error error = lookup_token(txn, write->user_id, token_id, &token, &keys);
@@ -237,7 +238,7 @@ enum store_error delete_token(struct txn *txn, int64_t user_id, int64_t token_id
     delete_key(txn, hash);
     if (keys.has_old)
         delete_key(txn, keys.old_hash);
-    if (ids_delete(txn, user_id, token_id) == STORE_NOT_FOUND)
+    if (ids_delete(txn, DB_IDS_BY_USER, user_id, token_id) == STORE_NOT_FOUND)
         db_corrupt(txn);
     return db_delete(txn, DB_TOKENS, TOKEN_ID_KEY(user_id, token_id));
 }

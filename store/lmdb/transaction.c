@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- reading ---- */
@@ -28,17 +30,33 @@ void read_end(struct txn *txn)
 
 /* ---- the writers' locks ---- */
 
-static int lock_file(int fd)
+static int64_t now_ms(void)
 {
-    return TEMP_FAILURE_RETRY(flock(fd, LOCK_EX)) == 0 ? 0 : errno;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* until_ms 0: waits as long as it takes. flock(2) has no time-out: with one it is asked again and
+ * again. EAGAIN after that. */
+static int lock_file(int fd, int64_t until_ms)
+{
+    enum { INTERVAL_MS = 1 };
+    while (flock(fd, until_ms == 0 ? LOCK_EX : LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EINTR && (errno != EWOULDBLOCK || now_ms() >= until_ms))
+            return errno;
+        poll(NULL, 0, INTERVAL_MS);
+    }
+    return 0;
 }
 
 static int lock_writers(struct lmdb_store *store)
 {
+    int64_t wait_ms = store->base.write_wait_ms, until_ms = wait_ms > 0 ? now_ms() + wait_ms : 0;
     pthread_mutex_lock(&store->write_lock);
-    int rc = lock_file(store->fairness_fd);
+    int rc = lock_file(store->fairness_fd, until_ms);
     if (rc == 0) {
-        rc = lock_file(store->folder_fd);
+        rc = lock_file(store->folder_fd, until_ms);
         flock(store->fairness_fd, LOCK_UN); /* held: can't fail */
     }
     if (rc != 0)
@@ -70,28 +88,63 @@ static bool is_in_place(const struct lmdb_store *store)
            open_file.stx_nlink > 0;
 }
 
-/* Makes the data file longer ahead of commits, seldom and by much, with zeros that are written:
- * a commit that makes it longer has to write the file system's journal too (docs/performance.md).
- * In a write transaction, when nobody else writes to the file. Where it fails, the commit will
- * tell. */
-static void extend_file(const struct lmdb_store *store)
+/* The size of the pages on the list of free pages, LMDB's database 0, as far as it is wanted. */
+static size_t count_free(const struct lmdb_store *store, size_t wanted)
 {
-    enum { ZEROS_LEN = 64 * 1024, STEPS_MAX = 16 };
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    MDB_val key, pages;
+    size_t len = 0;
+    if (mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn) != MDB_SUCCESS)
+        return 0;
+    if (mdb_cursor_open(txn, 0, &cursor) == MDB_SUCCESS) {
+        while (len < wanted && mdb_cursor_get(cursor, &key, &pages, MDB_NEXT) == MDB_SUCCESS)
+            len +=
+                (size_t)get_little64(pages.mv_data) * store->page_size; /* their number is first */
+        mdb_cursor_close(cursor);
+    }
+    mdb_txn_abort(txn);
+    return len;
+}
+
+/* Finds out what writes may take, at least need bytes if there are so many. Beyond that a reserve
+ * is kept, so that deletes and purges go on where the disk or the map is full.
+ *
+ * Makes the data file longer ahead of commits, seldom and by much, with zeros that are written: a
+ * commit that makes it longer has to write the file system's journal too (docs/performance.md). In
+ * a write transaction, when nobody else writes to the file. */
+static void find_room(struct txn *txn, size_t need)
+{
+    enum { ZEROS_LEN = 64 * 1024, STEPS_MAX = 16, RESERVE_LEN = 128 * 1024 };
     static unsigned char zeros[ZEROS_LEN]; /* never written: one page of memory */
+    const struct lmdb_store *store = txn->store;
     struct iovec parts[STEPS_MAX];
     MDB_envinfo info;
     mdb_env_info(store->env, &info);                /* fails only without an environment */
     off_t end = lseek(store->data_fd, 0, SEEK_END); /* not fstat: see is_in_place */
-    size_t used = (info.me_last_pgno + 1) * store->page_size, size = (size_t)end;
+    size_t used = (info.me_last_pgno + 1) * store->page_size, size = end > 0 ? (size_t)end : 0;
     size_t steps = used / 16 / ZEROS_LEN + 1; /* a small store stays small */
     if (steps > STEPS_MAX)
         steps = STEPS_MAX;
-    if (end < 0 || size > used + steps * ZEROS_LEN / 4 ||
-        size + steps * ZEROS_LEN > info.me_mapsize)
-        return;
     for (size_t i = 0; i < steps; i++)
         parts[i] = (struct iovec){zeros, ZEROS_LEN};
-    (void)!pwritev(store->data_fd, parts, (int)steps, end);
+    size_t len = steps * ZEROS_LEN, wanted = used + RESERVE_LEN + need;
+    while (size <= wanted + len / 4 && size + len <= info.me_mapsize &&
+           pwritev(store->data_fd, parts, (int)steps, (off_t)size) == (ssize_t)len)
+        size += len;
+    if (size < wanted)
+        size += count_free(store, wanted - size);
+    txn->room = size > used + RESERVE_LEN ? size - used - RESERVE_LEN : 0;
+}
+
+bool txn_take_room(struct txn *txn, size_t need)
+{
+    if (need > txn->room)
+        find_room(txn, need);
+    if (need > txn->room)
+        return false;
+    txn->room -= need;
+    return true;
 }
 
 /* ---- writing ---- */
@@ -106,7 +159,7 @@ enum store_error write_begin(struct lmdb_store *store, struct txn *txn)
     else
         db_result(txn, mdb_txn_begin(store->env, NULL, 0, &txn->mdb));
     if (txn->error == STORE_OK)
-        extend_file(store);
+        find_room(txn, 0);
     else
         unlock_writers(store);
     return txn->error;

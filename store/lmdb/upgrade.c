@@ -55,6 +55,7 @@ static void from_version_3(struct txn *txn)
     clock_start(txn);
     index_users(txn);
     idempotency_upgrade(txn);
+    reservations_upgrade(txn);
 }
 
 /* ---- all of it ---- */
@@ -127,6 +128,10 @@ bool upgrade_store(struct lmdb_store *store, const char *folder,
                    char reason[static STORE_REASON_SIZE])
 {
     struct txn txn;
+    if (store->read_only)
+        return store_refuse(reason, folder,
+                            "has an older schema version, and is on a read-only file system: copy "
+                            "it to where it can be upgraded");
     reason[0] = '\0';
     if (write_begin(store, &txn) == STORE_OK) {
         upgrade(&txn, folder, reason);

@@ -97,6 +97,7 @@ static void sort_set(struct group_set *set)
             set->rows[count - 1].locked |= set->rows[i].locked;
         else
             set->rows[count++] = set->rows[i];
+        set->rows[count - 1].all |= set->rows[i].all;
     }
     set->count = set->sorted = count;
 }
@@ -127,7 +128,9 @@ static void need_key(struct group *group, const struct store_write *write)
 {
     unsigned char hash[SEAL_HASH_LEN];
     seal_hash_key(group->txn.seal, write->spend.key, hash);
-    append(group, SET_KEYS, hash, sizeof(hash));
+    struct group_row *row = append(group, SET_KEYS, hash, sizeof(hash));
+    if (row)
+        row->all = write->spend.ttl_s > 0;
     group->ids_needed[STORE_IDS_RESERVATION] += write->spend.ttl_s > 0;
 }
 
@@ -225,6 +228,7 @@ static const struct {
     [SET_NAMES] = {SQL_LOCK_NAME, {0}},
     [SET_GATEWAYS] = {SQL_LOCK_GATEWAY, {8}},
     [SET_KEPT] = {SQL_COUNT_KEPT, {8}},
+    [SET_PLACES] = {SQL_COUNT_PLACES, {8}},
     [SET_KEYS] = {SQL_FIND_KEY, {SEAL_HASH_LEN}},
     [SET_FOUND] = {SQL_FIND_RESERVATION, {8}},
 };
@@ -254,6 +258,8 @@ static void load_found(struct group *group, enum set set, struct group_row *row,
     row->token_id = pg_next_int(columns);
     need_user(group, row->user_id, false);
     need_tokens(group, row->user_id, &row->token_id, 1);
+    if (set == SET_KEYS && row->all)
+        append(group, SET_PLACES, pair(row->user_id, 0).at, 8);
     if (set == SET_FOUND)
         append(group, SET_RESERVATIONS, pair(row->user_id, get_big64(row->key)).at, 16);
 }
@@ -283,6 +289,10 @@ static void load(struct group *group, enum set set, struct group_row *row, struc
         row->kept.len = (uint64_t)pg_next_int(columns);
         row->kept.oldest_s = pg_next_int(columns);
         row->answer_count = (uint64_t)pg_next_int(columns);
+    } else if (set == SET_PLACES) {
+        row->places.count = (uint64_t)pg_next_int(columns);
+        row->places.ended_count = (uint64_t)pg_next_int(columns);
+        row->places.due_s = pg_next_int(columns);
     } else if (set != SET_GATEWAYS) {
         load_found(group, set, row, columns);
     }

@@ -15,9 +15,10 @@ enum set {
     SET_ANSWERS,
     SET_NAMES,
     SET_GATEWAYS,
-    SET_KEPT,  /* by user: what is kept of answers */
-    SET_KEYS,  /* by hash: whose the key is; not locked */
-    SET_FOUND, /* by reservation: whose it is; not locked */
+    SET_KEPT,   /* by user: what is kept of answers */
+    SET_PLACES, /* by user: what is kept of reservations */
+    SET_KEYS,   /* by hash: whose the key is; not locked */
+    SET_FOUND,  /* by reservation: whose it is; not locked */
     SET_COUNT
 };
 
@@ -30,7 +31,7 @@ struct group_row {
     bool locked;  /* users: to be changed */
     bool is_new;  /* since it was fetched; of answers: the text is the row's own */
     bool changed; /* the same, users and tokens; of answers: an expired one is in the way */
-    bool all;     /* tokens: more than a use changes */
+    bool all;     /* tokens: more than a use changes; of keys: places are needed */
     union {
         struct {
             struct record_user user;
@@ -46,6 +47,7 @@ struct group_row {
         };
         struct record_reservation reservation;
         struct record_answer answer;
+        struct store_places places;
         struct {
             struct store_kept kept;
             uint64_t answer_count; /* with those that have expired */

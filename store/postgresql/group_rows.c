@@ -274,9 +274,28 @@ static void put_reservation(struct store_txn *txn, int64_t id,
         pg_bool(pg_int(&parameters, reservation->remain_quota), reservation->unlimited_quota);
         group_send(group_of(txn), SQL_END_RESERVATION, &parameters);
     } else {
+        struct group_row *places = group_find_id(group_of(txn), SET_PLACES, reservation->user_id);
+        if (places)
+            places->places.count++;
         pg_bind_reservation(&parameters, id, reservation);
         group_send(group_of(txn), SQL_ADD_RESERVATION, &parameters);
     }
+}
+
+static void get_places(struct store_txn *txn, int64_t user_id, struct store_places *places)
+{
+    const struct group_row *row = group_find_id(group_of(txn), SET_PLACES, user_id);
+    if (row)
+        *places = row->places;
+}
+
+static void drop_reservation(struct store_txn *txn, int64_t user_id)
+{
+    struct group *group = group_of(txn);
+    struct group_row *row = group_find_id(group, SET_PLACES, user_id);
+    row->places.count--;
+    row->places.ended_count--;
+    group_send(group, SQL_DROP_RESERVATION, pg_int(pg_int(PG_PARAMETERS, user_id), group->now_s));
 }
 
 static void add_gateway(struct store_txn *txn, int64_t id, const struct record_gateway *gateway)
@@ -404,6 +423,8 @@ const struct store_rows group_rows = {
     .delete_key = delete_key,
     .get_reservation = get_reservation,
     .put_reservation = put_reservation,
+    .get_places = get_places,
+    .drop_reservation = drop_reservation,
     .add_gateway = add_gateway,
     .delete_gateway = delete_gateway,
     .get_answer = get_answer,

@@ -20,7 +20,8 @@ void pg_read_token(struct pg_row *row, struct token *token, struct pg_keys *keys
     row->bad |= !pg_next_bytes(row, keys->hash, sizeof(keys->hash));
     keys->keys.has_old = pg_next_bytes(row, keys->keys.old_hash, sizeof(keys->keys.old_hash));
     keys->keys.old_until_unix_s = pg_next_int(row);
-    row->bad |= token->name.len > 4 * 255 || token->group.len > TOKEN_GROUP_LEN_MAX;
+    row->bad |=
+        token->name.len > 4 * TOKEN_NAME_CHARACTERS_MAX || token->group.len > TOKEN_GROUP_LEN_MAX;
 }
 
 void pg_bind_token(struct pg_parameters *parameters, const struct token *token,

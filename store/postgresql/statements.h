@@ -65,6 +65,12 @@
         " - 28) FILTER (WHERE kept), 0)::bigint, coalesce(min(created_s) FILTER (WHERE kept), 0),"  \
         " count(*) FROM (SELECT sealed, created_s, created_s > floor(extract(epoch FROM now()))"   \
         " - 86400 AS kept FROM answers WHERE user_id = $1) a")                                     \
+    STATEMENT(COUNT_PLACES, "SELECT n, CASE WHEN n < 10000 THEN 0 ELSE (SELECT count(*) FILTER"    \
+        " (WHERE ended OR due_s <= floor(extract(epoch FROM now()))) FROM (SELECT ended, due_s"    \
+        " FROM reservations WHERE user_id = $1 ORDER BY id LIMIT 1000) o) END, CASE WHEN n < 10000"\
+        " THEN 0 ELSE (SELECT min(due_s) FROM (SELECT due_s FROM reservations WHERE user_id = $1"  \
+        " ORDER BY id LIMIT 1000) o) END FROM (SELECT count(*) AS n FROM reservations"             \
+        " WHERE user_id = $1) c")                                                                  \
     /* last: changes */                                                                            \
     STATEMENT(ADD_USER, "INSERT INTO users (" USER_COLUMNS ")"                                     \
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")                                                \
@@ -91,6 +97,8 @@
         " $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)")                                   \
     STATEMENT(END_RESERVATION, "UPDATE reservations SET ended = true, amount = $3, shortfall = $4,"\
         " remain_quota = $5, unlimited_quota = $6 WHERE user_id = $1 AND id = $2")                 \
+    STATEMENT(DROP_RESERVATION, "DELETE FROM reservations WHERE user_id = $1 AND id = (SELECT id"  \
+        " FROM reservations WHERE user_id = $1 AND (ended OR due_s <= $2) ORDER BY id LIMIT 1)")   \
     STATEMENT(ADD_ANSWER, "INSERT INTO answers (key_hash, user_id, created_s, request_hash,"       \
         " sealed) VALUES ($1, $2, $3, $4, $5)")                                                    \
     STATEMENT(DELETE_ANSWER, "DELETE FROM answers WHERE key_hash = $1")                            \

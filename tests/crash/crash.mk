@@ -18,7 +18,9 @@ crash-tests: $(CRASH)
 unit-tests: crash-tests
 
 # The long form of all tests: an hour or so.
-torture: all unit-tests
+torture:
+	@./dev/deps.sh torture
+	@$(MAKE) --no-print-directory all unit-tests
 	@TORTURE=1 BUILD='$(BUILD)' $(PYTHON) -m pytest $(PYTEST) tests
 
 SOURCES += $(wildcard tests/crash/*.c)

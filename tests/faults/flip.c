@@ -359,8 +359,9 @@ static void take_values(MDB_txn *txn, const char *database)
 
 static void list_values(void)
 {
-    static const char *const databases[] = {"meta",         "users",        "tokens", "gateways",
-                                            "token_by_key", "reservations", "repeats"};
+    static const char *const databases[] = {"meta",         "users",        "tokens",
+                                            "gateways",     "token_by_key", "user_index",
+                                            "reservations", "answers"};
     MDB_env *env;
     MDB_txn *txn;
     MDB_envinfo info;

@@ -4,7 +4,6 @@ flipped bits, a store of another version. Each has a clear answer, none damages 
 import contextlib
 import json
 import os
-import struct
 import subprocess
 import tempfile
 from collections import Counter
@@ -21,7 +20,9 @@ TORTURE = os.environ.get("TORTURE") == "1"
 NOT_REACHED = (503, "Service is temporarily unavailable")
 FLIP = BUILD / "faults/flip"
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # no disk has to sync it
-FLIP_PROCESSES, FLIPS = 2, 5000 if TORTURE else 300
+FLIP_PROCESSES = 2
+# Each is read by a process of its own; under a sanitizer such a process is slow to make.
+FLIPS = 5000 if TORTURE else 300 if BUILD.name == "build" else 30
 
 
 # ---- a disk that is full ----
@@ -219,14 +220,11 @@ def test_data_file_cut_at_its_end(filled):
 
 
 def test_store_of_a_newer_version(filled):
-    name = b"schema"
-    old = name + struct.pack("<q", 3)
-    new = name + records.meta_value(name, 99)
-    assert old in filled.intact
-    put(filled, new.join(part[4 * bool(n) :] for n, part in enumerate(filled.intact.split(old))))
-    assert len(filled.intact) == filled.data.stat().st_size
+    own, newer = (b"schema" + records.meta_value(b"schema", version) for version in (4, 99))
+    assert own in filled.intact
+    put(filled, filled.intact.replace(own, newer))
     folder = str(filled.dir / "store")
-    assert_refused(filled, COMMANDS, folder, "another version", "version 99", "version 3")
+    assert_refused(filled, COMMANDS, folder, "another version", "version 99", "version 4")
     put(filled, filled.intact)
     filled.check()
     assert filled.client.list().data["total"] == 100
@@ -259,3 +257,7 @@ def test_flipped_bits():
             assert total.total() == FLIP_PROCESSES * FLIPS
             assert total["found" if what == "check" else "error"] > 0
     print("read wrong and not found by the check", sum(report["unnoticed"] for report in reports))
+
+
+# It has one thread, and tells how a reader died by its exit status.
+test_flipped_bits.__test__ = BUILD.name != "tsan"

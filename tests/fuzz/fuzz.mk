@@ -12,8 +12,8 @@ SECONDS     ?= 600
 FUZZ_SOURCES = $(wildcard tests/fuzz/*.c)
 FUZZ        ?= $(patsubst tests/fuzz/%.c,%,$(filter-out tests/fuzz/planted.c,$(FUZZ_SOURCES)))
 FUZZ_SANITIZE = address,undefined -fno-sanitize-recover=all
-FUZZ_CFLAGS  = -std=gnu11 -D_GNU_SOURCE -I. -Wall -Wextra -Werror -Wno-gnu-folding-constant -pthread \
-               -O1 -g -fno-omit-frame-pointer $(shell pkg-config --cflags $(LIBRARIES))
+FUZZ_CFLAGS  = $(DIALECT) -Wall -Wextra -Werror -Wno-gnu-folding-constant -pthread \
+               -O1 -g -fno-omit-frame-pointer
 
 .PHONY: fuzz fuzz-short fuzz-programs fuzz-seeds
 

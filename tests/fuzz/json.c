@@ -350,6 +350,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (passed)
         compare(&rest, request.json, out);
     json_in_clear(&request);
+    buffer_free(&request.body); /* the text as json-c got it */
     free(out);
     fuzz_free(text);
     return 0;

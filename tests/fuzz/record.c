@@ -12,8 +12,7 @@ static size_t code_token(struct span record, unsigned char *out)
     if (!record_decode_token(record, &token, &keys))
         return 0;
     require(token.status == TOKEN_ENABLED || token.status == TOKEN_DISABLED, "status");
-    require(token.name.len <= RECORD_NAME_LEN_MAX &&
-                token.group.len <= TOKEN_GROUP_LEN_MAX &&
+    require(token.name.len <= RECORD_NAME_LEN_MAX && token.group.len <= TOKEN_GROUP_LEN_MAX &&
                 token.model_limits.len <= TOKEN_MODEL_LIMITS_LEN_MAX &&
                 token.allow_ips.len <= TOKEN_ALLOW_IPS_LEN_MAX,
             "beyond the limits");

@@ -237,6 +237,7 @@ static bool ask(struct run *run, struct span text, bool *repeatable)
         (struct api_options){.http_status_200 = input.options & 1,
                              .cors_origin = input.options & 2 ? "https://a.example" : NULL,
                              .mask_keys = input.options & 4,
+                             .name_max = 30,
                              .max_per_user = input.options & 8 ? 6 : 1000};
     run->now_unix_s += input.later_s;
     request_clear(run->request);

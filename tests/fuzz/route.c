@@ -14,10 +14,10 @@ static struct {
     regex_t form;
 } routes[] = {
     {ROUTE_TOKEN, "^/$", " GET HEAD POST PUT ", {0}},
-    {ROUTE_TOKEN, "^/search/?$", " GET HEAD ", {0}},
+    {ROUTE_TOKEN, "^/search/?$", " GET HEAD POST ", {0}},
     {ROUTE_TOKEN, "^/[0-9]+/?$", " GET HEAD DELETE ", {0}},
     {ROUTE_TOKEN, "^/[0-9]+/(key|rotate)/?$", " POST ", {0}},
-    {ROUTE_TOKEN, "^/batch(/keys)?/?$", " POST ", {0}},
+    {ROUTE_TOKEN, "^/batch(/keys|/status)?/?$", " POST ", {0}},
     {ROUTE_TOKEN, "^/verify$", " * ", {0}},
     {ROUTE_TOKEN, "^/(consume|reserve|settle|cancel)$", " POST ", {0}},
     {ROUTE_USAGE, "^/$", " GET HEAD ", {0}},
@@ -85,7 +85,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     enum route_root root;
     bool known;
     int64_t id = 0;
-    struct span path = route_path(&input, &root);
+    char text[ROUTE_PATH_SIZE];
+    struct span path = route_path(&input, text, &root);
     require(path.len > 0 && (root == ROUTE_TOKEN || root == ROUTE_USAGE), "no path");
     const struct route *route = route_find(input.method, root, path, &known, &id);
     const char *methods = methods_of(root, path);

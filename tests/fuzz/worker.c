@@ -226,8 +226,8 @@ static void stop(void)
 {
     loop_stop(loop, LOOP_STOP_NOW);
     loop_free(loop);
-    commit_thread_stop(process.commit_thread);
-    search_thread_stop(process.search_thread);
+    commit_thread_stop(&process.commit_thread);
+    search_thread_stop(&process.search_thread);
     close(bystander_fd);
     close(listen_fd);
     unlink(address.sun_path);
@@ -251,13 +251,13 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
                 listen(listen_fd, 4096) == 0,
             "%s", address.sun_path);
     process = (struct process){.store = service.store,
-                               .api = {.max_per_user = 100},
-                               .commit_thread = commit_thread_start(service.store),
-                               .search_thread = search_thread_start(service.store),
+                               .api = {.max_per_user = 100, .name_max = 30},
                                .connections_max = 100,
                                .event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     watchdog_init(&process.watchdog, 1);
-    require(process.commit_thread && process.search_thread, "no threads");
+    require(commit_thread_start(&process.commit_thread, service.store) &&
+                search_thread_start(&process.search_thread, service.store),
+            "no threads");
     loop = loop_start(&process, 0, listen_fd);
     require(loop, "no loop");
     bystander_fd = connect_peer();

@@ -9,8 +9,8 @@ pytest.register_assert_rewrite("client", "contract", "fastcgi", "service")
 import fastcgi  # noqa: E402
 from service import Site  # noqa: E402
 
-# `make run` always runs the default build, also when another one is tested.
-collect_ignore = ["test_run.py"] if os.environ.get("BUILD", "build") != "build" else []
+# `make run` and `make install` are for the default build, also when another one is tested.
+collect_ignore = ["test_install.py", "test_run.py"] if os.environ.get("BUILD", "build") != "build" else []
 
 
 @pytest.fixture(scope="session")

@@ -35,11 +35,21 @@ def operations():
                 yield path, method, item[method]
 
 
+def _type(validator, types, value, schema):
+    """OpenAPI 3.0: null is a value of the type if that is nullable."""
+    if value is not None or not schema.get("nullable"):
+        yield from jsonschema.Draft4Validator.VALIDATORS["type"](validator, types, value, schema)
+
+
+# The dialect of OpenAPI 3.0, in which 1.0 is no integer.
+Validator = jsonschema.validators.extend(jsonschema.Draft4Validator, {"type": _type})
+
+
 def validate(schema, value):
     """Raises jsonschema.ValidationError if value does not match schema."""
     validator = _validators.get(id(schema))
     if validator is None:
-        validator = jsonschema.Draft202012Validator(schema, resolver=_resolver)
+        validator = Validator(schema, resolver=_resolver)
         _validators[id(schema)] = validator
     validator.validate(value)
 
@@ -60,7 +70,9 @@ def response(method, target, status):
     item = path_item(target)
     if method == "HEAD" and "get" in (item or ()):
         method = "GET"  # RFC 9110: the same head
-    if item is None:
+    if item is None and (method, status) == ("OPTIONS", 204):
+        node = SPEC["components"]["responses"]["Options"]  # with TOKEN_CORS_ORIGIN
+    elif item is None:
         node = SPEC["paths"][OTHER_PATHS] if status == 404 else None
     elif ANY_METHOD in item:
         node = item[item[ANY_METHOD]]["responses"].get(str(status))

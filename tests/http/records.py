@@ -23,8 +23,8 @@ def checksum(kind, a, b, content):
 
 def seal_token(record, user_id, token_id):
     """The record at the beginning of the bytes, with its correct checksum."""
-    texts = struct.unpack_from("<BBHH", record, AT_LENGTHS)
-    end = AT_LENGTHS + 6 + sum(texts) + (24 if record[1] & OLD_KEY else 0)
+    texts = struct.unpack_from("<HBHH", record, AT_LENGTHS)
+    end = AT_LENGTHS + 7 + sum(texts) + (24 if record[1] & OLD_KEY else 0)
     content = bytes(record[:end])
     return content + struct.pack("<I", checksum(KIND_TOKEN, user_id, token_id, content))
 

@@ -1,10 +1,12 @@
 """Private installations of the service, for tests: a store, workers and an nginx."""
 
 import contextlib
+import grp
 import json
 import os
 import pwd
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -25,7 +27,9 @@ TOKENCTL = BUILD / "tokenctl"
 WORKER = BUILD / "token.fcgi"
 
 IS_ROOT = os.geteuid() == 0
-WORKER_USER = "www-data" if IS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
+ACCOUNTS = {entry.pw_name for entry in pwd.getpwall()}
+ROOTS_WORKER_USER = "token" if "token" in ACCOUNTS else "www-data"  # after a make install
+WORKER_USER = ROOTS_WORKER_USER if IS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
 
 TOKEN_RECORD_HEAD = 125  # precedes a token's name in its record
 
@@ -95,6 +99,7 @@ class Store:
         self.dir.chmod(0o755)  # root runs the workers as another user
         self.log = self.dir / "worker.log"
         self.log.touch()
+        (self.dir / "token.conf").touch(mode=0o644)  # not this machine's
         # Copies: the workers' user may not be able to enter this checkout.
         self.program = self.dir / "token.fcgi"
         shutil.copy(WORKER, self.program)
@@ -102,6 +107,7 @@ class Store:
             **CLEAN_ENVIRONMENT,
             "TOKEN_STORE": str(self.dir / "store"),
             "TOKEN_SECRET": str(self.dir / "secret"),
+            "TOKEN_CONF": str(self.dir / "token.conf"),
         }
         self.environment = self.with_settings(settings)
         self.workers = []
@@ -288,6 +294,8 @@ class Site(Store):
             "TOKEN_BIN": str(self.program),
             "TOKEN_LOG": str(self.dir / "pool.log"),
         }
+        if not IS_ROOT:
+            self.environment["TOKEN_SOCKET_GROUP"] = grp.getgrgid(os.getegid()).gr_name
         self.nginx = None
 
     def set_up(self):
@@ -308,6 +316,7 @@ class Site(Store):
 
     def run_spawn(self, action, **settings):
         """Runs spawn.sh; output goes through a file, because a pool may keep it open."""
+        self.wrap_program(self.with_settings(settings))
         with (self.dir / "spawn.txt").open("w+") as output:
             done = subprocess.run(
                 [self.spawn_sh, action],
@@ -319,6 +328,24 @@ class Site(Store):
             )
             output.seek(0)
             return done.returncode, output.read()
+
+    def wrap_program(self, environment):
+        """Variables for the workers that are no settings, and sanitizers' options: spawn.sh does not
+        hand them on."""
+        own = {
+            name: value
+            for name, value in environment.items()
+            if not name.startswith("TOKEN_")
+            and ("SAN_OPTIONS" in name or CLEAN_ENVIRONMENT.get(name) != value)
+        }
+        if not own:
+            return
+        wrapper = self.dir / "worker"
+        exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in own.items())
+        # Under the wrapper's name, by which spawn.sh knows its workers.
+        wrapper.write_text(f'#!/bin/bash\n{exports}exec -a "$0" {self.program}\n')
+        wrapper.chmod(0o755)
+        self.environment["TOKEN_BIN"] = str(wrapper)
 
     def spawn(self, action, **settings):
         status, output = self.run_spawn(action, **settings)

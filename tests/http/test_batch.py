@@ -1,4 +1,4 @@
-"""POST /api/token/batch: deletes several tokens at once."""
+"""POST /api/token/batch, which deletes several tokens at once, and /batch/status."""
 
 import pytest
 
@@ -119,3 +119,50 @@ def test_any_status(user, status):
         "exhausted": lambda: user.make(unlimited_quota=False),
     }[status]()
     assert user.batch({"ids": [token["id"]]}).data == 1
+
+
+# ---- /batch/status ----
+
+
+def statuses(user):
+    """From the oldest token on."""
+    return [token["status"] for token in user.list("?size=100&sort=id&order=asc").data["items"]]
+
+
+def test_status_of_many(user, other_user):
+    plain, expired, exhausted, spare = (
+        user.make(**fields)["id"]
+        for fields in ({}, {"expired_time": 1}, {"unlimited_quota": False}, {})
+    )
+    theirs = other_user.make()["id"]
+    wanted = [exhausted, plain, theirs, expired, plain, exhausted, 2**40, -1, 0]
+    off = user.set_status({"ids": wanted, "status": 2})
+    assert off.json == {"success": True, "message": "", "data": 3, "refused": []}
+    assert off.body == b'{"success":true,"message":"","data":3,"refused":[]}'
+    assert statuses(user) == [2, 2, 2, 1] and statuses(other_user) == [1]
+    on = user.set_status({"ids": [*wanted, spare], "status": 1, "unknown": "x"})
+    assert on.json == {"success": True, "message": "", "data": 2, "refused": [expired, exhausted]}
+    assert statuses(user) == [1, 2, 2, 1]
+    assert user.set_status({"ids": [theirs], "status": 1}).json["data"] == 0
+
+
+def test_status_of_a_thousand(user):
+    """All of them refused: the longest answer."""
+    made = [token["id"] for token in user.make_many(1000, expired_time=1)]
+    answer = user.set_status({"ids": made[::-1], "status": 1}).json
+    assert (answer["data"], answer["refused"]) == (0, made)
+    assert user.set_status({"ids": made, "status": 2}).json["data"] == 1000
+    assert user.set_status({"ids": [*made, 1], "status": 2}).refusal == (400, "ids")
+
+
+@pytest.mark.parametrize("status", [None, 0, 3, 4, -1, "1", 1.0, True, [], 2**63, 2**32 + 1])
+def test_wrong_status_of_many(user, status):
+    token = user.make()
+    reply = user.set_status({"ids": [token["id"]], "status": status})
+    assert reply.failure == (400, "Invalid parameters: status must be 1 (enabled) or 2 (disabled)")
+    assert user.get(token["id"]).data == token
+
+
+@pytest.mark.parametrize("body", [{"status": 1}, {"status": 1, "ids": []}, {"status": 1, "ids": [1.0]}])
+def test_wrong_ids_of_a_status(refused, body):
+    assert refused.set_status(body).refusal == (400, "ids")

@@ -443,12 +443,18 @@ def test_path(connection, script_name, path_info):
 
 
 @pytest.mark.parametrize(
-    "script_name", ["/api/token", "/api/token/", "/token.fcgi", "", "/api/tokens/batch"]
+    "script_name", ["/api/token", "/api/token/", "/token.fcgi", "", "/gateway/api/token"]
 )
 def test_collection_where_no_path_is_given(connection, script_name):
     connection.send(fastcgi.request({"REQUEST_METHOD": "OPTIONS", "SCRIPT_NAME": script_name}))
     methods = connection.read_reply().headers["allow"].split(", ")
     assert set(methods) == {"GET", "HEAD", "POST", "PUT", "OPTIONS"}
+
+
+@pytest.mark.parametrize("script_name", ["/api/tokens/batch", "/api/user/", "/v1/dashboard/billing/usage"])
+def test_other_paths_are_not_the_collection(connection, script_name):
+    connection.send(fastcgi.request({"REQUEST_METHOD": "OPTIONS", "SCRIPT_NAME": script_name}))
+    assert connection.read_reply().status == 404
 
 
 @pytest.mark.parametrize("variables", [{}, {"REQUEST_METHOD": ""}, {"PATH_INFO": "/"}, {"": ""}])

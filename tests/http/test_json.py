@@ -321,3 +321,24 @@ def test_escapes_in_answers(user):
     body = user.get(token["id"]).body
     assert json.loads(body)["data"]["name"] == name
     assert not [byte for byte in body if byte < 0x20]
+
+
+# ---- the number of values: more would hold an event loop, for up to 0.4 s ----
+
+TOO_MANY = (400, "Invalid parameters: body has too many values")
+
+
+@pytest.mark.parametrize("value", [b"1.7e308", b"0", b"{}", b"[[]]", b'""', b'{"a":1}'])
+def test_body_full_of_values(refused, value):
+    count = ((1 << 20) - 20) // (len(value) + 1)
+    assert refused.create(b'{"z":[%s]}' % b",".join([value] * count)).failure == TOO_MANY
+
+
+@pytest.mark.parametrize(
+    "value, cost", [(b"7", 1), (b"1.5", 4), (b"[]", 4), (b'"a"', 1), (b'{"a":1}', 9)]
+)
+def test_greatest_number_of_values(user, value, cost):
+    """Objects, arrays, names and numbers that are no integers count as 4."""
+    count = (131072 - 4 - 4 - 4) // cost
+    assert user.create(b'{"z":[%s]}' % b",".join([value] * count)).status == 200
+    assert user.create(b'{"z":[%s]}' % b",".join([value] * (count + 1))).failure == TOO_MANY

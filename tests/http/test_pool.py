@@ -1,10 +1,12 @@
 """spawn.sh and the pool: its commands, reload, and the death of workers under load."""
 
 import contextlib
+import fcntl
 import grp
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -16,10 +18,14 @@ from pathlib import Path
 
 import fastcgi
 import pytest
+import records
 from client import Client
 from fastcgi import Connection
-from service import IS_ROOT, WORKER_USER, Site, Store, free_port, wait_until
+from service import IS_ROOT, ROOT, WORKER_USER, Site, Store, free_port, wait_until
 
+SCHEMA_VERSION = int(
+    re.search(r"\bSCHEMA_VERSION = (\d+)", (ROOT / "store/lmdb/engine.h").read_text())[1]
+)
 NOT_REACHED = (503, "Service is temporarily unavailable")
 
 
@@ -61,6 +67,16 @@ def test_start_twice_starts_nothing_twice(pool, client):
 
 def test_workers_run_as_their_user(pool, client):
     assert {Path(f"/proc/{pid}").owner() for pid in pool.pids()} == {WORKER_USER}
+
+
+def test_workers_run_as_the_stores_owner():
+    """Without TOKEN_USER, of which another shell may know nothing."""
+    if not IS_ROOT:
+        return
+    with Site(pool=False, workers=1, TOKEN_USER="daemon") as site:
+        site.spawn("start", TOKEN_USER=None)
+        assert {Path(f"/proc/{pid}").owner() for pid in site.pids()} == {"daemon"}
+        assert site.http(site.add_user()).list().status == 200
 
 
 def test_only_nginx_reaches_the_socket(pool, client):
@@ -126,6 +142,75 @@ def test_stop_below_one_who_reaps_nobody(stopped):
     )
     assert (done.returncode, done.stderr) == (0, ""), done
     assert done.stdout.endswith("stopped\n")
+
+
+def test_start_on_the_socket_of_another_pool(pool, client):
+    """Neither takes the socket over nor says that it has started."""
+    before = pool.pids()
+    other = {"TOKEN_PIDFILE": str(pool.dir / "b.pid"), "TOKEN_LOG": str(pool.dir / "b.log")}
+    for stale in (False, True):
+        for action in ("start", "restart"):
+            if stale:
+                Path(other["TOKEN_PIDFILE"]).write_text("999999999\n")
+            status, output = pool.run_spawn(action, **other)
+            assert status == 1 and "in use by another pool" in output and "started" not in output
+    status, output = pool.run_spawn("status", **other)
+    assert status == 1 and "another pool" in output
+    pool.spawn("stop", **other)
+    assert pool.pids() == before and client.list().status == 200
+    assert pool.run_spawn("status")[0] == 0
+
+
+def test_who_may_not_ask_is_told_so(pool, client):
+    if not IS_ROOT:
+        return  # needs another account
+
+    def run_as_nobody(action, **settings):
+        return subprocess.run(
+            [pool.spawn_sh, action],
+            env={**pool.environment, **settings},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            user="nobody",
+            group="nogroup",
+            extra_groups=[],
+        )
+
+    closed = pool.dir / "closed"
+    closed.mkdir(mode=0o700)
+    for settings in ({}, {"TOKEN_SOCKET": str(closed / "x.sock")}):
+        done = run_as_nobody("status", **settings)
+        assert done.returncode == 4 and "no permission" in done.stderr
+        assert "does not answer" not in done.stderr
+    conf = closed / "token.conf"
+    conf.touch(mode=0o600)
+    closed.chmod(0o711)
+    assert run_as_nobody("status", TOKEN_CONF=str(conf)).returncode == 4
+    done = run_as_nobody("stop")
+    assert done.returncode == 1 and "cannot stop pid" in done.stderr and "killing" not in done.stderr
+    assert client.list().status == 200
+
+
+def test_group_that_cannot_be_set(pool):
+    """By another than root, who is not in it. The pool is not started: nginx could not connect."""
+    if not IS_ROOT:
+        return  # needs another account
+    folder = pool.dir / "nobody"
+    folder.mkdir()
+    shutil.chown(folder, "nobody")
+    names = {"TOKEN_SOCKET": "n.sock", "TOKEN_STORE": "store", "TOKEN_SECRET": "secret", "TOKEN_LOG": "n.log"}
+    done = subprocess.run(
+        [pool.spawn_sh, "start"],
+        env={**pool.environment, **{name: str(folder / file) for name, file in names.items()}},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        user="nobody",
+        group="nogroup",
+        extra_groups=[],
+    )
+    assert done.returncode == 1 and "TOKEN_SOCKET_GROUP" in done.stderr and "www-data" in done.stderr
 
 
 def test_restart(pool, client):
@@ -205,12 +290,202 @@ def test_over_tcp(pool):
     assert pool.run_spawn("status", **settings)[0] != 0
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["start", "stop"]])
-def test_wrong_usage(pool, arguments):
-    done = subprocess.run(
-        [pool.spawn_sh, *arguments], env=pool.environment, capture_output=True, timeout=60
+@pytest.mark.parametrize(
+    "arguments, fault",
+    [([], "missing"), (["nothing"], "nothing"), (["--nothing"], "--nothing"), (["start", "stop"], "too many")],
+)
+def test_wrong_usage(pool, arguments, fault):
+    done = run_arguments(pool, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    first, second = done.stderr.splitlines()
+    assert fault in first and second.startswith("usage: ")
+
+
+def run_arguments(pool, *arguments):
+    return subprocess.run(
+        [pool.spawn_sh, *arguments], env=pool.environment, capture_output=True, text=True, timeout=60
     )
-    assert done.returncode != 0 and done.stderr
+
+
+def test_information(pool):
+    number = run_arguments(pool, "--version").stdout
+    assert number == pool.run_ctl("--version").stdout.replace("tokenctl", "spawn.sh")
+    for option in ("--help", "-h"):
+        done = run_arguments(pool, option)
+        assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("usage: ")
+        assert "TOKEN_SOCKET" in done.stdout
+
+
+# ---- in the foreground ----
+
+
+@contextlib.contextmanager
+def foreground(site, **settings):
+    """spawn.sh run, whose log is its standard error."""
+    site.wrap_program(site.environment)
+    log = site.dir / "run.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [site.spawn_sh, "run"],
+            env=site.with_settings({"TOKEN_LOG": None, **settings}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_until(lambda: "started, pid" in log.read_text() or process.poll() is not None, "it has started")
+        yield process, log
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+        log.unlink()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_run_stays_in_the_foreground(stopped, number):
+    """Signals are passed on: a reload, and the end."""
+    with foreground(stopped) as (process, log):
+        client = stopped.http(stopped.add_user())
+        assert client.list().status == 200 and process.poll() is None
+        before = stopped.pids()
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "reloaded" in log.read_text(), "it is reloaded")
+        wait_until(lambda: len(stopped.pids()) == 1 and not before & stopped.pids(), "others serve")
+        assert client.list().status == 200 and process.poll() is None
+        assert stopped.run_spawn("status")[0] == 0 and stopped.run_spawn("start")[0] == 0
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 0
+        assert not stopped.pids() and not stopped.socket.exists()
+        assert not (stopped.dir / "token.log").exists()
+
+
+def test_run_ends_with_its_pool(stopped):
+    """A supervisor then starts another; one that is killed leaves no pool."""
+    with foreground(stopped) as (process, log):
+        os.kill(int(pid_file(stopped).read_text()), signal.SIGKILL)
+        assert process.wait(timeout=60) == 1 and "the pool has ended" in log.read_text()
+        wait_until(lambda: not stopped.pids(), "the workers have ended")
+    with foreground(stopped) as (process, log):
+        process.kill()
+        wait_until(lambda: not stopped.pids(), "the workers have ended")
+
+
+def test_run_of_a_wrong_setting(stopped):
+    with foreground(stopped, TOKEN_KEYS="wrong") as (process, log):
+        assert process.wait(timeout=60) == 1 and "TOKEN_KEYS" in log.read_text()
+    assert not stopped.pids()
+
+
+def test_run_takes_over_a_running_pool(stopped):
+    stopped.spawn("start")
+    before = stopped.pids()
+    log = stopped.dir / "run.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [stopped.spawn_sh, "run"], env=stopped.environment, stdin=subprocess.DEVNULL, stdout=output
+        )
+    wait_until(lambda: "already running" in log.read_text(), "it has found the pool")
+    assert stopped.pids() == before
+    process.terminate()
+    assert process.wait(timeout=60) == 0
+    assert not stopped.pids()
+    log.unlink()
+
+
+# ---- what reaches the workers, and what the workers' user can do to root ----
+
+
+def tree(pool):
+    """The holder and all below it."""
+    found = [int(pid_file(pool).read_text())]
+    for pid in found:
+        found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return found
+
+
+def test_only_what_the_caller_meant_to_hand_on(pool, client):
+    """Neither descriptors nor variables of the shell that happened to start the pool."""
+    if not IS_ROOT:
+        return  # the workers' files under /proc are root's
+    with (pool.dir / "left-open").open("w") as file:
+        low, high = (fcntl.fcntl(file, fcntl.F_DUPFD, at_least) for at_least in (7, 40))
+        done = subprocess.run(
+            [pool.spawn_sh, "restart"],
+            env={**pool.environment, "SECRET_OF_THE_SHELL": "1", "LC_TIME": "C", "TOKEN_KEYS": "shown"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            timeout=60,
+            pass_fds=(low, high),
+        )
+        os.close(low)
+        os.close(high)
+    assert done.returncode == 0
+    wait_until(lambda: len(pool.pids()) == 2, "there are two workers")
+    pids = tree(pool)
+    assert len(pids) == 4
+    for pid in pids:
+        open_files = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        assert not any("left-open" in name for name in open_files)
+        variables = Path(f"/proc/{pid}/environ").read_text().split("\0")[:-1]
+        # A shell exports its folder.
+        names = {variable.partition("=")[0] for variable in variables if variable != "PWD=/"}
+        assert {"PATH", "TOKEN_KEYS", "LC_TIME"} <= names
+        allowed = re.compile("TOKEN_.*|PATH|LANG|LANGUAGE|LC_.*")
+        assert [name for name in names if not allowed.fullmatch(name)] == [], pid
+
+
+@pytest.mark.parametrize("name", ["token.pid", "token.log", "token.reload"])
+def test_links_in_a_folder_of_the_workers_user(stopped, name):
+    """Root follows none that this user has planted."""
+    if not IS_ROOT:
+        return
+    folder = stopped.dir / "run"
+    folder.mkdir()
+    victim, missing = stopped.dir / "victim", stopped.dir / "missing"
+    settings = {"TOKEN_SOCKET": str(folder / "token.sock"), "TOKEN_LOG": str(folder / "token.log")}
+    try:
+        for target in (victim, missing):
+            victim.write_text("intact")
+            victim.chmod(0o600)
+            (folder / name).symlink_to(target)
+            shutil.chown(folder, WORKER_USER)
+            for action in ("start", "reload", "restart", "stop"):
+                stopped.run_spawn(action, **settings)
+            status = victim.stat()
+            assert (victim.read_text(), status.st_uid, status.st_mode & 0o777) == ("intact", 0, 0o600)
+            assert not missing.exists()
+            (folder / name).unlink(missing_ok=True)
+        for action in ("start", "reload"):
+            stopped.spawn(action, **settings)
+        socket_status = os.stat(folder / "token.sock")
+        assert grp.getgrgid(socket_status.st_gid).gr_name == "www-data"
+        assert {path.owner() for path in folder.iterdir()} == {WORKER_USER}
+    finally:
+        stopped.spawn("stop", **settings)
+        shutil.rmtree(folder)
+
+
+def test_fifos_in_a_folder_of_the_workers_user(stopped):
+    """No command waits for what nobody writes or reads."""
+    folder = stopped.dir / "run"
+    folder.mkdir()
+    settings = {"TOKEN_SOCKET": str(folder / "token.sock"), "TOKEN_LOG": str(folder / "token.log")}
+    shutil.chown(folder, WORKER_USER)
+    try:
+        stopped.spawn("start", **settings)
+        for name in ("token.log", "token.reload"):
+            (folder / name).unlink(missing_ok=True)
+            os.mkfifo(folder / name)
+            for action in ("start", "reload", "status"):
+                status, output = stopped.run_spawn(action, **settings)
+                assert status == 0 or str(folder / name) in output
+            (folder / name).unlink()
+    finally:
+        stopped.spawn("stop", **settings)
+    os.mkfifo(folder / "token.pid")
+    assert stopped.run_spawn("status", **settings)[0] == 3
+    assert stopped.run_spawn("start", **settings)[0] == 1
+    shutil.rmtree(folder)
 
 
 # ---- what keeps it from starting ----
@@ -228,6 +503,10 @@ CANNOT = [
     ({"TOKEN_SOCKET": "0.0.0.0:9000"}, "TOKEN_SOCKET"),
     ({"TOKEN_SOCKET": "192.0.2.1:9000"}, "TOKEN_SOCKET"),
     ({"TOKEN_SOCKET": "127.0.0.1:99999"}, "TOKEN_SOCKET"),
+    ({"TOKEN_SOCKET": "127.0.0.1:"}, "TOKEN_SOCKET"),
+    ({"TOKEN_SOCKET": "127.0.0.1"}, "HOST:PORT"),
+    ({"TOKEN_SOCKET": "localhost"}, "HOST:PORT"),
+    ({"TOKEN_SOCKET_GROUP": "no-group-of-that-name"}, "TOKEN_SOCKET_GROUP"),
     ({"TOKEN_SOCKET_MODE": "rw"}, "TOKEN_SOCKET_MODE"),
     ({"TOKEN_USER": "nobody-of-that-name"}, "TOKEN_USER"),
 ]
@@ -363,6 +642,63 @@ def test_reload_drops_no_request(pool, client):
         assert ids_of(clients[number]) == created[::-1]
     wait_until(lambda: not retired & pool.pids(), "the old workers have ended")
     pool.check()
+
+
+def test_restart_from_another_shell_changes_nothing(stopped):
+    """The settings are in the file: spawn.sh's and the workers'."""
+    conf = Path(stopped.environment["TOKEN_CONF"])
+    bare = {"TOKEN_WORKERS": None, "TOKEN_LOG": None}
+    user = stopped.add_user()
+    conf.write_text(f"TOKEN_WORKERS=3\nTOKEN_KEYS=masked\nTOKEN_LOG={stopped.dir}/conf.log\n")
+    stopped.spawn("start", **bare)
+    try:
+        wait_until(lambda: len(stopped.pids()) == 3, "there are three workers")
+        client = stopped.http(user)
+        token = client.make()
+        for action in ("restart", "reload"):
+            stopped.spawn(action, **bare)
+            assert "*" in client.get(token["id"]).data["key"]
+        assert (stopped.dir / "conf.log").exists()
+        before = stopped.pids()
+        for wrong in ("TOKEN_KEYS='masked'\n", "TOKEN_WORKERS=0\n"):
+            conf.write_text(wrong)
+            for action in ("restart", "reload"):
+                status, output = stopped.run_spawn(action, **bare)
+                assert status != 0 and (wrong[:10] in output or str(conf) in output)
+                assert client.list().status == 200
+        conf.write_text("TOKEN_WORKERS=1\n")
+        stopped.spawn("reload", **bare)
+        wait_until(lambda: len(stopped.pids()) == 1, "there is one worker")
+        assert not before & stopped.pids()
+        assert client.get(token["id"]).data["key"].startswith("sk-")
+    finally:
+        conf.write_text("")
+        stopped.spawn("stop", **bare)
+    conf.chmod(0o666)
+    try:
+        status, output = stopped.run_spawn("start")
+        assert status != 0 and str(conf) in output
+    finally:
+        conf.chmod(0o644)
+
+
+def log_of(pool):
+    return Path(pool.environment["TOKEN_LOG"])
+
+
+def test_log_is_opened_again(pool, client):
+    """After a renaming, by reload and by SIGHUP to the holder."""
+    log, old = log_of(pool), log_of(pool).with_suffix(".1.log")
+    log.rename(old)
+    before = old.read_text()
+    status, output = pool.run_spawn("reload")
+    assert status == 0 and output.startswith("reloaded") and len(output.splitlines()) == 1
+    assert "reloaded" in log.read_text() and "reloaded" not in old.read_text()[len(before) :]
+    assert log.stat().st_mode & 0o007 == 0
+    log.unlink()
+    os.kill(int(pid_file(pool).read_text()), signal.SIGHUP)
+    wait_until(lambda: log.exists() and "reloaded" in log.read_text(), "the log is there again")
+    assert client.list().status == 200
 
 
 def test_reload_serves_kept_connections(pool, client):
@@ -589,3 +925,25 @@ def test_disk_that_is_full():
         created.append(client.create({"model_limits": "m" * 3000}).data["id"])
         assert ids_of(client) == created[::-1]
         store.check()
+
+
+def test_restart_of_a_new_version():
+    """Whose first process upgrades the store, when no older one is left. A reload says so."""
+    with Site(workers=1) as site:
+        data = site.dir / "store/data.mdb"
+        content = data.read_bytes()
+        version = SCHEMA_VERSION
+        new, old = (b"schema" + records.meta_value(b"schema", n) for n in (version, version - 1))
+        assert new in content
+        with data.open("r+b") as file:
+            for found in re.finditer(re.escape(new), content):
+                file.seek(found.start())
+                file.write(old)
+        before = site.pids()
+        status, output = site.run_spawn("reload")
+        assert status == 1 and "needs a restart" in output
+        assert site.pids() == before and not (site.dir / f"store/data.mdb.{version - 1}").exists()
+        site.spawn("restart")
+        assert (site.dir / f"store/data.mdb.{version - 1}").exists()
+        assert site.http(site.add_user()).list().status == 200
+        site.check()

@@ -4,11 +4,13 @@ import http.client
 import http.server
 import json
 import re
+import socket
 import threading
 
 import pytest
+import test_nginx
 from client import ISSUED, Client, key_checksum, read_reply
-from service import IS_ROOT, ROOT, Site, free_port
+from service import WITHOUT_LIMITS, Site, free_port
 
 UNKNOWN_KEY = "sk-" + "0" * 42 + key_checksum("sk-" + "0" * 48)
 
@@ -38,6 +40,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def answer(self):
+        if self.headers.get("Upgrade"):
+            self.upgrade()
+            return
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.requests.append((self.command, self.path, headers, body))
@@ -46,9 +51,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(reply)))
+        if "x-location" in headers:
+            self.send_header("Location", headers["x-location"])
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply)
+
+    def upgrade(self):
+        """Answers 101, then sends each byte back twice."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.requests.append((self.command, self.path, headers, b""))
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.end_headers()
+        while byte := self.rfile.read(1):
+            self.wfile.write(byte * 2)
+        self.close_connection = True
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = answer
 
@@ -64,25 +83,12 @@ class ProtectedSite(Site):
         self.upstream_port = upstream_port
 
     def nginx_configuration(self):
-        replacements = [
-            (r"^user .*", "user www-data;" if IS_ROOT else ""),
-            (r"^pid .*", "pid nginx.pid;\ndaemon off;"),
-            (r"^error_log .*", "error_log nginx.log;"),
-            (r"^http \{", "http {" + "".join(
-                f"\n    {kind}_temp_path tmp/{kind};"
-                for kind in ("client_body", "fastcgi", "proxy", "scgi", "uwsgi")
-            )),
-            (r"unix:[^;]*", f"unix:{self.socket}"),
+        return self.changed_example("nginx-protect.conf.example", [
             (r"listen 127\.0\.0\.1:8080", f"listen 127.0.0.1:{self.port}"),
-            (r"access_log [^ ]*", f"access_log {self.dir}/access.log"),
             (r"server 127\.0\.0\.1:3000", f"server 127.0.0.1:{self.upstream_port}"),
+            WITHOUT_LIMITS,
             *self.nginx_changes,
-        ]
-        text = (ROOT / "nginx-protect.conf.example").read_text()
-        for pattern, replacement in replacements:
-            text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
-            assert count == 1, f"{pattern} is {count} times in nginx-protect.conf.example"
-        return text
+        ])
 
     def ask(self, method="GET", path="/v1/chat", body=None, **headers):
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -147,15 +153,18 @@ def test_accepted(guarded, upstream, user):
     assert remaining(user, token) == 9
 
 
-@pytest.mark.parametrize("header", ["Authorization", "X-Api-Key", "both"])
-def test_the_upstream_does_not_see_the_key(guarded, upstream, user, header):
+KEY_HEADERS = ["Authorization", "X_Api_Key", "Api_Key", "X_Goog_Api_Key", "Sec_WebSocket_Protocol"]
+
+
+@pytest.mark.parametrize("names", [*([name] for name in KEY_HEADERS), KEY_HEADERS])
+def test_the_upstream_does_not_see_the_key(guarded, upstream, user, names):
+    """In whichever header it comes."""
     key = user.make()["key"]
-    sent = {"Authorization": bearer(key), "X_Api_Key": key}
-    if header != "both":
-        sent = {header.replace("-", "_"): sent[header.replace("-", "_")]}
-    assert guarded.ask("POST", body=b"{}", **sent).status == 200
+    forms = {"Authorization": bearer(key), "Sec_WebSocket_Protocol": "a, openai-insecure-api-key." + key}
+    assert guarded.ask("POST", body=b"{}", **{name: forms.get(name, key) for name in names}).status == 200
     ((_, path, headers, body),) = upstream.take()
-    assert "authorization" not in headers and "x-api-key" not in headers
+    assert not {"authorization", "x-api-key", "api-key", "x-goog-api-key"} & set(headers)
+    assert headers.get("sec-websocket-protocol") == ("a" if "Sec_WebSocket_Protocol" in names else None)
     for text in (path, body.decode(), *headers, *headers.values()):
         assert key not in text and key[3:] not in text
 
@@ -279,6 +288,12 @@ def test_answers_of_the_upstream_are_not_changed(guarded, upstream, user):
     assert remaining(user, token) == 2
 
 
+def test_redirects_of_the_upstream_are_not_changed(guarded, user):
+    to = "http://token_protected/v1/x"
+    reply = guarded.ask(Authorization=bearer(user.make()["key"]), X_Answer_With="302", X_Location=to)
+    assert (reply.status, reply.headers["location"]) == (302, to)
+
+
 # ---- refused requests ----
 
 
@@ -336,13 +351,151 @@ def test_allowed_address_and_model(guarded, upstream, user):
     assert upstream.take()[0][2]["x-token-remain"] == "unlimited"
 
 
+# ---- preflights, models, upgrades, odd paths ----
+
+
+PREFLIGHT = {"Origin": "https://app.example", "Access_Control_Request_Method": "POST"}
+
+
+def test_preflights_reach_the_upstream_unpaid(guarded, upstream, user):
+    token = user.make(unlimited_quota=False, remain_quota=5)
+    for sent in ({}, {"Authorization": bearer(token["key"])}, {"Authorization": "Bearer nonsense"}):
+        for path in ("/v1/chat", "/v1/images/new", "/v1/models", f"/v1/chat?key={token['key']}"):
+            reply = guarded.ask("OPTIONS", path, X_Token_Id="7", **PREFLIGHT, **sent)
+            assert reply.status == 200
+            ((method, seen, headers, _),) = upstream.take()
+            assert (method, seen) == ("OPTIONS", path)
+            assert headers["access-control-request-method"] == "POST"
+            assert "authorization" not in headers and "x-token-id" not in headers
+    assert remaining(user, token) == 5
+
+
+@pytest.mark.parametrize(
+    "method, headers",
+    [("OPTIONS", {}), ("OPTIONS", {"Origin": "https://app.example"}), ("GET", PREFLIGHT), ("POST", PREFLIGHT),
+     ("OPTIONS", {"Access_Control_Request_Method": "POST"}),
+     ("OPTIONS", {**PREFLIGHT, "Access_Control_Request_Method": ""}),
+     ("OPTIONS", {"Origin": "|x", "Access_Control_Request_Method": ""}),
+     ("OPTIONS", {**PREFLIGHT, "Content_Length": "2"}), ("OPTIONS", {**PREFLIGHT, "Transfer_Encoding": "chunked"}),
+     ("OPTIONS", {**PREFLIGHT, "X_HTTP_Method_Override": "POST"}), ("OPTIONS", {**PREFLIGHT, "X_HTTP_Method": "POST"}),
+     ("OPTIONS", {**PREFLIGHT, "X_Method_Override": "POST"})],
+)
+def test_other_requests_are_no_preflights(guarded, upstream, user, method, headers):
+    assert_refused(guarded.ask(method, **headers), 401, "missing")
+    assert upstream.take() == []
+
+
+def test_models_cost_nothing(guarded, upstream, user):
+    token = user.make(unlimited_quota=False, remain_quota=5)
+    assert guarded.ask(path="/v1/models", Authorization=bearer(token["key"])).status == 200
+    assert remaining(user, token) == 5
+    assert upstream.take()[0][1] == "/v1/models"
+    assert_refused(guarded.ask(path="/v1/models"), 401, "missing")
+    assert guarded.ask(path="/v1/models/a", Authorization=bearer(token["key"])).status == 200
+    assert remaining(user, token) == 4
+
+
+def test_models_of_a_token_with_model_limits(guarded, upstream, user):
+    """It may list the models without naming one, and the upstream is told which it may use."""
+    token = user.make(model_limits=["gpt-4", "claude-*"])
+    sent = {"Authorization": bearer(token["key"]), "X_Token_Models": "all"}
+    assert guarded.ask(path="/v1/models", **sent).status == 200
+    assert upstream.take()[0][2]["x-token-models"] == "gpt-4,claude-*"
+    assert guarded.ask(path="/v1/models", TOKEN_MODEL_CHECK="on", **sent).status == 200
+    for headers in ({}, {"Token_Model_Check": "off"}, {"X_Token_Model_Check": "off"}):
+        assert_refused(guarded.ask(**headers, **sent), 403, "model")
+    assert guarded.ask(X_Model="claude-1", **sent).status == 200
+    user.update({"id": token["id"], "model_limits_enabled": False})
+    upstream.take()
+    assert guarded.ask(path="/v1/models", **sent).status == 200
+    assert "x-token-models" not in upstream.take()[0][2]
+
+
+def upgrade(guarded, protocols, key):
+    """Sends a WebSocket's handshake and three bytes; returns what the upstream answers."""
+    lines = ["GET /v1/realtime HTTP/1.1", "Host: x", "Connection: keep-alive, Upgrade",
+             "Upgrade: WebSocket", "Sec-WebSocket-Version: 13"]
+    lines += [f"Authorization: Bearer {key}"] if key else []
+    lines += [f"Sec-WebSocket-Protocol: {protocols}"] if protocols else []
+    with socket.create_connection(("127.0.0.1", guarded.port), timeout=60) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        with connection.makefile("rb") as file:
+            head = []
+            while (line := file.readline().rstrip()):
+                head.append(line)
+            if b"101" not in head[0]:
+                return head[0], b""
+            connection.sendall(b"abc")
+            return head[0], file.read(6)
+
+
+SECRET = "openai-insecure-api-key." + UNKNOWN_KEY
+
+
+@pytest.mark.parametrize(
+    "protocols, seen",
+    [(None, None), ("realtime, v1", "realtime, v1"), (SECRET, None), (f"realtime, {SECRET}", "realtime"),
+     (f"{SECRET}, realtime", "realtime"), (f"a,{SECRET} , b", "a, b"), (f"a,\t{SECRET.upper()},b", "a,b"),
+     (f"{SECRET}, {SECRET}", None), (f"a, {SECRET}, b, {SECRET}", None)],
+)
+def test_upgrade(guarded, upstream, user, protocols, seen):
+    """The upstream talks with the client, and does not see the key in the subprotocols."""
+    token = user.make(unlimited_quota=False, remain_quota=2)
+    status, answer = upgrade(guarded, protocols, token["key"])
+    assert b"101" in status and answer == b"aabbcc"
+    ((_, _, headers, _),) = upstream.take()
+    assert headers["upgrade"] == "websocket" and headers["connection"] == "upgrade"
+    assert headers.get("sec-websocket-protocol") == seen
+    assert UNKNOWN_KEY.lower() not in str(headers).lower()
+    assert remaining(user, token) == 1
+
+
+def test_upgrade_with_the_key_as_a_subprotocol(guarded, upstream, user):
+    key = user.make()["key"]
+    status, answer = upgrade(guarded, f"realtime, openai-insecure-api-key.{key}, v1", None)
+    assert b"101" in status and answer == b"aabbcc"
+    assert upstream.take()[0][2]["sec-websocket-protocol"] == "realtime, v1"
+
+
+def test_refused_upgrade(guarded, upstream, user):
+    status, _ = upgrade(guarded, None, UNKNOWN_KEY)
+    assert b"401" in status and upstream.take() == []
+
+
+def test_other_upgrades_are_not_passed(guarded, upstream, user):
+    key = user.make()["key"]
+    sent = {"Upgrade": "h2c", "Connection": "Upgrade", "HTTP2_Settings": "AAMAAABk"}
+    assert guarded.ask(Authorization=bearer(key), **sent).status == 200
+    assert "upgrade" not in upstream.take()[0][2]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/images;/../chat", "/v1/chat;x=y", "/v1/chat%3bx", "/v1/chat%3Bx", "/v1/images\\..\\chat",
+     "/v1/a%5cb", "/v1/%252e%252e/images/new", "/v1/x%252fy", "/v1/..;/images/new", "/v1/x%25252e", "/v1/im%2561ges/new",
+     "/v1/%c0%ae%C0%AE/images/new", f"/v1/{UNKNOWN_KEY};x"],
+)
+def test_odd_paths(guarded, upstream, user, path):
+    token = user.make(unlimited_quota=False, remain_quota=5)
+    for method, headers in (("GET", {}), ("OPTIONS", PREFLIGHT)):
+        reply = guarded.ask(method, path, Authorization=bearer(token["key"]), **headers)
+        assert_refused(reply, 400, "invalid")
+    assert upstream.take() == [] and remaining(user, token) == 5
+
+
+def test_semicolon_in_the_query(guarded, upstream, user):
+    key = user.make()["key"]
+    assert guarded.ask(path="/v1/chat?a;b=\\%5c", Authorization=bearer(key)).status == 200
+
+
 # ---- internal locations ----
 
 
 @pytest.mark.parametrize(
     "path",
     ["/_token_verify", "/_token_refused", "/_token_error", "/_token_verify/", "/%5ftoken_verify",
-     "/v1/../_token_verify", "/verify", "/api/token/verify", "/", "/v1"],
+     "/v1/../_token_verify", "/_token_forbidden", "/v1/_token_quiet/v1/chat",
+     "/v1/_token_refused/v1/x", "/verify", "/api/token/verify", "/", "/v1"],
 )
 def test_internal_locations(guarded, upstream, user, path):
     key = user.make()["key"]
@@ -368,24 +521,69 @@ def test_keys_are_not_logged(guarded, user):
 # ---- pool or upstream down ----
 
 
-def test_pool_is_down(upstream):
+@pytest.fixture(scope="module")
+def without_a_pool(upstream):
+    changes = [test_nginx.cors(test_nginx.ORIGIN)]
+    with ProtectedSite(upstream.server_address[1], pool=False, nginx_changes=changes) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def without_an_upstream():
+    with ProtectedSite(free_port(), workers=1) as running:
+        yield running
+
+
+def test_pool_is_down(without_a_pool, upstream):
     """Every request is refused, in JSON and with Retry-After."""
     upstream.take()
-    with ProtectedSite(upstream.server_address[1], pool=False) as site:
-        reply = site.ask(Authorization=bearer(UNKNOWN_KEY))
-        assert reply.status == 503 and int(reply.headers["retry-after"]) >= 1
-        assert reply.json == {
-            "success": False, "message": "Service is temporarily unavailable"
-        }
+    reply = without_a_pool.ask(Authorization=bearer(UNKNOWN_KEY))
+    assert_refused(reply, 503, "unavailable")
+    assert reply.json["message"] == "Service is temporarily unavailable"
+    assert int(reply.headers["retry-after"]) >= 1
     assert upstream.take() == []
 
 
-def test_upstream_is_down():
-    with ProtectedSite(free_port(), workers=1) as site:
-        user = site.direct(site.add_user())
-        token = user.make()
-        reply = site.ask(Authorization=bearer(token["key"]))
-        assert reply.status == 502 and reply.json["success"] is False
+@pytest.mark.parametrize(
+    "path, length, status", [("/v1/x", "0", 503), ("/v1/x;y", "0", 400), ("/v1/x", str(11 << 20), 413)])
+def test_errors_of_nginx_have_cors_headers(without_a_pool, path, length, status):
+    reply = without_a_pool.ask("POST", path, Content_Length=length)
+    assert reply.status == status
+    assert reply.headers["access-control-allow-origin"] == test_nginx.ORIGIN
+    assert reply.headers["vary"] == "Origin"
+
+
+def test_upstream_is_down(without_an_upstream):
+    site = without_an_upstream
+    key = site.direct(site.add_user()).make()["key"]
+    assert_refused(site.ask(Authorization=bearer(key)), 502, "upstream")
+
+
+@pytest.mark.parametrize("down, status", [("without_an_upstream", 502), ("without_a_pool", 503)])
+def test_keys_are_not_in_the_error_log(request, down, status):
+    """Nor where the body is too large."""
+    site = request.getfixturevalue(down)
+    key = Client(site.cgi, site.add_user()).make()["key"]
+    sent = {"Authorization": bearer(key)}
+    for path in (f"/v1/hello?key={key}", f"/v1/images/x?key={key[3:]}", f"/v1/models?k={key}", f"/v1/{key}"):
+        assert site.ask(path=path, **sent).status == status
+        assert site.ask("POST", path, Content_Length=str(11 << 20), **sent).status == 413
+    site.ask(path="/v1/plain?a=b", **sent)
+    logs = "".join(log.read_text() for log in site.dir.glob("*.log"))
+    assert key[3:] not in logs and "GET /v1/plain?a=b " in logs
+
+
+def test_lost_answers_of_verify(upstream):
+    """The pool is not asked a second time: the cost is perhaps taken already."""
+    upstream.take()
+    changes = [test_nginx.ONE_PROCESS]
+    with ProtectedSite(upstream.server_address[1], pool=False, nginx_changes=changes) as site:
+        worker = test_nginx.DyingWorker(site.socket)
+        assert site.ask(Authorization=bearer(UNKNOWN_KEY)).status == 200
+        assert_refused(site.ask(Authorization=bearer(UNKNOWN_KEY)), 503, "unavailable")
+        assert worker.requests == 2 and len(upstream.take()) == 1
+        worker.close()
+        site.socket.unlink()
 
 
 def test_location_without_a_cost(upstream):
@@ -414,3 +612,75 @@ def test_worker_is_killed_meanwhile(guarded, upstream, user):
     assert len(upstream.take()) == accepted
     used = 1000 - remaining(user, token)
     assert accepted <= used <= accepted + statuses.count(503)
+
+
+# ---- in another site ----
+
+
+def pieces(*starts):
+    return "".join(test_nginx.piece("nginx-protect.conf.example", start) for start in starts)
+
+
+class OtherSite(ProtectedSite):
+    """Debian's nginx.conf and default site, with pieces of the example."""
+
+    http_pieces = ("[1] http block", "[2] http block")
+    server_pieces = ("[3] server block", "[4] server block")
+    own_http = ""
+
+    def nginx_configuration(self):
+        def own(text):
+            text = re.sub(r"access_log [^ ]*", f"access_log {self.dir}/access.log", text)
+            text = text.replace("unix:/run/token/token.sock", f"unix:{self.socket}")
+            text = text.replace("127.0.0.1:3000", f"127.0.0.1:{self.upstream_port}")
+            return text.replace("127.0.0.1:8081", f"127.0.0.1:{self.internal_port}")
+
+        (self.dir / "html").mkdir()
+        kinds = ("client_body", "fastcgi", "proxy", "scgi", "uwsgi")
+        return test_nginx.STOCK.format(
+            user="www-data", dir=self.dir, port=self.port,
+            temp_paths="".join(f"{kind}_temp_path tmp/{kind};" for kind in kinds),
+            http=own(self.own_http + pieces(*self.http_pieces)),
+            server="merge_slashes off; satisfy any; allow 127.0.0.1; deny all;" + own(pieces(*self.server_pieces)),
+        )
+
+
+class OtherSiteWithBoth(OtherSite):
+    http_pieces = ("[2] http block",)
+    own_http = test_nginx.piece("nginx.conf.example", "[1] http block")
+
+
+class OtherSiteUnprotected(OtherSite):
+    server_pieces = ()
+
+
+@pytest.mark.parametrize("kind", [OtherSite, OtherSiteWithBoth])
+def test_another_site(upstream, kind):
+    """Its error pages, interceptions and regular expressions change nothing."""
+    upstream.take()
+    with kind(upstream.server_address[1], workers=1) as site:
+        user = Client(site.cgi, site.add_user())
+        token = user.make(unlimited_quota=False, remain_quota=2)
+        sent = {"Authorization": bearer(token["key"])}
+        assert site.ask(path="/v1/token", X_Answer_With="502", **sent).json["upstream"] is True
+        assert site.ask(path="/v1/token", X_Answer_With="404", **sent).json["upstream"] is True
+        assert_refused(site.ask(path="/v1//images/token", **sent), 400, "invalid")
+        assert_refused(site.ask(**sent), 401, "exhausted")
+        assert_refused(site.ask(), 401, "missing")
+        assert len(upstream.take()) == 2
+        assert site.ask(path="/nothing").body == b"page of the site"
+
+
+def test_pool_is_down_in_another_site(upstream):
+    """Its page for 502, with status 200, opens nothing."""
+    upstream.take()
+    with OtherSite(upstream.server_address[1], pool=False) as site:
+        assert_refused(site.ask(Authorization=bearer(UNKNOWN_KEY)), 503, "unavailable")
+    assert upstream.take() == []
+
+
+@pytest.mark.parametrize("kind", [OtherSiteUnprotected])
+def test_without_protected_paths(upstream, kind):
+    """The pieces in the http block need no others."""
+    with kind(upstream.server_address[1], pool=False) as site:
+        assert site.ask(path="/v1/x").body == b"page of the site"

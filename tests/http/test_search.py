@@ -1,5 +1,7 @@
 """GET /search, and the list with filters, compared with a plain search of all tokens."""
 
+from urllib.parse import urlencode
+
 import fastcgi
 import pytest
 from client import Client
@@ -252,6 +254,53 @@ def test_odd_texts(client, text):
         assert client.search(f"?{name}={text}").status == 200
 
 
+# ---- POST: the parameters in the body, as URLs are logged ----
+
+
+def test_body_finds_what_the_query_finds(client, tokens):
+    key = tokens[7]["key"]
+    for parameters in [
+        {},
+        {"keyword": "prod%", "size": 3, "p": 2},
+        {"keyword": "ä", "token": "sk-%"},
+        {"token": key},
+        {"token": "%sk-sk-" + key[3:20] + "%", "unknown": [1, -(2**70)]},
+        {"status": 2, "group": "vip", "sort": "name", "order": "asc"},
+        {"order": "remain_quota", "page_size": 7},
+        {"p": 2**63 - 1, "size": -(2**63), "status": None},
+        {"keyword": "", "token": "", "group": "", "sort": "", "order": "", "p": 0, "ps": 1000},
+        {"keyword": "x" * 1024},
+    ]:
+        query = urlencode({name: value for name, value in parameters.items() if value is not None})
+        assert client.search_by_body(parameters).data == client.search("?" + query).data
+    assert found(client.search_by_body({"token": key})) == [tokens[7]]
+    assert client.request("POST", "/api/token/search/?p=3", {}).data["page"] == 1
+
+
+@pytest.mark.parametrize(
+    "parameters, wrong",
+    [
+        ({"keyword": 1}, "keyword must be a string"),
+        ({"token": ["sk-"]}, "token must be a string"),
+        ({"group": True}, "group must be a string"),
+        ({"p": "1"}, "p must be an integer"),
+        ({"size": 1.0}, "size must be an integer"),
+        ({"p": 2**63}, "p is a number out of range"),
+        ({"status": "1"}, "status must be an integer"),
+        ({"status": 0}, "status must be 1, 2, 3 or 4"),
+        ({"sort": "key"}, "sort must be id, name, "),
+        ({"order": "up"}, "order must be asc or desc"),
+        ({"keyword": "%" * 1025}, "keyword must be at most 1024 characters"),
+        ([], "body must be a JSON object"),
+        (b"", "body is empty"),
+        (b"{", "body is not valid JSON"),
+    ],
+)
+def test_wrong_body(client, parameters, wrong):
+    status, message = client.search_by_body(parameters).failure
+    assert status == 400 and message.startswith(f"Invalid parameters: {wrong}"), message
+
+
 def test_new_and_changed_tokens_are_found_immediately(user):
     token = user.make(name="first name")
     assert found(user.search("?keyword=first")) == [token]
@@ -284,6 +333,7 @@ def test_many(send, crowd):
     assert (data["total"], data["items"]) == (11, ordered(expected, "name", "asc"))
     assert found(client.search(f"?token={made[MANY - 1]['key']}")) == [made[MANY - 1]]
     assert found(client.search("?keyword=nothing")) == []
+    assert client.search_by_body({"keyword": "29%", "group": "vip"}).data["total"] == 11
 
 
 def test_client_that_leaves(site, crowd):

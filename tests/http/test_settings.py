@@ -1,12 +1,14 @@
 """Settings: what they change, and that a wrong one is an error that names it."""
 
 import os
+import re
 import shutil
+from datetime import datetime, timedelta, timezone
 
 import fastcgi
 import pytest
 from client import Client, Gateway
-from service import Store
+from service import IS_ROOT, WORKER_USER, Store
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,8 @@ WRONG = [
     ("TOKEN_MAX_PER_USER", "+1"),
     ("TOKEN_MAX_PER_USER", " 1"),
     ("TOKEN_MAX_PER_USER", "99999999999999999999"),
+    ("TOKEN_NAME_MAX", "0"),
+    ("TOKEN_NAME_MAX", "256"),
     ("TOKEN_HTTP_STATUS", "201"),
     ("TOKEN_HTTP_STATUS", "yes"),
     ("TOKEN_HTTP_STATUS", "0"),
@@ -68,11 +72,16 @@ def only_line(text):
 
 
 def refusal(store, **settings):
-    """What a worker that does not start says on stderr."""
+    """What a worker that does not start says on stderr, after the time and its pid."""
     length = store.log.stat().st_size
     worker, path = store.start_worker(f"{len(store.workers)}.sock", **settings)
     assert worker.wait(timeout=60) not in (0, None)
-    return only_line(store.log.read_text()[length:])
+    line = only_line(store.log.read_text()[length:])
+    head = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) token\.fcgi\[(\d+)\]: ", line)
+    assert int(head[2]) == worker.pid
+    logged = datetime.fromisoformat(head[1].replace("Z", "+00:00"))
+    assert abs(logged - datetime.now(timezone.utc)) < timedelta(minutes=10)
+    return line[head.end() :]
 
 
 @pytest.mark.parametrize("name, value", WRONG)
@@ -90,6 +99,74 @@ def test_wrong_setting_stops_tokenctl(store, name, value):
 @pytest.mark.parametrize("name", ["TOKEN_MAX_PER_USER", "TOKEN_HTTP_STATUS", "TOKEN_CORS_ORIGIN"])
 def test_empty_is_as_good_as_unset(start, name):
     assert start(**{name: ""}).list().data["total"] == 0
+
+
+@pytest.fixture
+def conf(store):
+    """Writes a token.conf of this test's own; returns its path."""
+    path = store.dir / f"conf{len(store.workers)}"
+
+    def written(text, mode=0o644):
+        path.write_text(text)
+        path.chmod(mode)
+        return str(path)
+
+    return written
+
+
+def test_settings_of_the_file(store, start, conf):
+    """Comments, blank lines, spawn.sh's names; the environment goes before, empty counts as unset."""
+    path = conf("# limits\n\n \t\nTOKEN_MAX_PER_USER=2\nTOKEN_WORKERS=3\nTOKEN_LOG=/x y\nTOKEN_TEST_X=1\nTOKEN_KEYS=masked")
+    user = start(TOKEN_CONF=path, TOKEN_MAX_PER_USER="")
+    token = user.make_many(2)[0]
+    assert user.create({}).failure == (409, "Maximum number of tokens reached (2)")
+    assert "*" in user.get(token["id"]).data["key"]
+    assert start(TOKEN_CONF=path, TOKEN_MAX_PER_USER="3").make_many(3)
+    assert store.run_ctl("user", "list", TOKEN_CONF=path).returncode == 0
+
+
+WRONG_LINES = [
+    "TOKEN_MAX_PER_USER=many",
+    "TOKEN_UNKNOWN=1",
+    "TOKEN_STORE",
+    "PATH=/bin",
+    "export TOKEN_KEYS=masked",
+    " TOKEN_KEYS=masked",
+    "TOKEN_KEYS =masked",
+    "TOKEN_KEYS= masked",
+    "TOKEN_KEYS=masked ",
+    "TOKEN_KEYS=masked\r",
+    'TOKEN_KEYS="masked"',
+    "TOKEN_KEYS='masked'",
+    "TOKEN_LOG=$HOME/log",
+    "TOKEN_LOG=/a\\b",
+    "# a comment that goes on \\",
+    "TOKEN_CONF=/x",
+    "TOKEN_COST=1",
+    "TOKEN_MODEL=x",
+    "TOKEN_MODEL_CHECK=1",
+    "TOKEN_STORE=postgresql://u:p@h/d",
+]
+
+
+@pytest.mark.parametrize("line", WRONG_LINES)
+def test_wrong_line_is_named(store, conf, line):
+    path = conf(f"# first\n{line}\nTOKEN_MAX_PER_USER=1\n")
+    assert f"{path}:2: " in refusal(store, TOKEN_CONF=path)
+    done = store.run_ctl("user", "list", TOKEN_CONF=path)
+    assert done.returncode == 1 and f"{path}:2: " in only_line(done.stderr)
+
+
+def test_file_that_is_not_to_be_trusted(store, conf):
+    for mode in (0o664, 0o646):
+        path = conf("TOKEN_KEYS=masked\n", mode)
+        assert path in refusal(store, TOKEN_CONF=path)
+    path = conf("TOKEN_KEYS=masked\n")
+    if IS_ROOT:
+        shutil.chown(path, "nobody")
+        assert path in refusal(store, TOKEN_CONF=path)
+    assert "/nonexistent" in refusal(store, TOKEN_CONF="/nonexistent")
+    assert str(store.dir) in refusal(store, TOKEN_CONF=str(store.dir))
 
 
 def test_spawn_shs_own_settings_are_no_error(start):
@@ -122,10 +199,23 @@ def test_copied_secret_serves(start, secret):
     assert start(TOKEN_SECRET=str(secret)).list().data["total"] == 0
 
 
-@pytest.mark.parametrize("mode", [0o604, 0o640, 0o644, 0o660, 0o666, 0o602, 0o620])
+@pytest.mark.parametrize("mode", [0o604, 0o444, 0o644, 0o660, 0o666, 0o602, 0o620])
 def test_secret_that_others_may_use(store, secret, mode):
     secret.chmod(mode)
     assert str(secret) in refusal(store, TOKEN_SECRET=str(secret))
+
+
+@pytest.mark.parametrize("mode", [0o440, 0o640])
+def test_secret_of_the_workers_group(store, start, secret, mode):
+    secret.chmod(mode)
+    if IS_ROOT:  # as a secret that is mounted
+        shutil.chown(secret, "root", WORKER_USER)
+    assert start(TOKEN_SECRET=str(secret)).list().data["total"] == 0
+    assert store.run_ctl("stat", TOKEN_SECRET=str(secret)).returncode == 0
+    if IS_ROOT:
+        shutil.chown(secret, WORKER_USER, "nogroup")
+        assert str(secret) in refusal(store, TOKEN_SECRET=str(secret))
+        assert store.run_ctl("stat", TOKEN_SECRET=str(secret)).returncode == 1
 
 
 @pytest.mark.parametrize("length", [0, 1, 31, 33, 64])
@@ -243,6 +333,21 @@ def test_map_size():
         store.check()
 
 
+def test_name_max(start):
+    longest, shortest = start(TOKEN_NAME_MAX="255"), start(TOKEN_NAME_MAX="1")
+    shortest.user = longest.user
+    token = longest.make(name="\U0001f600" * 255)
+    too_long = (400, "Token name is too long")
+    assert longest.create({"name": "字" * 256}).failure == too_long
+    assert longest.update({"id": token["id"], "name": "字" * 256}).failure == too_long
+    # It is not a new one, and may come back with other changes.
+    assert shortest.update({**token, "group": "g"}).data == {**token, "group": "g"}
+    assert shortest.update({"id": token["id"], "name": "ab", "group": "h"}).failure == too_long
+    assert shortest.get(token["id"]).data["group"] == "g"
+    assert shortest.update({"id": token["id"], "name": "字"}).data["name"] == "字"
+    assert shortest.create([{"name": "a"}, {"name": "ab"}]).message == too_long[1] + ": [1].name"
+
+
 FAILURES = [
     ("GET", "/api/token/?order=x", None, "Invalid parameters: order must be asc or desc"),
     ("GET", "/api/token/1000000", None, "Token does not exist"),
@@ -286,6 +391,14 @@ def test_gateways_and_keys_keep_their_statuses(store, start):
     assert gateway.consume(**use, ip="10.0.0.1").refusal == (401, "exhausted")
     assert gateway.consume(key=key, amount=-1).status == 400
     assert gateway.settle(reservation=2**60, amount=1).status == 404
+    assert gateway.cancel(reservation="x").status == 400
+    spare = user.make()["key"]
+    assert gateway.reserve(key=spare, amount=1, transaction_id="a").status == 200
+    assert gateway.reserve(key=spare, amount=2, transaction_id="a").status == 409
+    assert gateway.consume(key="k" * (1 << 20)).status == 413
+    assert user.verify("sk-x").status == 401 and user.verify(key).status == 403
+    assert user.usage("sk-x").status == 401 and user.usage(key).status == 403
+    assert user.request("POST", "/api/usage/token/").status == 405
 
 
 def test_401_stays(start):
@@ -325,7 +438,7 @@ def test_cors(start, setting):
                 assert reply.headers["access-control-allow-origin"] == setting
             assert "access-control-allow-credentials" not in reply.headers
             if setting != "*":
-                assert reply.headers["vary"] == "Origin"
+                assert "Origin" in reply.headers["vary"].split(", ")
 
 
 @pytest.mark.parametrize(
@@ -334,6 +447,8 @@ def test_cors(start, setting):
         ("/api/token/", {"GET", "POST", "PUT"}),
         ("/api/token/1", {"GET", "DELETE"}),
         ("/api/token/batch", {"POST"}),
+        ("/api/token/nothing", {"OPTIONS"}),
+        ("/api/usage/token/", {"GET"}),
     ],
 )
 def test_preflight(start, path, methods):
@@ -346,11 +461,13 @@ def test_preflight(start, path, methods):
             "New-Api-User": None,
             "Origin": ORIGIN,
             "Access-Control-Request-Method": "PUT",
-            "Access-Control-Request-Headers": "authorization,content-type,new-api-user",
+            "Access-Control-Request-Headers": "authorization,cache-control, x-requested-with,,a b",
         },
     )
     assert reply.status == 204
+    assert set(reply.headers["vary"].split(", ")) == {"Origin", "Access-Control-Request-Headers"}
     assert reply.headers["access-control-allow-origin"] == ORIGIN
     assert methods <= set(reply.headers["access-control-allow-methods"].split(", "))
     allowed = reply.headers["access-control-allow-headers"].lower().split(", ")
-    assert {"authorization", "content-type", "new-api-user"} <= set(allowed)
+    assert {"authorization", "cache-control", "x-requested-with", "new-api-user"} <= set(allowed)
+    assert all(re.fullmatch("[a-z-]+", name) for name in allowed)

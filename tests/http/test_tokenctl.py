@@ -290,7 +290,8 @@ def test_list_is_in_the_order_of_ids(store):
 def test_list_of_nobody(fresh):
     fresh.ctl("init")
     assert fresh.ctl("user", "list") == []
-    assert fresh.ctl("stat")[0]["users"] == 0
+    figures = fresh.ctl("stat")[0]
+    assert figures["users"] == 0 and figures["disk_free_bytes"] > 0
     fresh.check()
 
 
@@ -518,7 +519,8 @@ def test_stat(store, client):
     before = store.ctl("stat")[0]
     client.make_many(7)
     (found,) = store.ctl("stat")
-    assert list(found) == ["users", "tokens", "bytes", "map_bytes", "map_used_bytes", "readers"]
+    assert list(found) == ["users", "tokens", "bytes", "map_bytes", "map_used_bytes", "readers",
+                            "disk_free_bytes"]
     assert found["tokens"] == before["tokens"] + 7
     assert found["users"] == before["users"] == len(store.ctl("user", "list"))
     assert 0 < found["map_used_bytes"] <= found["map_bytes"]
@@ -619,16 +621,16 @@ def test_help(store):
     """What is asked for is no mistake: it goes to standard output."""
     done = store.run_ctl("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "user    rotate" in done.stdout and "TOKEN_STORE" in done.stdout
+    assert "user        rotate" in done.stdout and "TOKEN_STORE" in done.stdout
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_of_one_command(store, option):
     done = store.run_ctl("user", "rotate", option)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "user    rotate" in done.stdout and "user    add" not in done.stdout
+    assert "user        rotate" in done.stdout and "user        add" not in done.stdout
     done = store.run_ctl(option, "user")
-    assert "user    add" in done.stdout and "gateway add" not in done.stdout
+    assert "user        add" in done.stdout and "gateway     add" not in done.stdout
     assert store.run_ctl("nothing", option).returncode == USAGE
 
 
@@ -638,6 +640,11 @@ def test_version(store):
     for program in (TOKENCTL, WORKER):
         done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"{program.name} {number}\n", "")
+    for option in ("--nothing", "version"):
+        done = subprocess.run([WORKER, option], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (2, "") and option in done.stderr.splitlines()[0]
+    done = subprocess.run([WORKER, "-h"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.startswith("usage: ")
     done = subprocess.run([WORKER, "--help"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "") and "usage: token.fcgi" in done.stdout
 
@@ -652,8 +659,8 @@ def test_version(store):
         (["user", "add"], "an argument is missing"),
         (["check", "x"], "too many arguments"),
         (["gateway", "delete", "x"], "an id is a decimal number"),
-        (["user", "list", "--group=g"], "--group is of user add and user set only"),
-        (["user", "add", "a", "--name=b"], "--name is of user set only"),
+        (["user", "list", "--group=g"], "not an option of this command: --group"),
+        (["user", "add", "a", "--name=b"], "not an option of this command: --name"),
         (["user", "set", "a"], "nothing is to be set"),
         (["user", "add", "a", "--group"], "option that is unknown or lacks its value: --group"),
         (["stat", "--colour"], "option that is unknown or lacks its value: --colour"),

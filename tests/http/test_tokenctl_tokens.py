@@ -195,6 +195,19 @@ def test_token_set_expires(store, client):
     assert_failed(store.run_ctl("token", "set", 99999, "--expires=1"))
 
 
+def test_token_set_adds_quota(store, client):
+    token = client.make(unlimited_quota=False, remain_quota=10)
+    for more, left in ((5, 15), (-15, 0), (2**63 - 1, 2**63 - 1)):
+        store.ctl("token", "set", token["id"], "--add-quota", more)
+        after = client.get(token["id"]).data
+        assert after == {**token, "remain_quota": left, "status": 1 if left else 4}
+    assert_failed(store.run_ctl("token", "set", token["id"], "--add-quota=1"), "range")
+    store.ctl("token", "set", token["id"], f"--add-quota=-{2**63 - 8}", "--expires=1")
+    after = client.get(token["id"]).data
+    assert (after["remain_quota"], after["expired_time"]) == (7, 1)
+    assert_failed(store.run_ctl("token", "set", token["id"], "--add-quota=-8"), "less quota")
+
+
 def test_token_delete(store, client):
     token, kept = client.make(), client.make()
     assert store.ctl("token", "delete", token["id"]) == [{"id": token["id"], "deleted": True}]
@@ -268,7 +281,10 @@ def test_token_find_of_a_disabled_user(store, client):
         ("token", "set", "1"),
         ("token", "set", "1", "--expires"),
         ("token", "set", "1", "--expires=soon"),
+        ("token", "set", "1", "--add-quota=much"),
+        ("token", "set", "1", "--add-quota", "9223372036854775808"),
         ("token", "show", "1", "--expires", "1"),
+        ("token", "show", "1", "--add-quota", "1"),
         ("gateway",),
         ("gateway", "add"),
         ("gateway", "add", "a", "b"),

@@ -227,6 +227,98 @@ def test_body_is_not_an_object(refused, body, query):
     assert message.startswith("Invalid parameters: ")
 
 
+# ---- a quota that is spent meanwhile ----
+
+
+@pytest.fixture
+def spent(user, gateway):
+    """A token of 100 as its owner has read it, and a function that spends of it."""
+    token = user.make(unlimited_quota=False, remain_quota=100)
+
+    def spend(amount):
+        assert gateway.consume(key=token["key"], amount=amount).status == 200
+
+    return token, spend
+
+
+def quota(reply):
+    return reply.data["remain_quota"], reply.data["used_quota"]
+
+
+def test_token_sent_back_gives_no_units_back(user, spent):
+    token, spend = spent
+    spend(90)
+    after = user.update({**token, "name": "renamed"})
+    assert quota(after) == (10, 90) and after.data["name"] == "renamed"
+    assert quota(user.update({**token, "remain_quota": 150})) == (60, 90)
+    spend(50)
+    assert quota(user.update({**token, "remain_quota": 120, "status": 0})) == (0, 140)
+    spent_all = user.update({**token, "status": 1})  # as it was read: it would enable
+    assert spent_all.failure == EXHAUSTED_REFUSAL
+
+
+def test_remain_quota_as_of_a_used_quota(user, gateway, spent):
+    token, spend = spent
+    set_to = {"id": token["id"], "remain_quota": 100}
+    reserved = gateway.reserve(key=token["key"], amount=40).data["reservation"]
+    gateway.cancel(reservation=reserved)
+    assert quota(user.update({**set_to, "used_quota": 40})) == (140, 0)  # in both directions
+    spend(20)
+    assert quota(user.update(set_to)) == (100, 20)  # alone: whatever was spent
+    assert quota(user.update({**set_to, "used_quota": None})) == (100, 20)
+    assert quota(user.update({"id": token["id"], "used_quota": 5, "name": "x"})) == (100, 20)
+    assert quota(user.update({"id": token["id"], "used_quota": "x"})) == (100, 20)
+    most = {"id": token["id"], "remain_quota": INT64_MAX}
+    assert user.update({**most, "used_quota": 21}).failure == (
+        400,
+        "Invalid parameters: remain_quota would be out of range",
+    )
+    assert quota(user.update({**most, "used_quota": 20})) == (INT64_MAX, 20)
+    unlimited = user.update({"id": token["id"], "unlimited_quota": True, "remain_quota": 0}).data
+    spend(20)
+    assert quota(user.update({**unlimited, "remain_quota": 7})) == (7, 40)
+    assert quota(user.update({**unlimited, "remain_quota": 7, "unlimited_quota": False})) == (7, 40)
+
+
+@pytest.mark.parametrize("value", ["5", -1, 1.0, True, [], {}, 2**63])
+def test_wrong_used_quota_beside_remain_quota(user, token, value):
+    body = {"id": token["id"], "remain_quota": 5, "used_quota": value}
+    status, message = user.update(body).failure
+    assert status == 400 and message.startswith("Invalid parameters: used_quota ")
+    assert user.get(token["id"]).data == token
+
+
+def test_add_quota(user, spent):
+    token, spend = spent
+    spend(30)
+    add = {"id": token["id"]}
+    assert quota(user.update({**add, "add_quota": 50, "name": "x"})) == (120, 30)
+    assert quota(user.update({**add, "add_quota": -20, "used_quota": 0})) == (100, 30)
+    assert quota(user.update({**add, "add_quota": None, "remain_quota": None})) == (100, 30)
+    assert quota(user.update({**add, "add_quota": 9, "status": 2}, STATUS_ONLY)) == (100, 30)
+    too_low = user.update({**add, "add_quota": -101, "name": "y"})
+    assert too_low.refusal == (409, "quota_too_low")
+    assert too_low.message == "The token has less quota left than that"
+    assert user.update({**add, "add_quota": -(2**63)}).refusal == (409, "quota_too_low")
+    assert user.update({**add, "add_quota": INT64_MAX - 99}).refusal == (400, "invalid")
+    after = user.get(token["id"])
+    assert quota(after) == (100, 30) and after.data["name"] == "x"
+    assert quota(user.update({**add, "add_quota": -100})) == (0, 30)
+    assert user.update({**add, "status": 1}).failure == EXHAUSTED_REFUSAL
+    assert quota(user.update({**add, "add_quota": 5, "status": 1})) == (5, 30)
+    assert user.make(add_quota="ignored", remain_quota=3)["remain_quota"] == 3
+
+
+@pytest.mark.parametrize("fields", [{"add_quota": v} for v in ("5", 1.5, True, [], 2**63)] + [
+    {"add_quota": 0, "remain_quota": 5},
+    {"add_quota": 1, "remain_quota": 5, "used_quota": 0},
+])
+def test_wrong_add_quota(user, token, fields):
+    status, message = user.update({"id": token["id"], **fields}).failure
+    assert status == 400 and message.startswith("Invalid parameters: add_quota ")
+    assert user.get(token["id"]).data == token
+
+
 # ---- the id ----
 
 

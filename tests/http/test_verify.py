@@ -188,6 +188,36 @@ def test_not_refused(user, ask, fields, variables):
     assert ask(user.make(**fields)["key"], **variables).status == 204
 
 
+LIMITED = {"model_limits_enabled": True, "model_limits": "a,b*"}
+
+
+def test_location_without_a_model(user, ask):
+    """TOKEN_MODEL_CHECK=off: of no model, whatever the limits are."""
+    key = user.make(**LIMITED, remain_quota=9, unlimited_quota=False)["key"]
+    assert ask(key, TOKEN_MODEL_CHECK="off").verdict == (204, "9")
+    assert ask(key, TOKEN_MODEL_CHECK="off", TOKEN_COST="2").verdict == (204, "7")
+    for value in ("on", "", "Off", "off ", None):
+        assert ask(key, TOKEN_MODEL_CHECK=value).verdict == (403, "model")
+    assert ask(key, HTTP_TOKEN_MODEL_CHECK="off").verdict == (403, "model")
+
+
+@pytest.mark.parametrize("cost", ["0", "1"])
+def test_models_are_told(user, ask, cost):
+    """For a list of models that is cut to what the key may use."""
+
+    def told(**fields):
+        key = user.make(**fields)["key"]
+        reply = ask(key, TOKEN_MODEL_CHECK="off", TOKEN_MODEL="a", TOKEN_COST=cost)
+        assert reply.status == 204
+        return reply.headers.get("x-token-models")
+
+    assert told(**LIMITED) == "a,b*"
+    assert told(model_limits_enabled=True) == ""
+    assert told(model_limits_enabled=False, model_limits="a") is None
+    assert told(model_limits="a" * 2048) == "a" * 2048
+    assert told(model_limits="a" * 2049) is None
+
+
 KEYS = [
     (None, "missing"),
     ("", "missing"),

@@ -627,8 +627,8 @@ static void test_long_record_made_shorter(void **state)
                 .kind = STORE_UPDATE,
                 .user_id = 1,
                 .update = {.token_id = 2,
-                           .patch = {TOKEN_FIELD_MODEL_LIMITS,
-                                     {.model_limits = {text, lengths[from + i]}}}}};
+                           .patch = {.fields = TOKEN_FIELD_MODEL_LIMITS,
+                                     .value = {.model_limits = {text, lengths[from + i]}}}}};
         }
         temporary_commit(temporary.store, writes, count);
         for (size_t i = 0; i < count; i++) {

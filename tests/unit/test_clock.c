@@ -40,8 +40,8 @@ static int64_t amount_of(struct temporary *temporary, int64_t reservation_id)
 
 static void purge(struct temporary *temporary)
 {
-    struct store_write write = {.kind = STORE_PURGE, .now_unix_s = fake_wall_s};
-    assert_int_equal(store_write(temporary->store, &write), STORE_OK);
+    bool more;
+    assert_int_equal(store_purge(temporary->store, &more), STORE_OK);
 }
 
 static void open_store(struct temporary *temporary, char key[static TOKEN_KEY_LEN])

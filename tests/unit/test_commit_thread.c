@@ -21,6 +21,15 @@ struct item {
     unsigned long done_number; /* how many had come back to its origin before it */
 };
 
+/* The one of each test. */
+static struct commit_thread *start_commit_thread(struct store *store)
+{
+    static struct commit_thread commit_thread;
+    commit_thread = (struct commit_thread){.store = NULL};
+    assert_true(commit_thread_start(&commit_thread, store));
+    return &commit_thread;
+}
+
 /* As a loop: its jobs return to its own queue. */
 struct thread {
     pthread_t id;
@@ -69,8 +78,7 @@ static void await(struct thread *thread, const struct item *item)
 
 static void start(struct thread *thread, struct temporary *temporary)
 {
-    *thread = (struct thread){.commit_thread = commit_thread_start(temporary->store)};
-    assert_non_null(thread->commit_thread);
+    *thread = (struct thread){.commit_thread = start_commit_thread(temporary->store)};
     work_queue_init(&thread->origin, -1);
 }
 
@@ -139,8 +147,7 @@ static void test_each_gets_its_own_result(void **state)
     char access_token[STORE_CREDENTIAL_LEN];
     temporary_create(&temporary);
     temporary_open(&temporary);
-    struct commit_thread *commit_thread = commit_thread_start(temporary.store);
-    assert_non_null(commit_thread);
+    struct commit_thread *commit_thread = start_commit_thread(temporary.store);
     for (size_t i = 0; i < THREADS; i++) {
         threads[i] = (struct thread){.user_id = temporary_add_user(&temporary, access_token),
                                      .commit_thread = commit_thread};
@@ -237,11 +244,10 @@ static void test_stop_at_once(void **state)
     temporary_create(&temporary);
     temporary_open(&temporary);
     for (int i = 0; i < 50; i++) {
-        struct commit_thread *commit_thread = commit_thread_start(temporary.store);
-        assert_non_null(commit_thread);
+        struct commit_thread *commit_thread = start_commit_thread(temporary.store);
         commit_thread_stop(commit_thread);
     }
-    commit_thread_stop(NULL);
+    commit_thread_stop(&(struct commit_thread){.store = NULL}); /* was not started */
     temporary_remove(&temporary);
 }
 

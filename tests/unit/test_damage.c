@@ -33,7 +33,8 @@ static void test_reading_a_damaged_token(void **state)
         struct store_write update = {
             .kind = STORE_UPDATE,
             .user_id = 1,
-            .update = {.token_id = id, .patch = {TOKEN_FIELD_NAME, {.name = SPAN("n")}}}};
+            .update = {.token_id = id,
+                       .patch = {.fields = TOKEN_FIELD_GROUP, .value = {.group = SPAN("n")}}}};
         assert_int_equal(store_write(temporary.store, &update), STORE_CORRUPT);
         store_write_free(&update);
         struct store_write delete = {
@@ -68,10 +69,16 @@ static void test_damaged_token_among_other_writes(void **state)
         {.kind = STORE_CREATE, .user_id = 1, .create = {.tokens = &token, .count = 1}},
         {.kind = STORE_UPDATE,
          .user_id = 1,
-         .update = {.token_id = 2, .patch = {TOKEN_FIELD_NAME, {.name = SPAN("new")}}}},
+         .update = {.token_id = 2,
+                    .patch = {.fields = TOKEN_FIELD_NAME,
+                              .value.name = SPAN("new"),
+                              .name_max = 3}}},
         {.kind = STORE_UPDATE,
          .user_id = 1,
-         .update = {.token_id = 3, .patch = {TOKEN_FIELD_NAME, {.name = SPAN("new")}}}},
+         .update = {.token_id = 3,
+                    .patch = {.fields = TOKEN_FIELD_NAME,
+                              .value.name = SPAN("new"),
+                              .name_max = 3}}},
     };
     temporary_commit(temporary.store, writes, COUNT_OF(writes));
     assert_int_equal(writes[0].error, STORE_OK);

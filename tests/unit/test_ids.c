@@ -69,7 +69,7 @@ static void append(struct fixture *fixture, size_t user, int64_t id)
 {
     struct model *model = &fixture->users[user];
     assert_true(model->count < IDS_MAX);
-    assert_int_equal(ids_append(&fixture->txn, (int64_t)user + 1, id), 0);
+    assert_int_equal(ids_append(&fixture->txn, DB_IDS_BY_USER, (int64_t)user + 1, id), 0);
     model->ids[model->count++] = id;
 }
 
@@ -81,7 +81,8 @@ static void append_next(struct fixture *fixture, size_t user)
 static void delete_at(struct fixture *fixture, size_t user, size_t index)
 {
     struct model *model = &fixture->users[user];
-    assert_int_equal(ids_delete(&fixture->txn, (int64_t)user + 1, model->ids[index]), 0);
+    assert_int_equal(
+        ids_delete(&fixture->txn, DB_IDS_BY_USER, (int64_t)user + 1, model->ids[index]), 0);
     model->count--;
     memmove(model->ids + index, model->ids + index + 1,
             (model->count - index) * sizeof(model->ids[0]));
@@ -93,25 +94,27 @@ static void check_rank(struct fixture *fixture, size_t user, uint64_t rank)
     const struct model *model = &fixture->users[user];
     uint64_t count = 12345;
     int64_t id = -1;
-    enum store_error error = ids_find(&fixture->txn, (int64_t)user + 1, rank, &count, &id);
+    enum store_error error =
+        ids_find(&fixture->txn, DB_IDS_BY_USER, (int64_t)user + 1, rank, &count, &id);
     require(error == STORE_OK && count == model->count && id == model->ids[count - 1 - rank],
             "user %zu, rank %zu of %zu: %s, id %lld of %zu", user + 1, (size_t)rank, model->count,
             store_error_text(error), (long long)id, (size_t)count);
-    assert_int_equal(ids_check(&fixture->txn, (int64_t)user + 1, id), STORE_OK);
+    assert_int_equal(ids_check(&fixture->txn, DB_IDS_BY_USER, (int64_t)user + 1, id), STORE_OK);
 }
 
 static void check_count(struct fixture *fixture, size_t user)
 {
     uint64_t count = 12345;
-    assert_int_equal(ids_count(&fixture->txn, (int64_t)user + 1, &count), 0);
+    assert_int_equal(ids_count(&fixture->txn, DB_IDS_BY_USER, (int64_t)user + 1, &count), 0);
     require(count == fixture->users[user].count, "user %zu: %zu ids, not %zu", user + 1,
             (size_t)count, fixture->users[user].count);
     static const uint64_t beyond[] = {0, 1, 1000000, UINT64_MAX};
     for (size_t i = 0; i < COUNT_OF(beyond); i++) {
         uint64_t rank = i < 3 ? count + beyond[i] : beyond[i], found = 12345;
         int64_t id;
-        assert_int_equal(ids_find(&fixture->txn, (int64_t)user + 1, rank, &found, &id),
-                         STORE_NOT_FOUND);
+        assert_int_equal(
+            ids_find(&fixture->txn, DB_IDS_BY_USER, (int64_t)user + 1, rank, &found, &id),
+            STORE_NOT_FOUND);
         assert_int_equal(found, count);
     }
 }
@@ -271,8 +274,8 @@ static void test_refusals(void **state)
     (void)state;
     struct fixture *fixture = open_fixture();
     static const size_t counts[] = {1, 2, 300, 1500};
-    assert_int_equal(ids_delete(&fixture->txn, 2, 1), STORE_NOT_FOUND);
-    assert_int_equal(ids_check(&fixture->txn, 2, 1), STORE_NOT_FOUND);
+    assert_int_equal(ids_delete(&fixture->txn, DB_IDS_BY_USER, 2, 1), STORE_NOT_FOUND);
+    assert_int_equal(ids_check(&fixture->txn, DB_IDS_BY_USER, 2, 1), STORE_NOT_FOUND);
     for (size_t i = 0; i < COUNT_OF(counts); i++) {
         while (fixture->users[1].count < counts[i]) {
             fixture->next_id += 2;
@@ -281,18 +284,20 @@ static void test_refusals(void **state)
         int64_t last = fixture->users[1].ids[counts[i] - 1];
         static const int64_t others[] = {-1, 1};
         for (size_t n = 0; n < COUNT_OF(others); n++) {
-            assert_int_equal(ids_delete(&fixture->txn, 2, last + others[n]), STORE_NOT_FOUND);
-            assert_int_equal(ids_check(&fixture->txn, 2, last + others[n]), STORE_NOT_FOUND);
+            assert_int_equal(ids_delete(&fixture->txn, DB_IDS_BY_USER, 2, last + others[n]),
+                             STORE_NOT_FOUND);
+            assert_int_equal(ids_check(&fixture->txn, DB_IDS_BY_USER, 2, last + others[n]),
+                             STORE_NOT_FOUND);
         }
-        assert_int_equal(ids_delete(&fixture->txn, 1, last), STORE_NOT_FOUND);
+        assert_int_equal(ids_delete(&fixture->txn, DB_IDS_BY_USER, 1, last), STORE_NOT_FOUND);
         check_all_and_on_disk(fixture);
     }
     /* An id that is not greater than all is a failure, which the transaction keeps. */
     int64_t last = fixture->users[1].ids[fixture->users[1].count - 1];
     for (int64_t less = 0; less < 2; less++) {
-        assert_int_equal(ids_append(&fixture->txn, 2, last - less), STORE_CORRUPT);
+        assert_int_equal(ids_append(&fixture->txn, DB_IDS_BY_USER, 2, last - less), STORE_CORRUPT);
         assert_int_equal(fixture->txn.error, STORE_CORRUPT);
-        assert_int_equal(ids_append(&fixture->txn, 2, last + 1), STORE_CORRUPT);
+        assert_int_equal(ids_append(&fixture->txn, DB_IDS_BY_USER, 2, last + 1), STORE_CORRUPT);
         fixture->txn.error = STORE_OK;
     }
     check_all_and_on_disk(fixture);

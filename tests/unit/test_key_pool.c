@@ -6,7 +6,7 @@
 
 #include "seal/key_pool.h"
 
-enum { BATCH = 1024 }; /* POOL_SIZE of seal/key_pool.c */
+enum { POOL_SIZE = 8192 }; /* of seal/key_pool.c */
 
 struct fixture {
     struct folder folder;
@@ -44,11 +44,11 @@ static int compare_keys(const void *a, const void *b)
     return memcmp(a, b, TOKEN_KEY_LEN);
 }
 
-/* Over several batches: each is a key, and none is handed out twice. */
+/* Over several rounds: each is a key, and none is handed out twice. */
 static void test_each_is_another(void **state)
 {
     struct fixture *fixture = *state;
-    enum { COUNT = 20 * BATCH + 7 };
+    enum { COUNT = 5 * POOL_SIZE + 7 };
     static char keys[COUNT][TOKEN_KEY_LEN];
     for (size_t i = 0; i < COUNT; i++) {
         char fenced[TOKEN_KEY_LEN + 1];
@@ -70,28 +70,31 @@ static void take_hash(struct fixture *fixture, unsigned char hash[static SEAL_HA
     seal_hash_key(fixture->seal, key, hash);
 }
 
-/* After the first batch, in which they come as drawn, each batch goes up by hash. */
-static void test_each_batch_is_sorted(void **state)
+/* How often a key has a smaller hash than the one before it. */
+static size_t count_descents(struct fixture *fixture, size_t takes)
 {
-    struct fixture *fixture = *state;
-    unsigned char last[SEAL_HASH_LEN], hash[SEAL_HASH_LEN];
+    unsigned char last[SEAL_HASH_LEN] = {0}, hash[SEAL_HASH_LEN];
     size_t descents = 0;
-    for (size_t i = 0; i < BATCH; i++) {
+    for (size_t i = 0; i < takes; i++) {
         take_hash(fixture, hash);
-        descents += i > 0 && memcmp(hash, last, sizeof(hash)) < 0;
+        descents += memcmp(hash, last, sizeof(hash)) < 0;
         memcpy(last, hash, sizeof(hash));
     }
-    assert_true(descents > BATCH / 4);
-    for (size_t batch = 0; batch < 10; batch++)
-        for (size_t i = 0; i < BATCH; i++) {
-            take_hash(fixture, hash);
-            require(i == 0 || memcmp(hash, last, sizeof(hash)) > 0, "key %zu of batch %zu", i,
-                    batch);
-            memcpy(last, hash, sizeof(hash));
-        }
+    return descents;
 }
 
-/* Each part of the hashes has its share of each batch: the order gives no key away. */
+/* They go up by hash, and around: soon in long rounds, in the end in rounds of about twice the
+ * pool's size. */
+static void test_keys_come_in_order(void **state)
+{
+    struct fixture *fixture = *state;
+    size_t descents = count_descents(fixture, 3 * POOL_SIZE);
+    require(descents < 32, "%zu rounds while the pool fills", descents);
+    descents = count_descents(fixture, 10 * POOL_SIZE);
+    require(descents >= 4 && descents <= 6, "%zu rounds", descents);
+}
+
+/* Each part of the hashes has its share of each round: the order gives no key away. */
 static void test_hashes_are_spread(void **state)
 {
     struct fixture *fixture = *state;
@@ -99,7 +102,7 @@ static void test_hashes_are_spread(void **state)
     static unsigned counts[PARTS];
     unsigned char hash[SEAL_HASH_LEN];
     memset(counts, 0, sizeof(counts));
-    for (size_t i = 0; i < PARTS * EACH / BATCH * BATCH; i++) {
+    for (size_t i = 0; i < PARTS * EACH; i++) {
         take_hash(fixture, hash);
         counts[hash[0]]++;
     }
@@ -114,9 +117,9 @@ static void test_taken_keys_are_wiped(void **state)
     size_t size = malloc_usable_size(fixture->pool);
     char key[TOKEN_KEY_LEN];
     assert_non_null(memmem(fixture->pool, size, &fixture->seal, sizeof(fixture->seal)));
-    for (size_t i = 0; i < 3 * BATCH; i++) {
+    for (size_t i = 0; i < 3 * POOL_SIZE; i++) {
         key_pool_take(fixture->pool, key);
-        if (i % 61 == 0 || i % BATCH < 3)
+        if (i % 61 == 0 || i < 3)
             require(!memmem(fixture->pool, size, key + TOKEN_KEY_PREFIX_LEN, 16), "key %zu", i);
     }
     assert_non_null(memmem(fixture->pool, size, "sk-", TOKEN_KEY_PREFIX_LEN)); /* those to come */
@@ -126,7 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_each_is_another, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_each_batch_is_sorted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_keys_come_in_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_hashes_are_spread, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_taken_keys_are_wiped, set_up, tear_down),
     };

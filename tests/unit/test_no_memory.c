@@ -109,6 +109,11 @@ static const struct row {
     {"GET", "/?sort=name", "", NULL, NULL, 200, "\"total\":501,", BY_BOB},
     {"GET", "/search?keyword=AM", "", NULL, NULL, 200, "\"total\":1,", 0},
     {"GET", "/search?keyword=AM&p=2", "", NULL, NULL, 200, "\"total\":501,", BY_BOB},
+    {"POST", "/search",
+     "{\"keyword\":\"AM\",\"p\":2,\"size\":20,\"page_size\":10,\"ps\":9,\"status\":1}", NULL, NULL,
+     200, "\"total\":501,", BY_BOB},
+    {"POST", "/search", "{\"token\":\"sk-\",\"sort\":\"name\"}", NULL, NULL, 200, "\"total\":1,",
+     0},
     {"GET", "/search?status=x", "", NULL, NULL, 400, "status must be 1, 2, 3 or 4", 0},
     {"GET", "/%T", "", NULL, NULL, 200, "\"name\":\"name\"", 0},
     {"GET", "/%T", "", NULL, NULL, 200, "\"name\":\"name\"", LONG},
@@ -408,6 +413,7 @@ static bool reply_has(const struct request *reply, const char *part)
 static void begin(struct fixture *fixture, const struct row *row)
 {
     fixture->unique++;
+    fixture->options.name_max = 30;
     fixture->options.max_per_user = row->flags & LIMITED ? 1 : 0;
     fixture->api = api_new(&fixture->options, fixture->temporary.reader);
     fixture->request = request_new();

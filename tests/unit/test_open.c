@@ -2,6 +2,9 @@
 
 #include <errno.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "tests/unit/raw.h"
@@ -153,7 +156,7 @@ static void test_secrets(void **state)
     struct temporary temporary;
     temporary_create_folder(&temporary, 0);
     const char *path = temporary.secret_path.path;
-    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_equal(chmod(path, 0644), 0);
     check_refused(&temporary, path, "chmod 600");
     assert_int_equal(chmod(path, 0600), 0);
     check_opens(&temporary);
@@ -341,6 +344,41 @@ static void test_owner(void **state)
     folder_remove(&folder);
 }
 
+static bool is_read_only;
+
+/* In place of the C library's: a file system that is mounted so. */
+int statfs(const char *path, struct statfs *status)
+{
+    int rc = (int)syscall(SYS_statfs, path, status);
+    if (is_read_only)
+        status->f_flags |= ST_RDONLY;
+    return rc;
+}
+
+static void test_read_only(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct raw raw;
+    char access_token[STORE_CREDENTIAL_LEN];
+    temporary_create_folder(&temporary, 0);
+    temporary_open(&temporary);
+    temporary_add_user(&temporary, access_token);
+    temporary_close(&temporary);
+    is_read_only = temporary.options.may_be_read_only = true;
+    temporary_open(&temporary);
+    temporary_check(&temporary);
+    assert_int_equal(temporary_stat(temporary.reader, "users"), 1);
+    assert_int_not_equal(store_user_set_disabled(temporary.store, 1, true), STORE_OK);
+    temporary_close(&temporary);
+    raw_open(&raw, &temporary);
+    raw_put(&raw, raw.meta, raw_text("schema"), raw_meta("schema", 3));
+    raw_commit(&raw);
+    check_refused(&temporary, temporary.store_path.path, "can be upgraded");
+    is_read_only = false;
+    temporary_remove(&temporary);
+}
+
 static void test_close_nothing(void **state)
 {
     (void)state;
@@ -362,6 +400,7 @@ int main(void)
         cmocka_unit_test(test_data_that_is_none),
         cmocka_unit_test(test_lock_file_missing),
         cmocka_unit_test(test_owner),
+        cmocka_unit_test(test_read_only),
         cmocka_unit_test(test_close_nothing),
     };
     return cmocka_run_group_tests_name("open", tests, NULL, NULL);

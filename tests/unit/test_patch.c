@@ -73,11 +73,10 @@ static void test_text_lengths(void **state)
         enum token_field field;
         const char *error;
     } rows[] = {
-        {"a", 30, TOKEN_FIELD_NAME, "must be at most 30 characters"},
-        {"\xC3\xA9", 30, TOKEN_FIELD_NAME,
-         "must be at most 30 characters"}, /* characters, not bytes */
-        {"\xE4\xBB\xA4", 30, TOKEN_FIELD_NAME, "must be at most 30 characters"},
-        {"\xF0\x9F\x98\x80", 30, TOKEN_FIELD_NAME, "must be at most 30 characters"},
+        {"a", 255, TOKEN_FIELD_NAME, "is too long"},
+        {"\xC3\xA9", 255, TOKEN_FIELD_NAME, "is too long"}, /* characters, not bytes */
+        {"\xE4\xBB\xA4", 255, TOKEN_FIELD_NAME, "is too long"},
+        {"\xF0\x9F\x98\x80", 255, TOKEN_FIELD_NAME, "is too long"},
         {"g", 64, TOKEN_FIELD_GROUP, "must be at most 64 bytes"},
         {"\xC3\xA9", 32, TOKEN_FIELD_GROUP, "must be at most 64 bytes"},
         {"m", 8192, TOKEN_FIELD_MODEL_LIMITS, too_long_list},
@@ -151,7 +150,7 @@ static void test_numbers(void **state)
 static void test_other_fields_are_not_checked(void **state)
 {
     (void)state;
-    struct span name = replayed("x", 31), group = replayed("x", 65), list = replayed("x", 8193);
+    struct span name = replayed("x", 256), group = replayed("x", 65), list = replayed("x", 8193);
     struct token_patch patch = {
         .value = {.name = name,
                   .group = group,
@@ -165,7 +164,7 @@ static void test_other_fields_are_not_checked(void **state)
         enum token_field field;
         const char *error;
     } rows[] = {
-        {TOKEN_FIELD_NAME, "must be at most 30 characters"},
+        {TOKEN_FIELD_NAME, "is too long"},
         {TOKEN_FIELD_STATUS, TOKEN_STATUS_MESSAGE},
         {TOKEN_FIELD_REMAIN_QUOTA, "must be 0 or more"},
         {TOKEN_FIELD_UNLIMITED_QUOTA, NULL},
@@ -273,7 +272,7 @@ static void test_fields_in_the_patch_change(void **state)
         unsigned fields = 0;
         for (size_t i = 0; i < COUNT_OF(settable); i++)
             fields |= set & 1U << i ? (unsigned)settable[i] : 0;
-        struct token_patch patch = {fields, other};
+        struct token_patch patch = {.fields = fields, .value = other, .name_max = 3};
         struct token expected = before, token = before;
         if (fields & TOKEN_FIELD_NAME)
             expected.name = other.name;
@@ -379,7 +378,8 @@ static struct token stored(int status, int expired, int quota)
 
 static struct token_patch patched(int status, int expired, int quota, int unlimited)
 {
-    struct token_patch patch = {.fields = TOKEN_FIELD_NAME, .value = {.name = SPAN("new")}};
+    struct token_patch patch = {
+        .fields = TOKEN_FIELD_NAME, .value = {.name = SPAN("new")}, .name_max = 3};
     if (status != KEEP)
         patch.fields |= TOKEN_FIELD_STATUS;
     if (expired != KEEP)
@@ -447,13 +447,112 @@ static void test_enabling_holds_for_all(void **state)
     assert_true(refused > 100);
 }
 
+/* remain_quota as of the used_quota that the client has read, or what is added to it. The token has
+ * 100 left and 11 used, finite unless a row says otherwise. */
+static void test_quota_that_is_spent(void **state)
+{
+    (void)state;
+    enum { NONE = -1 };
+    static const struct {
+        int64_t remain, used, add; /* of the patch; remain, used: or NONE */
+        bool was_unlimited, becomes_unlimited;
+        enum token_error error;
+        int64_t left;
+    } rows[] = {
+        {100, NONE, 0, false, false, TOKEN_OK, 100},
+        {100, 11, 0, false, false, TOKEN_OK, 100},
+        {111, 0, 0, false, false, TOKEN_OK, 100}, /* 11 spent since */
+        {90, 21, 0, false, false, TOKEN_OK, 100}, /* 10 given back since */
+        {11, 0, 0, false, false, TOKEN_OK, 0},
+        {10, 0, 0, false, false, TOKEN_OK, 0},
+        {0, 0, 0, false, false, TOKEN_OK, 0},
+        {INT64_MAX, 0, 0, false, false, TOKEN_OK, INT64_MAX - 11},
+        {INT64_MAX, 12, 0, false, false, TOKEN_QUOTA_TOO_HIGH, 0},
+        {0, INT64_MAX, 0, false, false, TOKEN_OK, INT64_MAX - 11},
+        {12, INT64_MAX, 0, false, false, TOKEN_QUOTA_TOO_HIGH, 0},
+        {50, 0, 0, true, true, TOKEN_OK, 50},
+        {50, 0, 0, true, false, TOKEN_OK, 50},
+        {50, 0, 0, false, true, TOKEN_OK, 50},
+        {NONE, NONE, 5, false, false, TOKEN_OK, 105},
+        {NONE, NONE, -100, false, false, TOKEN_OK, 0},
+        {NONE, NONE, -101, false, false, TOKEN_QUOTA_TOO_LOW, 0},
+        {NONE, NONE, INT64_MIN, false, false, TOKEN_QUOTA_TOO_LOW, 0},
+        {NONE, NONE, INT64_MAX - 100, false, false, TOKEN_OK, INT64_MAX},
+        {NONE, NONE, INT64_MAX - 99, false, false, TOKEN_QUOTA_TOO_HIGH, 0},
+        {NONE, NONE, 5, true, true, TOKEN_OK, 105},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct token before = sample();
+        before.unlimited_quota = rows[i].was_unlimited;
+        struct token token = before;
+        struct token_patch patch = {.fields = TOKEN_FIELD_UNLIMITED_QUOTA,
+                                    .add_quota = rows[i].add};
+        patch.value.unlimited_quota = rows[i].becomes_unlimited;
+        patch.value.remain_quota = rows[i].remain;
+        patch.value.used_quota = rows[i].used;
+        patch.fields |= rows[i].remain != NONE ? TOKEN_FIELD_REMAIN_QUOTA : 0;
+        patch.fields |= rows[i].used != NONE ? TOKEN_FIELD_USED_QUOTA : 0;
+        require(token_patch_apply(&patch, NOW, &token) == rows[i].error, "row %zu", i);
+        require(token.used_quota == before.used_quota, "row %zu: used", i);
+        if (rows[i].error != TOKEN_OK)
+            require(token_same(&token, &before), "row %zu: changed though refused", i);
+        else
+            require(token.remain_quota == rows[i].left, "row %zu: left", i);
+    }
+}
+
+/* Enough quota in the same patch enables an exhausted token; what was spent since does not. */
+static void test_enabling_by_the_resulting_quota(void **state)
+{
+    (void)state;
+    struct token token = stored(2, NEVER, 0);
+    struct token_patch patch = {.fields = TOKEN_FIELD_STATUS, .value.status = TOKEN_ENABLED};
+    patch.add_quota = 1;
+    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_OK);
+    token = stored(2, NEVER, 0);
+    token.used_quota = 7;
+    patch.add_quota = 0;
+    patch.fields |= TOKEN_FIELD_REMAIN_QUOTA | TOKEN_FIELD_USED_QUOTA;
+    patch.value.remain_quota = 7;
+    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_ENABLE_EXHAUSTED);
+    patch.value.remain_quota = 8;
+    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_OK);
+    assert_int_equal(token.remain_quota, 1);
+}
+
+/* The limit is for names that are new: a longer one may come back with other changes. */
+static void test_name_max(void **state)
+{
+    (void)state;
+    struct token token = sample();
+    struct token_patch patch = {.fields = TOKEN_FIELD_NAME | TOKEN_FIELD_GROUP, .name_max = 2};
+    patch.value.group = SPAN("h");
+    patch.value.name = SPAN("\xC3\xA9\xE4\xBB\xA4");
+    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_OK);
+    patch.name_max = 1;
+    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_OK); /* it is the present one */
+    patch.value.name = SPAN("ab");
+    patch.value.group = SPAN("i");
+    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_NAME_TOO_LONG);
+    assert_span_equal(token.group, SPAN("h"));
+    patch.fields = TOKEN_FIELD_GROUP;
+    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text_lengths), cmocka_unit_test(test_control_characters),
-        cmocka_unit_test(test_numbers),      cmocka_unit_test(test_other_fields_are_not_checked),
-        cmocka_unit_test(test_table),        cmocka_unit_test(test_fields_in_the_patch_change),
-        cmocka_unit_test(test_enabling),     cmocka_unit_test(test_enabling_holds_for_all),
+        cmocka_unit_test(test_name_max),
+        cmocka_unit_test(test_quota_that_is_spent),
+        cmocka_unit_test(test_enabling_by_the_resulting_quota),
+        cmocka_unit_test(test_text_lengths),
+        cmocka_unit_test(test_control_characters),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_other_fields_are_not_checked),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_fields_in_the_patch_change),
+        cmocka_unit_test(test_enabling),
+        cmocka_unit_test(test_enabling_holds_for_all),
     };
     return cmocka_run_group_tests_name("patch", tests, NULL, NULL);
 }

@@ -3,6 +3,9 @@
 #include "tests/unit/fake_clock.h"
 #include "tests/unit/raw.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "store/lmdb/record.h"
 
 enum { DAY_S = 24 * 3600 };
@@ -12,9 +15,9 @@ static void purge(struct temporary *temporary, int64_t now_s, size_t calls)
     fake_clocks(now_s);
     temporary_open(temporary);
     for (size_t i = 0; i < calls; i++) {
-        struct store_write write = {.kind = STORE_PURGE};
-        assert_int_equal(store_write(temporary->store, &write), STORE_OK);
-        assert_int_equal(write.purge.more, i + 1 < calls);
+        bool more;
+        assert_int_equal(store_purge(temporary->store, &more), STORE_OK);
+        assert_int_equal(more, i + 1 < calls);
     }
     temporary_check(temporary);
     temporary_close(temporary);
@@ -37,7 +40,9 @@ static size_t count_entries(const struct temporary *temporary, const char *datab
 static void put_reservations(const struct temporary *temporary, const int64_t *made_s, size_t count)
 {
     struct raw raw;
+    MDB_dbi by_user;
     raw_open(&raw, temporary);
+    assert_int_equal(mdb_dbi_open(raw.txn, "reservations_by_user", 0, &by_user), 0);
     raw_put(&raw, raw.meta, raw_text("next_reservation_id"),
             raw_meta("next_reservation_id", (int64_t)count + 1));
     for (size_t i = 0; i < count; i++) {
@@ -45,6 +50,8 @@ static void put_reservations(const struct temporary *temporary, const int64_t *m
         struct raw_bytes record;
         record.len = record_encode_reservation((int64_t)i + 1, &reservation, record.at);
         raw_put(&raw, raw.reservations, raw_user_key((int64_t)i + 1), record);
+        int64_t id = (int64_t)i + 1;
+        raw_put(&raw, by_user, raw_user_key(0), raw_bytes(&id, sizeof(id)));
     }
     raw_commit(&raw);
 }
@@ -96,6 +103,11 @@ static struct span render(struct store_write *write)
     return SPAN("answer");
 }
 
+static struct span render_context(struct store_write *write)
+{
+    return *(struct span *)write->context;
+}
+
 /* To the second; users' and those that count for none. */
 static void test_idempotency_records(void **state)
 {
@@ -131,12 +143,84 @@ static void test_idempotency_records(void **state)
     temporary_remove(&temporary);
 }
 
+/* ---- where there is no room ---- */
+
+/* Answers until the store is full. Returns how many. */
+static int64_t fill(struct temporary *temporary, int64_t first)
+{
+    static char bytes[2000];
+    enum store_error error = STORE_OK;
+    int64_t number = first;
+    size_t len = sizeof(bytes);
+    while (error == STORE_OK || len > 100) {
+        struct store_write write = {.kind = STORE_DELETE, .user_id = 1};
+        len = error == STORE_OK ? len : len / 10; /* smaller and smaller */
+        struct span key = {(const char *)&number, sizeof(number)};
+        store_idempotency_init(&write.idempotency, SPAN("scope"), key, SPAN("r"), render_context);
+        write.context = &(struct span){bytes, len};
+        error = store_write(temporary->store, &write);
+        number += error == STORE_OK;
+    }
+    assert_int_equal(error, STORE_FULL);
+    return number - first;
+}
+
+static void limit_files(rlim_t len)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = len < limit.rlim_max ? len : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* On a full map and on a full disk: what has expired is purged, and tokens can be deleted. */
+static void test_no_room(void **state)
+{
+    (void)state;
+    for (int disk = 0; disk < 2; disk++) {
+        struct temporary temporary;
+        char access_token[STORE_CREDENTIAL_LEN];
+        int64_t id, now = 5000;
+        fake_clocks(now);
+        temporary_create_folder(&temporary, disk ? 0 : 4 << 20);
+        temporary_open(&temporary);
+        temporary_add_user(&temporary, access_token);
+        assert_int_equal(temporary_create_tokens(temporary.store, 1, 100, 5000, 0, &id), STORE_OK);
+        if (disk)
+            limit_files(4 << 20);
+        for (int round = 0; round < 4; round++) {
+            bool more = true;
+            int64_t ids[] = {id++};
+            struct store_write delete = {
+                .kind = STORE_DELETE, .user_id = 1, .delete = {.ids = ids, .id_count = 1}};
+            int64_t count = fill(&temporary, now);
+            require(count > 10, "round %d: %d", round, (int)count);
+            assert_int_equal(temporary_create_tokens(temporary.store, 1, 1, 5000, 0, &(int64_t){0}),
+                             STORE_FULL);
+            assert_int_equal(store_write(temporary.store, &delete), STORE_OK);
+            assert_int_equal(delete.delete.deleted_count, 1);
+            now += DAY_S;
+            fake_clocks(now);
+            while (more)
+                assert_int_equal(store_purge(temporary.store, &more), STORE_OK);
+        }
+        assert_int_equal(store_user_delete(temporary.store, 1), STORE_OK);
+        limit_files(RLIM_INFINITY);
+        temporary_check(&temporary);
+        temporary_close(&temporary);
+        assert_int_equal(count_entries(&temporary, "answers"), 0);
+        temporary_remove(&temporary);
+    }
+}
+
 int main(void)
 {
+    signal(SIGXFSZ, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reservations),
         cmocka_unit_test(test_many_reservations),
         cmocka_unit_test(test_idempotency_records),
+        cmocka_unit_test(test_no_room),
     };
     return cmocka_run_group_tests_name("purge", tests, NULL, NULL);
 }

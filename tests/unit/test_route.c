@@ -26,13 +26,27 @@ static void test_path(void **state)
         {"/api/tokens", NULL, "/api/tokens", ROUTE_TOKEN, NULL},
         {"/api/token5", NULL, "/api/token5", ROUTE_TOKEN, NULL},
         {"/api", NULL, "/api", ROUTE_TOKEN, NULL},
-        {"/5", "/api/token/6", "/5", ROUTE_TOKEN, NULL},
+        {"/5", "/api/token/6", "/6/5", ROUTE_TOKEN, NULL},
+        {"/keys", "/api/token/batch", "/batch/keys", ROUTE_TOKEN, NULL},
+        {"/token/5", "/api", "/5", ROUTE_TOKEN, NULL},
+        {"/token/", "/api/usage", "/", ROUTE_USAGE, NULL},
+        {"/usage/token", "/api", "/", ROUTE_USAGE, NULL},
+        {"/5", "/gateway/api/token", "/5", ROUTE_TOKEN, NULL}, /* a prefix of the site */
+        {"/", "/gateway/api/usage/token", "/", ROUTE_USAGE, NULL},
+        {"/api/usage/token", "/gateway", "/", ROUTE_USAGE, NULL},
+        {NULL, "/gateway/api/usage/token/", "/", ROUTE_USAGE, NULL},
+        {"/gateway/api/token/5", NULL, "/5", ROUTE_TOKEN, NULL},
+        /* the first root counts: web servers guard paths by their beginning */
+        {"/api/token/verify", "/api/token", "/api/token/verify", ROUTE_TOKEN, NULL},
+        {"/api/token/5", "/api/usage/token", "/api/token/5", ROUTE_USAGE, NULL},
+        {NULL, "/api/token/api/usage/token", "/api/usage/token", ROUTE_TOKEN, NULL},
         {"", "/api/token", "/", ROUTE_TOKEN, NULL},
         {NULL, "/api/token/7", "/7", ROUTE_TOKEN, NULL},
         {NULL, "/api/token/batch", "/batch", ROUTE_TOKEN, NULL},
         {NULL, "/cgi-bin/token.cgi", "/", ROUTE_TOKEN, NULL}, /* the program's own name */
         {"/5", "/cgi-bin/token.cgi", "/5", ROUTE_TOKEN, NULL},
-        {NULL, "/api/tokens/7", "/", ROUTE_TOKEN, NULL},
+        {NULL, "/api/tokens/7", "/api/tokens/7", ROUTE_TOKEN, NULL},
+        {NULL, "/api/user", "/api/user", ROUTE_TOKEN, NULL},
         /* the second collection */
         {NULL, "/api/usage/token", "/", ROUTE_USAGE, NULL},
         {"/", "/api/usage/token", "/", ROUTE_USAGE, NULL},
@@ -40,7 +54,7 @@ static void test_path(void **state)
         {"/api/usage/token/", NULL, "/", ROUTE_USAGE, NULL},
         {"/api/usage/token/", "/cgi-bin/token.cgi", "/", ROUTE_USAGE, NULL},
         {NULL, "/api/usage/token/", "/", ROUTE_USAGE, NULL},
-        {NULL, "/api/usage/tokens", "/", ROUTE_TOKEN, NULL},
+        {NULL, "/api/usage/tokens", "/api/usage/tokens", ROUTE_TOKEN, NULL},
         {"/api/usage/tokens", NULL, "/api/usage/tokens", ROUTE_TOKEN, NULL},
         /* a subrequest of nginx: all but its location is the original request's */
         {NULL, NULL, "/verify", ROUTE_TOKEN, "/verify"},
@@ -53,6 +67,9 @@ static void test_path(void **state)
         {"/5", "/api/token", "/5", ROUTE_TOKEN, "/verify/5"},
         {"/5", "/api/token", "/5", ROUTE_TOKEN, "/verified"},
         {"/5", "/api/token", "/5", ROUTE_TOKEN, "/other/verify"},
+        {"/5", "/api/token", "/verify", ROUTE_TOKEN, "/gateway/api/token/verify"},
+        {"/5", "/api/token", "/5", ROUTE_TOKEN, "/api/usage/token/verify"},
+        {"/5", "/api/token", "/5", ROUTE_TOKEN, "/api/token/x/api/token/verify"},
         {"/5", "/api/token", "/5", ROUTE_TOKEN, ""},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -60,7 +77,8 @@ static void test_path(void **state)
                                       .script_name = span_of(rows[i].script_name),
                                       .document_uri = span_of(rows[i].document_uri)};
         enum route_root root = ROUTE_USAGE;
-        struct span path = route_path(&input, &root);
+        char text[ROUTE_PATH_SIZE];
+        struct span path = route_path(&input, text, &root);
         require(span_equal(path, span_of(rows[i].path)), "row %zu: %.*s", i, (int)path.len,
                 path.at);
         require(root == rows[i].root, "row %zu: root", i);
@@ -84,6 +102,8 @@ static const struct {
     {"POST", "/5/key", key_begin, true, 5},
     {"POST", "/5/rotate", rotate_begin, true, 5},
     {"POST", "/batch/keys", keys_begin, true, 0},
+    {"POST", "/batch/status", status_batch_begin, true, 0},
+    {"POST", "/search", search_body_begin, true, 0},
     {"POST", "/consume", consume_begin, true, 0},
     {"POST", "/reserve", reserve_begin, true, 0},
     {"POST", "/settle", settle_begin, true, 0},
@@ -128,7 +148,7 @@ static const struct {
     {"OPTIONS", "/5", NULL, true, 0},
     {"GET", "/batch", NULL, true, 0},
     {"DELETE", "/batch", NULL, true, 0},
-    {"POST", "/search", NULL, true, 0},
+    {"PUT", "/search", NULL, true, 0},
     {"GET", "/5/key", NULL, true, 0},
     {"GET", "/5/rotate", NULL, true, 0},
     {"GET", "/batch/keys", NULL, true, 0},
@@ -229,6 +249,8 @@ static void test_renders_and_callers(void **state)
         {"DELETE", "/5", ROUTE_USER, delete_render},
         {"POST", "/batch", ROUTE_USER, delete_batch_render},
         {"POST", "/batch/keys", ROUTE_USER, NULL},
+        {"POST", "/batch/status", ROUTE_USER, status_batch_render},
+        {"POST", "/search", ROUTE_USER, search_render},
         {"POST", "/5/key", ROUTE_USER, NULL},
         {"POST", "/5/rotate", ROUTE_USER, rotate_render},
         {"GET", "/verify", ROUTE_KEY, verify_render},
@@ -288,7 +310,8 @@ static void test_methods(void **state)
         {"/99999999999999999999", "GET, HEAD, DELETE, OPTIONS", ROUTE_TOKEN},
         {"/batch", "POST, OPTIONS", ROUTE_TOKEN},
         {"/batch/keys", "POST, OPTIONS", ROUTE_TOKEN},
-        {"/search", "GET, HEAD, OPTIONS", ROUTE_TOKEN},
+        {"/batch/status", "POST, OPTIONS", ROUTE_TOKEN},
+        {"/search", "GET, HEAD, POST, OPTIONS", ROUTE_TOKEN},
         {"/5/key", "POST, OPTIONS", ROUTE_TOKEN},
         {"/consume", "POST, OPTIONS", ROUTE_TOKEN},
         {"/", "GET, HEAD, OPTIONS", ROUTE_USAGE},

@@ -131,9 +131,10 @@ static void test_open(void **state)
         const char *reason; /* NULL: it opens */
     } rows[] = {
         {32, 0600, NULL},       {32, 0400, NULL},      {32, 0700, NULL},
-        {32, 0640, "chmod"},    {32, 0620, "chmod"},   {32, 0610, "chmod"},
+        {32, 0440, NULL},       {32, 0640, NULL},      {32, 0660, "chmod"},
+        {32, 0620, "chmod"},    {32, 0610, "chmod"},   {32, 0444, "chmod"},
         {32, 0604, "chmod"},    {32, 0602, "chmod"},   {32, 0601, "chmod"},
-        {32, 0666, "chmod"},    {32, 0444, "chmod"},   {31, 0600, "32 bytes"},
+        {32, 0666, "chmod"},    {32, 0644, "chmod"},   {31, 0600, "32 bytes"},
         {33, 0600, "32 bytes"}, {0, 0600, "32 bytes"}, {64, 0600, "32 bytes"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {

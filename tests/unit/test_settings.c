@@ -1,12 +1,17 @@
 #include "tests/unit/unit.h"
 
+#include <unistd.h>
+
 #include "settings/settings.h"
 
 static char reason[200];
 
+/* An empty file, not this machine's /etc/token/token.conf. */
+static char conf[] = "TOKEN_CONF=/tmp/token-unit-conf-XXXXXX";
+
 static bool read_one(const char *variable, struct settings *settings)
 {
-    char *environment[] = {(char *)(uintptr_t)variable, NULL};
+    char *environment[] = {(char *)(uintptr_t)variable, conf, NULL};
     reason[0] = '\0';
     return settings_read(environment, settings, reason, sizeof(reason));
 }
@@ -14,7 +19,7 @@ static bool read_one(const char *variable, struct settings *settings)
 static void test_defaults(void **state)
 {
     (void)state;
-    char *environment[] = {NULL};
+    char *environment[] = {conf, NULL};
     struct settings settings;
     assert_true(settings_read(environment, &settings, reason, sizeof(reason)));
     assert_string_equal(settings.store_path, "/var/lib/token/store");
@@ -22,6 +27,7 @@ static void test_defaults(void **state)
     assert_null(settings.user);
     assert_null(settings.cors_origin);
     assert_int_equal(settings.max_per_user, 1000);
+    assert_int_equal(settings.name_max, 30);
     assert_false(settings.http_status_200);
     assert_int_equal(settings.map_size, UINT64_C(64) << 30);
     assert_true(settings.sandbox);
@@ -101,7 +107,7 @@ static void test_all_at_once(void **state)
                             "TOKEN_THREADS=3",
                             "TOKENS_OTHER=1",
                             "token_store=/no"};
-    char *environment[COUNT_OF(variables) + 1] = {NULL};
+    char *environment[COUNT_OF(variables) + 2] = {[COUNT_OF(variables)] = conf};
     for (size_t i = 0; i < COUNT_OF(variables); i++)
         environment[i] = variables[i];
     struct settings settings;
@@ -238,7 +244,7 @@ static void test_a_long_name_is_cut(void **state)
     memset(variable, 'X', sizeof(variable) - 1);
     variable[sizeof(variable) - 1] = '\0';
     memcpy(variable, "TOKEN_", 6);
-    char *environment[] = {variable, NULL};
+    char *environment[] = {variable, conf, NULL};
     struct settings settings;
     assert_false(settings_read(environment, &settings, small, sizeof(small)));
     assert_string_equal(small, "TOKEN_XXXXXXXXX");
@@ -257,5 +263,11 @@ int main(void)
         cmocka_unit_test(test_variables_of_spawn_sh),
         cmocka_unit_test(test_a_long_name_is_cut),
     };
-    return cmocka_run_group_tests_name("settings", tests, NULL, NULL);
+    int fd = mkstemp(conf + strlen("TOKEN_CONF="));
+    if (fd < 0)
+        return 1;
+    int failed = cmocka_run_group_tests_name("settings", tests, NULL, NULL);
+    close(fd);
+    unlink(conf + strlen("TOKEN_CONF="));
+    return failed;
 }

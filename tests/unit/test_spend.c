@@ -187,6 +187,7 @@ static void ask(struct model *model, struct item *item)
         item->write.delete.id_count = 1;
     } else {
         item->write.kind = STORE_PURGE;
+        item->write.purge.max = 1000;
     }
     item->write.now_unix_s = model->now;
 }
@@ -527,11 +528,11 @@ static struct model *open_model(uint64_t seed)
 static void purge_all(struct model *model)
 {
     int64_t later = model->now + 3 * 86400;
-    struct store_write purge = {.kind = STORE_PURGE};
+    bool more;
     fake_clocks(later);
     do
-        assert_int_equal(store_write(model->temporary.store, &purge), STORE_OK);
-    while (purge.purge.more);
+        assert_int_equal(store_purge(model->temporary.store, &more), STORE_OK);
+    while (more);
     for (int64_t id = 1; id <= (int64_t)model->reservation_count; id++)
         for (int64_t gateway_id = 1; gateway_id <= 2; gateway_id++) {
             struct store_write settle = {
@@ -736,6 +737,43 @@ static void test_deleted_meanwhile(void **state)
     temporary_remove(&one.temporary);
 }
 
+static enum store_error reserve_many(struct one *one, size_t count, int64_t ttl_s,
+                                     struct store_write *writes)
+{
+    for (size_t i = 0; i < count; i++) {
+        writes[i] = (struct store_write){
+            .kind = STORE_SPEND, .now_unix_s = START, .spend = {.gateway_id = 1, .ttl_s = ttl_s}};
+        memcpy(writes[i].spend.key, one->token.key, TOKEN_KEY_LEN);
+    }
+    assert_int_equal(temporary_commit(one->temporary.store, writes, count), STORE_OK);
+    return writes[count - 1].error;
+}
+
+/* One that has ended goes for a new one; where all are open, there is none. */
+static void test_bound_of_a_user(void **state)
+{
+    (void)state;
+    static struct store_write writes[STORE_RESERVATIONS_MAX];
+    struct store_write more;
+    struct one one;
+    open_one(&one, 100, false);
+    assert_int_equal(reserve_many(&one, STORE_RESERVATIONS_MAX, 600, writes), STORE_OK);
+    int64_t ids[] = {writes[0].spend.answer.reservation_id, writes[1].spend.answer.reservation_id};
+    fake_clocks(START + 100);
+    assert_int_equal(reserve_many(&one, 1, 600, &more), STORE_REMEMBERED);
+    assert_int_equal(more.idempotency.retry_after_s, 500);
+    settle(&one, ids[1], 0, START + 100);
+    assert_int_equal(reserve_many(&one, 1, 600, &more), STORE_OK);
+    assert_int_equal(reserve_many(&one, 1, 600, &more), STORE_REMEMBERED);
+    settle(&one, ids[0], 0, START + 100); /* the other one is gone */
+    struct store_write gone = {.kind = STORE_SETTLE,
+                               .settle = {.gateway_id = 1, .reservation_id = ids[1]}};
+    assert_int_equal(store_write(one.temporary.store, &gone), STORE_NO_RESERVATION);
+    fake_clocks(START + 600); /* their time is up */
+    assert_int_equal(reserve_many(&one, 1000, 600, writes), STORE_OK);
+    close_one(&one, 100, 0);
+}
+
 /* Units go back to where they came from, whatever the token has become. */
 static void test_unlimited_meanwhile(void **state)
 {
@@ -749,7 +787,8 @@ static void test_unlimited_meanwhile(void **state)
             .user_id = 1,
             .now_unix_s = START,
             .update = {.token_id = 1,
-                       .patch = {TOKEN_FIELD_UNLIMITED_QUOTA, {.unlimited_quota = !unlimited}}}};
+                       .patch = {.fields = TOKEN_FIELD_UNLIMITED_QUOTA,
+                                 .value = {.unlimited_quota = !unlimited}}}};
         assert_int_equal(store_write(one.temporary.store, &write), STORE_OK);
         store_write_free(&write);
         settle(&one, id, 0, START);
@@ -824,6 +863,7 @@ int main(void)
         cmocka_unit_test(test_shortfall),
         cmocka_unit_test(test_reservation_ids),
         cmocka_unit_test(test_deleted_meanwhile),
+        cmocka_unit_test(test_bound_of_a_user),
         cmocka_unit_test(test_unlimited_meanwhile),
         cmocka_unit_test(test_the_end_of_a_grace),
         cmocka_unit_test(test_access_times),

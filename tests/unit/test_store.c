@@ -148,9 +148,11 @@ static void fill_write(struct model *model, struct batch *batch, size_t i, bool 
             value.group = SPAN("");
         write->kind = STORE_UPDATE;
         write->update.token_id = pick_id(model, user);
-        write->update.patch = (struct token_patch){(unsigned)below(model, 1 << TOKEN_FIELD_COUNT) &
-                                                       token_fields_set_by(TOKEN_SET_UPDATE),
-                                                   value};
+        write->update.patch =
+            (struct token_patch){.fields = (unsigned)below(model, 1 << TOKEN_FIELD_COUNT) &
+                                           token_fields_set_by(TOKEN_SET_UPDATE),
+                                 .name_max = TOKEN_NAME_CHARACTERS_MAX,
+                                 .value = value};
     } else {
         write->kind = STORE_DELETE;
         write->delete.ids = batch->ids[i];
@@ -196,17 +198,18 @@ static void expect_update(struct model_user *user, const struct store_write *wri
         assert_int_equal(write->error, STORE_NOT_FOUND);
         return;
     }
-    switch (token_patch_apply(&write->update.patch, NOW, token)) {
-    case TOKEN_ENABLE_EXPIRED:
-        assert_int_equal(write->error, STORE_ENABLE_EXPIRED);
-        return;
-    case TOKEN_ENABLE_EXHAUSTED:
-        assert_int_equal(write->error, STORE_ENABLE_EXHAUSTED);
-        return;
-    default:
-        assert_int_equal(write->error, STORE_OK);
+    static const enum store_error errors[] = {
+        [TOKEN_OK] = STORE_OK,
+        [TOKEN_ENABLE_EXPIRED] = STORE_ENABLE_EXPIRED,
+        [TOKEN_ENABLE_EXHAUSTED] = STORE_ENABLE_EXHAUSTED,
+        [TOKEN_QUOTA_TOO_LOW] = STORE_QUOTA_TOO_LOW,
+        [TOKEN_QUOTA_TOO_HIGH] = STORE_QUOTA_TOO_HIGH,
+        [TOKEN_NAME_TOO_LONG] = STORE_NAME_TOO_LONG,
+    };
+    enum token_error error = token_patch_apply(&write->update.patch, NOW, token);
+    assert_int_equal(write->error, errors[error]);
+    if (error == TOKEN_OK)
         assert_true(token_same(&write->update.token, token));
-    }
 }
 
 static void expect_delete(struct model_user *user, const struct store_write *write)
@@ -385,7 +388,8 @@ static void test_refused_writes_leave_nothing(void **state)
     writes[3].user_id = model->users[3].id; /* disabled */
     writes[4].kind = STORE_UPDATE;
     writes[4].update.token_id = 1; /* a stranger's */
-    writes[4].update.patch = (struct token_patch){TOKEN_FIELD_NAME, token_default()};
+    writes[4].update.patch =
+        (struct token_patch){.fields = TOKEN_FIELD_GROUP, .value = token_default()};
     writes[4].update.text = NULL;
     writes[5].kind = STORE_DELETE;
     writes[5].delete.ids = strangers;
@@ -486,6 +490,7 @@ static void test_writes_of_a_commit_go_in_order(void **state)
     writes[1].update.token_id = id;
     writes[1].update.patch.fields = TOKEN_FIELD_NAME;
     writes[1].update.patch.value.name = SPAN("changed");
+    writes[1].update.patch.name_max = TOKEN_NAME_CHARACTERS_MAX;
     writes[2].kind = STORE_DELETE;
     writes[2].delete.ids = &id;
     writes[2].delete.id_count = 1;

@@ -43,6 +43,21 @@ static bool repeat(struct temporary *temporary, const char *key)
     return replayed;
 }
 
+static void reserve(struct temporary *temporary)
+{
+    struct store_write write = {.kind = STORE_SPEND, .spend = {.gateway_id = 1, .ttl_s = 600}};
+    struct token token = token_default();
+    token.unlimited_quota = true;
+    token_key_generate(token.key);
+    struct store_write create = {
+        .kind = STORE_CREATE, .user_id = 2, .create = {.tokens = &token, .count = 1}};
+    assert_int_equal(store_write(temporary->store, &create), STORE_OK);
+    memcpy(write.spend.key, token.key, TOKEN_KEY_LEN);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(store_write(temporary->store, &write), STORE_OK);
+    assert_int_equal(write.spend.refusal, TOKEN_GOOD);
+}
+
 /* Moves the answers to where version 3 had them: by day and hash, without the user's id. */
 static void move_answers(struct raw *raw, size_t count)
 {
@@ -63,6 +78,8 @@ static void move_answers(struct raw *raw, size_t count)
     assert_int_equal(mdb_drop(raw->txn, raw->answers, 1), 0);
     assert_int_equal(mdb_dbi_open(raw->txn, "answers_by_user", 0, &dbi), 0);
     assert_int_equal(mdb_drop(raw->txn, dbi, 1), 0);
+    assert_int_equal(mdb_dbi_open(raw->txn, "reservations_by_user", 0, &dbi), 0);
+    assert_int_equal(mdb_drop(raw->txn, dbi, 1), 0);
     raw_delete(raw, raw->meta, raw_text("time"), NULL);
 }
 
@@ -71,14 +88,16 @@ static void make_version_3(struct old_store *old)
 {
     struct raw raw;
     struct temporary *temporary = &old->temporary;
+    static const char character[] = {(char)0xE7, (char)0xBB, (char)0x84}; /* UTF-8 */
     char longest[STORE_USER_NAME_LEN_MAX];
     memset(longest, 'x', sizeof(longest) - 3);
-    memcpy(longest + sizeof(longest) - 3, "\xE7\xBB\x84", 3); /* one character */
+    memcpy(longest + sizeof(longest) - 3, character, sizeof(character));
     temporary_create_folder(temporary, 0);
     temporary_open(temporary);
     for (size_t i = 0; i < USERS; i++)
         temporary_add_user(temporary, old->access_tokens[i]);
     assert_false(repeat(temporary, "a") || repeat(temporary, "b"));
+    reserve(temporary);
     temporary_close(temporary);
     old->copy_path = folder_file(&temporary->folder, "store/data.mdb.3");
     raw_open(&raw, temporary);

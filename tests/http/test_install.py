@@ -1,0 +1,84 @@
+"""make install and make uninstall, into a package's folder, with another SYSCONFDIR."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from service import BUILD, ROOT, Store
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    """A copy of the build, as another SYSCONFDIR changes it."""
+    folder = tmp_path_factory.mktemp("build")
+    subprocess.run(["cp", "-a", BUILD / "obj", BUILD / "sysconfdir", folder], check=True)
+    return folder
+
+
+def make(target, build, root, etc):
+    done = subprocess.run(
+        ["make", target, f"BUILD={build}", f"DESTDIR={root}", "PREFIX=/usr", f"SYSCONFDIR={etc}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done
+
+
+def files_below(root):
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def test_install_and_uninstall(build, tmp_path):
+    root, etc = tmp_path / "a root", tmp_path / "etc"
+    conf = Path(f"{root}{etc}/token/token.conf")
+    programs = ["usr/lib/token/token.fcgi", "usr/lib/token/spawn.sh", "usr/bin/tokenctl"]
+    make("install", build, root, etc)
+    assert {*programs, "usr/share/doc/token/README.md"} <= files_below(root) and conf.exists()
+    for program in programs:
+        done = subprocess.run([root / program, "--version"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and done.stdout.split()[1] == re.search(
+            r"^VERSION = (.*)", (ROOT / "Makefile").read_text(), re.M
+        ).group(1)
+    bare = {"PATH": os.environ["PATH"], "TOKEN_STORE": str(tmp_path / "store")}
+    subprocess.run([root / "usr/bin/tokenctl", "init"], env=bare, check=True, timeout=60)
+    assert (etc / "token/secret").exists()
+    (etc / "token/token.conf").write_text("TOKEN_WORKERS=0\n")
+    for program in ("usr/lib/token/spawn.sh", "usr/bin/tokenctl"):
+        done = subprocess.run(
+            [root / program, "restart" if "spawn" in program else "check"],
+            env={**bare, "TOKEN_SOCKET": str(tmp_path / "x.sock")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 1 and "TOKEN_WORKERS" in done.stderr
+    conf.write_text("TOKEN_KEYS=masked\n")
+    for target in ("install", "uninstall"):
+        make(target, build, root, etc)
+        assert conf.read_text() == "TOKEN_KEYS=masked\n"  # the site's own
+    assert files_below(root) == {str(conf.relative_to(root))}
+    make("install", build, root, etc)
+    shutil.copy(ROOT / "token.conf.example", conf)
+    make("uninstall", build, root, etc)
+    assert files_below(root) == set() and not conf.parent.exists()
+
+
+def test_example_of_settings():
+    """Names every setting of the reference, with its default."""
+    example = (ROOT / "token.conf.example").read_text()
+    assert not re.search("^[^#\n]", example, re.M)  # changes nothing
+    settings = dict(re.findall("^#(TOKEN_[A-Z_]+)=(.*)$", example, re.M))
+    reference = (ROOT / "docs/reference.md").read_text()
+    rows = dict(re.findall(r"^\| (TOKEN_[A-Z_]+) \| (.*?) \|", reference, re.M))
+    assert set(settings) ^ set(rows) == {"TOKEN_COST", "TOKEN_MODEL", "TOKEN_MODEL_CHECK"}  # of a request
+    for name, value in settings.items():
+        assert rows[name] == value or " " in rows[name] or not value, name
+    with Store() as store:
+        conf = store.dir / "token.conf"
+        conf.write_text(re.sub("^#(?=TOKEN_)", "", example, flags=re.M))
+        assert store.run_ctl("check").returncode == 0
