@@ -1,5 +1,5 @@
-/* Searches: the server filters and sorts. Keys are sealed there: a search for one is done here,
- * over a stream of the rows. */
+/* Searches: the server filters and sorts. Keys are sealed there, and it takes no keyword that is
+ * not UTF-8: a search for such is done here, over a stream of the rows. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +55,11 @@ static char *make_pattern(struct span keyword, size_t *len)
     return pattern;
 }
 
+static bool streams(const struct store_search *search)
+{
+    return search->key.len > 0 || !pg_is_text(search->keyword);
+}
+
 enum { SQL_SIZE = 2048 };
 
 /* Parameters: user, time, pattern, group, status, offset, limit. With COLLATE "C" lower() changes
@@ -63,7 +68,6 @@ static void make_sql(const struct store_search *search, char sql[static SQL_SIZE
 {
     const char *direction = search->ascending ? "ASC" : "DESC";
     const char *column = column_of(search->sort);
-    bool streams = search->key.len > 0;
     snprintf(sql, SQL_SIZE,
              "WITH found AS (SELECT " TOKEN_COLUMNS " FROM tokens WHERE user_id = $1"
              " AND ($3::text IS NULL OR lower(name) LIKE lower($3::text COLLATE \"C\"))"
@@ -74,8 +78,8 @@ static void make_sql(const struct store_search *search, char sql[static SQL_SIZE
              " SELECT counted.total, page.* FROM (SELECT %s AS total) AS counted LEFT JOIN"
              " (SELECT * FROM found ORDER BY %s %s, id %s LIMIT $7::bigint OFFSET $6::bigint)"
              " AS page ON true ORDER BY %s %s, id %s",
-             streams ? "0::bigint" : "(SELECT count(*) FROM found)", column, direction, direction,
-             column, direction, direction);
+             streams(search) ? "0::bigint" : "(SELECT count(*) FROM found)", column, direction,
+             direction, column, direction, direction);
 }
 
 struct search_pass {
@@ -86,12 +90,13 @@ struct search_pass {
     void *context;
 };
 
-/* A store_visit_token: of a stream, those whose key matches. */
+/* A store_visit_token: of a stream, those that match. */
 static void visit_match(void *context, const struct token *token)
 {
     const struct search_pass *pass = context;
     const struct store_search *search = pass->search;
-    if (!match_key(token->key, search->key))
+    if ((search->key.len > 0 && !match_key(token->key, search->key)) ||
+        !match_name(token->name, search->keyword))
         return;
     if (*pass->total >= search->offset && *pass->total - search->offset < search->limit)
         pass->visit(pass->context, token);
@@ -100,15 +105,15 @@ static void visit_match(void *context, const struct token *token)
 
 static enum store_error visit_row(struct search_pass *pass, const PGresult *result)
 {
-    bool streams = pass->search->key.len > 0;
+    bool stream = streams(pass->search);
     struct pg_row row = {.result = result};
     int64_t total = pg_next_int(&row);
-    if (!streams)
+    if (!stream)
         *pass->total = (uint64_t)total;
     if (PQgetisnull(result, 0, row.column)) /* no token in the page */
         return STORE_OK;
-    return streams ? pg_visit_token(pass->reader, &row, visit_match, pass)
-                   : pg_visit_token(pass->reader, &row, pass->visit, pass->context);
+    return stream ? pg_visit_token(pass->reader, &row, visit_match, pass)
+                  : pg_visit_token(pass->reader, &row, pass->visit, pass->context);
 }
 
 static enum store_error run_search(struct search_pass *pass, const struct pg_parameters *parameters)
@@ -149,14 +154,14 @@ enum store_error postgresql_token_search(struct store_reader *reader,
     struct search_pass pass = {reader, search, total, visit, context};
     struct pg_parameters parameters = {.count = 0};
     size_t pattern_len = 0;
-    bool streams = search->key.len > 0;
-    if (!pg_is_text(search->keyword) || !pg_is_text(search->group))
+    bool stream = streams(search);
+    if (!pg_is_text(search->group))
         return STORE_OK;
     char *pattern = make_pattern(search->keyword, &pattern_len);
     if (!pattern)
         return STORE_UNAVAILABLE;
     pg_int(pg_int(&parameters, search->user_id), search->now_unix_s);
-    if (search->keyword.len > 0)
+    if (pg_is_text(search->keyword) && search->keyword.len > 0)
         pg_bytes(&parameters, pattern, pattern_len);
     else
         pg_null(&parameters);
@@ -165,8 +170,8 @@ enum store_error postgresql_token_search(struct store_reader *reader,
     else
         pg_null(&parameters);
     pg_int(&parameters, search->status);
-    pg_int(&parameters, streams ? 0 : clamp(search->offset));
-    pg_int(&parameters, streams ? INT64_MAX : clamp(search->limit));
+    pg_int(&parameters, stream ? 0 : clamp(search->offset));
+    pg_int(&parameters, stream ? INT64_MAX : clamp(search->limit));
     enum store_error error = run_search(&pass, &parameters);
     free(pattern);
     return error;
