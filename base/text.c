@@ -1,5 +1,7 @@
 #include "base/text.h"
 
+#include "base/number.h"
+
 size_t text_count_characters(struct span text)
 {
     size_t count = 0;
@@ -66,5 +68,12 @@ bool text_is_utf8(struct span text)
     size_t len;
     while ((len = text_utf8_sequence(text)) > 0)
         text = span_from(text, len);
+    return text.len == 0;
+}
+
+bool text_is_digits(struct span text)
+{
+    while (text.len > 0 && is_digit(text.at[0]))
+        text = span_from(text, 1);
     return text.len == 0;
 }

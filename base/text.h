@@ -22,4 +22,7 @@ struct span text_trim(struct span text, struct span bytes);
 /* Whether the text is valid UTF-8. */
 bool text_is_utf8(struct span text);
 
+/* Whether it is ASCII digits only, or empty. */
+bool text_is_digits(struct span text);
+
 #endif

@@ -26,6 +26,8 @@ static bool check_labels(const struct ctl *ctl, const char *name, int *status)
 {
     if (name && !is_label(name))
         *status = ctl_fail("a user's name is 1 to 64 bytes of UTF-8 without control characters");
+    else if (name && text_is_digits(span_of(name)))
+        *status = ctl_fail("a user's name is not a number: ids are");
     else if (ctl->text[CTL_GROUP] && !is_label(ctl->text[CTL_GROUP]))
         *status = ctl_fail("a group is 1 to 64 bytes of UTF-8 without control characters");
     else

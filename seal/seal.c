@@ -202,14 +202,6 @@ void seal_hash_key(const struct seal *seal, const char key[static TOKEN_KEY_LEN]
                        seal->hash_key, sizeof(seal->hash_key));
 }
 
-void seal_hash_access(const struct seal *seal,
-                      const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN],
-                      unsigned char hash[static SEAL_HASH_LEN])
-{
-    crypto_generichash(hash, SEAL_HASH_LEN, access_hash, SEAL_CREDENTIAL_HASH_LEN, seal->hash_key,
-                       sizeof(seal->hash_key));
-}
-
 void seal_hash_credential(struct span credential,
                           unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN])
 {

@@ -73,9 +73,4 @@ void seal_hash_key(const struct seal *seal, const char key[static TOKEN_KEY_LEN]
 void seal_hash_credential(struct span credential,
                           unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN]);
 
-/* The hash that a user is looked up by, of the stored hash of the access token: keyed BLAKE2b. */
-void seal_hash_access(const struct seal *seal,
-                      const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN],
-                      unsigned char hash[static SEAL_HASH_LEN]);
-
 #endif

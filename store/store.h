@@ -115,7 +115,7 @@ struct store_user {
     uint64_t token_count;
 };
 
-/* Finds the user of an access token, by a keyed hash. STORE_DENIED where nobody has it;
+/* Finds the user of an access token, by its hash. STORE_DENIED where nobody has it;
  * STORE_USER_DISABLED, with *user_id set. */
 enum store_error store_user_authenticate(struct store_reader *reader, struct span access_token,
                                          int64_t *user_id);

@@ -6,19 +6,19 @@
 
 /* ---- the index of users, by access token and by name ---- */
 
-/* The key of an entry: a letter, and the keyed hash of the access token's hash or the name without
+/* The key of an entry: a letter, and the beginning of the access token's hash, or the name without
  * the case of its ASCII letters. The value is the user's id. */
+enum { ACCESS_KEY_LEN = 1 + 16 };
 struct index_key {
     unsigned char at[1 + STORE_USER_NAME_LEN_MAX];
     size_t len;
 };
 
-static struct span access_key(struct txn *txn, const unsigned char *access_hash,
-                              struct index_key *key)
+static struct span access_key(const unsigned char *access_hash, struct index_key *key)
 {
     key->at[0] = 'a';
-    seal_hash_access(txn->store->base.seal, access_hash, key->at + 1);
-    return span_of_bytes(key->at, 1 + SEAL_HASH_LEN);
+    memcpy(key->at + 1, access_hash, ACCESS_KEY_LEN - 1);
+    return span_of_bytes(key->at, ACCESS_KEY_LEN);
 }
 
 static struct span name_key(struct span name, struct index_key *key)
@@ -63,7 +63,7 @@ lookup_user_by_access(struct txn *txn,
                       int64_t *user_id, struct record_user *user)
 {
     struct index_key key;
-    enum store_error error = get_indexed(txn, access_key(txn, access_hash, &key), user_id);
+    enum store_error error = get_indexed(txn, access_key(access_hash, &key), user_id);
     if (error == STORE_OK)
         error = lookup_user(txn, *user_id, user);
     if (error == STORE_OK &&
@@ -75,15 +75,14 @@ lookup_user_by_access(struct txn *txn,
 void index_user(struct txn *txn, int64_t user_id, const struct record_user *user)
 {
     struct index_key key;
-    put_indexed(txn, access_key(txn, user->access_hash, &key), user_id);
+    put_indexed(txn, access_key(user->access_hash, &key), user_id);
     put_indexed(txn, name_key(user->name, &key), user_id);
 }
 
 static void unindex_user(struct txn *txn, const struct record_user *user)
 {
     struct index_key key;
-    if (db_delete(txn, DB_USER_INDEX, access_key(txn, user->access_hash, &key)) ==
-            STORE_NOT_FOUND ||
+    if (db_delete(txn, DB_USER_INDEX, access_key(user->access_hash, &key)) == STORE_NOT_FOUND ||
         db_delete(txn, DB_USER_INDEX, name_key(user->name, &key)) == STORE_NOT_FOUND)
         db_corrupt(txn);
 }

@@ -50,15 +50,10 @@ __typeof__(store_check) lmdb_check;
 
 enum { SCHEMA_VERSION_OLDEST = 3, SCHEMA_VERSION = 4 };
 
-/* environment.c: opens the databases, or makes (MDB_CREATE) those that are missing. Returns the
- * transaction's error. */
-enum store_error open_databases(struct txn *txn, unsigned flags);
-
-/* upgrade.c: brings a store of an older version up to SCHEMA_VERSION, in one transaction, after a
- * copy of the data file beside it, data.mdb.VERSION. False, with one line in reason and the store
- * as it was, where older programs use it or it fails. */
-bool upgrade_store(struct lmdb_store *store, const char *folder,
-                   char reason[static STORE_REASON_SIZE]);
+/* upgrade.c: brings a store of an older version up to SCHEMA_VERSION, in a write transaction that
+ * has opened all databases, after a copy of the data file beside it, data.mdb.VERSION. Where it
+ * fails, or older programs use the store, the transaction has an error; one line in reason. */
+void upgrade_store(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE]);
 
 /* stat.c: the readers of all processes but one. */
 uint64_t count_readers(const struct lmdb_store *store, pid_t left_out);

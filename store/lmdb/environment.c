@@ -126,7 +126,10 @@ static bool open_environment(const struct store_options *options, struct lmdb_st
     return rc == MDB_SUCCESS || store_refuse(reason, options->location, mdb_strerror(rc));
 }
 
-enum store_error open_databases(struct txn *txn, unsigned flags)
+/* Opens the databases, or makes (MDB_CREATE) those that are missing. Returns the transaction's
+ * error.
+ */
+static enum store_error open_databases(struct txn *txn, unsigned flags)
 {
     static const struct {
         const char *name;
@@ -320,6 +323,25 @@ static bool end_reading(struct txn *txn, const char *folder, char reason[static 
     return rc == MDB_SUCCESS || store_refuse(reason, folder, mdb_strerror(rc));
 }
 
+static bool upgrade(struct lmdb_store *store, const char *folder,
+                    char reason[static STORE_REASON_SIZE])
+{
+    struct txn txn;
+    if (store->read_only)
+        return store_refuse(reason, folder,
+                            "has an older schema version, and is on a read-only file system: copy "
+                            "it to where it can be upgraded");
+    reason[0] = '\0';
+    if (write_begin(store, &txn) == STORE_OK) {
+        if (open_databases(&txn, MDB_CREATE) == STORE_OK)
+            upgrade_store(&txn, folder, reason);
+        write_end(&txn);
+    }
+    if (txn.error != STORE_OK && reason[0] == '\0')
+        store_refuse(reason, folder, store_error_text(txn.error));
+    return txn.error == STORE_OK;
+}
+
 static bool check_databases(struct lmdb_store *store, const char *folder,
                             char reason[static STORE_REASON_SIZE])
 {
@@ -329,7 +351,7 @@ static bool check_databases(struct lmdb_store *store, const char *folder,
         return false;
     bool good = check_schema(&txn, folder, reason, &version) && check_secret(&txn, folder, reason);
     if (!end_reading(&txn, folder, reason) || !good ||
-        (version < SCHEMA_VERSION && !upgrade_store(store, folder, reason)) ||
+        (version < SCHEMA_VERSION && !upgrade(store, folder, reason)) ||
         !begin_reading(&txn, folder, reason))
         return false;
     good = open_databases(&txn, 0) == STORE_OK ||

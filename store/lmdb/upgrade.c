@@ -7,22 +7,23 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
 
 /* ---- from version 3: the index of users, answers by user, the store's time ---- */
 
-/* Names were not unique: one that another user has gets "-ID", in place of its end where it would
- * be too long. */
+/* Names were not unique, and could be digits, which are an id to tokenctl: one that another user
+ * has, or of digits, gets "-ID", in place of its end where it would be too long. */
 static enum store_error make_unique(struct txn *txn, int64_t id, struct span *name,
                                     char bytes[static STORE_USER_NAME_LEN_MAX + 1])
 {
     char suffix[24];
     int64_t owner_id;
-    enum store_error error;
+    enum store_error error = STORE_OK;
     size_t len = (size_t)snprintf(suffix, sizeof(suffix), "-%" PRId64, id), kept = name->len;
     const struct span old = *name;
-    while ((error = lookup_user_id(txn, *name, &owner_id)) == STORE_OK) {
+    while (text_is_digits(*name) || (error = lookup_user_id(txn, *name, &owner_id)) == STORE_OK) {
         kept -= kept + len > STORE_USER_NAME_LEN_MAX ? kept + len - STORE_USER_NAME_LEN_MAX : 0;
         while (kept < old.len && kept > 0 && (old.at[kept] & 0xC0) == 0x80)
             kept--; /* not within a character */
@@ -97,7 +98,7 @@ static int copy_data(const struct lmdb_store *store, const char *path)
     return rc;
 }
 
-static void upgrade(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE])
+void upgrade_store(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE])
 {
     char copy_path[PATH_MAX + 24];
     int64_t version;
@@ -118,26 +119,7 @@ static void upgrade(struct txn *txn, const char *folder, char reason[static STOR
         txn->error = STORE_REFUSED;
         return;
     }
-    open_databases(txn, MDB_CREATE);
     for (; version < SCHEMA_VERSION; version++)
         steps[version - SCHEMA_VERSION_OLDEST](txn);
     meta_put(txn, META_SCHEMA, version);
-}
-
-bool upgrade_store(struct lmdb_store *store, const char *folder,
-                   char reason[static STORE_REASON_SIZE])
-{
-    struct txn txn;
-    if (store->read_only)
-        return store_refuse(reason, folder,
-                            "has an older schema version, and is on a read-only file system: copy "
-                            "it to where it can be upgraded");
-    reason[0] = '\0';
-    if (write_begin(store, &txn) == STORE_OK) {
-        upgrade(&txn, folder, reason);
-        write_end(&txn);
-    }
-    if (txn.error != STORE_OK && reason[0] == '\0')
-        store_refuse(reason, folder, store_error_text(txn.error));
-    return txn.error == STORE_OK;
 }

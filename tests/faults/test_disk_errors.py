@@ -122,15 +122,21 @@ def test_each_write_and_sync_of_a_commit(faulty, kind, error):
 
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
 def test_a_file_that_can_not_be_ahead_of_its_use(faulty, error):
-    """What makes it longer beforehand is nobody's write: nobody is refused."""
+    """What makes it longer beforehand finds no room: writes that need some are refused, a delete is
+    done, and all go on once there is room."""
     user = faulty.add_user()
     client = Client(fastcgi.transport(faulty.path), user)
     writers = Writers(faulty.path, user)
+    assert writers.run() == 0
     faulty.arm(AHEAD, error, 1, for_ever=True)
     for _ in range(20):
-        assert writers.run() == 0
+        writers.run()
+    assert writers.refused
+    _, token = writers.acknowledged.popitem()
+    assert client.delete(token["id"]).status == 200
     assert faulty.disarm() >= 20
     assert names_of(client) == writers.acknowledged
+    assert writers.run() == 0
     assert faulty.statuses == [] and BROKEN not in faulty.log.read_text()
     faulty.check()
 

@@ -387,11 +387,13 @@ def test_name_in_place_of_an_id(store):
     assert_failed(store.run_ctl("user", "show", user.name), "no such user: named only once")
 
 
-def test_number_is_an_id(store):
-    """A name of digits names nobody: ids come first."""
-    user = store.add_user("987654321")
+def test_name_is_no_number(store):
+    """A number is an id."""
+    assert_failed(store.run_ctl("user", "add", "987654321"), "not a number")
+    user = store.add_user("9876543x")
+    assert_failed(store.run_ctl("user", "set", user.id, "--name", "0"), "not a number")
     assert_failed(store.run_ctl("user", "delete", "987654321"))
-    assert store.ctl("user", "show", user.id)
+    assert store.ctl("user", "show", "9876543X")[0]["id"] == user.id
 
 
 # ---- check and stat ----

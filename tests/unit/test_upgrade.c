@@ -101,8 +101,8 @@ static void make_version_3(struct old_store *old)
     temporary_close(temporary);
     old->copy_path = folder_file(&temporary->folder, "store/data.mdb.3");
     raw_open(&raw, temporary);
-    set_name(&raw, 1, SPAN("twice"));
-    set_name(&raw, 2, SPAN("TWICE"));
+    set_name(&raw, 1, SPAN("2026"));
+    set_name(&raw, 2, SPAN("2026-1"));
     set_name(&raw, 3, (struct span){longest, sizeof(longest)});
     set_name(&raw, 4, (struct span){longest, sizeof(longest)});
     assert_int_equal(mdb_drop(raw.txn, raw.user_index, 1), 0);
@@ -123,7 +123,7 @@ static void test_upgrade(void **state)
 {
     (void)state;
     struct old_store old;
-    static const char *const names[USERS] = {"twice", "TWICE-2", NULL, NULL};
+    static const char *const names[USERS] = {"2026-1", "2026-1-2", NULL, NULL};
     make_version_3(&old);
     temporary_open(&old.temporary);
     for (size_t i = 0; i < USERS; i++) {
