@@ -94,19 +94,16 @@ static void set_name(struct group *group, struct span name, int64_t user_id)
 
 static void index_user(struct store_txn *txn, int64_t id, const struct record_user *user)
 {
-    unsigned char hash[SEAL_HASH_LEN];
     set_name(group_of(txn), user->name, id);
-    seal_hash_access(txn->seal, user->access_hash, hash);
     group_send(group_of(txn), SQL_ADD_ACCESS,
-               pg_int(pg_bytes(PG_PARAMETERS, hash, sizeof(hash)), id));
+               pg_int(pg_bytes(PG_PARAMETERS, user->access_hash, PG_ACCESS_KEY_LEN), id));
 }
 
 static void unindex_user(struct store_txn *txn, const struct record_user *user)
 {
-    unsigned char hash[SEAL_HASH_LEN];
     set_name(group_of(txn), user->name, 0);
-    seal_hash_access(txn->seal, user->access_hash, hash);
-    group_send(group_of(txn), SQL_DELETE_ACCESS, pg_bytes(PG_PARAMETERS, hash, sizeof(hash)));
+    group_send(group_of(txn), SQL_DELETE_ACCESS,
+               pg_bytes(PG_PARAMETERS, user->access_hash, PG_ACCESS_KEY_LEN));
 }
 
 /* ---- tokens ---- */

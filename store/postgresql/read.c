@@ -78,13 +78,11 @@ postgresql_user_authenticate(struct store_reader *reader,
                              const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN],
                              int64_t *user_id)
 {
-    unsigned char hash[SEAL_HASH_LEN];
     struct record_user user = {.deleted = true};
     int64_t token_count, found_id = 0;
-    seal_hash_access(reader->store->seal, access_hash, hash);
     enum store_error error =
-        read_ids(reader, SQL_FIND_ACCESS, pg_bytes(PG_PARAMETERS, hash, sizeof(hash)), STORE_DENIED,
-                 &found_id, NULL);
+        read_ids(reader, SQL_FIND_ACCESS, pg_bytes(PG_PARAMETERS, access_hash, PG_ACCESS_KEY_LEN),
+                 STORE_DENIED, &found_id, NULL);
     if (error != STORE_OK)
         return error;
     PGresult *result = pg_read(reader, SQL_GET_USER, pg_int(PG_PARAMETERS, found_id));

@@ -28,6 +28,10 @@ void pg_read_reservation(struct pg_row *row, struct record_reservation *reservat
 void pg_bind_reservation(struct pg_parameters *parameters, int64_t id,
                          const struct record_reservation *reservation);
 
+/* By so much of the hash of an access token its user is looked up; all of it is compared then, in
+ * constant time. */
+enum { PG_ACCESS_KEY_LEN = 16 };
+
 /* A name without the case of its ASCII letters, as it is looked up. False where it is too long. */
 bool pg_fold_name(struct span name, char folded[static STORE_USER_NAME_LEN_MAX]);
 
