@@ -7,7 +7,7 @@ set -eu
 packages() {
     case $1 in
     build) echo gcc make pkg-config libc6-dev libfcgi-dev libjson-c-dev liblmdb-dev libsodium-dev \
-        libseccomp-dev libxxhash-dev zlib1g-dev ;;
+        libpq-dev libseccomp-dev libxxhash-dev zlib1g-dev ;;
     run) echo nginx-light spawn-fcgi multiwatch libfcgi-bin util-linux curl ;;
     # llvm: llvm-symbolizer names the lines in a fuzz target's report.
     test) packages build; packages run

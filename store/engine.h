@@ -15,6 +15,7 @@
  * An engine embeds struct store and struct store_reader as the first members of its own. */
 struct store_engine {
     bool (*location_matches)(const char *location);
+    bool uses_network;
     bool (*create)(const struct store_options *options, struct seal *seal, unsigned owner_uid,
                    unsigned owner_gid, char reason[static STORE_REASON_SIZE]);
     bool (*open)(const struct store_options *options, struct seal *seal, struct store **out,

@@ -29,6 +29,18 @@ static const struct store_engine *find_engine(const char *location,
     return NULL;
 }
 
+bool store_uses_network(const char *location)
+{
+    char reason[STORE_REASON_SIZE];
+    const struct store_engine *engine = find_engine(location, reason);
+    return engine && engine->uses_network;
+}
+
+const char *store_owner_path(const struct store_options *options)
+{
+    return store_uses_network(options->location) ? options->secret_path : options->location;
+}
+
 bool store_refuse(char reason[static STORE_REASON_SIZE], const char *path, const char *why)
 {
     snprintf(reason, STORE_REASON_SIZE, "%s: %s", path, why);

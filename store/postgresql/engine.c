@@ -16,6 +16,7 @@ static enum store_error maintain(struct store *store)
 
 const struct store_engine store_postgresql_engine = {
     .location_matches = is_uri,
+    .uses_network = true,
     .create = postgresql_create,
     .open = postgresql_open,
     .close = postgresql_close,

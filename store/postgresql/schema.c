@@ -159,12 +159,28 @@ static bool check_meta(const PGresult *result, struct seal *seal,
     return true;
 }
 
+/* Keeps what the first connection was made with, from the environment and the user's files too:
+ * they are out of reach in the sandbox. */
+static void keep_options(struct pg_store *store)
+{
+    PQconninfoOption *options = PQconninfo(store->writer.pg);
+    const char *password = PQpass(store->writer.pg);
+    if (!options)
+        return;
+    for (PQconninfoOption *option = options; option->keyword; option++)
+        if (strcmp(option->keyword, "password") == 0 && !option->val && password && *password)
+            option->val = strdup(password);
+    PQconninfoFree(store->options);
+    store->options = options;
+}
+
 static bool open_schema(struct pg_store *store, char reason[static STORE_REASON_SIZE])
 {
     static const char get_meta[] = "SELECT lowest_writer, cipher, secret_check FROM meta";
     struct pg_connection *connection = &store->writer;
     if (!connect_bare(connection, PG_DEADLINE_MS, reason))
         return false;
+    keep_options(store);
     pg_send_text(connection, get_meta, PG_PARAMETERS);
     pg_sync(connection);
     PGresult *result = pg_result(connection);
