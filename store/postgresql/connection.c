@@ -427,7 +427,7 @@ bool pg_next_bytes(struct pg_row *row, void *bytes, size_t len)
 {
     struct span value = next_value(row);
     row->bad |= value.at && value.len != len;
-    if (value.len == len)
+    if (value.at && value.len == len)
         memcpy(bytes, value.at, len);
     return value.at != NULL;
 }

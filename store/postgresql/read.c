@@ -113,7 +113,7 @@ enum store_error postgresql_user_next(struct store_reader *reader, int64_t after
                                       struct store_user *user)
 {
     struct record_user record;
-    int64_t token_count;
+    int64_t token_count = 0;
     PGresult *result = pg_read(reader, SQL_NEXT_USER, pg_int(PG_PARAMETERS, after_id));
     struct pg_row row = {.result = result};
     enum store_error error = result ? STORE_NO_USER : connection_of(reader)->error;
@@ -122,7 +122,7 @@ enum store_error postgresql_user_next(struct store_reader *reader, int64_t after
         pg_read_user(&row, &user->id, &record, &token_count);
         error = row.bad || token_count < 0 ? STORE_CORRUPT : STORE_OK;
     }
-    if (error == STORE_OK) {
+    if (result && error == STORE_OK) {
         user->disabled = record.disabled;
         user->created_unix_s = record.created_unix_s;
         user->token_count = (uint64_t)token_count;
@@ -197,7 +197,7 @@ enum store_error postgresql_token_find(struct store_reader *reader,
     unsigned char hash[SEAL_HASH_LEN];
     struct token token;
     struct pg_keys keys;
-    int64_t user_id, token_id;
+    int64_t user_id = 0, token_id = 0;
     seal_hash_key(reader->store->seal, key, hash);
     enum store_error error =
         read_ids(reader, SQL_FIND_KEY, pg_bytes(PG_PARAMETERS, hash, sizeof(hash)), STORE_NOT_FOUND,

@@ -20,8 +20,8 @@ void pg_read_token(struct pg_row *row, struct token *token, struct pg_keys *keys
     row->bad |= !pg_next_bytes(row, keys->hash, sizeof(keys->hash));
     keys->keys.has_old = pg_next_bytes(row, keys->keys.old_hash, sizeof(keys->keys.old_hash));
     keys->keys.old_until_unix_s = pg_next_int(row);
-    row->bad |=
-        token->name.len > 4 * TOKEN_NAME_CHARACTERS_MAX || token->group.len > TOKEN_GROUP_LEN_MAX;
+    row->bad |= token->name.len > (size_t)4 * TOKEN_NAME_CHARACTERS_MAX ||
+                token->group.len > TOKEN_GROUP_LEN_MAX;
 }
 
 void pg_bind_token(struct pg_parameters *parameters, const struct token *token,
@@ -109,7 +109,9 @@ bool pg_fold_name(struct span name, char folded[static STORE_USER_NAME_LEN_MAX])
 {
     if (name.len > STORE_USER_NAME_LEN_MAX)
         return false;
-    for (size_t i = 0; i < name.len; i++)
-        folded[i] = name.at[i] >= 'A' && name.at[i] <= 'Z' ? (char)(name.at[i] | 0x20) : name.at[i];
+    for (size_t i = 0; i < name.len; i++) {
+        bool is_upper = name.at[i] >= 'A' && name.at[i] <= 'Z';
+        folded[i] = (char)(is_upper ? name.at[i] - 'A' + 'a' : name.at[i]);
+    }
     return true;
 }

@@ -85,7 +85,7 @@ static void make_sql(const struct store_search *search, char sql[static SQL_SIZE
 struct search_pass {
     struct store_reader *reader;
     const struct store_search *search;
-    uint64_t *total;
+    uint64_t total;
     store_visit_token *visit;
     void *context;
 };
@@ -93,14 +93,14 @@ struct search_pass {
 /* A store_visit_token: of a stream, those that match. */
 static void visit_match(void *context, const struct token *token)
 {
-    const struct search_pass *pass = context;
+    struct search_pass *pass = context;
     const struct store_search *search = pass->search;
     if ((search->key.len > 0 && !match_key(token->key, search->key)) ||
         !match_name(token->name, search->keyword))
         return;
-    if (*pass->total >= search->offset && *pass->total - search->offset < search->limit)
+    if (pass->total >= search->offset && pass->total - search->offset < search->limit)
         pass->visit(pass->context, token);
-    ++*pass->total;
+    pass->total++;
 }
 
 static enum store_error visit_row(struct search_pass *pass, const PGresult *result)
@@ -109,7 +109,7 @@ static enum store_error visit_row(struct search_pass *pass, const PGresult *resu
     struct pg_row row = {.result = result};
     int64_t total = pg_next_int(&row);
     if (!stream)
-        *pass->total = (uint64_t)total;
+        pass->total = (uint64_t)total;
     if (PQgetisnull(result, 0, row.column)) /* no token in the page */
         return STORE_OK;
     return stream ? pg_visit_token(pass->reader, &row, visit_match, pass)
@@ -151,7 +151,7 @@ enum store_error postgresql_token_search(struct store_reader *reader,
                                          const struct store_search *search, uint64_t *total,
                                          store_visit_token *visit, void *context)
 {
-    struct search_pass pass = {reader, search, total, visit, context};
+    struct search_pass pass = {reader, search, 0, visit, context};
     struct pg_parameters parameters = {.count = 0};
     size_t pattern_len = 0;
     bool stream = streams(search);
@@ -173,6 +173,7 @@ enum store_error postgresql_token_search(struct store_reader *reader,
     pg_int(&parameters, stream ? 0 : clamp(search->offset));
     pg_int(&parameters, stream ? INT64_MAX : clamp(search->limit));
     enum store_error error = run_search(&pass, &parameters);
+    *total = pass.total;
     free(pattern);
     return error;
 }
