@@ -24,34 +24,22 @@ struct group_row *group_find(struct group *group, enum set set, const void *key,
                : bsearch(full, rows->rows, rows->sorted, sizeof(*rows->rows), compare_keys);
 }
 
-struct token_key {
-    unsigned char at[16];
-};
-
-static struct token_key pair(int64_t first, int64_t second)
-{
-    struct token_key key;
-    put_big64(key.at, first);
-    put_big64(key.at + 8, second);
-    return key;
-}
-
 struct group_row *group_find_id(struct group *group, enum set set, int64_t id)
 {
-    return group_find(group, set, pair(id, 0).at, 8);
+    return group_find(group, set, group_ids(id, 0).at, 8);
 }
 
 struct group_row *group_find_token(struct group *group, int64_t user_id, int64_t token_id)
 {
-    return group_find(group, SET_TOKENS, pair(user_id, token_id).at, 16);
+    return group_find(group, SET_TOKENS, group_ids(user_id, token_id).at, 16);
 }
 
 struct group_row *group_find_reservation(struct group *group, int64_t user_id, int64_t id)
 {
-    return group_find(group, SET_RESERVATIONS, pair(user_id, id).at, 16);
+    return group_find(group, SET_RESERVATIONS, group_ids(user_id, id).at, 16);
 }
 
-static struct group_row *append(struct group *group, enum set set, const void *key, size_t len)
+struct group_row *group_append(struct group *group, enum set set, const void *key, size_t len)
 {
     struct group_set *rows = &group->sets[set];
     if (rows->count == rows->size) {
@@ -73,17 +61,17 @@ static struct group_row *append(struct group *group, enum set set, const void *k
 struct group_row *group_add(struct group *group, enum set set, const void *key, size_t len)
 {
     struct group_row *row = group_find(group, set, key, len);
-    return row ? row : append(group, set, key, len);
+    return row ? row : group_append(group, set, key, len);
 }
 
 struct group_row *group_add_id(struct group *group, enum set set, int64_t id)
 {
-    return group_add(group, set, pair(id, 0).at, 8);
+    return group_add(group, set, group_ids(id, 0).at, 8);
 }
 
 struct group_row *group_add_token(struct group *group, int64_t user_id, int64_t token_id)
 {
-    return group_add(group, SET_TOKENS, pair(user_id, token_id).at, 16);
+    return group_add(group, SET_TOKENS, group_ids(user_id, token_id).at, 16);
 }
 
 /* Puts the rows in order, each once. */
@@ -100,97 +88,6 @@ static void sort_set(struct group_set *set)
         set->rows[count - 1].all |= set->rows[i].all;
     }
     set->count = set->sorted = count;
-}
-
-/* ---- what writes need ---- */
-
-static void need_user(struct group *group, int64_t id, bool locked)
-{
-    struct group_row *row = append(group, SET_USERS, pair(id, 0).at, 8);
-    if (row)
-        row->locked = locked;
-}
-
-static void need_tokens(struct group *group, int64_t user_id, const int64_t *ids, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        append(group, SET_TOKENS, pair(user_id, ids[i]).at, 16);
-}
-
-static void need_name(struct group *group, struct span name)
-{
-    char folded[STORE_USER_NAME_LEN_MAX];
-    if (name.at && pg_fold_name(name, folded))
-        append(group, SET_NAMES, folded, name.len);
-}
-
-static void need_key(struct group *group, const struct store_write *write)
-{
-    unsigned char hash[SEAL_HASH_LEN];
-    seal_hash_key(group->txn.seal, write->spend.key, hash);
-    struct group_row *row = append(group, SET_KEYS, hash, sizeof(hash));
-    if (row)
-        row->all = write->spend.ttl_s > 0;
-    group->ids_needed[STORE_IDS_RESERVATION] += write->spend.ttl_s > 0;
-}
-
-static void need_accounts(struct group *group, const struct store_write *write)
-{
-    switch (write->kind) {
-    case STORE_USER_ADD:
-        need_name(group, span_of(write->user_add.user->name));
-        group->ids_needed[STORE_IDS_USER]++;
-        break;
-    case STORE_USER_CHANGE:
-        need_user(group, write->user_id, true);
-        need_name(group, write->user_change.name);
-        break;
-    case STORE_USER_DELETE:
-        need_user(group, write->user_id, true);
-        break;
-    case STORE_FORGET:
-        need_user(group, write->user_id, false);
-        append(group, SET_KEPT, pair(write->user_id, 0).at, 8);
-        break;
-    case STORE_GATEWAY_ADD:
-        group->ids_needed[STORE_IDS_GATEWAY]++;
-        break;
-    case STORE_GATEWAY_DELETE:
-        append(group, SET_GATEWAYS, pair(write->gateway_delete.gateway_id, 0).at, 8);
-        break;
-    default:
-        group->purge |= write->kind == STORE_PURGE;
-    }
-}
-
-static void need(struct group *group, const struct store_write *write)
-{
-    bool counted = write->kind == STORE_CREATE || write->kind == STORE_DELETE;
-    if (write->kind <= STORE_ROTATE)
-        need_user(group, write->user_id, counted);
-    if (write->kind == STORE_CREATE)
-        group->ids_needed[STORE_IDS_TOKEN] += write->create.count;
-    else if (write->kind == STORE_UPDATE)
-        need_tokens(group, write->user_id, &write->update.token_id, 1);
-    else if (write->kind == STORE_ROTATE)
-        need_tokens(group, write->user_id, &write->rotate.token_id, 1);
-    else if (write->kind == STORE_SET_STATUS)
-        need_tokens(group, write->user_id, write->set_status.ids, write->set_status.id_count);
-    else if (write->kind == STORE_DELETE)
-        need_tokens(group, write->user_id, write->delete.ids, write->delete.id_count);
-    else if (write->kind == STORE_SPEND)
-        need_key(group, write);
-    else if (write->kind == STORE_SETTLE)
-        append(group, SET_FOUND, pair(write->settle.reservation_id, 0).at, 8);
-    else if (write->kind == STORE_ACCESS)
-        for (size_t i = 0; i < write->access.count; i++)
-            need_tokens(group, write->access.times[i].user_id, &write->access.times[i].token_id, 1);
-    else
-        need_accounts(group, write);
-    if (write->idempotency.wanted)
-        append(group, SET_ANSWERS, write->idempotency.key_hash, STORE_HASH_LEN);
-    if (write->idempotency.wanted && write->idempotency.user_id != 0)
-        append(group, SET_KEPT, pair(write->idempotency.user_id, 0).at, 8);
 }
 
 /* ---- fetching ---- */
@@ -256,12 +153,12 @@ static void load_found(struct group *group, enum set set, struct group_row *row,
 {
     row->user_id = pg_next_int(columns);
     row->token_id = pg_next_int(columns);
-    need_user(group, row->user_id, false);
-    need_tokens(group, row->user_id, &row->token_id, 1);
+    group_need_user(group, row->user_id, false);
+    group_need_tokens(group, row->user_id, &row->token_id, 1);
     if (set == SET_KEYS && row->all)
-        append(group, SET_PLACES, pair(row->user_id, 0).at, 8);
+        group_append(group, SET_PLACES, group_ids(row->user_id, 0).at, 8);
     if (set == SET_FOUND)
-        append(group, SET_RESERVATIONS, pair(row->user_id, get_big64(row->key)).at, 16);
+        group_append(group, SET_RESERVATIONS, group_ids(row->user_id, get_big64(row->key)).at, 16);
 }
 
 static void load(struct group *group, enum set set, struct group_row *row, struct pg_row *columns)
@@ -326,7 +223,8 @@ static void take_deleted(struct group *group)
         for (int i = 0; i < PQntuples(result); i++) {
             struct pg_row columns = {.result = result, .row = i};
             int64_t id = pg_next_int(&(struct pg_row){.result = result, .row = i, .column = 1});
-            struct group_row *row = append(group, SET_TOKENS, pair(write->user_id, id).at, 16);
+            struct group_row *row =
+                group_append(group, SET_TOKENS, group_ids(write->user_id, id).at, 16);
             if (row)
                 load(group, SET_TOKENS, row, &columns);
         }
@@ -411,7 +309,7 @@ void group_fetch(struct group *group, const unsigned char *id, size_t id_len, in
 {
     int64_t own_attempt = *attempt;
     for (const struct store_write *write = group->writes; write; write = write->next)
-        need(group, write);
+        group_need(group, write);
     bool looks_up = group->sets[SET_KEYS].count + group->sets[SET_FOUND].count > 0;
     send_begin(group, id, id_len, own_attempt);
     if (looks_up) {

@@ -1,6 +1,7 @@
 #ifndef STORE_POSTGRESQL_GROUP_H
 #define STORE_POSTGRESQL_GROUP_H
 
+#include "base/bytes.h"
 #include "store/postgresql/engine.h"
 #include "store/txn.h"
 
@@ -85,14 +86,35 @@ void group_send_changes(struct group *group);
 /* Frees what a group holds, but its writes. */
 void group_clear(struct group *group);
 
+/* Ids as a row's key: one of 8 bytes, or two. */
+struct group_ids {
+    unsigned char at[16];
+};
+
+static inline struct group_ids group_ids(int64_t first, int64_t second)
+{
+    struct group_ids key;
+    put_big64(key.at, first);
+    put_big64(key.at + 8, second);
+    return key;
+}
+
+/* need.c: has the rows fetched that a write needs, a user (to be changed: locked), tokens. */
+void group_need(struct group *group, const struct store_write *write);
+void group_need_user(struct group *group, int64_t id, bool locked);
+void group_need_tokens(struct group *group, int64_t user_id, const int64_t *ids, size_t count);
+
 /* The row of a key in a set: NULL where the group did not need it. */
 struct group_row *group_find(struct group *group, enum set set, const void *key, size_t len);
 struct group_row *group_find_id(struct group *group, enum set set, int64_t id);
 struct group_row *group_find_token(struct group *group, int64_t user_id, int64_t token_id);
 struct group_row *group_find_reservation(struct group *group, int64_t user_id, int64_t id);
 
-/* The same, or a new one, which does not exist yet; NULL, with the transaction's error set, where
- * there is no memory. */
+/* Adds a row of a key, which a set may have already until it is sorted. */
+struct group_row *group_append(struct group *group, enum set set, const void *key, size_t len);
+
+/* The same as group_find, or a new one, which does not exist yet; NULL, with the transaction's
+ * error set, where there is no memory. */
 struct group_row *group_add(struct group *group, enum set set, const void *key, size_t len);
 struct group_row *group_add_id(struct group *group, enum set set, int64_t id);
 struct group_row *group_add_token(struct group *group, int64_t user_id, int64_t token_id);

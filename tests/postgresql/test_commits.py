@@ -54,3 +54,12 @@ def test_control_without_ids_units_are_spent_twice(folder, server):
         "CREATE TRIGGER another_id BEFORE INSERT ON commits FOR EACH ROW EXECUTE FUNCTION another_id()",
     )
     assert used(server) > acknowledged
+
+
+def test_three_processes_on_one_token(folder, server):
+    load = Load(server.folder, location(server.folder))
+    processes = [load.start(800) for _ in range(3)]
+    totals = [counts(process) for process in processes]
+    assert all(acknowledged > 0 for acknowledged, *_ in totals)
+    assert all((unknown, failed) == (0, 0) for _, unknown, failed, _ in totals)
+    assert used(server) == sum(acknowledged for acknowledged, *_ in totals)
