@@ -7,31 +7,23 @@
 #include "store/postgresql/engine.h"
 #include "token/match.h"
 
-/* What tokens can be sorted by. */
+/* What tokens can be sorted by, by the place of the field; never expiring is last. */
+static const char *const columns[TOKEN_FIELD_COUNT] = {
+    [TOKEN_FIELD_NUMBER_NAME] = "name",
+    [TOKEN_FIELD_NUMBER_REMAIN_QUOTA] = "remain_quota",
+    [TOKEN_FIELD_NUMBER_USED_QUOTA] = "used_quota",
+    [TOKEN_FIELD_NUMBER_MODEL_LIMITS] = "model_limits",
+    [TOKEN_FIELD_NUMBER_ALLOW_IPS] = "allow_ips",
+    [TOKEN_FIELD_NUMBER_GROUP] = "group_name",
+    [TOKEN_FIELD_NUMBER_EXPIRED] = "coalesce(nullif(expired_unix_s, -1), 9223372036854775807)",
+    [TOKEN_FIELD_NUMBER_CREATED] = "created_unix_s",
+    [TOKEN_FIELD_NUMBER_ACCESSED] = "accessed_unix_s",
+};
+
 static const char *column_of(const struct token_field_rule *sort)
 {
-    switch (sort ? sort->field : TOKEN_FIELD_ID) {
-    case TOKEN_FIELD_NAME:
-        return "name";
-    case TOKEN_FIELD_REMAIN_QUOTA:
-        return "remain_quota";
-    case TOKEN_FIELD_USED_QUOTA:
-        return "used_quota";
-    case TOKEN_FIELD_MODEL_LIMITS:
-        return "model_limits";
-    case TOKEN_FIELD_ALLOW_IPS:
-        return "allow_ips";
-    case TOKEN_FIELD_GROUP:
-        return "group_name";
-    case TOKEN_FIELD_EXPIRED: /* never is last */
-        return "CASE WHEN expired_unix_s = -1 THEN 9223372036854775807 ELSE expired_unix_s END";
-    case TOKEN_FIELD_CREATED:
-        return "created_unix_s";
-    case TOKEN_FIELD_ACCESSED:
-        return "accessed_unix_s";
-    default:
-        return "id";
-    }
+    const char *column = sort ? columns[sort - token_field_rules] : NULL;
+    return column ? column : "id";
 }
 
 /* The pattern of LIKE for a keyword: match_name's, in which % alone is special. The caller frees
