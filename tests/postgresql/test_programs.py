@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
+import time
 
 import pytest
 
@@ -39,9 +41,10 @@ def add_user(tokenctl, name):
     return dict(line.split(" ", 1) for line in lines)
 
 
-def cgi(environment, access_token, method, body=b""):
+def cgi(environment, access_token, method, body=b"", program=(BUILD / "token.fcgi",)):
+    """One request, to the program as plain CGI or through another one."""
     done = subprocess.run(
-        [BUILD / "token.fcgi"],
+        program,
         env={**environment, "REQUEST_METHOD": method, "REQUEST_URI": "/api/token/",
              "SCRIPT_NAME": "/api/token/", "CONTENT_TYPE": "application/json",
              "CONTENT_LENGTH": str(len(body)), "GATEWAY_INTERFACE": "CGI/1.1",
@@ -79,3 +82,40 @@ def test_away(site):
     finally:
         server.start()
     assert tokenctl("user", "list").returncode == 0
+
+
+@pytest.fixture
+def worker(site):
+    """A FastCGI worker, and the command that hands it a request."""
+    server, environment, tokenctl = site
+    path = str(server.folder / "worker")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(16)
+        process = subprocess.Popen([BUILD / "token.fcgi"], env=environment, stdin=listener)
+    yield process, ("cgi-fcgi", "-bind", "-connect", path)
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_reconnects_in_the_sandbox(site, worker):
+    server, environment, tokenctl = site
+    process, program = worker
+    access_token = add_user(tokenctl, "dave")["access_token"]
+
+    def create():
+        return cgi(environment, access_token, "POST", b'{"name":"y","unlimited_quota":true}', program)
+
+    assert create()[1]["success"]
+    server.stop()
+    for _ in range(3):
+        head, answer = create()
+        assert "503" in head.splitlines()[0] and not answer["success"]
+    server.start()
+    end = time.monotonic() + 10
+    while not create()[1]["success"]:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    head, answer = cgi(environment, access_token, "GET", program=program)
+    assert answer["data"]["total"] == 2
+    assert process.poll() is None
