@@ -144,12 +144,13 @@ with_sysconfdir = sed 's|/etc/token|$(SYSCONFDIR)/token|'
 install: all
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && ! getent passwd token >/dev/null; then \
 	    useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin token; fi
-	install -d '$(LIB)' '$(BIN)' '$(DOC)/docs' '$(CONF)'
+	install -d '$(LIB)' '$(BIN)' '$(DOC)/docs' '$(DOC)/bench' '$(CONF)'
 	install -m 755 $(BUILD)/token.fcgi '$(LIB)'
 	$(with_sysconfdir) spawn.sh >'$(LIB)/spawn.sh' && chmod 755 '$(LIB)/spawn.sh'
 	install -m 755 $(BUILD)/tokenctl '$(BIN)'
-	install -m 644 README.md SECURITY.md nginx.conf.example nginx-protect.conf.example openapi.yaml '$(DOC)'
+	install -m 644 *.md *.example openapi.yaml '$(DOC)'
 	install -m 644 docs/*.md '$(DOC)/docs'
+	install -m 644 bench/results.md '$(DOC)/bench'
 	[ -e '$(CONF)/token.conf' ] || install -m 644 token.conf.example '$(CONF)/token.conf'
 
 # Store, secret, account, and a token.conf with changes stay.

@@ -6,7 +6,7 @@
 #   spawn.sh --help | --version
 #
 # Settings are environment variables, which the workers get too, and lines NAME=value of
-# /etc/token/token.conf, or the file that TOKEN_CONF names. The environment goes before the file.
+# /etc/token/token.conf, or the file that TOKEN_CONF names. The environment takes precedence.
 #
 #   TOKEN_SOCKET        /run/token/token.sock   a Unix socket, or HOST:PORT on this machine
 #   TOKEN_SOCKET_MODE   0660                    mode and group of the socket: nginx must be

@@ -12,15 +12,13 @@
 struct api *api_new(const struct api_options *options, struct store_reader *reader)
 {
     struct api *api = calloc(1, sizeof(*api));
-    if (!api)
-        return NULL;
-    api->options = options;
-    api->reader = reader;
-    api->keys = key_pool_new(store_reader_seal(reader));
-    if (!api->keys) {
-        api_free(api);
+    struct key_pool *keys = key_pool_new(store_reader_seal(reader));
+    if (!api || !keys) {
+        key_pool_free(keys);
+        free(api);
         return NULL;
     }
+    *api = (struct api){.options = options, .reader = reader, .keys = keys};
     return api;
 }
 

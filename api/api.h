@@ -1,12 +1,11 @@
-#ifndef API_API_H
-#define API_API_H
+#pragma once
 
 #include "api/request.h"
 
 /* The HTTP API without a transport. openapi.yaml describes what clients see.
  *
- * A transport fills request->input, calls api_begin, gets the step done, calls api_finish unless
- * the step was API_REPLIED, and sends head and body. Where one of them has failed, it sends
+ * A transport fills request->input, calls api_begin, carries out the step, calls api_finish unless
+ * the step was API_REPLIED, and sends head and body. If one of them has failed, it sends
  * api_unavailable_reply instead. Then it clears the request. */
 
 /* Returns NULL without memory. options and reader must outlive it. One thread at a time may use it.
@@ -38,14 +37,12 @@ void api_search(struct request *request, struct store_reader *reader);
  * is done, and then there is no memory for its answer. To a client that is a broken connection, for
  * which there are Idempotency-Key and transaction_id: the answer to such a write is rendered in its
  * transaction. Memory for the other answers is reserved before the write; it can be too little only
- * where an update or a rotation answers long texts that the token had before. */
+ * if an update or a rotation answers long texts that the token had before. */
 void api_finish(struct request *request);
 
-/* Whether the route of request->input reads a body: POST and PUT but /verify. */
+/* Whether the route of request->input reads a body: POST and PUT except /verify. */
 bool api_reads_body(struct request *request);
 
-/* The reply without memory for another, or where the service can't be started: 503, head and body.
+/* The reply without memory for another, or if the service can't be started: 503, head and body.
  * Static. */
 struct span api_unavailable_reply(void);
-
-#endif

@@ -81,8 +81,7 @@ void create_render(struct request *request)
     if (is_array(request))
         buffer_append(body, SPAN("["));
     for (size_t i = 0; i < request->token_count; i++) {
-        if (i > 0)
-            buffer_append(body, SPAN(","));
+        buffer_append(body, i > 0 ? SPAN(",") : SPAN(""));
         token_json_append(body, &request->tokens[i], request->now_unix_s, false);
     }
     if (is_array(request))

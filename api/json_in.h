@@ -1,9 +1,8 @@
-#ifndef API_JSON_IN_H
-#define API_JSON_IN_H
+#pragma once
 
 #include "api/request.h"
 
-/* Reading a request's body. Each function returns false with request->invalid set where the body is
+/* Reading a request's body. Each function returns false with request->invalid set if the body is
  * refused. Texts are spans of request->json or request->text. */
 
 /* Parses the body into request->json: strict JSON (api/json_scan.h), outermost an object or, with
@@ -42,5 +41,3 @@ bool json_in_refuse_for_memory(struct request *request);
 
 /* Whether a value is a number beyond int64 or double. */
 bool json_in_is_out_of_range(struct json_object *value);
-
-#endif

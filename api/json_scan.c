@@ -23,7 +23,7 @@ static bool fail(struct json_scan *scan, const char *error)
     return false;
 }
 
-/* The next byte; 0, which is nowhere allowed, at the end. */
+/* The next byte, or 0 at the end; NUL is never valid. */
 static char peek(const struct json_scan *scan)
 {
     if (scan->at == scan->end)

@@ -1,15 +1,14 @@
-#ifndef API_JSON_SCAN_H
-#define API_JSON_SCAN_H
+#pragma once
 
 #include "base/buffer.h"
 
-/* The lexical rules of JSON (RFC 8259) and no comma before the end of an object or array: json-c
- * 0.16 to 0.18 does not keep them. The other rules of the grammar are left to json-c. */
+/* Enforces JSON's lexical rules (RFC 8259) and refuses trailing commas; json-c 0.16 to 0.18 does
+ * neither. The other rules of the grammar are left to json-c. */
 
 enum {
-    JSON_DEPTH_MAX = 32, /* objects and arrays in each other */
+    JSON_DEPTH_MAX = 32, /* nested objects and arrays */
     /* What json-c may take for a text, in values of about 0.3 us: 40 ms of an event loop. An
-     * object, an array, a member's name and a number that is no integer take more. */
+     * object, an array, a member's name and a non-integer number take more. */
     JSON_COST_MAX = 128 * 1024,
     JSON_COST_HIGH = 4
 };
@@ -27,5 +26,3 @@ struct json_counts {
  * UTF-8, as json-c misreads some, and an integer beyond int64 by 1e999 (infinity), as json-c
  * saturates it. Returns NULL with *counts set, or what is wrong with the text, static. */
 const char *json_scan(struct span text, struct buffer *out, struct json_counts *counts);
-
-#endif

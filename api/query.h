@@ -1,5 +1,4 @@
-#ifndef API_QUERY_H
-#define API_QUERY_H
+#pragma once
 
 #include <stdint.h>
 
@@ -8,13 +7,11 @@
 enum { QUERY_VALUE_SIZE = 1024 };
 
 /* Writes the decoded value of a parameter of an application/x-www-form-urlencoded query to value
- * and returns it: the first where there are several, absent where there is none. A value that is
+ * and returns it: the first if there are several, absent if there is none. A value that is
  * too long or wrongly escaped is returned as written, cut to QUERY_VALUE_SIZE: it is no number, no
  * address and no name. */
 struct span query_get(struct span query, const char *name, char value[static QUERY_VALUE_SIZE]);
 
-/* Reads a decimal int64; *number stays where the parameter is absent or has another form: clients
- * send "p=" and "p=undefined". */
+/* Reads a decimal int64; *number is unchanged if the parameter is absent or has another form:
+ * clients send "p=" and "p=undefined". */
 void query_get_number(struct span query, const char *name, int64_t *number);
-
-#endif

@@ -10,7 +10,6 @@ static const char denied[] =
     "Authorization or New-Api-User is wrong: send 'Authorization: Bearer <user access token>'; "
     "'New-Api-User: <user id>' is optional";
 static const char name_too_long[] = "Token name is too long";
-static const char unavailable[] = "Service is temporarily unavailable";
 
 struct status {
     int status;
@@ -155,21 +154,21 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
 {
     static const struct {
         int status;
-        const char *message, *code;
-    } failures[] = {
-        [STORE_NOT_FOUND] = {404, "Token does not exist", "not_found"},
-        [STORE_NO_USER] = {401, denied, "unauthorized"},
-        [STORE_DENIED] = {401, denied, "unauthorized"},
+        const char *message, *code; /* code NULL: the status's */
+    } failures[STORE_REFUSED + 1] = {
+        [STORE_NOT_FOUND] = {404, "Token does not exist", NULL},
+        [STORE_NO_USER] = {401, denied, NULL},
+        [STORE_DENIED] = {401, denied, NULL},
         [STORE_USER_DISABLED] = {403, "User is disabled", "user_disabled"},
         [STORE_NAME_TAKEN] = {409, "Another user has this name", "name_taken"},
         [STORE_LIMIT] = {409, "Maximum number of tokens reached", "limit"},
         [STORE_IDEMPOTENCY_MISMATCH] =
             {409, "This Idempotency-Key or transaction_id has been used with another request",
              "idempotency_mismatch"},
-        [STORE_REMEMBERED] = {429, "Too much is remembered for this user", "remembered"},
+        [STORE_REMEMBERED] = {429, "Too much is remembered for this user", NULL},
         [STORE_ANSWER_TOO_LARGE] =
             {400, "Invalid parameters: Idempotency-Key can't be used for an answer above 1 MiB",
-             "invalid"},
+             NULL},
         [STORE_NO_RESERVATION] = {404, "Reservation does not exist", "reservation"},
         [STORE_ENABLE_EXPIRED] =
             {409,
@@ -183,19 +182,17 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
              "exhausted"},
         [STORE_QUOTA_TOO_LOW] = {409, "The token has less quota left than that", "quota_too_low"},
         [STORE_QUOTA_TOO_HIGH] = {400, "Invalid parameters: remain_quota would be out of range",
-                                  "invalid"},
+                                  NULL},
         [STORE_NAME_TOO_LONG] = {400, name_too_long, "name"},
-        [STORE_FULL] = {503, unavailable, "unavailable"},
-        [STORE_UNAVAILABLE] = {503, unavailable, "unavailable"},
-        [STORE_CORRUPT] = {503, "The token could not be read", "unavailable"},
-        [STORE_BROKEN] = {503, unavailable, "unavailable"},
+        [STORE_CORRUPT] = {503, "The token could not be read", NULL},
         [STORE_UNKNOWN] =
             {503,
              "Perhaps done: repeat with the same Idempotency-Key, transaction_id or reservation",
              "unknown"},
-        [STORE_REFUSED] = {503, unavailable, "unavailable"},
     };
     char detail[32] = "";
+    if (!failures[error].message)
+        return reply_failure(request, 503, "Service is temporarily unavailable");
     if (error == STORE_LIMIT)
         snprintf(detail, sizeof(detail), " (%" PRIu64 ")", request->api->options->max_per_user);
     return fail(request, failures[error].status, failures[error].message, detail,

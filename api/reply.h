@@ -1,5 +1,4 @@
-#ifndef API_REPLY_H
-#define API_REPLY_H
+#pragma once
 
 #include "api/request.h"
 
@@ -29,11 +28,9 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
 enum api_step reply_refusal(struct request *request, enum token_refusal refusal);
 
 /* Ends the reply to nginx's auth_request: headers only, and always 204, 401 or 403, as nginx makes
- * 500 of any other. answer is used where refusal is TOKEN_GOOD. */
+ * 500 of any other. answer is used if refusal is TOKEN_GOOD. */
 enum api_step reply_verified(struct request *request, enum token_refusal refusal,
                              const struct store_use_answer *answer);
 
 /* The answer to OPTIONS for a known path. */
 void reply_options(struct request *request);
-
-#endif

@@ -1,39 +1,40 @@
-#ifndef API_REQUEST_H
-#define API_REQUEST_H
+#pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "base/buffer.h"
 #include "store/store.h"
 
 /* The request context: what came, what is being done about it, and the reply. */
 
 enum { API_BODY_LEN_MAX = 1024 * 1024, ROUTE_PATH_SIZE = 256 };
 
-/* A request as CGI's variables have it (RFC 3875 section 4.1). The spans are the transport's and
- * live until the request is cleared. */
+/* CGI's variables (RFC 3875 section 4.1) that a request is read from, and their members. */
+/* clang-format off */
+#define REQUEST_VARIABLES(VARIABLE)                                                                \
+    VARIABLE(REQUEST_METHOD, method)                                                               \
+    VARIABLE(SCRIPT_NAME, script_name) /* the path, or its beginning, then */                      \
+    VARIABLE(PATH_INFO, path_info) /* the rest */                                                  \
+    VARIABLE(DOCUMENT_URI, document_uri) /* the location of nginx's subrequest */                  \
+    VARIABLE(QUERY_STRING, query)                                                                  \
+    VARIABLE(CONTENT_LENGTH, content_length)                                                       \
+    VARIABLE(REMOTE_ADDR, remote_addr)                                                             \
+    VARIABLE(HTTP_AUTHORIZATION, authorization)                                                    \
+    VARIABLE(HTTP_NEW_API_USER, new_api_user)                                                      \
+    VARIABLE(HTTP_X_API_KEY, x_api_key)                                                            \
+    VARIABLE(HTTP_API_KEY, api_key)                                                                \
+    VARIABLE(HTTP_X_GOOG_API_KEY, x_goog_api_key)                                                  \
+    VARIABLE(HTTP_SEC_WEBSOCKET_PROTOCOL, websocket_protocol)                                      \
+    VARIABLE(HTTP_X_GATEWAY_TOKEN, gateway_token)                                                  \
+    VARIABLE(HTTP_IDEMPOTENCY_KEY, idempotency_key)                                                \
+    VARIABLE(HTTP_ACCESS_CONTROL_REQUEST_HEADERS, cors_request_headers)                            \
+    VARIABLE(TOKEN_COST, cost) /* quota units that the request costs */                            \
+    VARIABLE(TOKEN_MODEL, model)                                                                   \
+    VARIABLE(TOKEN_MODEL_CHECK, model_check) /* "off" for a request without a model */
+/* clang-format on */
+
+#define REQUEST_VARIABLE_MEMBER(name, member) struct span member;
+
+/* The spans are the transport's and live until the request is cleared. */
 struct request_input {
-    struct span method;               /* REQUEST_METHOD */
-    struct span script_name;          /* SCRIPT_NAME: the path, or its beginning, then */
-    struct span path_info;            /* PATH_INFO: the rest */
-    struct span document_uri;         /* DOCUMENT_URI: the location of nginx's subrequest */
-    struct span query;                /* QUERY_STRING */
-    struct span authorization;        /* HTTP_AUTHORIZATION */
-    struct span new_api_user;         /* HTTP_NEW_API_USER */
-    struct span x_api_key;            /* HTTP_X_API_KEY */
-    struct span api_key;              /* HTTP_API_KEY */
-    struct span x_goog_api_key;       /* HTTP_X_GOOG_API_KEY */
-    struct span websocket_protocol;   /* HTTP_SEC_WEBSOCKET_PROTOCOL */
-    struct span gateway_token;        /* HTTP_X_GATEWAY_TOKEN */
-    struct span idempotency_key;      /* HTTP_IDEMPOTENCY_KEY */
-    struct span cors_request_headers; /* HTTP_ACCESS_CONTROL_REQUEST_HEADERS */
-    struct span remote_addr;          /* REMOTE_ADDR */
-    struct span cost;                 /* TOKEN_COST: quota units that the request costs */
-    struct span model;                /* TOKEN_MODEL */
-    struct span model_check;          /* TOKEN_MODEL_CHECK: "off" for a request without a model */
-    struct span content_length;       /* CONTENT_LENGTH */
+    REQUEST_VARIABLES(REQUEST_VARIABLE_MEMBER)
     struct span body;
     bool body_too_large; /* the body was over API_BODY_LEN_MAX and is not here */
 };
@@ -72,6 +73,9 @@ enum route_caller {
     ROUTE_KEY      /* a token's key, which the handler checks */
 };
 
+typedef enum api_step route_begin(struct request *request);
+typedef void route_render(struct request *request);
+
 /* A method on a path. */
 struct route {
     enum route_root root;
@@ -79,11 +83,11 @@ struct route {
     const char *pattern; /* ":id" stands for decimal digits */
     enum route_caller caller;
     /* Renders the body, or prepares the request's write or search. May reply a failure instead. */
-    enum api_step (*begin)(struct request *request);
+    route_begin *begin;
     /* After a write or search without an error: renders the body. May reply instead, a refusal for
-     * example. It runs in the transaction, on another thread, where the write is idempotent, and
+     * example. It runs in the transaction, on another thread, if the write is idempotent, and
      * then only if it was done. NULL: the route never writes or searches. */
-    void (*render)(struct request *request);
+    route_render *render;
 };
 
 struct request {
@@ -122,5 +126,3 @@ struct request {
     struct buffer head, body; /* the reply: CGI's header lines with the empty line, and the body */
     struct buffer text;       /* texts made from the input: spans of write and search point here */
 };
-
-#endif

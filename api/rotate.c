@@ -25,6 +25,6 @@ enum api_step rotate_begin(struct request *request)
 void rotate_render(struct request *request)
 {
     reply_begin_data(request);
-    token_json_append(&request->body, &request->write.rotate.token, request->now_unix_s, false);
+    token_json_append(&request->body, &request->write.token, request->now_unix_s, false);
     reply_end_data(request);
 }

@@ -1,5 +1,4 @@
-#ifndef API_TOKEN_JSON_H
-#define API_TOKEN_JSON_H
+#pragma once
 
 #include "api/request.h"
 
@@ -10,7 +9,7 @@ void token_json_append(struct buffer *buffer, const struct token *token, int64_t
                        bool mask_key);
 
 /* A store_visit_token: appends the token to the body of the request that context is, after a comma
- * where another one ends there. */
+ * if another one ends there. */
 void token_json_visit(void *context, const struct token *token);
 
 /* The most bytes that token_json_append writes. */
@@ -21,5 +20,3 @@ size_t token_json_len_max(const struct token *token);
  * request->json or request->text. Returns false with request->invalid set. */
 bool token_json_read(struct request *request, struct json_object *object, unsigned fields,
                      struct token_patch *patch);
-
-#endif

@@ -8,14 +8,6 @@
 
 /* Each reads a value, which is not null, into the member. Returns NULL, or what is wrong. */
 
-static const char *read_boolean(struct json_object *value, bool *member)
-{
-    if (!json_object_is_type(value, json_type_boolean))
-        return "must be true or false";
-    *member = json_object_get_boolean(value);
-    return NULL;
-}
-
 /* A number that is no status becomes 0, which token_patch_check refuses. */
 static const char *read_status(struct json_object *value, enum token_status *member)
 {
@@ -75,7 +67,10 @@ static const char *read_member(struct request *request, struct json_object *valu
     case TOKEN_KIND_INTEGER:
         return json_in_read_integer(value, member);
     case TOKEN_KIND_BOOLEAN:
-        return read_boolean(value, member);
+        if (!json_object_is_type(value, json_type_boolean))
+            return "must be true or false";
+        *(bool *)member = json_object_get_boolean(value);
+        return NULL;
     case TOKEN_KIND_STATUS:
         return read_status(value, member);
     case TOKEN_KIND_NAME:

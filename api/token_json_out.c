@@ -1,5 +1,5 @@
-/* A token in answers: the hot path. It is written straight into the buffer, with one reservation a
- * token; a tree of json-c objects costs five times as much. */
+/* A token in answers: the hot path. It is written straight into the buffer, with one buffer_reserve
+ * per token; a tree of json-c objects costs five times as much. */
 
 #include "api/token_json.h"
 
@@ -13,7 +13,7 @@
     at = write_text(at, (value) ? SPAN("true") : SPAN("false"));
 #define WRITE_KEY(name, value)                                                                     \
     at = write_text(at, name);                                                                     \
-    at = mask_key ? write_masked_key(at, value) : write_key(at, value);
+    at = write_key(at, value, mask_key);
 #define WRITE_NAME(name, value)      at = write_json(write_text(at, name), value);
 #define WRITE_TEXT(name, value)      WRITE_NAME(name, value)
 #define WRITE_MODELS(name, value)    WRITE_NAME(name, value)
@@ -26,21 +26,16 @@
  * the longest number or the key. */
 enum { FIELD_LEN_MAX = 32 + TOKEN_KEY_LEN };
 
-/* A key has nothing to escape. */
-static char *write_key(char *at, const char key[static TOKEN_KEY_LEN])
+/* A key has nothing to escape. Masked it is "sk-" and the first 4 of the 48 characters, and the
+ * last 4. */
+static char *write_key(char *at, const char key[static TOKEN_KEY_LEN], bool masked)
 {
     at = write_text(at, SPAN("\""));
-    at = write_text(at, (struct span){key, TOKEN_KEY_LEN});
-    return write_text(at, SPAN("\""));
-}
-
-/* "sk-" and the first 4 of the 48 characters, and the last 4. */
-static char *write_masked_key(char *at, const char key[static TOKEN_KEY_LEN])
-{
-    at = write_text(at, SPAN("\""));
-    at = write_text(at, (struct span){key, TOKEN_KEY_PREFIX_LEN + 4});
-    at = write_text(at, SPAN("**********"));
-    at = write_text(at, (struct span){key + TOKEN_KEY_LEN - 4, 4});
+    at = write_text(at, (struct span){key, masked ? TOKEN_KEY_PREFIX_LEN + 4 : TOKEN_KEY_LEN});
+    if (masked) {
+        at = write_text(at, SPAN("**********"));
+        at = write_text(at, (struct span){key + TOKEN_KEY_LEN - 4, 4});
+    }
     return write_text(at, SPAN("\""));
 }
 

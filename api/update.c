@@ -71,6 +71,6 @@ enum api_step update_begin(struct request *request)
 void update_render(struct request *request)
 {
     reply_begin_data(request);
-    token_json_visit(request, &request->write.update.token);
+    token_json_visit(request, &request->write.token);
     reply_end_data(request);
 }

@@ -1,7 +1,6 @@
 #include "base/buffer.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum {
     FIRST_SIZE = 4096,

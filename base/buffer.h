@@ -1,10 +1,6 @@
-#ifndef BASE_BUFFER_H
-#define BASE_BUFFER_H
+#pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "base/span.h"
 
@@ -51,5 +47,3 @@ static inline char *write_text(char *at, struct span text) /* inline: literals b
 }
 char *write_int(char *at, int64_t number); /* may change INT_LEN_MAX bytes */
 char *write_json(char *at, struct span text);
-
-#endif

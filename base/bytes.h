@@ -1,5 +1,4 @@
-#ifndef BASE_BYTES_H
-#define BASE_BYTES_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -46,5 +45,3 @@ static inline size_t get_little16(const unsigned char *at)
 {
     return at[0] | (size_t)at[1] << 8;
 }
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef BASE_NUMBER_H
-#define BASE_NUMBER_H
+#pragma once
 
 #include <stdint.h>
 
@@ -11,7 +10,5 @@ static inline bool is_digit(char c)
 }
 
 /* Reads a decimal int64: an optional '-', then digits only. Returns false, with *number
- * unchanged, where the text has another form or the number is beyond int64. */
+ * unchanged, if the text has another form or the number is beyond int64. */
 bool number_parse(struct span text, int64_t *number);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef BASE_PATH_H
-#define BASE_PATH_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -11,5 +10,3 @@ bool path_make_parents(const char *path);
 /* Syncs the folder that path lies in: a file's new name is durable after that (fsync(2)).
  * False with errno. */
 bool path_sync_parent(const char *path);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef BASE_SIGBUS_H
-#define BASE_SIGBUS_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -11,5 +10,3 @@ typedef void sigbus_report(const char *message, const char *detail);
  *   folder   of the file data.mdb, which the line names
  *   ending   the end of the line */
 bool sigbus_catch(sigbus_report *report, const char *folder, const char *ending);
-
-#endif

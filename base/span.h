@@ -1,5 +1,4 @@
-#ifndef BASE_SPAN_H
-#define BASE_SPAN_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,7 +35,7 @@ static inline struct span span_from(struct span text, size_t offset)
 }
 
 /* Takes the part before the first delimiter off the front of *text, the delimiter too; all of it
- * where there is none. */
+ * if there is none. */
 static inline struct span span_cut(struct span *text, char delimiter)
 {
     const char *end = text->len > 0 ? memchr(text->at, delimiter, text->len) : NULL;
@@ -44,5 +43,3 @@ static inline struct span span_cut(struct span *text, char delimiter)
     *text = span_from(*text, part.len + (end != NULL));
     return part;
 }
-
-#endif

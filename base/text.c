@@ -29,24 +29,13 @@ size_t text_utf8_sequence(struct span text)
     if (text.len == 0)
         return 0;
     const unsigned char *byte = (const unsigned char *)text.at;
-    unsigned char first = byte[0], low = 0x80, high = 0xBF;
-    size_t len;
+    unsigned char first = byte[0];
     if (first < 0x80)
         return 1;
-    if (first >= 0xC2 && first <= 0xDF) {
-        len = 2;
-    } else if (first >= 0xE0 && first <= 0xEF) {
-        len = 3;
-        low = first == 0xE0 ? 0xA0 : 0x80;
-        high = first == 0xED ? 0x9F : 0xBF;
-    } else if (first >= 0xF0 && first <= 0xF4) {
-        len = 4;
-        low = first == 0xF0 ? 0x90 : 0x80;
-        high = first == 0xF4 ? 0x8F : 0xBF;
-    } else {
-        return 0;
-    }
-    if (text.len < len || byte[1] < low || byte[1] > high)
+    size_t len = first < 0xC2 || first > 0xF4 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+    unsigned char low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
+    unsigned char high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+    if (len == 0 || text.len < len || byte[1] < low || byte[1] > high)
         return 0;
     for (size_t i = 2; i < len; i++)
         if ((byte[i] & 0xC0) != 0x80)

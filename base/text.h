@@ -1,7 +1,4 @@
-#ifndef BASE_TEXT_H
-#define BASE_TEXT_H
-
-#include <stddef.h>
+#pragma once
 
 #include "base/span.h"
 
@@ -13,7 +10,7 @@ size_t text_count_characters(struct span text);
 bool text_has_control(struct span text);
 
 /* The length in bytes of the UTF-8 sequence (RFC 3629) at the start of text, 1 to 4. Returns 0
- * where the text is empty or not UTF-8: overlong forms, surrogates, beyond U+10FFFF. */
+ * if the text is empty or not UTF-8: overlong forms, surrogates, beyond U+10FFFF. */
 size_t text_utf8_sequence(struct span text);
 
 /* The text without the given bytes at its beginning and end. */
@@ -24,5 +21,3 @@ bool text_is_utf8(struct span text);
 
 /* Whether it is ASCII digits only, or empty. */
 bool text_is_digits(struct span text);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef BENCH_FIXED_REPLY_H
-#define BENCH_FIXED_REPLY_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -12,5 +11,3 @@ bool fixed_reply_make(int argc, char **argv);
 
 /* Reads the request's body, and answers. */
 void fixed_reply_send(FCGX_Request *request);
-
-#endif

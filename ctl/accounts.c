@@ -1,7 +1,6 @@
 /* tokenctl user … and gateway … */
 
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #include <sodium.h>
@@ -9,29 +8,32 @@
 #include "base/text.h"
 #include "ctl/commands.h"
 
-/* Whether it is 1 to 64 bytes of UTF-8 without control characters, as a name or a group has to be.
- */
-static bool is_label(const char *label)
+/* Whether a name or a group, where it is given, may be stored; else says what it has to be. */
+static bool check_label(const char *what, const char *label)
 {
     enum { LEN_MAX = 64 };
     _Static_assert((int)STORE_USER_NAME_LEN_MAX == LEN_MAX && (int)TOKEN_GROUP_LEN_MAX == LEN_MAX &&
                        (int)STORE_GATEWAY_NAME_LEN_MAX == LEN_MAX,
                    "limits");
     struct span text = span_of(label);
-    return text.len >= 1 && text.len <= LEN_MAX && text_is_utf8(text) && !text_has_control(text);
+    char reason[128];
+    if (!label ||
+        (text.len >= 1 && text.len <= LEN_MAX && text_is_utf8(text) && !text_has_control(text)))
+        return true;
+    snprintf(reason, sizeof(reason), "%s is 1 to 64 bytes of UTF-8 without control characters",
+             what);
+    ctl_fail(reason);
+    return false;
 }
 
-/* Whether the user's name and --group, where they are given, may be stored; else *status is set. */
-static bool check_labels(const struct ctl *ctl, const char *name, int *status)
+/* The same of a user's. */
+static bool check_labels(const struct ctl *ctl, const char *name)
 {
-    if (name && !is_label(name))
-        *status = ctl_fail("a user's name is 1 to 64 bytes of UTF-8 without control characters");
-    else if (name && text_is_digits(span_of(name)))
-        *status = ctl_fail("a user's name is not a number: ids are");
-    else if (ctl->text[CTL_GROUP] && !is_label(ctl->text[CTL_GROUP]))
-        *status = ctl_fail("a group is 1 to 64 bytes of UTF-8 without control characters");
-    else
+    if (!check_label("a user's name", name) || !check_label("a group", ctl->text[CTL_GROUP]))
+        return false;
+    if (!name || !text_is_digits(span_of(name)))
         return true;
+    ctl_fail("a user's name is not a number: ids are");
     return false;
 }
 
@@ -50,12 +52,11 @@ int ctl_user_add(struct ctl *ctl)
 {
     struct store_user user = {.group = "default"};
     char access_token[STORE_CREDENTIAL_LEN] = "";
-    int status;
-    if (!check_labels(ctl, ctl->argument, &status))
-        return status;
+    if (!check_labels(ctl, ctl->argument))
+        return CTL_FAILED;
     memcpy(user.name, ctl->argument, strlen(ctl->argument) + 1);
     if (ctl->text[CTL_GROUP])
-        strcpy(user.group, ctl->text[CTL_GROUP]);
+        memcpy(user.group, ctl->text[CTL_GROUP], strlen(ctl->text[CTL_GROUP]) + 1);
     enum store_error error = store_user_add(ctl->store, (int64_t)time(NULL), &user, access_token);
     output_int(ctl, "id", user.id);
     output_text(ctl, "name", span_of(user.name));
@@ -78,10 +79,10 @@ int ctl_user_list(struct ctl *ctl)
 {
     struct store_user user = {.id = 0};
     enum store_error error;
-    if (!ctl->json)
+    if (!ctl->text[CTL_JSON])
         printf("%-8s %-8s %-8s %-16s %s\n", "id", "status", "tokens", "group", "name");
     while ((error = store_user_next(ctl->reader, user.id, &user)) == STORE_OK) {
-        if (ctl->json)
+        if (ctl->text[CTL_JSON])
             print_user(ctl, &user);
         else
             printf("%-8lld %-8s %-8llu %-16s %s\n", (long long)user.id,
@@ -102,9 +103,8 @@ int ctl_user_show(struct ctl *ctl)
 
 int ctl_user_set(struct ctl *ctl)
 {
-    int status;
-    if (!check_labels(ctl, ctl->text[CTL_NAME], &status))
-        return status;
+    if (!check_labels(ctl, ctl->text[CTL_NAME]))
+        return CTL_FAILED;
     return ctl_end_change(ctl, "set",
                           store_user_set(ctl->store, ctl->id, span_of(ctl->text[CTL_NAME]),
                                          span_of(ctl->text[CTL_GROUP])));
@@ -148,8 +148,8 @@ int ctl_gateway_add(struct ctl *ctl)
 {
     struct store_gateway gateway = {.id = 0};
     char secret[STORE_CREDENTIAL_LEN] = "";
-    if (!is_label(ctl->argument))
-        return ctl_fail("a gateway's name is 1 to 64 bytes of UTF-8 without control characters");
+    if (!check_label("a gateway's name", ctl->argument))
+        return CTL_FAILED;
     memcpy(gateway.name, ctl->argument, strlen(ctl->argument) + 1);
     enum store_error error = store_gateway_add(ctl->store, (int64_t)time(NULL), &gateway, secret);
     output_int(ctl, "id", gateway.id);
@@ -157,26 +157,22 @@ int ctl_gateway_add(struct ctl *ctl)
     return end_with_secret(ctl, "secret", secret, error);
 }
 
-static void print_gateway(struct ctl *ctl, const struct store_gateway *gateway)
-{
-    output_int(ctl, "id", gateway->id);
-    output_text(ctl, "name", span_of(gateway->name));
-    output_int(ctl, "created_time", gateway->created_unix_s);
-    ctl_end(ctl, STORE_OK);
-}
-
 int ctl_gateway_list(struct ctl *ctl)
 {
     struct store_gateway gateway = {.id = 0};
     enum store_error error;
-    if (!ctl->json)
+    if (!ctl->text[CTL_JSON])
         printf("%-8s %-12s %s\n", "id", "created", "name");
     while ((error = store_gateway_next(ctl->reader, gateway.id, &gateway)) == STORE_OK) {
-        if (ctl->json)
-            print_gateway(ctl, &gateway);
-        else
+        if (!ctl->text[CTL_JSON]) {
             printf("%-8lld %-12lld %s\n", (long long)gateway.id, (long long)gateway.created_unix_s,
                    gateway.name);
+            continue;
+        }
+        output_int(ctl, "id", gateway.id);
+        output_text(ctl, "name", span_of(gateway.name));
+        output_int(ctl, "created_time", gateway.created_unix_s);
+        ctl_end(ctl, STORE_OK);
     }
     return ctl_end(ctl, error == STORE_NOT_FOUND ? STORE_OK : error);
 }
@@ -185,6 +181,6 @@ int ctl_gateway_delete(struct ctl *ctl)
 {
     enum store_error error = store_gateway_delete(ctl->store, ctl->id);
     if (error == STORE_NOT_FOUND)
-        return ctl_fail("no such gateway");
+        return ctl_fail_argument(ctl, "no such gateway");
     return ctl_end_change(ctl, "deleted", error);
 }

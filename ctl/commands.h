@@ -1,35 +1,43 @@
-#ifndef CTL_COMMANDS_H
-#define CTL_COMMANDS_H
+#pragma once
 
 #include "settings/settings.h"
 #include "store/store.h"
 
-/* The options that have a value. */
-enum ctl_option { CTL_NAME, CTL_GROUP, CTL_EXPIRES, CTL_ADD_QUOTA, CTL_OPTIONS };
+/* The options: first those that have a value, a text, then a number, then the others. */
+enum ctl_option {
+    CTL_NAME,
+    CTL_GROUP,
+    CTL_EXPIRES,
+    CTL_ADD_QUOTA,
+    CTL_JSON, /* one JSON object a line instead of text */
+    CTL_HELP,
+    CTL_VERSION,
+    CTL_OPTIONS
+};
 
 /* What a command works with. */
 struct ctl {
     struct settings settings;
     struct store_options options; /* of the settings */
-    struct store *store;          /* open where the command needs it */
+    struct store *store;          /* open if the command needs it */
     struct store_reader *reader;
-    bool json;                     /* --json: one JSON object a line instead of text */
-    bool help, version;            /* --help, --version */
-    const char *text[CTL_OPTIONS]; /* the values of the options, or NULL */
+    const char *text[CTL_OPTIONS]; /* the values of the options, "" without one; NULL: not given */
     int64_t number[CTL_OPTIONS];   /* of those that are numbers */
     int64_t free_bytes;            /* of the store's file system; 0: not known */
     const char *argument;          /* the command's argument, or NULL */
-    int64_t id;                    /* of the argument, where it names something that exists */
+    int64_t id;                    /* of the argument, if it names something that exists */
     struct json_object *row;       /* of output; NULL: empty */
 };
 
 /* Exit statuses. */
 enum { CTL_DONE = 0, CTL_FAILED = 1, CTL_WRONG_USAGE = 2 };
 
-/* Prints one line on standard error. Returns CTL_FAILED. */
+/* Prints one line on standard error, ctl_fail_argument with the argument behind it. Returns
+ * CTL_FAILED. */
 int ctl_fail(const char *reason);
+int ctl_fail_argument(const struct ctl *ctl, const char *reason);
 
-/* Add a member to the row of output. The process ends where there is no memory. */
+/* Add a member to the row of output. The process ends if there is no memory. */
 void output_text(struct ctl *ctl, const char *name, struct span value);
 void output_int(struct ctl *ctl, const char *name, int64_t value);
 void output_bool(struct ctl *ctl, const char *name, bool value);
@@ -43,27 +51,10 @@ int ctl_end(struct ctl *ctl, enum store_error error);
 int ctl_end_change(struct ctl *ctl, const char *change, enum store_error error);
 
 /* The commands. Each returns an exit status. */
-int ctl_init(struct ctl *ctl);
-int ctl_user_add(struct ctl *ctl);
-int ctl_user_list(struct ctl *ctl);
-int ctl_user_show(struct ctl *ctl);
-int ctl_user_set(struct ctl *ctl);
-int ctl_user_rotate(struct ctl *ctl);
-int ctl_user_disable(struct ctl *ctl);
-int ctl_user_enable(struct ctl *ctl);
-int ctl_user_delete(struct ctl *ctl);
-int ctl_idempotency_purge(struct ctl *ctl);
-int ctl_gateway_add(struct ctl *ctl);
-int ctl_gateway_list(struct ctl *ctl);
-int ctl_gateway_delete(struct ctl *ctl);
-int ctl_token_list(struct ctl *ctl);
-int ctl_token_show(struct ctl *ctl);
-int ctl_token_disable(struct ctl *ctl);
-int ctl_token_enable(struct ctl *ctl);
-int ctl_token_set(struct ctl *ctl);
-int ctl_token_delete(struct ctl *ctl);
-int ctl_token_find(struct ctl *ctl);
-int ctl_check(struct ctl *ctl);
-int ctl_stat(struct ctl *ctl);
-
-#endif
+typedef int ctl_command(struct ctl *ctl);
+ctl_command ctl_init, ctl_check, ctl_stat;
+ctl_command ctl_user_add, ctl_user_list, ctl_user_show, ctl_user_set, ctl_user_rotate;
+ctl_command ctl_user_disable, ctl_user_enable, ctl_user_delete, ctl_idempotency_purge;
+ctl_command ctl_gateway_add, ctl_gateway_list, ctl_gateway_delete;
+ctl_command ctl_token_list, ctl_token_show, ctl_token_disable, ctl_token_enable, ctl_token_set;
+ctl_command ctl_token_delete, ctl_token_find;

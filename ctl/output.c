@@ -43,10 +43,20 @@ int ctl_fail(const char *reason)
     return CTL_FAILED;
 }
 
+int ctl_fail_argument(const struct ctl *ctl, const char *reason)
+{
+    fprintf(stderr, "tokenctl: %s: %s\n", reason, ctl->argument);
+    return CTL_FAILED;
+}
+
 int ctl_end(struct ctl *ctl, enum store_error error)
 {
-    int status = error == STORE_OK ? CTL_DONE : ctl_fail(store_error_text(error));
-    if (status == CTL_DONE && ctl->row && ctl->json)
+    int status = CTL_DONE;
+    if (ctl->argument && (error == STORE_NOT_FOUND || error == STORE_NO_USER))
+        status = ctl_fail_argument(ctl, store_error_text(error));
+    else if (error != STORE_OK)
+        status = ctl_fail(store_error_text(error));
+    if (status == CTL_DONE && ctl->row && ctl->text[CTL_JSON])
         puts(json_object_to_json_string_ext(ctl->row, JSON_C_TO_STRING_PLAIN |
                                                           JSON_C_TO_STRING_NOSLASHESCAPE));
     else if (status == CTL_DONE && ctl->row)

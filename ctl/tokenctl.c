@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -14,14 +13,13 @@
 #include "base/sigbus.h"
 #include "ctl/commands.h"
 #include "sandbox/sandbox.h"
-#include "settings/settings.h"
 
 /* clang-format off */
 static const struct command {
     const char *words[2]; /* the second may be NULL */
     const char *argument; /* as usage names it; "": none; ID is a decimal number, USER an id or a name */
     const char *description;
-    int (*run)(struct ctl *ctl);
+    ctl_command *run;
     bool needs_store;
 } commands[] = {
     {{"init", NULL}, "", "create the store and the secret", ctl_init, false},
@@ -49,15 +47,8 @@ static const struct command {
 };
 /* clang-format on */
 
-static const struct {
-    const char *name;
-    bool is_number;
-} options[CTL_OPTIONS] = {
-    [CTL_NAME] = {"--name", false},
-    [CTL_GROUP] = {"--group", false},
-    [CTL_EXPIRES] = {"--expires", true},
-    [CTL_ADD_QUOTA] = {"--add-quota", true},
-};
+static const char *const options[CTL_OPTIONS] = {"--name", "--group", "--expires", "--add-quota",
+                                                 "--json", "--help",  "--version"};
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]), WRITE_WAIT_MS = 20000 };
 
@@ -80,9 +71,10 @@ static void print_usage(FILE *to, char *const *words, int count)
             fprintf(to, "  %-11s %-7s %-33s %s\n", commands[i].words[0], second,
                     commands[i].argument, commands[i].description);
     }
-    fputs("\nThe store is TOKEN_STORE's, its secret TOKEN_SECRET's. "
-          "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
-          to);
+    fputs(
+        "\nTOKEN_STORE names the store, TOKEN_SECRET the secret file; both may be in TOKEN_CONF.\n"
+        "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
+        to);
 }
 
 /* Says what was wrong, then the usage of the commands that begin with the words. */
@@ -93,23 +85,15 @@ static int refuse_usage(const char *fault, const char *word, char *const *words,
     return CTL_WRONG_USAGE;
 }
 
-/* Reads an option with a value, "--name value" or "--name=value", at *word, and steps over the
- * value. Returns false where it is another word, or has no value. */
-static bool read_value(struct ctl *ctl, char ***word)
+/* The option that a word is, a value behind = aside; CTL_OPTIONS: none. */
+static enum ctl_option find_option(const char *word)
 {
-    for (size_t i = 0; i < CTL_OPTIONS; i++) {
-        size_t len = strlen(options[i].name);
-        if (strncmp(**word, options[i].name, len) != 0)
-            continue;
-        if ((**word)[len] == '=')
-            ctl->text[i] = **word + len + 1;
-        else if ((**word)[len] == '\0' && (*word)[1])
-            ctl->text[i] = *++*word;
-        else
-            continue;
-        return true;
-    }
-    return false;
+    enum ctl_option option = CTL_NAME;
+    size_t len = strcspn(word, "=");
+    while (option < CTL_OPTIONS &&
+           (strlen(options[option]) != len || strncmp(word, options[option], len) != 0))
+        option++;
+    return strcmp(word, "-h") == 0 ? CTL_HELP : option;
 }
 
 /* Takes the options out of the words, which stay in argv from its second on. Returns how many there
@@ -120,17 +104,17 @@ static int read_words(struct ctl *ctl, char **argv)
     char **words = argv + 1;
     int count = 0;
     for (argv++; *argv; argv++) {
-        if (options_end || (strncmp(*argv, "--", 2) != 0 && strcmp(*argv, "-h") != 0))
+        enum ctl_option option = find_option(*argv);
+        char *equals = strchr(*argv, '=');
+        if (options_end || (strncmp(*argv, "--", 2) != 0 && option != CTL_HELP))
             words[count++] = *argv;
         else if (strcmp(*argv, "--") == 0)
             options_end = true;
-        else if (strcmp(*argv, "--help") == 0 || strcmp(*argv, "-h") == 0)
-            ctl->help = true;
-        else if (strcmp(*argv, "--version") == 0)
-            ctl->version = true;
-        else if (strcmp(*argv, "--json") == 0)
-            ctl->json = true;
-        else if (!read_value(ctl, &argv)) {
+        else if (option < CTL_JSON && (equals || argv[1]))
+            ctl->text[option] = equals ? equals + 1 : *++argv;
+        else if (option < CTL_OPTIONS && option >= CTL_JSON && !equals)
+            ctl->text[option] = "";
+        else {
             words[0] = *argv;
             return -1;
         }
@@ -139,28 +123,29 @@ static int read_words(struct ctl *ctl, char **argv)
     return count;
 }
 
-/* What is wrong with the options, and with which, or NULL; sets ctl->number. */
-static const char *read_options(struct ctl *ctl, const struct command *command, const char **which)
+/* Returns fault, or NULL if nothing is wrong with the options; sets ctl->number. */
+static const char *read_options(struct ctl *ctl, const struct command *command,
+                                char fault[static STORE_REASON_SIZE])
 {
     int given = 0;
-    for (size_t i = 0; i < CTL_OPTIONS; i++) {
-        const char *value = ctl->text[i];
-        *which = options[i].name;
-        if (value && !strstr(command->argument, options[i].name))
-            return "not an option of this command";
-        if (value && options[i].is_number && !number_parse(span_of(value), &ctl->number[i]))
-            return "not a decimal number";
+    for (size_t i = 0; i < CTL_JSON; i++) {
+        const char *value = ctl->text[i], *name = options[i];
+        if (value && !strstr(command->argument, name))
+            snprintf(fault, STORE_REASON_SIZE, "not an option of this command: %s", name);
+        else if (value && i >= CTL_EXPIRES && !number_parse(span_of(value), &ctl->number[i]))
+            snprintf(fault, STORE_REASON_SIZE, "%s: '%s' is not a decimal number", name, value);
         given += value != NULL;
     }
-    *which = "";
-    bool sets = command->words[1] && strcmp(command->words[1], "set") == 0;
-    return sets && given == 0 ? "nothing is to be set" : NULL;
+    if (given == 0 && command->words[1] && strcmp(command->words[1], "set") == 0)
+        snprintf(fault, STORE_REASON_SIZE, "nothing to set: give %s",
+                 strchr(command->argument, '['));
+    return *fault ? fault : NULL;
 }
 
-/* What is wrong with the words after a command, or NULL; sets ctl->argument and ctl->id, and *which
- * to the option that is wrong. */
+/* What is wrong with the words after a command, in fault or static, or NULL; sets ctl->argument and
+ * ctl->id. */
 static const char *read_argument(struct ctl *ctl, const struct command *command, char **words,
-                                 int count, const char **which)
+                                 int count, char fault[static STORE_REASON_SIZE])
 {
     int used = command->words[1] ? 2 : 1, wanted = command->argument[0] != '\0';
     bool is_id = strncmp(command->argument, "ID", 2) == 0;
@@ -171,7 +156,7 @@ static const char *read_argument(struct ctl *ctl, const struct command *command,
         return "too many arguments";
     if (is_id && !number_parse(span_of(ctl->argument), &ctl->id))
         return "an id is a decimal number";
-    return read_options(ctl, command, which);
+    return read_options(ctl, command, fault);
 }
 
 /* Sets ctl->id for the user that the argument names: by id where it is a number, else by name. */
@@ -271,8 +256,8 @@ static const struct command *find_command(char *const *words, int count)
 
 int main(int argc, char **argv)
 {
-    struct ctl ctl = {.json = false};
-    const char *fault, *which = "";
+    struct ctl ctl = {.argument = NULL};
+    char text[STORE_REASON_SIZE] = "";
     (void)argc;
     sandbox_close_inherited();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of a write, not the end */
@@ -286,16 +271,16 @@ int main(int argc, char **argv)
         int known = find_command(words, 1) ? 1 : 0;
         return refuse_usage("unknown command", words[known], words, known);
     }
-    if (ctl.version)
+    if (ctl.text[CTL_VERSION])
         puts("tokenctl " VERSION);
-    else if (ctl.help)
+    else if (ctl.text[CTL_HELP])
         print_usage(stdout, words, count);
-    if (ctl.version || ctl.help)
+    if (ctl.text[CTL_VERSION] || ctl.text[CTL_HELP])
         return fflush(stdout) == 0 ? CTL_DONE : ctl_fail("standard output can't be written");
     if (count < (command->words[1] ? 2 : 1))
         return refuse_usage("the command is incomplete", "", words, count);
-    fault = read_argument(&ctl, command, words, count, &which);
+    const char *fault = read_argument(&ctl, command, words, count, text);
     if (fault)
-        return refuse_usage(fault, which, words, count);
+        return refuse_usage(fault, "", words, count);
     return command->run == ctl_check ? run_in_child(&ctl, command) : run(&ctl, command);
 }

@@ -1,7 +1,6 @@
 /* tokenctl token …: never prints a key. */
 
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #include "ctl/commands.h"
@@ -31,7 +30,7 @@ static void print_token(void *context, const struct token *token)
 
 static void print_row(void *context, const struct token *token)
 {
-    if (((const struct ctl *)context)->json) {
+    if (((const struct ctl *)context)->text[CTL_JSON]) {
         print_token(context, token);
         return;
     }
@@ -45,7 +44,7 @@ int ctl_token_list(struct ctl *ctl)
     enum { PAGE_SIZE = 1000 };
     struct store_user user;
     enum store_error error = store_user_get(ctl->reader, ctl->id, &user);
-    if (error == STORE_OK && !ctl->json)
+    if (error == STORE_OK && !ctl->text[CTL_JSON])
         printf("%-12s %-7s %-20s %-20s %s\n", "id", "status", "remain_quota", "used_quota", "name");
     uint64_t total = 1;
     for (uint64_t offset = 0; error == STORE_OK && offset < total; offset += PAGE_SIZE)
@@ -62,16 +61,21 @@ int ctl_token_show(struct ctl *ctl)
     return ctl_end(ctl, error);
 }
 
+/* Does a write of the token. */
+static enum store_error write_token(struct ctl *ctl, struct store_write *write)
+{
+    write->by_administrator = true;
+    write->now_unix_s = (int64_t)time(NULL);
+    enum store_error error = store_token_owner(ctl->reader, ctl->id, &write->user_id);
+    return error == STORE_OK ? store_write(ctl->store, write) : error;
+}
+
 /* Updates the token by the patch that *write holds. */
 static int update(struct ctl *ctl, const char *change, struct store_write *write)
 {
     write->kind = STORE_UPDATE;
-    write->by_administrator = true;
-    write->now_unix_s = (int64_t)time(NULL);
     write->update.token_id = ctl->id;
-    enum store_error error = store_token_owner(ctl->reader, ctl->id, &write->user_id);
-    if (error == STORE_OK)
-        error = store_write(ctl->store, write);
+    enum store_error error = write_token(ctl, write);
     store_write_free(write);
     return ctl_end_change(ctl, change, error);
 }
@@ -104,16 +108,10 @@ int ctl_token_set(struct ctl *ctl)
 
 int ctl_token_delete(struct ctl *ctl)
 {
-    struct store_write write = {
-        .kind = STORE_DELETE, .by_administrator = true, .now_unix_s = (int64_t)time(NULL)};
-    write.delete.ids = &ctl->id;
-    write.delete.id_count = 1;
-    enum store_error error = store_token_owner(ctl->reader, ctl->id, &write.user_id);
-    if (error == STORE_OK)
-        error = store_write(ctl->store, &write);
+    struct store_write write = {.kind = STORE_DELETE, .delete = {.ids = &ctl->id, .id_count = 1}};
+    enum store_error error = write_token(ctl, &write);
     if (error == STORE_OK && write.delete.deleted_count == 0)
         error = STORE_NOT_FOUND;
-    store_write_free(&write);
     return ctl_end_change(ctl, "deleted", error);
 }
 

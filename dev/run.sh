@@ -79,21 +79,26 @@ check() {
     done
 }
 
-# ---- store and user ------------------------------------------------------------------------
+# ---- store, user and gateway ---------------------------------------------------------------
 
-# Kept in var/demo, as tokenctl prints it only once.
-make_user() {
+make_accounts() {
     is_new=false
     if [ ! -d "$var/store" ]; then
         "$build/tokenctl" init >/dev/null
         is_new=true
     fi
-    [ ! -s "$var/demo" ] || $is_new || return 0
-    (umask 077 && "$build/tokenctl" --json user add demo >"$var/demo.new")
-    mv "$var/demo.new" "$var/demo"
+    make_account user demo
+    make_account gateway gateway
 }
 
-demo() { sed -n 's/.*"'"$1"'": *"\{0,1\}\([^",}]*\).*/\1/p' "$var/demo"; }
+# Kept in var/FILE, as tokenctl prints it only once.
+make_account() { # KIND FILE
+    [ ! -s "$var/$2" ] || $is_new || return 0
+    (umask 077 && "$build/tokenctl" --json "$1" add demo >"$var/$2.new")
+    mv "$var/$2.new" "$var/$2"
+}
+
+member() { sed -n 's/.*"'"$2"'": *"\{0,1\}\([^",}]*\).*/\1/p' "$var/$1"; } # FILE NAME
 
 # ---- nginx ---------------------------------------------------------------------------------
 
@@ -145,20 +150,25 @@ stop_all() {
 }
 
 print_usage() {
-    user=$(demo id) access_token=$(demo access_token)
+    user=$(member demo id) access_token=$(member demo access_token) secret=$(member gateway secret)
+    internal=http://127.0.0.1:$internal_port/api/token/
     printf 'url %s\nuser %s\naccess_token %s\n' "$url" "$user" "$access_token"
-    printf 'internal http://127.0.0.1:%s/api/token/\n\n' "$internal_port"
+    printf 'internal %s\ngateway_secret %s\n\n' "$internal" "$secret"
     id=$(example_id)
     echo '# create one, create several, list, get'
     request_line -X POST -d "'{\"name\":\"first\",\"unlimited_quota\":true}'" "$url"
-    request_line -X POST -d "'[{\"name\":\"second\",\"remain_quota\":500000},{\"name\":\"third\",\"remain_quota\":1}]'" "$url"
+    request_line -X POST -d "'[{\"name\":\"second\",\"remain_quota\":500000},{\"name\":\"third\",\"remain_quota\":1000}]'" "$url"
     request_line "'$url?p=1&size=20'"
     request_line "$url$id"
-    echo '# find, filter and sort, a new key (the old one stays valid for an hour)'
+    echo '# find, filter and sort'
     request_line "'${url}search?keyword=FIRST'"
     request_line -X POST -d "'{\"token\":\"sk-\"}'" "${url}search"
     request_line "'$url?status=1&sort=name&order=asc'"
+    echo '# show a key, several keys, a new key (the old one stays valid for an hour)'
+    request_line -X POST "$url$id/key"
+    request_line -X POST -d "'{\"ids\":[$id]}'" "${url}batch/keys"
     request_line -X POST -d "'{\"grace_seconds\":3600}'" "$url$id/rotate"
+    print_key_lines
     echo '# update, status only, status of several, delete, delete several, allowed methods'
     request_line -X PUT -d "'{\"id\":$id,\"name\":\"renamed\",\"model_limits\":[\"gpt-4o\"]}'" "$url"
     request_line -X PUT -d "'{\"id\":$id,\"status\":2}'" "'$url?status_only=true'"
@@ -169,11 +179,27 @@ print_usage() {
     echo
 }
 
+# The lines that need a key or a reservation get one when they are pasted.
+print_key_lines() {
+    key="\$($(request_line -s -X POST "$url$id/key") | grep -o 'sk-[0-9A-Za-z]*')"
+    use="\\\"key\\\":\\\"$key\\\",\\\"model\\\":\\\"gpt-4o\\\",\\\"amount\\\""
+    reserve=$(gateway_line "{$use:100}" reserve)
+    reservation="\$($reserve -s | grep -o '\"reservation\":[0-9]*')"
+    echo '# with a key: its usage, a check as nginx makes it (internal)'
+    echo "curl -i -H \"Authorization: Bearer $key\" ${url%token/}usage/token/"
+    echo "curl -i -H \"Authorization: Bearer $key\" ${internal}verify"
+    echo '# from a gateway: spend, reserve, reserve and settle, reserve and cancel'
+    gateway_line "{$use:1}" consume
+    printf '%s\n' "$reserve"
+    gateway_line "{$reservation,\\\"amount\\\":37}" settle
+    gateway_line "{$reservation}" cancel
+}
+
 # The newest token's id, or the id that the first create will get, or the id of a token made for this.
 example_id() {
     ! $is_new || { echo 1; return; }
     id=$(request "$url?size=1" | first_id)
-    [ -n "$id" ] || id=$(request -d '{"name":"first"}' "$url" | first_id)
+    [ -n "$id" ] || id=$(request -d '{"name":"first","unlimited_quota":true}' "$url" | first_id)
     echo "$id"
 }
 
@@ -187,6 +213,10 @@ request_line() {
     echo "curl -H 'Authorization: Bearer $access_token' -H 'New-Api-User: $user' $*"
 }
 
+gateway_line() { # BODY PATH
+    printf '%s\n' "curl -H 'X-Gateway-Token: $secret' -d \"$1\" $internal$2"
+}
+
 "$here/dev/deps.sh" run
 become_owner
 lock
@@ -196,7 +226,7 @@ check
 tail=
 trap stop_all EXIT
 trap 'exit 0' INT TERM HUP
-make_user
+make_accounts
 # Servers must not inherit the lock, as they may outlive this script.
 "$here/spawn.sh" start 9>&- >/dev/null
 write_nginx_conf

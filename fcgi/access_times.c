@@ -1,7 +1,5 @@
 #include "fcgi/access_times.h"
 
-#include <string.h>
-
 enum { SLOT_COUNT = 2 * ACCESS_TIMES_MAX };
 
 void access_times_add(struct access_times *times, const struct store_access *used,

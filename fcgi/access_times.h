@@ -1,8 +1,4 @@
-#ifndef FCGI_ACCESS_TIMES_H
-#define FCGI_ACCESS_TIMES_H
-
-#include <stdbool.h>
-#include <stdint.h>
+#pragma once
 
 #include "store/store.h"
 
@@ -35,5 +31,3 @@ void access_times_add(struct access_times *times, const struct store_access *use
 
 /* Moves what is recorded to times->taken, and returns how many there are. */
 size_t access_times_take(struct access_times *times);
-
-#endif

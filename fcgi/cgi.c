@@ -2,13 +2,11 @@
 
 #include <poll.h>
 #include <stdio.h>
-#include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/number.h"
 #include "fcgi/access_times.h"
-#include "fcgi/clock.h"
+#include "base/clock.h"
 #include "fcgi/parameters.h"
 
 enum {

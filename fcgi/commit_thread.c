@@ -1,9 +1,8 @@
 #include "fcgi/commit_thread.h"
 
 #include <stdio.h>
-#include <time.h>
 
-#include "fcgi/clock.h"
+#include "base/clock.h"
 #include "fcgi/log.h"
 
 enum {
@@ -104,23 +103,18 @@ static void store_access_times(struct commit_thread *thread, bool all, int64_t n
         store_write(thread->store, &write); /* if it fails, the next use is recorded again */
 }
 
-static void purge(struct commit_thread *thread, int64_t now_ms)
-{
-    if (!thread->purge_more && now_ms - thread->purged_ms < PURGE_INTERVAL_MS)
-        return;
-    thread->purged_ms = now_ms;
-    store_purge(thread->store, &thread->purge_more);
-}
-
 static void work_in_background(struct commit_thread *thread)
 {
     int64_t now_ms = clock_ms();
     store_access_times(thread, false, (int64_t)time(NULL));
-    purge(thread, now_ms);
-    if (now_ms - thread->readers_freed_ms < DEAD_READERS_INTERVAL_MS)
-        return;
-    thread->readers_freed_ms = now_ms;
-    store_maintain(thread->store); /* tried again next time */
+    if (thread->purge_more || now_ms - thread->purged_ms >= PURGE_INTERVAL_MS) {
+        thread->purged_ms = now_ms;
+        store_purge(thread->store, &thread->purge_more);
+    }
+    if (now_ms - thread->readers_freed_ms >= DEAD_READERS_INTERVAL_MS) {
+        thread->readers_freed_ms = now_ms;
+        store_maintain(thread->store); /* tried again next time */
+    }
 }
 
 void commit_thread_record_use(struct commit_thread *thread, const struct store_access *used,

@@ -1,9 +1,7 @@
-#ifndef FCGI_COMMIT_THREAD_H
-#define FCGI_COMMIT_THREAD_H
+#pragma once
 
 #include "fcgi/access_times.h"
 #include "fcgi/work_queue.h"
-#include "store/store.h"
 
 /* The thread that does the writes: all that were queued during one commit share the next. It also
  * stores the last uses of tokens, purges what has expired, frees the slots of dead readers, and
@@ -33,5 +31,3 @@ void commit_thread_record_use(struct commit_thread *thread, const struct store_a
 
 /* Does what has been submitted and recorded and ends the thread, if it was started. */
 void commit_thread_stop(struct commit_thread *thread);
-
-#endif

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/param.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -12,7 +11,7 @@
 #include <fastcgi.h>
 #include <fcgiapp.h>
 
-#include "fcgi/clock.h"
+#include "base/clock.h"
 #include "fcgi/parameters.h"
 
 enum {
@@ -86,8 +85,10 @@ static void wipe(struct span text)
 static void wipe_secrets(const struct connection *connection)
 {
     const struct request *request = connection->request;
-    const struct span secrets[] = {request->input.authorization, request->input.x_api_key,
-                                   request->input.gateway_token, request->input.query};
+    const struct request_input *input = &request->input;
+    const struct span secrets[] = {
+        input->authorization,      input->x_api_key,     input->api_key, input->x_goog_api_key,
+        input->websocket_protocol, input->gateway_token, input->query};
     size_t reply_len = request->head.len + request->body.len;
     for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
         wipe(secrets[i]);
@@ -283,48 +284,32 @@ static bool read_body(struct connection *connection)
     return FCGX_GetError(in) == 0 && !body->failed;
 }
 
-/* After the request: 64 that wait for a commit would hold 512 KiB, which are cold when they are
- * used again. */
-static void free_reader(struct connection *connection)
-{
-    wipe(connection->read);
-    connection->read = (struct span){NULL, 0};
-    FCGX_FreeStream(&connection->fcgx.in);
-}
-
-/* Gives the request to the thread that does the rest. */
-static void begin_job(struct connection *connection, enum api_step step)
-{
-    struct connections *set = connection->set;
-    struct job *job = &connection->job;
-    *job = (struct job){.request = connection->request,
-                        .write = &connection->request->write,
-                        .origin = &set->done,
-                        .owner = connection};
-    connection->state = CONNECTION_WAITING;
-    connection->deadline_ms = 0;
-    if (step == API_SEARCHES) {
-        job->user_id = connection->request->user_id;
-        work_queue_push_fairly(&set->process->search_thread.queue, job);
-        return;
-    }
-    job->deadline_ms = clock_ms() + api_write_wait_ms_max(job->request);
-    connection->deadline_ms = job->deadline_ms;
-    work_queue_push(&set->process->commit_thread.queue, job);
-}
-
 static void begin(struct connection *connection)
 {
     struct connections *set = connection->set;
     struct request *request = connection->request;
+    struct job *job = &connection->job;
     int64_t now_unix_s = (int64_t)time(NULL);
     enum api_step step = api_begin(set->api, request, now_unix_s);
     if (request->used.token_id != 0)
         commit_thread_record_use(&set->process->commit_thread, &request->used, now_unix_s);
-    if (step == API_REPLIED)
+    if (step == API_REPLIED) {
         send_reply(connection);
-    else
-        begin_job(connection, step);
+        return;
+    }
+    /* Another thread does the rest. */
+    *job = (struct job){
+        .request = request, .write = &request->write, .origin = &set->done, .owner = connection};
+    connection->state = CONNECTION_WAITING;
+    connection->deadline_ms = 0;
+    if (step == API_SEARCHES) {
+        job->user_id = request->user_id;
+        work_queue_push_fairly(&set->process->search_thread.queue, job);
+        return;
+    }
+    job->deadline_ms = clock_ms() + api_write_wait_ms_max(request);
+    connection->deadline_ms = job->deadline_ms;
+    work_queue_push(&set->process->commit_thread.queue, job);
 }
 
 static void serve(struct connection *connection)
@@ -339,7 +324,11 @@ static void serve(struct connection *connection)
     if (read)
         parameters_read(connection->fcgx.envp, &connection->request->input);
     read = read && read_body(connection);
-    free_reader(connection);
+    /* Free the reader now: 64 that wait for a commit would hold 512 KiB, which are cold when they
+     * are used again. */
+    wipe(connection->read);
+    connection->read = (struct span){NULL, 0};
+    FCGX_FreeStream(&connection->fcgx.in);
     watchdog_release(&set->process->watchdog, set->loop);
     if (read)
         begin(connection);

@@ -1,5 +1,4 @@
-#ifndef FCGI_CONNECTION_H
-#define FCGI_CONNECTION_H
+#pragma once
 
 #include "api/api.h"
 #include "fcgi/commit_thread.h"
@@ -73,5 +72,3 @@ void connections_end_round(struct connections *set);
 /* Finishes the requests that have begun or can be read, closes the rest. A connection that has had
  * no request yet may still send its first. */
 void connections_stop(struct connections *set);
-
-#endif

@@ -2,14 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "fcgi/clock.h"
+#include "base/clock.h"
 
 enum {
     EVENTS_MAX = 64,
@@ -69,8 +67,8 @@ static void obey_stop(struct loop *loop, int64_t now_ms)
         return;
     loop->stop = wanted;
     loop->stop_now_ms = now_ms + GENTLE_STOP_MS;
-    /* A connection may wait whose wake-up was this loop's, and no other will be woken before the
-     * next one comes. */
+    /* EPOLLEXCLUSIVE may have woken only this loop for a waiting connection; no other wakes before
+     * the next one arrives. */
     while (loop->accepting && accept_connection(loop)) {
     }
     stop_accepting(loop);

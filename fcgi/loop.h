@@ -1,5 +1,4 @@
-#ifndef FCGI_LOOP_H
-#define FCGI_LOOP_H
+#pragma once
 
 #include "fcgi/connection.h"
 
@@ -28,5 +27,3 @@ void loop_stop(struct loop *loop, enum loop_stop stop);
 
 /* Waits for the thread's end. */
 void loop_free(struct loop *loop);
-
-#endif

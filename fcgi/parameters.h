@@ -1,5 +1,4 @@
-#ifndef FCGI_PARAMETERS_H
-#define FCGI_PARAMETERS_H
+#pragma once
 
 #include "api/request.h"
 
@@ -7,5 +6,3 @@
  * those of FastCGI and plain CGI's environment alike. Unknown ones are ignored; the request points
  * into the strings. */
 void parameters_read(char **environment, struct request_input *input);
-
-#endif

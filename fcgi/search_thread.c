@@ -10,8 +10,8 @@ enum { NICENESS = 10, WAIT_S = 3600 };
 static void *run(void *context)
 {
     struct search_thread *thread = context;
-    /* On Linux a thread has a niceness of its own. It is not essential. */
     struct job_list done = TAILQ_HEAD_INITIALIZER(done);
+    /* On Linux a thread has a niceness of its own. Not essential: failure is ignored. */
     (void)setpriority(PRIO_PROCESS, 0, NICENESS);
     while (work_queue_wait(&thread->queue, WAIT_S)) {
         struct job *job = work_queue_take(&thread->queue);

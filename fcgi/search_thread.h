@@ -1,5 +1,4 @@
-#ifndef FCGI_SEARCH_THREAD_H
-#define FCGI_SEARCH_THREAD_H
+#pragma once
 
 #include "fcgi/work_queue.h"
 #include "store/store.h"
@@ -17,5 +16,3 @@ bool search_thread_start(struct search_thread *thread, struct store *store);
 
 /* Does what has been submitted and ends the thread, if it was started. */
 void search_thread_stop(struct search_thread *thread);
-
-#endif

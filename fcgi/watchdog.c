@@ -2,7 +2,7 @@
 
 #include <sys/socket.h>
 
-#include "fcgi/clock.h"
+#include "base/clock.h"
 
 enum { HOLD_MS_MAX = 10000 };
 

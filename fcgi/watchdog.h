@@ -1,5 +1,4 @@
-#ifndef FCGI_WATCHDOG_H
-#define FCGI_WATCHDOG_H
+#pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -37,5 +36,3 @@ void watchdog_release(struct watchdog *watchdog, unsigned loop);
 /* accept4, for a blocking socket: -1 with errno if there is none. All sockets must come from here:
  * it keeps the watchdog from taking a new socket for a closed one that had its number. */
 int watchdog_accept(struct watchdog *watchdog, int listen_fd);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef FCGI_WORK_QUEUE_H
-#define FCGI_WORK_QUEUE_H
+#pragma once
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -74,5 +73,3 @@ void work_queue_give_back(struct job_list *jobs);
 bool work_queue_wait(struct work_queue *queue, int wait_s);
 
 bool work_queue_is_empty(struct work_queue *queue);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef SANDBOX_SANDBOX_H
-#define SANDBOX_SANDBOX_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,14 +19,14 @@ void sandbox_close_inherited(void);
 
 /* Raises the soft limit of descriptors to the hard limit, and lowers both to at most 16,384.
  *
- *   reason   one line, where the result is false
+ *   reason   one line, if the result is false
  *
- * Result: how many are allowed; 0 where these are fewer than 64, too few to serve. */
+ * Result: how many are allowed; 0 if these are fewer than 64, too few to serve. */
 unsigned sandbox_raise_descriptors(char *reason, size_t reason_size);
 
 /* Root becomes the owner of a folder or file, which must be no link. Another caller stays.
  *
- * Result: false, with errno, where that fails. */
+ * Result: false, with errno, if that fails. */
 bool sandbox_become_owner(const char *owner_path);
 
 /* Enters the sandbox. Before any thread is started: threads inherit it.
@@ -36,19 +35,17 @@ bool sandbox_become_owner(const char *owner_path);
  *   network      connections can be made, to any address
  *   level        one line for the log: names each part that this system refuses (a kernel or
  *                container without it); the others are in force all the same
- *   reason       one line, where the result is false
+ *   reason       one line, if the result is false
  *
- * Result: false where root could not become the store's owner, or memory ran out. */
+ * Result: false if root could not become the store's owner, or memory ran out. */
 bool sandbox_enter(const char *owner_path, bool network, char *level, size_t level_size,
                    char *reason, size_t reason_size);
 
 /* The last part of sandbox_enter: loads the seccomp filter, with or without what connections need.
  * The process must have no_new_privs.
  *
- * Result: false, with errno, where that fails. */
+ * Result: false, with errno, if that fails. */
 bool sandbox_load_filter(bool network);
 
 /* Whether this build can be sandboxed: sanitizers make calls that are not on the list. */
 bool sandbox_is_possible(void);
-
-#endif

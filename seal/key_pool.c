@@ -1,7 +1,6 @@
 #include "seal/key_pool.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/bytes.h"
 
@@ -22,6 +21,7 @@ struct key_pool {
     uint64_t passed; /* the place of the last key that was handed out */
     size_t count;
     struct drawn_key keys[POOL_SIZE];
+    struct drawn_key swapped; /* not on a stack, where it would stay */
 };
 
 struct key_pool *key_pool_new(const struct seal *seal)
@@ -35,7 +35,7 @@ struct key_pool *key_pool_new(const struct seal *seal)
 void key_pool_free(struct key_pool *pool)
 {
     if (pool)
-        explicit_bzero(pool->keys, pool->count * sizeof(pool->keys[0]));
+        explicit_bzero(pool, sizeof(*pool));
     free(pool);
 }
 
@@ -46,9 +46,9 @@ static bool precedes(const struct key_pool *pool, size_t a, size_t b)
 
 static void swap(struct key_pool *pool, size_t a, size_t b)
 {
-    struct drawn_key key = pool->keys[a];
+    pool->swapped = pool->keys[a];
     pool->keys[a] = pool->keys[b];
-    pool->keys[b] = key;
+    pool->keys[b] = pool->swapped;
 }
 
 static void draw(struct key_pool *pool)
@@ -68,6 +68,7 @@ static void remove_first(struct key_pool *pool)
     pool->passed = pool->keys[0].place;
     swap(pool, 0, --pool->count);
     explicit_bzero(&pool->keys[pool->count], sizeof(pool->keys[0]));
+    explicit_bzero(&pool->swapped, sizeof(pool->swapped));
     for (size_t at = 0, next; (next = 2 * at + 1) < pool->count; at = next) {
         if (next + 1 < pool->count && precedes(pool, next + 1, next))
             next++;

@@ -1,5 +1,4 @@
-#ifndef SEAL_KEY_POOL_H
-#define SEAL_KEY_POOL_H
+#pragma once
 
 #include "seal/seal.h"
 
@@ -11,7 +10,7 @@
  * random source, and nobody sees the order without the secret. */
 struct key_pool;
 
-/* A pool for one thread. seal must outlive it. NULL where there is no memory. The caller frees it.
+/* A pool for one thread. seal must outlive it. NULL if there is no memory. The caller frees it.
  */
 struct key_pool *key_pool_new(const struct seal *seal);
 
@@ -20,5 +19,3 @@ void key_pool_free(struct key_pool *pool);
 
 /* Hands out a key; no copy of it is kept. */
 void key_pool_take(struct key_pool *pool, char key[static TOKEN_KEY_LEN]);
-
-#endif

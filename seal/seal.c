@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -107,9 +106,9 @@ void seal_close(struct seal *seal)
     sodium_free(seal);
 }
 
-void seal_check_value(const struct seal *seal, unsigned char check[static SEAL_CHECK_LEN])
+const unsigned char *seal_check_value(const struct seal *seal)
 {
-    memcpy(check, seal->check, SEAL_CHECK_LEN);
+    return seal->check;
 }
 
 /* ---- sealing ---- */

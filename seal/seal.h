@@ -1,8 +1,5 @@
-#ifndef SEAL_SEAL_H
-#define SEAL_SEAL_H
+#pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "token/key.h"
@@ -32,21 +29,21 @@ enum seal_cipher { SEAL_CIPHER_CHACHA20_POLY1305 = 1, SEAL_CIPHER_AES256_GCM = 2
 bool seal_create_file(const char *path, char *reason, size_t reason_size);
 
 /* Reads the secret file and derives the keys. The caller closes *out. False with one line in reason
- * where the file can't be read, is open to group or others, or is not 32 bytes long. */
+ * if the file can't be read, is open to group or others, or is not 32 bytes long. */
 bool seal_open(const char *path, struct seal **out, char *reason, size_t reason_size);
 
 /* Wipes and frees. NULL is allowed. */
 void seal_close(struct seal *seal);
 
-/* Selects the cipher; to be called once before anything is sealed or unsealed. False where this CPU
+/* Selects the cipher; to be called once before anything is sealed or unsealed. False if this CPU
  * does not support it. */
 bool seal_use_cipher(struct seal *seal, enum seal_cipher cipher);
 
-/* The cipher that has been selected; where none has, the one that is fastest on this CPU. */
+/* The cipher that has been selected; if none has, the one that is fastest on this CPU. */
 enum seal_cipher seal_get_cipher(const struct seal *seal);
 
-/* Derives a value that tells this secret from another one and gives nothing of it away. */
-void seal_check_value(const struct seal *seal, unsigned char check[static SEAL_CHECK_LEN]);
+/* SEAL_CHECK_LEN bytes that tell this secret from another one and give nothing of it away. */
+const unsigned char *seal_check_value(const struct seal *seal);
 
 /* Seals a text (AEAD), bound to further bytes that are stored beside it.
  *   sealed   has room for plain.len + SEAL_OVERHEAD_LEN bytes */
@@ -55,7 +52,7 @@ void seal_text(const struct seal *seal, struct span binding, struct span plain,
 
 /* Opens what seal_text has made.
  *   plain    has room for sealed.len - SEAL_OVERHEAD_LEN bytes
- * False where it was not sealed by this secret with this binding. */
+ * False if it was not sealed by this secret with this binding. */
 bool unseal_text(const struct seal *seal, struct span binding, struct span sealed, char *plain);
 
 /* The same for a token's key, bound to its owner and id. */
@@ -72,5 +69,3 @@ void seal_hash_key(const struct seal *seal, const char key[static TOKEN_KEY_LEN]
  * long enough to need no key and no salt. */
 void seal_hash_credential(struct span credential,
                           unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN]);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef SETTINGS_SETTINGS_H
-#define SETTINGS_SETTINGS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,10 +25,8 @@ struct settings {
 /* Reads the settings: token.conf, or the file that TOKEN_CONF names, and before it the environment.
  *
  *   environment   as main gets it: "NAME=value", ended by NULL. Names other than TOKEN_* are
- * ignored reason        one line, where the result is false
+ * ignored reason        one line, if the result is false
  *
- * Result: false where a TOKEN_* variable is unknown or its value malformed, or the file can't be
+ * Result: false if a TOKEN_* variable is unknown or its value malformed, or the file can't be
  * read or trusted. */
 bool settings_read(char **environment, struct settings *settings, char *reason, size_t reason_size);
-
-#endif

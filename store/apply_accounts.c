@@ -87,15 +87,15 @@ enum store_error store_apply_user_delete(struct store_txn *txn, struct store_wri
 {
     int64_t id;
     enum store_error error = mark_deleted(txn, write->user_id);
-    for (size_t i = 0; error == STORE_OK && i < write->user_delete.max; i++) {
+    for (size_t i = 0; error == STORE_OK && i < write->step.max; i++) {
         error = txn->rows->first_token(txn, write->user_id, &id);
         if (error == STORE_OK)
             error = store_delete_token(txn, write->user_id, id);
     }
     if (error != STORE_OK && error != STORE_NOT_FOUND)
         return error;
-    write->user_delete.more = txn->rows->count_tokens(txn, write->user_id) > 0;
-    if (!write->user_delete.more)
+    write->step.more = txn->rows->count_tokens(txn, write->user_id) > 0;
+    if (!write->step.more)
         txn->rows->delete_user(txn, write->user_id);
     return txn->error;
 }

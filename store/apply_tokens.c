@@ -107,7 +107,7 @@ static enum store_error get_own_token(struct store_txn *txn, const struct store_
 
 enum store_error store_apply_update(struct store_txn *txn, struct store_write *write)
 {
-    struct token *token = &write->update.token;
+    struct token *token = &write->token;
     struct record_keys keys;
     enum store_error error = get_own_token(txn, write, write->update.token_id, token, &keys);
     if (error != STORE_OK)
@@ -115,7 +115,7 @@ enum store_error store_apply_update(struct store_txn *txn, struct store_write *w
     enum token_error refused = token_patch_apply(&write->update.patch, write->now_unix_s, token);
     if (refused != TOKEN_OK)
         return STORE_ENABLE_EXPIRED + (refused - TOKEN_ENABLE_EXPIRED);
-    error = copy_for_caller(token, &write->update.text);
+    error = copy_for_caller(token, &write->text);
     if (error == STORE_OK)
         txn->rows->put_token(txn, token, &keys);
     return error == STORE_OK ? txn->error : store_txn_fail(txn, error);
@@ -148,12 +148,12 @@ static void replace_key(struct store_txn *txn, const struct store_write *write,
 
 enum store_error store_apply_rotate(struct store_txn *txn, struct store_write *write)
 {
-    struct token *token = &write->rotate.token;
+    struct token *token = &write->token;
     struct record_keys keys;
     unsigned char old_hash[SEAL_HASH_LEN];
     enum store_error error = get_own_token(txn, write, write->rotate.token_id, token, &keys);
     if (error == STORE_OK)
-        error = copy_for_caller(token, &write->rotate.text);
+        error = copy_for_caller(token, &write->text);
     if (error != STORE_OK)
         return error;
     seal_hash_key(txn->seal, token->key, old_hash);

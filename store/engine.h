@@ -1,5 +1,4 @@
-#ifndef STORE_ENGINE_H
-#define STORE_ENGINE_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -11,31 +10,32 @@
  *   gateway_authenticate  likewise
  *   token_find          the token that is shown lacks its key, which the caller has
  *   create, open        get the opened seal, which outlives the store; false with a reason for
- *                       STORE_REFUSED. create takes away again what it has made where it fails
+ *                       STORE_REFUSED. create takes away again what it has made if it fails
  * An engine embeds struct store and struct store_reader as the first members of its own. */
+typedef bool store_engine_create(const struct store_options *options, struct seal *seal,
+                                 unsigned owner_uid, unsigned owner_gid,
+                                 char reason[static STORE_REASON_SIZE]);
+typedef bool store_engine_open(const struct store_options *options, struct seal *seal,
+                               struct store **out, char reason[static STORE_REASON_SIZE]);
+typedef enum store_error
+store_find_by_hash(struct store_reader *reader,
+                   const unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN], int64_t *id);
 struct store_engine {
     bool (*location_matches)(const char *location);
     bool uses_network;
-    bool (*create)(const struct store_options *options, struct seal *seal, unsigned owner_uid,
-                   unsigned owner_gid, char reason[static STORE_REASON_SIZE]);
-    bool (*open)(const struct store_options *options, struct seal *seal, struct store **out,
-                 char reason[static STORE_REASON_SIZE]);
+    store_engine_create *create;
+    store_engine_open *open;
     __typeof__(store_close) *close;
     __typeof__(store_maintain) *maintain;
     __typeof__(store_reader_open) *reader_open;
     __typeof__(store_reader_close) *reader_close;
-    enum store_error (*user_authenticate)(
-        struct store_reader *reader,
-        const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN], int64_t *user_id);
+    store_find_by_hash *user_authenticate, *gateway_authenticate;
     __typeof__(store_user_find) *user_find;
     __typeof__(store_user_next) *user_next;
     __typeof__(store_token_get) *token_get;
     __typeof__(store_token_page) *token_page;
     __typeof__(store_token_search) *token_search;
     __typeof__(store_token_find) *token_find;
-    enum store_error (*gateway_authenticate)(
-        struct store_reader *reader,
-        const unsigned char secret_hash[static SEAL_CREDENTIAL_HASH_LEN], int64_t *gateway_id);
     __typeof__(store_gateway_next) *gateway_next;
     __typeof__(store_commit) *commit;
     __typeof__(store_stat) *stat;
@@ -63,5 +63,3 @@ void store_idempotency_clear(struct store_idempotency *idempotency);
 
 /* Fills in the answer about a token that was used. */
 void store_fill_use_answer(const struct token *token, struct store_use_answer *answer);
-
-#endif

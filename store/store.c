@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/path.h"
@@ -294,29 +293,7 @@ enum store_error store_check(struct store_reader *reader, store_report *report, 
 
 const char *store_error_text(enum store_error error)
 {
-    static const char *const texts[] = {
-        [STORE_OK] = "done",
-        [STORE_NOT_FOUND] = "no such token",
-        [STORE_NO_USER] = "no such user",
-        [STORE_DENIED] = "wrong access token or gateway secret",
-        [STORE_USER_DISABLED] = "the user is disabled",
-        [STORE_NAME_TAKEN] = "another user has this name",
-        [STORE_LIMIT] = "token limit reached",
-        [STORE_IDEMPOTENCY_MISMATCH] = "the idempotency key was used with another request",
-        [STORE_REMEMBERED] = "too much is kept for the user",
-        [STORE_ANSWER_TOO_LARGE] = "the answer is too large to be kept",
-        [STORE_NO_RESERVATION] = "no such reservation",
-        [STORE_ENABLE_EXPIRED] = "the token has expired",
-        [STORE_ENABLE_EXHAUSTED] = "the token's quota is exhausted",
-        [STORE_QUOTA_TOO_LOW] = "the token has less quota left than that",
-        [STORE_QUOTA_TOO_HIGH] = "the token's quota would be out of range",
-        [STORE_NAME_TOO_LONG] = "the name is too long",
-        [STORE_FULL] = "store full: no space on the disk, or TOKEN_MAP_SIZE reached",
-        [STORE_UNAVAILABLE] = "not done: locked by another process, too many readers, or no memory",
-        [STORE_CORRUPT] = "the store is damaged: run tokenctl check",
-        [STORE_BROKEN] = "store failed (I/O error), or it was replaced or removed",
-        [STORE_UNKNOWN] = "outcome unknown: repeat with the same idempotency key",
-        [STORE_REFUSED] = "refused",
-    };
+#define STORE_ERROR_TEXT(constant, text) text,
+    static const char *const texts[] = {STORE_ERRORS(STORE_ERROR_TEXT)};
     return texts[error];
 }

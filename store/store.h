@@ -1,51 +1,52 @@
-#ifndef STORE_STORE_H
-#define STORE_STORE_H
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#pragma once
 
 #include "base/buffer.h"
 #include "seal/seal.h"
-#include "token/fields.h"
 #include "token/patch.h"
-#include "token/token.h"
 #include "token/use.h"
 
 /* Users, their tokens and the programs that spend them, durably stored, for many processes at once,
  * safe against the death of any process at any moment. The engine below is chosen by the location
  * (store.c).
  *
- * Each operation is atomic: where it fails, nothing of it remains. Nothing here logs or reads the
+ * Each operation is atomic: if it fails, nothing of it remains. Nothing here logs or reads the
  * environment. A struct store may be used by any thread, a struct store_reader by one at a time. A
  * store is opened after fork, and once in a process. */
 
-enum store_error {
-    STORE_OK = 0,
-    /* Refusals: the request is at fault, the store is well. */
-    STORE_NOT_FOUND,            /* no such token, or another user's */
-    STORE_NO_USER,              /* no such user */
-    STORE_DENIED,               /* wrong access token or gateway secret */
-    STORE_USER_DISABLED,        /* the user exists and is disabled */
-    STORE_NAME_TAKEN,           /* another user has the name */
-    STORE_LIMIT,                /* the user would have more tokens than allowed */
-    STORE_IDEMPOTENCY_MISMATCH, /* the idempotency key was used with another request */
-    STORE_REMEMBERED,           /* too much is kept for the user: see retry_after_s */
-    STORE_ANSWER_TOO_LARGE,     /* the answer alone is more than may be kept for a user */
-    STORE_NO_RESERVATION,       /* no such reservation, or another gateway's */
-    STORE_ENABLE_EXPIRED,       /* as enum token_error, in its order (token/patch.h) */
-    STORE_ENABLE_EXHAUSTED,
-    STORE_QUOTA_TOO_LOW,
-    STORE_QUOTA_TOO_HIGH,
-    STORE_NAME_TOO_LONG,
-    /* Failures: nothing was done, but for STORE_UNKNOWN. */
-    STORE_FULL,        /* the disk or the space reserved for the store is full */
-    STORE_UNAVAILABLE, /* not now: out of memory, or too many processes read */
-    STORE_CORRUPT,     /* a record or an index is damaged */
-    STORE_BROKEN,      /* the store can't be used any more by this process: replace it */
-    STORE_UNKNOWN,     /* perhaps done: repeat with the same idempotency key */
-    STORE_REFUSED      /* store_open, store_create: see the reason */
-};
+/* Columns: constant, text for a log line. */
+/* clang-format off */
+#define STORE_ERRORS(ERROR)                                                                        \
+    ERROR(OK, "done")                                                                              \
+    /* Refusals: the request is at fault, the store is well. */                                    \
+    ERROR(NOT_FOUND, "no such token") /* or another user's */                                      \
+    ERROR(NO_USER, "no such user")                                                                 \
+    ERROR(DENIED, "wrong access token or gateway secret")                                          \
+    ERROR(USER_DISABLED, "the user is disabled")                                                   \
+    ERROR(NAME_TAKEN, "another user has this name")                                                \
+    ERROR(LIMIT, "token limit reached") /* the user would have more */                             \
+    ERROR(IDEMPOTENCY_MISMATCH, "the idempotency key was used with another request")               \
+    ERROR(REMEMBERED, "too much is kept for the user") /* see retry_after_s */                     \
+    /* it alone is more than may be kept for a user: */                                            \
+    ERROR(ANSWER_TOO_LARGE, "the answer is too large to be kept")                                  \
+    ERROR(NO_RESERVATION, "no such reservation") /* or another gateway's */                        \
+    /* five as enum token_error, in its order (token/patch.h): */                                  \
+    ERROR(ENABLE_EXPIRED, "the token has expired")                                                 \
+    ERROR(ENABLE_EXHAUSTED, "the token's quota is exhausted")                                      \
+    ERROR(QUOTA_TOO_LOW, "the token has less quota left than that")                                \
+    ERROR(QUOTA_TOO_HIGH, "the token's quota would be out of range")                               \
+    ERROR(NAME_TOO_LONG, "the name is too long")                                                   \
+    /* Failures: nothing was done, but for STORE_UNKNOWN. */                                       \
+    ERROR(FULL, "store full: no space on the disk, or TOKEN_MAP_SIZE reached")                     \
+    ERROR(UNAVAILABLE, "not done: locked by another process, too many readers, or no memory")      \
+    ERROR(CORRUPT, "the store is damaged: run tokenctl check")                                     \
+    /* this process can't use it any more: replace it: */                                          \
+    ERROR(BROKEN, "store failed (I/O error), or it was replaced or removed")                       \
+    ERROR(UNKNOWN, "outcome unknown: repeat with the same idempotency key") /* perhaps done */     \
+    ERROR(REFUSED, "refused") /* store_open, store_create: see the reason */
+/* clang-format on */
+
+#define STORE_ERROR_CONSTANT(constant, text) STORE_##constant,
+enum store_error { STORE_ERRORS(STORE_ERROR_CONSTANT) };
 
 /* Whether an error is a failure of the store and no refusal. */
 static inline bool store_is_failure(enum store_error error)
@@ -79,12 +80,12 @@ bool store_uses_network(const char *location);
 const char *store_owner_path(const struct store_options *options);
 
 /* Creates the secret file and an empty store, with their missing parent folders. STORE_REFUSED
- * where one of them exists or can't be made; nothing remains then but parent folders. owner_uid,
- * owner_gid   the owner of both where the caller is root; (unsigned)-1: the caller */
+ * if one of them exists or can't be made; nothing remains then but parent folders. owner_uid,
+ * owner_gid   the owner of both if the caller is root; (unsigned)-1: the caller */
 enum store_error store_create(const struct store_options *options, unsigned owner_uid,
                               unsigned owner_gid, char reason[static STORE_REASON_SIZE]);
 
-/* Opens an existing store. STORE_REFUSED where it does not exist, its version or secret is another,
+/* Opens an existing store. STORE_REFUSED if it does not exist, its version or secret is another,
  * the file system is unsafe or the CPU lacks its cipher. The caller closes it. */
 enum store_error store_open(const struct store_options *options, struct store **out,
                             char reason[static STORE_REASON_SIZE]);
@@ -101,7 +102,7 @@ void store_limit_wait(struct store *store, int64_t wait_ms);
 /* Upkeep of the engine, to be called every half minute by processes that live long. */
 enum store_error store_maintain(struct store *store);
 
-/* A reader for one thread. STORE_UNAVAILABLE where there are too many. */
+/* A reader for one thread. STORE_UNAVAILABLE if there are too many. */
 enum store_error store_reader_open(struct store *store, struct store_reader **out);
 /* NULL is allowed. */
 void store_reader_close(struct store_reader *reader);
@@ -122,7 +123,7 @@ struct store_user {
     uint64_t token_count;
 };
 
-/* Finds the user of an access token, by its hash. STORE_DENIED where nobody has it;
+/* Finds the user of an access token, by its hash. STORE_DENIED if nobody has it;
  * STORE_USER_DISABLED, with *user_id set. */
 enum store_error store_user_authenticate(struct store_reader *reader, struct span access_token,
                                          int64_t *user_id);
@@ -130,7 +131,7 @@ enum store_error store_user_authenticate(struct store_reader *reader, struct spa
 /* Finds a user by name, without the case of ASCII letters. STORE_NO_USER. */
 enum store_error store_user_find(struct store_reader *reader, struct span name, int64_t *user_id);
 
-/* STORE_NO_USER where there is none. */
+/* STORE_NO_USER if there is none. */
 enum store_error store_user_get(struct store_reader *reader, int64_t user_id,
                                 struct store_user *user);
 
@@ -160,7 +161,7 @@ enum store_error store_user_set_disabled(struct store *store, int64_t user_id, b
 enum store_error store_user_forget(struct store *store, int64_t user_id, uint64_t *count);
 
 /* Deletes a user and its tokens. The user is gone with the first commit, its tokens go in several;
- * where that is cut off, another call continues. STORE_NO_USER. */
+ * if that is cut off, another call continues. STORE_NO_USER. */
 enum store_error store_user_delete(struct store *store, int64_t user_id);
 
 /* ---- reading tokens ---- */
@@ -174,7 +175,7 @@ enum store_error store_token_get(struct store_reader *reader, int64_t user_id, i
 
 /* Visits a page of a user's tokens, greatest id first.
  *   offset, limit   tokens left out before the page, and tokens in it
- *   total           out, before the first visit: tokens of the user, 0 where there is no such user
+ *   total           out, before the first visit: tokens of the user, 0 if there is no such user
  */
 enum store_error store_token_page(struct store_reader *reader, int64_t user_id, uint64_t offset,
                                   uint64_t limit, uint64_t *total, store_visit_token *visit,
@@ -190,7 +191,7 @@ struct store_search {
     enum token_status status;            /* at now_unix_s */
     const struct token_field_rule *sort; /* an integer, where never is last, or a text, by bytes;
                                             NULL: the id */
-    bool ascending;                      /* the ids too, where the values are equal */
+    bool ascending;                      /* the ids too, if the values are equal */
     uint64_t offset, limit;
 };
 
@@ -208,7 +209,7 @@ struct store_use_answer {
     bool unlimited_quota;
     char group[TOKEN_GROUP_LEN_MAX];
     size_t group_len;
-    int64_t accessed_unix_s; /* before this use, where nothing was taken */
+    int64_t accessed_unix_s; /* before this use, if nothing was taken */
     struct buffer *models;   /* in: the caller's, for model_limits; NULL: not wanted */
     bool has_models;         /* they are enabled and within STORE_MODELS_LEN_MAX */
     /* Of reservations only. */
@@ -217,7 +218,7 @@ struct store_use_answer {
     int64_t shortfall;      /* of a settle: the token could not cover this */
 };
 
-/* Checks a use of a key and takes nothing. The answer is filled in where *refusal is TOKEN_GOOD.
+/* Checks a use of a key and takes nothing. The answer is filled in if *refusal is TOKEN_GOOD.
  *   key   well formed (token/key.h) */
 enum store_error store_token_check_use(struct store_reader *reader,
                                        const char key[static TOKEN_KEY_LEN],
@@ -226,7 +227,7 @@ enum store_error store_token_check_use(struct store_reader *reader,
                                        struct store_use_answer *answer);
 
 /* Visits the token that has a key, whatever its status; its member key is not filled in.
- * STORE_NOT_FOUND where no token has it.
+ * STORE_NOT_FOUND if no token has it.
  *   owner_disabled   out, before the visit */
 enum store_error store_token_find(struct store_reader *reader, const char key[static TOKEN_KEY_LEN],
                                   int64_t now_unix_s, bool *owner_disabled,
@@ -245,7 +246,7 @@ struct store_gateway {
     int64_t created_unix_s;
 };
 
-/* STORE_DENIED where no gateway has the secret; compared in constant time. */
+/* STORE_DENIED if no gateway has the secret; compared in constant time. */
 enum store_error store_gateway_authenticate(struct store_reader *reader, struct span secret,
                                             int64_t *gateway_id);
 
@@ -263,23 +264,19 @@ enum store_error store_gateway_delete(struct store *store, int64_t gateway_id);
 
 /* ---- writes ---- */
 
-enum store_write_kind {
-    STORE_CREATE,
-    STORE_UPDATE,
-    STORE_SET_STATUS,
-    STORE_DELETE,
-    STORE_ROTATE,
-    STORE_SPEND,
-    STORE_SETTLE,
-    STORE_ACCESS,
-    STORE_PURGE,
-    STORE_FORGET,
-    STORE_USER_ADD,
-    STORE_USER_CHANGE,
-    STORE_USER_DELETE,
-    STORE_GATEWAY_ADD,
-    STORE_GATEWAY_DELETE
-};
+/* Columns: constant, name in functions of an engine. */
+/* clang-format off */
+#define STORE_WRITES(WRITE)                                                                        \
+    WRITE(CREATE, create) WRITE(UPDATE, update) WRITE(SET_STATUS, set_status)                      \
+    WRITE(DELETE, delete) WRITE(ROTATE, rotate)                                                    \
+    WRITE(SPEND, spend) WRITE(SETTLE, settle) WRITE(ACCESS, access) WRITE(PURGE, purge)            \
+    WRITE(FORGET, forget)                                                                          \
+    WRITE(USER_ADD, user_add) WRITE(USER_CHANGE, user_change) WRITE(USER_DELETE, user_delete)      \
+    WRITE(GATEWAY_ADD, gateway_add) WRITE(GATEWAY_DELETE, gateway_delete)
+/* clang-format on */
+
+#define STORE_WRITE_CONSTANT(constant, name) STORE_##constant,
+enum store_write_kind { STORE_WRITES(STORE_WRITE_CONSTANT) };
 
 enum {
     STORE_IDEMPOTENCY_S = 24 * 3600,
@@ -302,7 +299,7 @@ struct store_idempotency {
         user_id; /* whose answers are bounded: STORE_REMEMBERED, STORE_ANSWER_TOO_LARGE; 0: none */
     unsigned char key_hash[STORE_HASH_LEN], request_hash[STORE_HASH_LEN];
     /* Renders the answer of the write, in its transaction, when all that is shown of it is known.
-     * The span lives until the next call; absent where there is no memory. */
+     * The span lives until the next call; absent if there is no memory. */
     struct span (*render)(struct store_write *write);
     bool replayed;         /* out: the write was not done; answer is the first one's */
     bool stored;           /* the engine's own */
@@ -346,8 +343,6 @@ struct store_write {
         struct {
             int64_t token_id;
             struct token_patch patch;
-            struct token token; /* out: after the update */
-            char *text;         /* out: what its spans point into; freed by store_write_free */
         } update;
         /* Sets the status of those of the ids that are the user's own, each once. */
         struct {
@@ -370,22 +365,20 @@ struct store_write {
             int64_t token_id;
             char key[TOKEN_KEY_LEN]; /* the new one */
             int64_t grace_s;
-            struct token token; /* out, as in update */
-            char *text;
         } rotate;
         /* Checks as store_token_check_use does and takes the amount. A reservation drops the
-         * user's oldest ended one where there are too many; STORE_REMEMBERED where all are open. */
+         * user's oldest ended one if there are too many; STORE_REMEMBERED if all are open. */
         struct {
             char key[TOKEN_KEY_LEN];
             struct token_use use;
             int64_t gateway_id;             /* of a reservation: the gateway that may settle it */
             int64_t ttl_s;                  /* above 0: as a reservation of that many seconds */
             enum token_refusal refusal;     /* out */
-            struct store_use_answer answer; /* out where refusal is TOKEN_GOOD */
+            struct store_use_answer answer; /* out if refusal is TOKEN_GOOD */
         } spend;
         /* Ends a reservation at an amount. One whose time is up has been settled at what it took.
          * Each ends once; later the first answer is given again. Of a token that has been deleted
-         * nothing is moved, and remain_quota is 0. STORE_NO_RESERVATION, also where the user has
+         * nothing is moved, and remain_quota is 0. STORE_NO_RESERVATION, also if the user has
          * been deleted. */
         struct {
             int64_t gateway_id, reservation_id, amount;
@@ -396,17 +389,6 @@ struct store_write {
             struct store_access *times;
             size_t count;
         } access;
-        /* Purges some of the expired idempotency records and reservations. */
-        struct {
-            size_t max; /* of each kind */
-            bool more;  /* out: others are left */
-        } purge;
-        /* Purges some of the user's idempotency records. */
-        struct {
-            size_t max;
-            uint64_t count; /* counted up */
-            bool more;      /* out: call again */
-        } forget;
         struct {
             struct store_user *user; /* in: name, group; out: id */
             unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN];
@@ -416,11 +398,16 @@ struct store_write {
             const bool *disabled;             /* NULL: stays */
             struct span name, group;          /* absent: stays */
         } user_change;
-        /* Marks the user deleted, then deletes some of its tokens, with the last ones the user. */
+        /* A part of a longer work, of the kind
+         *   STORE_PURGE         purges expired idempotency records, and reservations
+         *   STORE_FORGET        purges the user's idempotency records
+         *   STORE_USER_DELETE   marks the user deleted, then deletes its tokens, with the last ones
+         *                       the user. */
         struct {
-            size_t max; /* tokens */
-            bool more;  /* out: call again */
-        } user_delete;
+            size_t max;     /* records (of each kind) or tokens */
+            uint64_t count; /* of STORE_FORGET: counted up by how many were purged */
+            bool more;      /* out: others are left */
+        } step;
         struct {
             struct store_gateway *gateway; /* in: name; out: id */
             unsigned char secret_hash[SEAL_CREDENTIAL_HASH_LEN];
@@ -429,6 +416,9 @@ struct store_write {
             int64_t gateway_id; /* STORE_NOT_FOUND */
         } gateway_delete;
     };
+    /* Out, of STORE_UPDATE and STORE_ROTATE: the token after it, and what its spans point into. */
+    struct token token;
+    char *text;               /* freed by store_write_free */
     enum store_error error;   /* out */
     struct store_write *next; /* in a list */
     void *context;            /* the caller's own */
@@ -437,7 +427,7 @@ struct store_write {
 /* Does one write and commits it durably. Returns its error. */
 enum store_error store_write(struct store *store, struct store_write *write);
 
-/* Purges some expired records, fewer where the disk is full; *more whether others are left. */
+/* Purges some expired records, fewer if the disk is full; *more whether others are left. */
 enum store_error store_purge(struct store *store, bool *more);
 
 /* Does the writes of a list in one commit, as store_commit. */
@@ -461,9 +451,7 @@ enum store_error store_stat(struct store_reader *reader, store_visit_figure *vis
 
 /* Verifies every record, index, seal and counter in one snapshot. Reports a line for each problem.
  *   found   out: the number of problems
- * STORE_OK where the check could be completed, whatever it found. */
+ * STORE_OK if the check could be completed, whatever it found. */
 typedef void store_report(void *context, const char *line);
 enum store_error store_check(struct store_reader *reader, store_report *report, void *context,
                              uint64_t *found);
-
-#endif

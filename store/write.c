@@ -1,7 +1,6 @@
 /* Writes: what is alike for all engines. */
 
 #include <stdlib.h>
-#include <string.h>
 
 #include <sodium.h>
 
@@ -30,31 +29,38 @@ enum store_error store_write(struct store *store, struct store_write *write)
     return write->error;
 }
 
-/* Does a step of a write that frees space; *max is how much of it, which other writes wait for.
+/* Does a step of a write that frees space; other writes wait for it.
  * Where there is no room for that in a transaction, a smaller step makes some. */
-static enum store_error write_step(struct store *store, struct store_write *write, size_t *max)
+static enum store_error write_step(struct store *store, struct store_write *write)
 {
     enum { MAX = 1000 };
     enum store_error error;
+    size_t *max = &write->step.max;
     for (*max = MAX; (error = store_write(store, write)) == STORE_FULL && *max > 1; *max /= 10)
         ;
+    return error;
+}
+
+static enum store_error write_steps(struct store *store, struct store_write *write)
+{
+    enum store_error error;
+    do {
+        error = write_step(store, write);
+    } while (error == STORE_OK && write->step.more);
     return error;
 }
 
 enum store_error store_purge(struct store *store, bool *more)
 {
     struct store_write write = {.kind = STORE_PURGE};
-    enum store_error error = write_step(store, &write, &write.purge.max);
-    *more = error == STORE_OK && write.purge.more;
+    enum store_error error = write_step(store, &write);
+    *more = error == STORE_OK && write.step.more;
     return error;
 }
 
 void store_write_free(struct store_write *write)
 {
-    if (write->kind == STORE_UPDATE)
-        free(write->update.text);
-    else if (write->kind == STORE_ROTATE)
-        free(write->rotate.text);
+    free(write->text);
     store_idempotency_clear(&write->idempotency);
 }
 
@@ -143,22 +149,15 @@ enum store_error store_user_set_disabled(struct store *store, int64_t user_id, b
 enum store_error store_user_forget(struct store *store, int64_t user_id, uint64_t *count)
 {
     struct store_write write = {.kind = STORE_FORGET, .user_id = user_id};
-    enum store_error error;
-    do {
-        error = write_step(store, &write, &write.forget.max);
-    } while (error == STORE_OK && write.forget.more);
-    *count = write.forget.count;
+    enum store_error error = write_steps(store, &write);
+    *count = write.step.count;
     return error;
 }
 
 enum store_error store_user_delete(struct store *store, int64_t user_id)
 {
     struct store_write write = {.kind = STORE_USER_DELETE, .user_id = user_id};
-    enum store_error error;
-    do {
-        error = write_step(store, &write, &write.user_delete.max);
-    } while (error == STORE_OK && write.user_delete.more);
-    return error;
+    return write_steps(store, &write);
 }
 
 enum store_error store_gateway_add(struct store *store, int64_t now_unix_s,

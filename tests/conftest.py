@@ -1,10 +1,17 @@
 """For all tests: the closing line, "N passed, N failed", and an exit status to match."""
 
+import signal
 import sys
 
 import pytest
 
 sys.dont_write_bytecode = True
+
+# nohup and shells' background jobs ignore these signals, and every program of a test would inherit
+# that. A handler is not inherited.
+for number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 outcomes = {}  # test -> whether all of its phases passed
 

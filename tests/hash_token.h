@@ -1,5 +1,4 @@
-#ifndef TESTS_HASH_TOKEN_H
-#define TESTS_HASH_TOKEN_H
+#pragma once
 
 #include <sodium.h>
 
@@ -31,5 +30,3 @@ static inline void hash_token(crypto_generichash_state *state, const struct toke
     }
     hash_bytes(state, token->key, TOKEN_KEY_LEN);
 }
-
-#endif

@@ -1,7 +1,4 @@
-#ifndef TOKEN_FIELDS_H
-#define TOKEN_FIELDS_H
-
-#include <stddef.h>
+#pragma once
 
 #include "token/token.h"
 
@@ -33,13 +30,12 @@ enum token_setter {
 };
 
 /* The table of a token's fields, in the order of answers. Columns: constant, JSON name, member of
- * struct token, kind, setters, min, max, message where a value is outside of min to max. */
+ * struct token, kind, setters, min, max, message if a value is outside of min to max. */
 /* clang-format off */
 #define TOKEN_FIELDS(FIELD)                                                                        \
     FIELD(ID, id, id, INTEGER, NEVER, INT64_MIN, INT64_MAX, "")                                    \
     FIELD(USER_ID, user_id, user_id, INTEGER, NEVER, INT64_MIN, INT64_MAX, "")                     \
-    FIELD(NAME, name, name, NAME, BOTH, 0, TOKEN_NAME_CHARACTERS_MAX,                              \
-          "is too long")                                                         \
+    FIELD(NAME, name, name, NAME, BOTH, 0, TOKEN_NAME_CHARACTERS_MAX, "is too long")               \
     FIELD(KEY, key, key, KEY, NEVER, 0, 0, "")                                                     \
     FIELD(STATUS, status, status, STATUS, UPDATE, TOKEN_ENABLED, TOKEN_EXHAUSTED,                  \
           TOKEN_STATUS_MESSAGE)                                                                    \
@@ -105,5 +101,3 @@ static inline struct span token_field_text(const struct token_field_rule *rule,
 {
     return *(const struct span *)token_field_at(rule, token);
 }
-
-#endif

@@ -1,8 +1,4 @@
-#ifndef TOKEN_KEY_H
-#define TOKEN_KEY_H
-
-#include <stdbool.h>
-#include <stddef.h>
+#pragma once
 
 #include "base/span.h"
 
@@ -23,10 +19,8 @@ void token_key_generate(char key[static TOKEN_KEY_LEN]);
 bool token_key_is_well_formed(struct span text);
 
 /* The key that a client means by text: "sk-KEY", "KEY", or "sk-sk-KEY", as front ends of the New
- * API family prepend a second "sk-". Returns false, key undefined, where text is malformed. */
+ * API family prepend a second "sk-". Returns false, key undefined, if text is malformed. */
 bool token_key_read(struct span text, char key[static TOKEN_KEY_LEN]);
 
 /* The text without "sk-" at its beginning, at most twice. */
 struct span token_key_strip_prefix(struct span text);
-
-#endif

@@ -1,7 +1,4 @@
-#ifndef TOKEN_MATCH_H
-#define TOKEN_MATCH_H
-
-#include <stdbool.h>
+#pragma once
 
 #include "token/key.h"
 
@@ -14,5 +11,3 @@ bool match_name(struct span name, struct span keyword);
 /* Whether the key begins with text, which may have "sk-" before it (token_key_read), or a part of
  * that, and any number of % around it. */
 bool match_key(const char key[static TOKEN_KEY_LEN], struct span text);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef TOKEN_PATCH_H
-#define TOKEN_PATCH_H
+#pragma once
 
 #include "token/fields.h"
 
@@ -45,5 +44,3 @@ enum token_error {
  * unchanged. */
 enum token_error token_patch_apply(const struct token_patch *patch, int64_t now_unix_s,
                                    struct token *token);
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef TOKEN_SETTLE_H
-#define TOKEN_SETTLE_H
+#pragma once
 
 #include "token/token.h"
 
@@ -15,5 +14,3 @@ struct token_reservation {
  * as far as the token covers it. Less is given back to where it came from, as far as it fits
  * there, as the owner may have set remain_quota since. */
 void token_settle(struct token *token, int64_t amount, struct token_reservation *reservation);
-
-#endif

@@ -1,11 +1,8 @@
-#ifndef TOKEN_TOKEN_H
-#define TOKEN_TOKEN_H
+#pragma once
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "token/key.h"
-#include "base/span.h"
 
 enum token_status {
     TOKEN_ENABLED = 1,
@@ -42,5 +39,3 @@ struct token token_default(void);
 /* The status at a time: a stored TOKEN_DISABLED stays, an expired token is TOKEN_EXPIRED, one with
  * a finite quota of 0 is TOKEN_EXHAUSTED. */
 enum token_status token_status_at(const struct token *token, int64_t now_unix_s);
-
-#endif

@@ -28,16 +28,5 @@ void token_spend(struct token *token, int64_t amount)
         token->remain_quota -= amount;
 }
 
-const struct token_refusal_answer token_refusal_answers[] = {
-    [TOKEN_GOOD] = {204, "", ""},
-    [TOKEN_REFUSED_MISSING] = {401, "missing", "No key was sent"},
-    [TOKEN_REFUSED_MALFORMED] = {401, "malformed", "The key is malformed"},
-    [TOKEN_REFUSED_UNKNOWN] = {401, "unknown", "The key is unknown"},
-    [TOKEN_REFUSED_USER] = {403, "user", "The key's owner is disabled"},
-    [TOKEN_REFUSED_DISABLED] = {401, "disabled", "The token is disabled"},
-    [TOKEN_REFUSED_EXPIRED] = {401, "expired", "The token has expired"},
-    [TOKEN_REFUSED_ADDRESS] = {403, "address", "The token may not be used from this address"},
-    [TOKEN_REFUSED_MODEL] = {403, "model", "The token may not be used for this model"},
-    [TOKEN_REFUSED_EXHAUSTED] = {401, "exhausted", "The token quota is exhausted"},
-    [TOKEN_REFUSED_COST] = {403, "cost", "The cost is malformed"},
-};
+#define TOKEN_REFUSAL_ANSWER(constant, ...) {__VA_ARGS__},
+const struct token_refusal_answer token_refusal_answers[] = {TOKEN_REFUSALS(TOKEN_REFUSAL_ANSWER)};

@@ -1,5 +1,4 @@
-#ifndef TOKEN_USE_H
-#define TOKEN_USE_H
+#pragma once
 
 #include "token/token.h"
 
@@ -11,20 +10,26 @@ struct token_use {
     int64_t amount;    /* quota units to take, 0 or more */
 };
 
-/* Why a key is refused, in the order of the checks. */
-enum token_refusal {
-    TOKEN_GOOD = 0,
-    TOKEN_REFUSED_MISSING,   /* no key was sent */
-    TOKEN_REFUSED_MALFORMED, /* wrong format or checksum (token/key.h) */
-    TOKEN_REFUSED_UNKNOWN,   /* no token has it */
-    TOKEN_REFUSED_USER,      /* its owner is disabled */
-    TOKEN_REFUSED_DISABLED,
-    TOKEN_REFUSED_EXPIRED,
-    TOKEN_REFUSED_ADDRESS, /* not in allow_ips, or unknown */
-    TOKEN_REFUSED_MODEL,   /* not in model_limits, or unknown */
-    TOKEN_REFUSED_EXHAUSTED,
-    TOKEN_REFUSED_COST /* the web server's TOKEN_COST is malformed: nothing may pass */
-};
+/* Why a key is refused, in the order of the checks. Columns: constant, status of HTTP, the word in
+ * X-Token-Reason and "code", message. */
+/* clang-format off */
+#define TOKEN_REFUSALS(REFUSAL)                                                                    \
+    REFUSAL(GOOD, 204, "", "")                                                                     \
+    REFUSAL(REFUSED_MISSING, 401, "missing", "No key was sent")                                    \
+    REFUSAL(REFUSED_MALFORMED, 401, "malformed", "The key is malformed") /* token/key.h */         \
+    REFUSAL(REFUSED_UNKNOWN, 401, "unknown", "The key is unknown")                                 \
+    REFUSAL(REFUSED_USER, 403, "user", "The key's owner is disabled")                              \
+    REFUSAL(REFUSED_DISABLED, 401, "disabled", "The token is disabled")                            \
+    REFUSAL(REFUSED_EXPIRED, 401, "expired", "The token has expired")                              \
+    REFUSAL(REFUSED_ADDRESS, 403, "address", "The token may not be used from this address")        \
+    REFUSAL(REFUSED_MODEL, 403, "model", "The token may not be used for this model")               \
+    REFUSAL(REFUSED_EXHAUSTED, 401, "exhausted", "The token quota is exhausted")                   \
+    /* The web server's TOKEN_COST: nothing may pass. */                                           \
+    REFUSAL(REFUSED_COST, 403, "cost", "The cost is malformed")
+/* clang-format on */
+
+#define TOKEN_REFUSAL_CONSTANT(constant, ...) TOKEN_##constant,
+enum token_refusal { TOKEN_REFUSALS(TOKEN_REFUSAL_CONSTANT) };
 
 /* The checks from TOKEN_REFUSED_DISABLED on. A finite quota must be above 0 and cover the amount;
  * used_quota must stay within int64. Returns TOKEN_GOOD or the first refusal. */
@@ -37,11 +42,8 @@ void token_spend(struct token *token, int64_t amount);
 
 /* How a refusal is answered, by enum token_refusal. */
 struct token_refusal_answer {
-    int status;         /* of HTTP: 401 or 403 */
-    const char *reason; /* the word in X-Token-Reason and "code" */
-    const char *message;
+    int status;
+    const char *reason, *message;
 };
 
 extern const struct token_refusal_answer token_refusal_answers[];
-
-#endif

@@ -227,12 +227,12 @@ enum store_error write_user_delete(struct txn *txn, struct store_write *write)
     uint64_t left = 0;
     int64_t id;
     enum store_error error = mark_deleted(txn, write->user_id);
-    for (size_t i = 0; error == STORE_OK && i < write->user_delete.max; i++) {
+    for (size_t i = 0; error == STORE_OK && i < write->step.max; i++) {
         error = ids_find(txn, DB_IDS_BY_USER, write->user_id, 0, &left, &id);
         if (error == STORE_OK && delete_token(txn, write->user_id, id) == STORE_NOT_FOUND)
             error = db_corrupt(txn);
     }
-    write->user_delete.more = error == STORE_OK;
+    write->step.more = error == STORE_OK;
     if (error != STORE_NOT_FOUND) /* no more tokens */
         return error == STORE_OK ? txn->error : error;
     return db_delete(txn, DB_USERS, ID_KEY(write->user_id));

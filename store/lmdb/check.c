@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/bytes.h"
 #include "base/text.h"
 #include "store/lmdb/engine.h"
 
@@ -23,15 +22,16 @@ struct reserved {
     int64_t user_id, token_id, amount;
 };
 
-enum { USER, TOKEN, GATEWAY, RESERVATION, COUNTERS };
-static const char *const kinds[COUNTERS] = {"user", "token", "gateway", "reservation"};
+/* As meta_counters. */
+enum { USER, TOKEN, GATEWAY, RESERVATION };
+static const char *const kinds[META_COUNTERS] = {"user", "token", "gateway", "reservation"};
 
 struct check {
     struct txn *txn;
     store_report *report;
     void *context;
-    uint64_t found;         /* problems */
-    int64_t next[COUNTERS]; /* ids that no entry has yet */
+    uint64_t found;              /* problems */
+    int64_t next[META_COUNTERS]; /* ids that no entry has yet */
     uint64_t user_count, token_count, key_count, answer_count, reservation_count;
     struct items token_ids;  /* int64_t, of all users: an id must not be there twice */
     struct items reserved;   /* struct reserved */
@@ -368,12 +368,10 @@ static void check_free_entry(struct check *check, struct span key, struct span v
 
 static void read_counters(struct check *check)
 {
-    static const char *const names[COUNTERS] = {META_NEXT_USER_ID, META_NEXT_TOKEN_ID,
-                                                META_NEXT_GATEWAY_ID, META_NEXT_RESERVATION_ID};
-    for (size_t i = 0; i < COUNTERS; i++) {
-        enum store_error error = meta_get(check->txn, names[i], &check->next[i]);
+    for (size_t i = 0; i < META_COUNTERS; i++) {
+        enum store_error error = meta_get(check->txn, meta_counters[i], &check->next[i]);
         if (error == STORE_CORRUPT || (error == STORE_OK && check->next[i] < 1)) {
-            report(check, "%s: the counter can't be read", names[i]);
+            report(check, "%s: the counter can't be read", meta_counters[i]);
             check->next[i] = INT64_MAX; /* nothing more is reported about it */
             check->txn->error = STORE_OK;
         }

@@ -1,8 +1,5 @@
-#ifndef STORE_LMDB_CHECKSUM_H
-#define STORE_LMDB_CHECKSUM_H
+#pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "base/span.h"
@@ -32,11 +29,9 @@ struct checksum_context {
 /* The context of a value whose key is a text or a hash. */
 struct checksum_context checksum_context_of(enum checksum_kind kind, struct span key);
 
-/* Writes the checksum of len bytes behind them, where there is room for it. Returns the length with
+/* Writes the checksum of len bytes behind them, if there is room for it. Returns the length with
  * it. */
 size_t checksum_put(struct checksum_context context, unsigned char *bytes, size_t len);
 
-/* Takes the checksum off the end of the value; false where it is not the value's. */
+/* Takes the checksum off the end of the value; false if it is not the value's. */
 bool checksum_take(struct checksum_context context, struct span *value);
-
-#endif

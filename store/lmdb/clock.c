@@ -4,6 +4,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <sodium.h>
+
 /* META_TIME: the time and both clocks at one moment, and in which boot that was. */
 enum {
     AT_STORE = CLOCK_BOOT_ID_LEN,
@@ -52,10 +54,13 @@ int64_t clock_now(struct txn *txn)
     unsigned char then[MOMENT_LEN];
     if (txn->now_s != 0 || meta_get_bytes(txn, META_TIME, then, sizeof(then)) != STORE_OK)
         return txn->now_s;
-    bool same_boot = memcmp(then, txn->store->boot_id, CLOCK_BOOT_ID_LEN) == 0;
-    int64_t passed_s = same_boot ? read_clock(CLOCK_BOOTTIME) - get_little64(then + AT_BOOT)
-                                 : read_clock(CLOCK_REALTIME) - get_little64(then + AT_WALL);
-    if (passed_s < 0 || (!same_boot && passed_s > STEP_S_MAX))
+    int64_t boot_s = read_clock(CLOCK_BOOTTIME) - get_little64(then + AT_BOOT);
+    /* A clock of its own, in another time namespace, is like another boot; so is one not known. */
+    bool same_boot = memcmp(then, txn->store->boot_id, CLOCK_BOOT_ID_LEN) == 0 && boot_s >= 0 &&
+                     !sodium_is_zero(then, CLOCK_BOOT_ID_LEN);
+    int64_t passed_s =
+        same_boot ? boot_s : read_clock(CLOCK_REALTIME) - get_little64(then + AT_WALL);
+    if (!same_boot && (passed_s < 0 || passed_s > STEP_S_MAX))
         passed_s = 0;
     txn->now_s = get_little64(then + AT_STORE) + passed_s;
     if (!same_boot || passed_s >= SAVE_INTERVAL_S)

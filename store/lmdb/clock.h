@@ -1,5 +1,4 @@
-#ifndef STORE_LMDB_CLOCK_H
-#define STORE_LMDB_CLOCK_H
+#pragma once
 
 #include "store/lmdb/database.h"
 
@@ -15,7 +14,5 @@ void clock_read_boot_id(unsigned char boot_id[static CLOCK_BOOT_ID_LEN]);
 void clock_start(struct txn *txn);
 
 /* The time; it stays the same in a transaction, which must be one of writes: a change of it may be
- * stored. 0 where the transaction has failed. */
+ * stored. 0 if the transaction has failed. */
 int64_t clock_now(struct txn *txn);
-
-#endif

@@ -2,14 +2,14 @@
 
 #include "store/lmdb/engine.h"
 
-static enum store_error purge(struct txn *txn, struct store_write *write)
+static enum store_error write_purge(struct txn *txn, struct store_write *write)
 {
-    size_t max = write->purge.max;
+    size_t max = write->step.max;
     bool more_reservations = false, more_records = false;
     enum store_error error = reservations_purge(txn, max, &more_reservations);
     if (error == STORE_OK)
         error = idempotency_purge(txn, max, &more_records);
-    write->purge.more = more_reservations || more_records;
+    write->step.more = more_reservations || more_records;
     return error;
 }
 
@@ -18,7 +18,7 @@ static size_t texts_len(const struct token *token)
     return token->name.len + token->group.len + token->model_limits.len + token->allow_ips.len;
 }
 
-/* About as many bytes as a write makes the store larger by, rather more. */
+/* An upper estimate of the bytes by which a write grows the store. */
 static size_t count_growth(const struct store_write *write)
 {
     enum { RECORD = 512, LONG_RECORD = 32 * 1024, PAGE = 4096 };
@@ -38,25 +38,11 @@ static size_t count_growth(const struct store_write *write)
     return len > 0 ? len + len / 2 + PAGE : 0;
 }
 
+#define WRITE_FUNCTION(constant, name) write_##name,
+
 static enum store_error apply_kind(struct txn *txn, struct store_write *write)
 {
-    static enum store_error (*const kinds[])(struct txn *, struct store_write *) = {
-        [STORE_CREATE] = write_create,
-        [STORE_UPDATE] = write_update,
-        [STORE_SET_STATUS] = write_set_status,
-        [STORE_DELETE] = write_delete,
-        [STORE_ROTATE] = write_rotate,
-        [STORE_SPEND] = write_spend,
-        [STORE_SETTLE] = write_settle,
-        [STORE_ACCESS] = write_access,
-        [STORE_PURGE] = purge,
-        [STORE_FORGET] = write_forget,
-        [STORE_USER_ADD] = write_user_add,
-        [STORE_USER_CHANGE] = write_user_change,
-        [STORE_USER_DELETE] = write_user_delete,
-        [STORE_GATEWAY_ADD] = write_gateway_add,
-        [STORE_GATEWAY_DELETE] = write_gateway_delete,
-    };
+    static apply_write *const kinds[] = {STORE_WRITES(WRITE_FUNCTION)};
     return kinds[write->kind](txn, write);
 }
 
@@ -76,8 +62,8 @@ static enum store_error apply(struct txn *txn, struct store_write *write)
     return error == STORE_OK && !refused ? idempotency_store(txn, write) : error;
 }
 
-/* Takes the writes only in the transaction: while this process waited for it, more of them came
- * together, and while these are applied still more. All share one commit. */
+/* Takes writes only once the transaction has begun: more queue up meanwhile. All share one
+ * commit. */
 static void apply_all(struct txn *txn, store_take_writes *take, void *context,
                       struct store_write **writes)
 {
@@ -118,7 +104,8 @@ enum store_error lmdb_commit(struct store *store, store_take_writes *take, void 
     } else {
         writes = take(context);
     }
-    if (error != STORE_OK && error != STORE_BROKEN && writes && writes->next)
+    if (error != STORE_OK && error != STORE_BROKEN && error != STORE_UNKNOWN && writes &&
+        writes->next)
         return commit_one_by_one(store, writes);
     if (error != STORE_OK)
         for (struct store_write *write = writes; write; write = write->next)

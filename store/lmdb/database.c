@@ -116,6 +116,9 @@ enum store_error db_seek(struct txn *txn, enum database database, struct span *k
 
 /* ---- meta ---- */
 
+const char *const meta_counters[META_COUNTERS] = {META_NEXT_USER_ID, META_NEXT_TOKEN_ID,
+                                                  META_NEXT_GATEWAY_ID, META_NEXT_RESERVATION_ID};
+
 static struct checksum_context meta_context(const char *name)
 {
     return checksum_context_of(CHECKSUM_META, span_of(name));

@@ -1,5 +1,4 @@
-#ifndef STORE_LMDB_DATABASE_H
-#define STORE_LMDB_DATABASE_H
+#pragma once
 
 #include <limits.h>
 #include <pthread.h>
@@ -18,19 +17,27 @@ static inline struct span span_of_bytes(const void *bytes, size_t len)
     return (struct span){bytes, len};
 }
 
+enum { IDS_DATABASE_FLAGS = MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP };
+
+/* Columns: constant, name, flags to create and open it with. */
+/* clang-format off */
+#define DATABASES(DATABASE)                                                                        \
+    DATABASE(META, "meta", 0) /* counters, schema version, cipher, the check value, by name */     \
+    DATABASE(USERS, "users", 0) /* by id */                                                        \
+    DATABASE(USER_INDEX, "user_index", 0) /* accounts.c */                                         \
+    DATABASE(TOKENS, "tokens", 0) /* by user id and token id */                                    \
+    DATABASE(IDS_BY_USER, "ids_by_user", IDS_DATABASE_FLAGS) /* ids.h */                           \
+    DATABASE(TOKEN_BY_KEY, "token_by_key", 0) /* by the key's hash */                              \
+    DATABASE(GATEWAYS, "gateways", 0) /* by id */                                                  \
+    DATABASE(RESERVATIONS, "reservations", 0) /* by id */                                          \
+    DATABASE(RESERVATIONS_BY_USER, "reservations_by_user", IDS_DATABASE_FLAGS) /* ids.h */         \
+    DATABASE(ANSWERS, "answers", 0) /* idempotency.c */                                            \
+    DATABASE(ANSWERS_BY_USER, "answers_by_user", 0)
+/* clang-format on */
+
+#define DATABASE_CONSTANT(constant, ...) DB_##constant,
 enum database {
-    DB_META,         /* counters, schema version, cipher, the secret's check value, by name */
-    DB_USERS,        /* by id */
-    DB_USER_INDEX,   /* accounts.c */
-    DB_TOKENS,       /* by user id and token id */
-    DB_IDS_BY_USER,  /* ids.h */
-    DB_TOKEN_BY_KEY, /* by the key's hash */
-    DB_GATEWAYS,     /* by id */
-    DB_RESERVATIONS, /* by id */
-    DB_RESERVATIONS_BY_USER, /* ids.h */
-    DB_ANSWERS,              /* idempotency.c */
-    DB_ANSWERS_BY_USER,
-    DATABASE_COUNT,
+    DATABASES(DATABASE_CONSTANT) DATABASE_COUNT,
     DB_FREE_LIST = DATABASE_COUNT /* LMDB's own, whose handle is always 0: see check.c */
 };
 
@@ -64,7 +71,8 @@ struct txn {
     MDB_txn *mdb;
     enum store_error error;
     int64_t now_s; /* the store's time (clock.h); 0: not read yet */
-    size_t room;   /* bytes that writes may take yet: see txn_take_room */
+    size_t taken;  /* bytes that its writes take, about: see txn_take_room */
+    size_t room;   /* and that all of them may take */
 };
 
 /* One reader's transaction; reset between operations, as an open one keeps pages from reuse. */
@@ -73,7 +81,7 @@ struct lmdb_reader {
     struct txn txn;
 };
 
-/* Begins a transaction of reads, on the reader's snapshot of now. Never NULL: where it could not be
+/* Begins a transaction of reads, on the reader's snapshot of now. Never NULL: if it could not be
  * begun, its error says why, and operations in it return that. The caller ends it in any case. */
 struct txn *read_begin(struct store_reader *reader);
 void read_end(struct txn *txn);
@@ -82,7 +90,7 @@ void read_end(struct txn *txn);
  * the caller ends it, in the same thread. */
 enum store_error write_begin(struct lmdb_store *store, struct txn *txn);
 
-/* Commits it durably or, where the transaction has an error, aborts it. Returns the error. */
+/* Commits it durably or, if the transaction has an error, aborts it. Returns the error. */
 enum store_error write_end(struct txn *txn);
 
 /* Whether a write may take need more bytes: the disk and the map have them beside a reserve, which
@@ -107,16 +115,16 @@ enum store_error db_get(struct txn *txn, enum database database, struct span key
                         struct span *value);
 
 /* Stores a value.
- *   flags   of mdb_put; with MDB_NOOVERWRITE or MDB_APPENDDUP STORE_CORRUPT where the key exists or
+ *   flags   of mdb_put; with MDB_NOOVERWRITE or MDB_APPENDDUP STORE_CORRUPT if the key exists or
  *           the value is out of order */
 enum store_error db_put(struct txn *txn, enum database database, struct span key, struct span value,
                         unsigned flags);
 
-/* STORE_NOT_FOUND where there is none. */
+/* STORE_NOT_FOUND if there is none. */
 enum store_error db_delete(struct txn *txn, enum database database, struct span key);
 
 /* A cursor; the caller closes it with mdb_cursor_close before the transaction ends. NULL, with the
- * transaction's error set, where it can't be opened. */
+ * transaction's error set, if it can't be opened. */
 MDB_cursor *db_cursor_open(struct txn *txn, enum database database);
 
 /* mdb_cursor_get. *key is read by the operations that search (MDB_SET_RANGE …). STORE_NOT_FOUND. */
@@ -135,7 +143,7 @@ enum { ID_KEY_LEN = 8, TOKEN_KEY_ID_LEN = 16 };
     span_of_bytes((uint64_t[]){htobe64((uint64_t)(user_id)), htobe64((uint64_t)(token_id))},       \
                   TOKEN_KEY_ID_LEN)
 
-/* Numbers in DB_META. STORE_CORRUPT where there is none. */
+/* Numbers in DB_META. STORE_CORRUPT if there is none. */
 #define META_SCHEMA              "schema"
 #define META_CIPHER              "cipher"
 #define META_CHECK               "secret_check"
@@ -144,6 +152,8 @@ enum { ID_KEY_LEN = 8, TOKEN_KEY_ID_LEN = 16 };
 #define META_NEXT_TOKEN_ID       "next_token_id"
 #define META_NEXT_GATEWAY_ID     "next_gateway_id"
 #define META_NEXT_RESERVATION_ID "next_reservation_id"
+enum { META_COUNTERS = 4 };
+extern const char *const meta_counters[META_COUNTERS]; /* the last four, in this order */
 enum store_error meta_get(struct txn *txn, const char *name, int64_t *value);
 enum store_error meta_put(struct txn *txn, const char *name, int64_t value);
 
@@ -156,5 +166,3 @@ enum store_error meta_get_bytes(struct txn *txn, const char *name, unsigned char
                                 size_t len);
 enum store_error meta_put_bytes(struct txn *txn, const char *name, const unsigned char *bytes,
                                 size_t len);
-
-#endif

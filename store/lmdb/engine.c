@@ -2,8 +2,6 @@
 
 #include "store/lmdb/engine.h"
 
-#include <string.h>
-
 /* Any location without a scheme is a folder. */
 static bool is_folder(const char *location)
 {

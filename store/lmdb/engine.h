@@ -1,17 +1,13 @@
-#ifndef STORE_LMDB_ENGINE_H
-#define STORE_LMDB_ENGINE_H
+#pragma once
 
-#include "store/lmdb/database.h"
 #include "store/lmdb/ids.h"
 #include "store/lmdb/record.h"
 
 /* ---- the functions of struct store_engine, by file ---- */
 
 /* environment.c */
-bool lmdb_create(const struct store_options *options, struct seal *seal, unsigned owner_uid,
-                 unsigned owner_gid, char reason[static STORE_REASON_SIZE]);
-bool lmdb_open(const struct store_options *options, struct seal *seal, struct store **out,
-               char reason[static STORE_REASON_SIZE]);
+store_engine_create lmdb_create;
+store_engine_open lmdb_open;
 __typeof__(store_close) lmdb_close;
 __typeof__(store_maintain) lmdb_maintain;
 __typeof__(store_reader_open) lmdb_reader_open;
@@ -21,12 +17,10 @@ __typeof__(store_reader_close) lmdb_reader_close;
 __typeof__(store_commit) lmdb_commit;
 
 /* accounts.c */
-enum store_error
-lmdb_user_authenticate(struct store_reader *reader,
-                       const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN],
-                       int64_t *user_id);
+store_find_by_hash lmdb_user_authenticate, lmdb_gateway_authenticate;
 __typeof__(store_user_find) lmdb_user_find;
 __typeof__(store_user_next) lmdb_user_next;
+__typeof__(store_gateway_next) lmdb_gateway_next;
 
 /* read.c */
 __typeof__(store_token_get) lmdb_token_get;
@@ -35,12 +29,6 @@ __typeof__(store_token_find) lmdb_token_find;
 
 /* search.c */
 __typeof__(store_token_search) lmdb_token_search;
-
-enum store_error
-lmdb_gateway_authenticate(struct store_reader *reader,
-                          const unsigned char secret_hash[static SEAL_CREDENTIAL_HASH_LEN],
-                          int64_t *gateway_id);
-__typeof__(store_gateway_next) lmdb_gateway_next;
 
 /* stat.c, check.c */
 __typeof__(store_stat) lmdb_stat;
@@ -51,9 +39,13 @@ __typeof__(store_check) lmdb_check;
 enum { SCHEMA_VERSION_OLDEST = 3, SCHEMA_VERSION = 4 };
 
 /* upgrade.c: brings a store of an older version up to SCHEMA_VERSION, in a write transaction that
- * has opened all databases, after a copy of the data file beside it, data.mdb.VERSION. Where it
+ * has opened all databases, after a copy of the data file beside it, data.mdb.VERSION. If it
  * fails, or older programs use the store, the transaction has an error; one line in reason. */
 void upgrade_store(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE]);
+
+/* upgrade.c: waits up to half a second for older programs to end. Before the transaction: writers
+ * of an older program that goes on must not wait for it. */
+void upgrade_wait(const struct lmdb_store *store);
 
 /* stat.c: the readers of all processes but one. */
 uint64_t count_readers(const struct lmdb_store *store, pid_t left_out);
@@ -82,7 +74,7 @@ lookup_user_by_access(struct txn *txn,
 enum store_error lookup_token(struct txn *txn, int64_t user_id, int64_t token_id,
                               struct token *token, struct record_keys *keys);
 
-/* The token and the owner of a key that is valid at now_unix_s. STORE_NOT_FOUND where no token has
+/* The token and the owner of a key that is valid at now_unix_s. STORE_NOT_FOUND if no token has
  * it or its owner is deleted. */
 enum store_error lookup_by_key(struct txn *txn, const char key[static TOKEN_KEY_LEN],
                                int64_t now_unix_s, struct token *token, struct record_keys *keys,
@@ -97,7 +89,7 @@ enum store_error visit_by_id(struct txn *txn, int64_t user_id, int64_t token_id,
                              store_visit_token *visit, void *context);
 
 /* Moves a cursor over DB_TOKENS (MDB_SET_KEY and MDB_SET_RANGE search for token's ids) and reads
- * the token there. STORE_NOT_FOUND where the user has no more. */
+ * the token there. STORE_NOT_FOUND if the user has no more. */
 enum store_error next_token(struct txn *txn, MDB_cursor *cursor, MDB_cursor_op step,
                             struct token *token, struct record_keys *keys);
 
@@ -107,12 +99,10 @@ enum store_error next_token(struct txn *txn, MDB_cursor *cursor, MDB_cursor_op s
  * Each checks everything before its first change: a refusal leaves nothing in the transaction,
  * which goes on; a failure is also the transaction's, and ends it. Returns the write's error. */
 
+typedef enum store_error apply_write(struct txn *txn, struct store_write *write);
+
 /* tokens.c */
-enum store_error write_create(struct txn *txn, struct store_write *write);
-enum store_error write_update(struct txn *txn, struct store_write *write);
-enum store_error write_rotate(struct txn *txn, struct store_write *write);
-enum store_error write_set_status(struct txn *txn, struct store_write *write);
-enum store_error write_delete(struct txn *txn, struct store_write *write);
+apply_write write_create, write_update, write_rotate, write_set_status, write_delete;
 
 /* Stores a token's record, a new one or in place of the one before. */
 enum store_error token_put(struct txn *txn, const struct token *token,
@@ -122,29 +112,24 @@ enum store_error token_put(struct txn *txn, const struct token *token,
 enum store_error delete_token(struct txn *txn, int64_t user_id, int64_t token_id);
 
 /* spend.c */
-enum store_error write_spend(struct txn *txn, struct store_write *write);
-enum store_error write_settle(struct txn *txn, struct store_write *write);
-enum store_error write_access(struct txn *txn, struct store_write *write);
+apply_write write_spend, write_settle, write_access;
 
 /* accounts.c */
 enum store_error user_put(struct txn *txn, int64_t user_id, const struct record_user *user);
 /* Enters a user into the index; it is not there. */
 void index_user(struct txn *txn, int64_t user_id, const struct record_user *user);
-enum store_error write_user_add(struct txn *txn, struct store_write *write);
-enum store_error write_user_change(struct txn *txn, struct store_write *write);
-enum store_error write_user_delete(struct txn *txn, struct store_write *write);
-enum store_error write_gateway_add(struct txn *txn, struct store_write *write);
-enum store_error write_gateway_delete(struct txn *txn, struct store_write *write);
+apply_write write_user_add, write_user_change, write_user_delete;
+apply_write write_gateway_add, write_gateway_delete;
 
 /* idempotency.c: looks for the answer of an earlier write with the same key; sets
  * idempotency.replayed and the answer, or returns STORE_IDEMPOTENCY_MISMATCH. */
-enum store_error idempotency_find(struct txn *txn, struct store_write *write);
+apply_write idempotency_find;
 
 /* Renders the answer of a write that is done, or will be without a further refusal, and stores it,
  * once. STORE_REMEMBERED, STORE_ANSWER_TOO_LARGE. */
-enum store_error idempotency_store(struct txn *txn, struct store_write *write);
+apply_write idempotency_store;
 
-enum store_error write_forget(struct txn *txn, struct store_write *write);
+apply_write write_forget;
 
 /* Verifies a record: *intact whether its answer can be unsealed and is in the index.
  * STORE_UNAVAILABLE. */
@@ -158,4 +143,3 @@ void reservations_upgrade(struct txn *txn);
 /* Purge some expired records, at most max; *more whether others are left. */
 enum store_error idempotency_purge(struct txn *txn, uint64_t max, bool *more);
 enum store_error reservations_purge(struct txn *txn, uint64_t max, bool *more);
-#endif

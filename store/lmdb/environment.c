@@ -126,27 +126,16 @@ static bool open_environment(const struct store_options *options, struct lmdb_st
     return rc == MDB_SUCCESS || store_refuse(reason, options->location, mdb_strerror(rc));
 }
 
+#define DATABASE_TO_OPEN(constant, ...) {__VA_ARGS__},
+
 /* Opens the databases, or makes (MDB_CREATE) those that are missing. Returns the transaction's
- * error.
- */
+ * error. */
 static enum store_error open_databases(struct txn *txn, unsigned flags)
 {
     static const struct {
         const char *name;
         unsigned flags;
-    } databases[DATABASE_COUNT] = {
-        [DB_META] = {"meta", 0},
-        [DB_USERS] = {"users", 0},
-        [DB_USER_INDEX] = {"user_index", 0},
-        [DB_TOKENS] = {"tokens", 0},
-        [DB_IDS_BY_USER] = {"ids_by_user", IDS_DATABASE_FLAGS},
-        [DB_TOKEN_BY_KEY] = {"token_by_key", 0},
-        [DB_GATEWAYS] = {"gateways", 0},
-        [DB_RESERVATIONS] = {"reservations", 0},
-        [DB_RESERVATIONS_BY_USER] = {"reservations_by_user", IDS_DATABASE_FLAGS},
-        [DB_ANSWERS] = {"answers", 0},
-        [DB_ANSWERS_BY_USER] = {"answers_by_user", 0},
-    };
+    } databases[DATABASE_COUNT] = {DATABASES(DATABASE_TO_OPEN)};
     for (size_t i = 0; i < DATABASE_COUNT && txn->error == STORE_OK; i++)
         if (db_result(txn, mdb_dbi_open(txn->mdb, databases[i].name, databases[i].flags | flags,
                                         &txn->store->dbis[i])) == STORE_NOT_FOUND)
@@ -195,19 +184,15 @@ enum store_error lmdb_maintain(struct store *base)
 
 static enum store_error write_first_records(struct lmdb_store *store)
 {
-    static const char *const counters[] = {META_NEXT_USER_ID, META_NEXT_TOKEN_ID,
-                                           META_NEXT_GATEWAY_ID, META_NEXT_RESERVATION_ID};
-    unsigned char check[SEAL_CHECK_LEN];
     struct txn txn;
     if (write_begin(store, &txn) != STORE_OK)
         return txn.error;
     open_databases(&txn, MDB_CREATE);
     meta_put(&txn, META_SCHEMA, SCHEMA_VERSION);
     meta_put(&txn, META_CIPHER, seal_get_cipher(store->base.seal));
-    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
-        meta_put(&txn, counters[i], 1);
-    seal_check_value(store->base.seal, check);
-    meta_put_bytes(&txn, META_CHECK, check, sizeof(check));
+    for (size_t i = 0; i < META_COUNTERS; i++)
+        meta_put(&txn, meta_counters[i], 1);
+    meta_put_bytes(&txn, META_CHECK, seal_check_value(store->base.seal), SEAL_CHECK_LEN);
     clock_start(&txn);
     return write_end(&txn);
 }
@@ -285,14 +270,13 @@ static bool check_schema(struct txn *txn, const char *folder, char reason[static
 
 static bool check_secret(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE])
 {
-    unsigned char expected[SEAL_CHECK_LEN], actual[SEAL_CHECK_LEN];
+    unsigned char expected[SEAL_CHECK_LEN];
     int64_t cipher;
     struct seal *seal = txn->store->base.seal;
-    seal_check_value(seal, actual);
     if (meta_get_bytes(txn, META_CHECK, expected, sizeof(expected)) != STORE_OK ||
         meta_get(txn, META_CIPHER, &cipher) != STORE_OK)
         return store_refuse(reason, folder, "is damaged: its cipher or check value can't be read");
-    if (sodium_memcmp(expected, actual, sizeof(actual)) != 0)
+    if (sodium_memcmp(expected, seal_check_value(seal), sizeof(expected)) != 0)
         return store_refuse(reason, folder, "was made with another secret than TOKEN_SECRET's");
     if (cipher != SEAL_CIPHER_CHACHA20_POLY1305 && cipher != SEAL_CIPHER_AES256_GCM)
         return store_refuse(reason, folder, "is damaged: its cipher is unknown");
@@ -332,6 +316,7 @@ static bool upgrade(struct lmdb_store *store, const char *folder,
                             "has an older schema version, and is on a read-only file system: copy "
                             "it to where it can be upgraded");
     reason[0] = '\0';
+    upgrade_wait(store);
     if (write_begin(store, &txn) == STORE_OK) {
         if (open_databases(&txn, MDB_CREATE) == STORE_OK)
             upgrade_store(&txn, folder, reason);
@@ -359,48 +344,41 @@ static bool check_databases(struct lmdb_store *store, const char *folder,
     return end_reading(&txn, folder, reason) && good;
 }
 
+static const char no_store[] = "there is no store; run tokenctl init";
+
 /* LMDB opens its files by their names and follows links: a file that another account has planted
- * would be written. Returns what is wrong with a file, or NULL; of a missing one nothing. */
-static const char *check_file(int folder_fd, const char *name, uid_t owner, struct stat *status)
+ * would be written. Returns what is wrong with a file, or NULL; of a missing lock.mdb nothing. */
+static const char *check_file(int folder_fd, const char *name, uid_t owner)
 {
-    if (fstatat(folder_fd, name, status, AT_SYMLINK_NOFOLLOW) != 0)
-        return errno == ENOENT ? NULL : strerror(errno);
-    if (!S_ISREG(status->st_mode) || status->st_nlink != 1)
+    struct stat status;
+    bool is_data = name == store_files[0];
+    if (fstatat(folder_fd, name, &status, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno != ENOENT ? strerror(errno) : is_data ? no_store : NULL;
+    if (!S_ISREG(status.st_mode) || status.st_nlink != 1)
         return "is a link or no regular file: not opened";
-    if (status->st_uid != owner)
+    if (status.st_uid != owner)
         return "belongs to another account than its folder: not opened";
-    return faccessat(folder_fd, name, R_OK | W_OK, AT_EACCESS) == 0 || errno == EROFS
-               ? NULL
-               : strerror(errno);
+    if (faccessat(folder_fd, name, R_OK | W_OK, AT_EACCESS) != 0 && errno != EROFS)
+        return strerror(errno);
+    return is_data && status.st_size < 2 * sysconf(_SC_PAGESIZE) /* LMDB would make a new one */
+               ? "is cut short: its first two pages are missing"
+               : NULL;
 }
 
 static bool check_files(const char *folder, struct stat *status,
                         char reason[static STORE_REASON_SIZE])
 {
-    static const char no_store[] = "there is no store; run tokenctl init";
-    struct stat files[2] = {{.st_mode = 0}, {.st_mode = 0}};
+    char path[PATH_MAX];
     const char *wrong = NULL;
-    size_t i = 0;
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, status) != 0)
-        wrong = errno == ENOENT ? no_store : strerror(errno);
-    for (; !wrong && i < 2; i++)
-        wrong = check_file(fd, store_files[i], status->st_uid, &files[i]);
-    if (fd >= 0)
-        close(fd);
-    size_t named = wrong && i > 0 ? i - 1 : 0;
-    if (!wrong) {
-        if (files[0].st_mode == 0)
-            wrong = no_store;
-        else if (files[0].st_size < 2 * sysconf(_SC_PAGESIZE)) /* LMDB would make a new one */
-            wrong = "is cut short: its first two pages are missing";
+        return store_refuse(reason, folder, errno == ENOENT ? no_store : strerror(errno));
+    for (size_t i = 0; !wrong && i < sizeof(store_files) / sizeof(store_files[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s", folder, store_files[i]);
+        wrong = check_file(fd, store_files[i], status->st_uid);
     }
-    if (!wrong)
-        return check_file_system(folder, reason);
-    if (fd < 0)
-        return store_refuse(reason, folder, wrong);
-    snprintf(reason, STORE_REASON_SIZE, "%s/%s: %s", folder, store_files[named], wrong);
-    return false;
+    close(fd);
+    return wrong ? store_refuse(reason, path, wrong) : check_file_system(folder, reason);
 }
 
 bool lmdb_open(const struct store_options *options, struct seal *seal, struct store **out,
@@ -417,11 +395,10 @@ bool lmdb_open(const struct store_options *options, struct seal *seal, struct st
     if (opened && geteuid() == 0 && status.st_uid != 0 &&
         !give_files_to(store, status.st_uid, status.st_gid))
         opened = store_refuse(reason, folder, strerror(errno));
-    *out = &store->base;
-    if (!opened) {
-        *out = NULL;
+    if (opened)
+        *out = &store->base;
+    else
         lmdb_close(&store->base);
-    }
     return opened;
 }
 

@@ -1,5 +1,4 @@
-#ifndef STORE_LMDB_IDS_H
-#define STORE_LMDB_IDS_H
+#pragma once
 
 #include "store/lmdb/database.h"
 
@@ -7,16 +6,13 @@
  * their number in O(1), and steps over a page of about 500 ids at a time. The only place that uses
  * LMDB's operations on pages of MDB_DUPFIXED values. */
 
-/* The flags to create and open the database with. */
-enum { IDS_DATABASE_FLAGS = MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP };
-
 /* Orders ids, for qsort. */
 int ids_compare(const void *left, const void *right);
 
-/* The number of the user's ids; 0 where there are none. */
+/* The number of the user's ids; 0 if there are none. */
 enum store_error ids_count(struct txn *txn, enum database index, int64_t user_id, uint64_t *count);
 
-/* The same, and the id that has rank greater ones before it; STORE_NOT_FOUND where there are not so
+/* The same, and the id that has rank greater ones before it; STORE_NOT_FOUND if there are not so
  * many. Costs a step for each 500 ids from the nearer end. */
 enum store_error ids_find(struct txn *txn, enum database index, int64_t user_id, uint64_t rank,
                           uint64_t *count, int64_t *id);
@@ -27,7 +23,5 @@ enum store_error ids_check(struct txn *txn, enum database index, int64_t user_id
 /* Adds an id that is greater than all of the user's. */
 enum store_error ids_append(struct txn *txn, enum database index, int64_t user_id, int64_t id);
 
-/* STORE_NOT_FOUND where the id is not there. */
+/* STORE_NOT_FOUND if the id is not there. */
 enum store_error ids_delete(struct txn *txn, enum database index, int64_t user_id, int64_t id);
-
-#endif

@@ -146,6 +146,8 @@ size_t record_encode_token(const struct token *token, const struct record_keys *
 {
     struct token token_copy = *token;
     struct record_keys keys_copy = *keys;
+    explicit_bzero(token_copy.key,
+                   sizeof(token_copy.key)); /* sealed in keys; not to be left here */
     return encode(token_context(token), code_token, &(struct token_parts){&token_copy, &keys_copy},
                   record);
 }

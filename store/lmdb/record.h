@@ -1,23 +1,25 @@
-#ifndef STORE_LMDB_RECORD_H
-#define STORE_LMDB_RECORD_H
+#pragma once
 
 #include "store/lmdb/checksum.h"
 #include "store/row.h"
 
 /* The values in the databases "tokens", "users", "gateways", "reservations" and "token_by_key". The
- * first byte is the layout's version (but of token_by_key), the last ones are a checksum in the
+ * first byte is the layout's version (except of token_by_key), the last ones are a checksum in the
  * context of the value's key; integers are little-endian.
  *
  * record_encode_X   writes a value; record has room for RECORD_X_LEN_MAX. Returns its length.
- * record_decode_X   reads one; the spans point into it. False where it is not what
+ * record_decode_X   reads one; the spans point into it. False if it is not what
  *                   record_encode_X has made for this key. */
 
 enum {
     RECORD_NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX, /* UTF-8 */
     RECORD_OLD_KEY_LEN = SEAL_HASH_LEN + 8,
-    RECORD_TOKEN_LEN_MAX = 2 + 5 * 8 + SEAL_KEY_LEN + 2 + 1 + 2 + 2 + RECORD_NAME_LEN_MAX +
-                           TOKEN_GROUP_LEN_MAX + TOKEN_MODEL_LIMITS_LEN_MAX +
-                           TOKEN_ALLOW_IPS_LEN_MAX + RECORD_OLD_KEY_LEN + CHECKSUM_LEN,
+    RECORD_TOKEN_SEALED_AT = 2 + 5 * 8, /* behind version, flags and integers */
+    RECORD_TOKEN_LENGTHS_AT = RECORD_TOKEN_SEALED_AT + SEAL_KEY_LEN,
+    RECORD_TOKEN_TEXTS_AT = RECORD_TOKEN_LENGTHS_AT + 2 + 1 + 2 + 2,
+    RECORD_TOKEN_LEN_MAX = RECORD_TOKEN_TEXTS_AT + RECORD_NAME_LEN_MAX + TOKEN_GROUP_LEN_MAX +
+                           TOKEN_MODEL_LIMITS_LEN_MAX + TOKEN_ALLOW_IPS_LEN_MAX +
+                           RECORD_OLD_KEY_LEN + CHECKSUM_LEN,
     RECORD_USER_LEN_MAX = 2 + 8 + SEAL_CREDENTIAL_HASH_LEN + 2 + STORE_USER_NAME_LEN_MAX +
                           TOKEN_GROUP_LEN_MAX + CHECKSUM_LEN,
     RECORD_GATEWAY_LEN_MAX =
@@ -47,5 +49,3 @@ size_t record_encode_key(const unsigned char hash[static SEAL_HASH_LEN],
                          const struct record_key *entry, unsigned char *record);
 bool record_decode_key(const unsigned char hash[static SEAL_HASH_LEN], struct span record,
                        struct record_key *entry);
-
-#endif

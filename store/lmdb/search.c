@@ -83,21 +83,16 @@ static struct rank rank_of(const struct token *token, const struct token_field_r
     return rank;
 }
 
-static int compare_numbers(int64_t a, int64_t b)
-{
-    return (a > b) - (a < b);
-}
-
 static int compare_ascending(const void *left, const void *right)
 {
     const struct rank *a = left, *b = right;
     size_t len = a->text.len < b->text.len ? a->text.len : b->text.len;
-    int order = compare_numbers(a->number, b->number);
+    int order = ids_compare(&a->number, &b->number);
     if (order == 0)
         order = memcmp(a->text.at, b->text.at, len);
     if (order == 0)
         order = (a->text.len > b->text.len) - (a->text.len < b->text.len);
-    return order ? order : compare_numbers(a->id, b->id);
+    return order ? order : ids_compare(&a->id, &b->id);
 }
 
 static int compare_descending(const void *left, const void *right)

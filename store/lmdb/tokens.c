@@ -130,7 +130,7 @@ static enum store_error get_own_token(struct txn *txn, const struct store_write 
 
 enum store_error write_update(struct txn *txn, struct store_write *write)
 {
-    struct token *token = &write->update.token;
+    struct token *token = &write->token;
     struct record_keys keys;
     enum store_error error = get_own_token(txn, write, write->update.token_id, token, &keys);
     if (error != STORE_OK)
@@ -138,7 +138,7 @@ enum store_error write_update(struct txn *txn, struct store_write *write)
     enum token_error refused = token_patch_apply(&write->update.patch, write->now_unix_s, token);
     if (refused != TOKEN_OK)
         return STORE_ENABLE_EXPIRED + (refused - TOKEN_ENABLE_EXPIRED);
-    error = copy_for_caller(txn, token, &keys, &write->update.text);
+    error = copy_for_caller(txn, token, &keys, &write->text);
     return error == STORE_OK ? token_put(txn, token, &keys) : error;
 }
 
@@ -169,13 +169,13 @@ static void replace_key(struct txn *txn, const struct store_write *write, const 
 
 enum store_error write_rotate(struct txn *txn, struct store_write *write)
 {
-    struct token *token = &write->rotate.token;
+    struct token *token = &write->token;
     struct record_keys keys;
     unsigned char old_hash[SEAL_HASH_LEN];
     enum store_error error = get_own_token(txn, write, write->rotate.token_id, token, &keys);
     /* The token's texts lie in its record, which moves when the index is changed. */
     if (error == STORE_OK)
-        error = copy_for_caller(txn, token, &keys, &write->rotate.text);
+        error = copy_for_caller(txn, token, &keys, &write->text);
     if (error != STORE_OK)
         return error;
     seal_hash_key(txn->store->base.seal, token->key, old_hash);

@@ -7,8 +7,9 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 /* ---- reading ---- */
 
@@ -30,20 +31,13 @@ void read_end(struct txn *txn)
 
 /* ---- the writers' locks ---- */
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* until_ms 0: waits as long as it takes. flock(2) has no time-out: with one it is asked again and
  * again. EAGAIN after that. */
 static int lock_file(int fd, int64_t until_ms)
 {
     enum { INTERVAL_MS = 1 };
     while (flock(fd, until_ms == 0 ? LOCK_EX : LOCK_EX | LOCK_NB) != 0) {
-        if (errno != EINTR && (errno != EWOULDBLOCK || now_ms() >= until_ms))
+        if (errno != EINTR && (errno != EWOULDBLOCK || clock_ms() >= until_ms))
             return errno;
         poll(NULL, 0, INTERVAL_MS);
     }
@@ -52,7 +46,7 @@ static int lock_file(int fd, int64_t until_ms)
 
 static int lock_writers(struct lmdb_store *store)
 {
-    int64_t wait_ms = store->base.write_wait_ms, until_ms = wait_ms > 0 ? now_ms() + wait_ms : 0;
+    int64_t wait_ms = store->base.write_wait_ms, until_ms = wait_ms > 0 ? clock_ms() + wait_ms : 0;
     pthread_mutex_lock(&store->write_lock);
     int rc = lock_file(store->fairness_fd, until_ms);
     if (rc == 0) {
@@ -72,9 +66,9 @@ static void unlock_writers(struct lmdb_store *store)
 
 /* ---- the data file ---- */
 
-/* Whether the data file is still the one of its name: writes into a file that was removed or
- * replaced would be acknowledged and lost. statx without times: after a look at them Linux (6.13
- * and later) stores another time with the next write, which costs its sync more. */
+/* Whether the data file is still the one under its name: writes to a file that was removed or
+ * replaced would be acknowledged and lost. statx without times: once they have been read, Linux
+ * (6.13 and later) stores a new time with the next write, which makes its sync slower. */
 static bool is_in_place(const struct lmdb_store *store)
 {
     struct statx named, open_file;
@@ -83,7 +77,7 @@ static bool is_in_place(const struct lmdb_store *store)
                makedev(named.stx_dev_major, named.stx_dev_minor) == store->data_dev;
     if (errno == ENOENT || errno == ENOTDIR)
         return false;
-    /* After root has been dropped the way to the folder may be closed. */
+    /* Once root's rights are dropped, the path to the folder may be inaccessible. */
     return statx(store->data_fd, "", AT_EMPTY_PATH, STATX_NLINK, &open_file) != 0 ||
            open_file.stx_nlink > 0;
 }
@@ -108,11 +102,11 @@ static size_t count_free(const struct lmdb_store *store, size_t wanted)
 }
 
 /* Finds out what writes may take, at least need bytes if there are so many. Beyond that a reserve
- * is kept, so that deletes and purges go on where the disk or the map is full.
+ * is kept, so that deletes and purges go on if the disk or the map is full.
  *
- * Makes the data file longer ahead of commits, seldom and by much, with zeros that are written: a
- * commit that makes it longer has to write the file system's journal too (docs/performance.md). In
- * a write transaction, when nobody else writes to the file. */
+ * Makes the data file longer ahead of commits, rarely, in large steps, by writing zeros: a commit
+ * that makes it longer has to write the file system's journal too (docs/performance.md). In a write
+ * transaction, when nobody else writes to the file. */
 static void find_room(struct txn *txn, size_t need)
 {
     enum { ZEROS_LEN = 64 * 1024, STEPS_MAX = 16, RESERVE_LEN = 128 * 1024 };
@@ -139,11 +133,11 @@ static void find_room(struct txn *txn, size_t need)
 
 bool txn_take_room(struct txn *txn, size_t need)
 {
-    if (need > txn->room)
-        find_room(txn, need);
-    if (need > txn->room)
+    if (txn->taken + need > txn->room)
+        find_room(txn, txn->taken + need);
+    if (txn->taken + need > txn->room)
         return false;
-    txn->room -= need;
+    txn->taken += need;
     return true;
 }
 
@@ -165,6 +159,17 @@ enum store_error write_begin(struct lmdb_store *store, struct txn *txn)
     return txn->error;
 }
 
+/* After a commit that failed: LMDB begins no transaction once the write of its meta page has. */
+static bool is_broken(struct txn *txn)
+{
+    int rc = mdb_txn_begin(txn->store->env, NULL, MDB_RDONLY, &txn->mdb);
+    if (rc == MDB_SUCCESS)
+        mdb_txn_abort(txn->mdb);
+    else if (rc == MDB_PANIC)
+        atomic_store(&txn->store->base.broken, true);
+    return atomic_load(&txn->store->base.broken);
+}
+
 enum store_error write_end(struct txn *txn)
 {
     if (txn->error != STORE_OK) {
@@ -174,6 +179,8 @@ enum store_error write_end(struct txn *txn)
         int rc = mdb_txn_commit(txn->mdb);
         /* LMDB returns EIO also for a write that the end of the disk has cut short. */
         db_result(txn, rc == EIO && errno != EIO ? ENOSPC : rc);
+        if (rc != MDB_SUCCESS && is_broken(txn)) /* the page that says what holds may be written */
+            txn->error = STORE_UNKNOWN;
     }
     unlock_writers(txn->store);
     return txn->error;

@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -14,23 +16,28 @@
 /* ---- from version 3: the index of users, answers by user, the store's time ---- */
 
 /* Names were not unique, and could be digits, which are an id to tokenctl: one that another user
- * has, or of digits, gets "-ID", in place of its end where it would be too long. */
+ * has, or of digits, gets "-ID", if that is taken "-ID-2" and so on, in place of its end if it
+ * would be too long. */
 static enum store_error make_unique(struct txn *txn, int64_t id, struct span *name,
                                     char bytes[static STORE_USER_NAME_LEN_MAX + 1])
 {
-    char suffix[24];
+    char suffix[32];
     int64_t owner_id;
     enum store_error error = STORE_OK;
-    size_t len = (size_t)snprintf(suffix, sizeof(suffix), "-%" PRId64, id), kept = name->len;
     const struct span old = *name;
-    while (text_is_digits(*name) || (error = lookup_user_id(txn, *name, &owner_id)) == STORE_OK) {
-        kept -= kept + len > STORE_USER_NAME_LEN_MAX ? kept + len - STORE_USER_NAME_LEN_MAX : 0;
+    int len = snprintf(suffix, sizeof(suffix), "-%" PRId64, id);
+    for (int i = 2;
+         text_is_digits(*name) || (error = lookup_user_id(txn, *name, &owner_id)) == STORE_OK;
+         i++) {
+        size_t kept = old.len < STORE_USER_NAME_LEN_MAX - (size_t)len
+                          ? old.len
+                          : STORE_USER_NAME_LEN_MAX - (size_t)len;
         while (kept < old.len && kept > 0 && (old.at[kept] & 0xC0) == 0x80)
             kept--; /* not within a character */
         memcpy(bytes, old.at, kept);
-        memcpy(bytes + kept, suffix, len + 1);
-        *name = (struct span){bytes, kept + len};
-        kept -= kept > 0;
+        memcpy(bytes + kept, suffix, (size_t)len);
+        *name = (struct span){bytes, kept + (size_t)len};
+        len = snprintf(suffix, sizeof(suffix), "-%" PRId64 "-%d", id, i);
     }
     return error;
 }
@@ -65,21 +72,28 @@ static void from_version_3(struct txn *txn)
 static void (*const steps[])(struct txn *txn) = {from_version_3};
 _Static_assert(SCHEMA_VERSION_OLDEST + sizeof(steps) / sizeof(steps[0]) == SCHEMA_VERSION, "steps");
 
-/* Programs hold a reader as long as they run; those of this version, which wait for this one, for a
- * moment only, before. */
+/* A running program keeps a reader slot. One of this version holds one only briefly, before it
+ * waits for this upgrade. */
 static bool is_in_use(const struct lmdb_store *store)
 {
-    enum { WAIT_MS = 50, WAITS_MAX = 10 };
-    uint64_t readers = 0;
     int dead;
-    for (int i = 0; i < WAITS_MAX; i++) {
-        mdb_reader_check(store->env, &dead);
-        readers = count_readers(store, getpid());
-        if (readers == 0)
-            break;
+    mdb_reader_check(store->env, &dead);
+    return count_readers(store, getpid()) > 0;
+}
+
+void upgrade_wait(const struct lmdb_store *store)
+{
+    enum { WAIT_MS = 50, WAITS_MAX = 10 };
+    for (int i = 0; i < WAITS_MAX && is_in_use(store); i++)
         poll(NULL, 0, WAIT_MS);
-    }
-    return readers > 0;
+}
+
+static bool has_room_for_copy(const struct lmdb_store *store)
+{
+    struct stat file;
+    struct statvfs disk;
+    return fstat(store->data_fd, &file) != 0 || fstatvfs(store->data_fd, &disk) != 0 ||
+           disk.f_bavail * disk.f_frsize >= (uint64_t)file.st_size;
 }
 
 /* Copies the data file beside it. In a write transaction, so that nobody else writes to it. */
@@ -105,7 +119,8 @@ void upgrade_store(struct txn *txn, const char *folder, char reason[static STORE
     if (meta_get(txn, META_SCHEMA, &version) != STORE_OK || version == SCHEMA_VERSION)
         return; /* another process was faster */
     snprintf(copy_path, sizeof(copy_path), "%s.%" PRId64, txn->store->data_path, version);
-    if (is_in_use(txn->store)) {
+    int rc = has_room_for_copy(txn->store) ? 0 : ENOSPC; /* first: a pool that runs stays then */
+    if (rc == 0 && is_in_use(txn->store)) {
         snprintf(reason, STORE_REASON_SIZE,
                  "%s: is in use by programs of schema version %" PRId64
                  ": stop them, so that this one can upgrade it to version %d",
@@ -113,7 +128,8 @@ void upgrade_store(struct txn *txn, const char *folder, char reason[static STORE
         txn->error = STORE_REFUSED;
         return;
     }
-    int rc = copy_data(txn->store, copy_path);
+    if (rc == 0)
+        rc = copy_data(txn->store, copy_path);
     if (rc != 0) {
         store_refuse(reason, copy_path, strerror(rc));
         txn->error = STORE_REFUSED;

@@ -6,10 +6,8 @@
 /* ---- the functions of struct store_engine, by file ---- */
 
 /* schema.c */
-bool postgresql_create(const struct store_options *options, struct seal *seal, unsigned owner_uid,
-                       unsigned owner_gid, char reason[static STORE_REASON_SIZE]);
-bool postgresql_open(const struct store_options *options, struct seal *seal, struct store **out,
-                     char reason[static STORE_REASON_SIZE]);
+store_engine_create postgresql_create;
+store_engine_open postgresql_open;
 __typeof__(store_close) postgresql_close;
 enum { PG_SCHEMA_VERSION = 1 };
 
@@ -19,19 +17,13 @@ __typeof__(store_commit) postgresql_commit;
 /* read.c */
 __typeof__(store_reader_open) postgresql_reader_open;
 __typeof__(store_reader_close) postgresql_reader_close;
-enum store_error
-postgresql_user_authenticate(struct store_reader *reader,
-                             const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN],
-                             int64_t *user_id);
+store_find_by_hash postgresql_user_authenticate;
 __typeof__(store_user_find) postgresql_user_find;
 __typeof__(store_user_next) postgresql_user_next;
 __typeof__(store_token_get) postgresql_token_get;
 __typeof__(store_token_page) postgresql_token_page;
 __typeof__(store_token_find) postgresql_token_find;
-enum store_error
-postgresql_gateway_authenticate(struct store_reader *reader,
-                                const unsigned char secret_hash[static SEAL_CREDENTIAL_HASH_LEN],
-                                int64_t *gateway_id);
+store_find_by_hash postgresql_gateway_authenticate;
 __typeof__(store_gateway_next) postgresql_gateway_next;
 
 /* search.c, check.c */

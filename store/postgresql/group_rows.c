@@ -367,8 +367,8 @@ static enum store_error forget(struct store_txn *txn, struct store_write *write)
     struct group *group = group_of(txn);
     struct group_row *kept = group_find_id(group, SET_KEPT, write->user_id);
     struct group_set *answers = &group->sets[SET_ANSWERS];
-    write->forget.count += kept->answer_count;
-    write->forget.more = false;
+    write->step.count += kept->answer_count;
+    write->step.more = false;
     kept->kept = (struct store_kept){0, 0, 0};
     kept->answer_count = 0;
     for (size_t i = 0; i < answers->count; i++)
@@ -396,7 +396,7 @@ static enum store_error purge(struct store_txn *txn, struct store_write *write)
     bool more = purge_step(group, SQL_PURGE_RESERVATIONS, group->oldest_due_s);
     more |= purge_step(group, SQL_PURGE_ANSWERS, group->oldest_answer_s);
     group_send(group, SQL_PURGE_COMMITS, PG_PARAMETERS);
-    write->purge.more = more;
+    write->step.more = more;
     return txn->error;
 }
 

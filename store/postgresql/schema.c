@@ -100,15 +100,13 @@ static void create_tables(struct pg_connection *connection, const struct seal *s
 {
     static const char meta[] = "INSERT INTO meta (schema_version, lowest_writer, cipher,"
                                " secret_check) VALUES ($1, $1, $2, $3)";
-    unsigned char check[SEAL_CHECK_LEN];
     size_t count = sizeof(tables) / sizeof(tables[0]) + 3;
-    seal_check_value(seal, check);
     pg_send_text(connection, "BEGIN", PG_PARAMETERS);
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
         pg_send_text(connection, tables[i], PG_PARAMETERS);
     pg_send_text(connection, meta,
                  pg_bytes(pg_int(pg_int(PG_PARAMETERS, PG_SCHEMA_VERSION), seal_get_cipher(seal)),
-                          check, sizeof(check)));
+                          seal_check_value(seal), SEAL_CHECK_LEN));
     pg_send_text(connection, "COMMIT", PG_PARAMETERS);
     pg_sync(connection);
     for (size_t i = 0; i < count; i++)
@@ -140,18 +138,17 @@ bool postgresql_create(const struct store_options *options, struct seal *seal, u
 static bool check_meta(const PGresult *result, struct seal *seal,
                        char reason[static STORE_REASON_SIZE])
 {
-    unsigned char expected[SEAL_CHECK_LEN], actual[SEAL_CHECK_LEN];
+    unsigned char expected[SEAL_CHECK_LEN] = {0};
     struct pg_row row = {.result = result};
     if (PQntuples(result) != 1)
         return refuse(reason, "is damaged: its table meta has not one row");
     int64_t lowest_writer = pg_next_int(&row), cipher = pg_next_int(&row);
     pg_next_bytes(&row, expected, sizeof(expected));
-    seal_check_value(seal, actual);
     if (lowest_writer > PG_SCHEMA_VERSION)
         return refuse(reason, "a newer version of this program uses it");
     if (row.bad || (cipher != SEAL_CIPHER_CHACHA20_POLY1305 && cipher != SEAL_CIPHER_AES256_GCM))
         return refuse(reason, "is damaged: its cipher or check value can't be read");
-    if (sodium_memcmp(expected, actual, sizeof(actual)) != 0)
+    if (sodium_memcmp(expected, seal_check_value(seal), sizeof(expected)) != 0)
         return refuse(reason, "was made with another secret than TOKEN_SECRET's");
     if (!seal_use_cipher(seal, (enum seal_cipher)cipher))
         return refuse(reason,

@@ -1,5 +1,4 @@
-#ifndef CRASH_LOG_H
-#define CRASH_LOG_H
+#pragma once
 
 /* The log that a recording is: a file that all processes map. An entry's place is taken with one
  * atomic addition before what it tells of begins (…_BEGIN, SENT) or after it has ended (…_END,
@@ -40,5 +39,3 @@ struct log_entry {
     uint32_t len;
     atomic_uint_fast32_t whole; /* 1 once all of it is there */
 };
-
-#endif

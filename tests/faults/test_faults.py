@@ -220,11 +220,12 @@ def test_data_file_cut_at_its_end(filled):
 
 
 def test_store_of_a_newer_version(filled):
-    own, newer = (b"schema" + records.meta_value(b"schema", version) for version in (4, 99))
+    version = records.SCHEMA_VERSION
+    own, newer = (b"schema" + records.meta_value(b"schema", n) for n in (version, 99))
     assert own in filled.intact
     put(filled, filled.intact.replace(own, newer))
     folder = str(filled.dir / "store")
-    assert_refused(filled, COMMANDS, folder, "another version", "version 99", "version 4")
+    assert_refused(filled, COMMANDS, folder, "another version", "version 99", f"version {version}")
     put(filled, filled.intact)
     filled.check()
     assert filled.client.list().data["total"] == 100

@@ -1,5 +1,4 @@
-#ifndef FUZZ_FUZZ_H
-#define FUZZ_FUZZ_H
+#pragma once
 
 /* What the fuzz targets share. Each has LLVMFuzzerTestOneInput, which libFuzzer calls. */
 
@@ -118,5 +117,3 @@ static inline int fuzz_status(struct span head)
             "no status: %.*s", (int)head.len, head.at);
     return (int)status;
 }
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef FUZZ_SERVICE_H
-#define FUZZ_SERVICE_H
+#pragma once
 
 /* A store of the target's own with users, a gateway and tokens in it, the same in each run: the
  * random source is a counter. An input names their secrets by placeholders. */
@@ -300,5 +299,3 @@ static inline void service_secrets(const struct service *service,
     };
     memcpy(secrets, all, sizeof(all));
 }
-
-#endif

@@ -31,8 +31,6 @@ ACCOUNTS = {entry.pw_name for entry in pwd.getpwall()}
 ROOTS_WORKER_USER = "token" if "token" in ACCOUNTS else "www-data"  # after a make install
 WORKER_USER = ROOTS_WORKER_USER if IS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
 
-TOKEN_RECORD_HEAD = 125  # precedes a token's name in its record
-
 SANITIZER_REPORT = re.compile(
     r"ERROR: AddressSanitizer|LeakSanitizer|WARNING: ThreadSanitizer|runtime error:"
 )
@@ -207,7 +205,7 @@ class Store:
             offsets = [found.start() for found in re.finditer(name.encode(), data)]
             assert offsets
             for name_offset in offsets:
-                start = name_offset - TOKEN_RECORD_HEAD
+                start = name_offset - records.AT_TEXTS
                 record = bytearray(data[start : start + 20000])
                 record[offset : offset + len(value)] = value
                 ids = struct.unpack(">qq", data[start - 16 : start])  # its key lies before it

@@ -39,6 +39,9 @@ def test_install_and_uninstall(build, tmp_path):
     programs = ["usr/lib/token/token.fcgi", "usr/lib/token/spawn.sh", "usr/bin/tokenctl"]
     make("install", build, root, etc)
     assert {*programs, "usr/share/doc/token/README.md"} <= files_below(root) and conf.exists()
+    for page in (root / "usr/share/doc/token").rglob("*.md"):
+        for link in re.findall(r"\]\(([^):]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
     for program in programs:
         done = subprocess.run([root / program, "--version"], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 and done.stdout.split()[1] == re.search(

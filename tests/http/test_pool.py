@@ -21,11 +21,8 @@ import pytest
 import records
 from client import Client
 from fastcgi import Connection
-from service import IS_ROOT, ROOT, WORKER_USER, Site, Store, free_port, wait_until
+from service import IS_ROOT, WORKER_USER, Site, Store, free_port, wait_until
 
-SCHEMA_VERSION = int(
-    re.search(r"\bSCHEMA_VERSION = (\d+)", (ROOT / "store/lmdb/engine.h").read_text())[1]
-)
 NOT_REACHED = (503, "Service is temporarily unavailable")
 
 
@@ -932,7 +929,7 @@ def test_restart_of_a_new_version():
     with Site(workers=1) as site:
         data = site.dir / "store/data.mdb"
         content = data.read_bytes()
-        version = SCHEMA_VERSION
+        version = records.SCHEMA_VERSION
         new, old = (b"schema" + records.meta_value(b"schema", n) for n in (version, version - 1))
         assert new in content
         with data.open("r+b") as file:

@@ -391,6 +391,10 @@ def test_models_cost_nothing(guarded, upstream, user):
     assert remaining(user, token) == 5
     assert upstream.take()[0][1] == "/v1/models"
     assert_refused(guarded.ask(path="/v1/models"), 401, "missing")
+    assert_refused(guarded.ask("POST", "/v1/models", Authorization=bearer(token["key"])), 403, "cost")
+    other = {"X_Original_URL": "/v1/chat", "X_Rewrite_URL": "/v1/chat"}
+    assert guarded.ask(path="/v1/models", Authorization=bearer(token["key"]), **other).status == 200
+    assert not {"x-original-url", "x-rewrite-url"} & set(upstream.take()[0][2])
     assert guarded.ask(path="/v1/models/a", Authorization=bearer(token["key"])).status == 200
     assert remaining(user, token) == 4
 

@@ -30,6 +30,10 @@ def keys_of(reply):
     return [token["key"] for token in data]
 
 
+KEY_HEADERS = {"X-Api-Key": "{}", "Api-Key": "{}", "X-Goog-Api-Key": "{}",
+               "Sec-WebSocket-Protocol": "realtime, openai-insecure-api-key.{}"}
+
+
 def use_everything(client, gateway):
     """Every route that carries a key; returns all keys that were issued."""
     keys = keys_of(client.create({"name": "one", "remain_quota": 10**6}))
@@ -51,8 +55,39 @@ def use_everything(client, gateway):
     assert client.request("POST", "/api/token/reserve", body, spend).status == 200
     bearer = {"Authorization": f"Bearer {keys[0]}"}
     assert client.request("GET", "/api/token/verify", None, bearer).status == 204
+    for name, form in KEY_HEADERS.items():
+        sent = {"Authorization": None, name: form.format(keys[0])}
+        assert client.request("GET", "/api/token/verify", None, sent).status == 204
     client.delete(first)
     return keys
+
+
+class Watched(Client):
+    """Looks for keys in the worker's memory after each request."""
+
+    def __init__(self, transport, user, pid):
+        super().__init__(transport, user, checked=False)
+        self.pid, self.spent = pid, None
+
+    def request(self, *arguments, **named):
+        reply = super().request(*arguments, **named)
+        keys = set(re.findall(rb"sk-[0-9A-Za-z]{48}", reply.body)[:5])
+        self.spent = self.spent or keys.copy()  # the first one's, which later requests send
+        keys |= self.spent
+        assert super().request("OPTIONS", "/api/token/").status == 204  # the reply is sent and gone
+        image = memory_of(self.pid)
+        # The 48 characters are the secret part; "sk-" is not.
+        assert keys and not [key for key in keys if key[3:] in image], arguments
+        return reply
+
+
+def test_no_request_leaves_a_key():
+    with Store(TOKEN_THREADS="1") as store:
+        user = store.add_user()
+        (gateway,) = store.ctl("gateway", "add", "gw")
+        worker, path = store.start_worker()
+        client = Watched(fastcgi.transport(path), user, worker.pid)
+        use_everything(client, gateway["secret"])
 
 
 def test_nothing_is_left():

@@ -367,7 +367,7 @@ def test_deleted_users_tokens_are_gone(store, client):
     ["999999999", "0", "9223372036854775807", "9223372036854775808", "1x", "", "nobody of that name"],
 )
 def test_no_such_user(store, command, user_id):
-    assert_failed(store.run_ctl("user", command, user_id))
+    assert_failed(store.run_ctl("user", command, user_id), f"no such user: {user_id}")
 
 
 def test_name_in_place_of_an_id(store):
@@ -663,7 +663,9 @@ def test_version(store):
         (["gateway", "delete", "x"], "an id is a decimal number"),
         (["user", "list", "--group=g"], "not an option of this command: --group"),
         (["user", "add", "a", "--name=b"], "not an option of this command: --name"),
-        (["user", "set", "a"], "nothing is to be set"),
+        (["token", "set", "1", "--expires=tomorrow"], "--expires: 'tomorrow' is not a decimal number"),
+        (["token", "set", "1"], "nothing to set: give [--add-quota N] [--expires T]"),
+        (["user", "set", "a"], "nothing to set: give [--name N] [--group G]"),
         (["user", "add", "a", "--group"], "option that is unknown or lacks its value: --group"),
         (["stat", "--colour"], "option that is unknown or lacks its value: --colour"),
     ],

@@ -93,7 +93,9 @@ def test_gateway_delete(store, client):
     assert store.ctl("gateway", "delete", added["id"]) == [{"id": added["id"], "deleted": True}]
     assert gateway.consume(key=key, amount=1).status == 401
     assert added["id"] not in {row["id"] for row in store.ctl("gateway", "list")}
-    assert_failed(store.run_ctl("gateway", "delete", added["id"]), "no such gateway")
+    assert_failed(
+        store.run_ctl("gateway", "delete", added["id"]), f"no such gateway: {added['id']}"
+    )
     (again,) = store.ctl("gateway", "add", "gone")
     assert again["id"] > added["id"]
 
@@ -139,7 +141,7 @@ def test_token_list_of_many(store, client):
 
 def test_token_list_of_nobody(store, client):
     assert store.ctl("token", "list", client.user.id) == []
-    assert_failed(store.run_ctl("token", "list", 99999))
+    assert_failed(store.run_ctl("token", "list", 99999), "no such user: 99999")
 
 
 def test_token_show(store, client):
@@ -148,7 +150,7 @@ def test_token_show(store, client):
     output = text(store, "token", "show", token["id"])
     assert [line.split()[0] for line in output.splitlines()] == FIELDS
     assert token["key"][3:] not in output
-    assert_failed(store.run_ctl("token", "show", 99999))
+    assert_failed(store.run_ctl("token", "show", 99999), "no such token: 99999")
 
 
 def test_token_disable(store, client):
@@ -158,7 +160,7 @@ def test_token_disable(store, client):
     assert client.verify(token["key"]).verdict == (401, "disabled")
     assert client.get(token["id"]).data == {**token, "status": 2}
     assert store.ctl("token", "disable", token["id"])  # twice is no error
-    assert_failed(store.run_ctl("token", "disable", 99999))
+    assert_failed(store.run_ctl("token", "disable", 99999), "no such token: 99999")
     assert client.update({"id": token["id"], "status": 1}).data["status"] == 1
 
 
@@ -179,7 +181,7 @@ def test_token_enable(store, client):
         assert client.verify(token["key"]).status == 204
     expired = client.make(expired_time=1)
     assert_failed(store.run_ctl("token", "enable", expired["id"]), "expired")
-    assert_failed(store.run_ctl("token", "enable", 99999))
+    assert_failed(store.run_ctl("token", "enable", 99999), "no such token: 99999")
 
 
 def test_token_set_expires(store, client):
@@ -192,7 +194,7 @@ def test_token_set_expires(store, client):
         reply = client.verify(token["key"])
         assert reply.status == 204 if verdict[1] is None else reply.verdict == verdict
     assert_failed(store.run_ctl("token", "set", token["id"], "--expires=-2"), "expiry")
-    assert_failed(store.run_ctl("token", "set", 99999, "--expires=1"))
+    assert_failed(store.run_ctl("token", "set", 99999, "--expires=1"), "no such token: 99999")
 
 
 def test_token_set_adds_quota(store, client):

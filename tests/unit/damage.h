@@ -1,5 +1,4 @@
-#ifndef UNIT_DAMAGE_H
-#define UNIT_DAMAGE_H
+#pragma once
 
 #include "tests/unit/raw.h"
 
@@ -67,8 +66,7 @@ static inline void token_cut_short(struct raw *raw)
 
 static inline void flip_seal(struct raw_bytes *record)
 {
-    enum { AT_SEALED = 2 + 5 * 8 };
-    record->at[AT_SEALED + 20] ^= 4;
+    record->at[RECORD_TOKEN_SEALED_AT + 20] ^= 4;
 }
 
 static inline void token_with_a_flipped_bit(struct raw *raw)
@@ -81,5 +79,3 @@ static inline void id_too_many(struct raw *raw)
     int64_t id = 99;
     raw_put(raw, raw->ids_by_user, raw_user_key(1), raw_bytes(&id, sizeof(id)));
 }
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef UNIT_FAKE_CLOCK_H
-#define UNIT_FAKE_CLOCK_H
+#pragma once
 
 /* The clocks that a store reads, in place of the C library's; 0: the real one. */
 
@@ -42,5 +41,3 @@ static inline void fake_clocks(int64_t now_s)
     fake_wall_s = fake_boot_s = now_s;
     fake_database_clock(now_s);
 }
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef UNIT_RANDOM_H
-#define UNIT_RANDOM_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -29,5 +28,3 @@ static inline void random_bytes(struct random *random, void *bytes, size_t len)
     for (size_t i = 0; i < len; i++)
         at[i] = (unsigned char)(random_next(random) >> 56);
 }
-
-#endif

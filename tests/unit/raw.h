@@ -1,5 +1,4 @@
-#ifndef UNIT_RAW_H
-#define UNIT_RAW_H
+#pragma once
 
 /* A store's databases without the store: to plant damage, as no operation of it would. */
 
@@ -139,5 +138,3 @@ static inline void raw_entry(struct raw *raw, MDB_dbi dbi, size_t n, struct raw_
     *value = raw_bytes(value_val.mv_data, value_val.mv_size);
     mdb_cursor_close(cursor);
 }
-
-#endif

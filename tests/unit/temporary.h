@@ -1,5 +1,4 @@
-#ifndef UNIT_TEMPORARY_H
-#define UNIT_TEMPORARY_H
+#pragma once
 
 /* A folder of its own for a test, and a store in it. */
 
@@ -234,5 +233,3 @@ static inline void temporary_check(struct temporary *temporary)
                      STORE_OK);
     assert_int_equal(found, 0);
 }
-
-#endif

@@ -3,8 +3,6 @@
 /* store_check finds what is planted: each row damages the store of damage.h and expects a line that
  * says so. What reads and writes make of it is in test_damage.c. */
 
-enum { AT_LENGTHS = 2 + 5 * 8 + SEAL_KEY_LEN, AT_NAME = AT_LENGTHS + 7 };
-
 /* ---- tokens ---- */
 
 /* A token's record under another key, as if it had been made there. */
@@ -43,7 +41,7 @@ static void tokens_with_exchanged_seals(struct raw *raw)
 
 static void name_with_control(struct raw_bytes *record)
 {
-    record->at[AT_NAME] = '\n';
+    record->at[RECORD_TOKEN_TEXTS_AT] = '\n';
 }
 
 static void token_name_with_a_control_character(struct raw *raw)
@@ -53,7 +51,7 @@ static void token_name_with_a_control_character(struct raw *raw)
 
 static void name_not_utf8(struct raw_bytes *record)
 {
-    record->at[AT_NAME] = 0xFF;
+    record->at[RECORD_TOKEN_TEXTS_AT] = 0xFF;
 }
 
 static void token_name_not_utf8(struct raw *raw)
@@ -63,10 +61,11 @@ static void token_name_not_utf8(struct raw *raw)
 
 static void name_too_long(struct raw_bytes *record)
 {
-    size_t at = AT_NAME, more = 256 - get_little16(record->at + AT_LENGTHS);
+    size_t at = RECORD_TOKEN_TEXTS_AT,
+           more = 256 - get_little16(record->at + RECORD_TOKEN_LENGTHS_AT);
     memmove(record->at + at + more, record->at + at, record->len - at);
     memset(record->at + at, 'n', more);
-    put_little16(record->at + AT_LENGTHS, 256);
+    put_little16(record->at + RECORD_TOKEN_LENGTHS_AT, 256);
     record->len += more;
 }
 

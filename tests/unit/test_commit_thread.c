@@ -2,7 +2,7 @@
 
 #include <pthread.h>
 
-#include "fcgi/clock.h"
+#include "base/clock.h"
 #include "fcgi/commit_thread.h"
 #include "tests/unit/temporary.h"
 

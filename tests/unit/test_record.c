@@ -4,11 +4,7 @@
 #include "store/lmdb/record.h"
 #include "tests/unit/random.h"
 
-enum {
-    NAME_LEN_MAX = 4 * 255,
-    TOKEN_HEAD_LEN = 2 + 5 * 8 + SEAL_KEY_LEN + 3 + 4, /* before the texts */
-    ID = 12345
-};
+enum { NAME_LEN_MAX = 4 * 255, ID = 12345 };
 
 /* Bytes that were changed get the checksum that is right for them: what is refused then is
  * refused for what it says. Returns the length with it. */
@@ -53,7 +49,7 @@ static struct span encode(const struct token *token, const struct record_keys *k
 {
     static unsigned char record[RECORD_TOKEN_LEN_MAX];
     size_t len = record_encode_token(token, keys, record);
-    assert_true(len >= TOKEN_HEAD_LEN && len <= sizeof(record));
+    assert_true(len >= RECORD_TOKEN_TEXTS_AT && len <= sizeof(record));
     return (struct span){heap_copy((struct span){(char *)record, len}), len};
 }
 
@@ -212,7 +208,7 @@ static void test_the_form_of_a_token(void **state)
 static void test_a_token_of_the_version_before(void **state)
 {
     (void)state;
-    enum { AT_NAME_LEN = TOKEN_HEAD_LEN - 7 };
+    enum { AT_NAME_LEN = RECORD_TOKEN_LENGTHS_AT };
     struct token in = {.name = SPAN("NAME"), .group = SPAN("ggg"), .used_quota = 7}, out = in;
     struct record_keys keys = {.has_old = true, .old_until_unix_s = 5};
     struct span record = encode(&in, &keys);
@@ -242,11 +238,11 @@ static void test_tokens_over_the_limits_are_refused(void **state)
     };
     for (size_t i = 0; i < COUNT_OF(lengths); i++) {
         const size_t *len = lengths[i];
-        size_t record_len = TOKEN_HEAD_LEN + len[0] + len[1] + len[2] + len[3];
+        size_t record_len = RECORD_TOKEN_TEXTS_AT + len[0] + len[1] + len[2] + len[3];
         unsigned char *record = calloc(1, record_len + CHECKSUM_LEN);
         assert_non_null(record);
         record[0] = 3;
-        unsigned char *at = record + TOKEN_HEAD_LEN - 7;
+        unsigned char *at = record + RECORD_TOKEN_LENGTHS_AT;
         put_little16(at, len[0]);
         at[2] = (unsigned char)len[1];
         put_little16(at + 3, len[2]);

@@ -187,7 +187,7 @@ static void ask(struct model *model, struct item *item)
         item->write.delete.id_count = 1;
     } else {
         item->write.kind = STORE_PURGE;
-        item->write.purge.max = 1000;
+        item->write.step.max = 1000;
     }
     item->write.now_unix_s = model->now;
 }
@@ -241,9 +241,9 @@ static void expect_update(const struct model *model, struct item *item)
         held->disabled = patch->value.status == TOKEN_DISABLED;
     if (patch->fields & TOKEN_FIELD_EXPIRED)
         held->expired = patch->value.expired_unix_s;
-    assert_int_equal(item->write.update.token.remain_quota, held->remain);
-    assert_int_equal(item->write.update.token.used_quota, held->used);
-    assert_memory_equal(item->write.update.token.key, held->key, TOKEN_KEY_LEN);
+    assert_int_equal(item->write.token.remain_quota, held->remain);
+    assert_int_equal(item->write.token.used_quota, held->used);
+    assert_memory_equal(item->write.token.key, held->key, TOKEN_KEY_LEN);
 }
 
 static bool same_key(const char *a, const char *b)
@@ -400,9 +400,9 @@ static void expect_rotate(const struct model *model, struct item *item)
     held->old_until = item->write.now_unix_s + item->write.rotate.grace_s;
     memcpy(held->old_key, held->key, TOKEN_KEY_LEN);
     memcpy(held->key, item->write.rotate.key, TOKEN_KEY_LEN);
-    assert_int_equal(item->write.rotate.token.id, held->id);
-    assert_int_equal(item->write.rotate.token.used_quota, held->used);
-    assert_memory_equal(item->write.rotate.token.key, held->key, TOKEN_KEY_LEN);
+    assert_int_equal(item->write.token.id, held->id);
+    assert_int_equal(item->write.token.used_quota, held->used);
+    assert_memory_equal(item->write.token.key, held->key, TOKEN_KEY_LEN);
 }
 
 static void expect(struct model *model, struct item *item)

@@ -209,7 +209,7 @@ static void expect_update(struct model_user *user, const struct store_write *wri
     enum token_error error = token_patch_apply(&write->update.patch, NOW, token);
     assert_int_equal(write->error, errors[error]);
     if (error == TOKEN_OK)
-        assert_true(token_same(&write->update.token, token));
+        assert_true(token_same(&write->token, token));
 }
 
 static void expect_delete(struct model_user *user, const struct store_write *write)
@@ -391,7 +391,7 @@ static void test_refused_writes_leave_nothing(void **state)
     writes[4].update.token_id = 1; /* a stranger's */
     writes[4].update.patch =
         (struct token_patch){.fields = TOKEN_FIELD_GROUP, .value = token_default()};
-    writes[4].update.text = NULL;
+    writes[4].text = NULL;
     writes[5].kind = STORE_DELETE;
     writes[5].delete.ids = strangers;
     writes[5].delete.id_count = COUNT_OF(strangers);
@@ -500,7 +500,7 @@ static void test_writes_of_a_commit_go_in_order(void **state)
                      STORE_OK);
     assert_int_equal(writes[0].error, STORE_OK);
     assert_int_equal(writes[1].error, STORE_OK);
-    assert_span_equal(writes[1].update.token.name, SPAN("changed"));
+    assert_span_equal(writes[1].token.name, SPAN("changed"));
     assert_int_equal(writes[2].delete.deleted_count, 1);
     assert_int_equal(writes[3].error, STORE_NOT_FOUND);
     store_write_free(&writes[1]);

@@ -248,9 +248,9 @@ static void test_delete_that_was_cut_off(void **state)
     open_store(&temporary);
     int64_t id = temporary_add_user(&temporary, access_token);
     assert_int_equal(temporary_create_tokens(temporary.store, id, MANY, 0, 0, &first), STORE_OK);
-    struct store_write write = {.kind = STORE_USER_DELETE, .user_id = id, .user_delete.max = 1000};
+    struct store_write write = {.kind = STORE_USER_DELETE, .user_id = id, .step.max = 1000};
     assert_int_equal(store_write(temporary.store, &write), STORE_OK);
-    assert_true(write.user_delete.more);
+    assert_true(write.step.more);
     uint64_t left = temporary_stat(temporary.reader, "tokens");
     assert_true(left > 0 && left < MANY);
 

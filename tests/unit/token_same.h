@@ -1,5 +1,4 @@
-#ifndef UNIT_TOKEN_SAME_H
-#define UNIT_TOKEN_SAME_H
+#pragma once
 
 #include "token/token.h"
 
@@ -15,5 +14,3 @@ static inline bool token_same(const struct token *a, const struct token *b)
            span_equal(a->group, b->group) && a->expired_unix_s == b->expired_unix_s &&
            a->created_unix_s == b->created_unix_s && a->accessed_unix_s == b->accessed_unix_s;
 }
-
-#endif

@@ -1,5 +1,4 @@
-#ifndef UNIT_UNIT_H
-#define UNIT_UNIT_H
+#pragma once
 
 /* cmocka with what it wants before it, and what table-driven tests need. */
 
@@ -47,5 +46,3 @@ static inline char *heap_copy(struct span text)
         memcpy(copy, text.at, text.len);
     return copy;
 }
-
-#endif
