@@ -10,9 +10,13 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 PYTHON ?= /usr/bin/python3
 
+# The engine for TOKEN_STORE=postgresql://…, unless POSTGRESQL=no or libpq is missing.
+POSTGRESQL ?= $(shell pkg-config --exists libpq && echo yes || echo no)
+WITH_POSTGRESQL := $(filter-out no,$(POSTGRESQL))
+
 # A layer uses only those before it.
-LAYERS    = base token seal settings sandbox store store/lmdb api
-LIBRARIES = fcgi json-c libseccomp libsodium lmdb zlib
+LAYERS    = base token seal settings sandbox store store/lmdb $(if $(WITH_POSTGRESQL),store/postgresql) api
+LIBRARIES = fcgi json-c libseccomp libsodium lmdb zlib $(if $(WITH_POSTGRESQL),libpq)
 
 CFLAGS  ?= -O2 -g
 # _FORTIFY_SOURCE has an effect, and no warning, in optimized code only.
@@ -22,7 +26,7 @@ WARNINGS  = -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wstri
             -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual \
             -Wwrite-strings -Wvla -Wformat=2 -Wnull-dereference -Wundef \
             -Wno-format-truncation -Wno-unknown-warning-option
-DIALECT   = -std=gnu11 -D_GNU_SOURCE -DVERSION=\"$(VERSION)\" -DSYSCONFDIR=\"$(SYSCONFDIR)\" -I. $(shell pkg-config --cflags $(LIBRARIES))
+DIALECT   = -std=gnu11 -D_GNU_SOURCE -DVERSION=\"$(VERSION)\" -DSYSCONFDIR=\"$(SYSCONFDIR)\" $(if $(WITH_POSTGRESQL),-DSTORE_POSTGRESQL) -I. $(shell pkg-config --cflags $(LIBRARIES))
 ALL_CFLAGS  = $(DIALECT) $(WARNINGS) -pthread -fno-common -fPIE $(HARDENING) $(CPPFLAGS) $(CFLAGS) $(SANITIZE)
 ALL_LDFLAGS = -pthread -pie -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS) $(SANITIZE)
 LDLIBS      = $(shell pkg-config --libs $(LIBRARIES))

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "ctl/commands.h"
@@ -34,7 +35,11 @@ int ctl_init(struct ctl *ctl)
             "the user that TOKEN_USER names (default token, or www-data) does not exist");
     if (store_create(&ctl->options, uid, gid, reason) != STORE_OK)
         return ctl_fail(reason);
-    output_text(ctl, "store", span_of(ctl->options.location));
+    /* A URI may hold a password. */
+    const char *location = ctl->options.location, *scheme_end = strstr(location, "://");
+    output_text(ctl, "store",
+                scheme_end ? (struct span){location, (size_t)(scheme_end - location)}
+                           : span_of(location));
     output_text(ctl, "secret", span_of(ctl->options.secret_path));
     return ctl_end(ctl, STORE_OK);
 }

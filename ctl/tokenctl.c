@@ -191,8 +191,9 @@ static bool prepare(struct ctl *ctl, const struct command *command,
     if (!command->needs_store)
         return true;
     /* Before anything there is opened: its owner may have planted links. */
-    if (!sandbox_become_owner(settings->store_path) && errno != ENOENT) {
-        snprintf(reason, STORE_REASON_SIZE, "%s: becoming its owner: %s", settings->store_path,
+    const char *owner_path = store_owner_path(&ctl->options);
+    if (!sandbox_become_owner(owner_path) && errno != ENOENT) {
+        snprintf(reason, STORE_REASON_SIZE, "%s: becoming its owner: %s", owner_path,
                  strerror(errno));
         return false;
     }
@@ -208,7 +209,8 @@ static bool prepare(struct ctl *ctl, const struct command *command,
     if (statvfs(settings->store_path, &disk) == 0)
         ctl->free_bytes = (int64_t)(disk.f_bavail * disk.f_frsize);
     if (settings->sandbox && sandbox_is_possible() &&
-        !sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE))
+        !sandbox_enter(owner_path, store_uses_network(settings->store_path), level, sizeof(level),
+                       reason, STORE_REASON_SIZE))
         return false;
     return strncmp(command->argument, "USER", 4) != 0 || find_user(ctl, reason);
 }

@@ -189,7 +189,8 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
                                                .mask_keys = settings->mask_keys};
     if (!settings->sandbox || !sandbox_is_possible())
         snprintf(level, sizeof(level), "sandbox: off");
-    else if (!sandbox_enter(settings->store_path, level, sizeof(level), reason, STORE_REASON_SIZE))
+    else if (!sandbox_enter(store_owner_path(&options), store_uses_network(options.location), level,
+                            sizeof(level), reason, STORE_REASON_SIZE))
         return false;
     if (fastcgi)
         log_error(level, "");

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -80,10 +81,30 @@ static int add_rules(scmp_filter_ctx filter)
     return rc;
 }
 
-bool sandbox_load_filter(void)
+/* What libpq calls to connect again. It looks for files by their paths, and does without. */
+static int add_network_rules(scmp_filter_ctx filter)
+{
+    static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
+    static const int calls[] = {SCMP_SYS(connect), SCMP_SYS(sendto), SCMP_SYS(getsockname)};
+    int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 1,
+                              SCMP_A1(SCMP_CMP_EQ, SOL_TCP, 0));
+    for (size_t i = 0; rc == 0 && i < sizeof(families) / sizeof(families[0]); i++)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+                              SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0));
+    for (size_t i = 0; rc == 0 && i < sizeof(calls) / sizeof(calls[0]); i++)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(newfstatat), 1,
+                              SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, 0));
+    return rc;
+}
+
+bool sandbox_load_filter(bool network)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     int rc = filter ? add_rules(filter) : -ENOMEM;
+    if (rc == 0 && network)
+        rc = add_network_rules(filter);
     if (rc == 0) /* signals to this process only: abort */
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
                               SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));

@@ -56,44 +56,45 @@ static bool set_groups(uid_t uid, gid_t gid)
     return (user ? initgroups(user->pw_name, gid) : setgroups(0, NULL)) == 0;
 }
 
-bool sandbox_become_owner(const char *store_path)
+bool sandbox_become_owner(const char *owner_path)
 {
-    struct stat folder;
+    struct stat status;
     if (geteuid() != 0)
         return true;
-    int fd = open(store_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
+    if (lstat(owner_path, &status) != 0)
         return false;
-    bool known = fstat(fd, &folder) == 0;
-    close(fd);
-    return known &&
-           (folder.st_uid == 0 || (set_groups(folder.st_uid, folder.st_gid) &&
-                                   setresgid(folder.st_gid, folder.st_gid, folder.st_gid) == 0 &&
-                                   setresuid(folder.st_uid, folder.st_uid, folder.st_uid) == 0));
+    errno = ELOOP;
+    return !S_ISLNK(status.st_mode) &&
+           (status.st_uid == 0 || (set_groups(status.st_uid, status.st_gid) &&
+                                   setresgid(status.st_gid, status.st_gid, status.st_gid) == 0 &&
+                                   setresuid(status.st_uid, status.st_uid, status.st_uid) == 0));
 }
 
 /* ---- parts that a system may refuse; each sets errno where it fails ---- */
 
-static bool drop_capabilities(void)
+static bool drop_capabilities(bool network)
 {
+    (void)network;
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0, 0, 0}};
     return syscall(SYS_capset, &header, none) == 0;
 }
 
-static bool forbid_dumps(void)
+static bool forbid_dumps(bool network)
 {
+    (void)network;
     return prctl(PR_SET_DUMPABLE, 0) == 0 && setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) == 0;
 }
 
-static bool forbid_new_privileges(void)
+static bool forbid_new_privileges(bool network)
 {
+    (void)network;
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }
 
 static const struct {
     const char *name;
-    bool (*apply)(void);
+    bool (*apply)(bool network);
 } parts[] = {
     {"capset", drop_capabilities},
     {"PR_SET_DUMPABLE", forbid_dumps},
@@ -101,19 +102,19 @@ static const struct {
     {"seccomp", sandbox_load_filter},
 };
 
-bool sandbox_enter(const char *store_path, char *level, size_t level_size, char *reason,
-                   size_t reason_size)
+bool sandbox_enter(const char *owner_path, bool network, char *level, size_t level_size,
+                   char *reason, size_t reason_size)
 {
     /* In a worker after the store and the secret are open: their owner may have no access to their
      * folders. */
-    if (!sandbox_become_owner(store_path)) {
+    if (!sandbox_become_owner(owner_path)) {
         snprintf(reason, reason_size, "sandbox: becoming the store's owner: %s", strerror(errno));
         return false;
     }
     const char *separator = ", but this system refuses ";
     snprintf(level, level_size, "sandbox: on");
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        if (parts[i].apply())
+        if (parts[i].apply(network))
             continue;
         if (errno == ENOMEM) {
             snprintf(reason, reason_size, "sandbox: %s: %s", parts[i].name, strerror(errno));

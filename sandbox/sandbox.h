@@ -24,26 +24,28 @@ void sandbox_close_inherited(void);
  * Result: how many are allowed; 0 if these are fewer than 64, too few to serve. */
 unsigned sandbox_raise_descriptors(char *reason, size_t reason_size);
 
-/* Root becomes the owner of the store's folder, which must be no link. Another caller stays.
+/* Root becomes the owner of a folder or file, which must be no link. Another caller stays.
  *
  * Result: false, with errno, if that fails. */
-bool sandbox_become_owner(const char *store_path);
+bool sandbox_become_owner(const char *owner_path);
 
 /* Enters the sandbox. Before any thread is started: threads inherit it.
  *
- *   store_path   the store's folder, for its owner
+ *   owner_path   as in sandbox_become_owner
+ *   network      connections can be made, to any address
  *   level        one line for the log: names each part that this system refuses (a kernel or
  *                container without it); the others are in force all the same
  *   reason       one line, if the result is false
  *
  * Result: false if root could not become the store's owner, or memory ran out. */
-bool sandbox_enter(const char *store_path, char *level, size_t level_size, char *reason,
-                   size_t reason_size);
+bool sandbox_enter(const char *owner_path, bool network, char *level, size_t level_size,
+                   char *reason, size_t reason_size);
 
-/* The last part of sandbox_enter: loads the seccomp filter. The process must have no_new_privs.
+/* The last part of sandbox_enter: loads the seccomp filter, with or without what connections need.
+ * The process must have no_new_privs.
  *
  * Result: false, with errno, if that fails. */
-bool sandbox_load_filter(void);
+bool sandbox_load_filter(bool network);
 
 /* Whether this build can be sandboxed: sanitizers make calls that are not on the list. */
 bool sandbox_is_possible(void);

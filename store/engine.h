@@ -22,6 +22,7 @@ store_find_by_hash(struct store_reader *reader,
                    const unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN], int64_t *id);
 struct store_engine {
     bool (*location_matches)(const char *location);
+    bool uses_network;
     store_engine_create *create;
     store_engine_open *open;
     __typeof__(store_close) *close;
@@ -52,7 +53,7 @@ struct store_reader {
     struct store *store;
 };
 
-extern const struct store_engine store_lmdb_engine;
+extern const struct store_engine store_lmdb_engine, store_postgresql_engine;
 
 /* Writes "path: why" into reason; returns false. */
 bool store_refuse(char reason[static STORE_REASON_SIZE], const char *path, const char *why);

@@ -9,7 +9,12 @@
 #include "base/path.h"
 
 /* The first one whose location_matches holds. */
-static const struct store_engine *const engines[] = {&store_lmdb_engine};
+static const struct store_engine *const engines[] = {
+    &store_lmdb_engine,
+#ifdef STORE_POSTGRESQL
+    &store_postgresql_engine,
+#endif
+};
 
 static const struct store_engine *find_engine(const char *location,
                                               char reason[static STORE_REASON_SIZE])
@@ -21,6 +26,18 @@ static const struct store_engine *find_engine(const char *location,
     snprintf(reason, STORE_REASON_SIZE, "TOKEN_STORE: this build has no engine for %.*s",
              scheme_end ? (int)(scheme_end - location) + 3 : 0, location);
     return NULL;
+}
+
+bool store_uses_network(const char *location)
+{
+    char reason[STORE_REASON_SIZE];
+    const struct store_engine *engine = find_engine(location, reason);
+    return engine && engine->uses_network;
+}
+
+const char *store_owner_path(const struct store_options *options)
+{
+    return store_uses_network(options->location) ? options->secret_path : options->location;
 }
 
 bool store_refuse(char reason[static STORE_REASON_SIZE], const char *path, const char *why)

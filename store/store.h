@@ -72,6 +72,13 @@ struct store_options {
 /* The size of a buffer for a reason: one line without its end. */
 enum { STORE_REASON_SIZE = 512 };
 
+/* Whether the store of a location is reached by connections, also later ones. */
+bool store_uses_network(const char *location);
+
+/* The file whose owner the programs run as: the store's folder, or the secret file where the store
+ * is on the network. */
+const char *store_owner_path(const struct store_options *options);
+
 /* Creates the secret file and an empty store, with their missing parent folders. STORE_REFUSED
  * if one of them exists or can't be made; nothing remains then but parent folders. owner_uid,
  * owner_gid   the owner of both if the caller is root; (unsigned)-1: the caller */

@@ -1,8 +1,7 @@
 #pragma once
 
 #include "store/lmdb/checksum.h"
-#include "store/store.h"
-#include "token/settle.h"
+#include "store/row.h"
 
 /* The values in the databases "tokens", "users", "gateways", "reservations" and "token_by_key". The
  * first byte is the layout's version (except of token_by_key), the last ones are a checksum in the
@@ -29,61 +28,22 @@ enum {
     RECORD_KEY_LEN_MAX = 3 * 8 + CHECKSUM_LEN
 };
 
-/* A token's keys as stored. */
-struct record_keys {
-    unsigned char sealed[SEAL_KEY_LEN];
-    bool has_old; /* the key before the last rotation, in its grace or after it */
-    unsigned char old_hash[SEAL_HASH_LEN];
-    int64_t old_until_unix_s;
-};
-
 /* All of a token but its key. The ids, which are the record's key, are the caller's. */
 size_t record_encode_token(const struct token *token, const struct record_keys *keys,
                            unsigned char *record);
 bool record_decode_token(struct span record, struct token *token, struct record_keys *keys);
 
-struct record_user {
-    struct span name, group;
-    bool disabled;
-    bool deleted; /* does not exist any more; its tokens are being deleted */
-    int64_t created_unix_s;
-    unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN];
-};
-
 size_t record_encode_user(int64_t user_id, const struct record_user *user, unsigned char *record);
 bool record_decode_user(int64_t user_id, struct span record, struct record_user *user);
-
-struct record_gateway {
-    struct span name;
-    int64_t created_unix_s;
-    unsigned char secret_hash[SEAL_CREDENTIAL_HASH_LEN];
-};
 
 size_t record_encode_gateway(int64_t id, const struct record_gateway *gateway,
                              unsigned char *record);
 bool record_decode_gateway(int64_t id, struct span record, struct record_gateway *gateway);
 
-/* A reservation. Once it has ended it keeps the answer for repetitions. */
-struct record_reservation {
-    int64_t gateway_id, user_id, token_id;
-    struct token_reservation units;
-    int64_t created_s, due_s; /* of the store's time */
-    bool ended;
-    int64_t remain_quota; /* the token's, after that */
-    bool unlimited_quota;
-    struct span group;
-};
-
 size_t record_encode_reservation(int64_t id, const struct record_reservation *reservation,
                                  unsigned char *record);
 bool record_decode_reservation(int64_t id, struct span record,
                                struct record_reservation *reservation);
-
-/* An entry of "token_by_key", under the hash of a key. */
-struct record_key {
-    int64_t user_id, token_id;
-    int64_t until_unix_s; /* 0: the token's present key; else an old one, valid until then */
-};
 
 size_t record_encode_key(const unsigned char hash[static SEAL_HASH_LEN],
                          const struct record_key *entry, unsigned char *record);

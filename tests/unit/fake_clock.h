@@ -2,7 +2,10 @@
 
 /* The clocks that a store reads, in place of the C library's; 0: the real one. */
 
+#include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,8 +23,21 @@ int clock_gettime(clockid_t clock, struct timespec *now)
     return 0;
 }
 
-/* Both clocks at a time: where a store is created, this is its time, and later ones are too. */
+/* The clock of the database TOKEN_TEST_STORE, which reads it from the file TOKEN_TEST_CLOCK (see
+ * temporary.h). */
+static inline void fake_database_clock(int64_t now_s)
+{
+    const char *path = getenv("TOKEN_TEST_CLOCK");
+    int fd = path ? open(path, O_WRONLY | O_CLOEXEC) : -1;
+    if (fd < 0)
+        return;
+    dprintf(fd, "%020lld", (long long)now_s);
+    close(fd);
+}
+
+/* All clocks at a time: where a store is created, this is its time, and later ones are too. */
 static inline void fake_clocks(int64_t now_s)
 {
     fake_wall_s = fake_boot_s = now_s;
+    fake_database_clock(now_s);
 }

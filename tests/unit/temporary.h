@@ -90,10 +90,29 @@ static inline void temporary_create_at(struct temporary *temporary, const char *
         fail_msg("store_create: %s", reason);
 }
 
+/* Empties the database TOKEN_TEST_STORE, if it is one. Its time is then read from the file
+ * TOKEN_TEST_CLOCK, where that is set and not 0: the location puts the schema public, with a
+ * function now() of its own, before the server's. */
+static inline void temporary_empty_database(void)
+{
+    static const char script[] =
+        "[ -z \"$TOKEN_TEST_CLOCK\" ] || clock=\"CREATE FUNCTION public.now() RETURNS timestamptz"
+        " LANGUAGE sql STABLE AS 'SELECT coalesce(to_timestamp(nullif(pg_read_file("
+        "''$TOKEN_TEST_CLOCK'')::bigint, 0)), pg_catalog.now())'\"\n"
+        "exec psql -qX -v ON_ERROR_STOP=1 -c 'SET client_min_messages = error'"
+        " -c 'DROP SCHEMA public CASCADE' -c 'CREATE SCHEMA public' -c \"${clock-}\""
+        " \"$TOKEN_TEST_STORE\"";
+    const char *location = getenv("TOKEN_TEST_STORE");
+    if (location && strncmp(location, "postgres", 8) == 0 && system(script) != 0)
+        fail_msg("psql");
+}
+
 /* Creates a store of the engine under test, not opened: at the location TOKEN_TEST_STORE where that
- * is set, where no store may exist; else in a temporary folder. */
+ * is set, a PostgreSQL database, which is emptied, or a folder that does not exist; else in a
+ * temporary folder. */
 static inline void temporary_create(struct temporary *temporary)
 {
+    temporary_empty_database();
     temporary_create_at(temporary, getenv("TOKEN_TEST_STORE"), 0);
 }
 

@@ -56,7 +56,7 @@ static int run_after(void (*prepare)(void), bool (*act)(void))
         open_world(folder.path);
         if (prepare)
             prepare();
-        if (!sandbox_enter(folder.path, level, sizeof(level), reason, sizeof(reason)))
+        if (!sandbox_enter(folder.path, false, level, sizeof(level), reason, sizeof(reason)))
             _exit(1);
         _exit(act() ? IN_SANDBOX : 2);
     }
@@ -431,7 +431,7 @@ static void test_root_is_dropped(void **state)
     assert_true(child >= 0);
     if (child == 0) {
         char reason[256];
-        if (sandbox_enter(folder.path, level, sizeof(level), reason, sizeof(reason)))
+        if (sandbox_enter(folder.path, false, level, sizeof(level), reason, sizeof(reason)))
             poll(NULL, 0, -1); /* until the parent has read its status */
         _exit(1);
     }

@@ -310,7 +310,8 @@ static void expect_spend(struct model *model, struct item *item)
         assert_int_equal(write->spend.answer.reservation_id, 0);
         return;
     }
-    assert_int_equal(write->spend.answer.reservation_id, ++model->last_reservation_id);
+    assert_true(write->spend.answer.reservation_id > model->last_reservation_id);
+    model->last_reservation_id = write->spend.answer.reservation_id;
     assert_int_equal(write->spend.answer.amount, amount);
     assert_true(model->reservation_count < RESERVATIONS_MAX);
     model->reservations[model->reservation_count++] =
@@ -682,10 +683,12 @@ static void test_shortfall(void **state)
     close_one(&one, 5, INT64_MAX);
 }
 
-/* They grow with the wall clock, and never go back. */
+/* They grow with the wall clock, and never go back. PostgreSQL's engine goes by its server's. */
 static void test_reservation_ids(void **state)
 {
     (void)state;
+    if (getenv("TOKEN_TEST_STORE"))
+        return;
     const int64_t year_2026 = 1767225600;
     struct one one;
     open_one(&one, 100, false);

@@ -1,0 +1,118 @@
+/* Writes of users and gateways. */
+
+#include "store/txn.h"
+
+/* STORE_NAME_TAKEN where another user has the name. */
+static enum store_error check_name(struct store_txn *txn, struct span name, int64_t user_id)
+{
+    int64_t id = 0;
+    enum store_error error = txn->rows->find_user(txn, name, &id);
+    if (error == STORE_OK && id != user_id)
+        return STORE_NAME_TAKEN;
+    return error == STORE_NOT_FOUND ? STORE_OK : error;
+}
+
+enum store_error store_apply_user_add(struct store_txn *txn, struct store_write *write)
+{
+    struct store_user *user = write->user_add.user;
+    struct record_user record = {.name = span_of(user->name),
+                                 .group = span_of(user->group),
+                                 .created_unix_s = write->now_unix_s};
+    memcpy(record.access_hash, write->user_add.access_hash, sizeof(record.access_hash));
+    enum store_error error = check_name(txn, record.name, 0);
+    if (error == STORE_OK)
+        error = txn->rows->take_id(txn, STORE_IDS_USER, &user->id);
+    if (error != STORE_OK)
+        return error;
+    txn->rows->put_user(txn, user->id, &record);
+    txn->rows->index_user(txn, user->id, &record);
+    return txn->error;
+}
+
+/* The texts of a user, which lie in its row: that moves when others are changed. */
+struct user_texts {
+    char name[STORE_USER_NAME_LEN_MAX], group[TOKEN_GROUP_LEN_MAX];
+};
+
+static void copy_texts(struct record_user *user, struct user_texts *texts)
+{
+    memcpy(texts->name, user->name.at, user->name.len);
+    memcpy(texts->group, user->group.at, user->group.len);
+    user->name.at = texts->name;
+    user->group.at = texts->group;
+}
+
+enum store_error store_apply_user_change(struct store_txn *txn, struct store_write *write)
+{
+    struct record_user user;
+    struct user_texts texts;
+    enum store_error error = store_get_user(txn, write->user_id, &user);
+    if (error == STORE_OK && write->user_change.name.at)
+        error = check_name(txn, write->user_change.name, write->user_id);
+    if (error != STORE_OK)
+        return error;
+    copy_texts(&user, &texts);
+    txn->rows->unindex_user(txn, &user);
+    if (write->user_change.access_hash)
+        memcpy(user.access_hash, write->user_change.access_hash, sizeof(user.access_hash));
+    if (write->user_change.disabled)
+        user.disabled = *write->user_change.disabled;
+    if (write->user_change.name.at)
+        user.name = write->user_change.name;
+    if (write->user_change.group.at)
+        user.group = write->user_change.group;
+    txn->rows->index_user(txn, write->user_id, &user);
+    txn->rows->put_user(txn, write->user_id, &user);
+    return txn->error;
+}
+
+/* Its name is free from now on. */
+static enum store_error mark_deleted(struct store_txn *txn, int64_t user_id)
+{
+    struct record_user user;
+    struct user_texts texts;
+    enum store_error error = txn->rows->get_user(txn, user_id, &user);
+    if (error == STORE_NOT_FOUND)
+        return STORE_NO_USER;
+    if (error != STORE_OK || user.deleted)
+        return error;
+    copy_texts(&user, &texts);
+    txn->rows->unindex_user(txn, &user);
+    user.deleted = true;
+    txn->rows->put_user(txn, user_id, &user);
+    return txn->error;
+}
+
+enum store_error store_apply_user_delete(struct store_txn *txn, struct store_write *write)
+{
+    int64_t id;
+    enum store_error error = mark_deleted(txn, write->user_id);
+    for (size_t i = 0; error == STORE_OK && i < write->step.max; i++) {
+        error = txn->rows->first_token(txn, write->user_id, &id);
+        if (error == STORE_OK)
+            error = store_delete_token(txn, write->user_id, id);
+    }
+    if (error != STORE_OK && error != STORE_NOT_FOUND)
+        return error;
+    write->step.more = txn->rows->count_tokens(txn, write->user_id) > 0;
+    if (!write->step.more)
+        txn->rows->delete_user(txn, write->user_id);
+    return txn->error;
+}
+
+enum store_error store_apply_gateway_add(struct store_txn *txn, struct store_write *write)
+{
+    struct store_gateway *gateway = write->gateway_add.gateway;
+    struct record_gateway record = {.name = span_of(gateway->name),
+                                    .created_unix_s = write->now_unix_s};
+    memcpy(record.secret_hash, write->gateway_add.secret_hash, sizeof(record.secret_hash));
+    enum store_error error = txn->rows->take_id(txn, STORE_IDS_GATEWAY, &gateway->id);
+    if (error == STORE_OK)
+        txn->rows->add_gateway(txn, gateway->id, &record);
+    return error;
+}
+
+enum store_error store_apply_gateway_delete(struct store_txn *txn, struct store_write *write)
+{
+    return txn->rows->delete_gateway(txn, write->gateway_delete.gateway_id);
+}

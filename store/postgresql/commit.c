@@ -1,0 +1,155 @@
+/* Group commit. The group's id is a row of its own transaction: where the connection breaks around
+ * COMMIT, the whole group is sent again under the same id, and a row that is there already means
+ * that it was done. That attempt writes and commits too: on a server that is about to lose its
+ * place the row alone would prove nothing. */
+
+#include <poll.h>
+
+#include "base/random.h"
+#include "store/postgresql/group.h"
+
+enum { GROUP_ID_LEN = 16, REPEATS_MAX = 8 };
+
+/* A list of writes on its way into the database. */
+struct submission {
+    struct pg_connection *connection;
+    struct store_write *writes;
+    unsigned char id[GROUP_ID_LEN];
+    int64_t deadline_ms;
+    int64_t attempt; /* from 1 on */
+    int64_t applied; /* the attempt that the writes' results are of */
+    bool unknown;    /* an attempt may have been committed */
+};
+
+/* The ids that a refused write has taken are the next one's. */
+static void apply(struct group *group)
+{
+    size_t taken[STORE_IDS_COUNT];
+    for (struct store_write *write = group->writes; write && group->txn.error == STORE_OK;
+         write = write->next) {
+        memcpy(taken, group->ids_taken, sizeof(taken));
+        write->error = store_apply(&group->txn, write);
+        if (write->error != STORE_OK)
+            memcpy(group->ids_taken, taken, sizeof(taken));
+    }
+    if (group->txn.error == STORE_OK)
+        group_send_changes(group);
+}
+
+/* Sends COMMIT and takes the results of all changes. */
+static void end(struct submission *submission, struct group *group)
+{
+    struct pg_connection *connection = submission->connection;
+    bool commits = group->txn.error == STORE_OK;
+    connection->warned = false;
+    pg_send(connection, commits ? SQL_COMMIT : SQL_ROLLBACK, PG_PARAMETERS);
+    submission->unknown = commits && connection->error == STORE_OK;
+    pg_sync(connection);
+    for (size_t i = 0; i < group->sent; i++)
+        PQclear(pg_result(connection));
+    PGresult *result = pg_result(connection);
+    bool committed = result && strcmp(PQcmdStatus(result), "COMMIT") == 0;
+    PQclear(result);
+    pg_finish(connection);
+    if (!commits)
+        pg_fail(connection, group->txn.error);
+    else if (!connection->lost && !connection->warned)
+        submission->unknown = false; /* the server has said which */
+    /* A warning: the wait for a standby was cancelled, and the commit may be on this server only.
+     */
+    if (connection->warned || (!committed && connection->error == STORE_OK))
+        pg_fail(connection, STORE_UNAVAILABLE);
+}
+
+/* Ends a transaction that an error has left open: the ROLLBACK behind it was skipped. */
+static void abandon(struct pg_connection *connection)
+{
+    enum store_error error = connection->error;
+    if (!connection->pg || PQtransactionStatus(connection->pg) == PQTRANS_IDLE)
+        return;
+    connection->error = STORE_OK;
+    PQclear(pg_query(connection, SQL_ROLLBACK, PG_PARAMETERS));
+    connection->error = error;
+}
+
+/* Whether the group is committed; else the connection has the error. */
+static bool try_commit(struct submission *submission)
+{
+    struct pg_connection *connection = submission->connection;
+    struct group group = {.txn = {.rows = &group_rows, .seal = connection->store->base.seal},
+                          .connection = connection,
+                          .writes = submission->writes};
+    int64_t attempt = ++submission->attempt;
+    pg_begin(connection, submission->deadline_ms);
+    group_fetch(&group, submission->id, GROUP_ID_LEN, &attempt);
+    group.txn.error = connection->error;
+    if (connection->error == STORE_OK && attempt == submission->attempt) {
+        submission->unknown = false; /* no earlier attempt was */
+        submission->applied = attempt;
+        apply(&group);
+    } else if (connection->error == STORE_OK && attempt != submission->applied) {
+        group.txn.error = STORE_UNKNOWN; /* its results are lost */
+    }
+    if (connection->error == STORE_OK)
+        end(submission, &group);
+    group_clear(&group);
+    abandon(connection);
+    return connection->error == STORE_OK;
+}
+
+/* Commits the writes. Their errors are their own after STORE_OK only. */
+static enum store_error submit(struct pg_store *store, struct store_write *writes)
+{
+    enum { PAUSE_MS = 50 };
+    struct pg_connection *connection = &store->writer;
+    struct submission submission = {
+        .connection = connection, .writes = writes, .deadline_ms = pg_clock_ms() + PG_DEADLINE_MS};
+    random_fill(submission.id, sizeof(submission.id));
+    while (!try_commit(&submission)) {
+        bool conflict = connection->repeat && submission.attempt < REPEATS_MAX;
+        unsigned char jitter;
+        if (!(conflict || connection->lost || submission.unknown) ||
+            connection->error == STORE_UNKNOWN || pg_clock_ms() >= submission.deadline_ms)
+            return submission.unknown ? STORE_UNKNOWN : connection->error;
+        random_fill(&jitter, 1);
+        if (conflict || !connection->pg)
+            poll(NULL, 0, conflict ? jitter % 16 : PAUSE_MS);
+    }
+    return STORE_OK;
+}
+
+/* Fails the writes; those that the database has refused, one by one: perhaps one takes the others
+ * with it. */
+static enum store_error submit_each(struct pg_store *store, struct store_write *writes,
+                                    enum store_error error)
+{
+    bool alone =
+        !writes->next || !store->writer.pg || error == STORE_UNKNOWN || error == STORE_BROKEN;
+    enum store_error first = alone ? error : STORE_OK;
+    for (struct store_write *write = writes, *next; write; write = next) {
+        next = write->next;
+        write->next = NULL;
+        enum store_error own = alone ? error : submit(store, write);
+        write->next = next;
+        if (own != STORE_OK)
+            write->error = own;
+        if (first == STORE_OK && store_is_failure(write->error))
+            first = write->error;
+    }
+    return first;
+}
+
+enum store_error postgresql_commit(struct store *base, store_take_writes *take, void *context)
+{
+    struct pg_store *store = (struct pg_store *)base;
+    struct store_write *writes = NULL, **last = &writes;
+    pthread_mutex_lock(&store->write_lock);
+    while ((*last = take(context)))
+        while (*last)
+            last = &(*last)->next;
+    enum store_error error = writes ? submit(store, writes) : STORE_OK;
+    if (error != STORE_OK)
+        error = submit_each(store, writes, error);
+    pthread_mutex_unlock(&store->write_lock);
+    return error;
+}

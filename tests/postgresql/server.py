@@ -1,0 +1,164 @@
+"""PostgreSQL servers of a test's own: an ordinary user's processes, on Unix sockets only."""
+
+import atexit
+import functools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / os.environ.get("BUILD", "build")
+SPENDER = BUILD / "postgresql/spender"
+
+
+def find_programs():
+    """The folder of the newest server's programs: Debian's are not in PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return found[-1].parent if found else Path(shutil.which("initdb")).parent
+
+
+PROGRAMS = find_programs()
+USER = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+AS_USER = {"user": USER.pw_uid, "group": USER.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def run(program, *arguments):
+    return run_program(PROGRAMS / program, *arguments)
+
+
+def run_program(*arguments):
+    done = subprocess.run(
+        [*map(str, arguments)],
+        capture_output=True, text=True, timeout=60, cwd="/", **AS_USER,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@functools.cache
+def make_template():
+    """A new database cluster, to be copied: initdb takes seconds."""
+    folder = make_folder()
+    os.chown(folder, USER.pw_uid, USER.pw_gid)
+    atexit.register(shutil.rmtree, folder)
+    run("initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8",
+        "--locale=C", "-N")
+    return folder
+
+
+class Server:
+    SETTINGS = {
+        "listen_addresses": "", "fsync": "off", "shared_buffers": "16MB", "max_connections": "30",
+        "wal_level": "replica", "autovacuum": "off", "log_min_messages": "warning",
+    }
+
+    def __init__(self, folder, primary=None):
+        self.folder = Path(folder)
+        self.data = self.folder / "data"
+        self.process = None
+        self.folder.mkdir()
+        os.chown(self.folder, USER.pw_uid, USER.pw_gid)
+        if primary:
+            run("pg_basebackup", "-D", self.data, "-d",
+                f"host={primary.folder} user=postgres application_name=standby", "-R", "-c", "fast")
+        else:
+            run_program("cp", "-a", make_template() / "data", self.data)
+
+    def start(self, **settings):
+        options = {**self.SETTINGS, "unix_socket_directories": self.folder, **settings}
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [PROGRAMS / "postgres", "-D", self.data,
+                 *(f"--{name}={value}" for name, value in options.items())],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", **AS_USER,
+            )
+        end = time.monotonic() + 30
+        while subprocess.run([PROGRAMS / "pg_isready", "-q", "-h", self.folder]).returncode != 0:
+            assert self.process.poll() is None and time.monotonic() < end, self.log()
+            time.sleep(0.05)
+        return self
+
+    def children(self):
+        path = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        return [int(pid) for pid in Path(path).read_text().split()]
+
+    def signal(self, number):
+        """To all processes of the server."""
+        for pid in [self.process.pid, *self.children()]:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
+    def kill(self):
+        if self.process and self.process.poll() is None:
+            self.signal(signal.SIGKILL)
+        if self.process:
+            self.process.wait()
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(30)
+
+    def set(self, name, value):
+        self.query(f"ALTER SYSTEM SET {name} = '{value}'")
+        self.query("SELECT pg_reload_conf()")
+
+    def promote(self):
+        run("pg_ctl", "promote", "-D", self.data, "-w")
+
+    def query(self, sql):
+        done = subprocess.run(
+            [PROGRAMS / "psql", "-qAtX", "-h", self.folder, "-U", "postgres", "-c", sql, "postgres"],
+            capture_output=True, text=True, timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def log(self):
+        return (self.folder / "log").read_text(errors="replace")
+
+
+def location(*folders):
+    return f"postgresql://postgres@/postgres?host={','.join(map(str, folders))}"
+
+
+class Load:
+    """A store with one token, and spends of it."""
+
+    def __init__(self, folder, uri):
+        self.secret = Path(folder) / "secret"
+        self.uri = uri
+        self.key = self.spender(uri, "create").communicate()[0].strip()
+        assert self.key.startswith("sk-")
+
+    def spender(self, uri, *arguments):
+        return subprocess.Popen(
+            [SPENDER, uri, self.secret, *map(str, arguments)], stdout=subprocess.PIPE, text=True
+        )
+
+    def start(self, ms, size=16, uri=None):
+        return self.spender(uri or self.uri, "spend", self.key, ms, size)
+
+
+def counts(process):
+    """Units acknowledged, of unknown outcome, failed; the longest gap in milliseconds."""
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+    return tuple(map(int, output.split()))
+
+
+def used(server):
+    return int(server.query("SELECT used_quota FROM tokens"))
+
+
+def make_folder():
+    folder = Path(tempfile.mkdtemp(prefix="token-pg-"))
+    folder.chmod(0o755)
+    return folder

@@ -1,0 +1,121 @@
+"""The programs on this engine, in their sandbox."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+from server import BUILD, USER, Server, location, make_folder
+
+
+@pytest.fixture(scope="module")
+def site():
+    folder = make_folder()
+    os.chown(folder, USER.pw_uid, USER.pw_gid)
+    server = Server(folder / "a").start()
+    environment = {
+        "TOKEN_STORE": location(server.folder).replace("postgres@", "postgres:hidden-word@"),
+        "TOKEN_SECRET": str(folder / "secret"),
+        "TOKEN_USER": USER.pw_name,
+    }
+
+    def tokenctl(*arguments):
+        done = subprocess.run([BUILD / "tokenctl", *arguments], env=environment, text=True,
+                              capture_output=True, timeout=20)
+        assert "hidden-word" not in done.stdout + done.stderr
+        return done
+
+    made = tokenctl("init")
+    assert made.returncode == 0, made.stderr
+    yield server, environment, tokenctl
+    server.kill()
+    shutil.rmtree(folder)
+
+
+def add_user(tokenctl, name):
+    lines = tokenctl("user", "add", name).stdout.splitlines()
+    return dict(line.split(" ", 1) for line in lines)
+
+
+def cgi(environment, access_token, method, body=b"", program=(BUILD / "token.fcgi",)):
+    """One request, to the program as plain CGI or through another one."""
+    done = subprocess.run(
+        program,
+        env={**environment, "REQUEST_METHOD": method, "REQUEST_URI": "/api/token/",
+             "SCRIPT_NAME": "/api/token/", "CONTENT_TYPE": "application/json",
+             "CONTENT_LENGTH": str(len(body)), "GATEWAY_INTERFACE": "CGI/1.1",
+             "SERVER_PROTOCOL": "HTTP/1.1", "HTTP_AUTHORIZATION": f"Bearer {access_token}"},
+        input=body, capture_output=True, timeout=20,
+    )
+    head, _, answer = done.stdout.partition(b"\r\n\r\n")
+    return head.decode(), json.loads(answer)
+
+
+def test_tokenctl(site):
+    server, environment, tokenctl = site
+    assert add_user(tokenctl, "alice")["name"] == "alice"
+    assert "ok true" in tokenctl("check").stdout
+    assert "users " in tokenctl("stat").stdout
+    again = tokenctl("init")
+    assert again.returncode != 0
+
+
+def test_cgi(site):
+    server, environment, tokenctl = site
+    access_token = add_user(tokenctl, "carol")["access_token"]
+    head, answer = cgi(environment, access_token, "POST", b'{"name":"x","unlimited_quota":true}')
+    assert answer["success"], (head, answer)
+    head, answer = cgi(environment, access_token, "GET")
+    assert answer["data"]["total"] == 1 and answer["data"]["items"][0]["name"] == "x"
+
+
+def test_away(site):
+    server, environment, tokenctl = site
+    server.stop()
+    try:
+        done = tokenctl("user", "list")
+        assert done.returncode != 0 and done.stderr.startswith("tokenctl: TOKEN_STORE: ")
+    finally:
+        server.start()
+    assert tokenctl("user", "list").returncode == 0
+
+
+@pytest.fixture
+def worker(site):
+    """A FastCGI worker, and the command that hands it a request."""
+    server, environment, tokenctl = site
+    path = str(server.folder / "worker")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(16)
+        process = subprocess.Popen([BUILD / "token.fcgi"], env=environment, stdin=listener)
+    yield process, ("cgi-fcgi", "-bind", "-connect", path)
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_reconnects_in_the_sandbox(site, worker):
+    server, environment, tokenctl = site
+    process, program = worker
+    access_token = add_user(tokenctl, "dave")["access_token"]
+
+    def create():
+        return cgi(environment, access_token, "POST", b'{"name":"y","unlimited_quota":true}', program)
+
+    assert create()[1]["success"]
+    server.stop()
+    for _ in range(3):
+        head, answer = create()
+        assert "503" in head.splitlines()[0] and not answer["success"]
+    server.start()
+    end = time.monotonic() + 10
+    while not create()[1]["success"]:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    head, answer = cgi(environment, access_token, "GET", program=program)
+    assert answer["data"]["total"] == 2
+    assert process.poll() is None
