@@ -14,7 +14,8 @@ bool number_parse(struct span text, int64_t *number)
             __builtin_sub_overflow(opposite, digit, &opposite))
             return false;
     }
-    if (negative)
-        *number = opposite;
-    return negative || !__builtin_sub_overflow(INT64_C(0), opposite, number);
+    if (!negative && __builtin_sub_overflow(INT64_C(0), opposite, &opposite))
+        return false;
+    *number = opposite;
+    return true;
 }
