@@ -156,6 +156,7 @@ enum api_step api_begin(struct api *api, struct request *request, int64_t now_un
 {
     request->api = api;
     request->now_unix_s = now_unix_s;
+    request->invalid.index = -1;
     enum api_step step = begin(request);
     if (step == API_REPLIED && request->head.len == 0)
         reply_success(request);

@@ -3,7 +3,7 @@
 #include "api/request.h"
 
 /* The begin and render of each route (api/route.h), a file for each group. */
-route_begin list_begin, search_begin, search_body_begin, get_begin, key_begin, keys_begin;
+route_begin list_begin, search_begin, get_begin, key_begin, keys_begin;
 route_begin create_begin, update_begin, delete_begin, delete_batch_begin, status_batch_begin;
 route_begin rotate_begin, verify_begin, usage_begin;
 route_begin consume_begin, reserve_begin, settle_begin, cancel_begin;

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <stdint.h>
-
 #include "base/span.h"
 
 enum { QUERY_VALUE_SIZE = 1024 };
@@ -11,7 +9,3 @@ enum { QUERY_VALUE_SIZE = 1024 };
  * too long or wrongly escaped is returned as written, cut to QUERY_VALUE_SIZE: it is no number, no
  * address and no name. */
 struct span query_get(struct span query, const char *name, char value[static QUERY_VALUE_SIZE]);
-
-/* Reads a decimal int64; *number is unchanged if the parameter is absent or has another form:
- * clients send "p=" and "p=undefined". */
-void query_get_number(struct span query, const char *name, int64_t *number);

@@ -9,7 +9,7 @@ static const struct route routes[] = {
     {ROUTE_TOKEN, "POST", "/", ROUTE_USER, create_begin, create_render},
     {ROUTE_TOKEN, "PUT", "/", ROUTE_USER, update_begin, update_render},
     {ROUTE_TOKEN, "GET", "/search", ROUTE_USER, search_begin, search_render},
-    {ROUTE_TOKEN, "POST", "/search", ROUTE_USER, search_body_begin, search_render},
+    {ROUTE_TOKEN, "POST", "/search", ROUTE_USER, search_begin, search_render},
     {ROUTE_TOKEN, "GET", "/:id", ROUTE_USER, get_begin, NULL},
     {ROUTE_TOKEN, "DELETE", "/:id", ROUTE_USER, delete_begin, delete_render},
     {ROUTE_TOKEN, "POST", "/:id/key", ROUTE_USER, key_begin, NULL},

@@ -86,48 +86,12 @@ static void test_a_long_name_is_another(void **state)
     assert_span_equal(query_get(span_of(query), "p", value), SPAN("2"));
 }
 
-static void test_numbers(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *query;
-        bool good;
-        int64_t number;
-    } rows[] = {
-        {"", true, 55},
-        {"x=1", true, 55},
-        {"n=1", true, 1},
-        {"n=-7", true, -7},
-        {"n=%31%32", true, 12},
-        {"n=9223372036854775807", true, INT64_MAX},
-        {"n=9223372036854775808", false, 0},
-        {"n=-9223372036854775808", true, INT64_MIN},
-        {"n=-9223372036854775809", false, 0},
-        {"n=", false, 0},
-        {"n", false, 0},
-        {"n=x", false, 0},
-        {"n=1.0", false, 0},
-        {"n=1e2", false, 0},
-        {"n=+1", false, 0},
-        {"n=%2B1", false, 0},
-        {"n=1+", false, 0},
-        {"n=1%00", false, 0},
-        {"n=%3", false, 0},
-    };
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        int64_t number = 55;
-        query_get_number(span_of(rows[i].query), "n", &number);
-        require(number == (rows[i].good ? rows[i].number : 55), "%s", rows[i].query);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_a_long_name_is_another),
-        cmocka_unit_test(test_numbers),
     };
     return cmocka_run_group_tests_name("query", tests, NULL, NULL);
 }

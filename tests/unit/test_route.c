@@ -103,7 +103,7 @@ static const struct {
     {"POST", "/5/rotate", rotate_begin, true, 5},
     {"POST", "/batch/keys", keys_begin, true, 0},
     {"POST", "/batch/status", status_batch_begin, true, 0},
-    {"POST", "/search", search_body_begin, true, 0},
+    {"POST", "/search", search_begin, true, 0},
     {"POST", "/consume", consume_begin, true, 0},
     {"POST", "/reserve", reserve_begin, true, 0},
     {"POST", "/settle", settle_begin, true, 0},
