@@ -1,5 +1,5 @@
 # make         build the programs into build/    [CC=clang]
-# make run     a demo: store, pool and nginx on this machine   [PORT=8080]
+# make run     a demo: store, pool and nginx on this machine   [PORT=8080] [STORE=postgresql]
 # make test    all tests; the last line is "N passed, N failed"
 # CONTRIBUTING.md names the other targets.
 
@@ -9,6 +9,8 @@ PORT   ?= 8080
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 PYTHON ?= /usr/bin/python3
+
+STORE  ?= lmdb
 
 # The engine for TOKEN_STORE=postgresql://…, unless POSTGRESQL=no or libpq is missing.
 POSTGRESQL ?= $(shell pkg-config --exists libpq && echo yes || echo no)
@@ -69,11 +71,11 @@ $(BUILD)/obj/%.o: %.c Makefile
 	@echo '  CC  $<'
 	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-# Remade if SYSCONFDIR is another one than before.
-$(BUILD)/obj/settings/settings.o: $(BUILD)/sysconfdir
-$(BUILD)/sysconfdir: always
+# Remade if SYSCONFDIR or the engines are others than before.
+$(BUILD)/obj/settings/settings.o $(BUILD)/obj/store/store.o: $(BUILD)/options
+$(BUILD)/options: always
 	@mkdir -p $(@D)
-	@echo '$(SYSCONFDIR)' | cmp -s - $@ || echo '$(SYSCONFDIR)' >$@
+	@echo '$(SYSCONFDIR) $(WITH_POSTGRESQL)' | cmp -s - $@ || echo '$(SYSCONFDIR) $(WITH_POSTGRESQL)' >$@
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
@@ -91,9 +93,9 @@ deps:
 	./dev/deps.sh all
 
 run:
-	@./dev/deps.sh build run
+	@./dev/deps.sh build run $(filter postgresql,$(STORE))
 	@$(MAKE) --no-print-directory -s all
-	@BUILD='$(BUILD)' exec ./dev/run.sh '$(PORT)'
+	@BUILD='$(BUILD)' STORE='$(STORE)' exec ./dev/run.sh '$(PORT)'
 
 test:
 	@./dev/deps.sh test

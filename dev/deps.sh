@@ -1,25 +1,26 @@
 #!/bin/sh
 # Installs the missing Debian packages of some purposes (Debian 12 and 13).
 #
-#   dev/deps.sh [build|run|test|torture|lint|bench|coverage|all]...        default: all
+#   dev/deps.sh [build|run|postgresql|test|torture|lint|bench|coverage|all]...        default: all
 set -eu
 
 packages() {
     case $1 in
     build) echo gcc make pkg-config libc6-dev libfcgi-dev libjson-c-dev liblmdb-dev libsodium-dev \
-        libpq-dev libseccomp-dev libxxhash-dev zlib1g-dev ;;
+        libseccomp-dev libxxhash-dev zlib1g-dev ;;
     run) echo nginx-light spawn-fcgi multiwatch libfcgi-bin util-linux curl ;;
+    postgresql) echo libpq-dev postgresql ;;
     # llvm: llvm-symbolizer names the lines in a fuzz target's report.
-    test) packages build; packages run
+    test) packages build; packages run; packages postgresql
         echo python3-pytest python3-pytest-timeout python3-requests python3-yaml \
-            python3-jsonschema libxxhash0 libcmocka-dev clang libclang-rt-dev llvm postgresql \
+            python3-jsonschema libxxhash0 libcmocka-dev clang libclang-rt-dev llvm \
             apache2-bin libapache2-mod-fcgid lighttpd caddy ;;
     torture) packages test; echo haproxy uwsgi-core fcgiwrap ;;
     lint) packages test; echo clang-format clang-tidy shellcheck ;;
-    bench) packages build; packages run; echo wrk ;;
+    bench) packages build; packages run; packages postgresql; echo wrk ;;
     coverage) packages test; echo gcovr ;;
     all) packages lint; packages bench; packages coverage ;;
-    *) echo "usage: $0 [build|run|test|torture|lint|bench|coverage|all]..." >&2; exit 2 ;;
+    *) echo "usage: $0 [build|run|postgresql|test|torture|lint|bench|coverage|all]..." >&2; exit 2 ;;
     esac
 }
 

@@ -3,6 +3,8 @@
 # foreground until Ctrl-C or SIGTERM.
 #
 #   dev/run.sh [PORT]        default: $PORT, or 8080
+#
+# STORE=postgresql runs it on a private PostgreSQL server, with its data in var/postgresql.
 set -eu
 
 here=$(dirname "$(dirname "$(readlink -f "$0")")")
@@ -10,6 +12,9 @@ build=$here/${BUILD:-build}
 var=$here/var
 port=${1:-${PORT:-8080}}
 url=http://127.0.0.1:$port/api/token/
+export STORE="${STORE:-lmdb}"
+site=$var # the folder of the store, its secret and its accounts
+server=   # as arguments: what runs a command as the server's account
 
 # Debian keeps nginx where a normal user's PATH does not look.
 PATH=$PATH:/usr/sbin:/sbin
@@ -39,7 +44,17 @@ lock() {
 
 settings() {
     link_run_folder
-    TOKEN_CONF=$var/token.conf TOKEN_STORE=$var/store TOKEN_SECRET=$var/secret
+    case $STORE in
+    lmdb) TOKEN_STORE=$site/store ;;
+    postgresql)
+        site=$var/postgresql
+        TOKEN_STORE="postgresql://token@/postgres?host=$run/postgresql"
+        [ "$(id -u)" -ne 0 ] ||
+            server="setpriv --reuid postgres --regid postgres --clear-groups"
+        ;;
+    *) die "STORE is neither lmdb nor postgresql" ;;
+    esac
+    TOKEN_CONF=$var/token.conf TOKEN_SECRET=$site/secret
     [ -e "$TOKEN_CONF" ] || (umask 022 && : >"$TOKEN_CONF") # for changes; not this machine's
     TOKEN_SOCKET=$run/token.sock TOKEN_PIDFILE=$run/token.pid TOKEN_LOG=$var/worker.log
     TOKEN_BIN=$build/token.fcgi TOKEN_USER=$(id -un) TOKEN_SOCKET_GROUP=$(id -gn)
@@ -83,7 +98,7 @@ check() {
 
 make_accounts() {
     is_new=false
-    if [ ! -d "$var/store" ]; then
+    if [ ! -e "$TOKEN_SECRET" ]; then
         "$build/tokenctl" init >/dev/null
         is_new=true
     fi
@@ -91,14 +106,57 @@ make_accounts() {
     make_account gateway gateway
 }
 
-# Kept in var/FILE, as tokenctl prints it only once.
+# Kept in FILE, as tokenctl prints it only once.
 make_account() { # KIND FILE
-    [ ! -s "$var/$2" ] || $is_new || return 0
-    (umask 077 && "$build/tokenctl" --json "$1" add demo >"$var/$2.new")
-    mv "$var/$2.new" "$var/$2"
+    [ ! -s "$site/$2" ] || $is_new || return 0
+    (umask 077 && "$build/tokenctl" --json "$1" add demo >"$site/$2.new")
+    mv "$site/$2.new" "$site/$2"
 }
 
-member() { sed -n 's/.*"'"$2"'": *"\{0,1\}\([^",}]*\).*/\1/p' "$var/$1"; } # FILE NAME
+member() { sed -n 's/.*"'"$2"'": *"\{0,1\}\([^",}]*\).*/\1/p' "$site/$1"; } # FILE NAME
+
+# ---- PostgreSQL ----------------------------------------------------------------------------
+
+# The server refuses to run as root, and another account may not be able to enter the checkout: it
+# gets its folder as an open descriptor, and reaches its socket's folder from there. Others can't enter
+# var/, so that it trusts its callers.
+start_postgresql() {
+    [ "$STORE" = postgresql ] || return 0
+    mkdir -p "$site/data" "$site/socket"
+    chmod 0711 "$site"
+    [ -z "$server" ] || chown -R postgres:postgres "$site/data" "$site/socket"
+    ln -sfn "$site/socket" "$run/postgresql"
+    cd /
+    [ -s "$site/data/PG_VERSION" ] || as_server initdb -U token -A trust -E UTF8 --locale=C >/dev/null ||
+        die "PostgreSQL's initdb failed"
+    as_server setsid postgres -c listen_addresses= -c unix_socket_directories=../socket \
+        >>"$site/server.log" 2>&1 &
+    cd "$here"
+    tenths=600
+    until "$(programs)/pg_isready" -q -d postgres -h "$run/postgresql"; do
+        tenths=$((tenths - 1))
+        { [ "$tenths" -gt 0 ] && kill -0 $! 2>/dev/null; } || die "PostgreSQL did not start, see $site/server.log"
+        sleep 0.1
+    done
+}
+
+# Debian's programs are not in PATH: those that the data was made by, or the newest.
+programs() {
+    version=$(cat "$site/data/PG_VERSION" 2>/dev/null) || version='*'
+    find /usr/lib/postgresql -path "*/$version/bin" -prune | sort -V | tail -n 1
+}
+
+as_server() { PATH=$(programs):$PATH PGDATA=/proc/self/fd/7 $server "$@" 7<"$site/data"; }
+
+# Its working directory names it; PostgreSQL's own file has the pid.
+stop_postgresql() {
+    pid=$(head -n 1 "$var/postgresql/data/postmaster.pid" 2>/dev/null) || return 0
+    is_own_postgresql "$pid" || return 0
+    kill -INT "$pid"
+    while is_own_postgresql "$pid"; do sleep 0.1; done
+}
+
+is_own_postgresql() { [ "$(readlink "/proc/$1/cwd")" = "$(readlink -f "$var/postgresql/data")" ]; }
 
 # ---- nginx ---------------------------------------------------------------------------------
 
@@ -140,6 +198,7 @@ is_own_nginx() { { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null | grep -qF -e 
 stop_servers() {
     stop_nginx
     "$here/spawn.sh" stop >/dev/null
+    stop_postgresql
 }
 
 stop_all() {
@@ -226,6 +285,7 @@ check
 tail=
 trap stop_all EXIT
 trap 'exit 0' INT TERM HUP
+start_postgresql 9>&-
 make_accounts
 # Servers must not inherit the lock, as they may outlive this script.
 "$here/spawn.sh" start 9>&- >/dev/null

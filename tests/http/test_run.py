@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from engines import ENGINES
 from service import CLEAN_ENVIRONMENT, ROOT, wait_until
 
 # At the end of lines of `make run`: each route.
@@ -63,11 +64,11 @@ def free_ports():
 class Run:
     """A `make run` in the checkout, and its output so far."""
 
-    def __init__(self, checkout, port):
+    def __init__(self, checkout, port, *settings):
         self.output = checkout.parent / f"output{port}"
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
-                ["make", "run", f"PORT={port}"],
+                ["make", "run", f"PORT={port}", *settings],
                 cwd=checkout,
                 env=CLEAN_ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
@@ -114,9 +115,10 @@ def assert_each_works(lines):
         assert re.search('"(success|code)":true|204 No Content', answer), line + answer
 
 
-def test_first_run_and_second(checkout):
+@pytest.mark.parametrize("settings", [f"STORE={engine}" for engine in ENGINES])
+def test_first_run_and_second(checkout, settings):
     port = free_ports()
-    with Run(checkout, port) as run:
+    with Run(checkout, port, settings) as run:
         assert run.value("url") == f"http://127.0.0.1:{port}/api/token/"
         internal = run.value("internal")
         assert internal == f"http://127.0.0.1:{port + 1}/api/token/"
@@ -136,7 +138,7 @@ def test_first_run_and_second(checkout):
         wait_until(lambda: processes(checkout) == [], "all has ended")
 
     port = free_ports()
-    with Run(checkout, port) as run:
+    with Run(checkout, port, settings) as run:
         assert run.value("url") == f"http://127.0.0.1:{port}/api/token/"
         assert (run.value("user"), run.value("access_token")) == (user, access_token)
         assert run.value("gateway_secret") == gateway_secret
