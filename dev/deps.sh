@@ -16,7 +16,7 @@ packages() {
             apache2-bin libapache2-mod-fcgid lighttpd caddy ;;
     torture) packages test; echo haproxy uwsgi-core fcgiwrap ;;
     lint) packages test; echo clang-format clang-tidy shellcheck ;;
-    bench) packages build; packages run; echo wrk ;;
+    bench) packages build; packages run; echo wrk postgresql ;;
     coverage) packages test; echo gcovr ;;
     all) packages lint; packages bench; packages coverage ;;
     *) echo "usage: $0 [build|run|test|torture|lint|bench|coverage|all]..." >&2; exit 2 ;;
