@@ -9,7 +9,7 @@
 #include "base/number.h"
 #include "seal/key_pool.h"
 
-struct api *api_new(const struct api_options *options, struct store_reader *reader)
+struct api *api_new(const struct settings *settings, struct store_reader *reader)
 {
     struct api *api = calloc(1, sizeof(*api));
     struct key_pool *keys = key_pool_new(store_reader_seal(reader));
@@ -18,7 +18,7 @@ struct api *api_new(const struct api_options *options, struct store_reader *read
         free(api);
         return NULL;
     }
-    *api = (struct api){.options = options, .reader = reader, .keys = keys};
+    *api = (struct api){.settings = settings, .reader = reader, .keys = keys};
     return api;
 }
 
@@ -99,7 +99,7 @@ static bool check_route(struct request *request)
     if (request->text.failed)
         reply_store_error(request, STORE_UNAVAILABLE);
     else if (span_equal(request->input.method, SPAN("OPTIONS")) &&
-             (path_known || request->api->options->cors_origin))
+             (path_known || request->api->settings->cors_origin))
         reply_options(request);
     else if (path_known)
         reply_failure(request, 405, "Method not allowed");
@@ -143,7 +143,7 @@ static enum api_step begin(struct request *request)
         return API_REPLIED;
     /* A refusal of a key's or gateway's must not look like permission. */
     request->failures_answer_200 =
-        request->api->options->http_status_200 && request->route->caller == ROUTE_USER;
+        request->api->settings->http_status_200 && request->route->caller == ROUTE_USER;
     if (!auth_check(request) || !check_body(request))
         return API_REPLIED;
     enum api_step step = request->route->begin(request);

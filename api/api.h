@@ -8,9 +8,10 @@
  * the step was API_REPLIED, and sends head and body. If one of them has failed, it sends
  * api_unavailable_reply instead. Then it clears the request. */
 
-/* Returns NULL without memory. options and reader must outlive it. One thread at a time may use it.
+/* Returns NULL without memory. settings and reader must outlive it. One thread at a time may use
+ * it.
  */
-struct api *api_new(const struct api_options *options, struct store_reader *reader);
+struct api *api_new(const struct settings *settings, struct store_reader *reader);
 void api_free(struct api *api);
 
 /* Returns NULL without memory. */

@@ -70,7 +70,7 @@ enum api_step create_begin(struct request *request)
     request->write.kind = STORE_CREATE;
     request->write.create.tokens = request->tokens;
     request->write.create.count = request->token_count;
-    request->write.create.max_per_user = request->api->options->max_per_user;
+    request->write.create.max_per_user = request->api->settings->max_per_user;
     return idempotency_by_header(request);
 }
 

@@ -55,7 +55,7 @@ static void append_cors(struct buffer *head, const char *origin, const char *var
 
 static void end_head(struct request *request)
 {
-    append_cors(&request->head, request->api->options->cors_origin, "");
+    append_cors(&request->head, request->api->settings->cors_origin, "");
     buffer_append_number(&request->head, SPAN("Content-Length: "), (int64_t)request->body.len);
     buffer_append(&request->head, SPAN("\r\n\r\n"));
     if (span_equal(request->input.method, SPAN("HEAD")))
@@ -194,7 +194,7 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
     if (!failures[error].message)
         return reply_failure(request, 503, "Service is temporarily unavailable");
     if (error == STORE_LIMIT)
-        snprintf(detail, sizeof(detail), " (%" PRIu64 ")", request->api->options->max_per_user);
+        snprintf(detail, sizeof(detail), " (%" PRIu64 ")", request->api->settings->max_per_user);
     return fail(request, failures[error].status, failures[error].message, detail,
                 failures[error].code);
 }
@@ -223,8 +223,8 @@ void reply_options(struct request *request)
     struct buffer *head = &request->head;
     buffer_append(head, SPAN("Status: 204 No Content\r\nCache-Control: no-store\r\n"));
     append_allow(request);
-    if (request->api->options->cors_origin) {
-        append_cors(head, request->api->options->cors_origin, "Access-Control-Request-Headers");
+    if (request->api->settings->cors_origin) {
+        append_cors(head, request->api->settings->cors_origin, "Access-Control-Request-Headers");
         buffer_append(head, SPAN("Access-Control-Allow-Methods: "));
         buffer_append(head, request->allow);
         buffer_append(head, SPAN("\r\nAccess-Control-Allow-Headers: Authorization, New-Api-User, "

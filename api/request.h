@@ -1,5 +1,6 @@
 #pragma once
 
+#include "settings/settings.h"
 #include "store/store.h"
 
 /* The request context: what came, what is being done about it, and the reply. */
@@ -39,18 +40,9 @@ struct request_input {
     bool body_too_large; /* the body was over API_BODY_LEN_MAX and is not here */
 };
 
-/* How the API behaves. */
-struct api_options {
-    uint64_t max_per_user;   /* tokens a user may have; 0: no limit */
-    uint64_t name_max;       /* characters of a token's name */
-    bool http_status_200;    /* failures other than 401 answer 200 */
-    const char *cors_origin; /* NULL: no CORS headers */
-    bool mask_keys;          /* keys are shown in full only by the routes for that */
-};
-
 /* One thread's API. */
 struct api {
-    const struct api_options *options;
+    const struct settings *settings;
     struct store_reader *reader;
     struct key_pool *keys; /* of tokens to come */
 };

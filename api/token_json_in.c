@@ -155,6 +155,6 @@ bool token_json_read(struct request *request, struct json_object *object, unsign
         imply_limit(object, patch);
     }
     accept_habits(fields, patch);
-    patch->name_max = request->api->options->name_max;
+    patch->name_max = request->api->settings->name_max;
     return token_patch_check(patch, &request->invalid);
 }

@@ -119,14 +119,14 @@ static bool serve(char **environment, struct store *store, struct api *api, stru
     return !request->received.failed && !request->head.failed && !request->body.failed;
 }
 
-bool cgi_serve(char **environment, struct store *store, const struct api_options *options)
+bool cgi_serve(char **environment, struct store *store, const struct settings *settings)
 {
     struct store_reader *reader = NULL;
     struct api *api = NULL;
     struct request *request = request_new();
     bool written;
     if (store_reader_open(store, &reader) == STORE_OK)
-        api = api_new(options, reader);
+        api = api_new(settings, reader);
     if (api && request && serve(environment, store, api, request, reader))
         written =
             write_reply(buffer_span(&request->head)) && write_reply(buffer_span(&request->body));

@@ -17,7 +17,7 @@ enum { SPARE_REQUESTS_MAX = 64 }; /* about 20 KiB each */
 /* What the loops of a process share. */
 struct process {
     struct store *store;
-    struct api_options api;
+    const struct settings *settings;
     struct commit_thread commit_thread;
     struct search_thread search_thread;
     struct watchdog watchdog;

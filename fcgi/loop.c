@@ -138,7 +138,7 @@ static bool set_up(struct loop *loop)
     errno = EAGAIN;
     if (store_reader_open(loop->process->store, &loop->reader) != STORE_OK)
         return false;
-    loop->connections.api = api_new(&loop->process->api, loop->reader);
+    loop->connections.api = api_new(loop->process->settings, loop->reader);
     return loop->connections.api != NULL;
 }
 

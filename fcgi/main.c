@@ -182,11 +182,7 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     setsockopt(STDIN_FILENO, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     unsigned own = OWN_DESCRIPTORS + 2 * (unsigned)settings->threads;
     worker->process.connections_max = descriptors > own ? descriptors - own : 1;
-    worker->process.api = (struct api_options){.max_per_user = settings->max_per_user,
-                                               .name_max = settings->name_max,
-                                               .http_status_200 = settings->http_status_200,
-                                               .cors_origin = settings->cors_origin,
-                                               .mask_keys = settings->mask_keys};
+    worker->process.settings = settings;
     if (!settings->sandbox || !sandbox_is_possible())
         snprintf(level, sizeof(level), "sandbox: off");
     else if (!sandbox_enter(store_owner_path(&options), store_uses_network(options.location), level,
@@ -239,7 +235,7 @@ int main(int argc, char **argv)
             cgi_refuse(environ);
     } else if (fastcgi) {
         status = serve_fastcgi(&worker);
-    } else if (cgi_serve(environ, worker.process.store, &worker.process.api)) {
+    } else if (cgi_serve(environ, worker.process.store, &worker.settings)) {
         status = EXIT_SUCCESS;
     }
     store_close(worker.process.store);

@@ -219,7 +219,7 @@ static bool check_reply(const struct request *reply, bool always_200, bool is_he
 /* ---- the requests ---- */
 
 struct run {
-    struct api_options options;
+    struct settings options;
     struct api *api;
     struct request *request;
     struct store_reader *searcher; /* another thread's, in the worker */
@@ -233,12 +233,11 @@ static bool ask(struct run *run, struct span text, bool *repeatable)
     struct input input;
     struct span copy = fuzz_copy(text);
     read_input(copy, &input);
-    run->options =
-        (struct api_options){.http_status_200 = input.options & 1,
-                             .cors_origin = input.options & 2 ? "https://a.example" : NULL,
-                             .mask_keys = input.options & 4,
-                             .name_max = 30,
-                             .max_per_user = input.options & 8 ? 6 : 1000};
+    run->options = (struct settings){.http_status_200 = input.options & 1,
+                                     .cors_origin = input.options & 2 ? "https://a.example" : NULL,
+                                     .mask_keys = input.options & 4,
+                                     .name_max = 30,
+                                     .max_per_user = input.options & 8 ? 6 : 1000};
     run->now_unix_s += input.later_s;
     request_clear(run->request);
     run->request->input = input.request;

@@ -242,6 +242,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
+    static const struct settings settings = {.max_per_user = 100, .name_max = 30};
     service_create(&service);
     address = (struct sockaddr_un){.sun_family = AF_UNIX};
     int len = snprintf(address.sun_path, sizeof(address.sun_path), "%s/s", service.folder);
@@ -251,7 +252,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
                 listen(listen_fd, 4096) == 0,
             "%s", address.sun_path);
     process = (struct process){.store = service.store,
-                               .api = {.max_per_user = 100, .name_max = 30},
+                               .settings = &settings,
                                .connections_max = 100,
                                .event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     watchdog_init(&process.watchdog, 1);

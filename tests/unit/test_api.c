@@ -12,7 +12,7 @@ enum { NOW = 1700000000, ALICE = 1, BOB = 2, CAROL = 3 /* disabled */ };
 
 struct fixture {
     struct temporary temporary;
-    struct api_options options;
+    struct settings options;
     struct api *api;
     struct request *request;
     char access_tokens[4][STORE_CREDENTIAL_LEN + 1]; /* by user id */

@@ -185,7 +185,7 @@ static const struct row {
 
 struct fixture {
     struct temporary temporary;
-    struct api_options options;
+    struct settings options;
     struct api *api;
     struct request *request;
     char access_tokens[3][STORE_CREDENTIAL_LEN + 1]; /* by user id */
@@ -543,7 +543,7 @@ static void test_requests(void **state)
 static void test_objects(void **state)
 {
     (void)state;
-    struct api_options options = {.max_per_user = 0};
+    struct settings options = {.max_per_user = 0};
     struct temporary temporary;
     temporary_create(&temporary);
     temporary_open(&temporary);
