@@ -20,7 +20,7 @@ static void *serve(void *unused)
 
 int main(int argc, char **argv)
 {
-    if (!fixed_reply_make(argc, argv) || FCGX_Init() != 0)
+    if (!fixed_reply_init(argc, argv))
         return 2;
     pthread_t threads[THREAD_COUNT];
     for (int i = 0; i < THREAD_COUNT; i++)

@@ -1,5 +1,6 @@
 #include "bench/fixed_reply.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@ enum { BODY_LEN_MAX = 1024 * 1024, HEAD_SIZE = 256 };
 static char reply[HEAD_SIZE + BODY_LEN_MAX];
 static int reply_len;
 
-bool fixed_reply_make(int argc, char **argv)
+bool fixed_reply_init(int argc, char **argv)
 {
     char *end;
     long body_len = argc == 2 ? strtol(argv[1], &end, 10) : -1;
@@ -21,7 +22,9 @@ bool fixed_reply_make(int argc, char **argv)
                          body_len);
     memset(reply + reply_len, 'x', (size_t)body_len);
     reply_len += (int)body_len;
-    return true;
+    bool initialized = FCGX_Init() == 0;
+    signal(SIGTERM, SIG_DFL); /* libfcgi has caught it */
+    return initialized;
 }
 
 void fixed_reply_send(FCGX_Request *request)

@@ -33,7 +33,7 @@ static void serve(int epoll_fd, int fd)
 
 int main(int argc, char **argv)
 {
-    if (!fixed_reply_make(argc, argv) || FCGX_Init() != 0)
+    if (!fixed_reply_init(argc, argv))
         return 2;
 
     int epoll_fd = epoll_create1(EPOLL_CLOEXEC);

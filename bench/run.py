@@ -5,6 +5,7 @@
     plain peer        libfcgi with 64 threads that block in FCGX_Accept_r (blocking_peer.c)
     one commit each   the service without group commit (one_commit.c)
     before            another build of the service, in BENCH_BEFORE
+    LMDB              what the rows of the other engine, PostgreSQL (postgresql.py), are beside
 
 Contestants of a load are measured in turns, one worker with one event loop each, in several rounds; a
 figure is the median of the ratios within a round. Prints a table and writes it to bench/results.md
@@ -27,6 +28,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import postgresql
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BUILD = (ROOT / os.environ.get("BUILD", "build")).resolve()
@@ -34,6 +37,7 @@ FIRST_PORT = 18400
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 # Programs end with this one, even when it is killed.
 TIED = ["setpriv", "--pdeathsig", "TERM"]
+POSTGRESQL_THREADS = os.environ.get("BENCH_POSTGRESQL_THREADS", "8")  # event loops that wait for it
 CREATED = {"name": "bench-000001", "remain_quota": 500000, "model_limits_enabled": True,
            "model_limits": "gpt-4o,claude-3-5-sonnet", "allow_ips": "203.0.113.7"}  # as load.lua has it
 BEGIN = time.monotonic()
@@ -70,18 +74,19 @@ def private_dirty_mib(pid):
 class Store:
     """A store that a build's own bench/load has filled."""
 
-    def __init__(self, bench, name, build, tokens):
-        self.build, self.path, self.secret = build, bench.work / name, bench.work / f"{name}.secret"
+    def __init__(self, bench, name, build, tokens, location=None, threads=1):
+        self.build, self.location = build, str(location or bench.work / name)
+        self.secret = bench.work / f"{name}.secret"
         self.users, self.keys = bench.work / f"{name}.users", bench.work / f"{name}.users.keys"
         progress(f"filling {name}: {tokens:,} tokens")
         command = [build / "bench/load", "-u", max(1, tokens // 100), "-t", tokens, "-c",
-                   max(2000, tokens // 500), "-o", self.users, "-k", self.keys, self.path, self.secret]
+                   max(2000, tokens // 500), "-o", self.users, "-k", self.keys, self.location, self.secret]
         out = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, timeout=3600).stdout
         self.info = json.loads(out)
         self.environment = {name: value for name, value in os.environ.items()
                             if not name.startswith("TOKEN_")}
-        self.environment.update(TOKEN_STORE=str(self.path), TOKEN_SECRET=str(self.secret),
-                                TOKEN_MAX_PER_USER="0", TOKEN_THREADS="1")
+        self.environment.update(TOKEN_STORE=self.location, TOKEN_SECRET=str(self.secret),
+                                TOKEN_MAX_PER_USER="0", TOKEN_THREADS=str(threads))
 
     def bytes_a_token(self):
         out = subprocess.run([self.build / "tokenctl", "--json", "stat"], check=True, env=self.environment,
@@ -120,7 +125,7 @@ class Bench:
         self.work = Path(tempfile.mkdtemp(prefix="bn", dir=scratch))  # on a disk: commits must sync
         self.run = Path(tempfile.mkdtemp(prefix="bn", dir="/tmp"))  # sockets need a short path
         self.log = self.work / "log"
-        self.nginx = None
+        self.nginx = self.postgresql = None
 
     def start(self, command, **more):
         with open(self.log, "ab") as log:
@@ -137,6 +142,8 @@ class Bench:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+        if self.postgresql:
+            self.postgresql.stop()
         shutil.rmtree(self.work, ignore_errors=True)
         shutil.rmtree(self.run, ignore_errors=True)
 
@@ -199,10 +206,11 @@ class Bench:
                           "-s", HERE / "load.lua", f"http://127.0.0.1:{contestant.port}/", "--", kind,
                           store.users, *numbers, query]
         nginx = children(self.nginx.pid)
-        before = cpu_s([contestant.pid]), cpu_s(nginx)
+        cpu = lambda: (cpu_s([contestant.pid]), cpu_s(nginx), self.postgresql.cpu_s() if self.postgresql else 0)
+        before = cpu()
         out = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              text=True, timeout=self.options.seconds + 60, check=False).stdout
-        after = cpu_s([contestant.pid]), cpu_s(nginx)
+        used_s = [end - begin for begin, end in zip(before, cpu())]
         found = re.search(r"^RESULT (.*)$", out, re.M)
         if not found:
             raise SystemExit(f"wrk, {kind}, {contestant.name}:\n{out}")
@@ -211,10 +219,9 @@ class Bench:
         if wrong or not result["requests"]:
             self.errors.append(f"{contestant.name}, {kind}, {clients} clients: {wrong or 'no answer'}")
             progress("ERROR:", self.errors[-1])
-        worker_us = (after[0] - before[0]) * 1e6 / max(1, result["requests"])
-        nginx_us = (after[1] - before[1]) * 1e6 / max(1, result["requests"])
+        worker_us, nginx_us, server_us = (used * 1e6 / max(1, result["requests"]) for used in used_s)
         return {"rate": result["requests"] / result["seconds"], "p99": result["p99_us"] / 1000,
-                "cpu": worker_us, "cpu_both": worker_us + nginx_us}
+                "cpu": worker_us, "cpu_both": worker_us + nginx_us, "server": server_us}
 
     def start_ms(self, store):
         """From the start of a worker to its first answer, with the start of cgi-fcgi that asks."""
@@ -246,15 +253,18 @@ class Load:
     """The same requests to several contestants: label -> (contestant, the store whose ids they name)."""
 
     def __init__(self, title, kind, clients, contestants, query=""):
-        self.title, self.kind, self.clients, self.query = title, kind, clients, query
+        self.title = f"{title}, {clients} client{'s' if clients > 1 else ''}"
+        self.kind, self.clients, self.query = kind, clients, query
         self.contestants = {label: pair for label, pair in contestants.items() if pair[0]}
         self.turns = {label: [] for label in self.contestants}
 
     def run(self, bench, number):
         labels = list(self.contestants)
         for label in labels[number % len(labels):] + labels[:number % len(labels)]:
-            contestant, store = self.contestants[label]
-            self.turns[label].append(bench.measure(contestant, store, self.kind, self.clients, self.query))
+            self.turns[label].append(self.measure(bench, *self.contestants[label]))
+
+    def measure(self, bench, contestant, store):
+        return bench.measure(contestant, store, self.kind, self.clients, self.query)
 
     def median(self, label, key):
         return statistics.median(turn[key] for turn in self.turns[label])
@@ -262,6 +272,29 @@ class Load:
     def ratios(self, label, base, key):
         return [turn[key] / other[key] if other[key] else 1.0
                 for turn, other in zip(self.turns[label], self.turns[base])]
+
+
+class DirectLoad(Load):
+    """Loads of direct.c: label -> ((kind, threads), store)."""
+
+    def __init__(self, title, contestants):
+        super().__init__("", "", 0, contestants)
+        self.title = title
+
+    def measure(self, bench, contestant, store):
+        return bench.postgresql.measure_direct(BUILD, store, *contestant, bench.options.seconds)
+
+
+def make_postgresql(bench, stores):
+    """The other engine's stores and contestants, as LMDB's; none without PostgreSQL."""
+    why_not = postgresql.why_not(BUILD)
+    if why_not:
+        progress("the rows of PostgreSQL are left out:", why_not)
+        return None, None
+    bench.postgresql = postgresql.PostgreSQL(bench)
+    for name in ("pg_read", "pg_write"):
+        stores[name] = Store(bench, name, BUILD, 10000, bench.postgresql.create(name), POSTGRESQL_THREADS)
+    return (Contestant(bench, name, [BUILD / "token.fcgi"], stores[name]) for name in ("pg_read", "pg_write"))
 
 
 def make_loads(bench):
@@ -273,6 +306,7 @@ def make_loads(bench):
     read, write = (Contestant(bench, f"service, {name}", [worker], stores[name]) for name in ("read", "write"))
     large = Contestant(bench, "service, large", [worker], stores["large"])
     alone = Contestant(bench, "one commit each", [programs / "one_commit"], stores["alone"])
+    pg_read, pg_write = make_postgresql(bench, stores)
     old_read = old_write = None
     if before:
         for name in ("before-read", "before-write"):
@@ -283,7 +317,7 @@ def make_loads(bench):
              for program, kind in (("parked_libfcgi", "get"), ("parked_libfcgi", "list"),
                                    ("parked_libfcgi", "verify"), ("blocking_peer", "get"),
                                    ("blocking_peer", "list"))}
-    for contestant in (read, write, large, alone, old_read, old_write):
+    for contestant in (read, write, large, alone, pg_read, pg_write, old_read, old_write):
         if contestant:
             contestant.start(bench)
     bench.start_nginx()
@@ -306,15 +340,32 @@ def make_loads(bench):
             "service": (write, stores["write"]), "before": (old_write, stores.get("before-write")),
             "one commit each": (alone, stores["alone"])}, query)
 
+    def engines(title, kind, query="", contestants=(pg_read, read), names=("pg_read", "read")):
+        pairs = zip(contestants, map(stores.get, names))
+        return Load(f"{title} over PostgreSQL", kind, 64, dict(zip(("PostgreSQL", "LMDB"), pairs)), query)
+
+    writing = {"contestants": (pg_write, write), "names": ("pg_write", "write")}
     loads = {
         "get": reads("GET", "get"), "list": reads("list of 20", "list", query="?p=1&size=20"),
         "verify": reads("verify", "verify"), "get 256": reads("GET", "get", 256),
         "create": writes("create", "create", 64), "create 1": writes("create", "create", 1),
-        "spend": writes("spend", "verify", 64, "?cost=1"), "spend 1": writes("spend", "verify", 1, "?cost=1"),
+        "spend": writes("spend", "verify", 64, "?cost=1"),
         "size": Load("random GET", "random", 64, {
             f"{store.info['tokens']:,}": (contestant, store)
             for contestant, store in ((read, stores["read"]), (large, stores["large"]))}),
     }
+    if bench.postgresql:
+        loads |= {
+            "pg get": engines("GET", "get"), "pg list": engines("list of 20", "list", "?p=1&size=20"),
+            "pg verify": engines("verify", "verify"), "pg create": engines("create", "create", **writing),
+            "pg spend": engines("spend", "verify", "?cost=1", **writing),
+            "pg direct get": DirectLoad("GET by the engine alone, 8 connections", {
+                "engine": (("get", 8), stores["pg_read"]),
+                "SELECTs": (("get-plain", 8), stores["pg_read"])}),
+            "pg direct spend": DirectLoad("spend by the engine alone, groups of 64", {
+                "engine": (("spend", 1), stores["pg_write"]),
+                "one commit each, 32 connections": (("spend-plain", 32), stores["pg_write"])}),
+        }
     return loads, stores
 
 
@@ -323,15 +374,18 @@ COMPARED = [
     ("get", "ceiling", "rate", ">=", 0.90), ("get", "plain peer", "rate", ">=", 1.5),
     ("get", "before", "rate", None, None), ("get", "before", "cpu", "<=", 1.2),
     ("get", "before", "cpu_both", "<=", 1.05),
-    ("list", "ceiling", "rate", ">=", 0.75), ("list", "plain peer", "rate", None, None),
-    ("list", "before", "rate", None, None), ("list", "before", "cpu", "<=", 1.2),
+    ("list", "ceiling", "rate", ">=", 0.75), ("list", "before", "rate", None, None),
+    ("list", "before", "cpu", "<=", 1.2),
     ("list", "before", "cpu_both", "<=", 1.05),
     ("verify", "ceiling", "rate", None, None), ("verify", "before", "rate", None, None),
     ("verify", "before", "cpu", "<=", 1.2), ("verify", "before", "cpu_both", "<=", 1.05),
     ("create", "before", "rate", ">=", 0.97), ("create", "one commit each", "rate", ">=", 8),
-    ("create 1", "before", "rate", None, None), ("create 1", "one commit each", "rate", ">=", 0.95),
-    ("spend", "before", "rate", ">=", 0.97), ("spend 1", "before", "rate", None, None),
-    ("spend 1", "one commit each", "rate", None, None), ("get 256", "ceiling", "p99", "<=", 2),
+    ("create 1", "one commit each", "rate", ">=", 0.95), ("spend", "before", "rate", ">=", 0.97),
+    ("get 256", "ceiling", "p99", "<=", 2),
+    ("pg get", "LMDB", "rate", None, None), ("pg list", "LMDB", "rate", None, None),
+    ("pg verify", "LMDB", "rate", None, None), ("pg create", "LMDB", "rate", None, None),
+    ("pg spend", "LMDB", "rate", ">=", 0.4), ("pg direct get", "SELECTs", "rate", ">=", 0.8),
+    ("pg direct spend", "one commit each, 32 connections", "rate", ">=", 3),
 ]
 UNITS = {"rate": "requests/s", "p99": "p99, ms", "cpu": "worker CPU, µs", "cpu_both": "nginx and worker CPU, µs"}
 
@@ -340,24 +394,25 @@ def number(value):
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
-def line(name, values, figure, spread, relation, limit, unit=""):
+def line(name, values, figure, spread, relation, limit, unit="", cpu=("", "")):
     met = "" if limit is None else "yes" if (figure >= limit if relation == ">=" else figure <= limit) else "no"
     wanted = "" if limit is None else f"{'≥' if relation == '>=' else '≤'} {limit:g}"
-    return (name, *values, f"{figure:.2f}{unit}" if figure < 100 else f"{figure:.0f}{unit}", spread, wanted, met)
+    return (name, *values, f"{figure:.2f}{unit}" if figure < 100 else f"{figure:.0f}{unit}", spread, wanted, met, *cpu)
 
 
 def compare(load, label, base, key, relation, limit):
     ratios = load.ratios(label, base, key)
-    clients = f"{load.clients} client{'s' if load.clients > 1 else ''}"
-    return line(f"{load.title}, {clients}, {UNITS[key]} / {base}",
+    cpu = [load.median(label, part) for part in ("cpu", "server")] if key == "rate" else []
+    return line(f"{load.title}, {UNITS[key]} / {base}",
                 (number(load.median(label, key)), number(load.median(base, key))),
-                statistics.median(ratios), f"{min(ratios):.2f} – {max(ratios):.2f}", relation, limit)
+                statistics.median(ratios), f"{min(ratios):.2f} – {max(ratios):.2f}", relation, limit,
+                cpu=[f"{us:.1f}" if us >= 0.1 else "" for us in cpu] or ("", ""))
 
 
 def figures(loads, tokens, once):
     for name, base, key, relation, limit in COMPARED:
         if name in loads and base in loads[name].contestants:
-            yield compare(loads[name], "service", base, key, relation, limit)
+            yield compare(loads[name], next(iter(loads[name].contestants)), base, key, relation, limit)
     if "size" in loads:
         small, large = loads["size"].contestants
         yield compare(loads["size"], large, small, "rate", ">=", 0.85)
@@ -387,7 +442,8 @@ def describe(options):
             f"{output('stat', '-f', '-c', '%T', str(BUILD))}, load average {os.getloadavg()[0]:.1f}",
             f"nginx {output('dpkg-query', '-W', '-f', '${Version}', 'nginx')}, {libraries}",
             f"{options.rounds} rounds of {options.seconds} s; medians of the ratios within a round, with "
-            "the least and the greatest; one worker with one event loop each"]
+            "the least and the greatest; one worker with one event loop each, over PostgreSQL with "
+            f"{POSTGRESQL_THREADS}"]
 
 
 # ---- main ---------------------------------------------------------------------------------------
@@ -405,8 +461,8 @@ def run(bench):
             progress(f"round {round_number + 1} of {options.rounds}: {name}")
             load.run(bench, round_number)
             once["memory"] = max([once["memory"], *map(private_dirty_mib, services)])
-    table = markdown(("figure", "service", "other", "ratio", "spread", "wanted", "met"),
-                     list(figures(loads, options.tokens, once)))
+    table = markdown(("figure", "service", "other", "ratio", "spread", "wanted", "met",
+                      "worker CPU, µs", "server CPU, µs"), list(figures(loads, options.tokens, once)))
     folder = BUILD / "bench" if options.quick or options.loads else HERE
     (folder / "results.md").write_text("\n\n".join([
         "# Results of make bench", "\n".join(f"- {text}" for text in describe(options)), table,
