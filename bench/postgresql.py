@@ -47,7 +47,7 @@ class PostgreSQL:
         for pid in [*self.server.children(), parent]:
             try:
                 fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            except FileNotFoundError:
+            except OSError:  # it has just ended
                 continue
             ticks += sum(map(int, fields[11:15] if pid == parent else fields[11:13]))
         return ticks / CLOCK_TICKS
