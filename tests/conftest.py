@@ -33,6 +33,8 @@ def pytest_sessionfinish(session, exitstatus):
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_unconfigure():
+def pytest_unconfigure(config):
+    if hasattr(config, "workerinput"):
+        return  # one of xdist's processes; the first one gets the reports of all
     passed = sum(outcomes.values())
     print(f"{passed} passed, {len(outcomes) - passed} failed", flush=True)
