@@ -1,14 +1,19 @@
 # tests/postgresql: the second engine over servers of the tests' own.
 
 ifdef WITH_POSTGRESQL
-$(BUILD)/postgresql/%: $(BUILD)/obj/tests/postgresql/%.o $(call object,$(COMMON))
-	@mkdir -p $(@D)
-	@echo '  LD  $@'
-	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+DIFFERENTIAL = $(wildcard tests/postgresql/differential*.c)
+SOURCES += $(DIFFERENTIAL) tests/postgresql/spender.c
+HEADERS += $(wildcard tests/postgresql/*.h)
 
-SOURCES += tests/postgresql/spender.c
+$(BUILD)/postgresql/spender: $(call object,tests/postgresql/spender.c $(COMMON))
+	$(link)
 
-postgresql-tests: $(BUILD)/postgresql/spender
+$(BUILD)/postgresql/differential: $(call object,$(DIFFERENTIAL) $(COMMON))
+	$(link)
+
+$(BUILD)/postgresql/differential: LDLIBS += -lcmocka
+
+postgresql-tests: $(BUILD)/postgresql/spender $(BUILD)/postgresql/differential
 
 unit-tests: postgresql-tests
 

@@ -18,12 +18,23 @@ SPENDER = BUILD / "postgresql/spender"
 
 def find_programs():
     """The folder of the newest server's programs: Debian's are not in PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return found[-1].parent if found else Path(shutil.which("initdb")).parent
+    found = list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if found:
+        return max(found, key=lambda path: int(path.parts[-3])).parent
+    told = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True)
+    return Path(told.stdout.strip())
+
+
+def find_user():
+    """Who the servers run as: never root, whom they refuse."""
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid())
+    names = {user.pw_name for user in pwd.getpwall()}
+    return pwd.getpwnam("postgres" if "postgres" in names else "nobody")
 
 
 PROGRAMS = find_programs()
-USER = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+USER = find_user()
 AS_USER = {"user": USER.pw_uid, "group": USER.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
@@ -159,6 +170,13 @@ def used(server):
 
 
 def make_folder():
-    folder = Path(tempfile.mkdtemp(prefix="token-pg-"))
+    """For servers: in the build folder, where their user can get there by a path that is short
+    enough for a socket's; else in /tmp."""
+    parent = BUILD / "servers"
+    parent.mkdir(exist_ok=True)
+    reached = subprocess.run(["test", "-x", parent], **AS_USER).returncode == 0
+    if not reached or len(str(parent)) > 60:
+        parent = "/tmp"
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=parent))
     folder.chmod(0o755)
     return folder

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from server import BUILD, Server, location, make_folder
+from server import BUILD, PROGRAMS, Server, location, make_folder
 
 PROGRAMS = ["test_api", "test_commit_thread", "test_idempotency", "test_search", "test_spend",
             "test_store", "test_users"]
@@ -22,7 +22,8 @@ def environment():
     clock.chmod(0o666)
     yield {
         **os.environ,
-        "TOKEN_TEST_STORE": location(server.folder) + "&options=-csearch_path%3Dpublic,pg_catalog",
+        "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+        "TOKEN_TEST_STORE": location(server.folder),
         "TOKEN_TEST_CLOCK": str(clock),
     }
     server.kill()

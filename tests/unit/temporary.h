@@ -90,30 +90,47 @@ static inline void temporary_create_at(struct temporary *temporary, const char *
         fail_msg("store_create: %s", reason);
 }
 
-/* Empties the database TOKEN_TEST_STORE, if it is one. Its time is then read from the file
- * TOKEN_TEST_CLOCK, where that is set and not 0: the location puts the schema public, with a
- * function now() of its own, before the server's. */
-static inline void temporary_empty_database(void)
+/* Whether the store under test is in a database: that of TOKEN_TEST_STORE. */
+static inline bool temporary_is_database(void)
+{
+    const char *location = getenv("TOKEN_TEST_STORE");
+    return location && strncmp(location, "postgres", 8) == 0;
+}
+
+/* How many steps a long test makes: in a database each takes some twenty times as long. */
+static inline int temporary_steps(int steps)
+{
+    return temporary_is_database() ? steps / 8 : steps;
+}
+
+/* The schema in TOKEN_TEST_STORE that the tests have for themselves, emptied. It comes before the
+ * server's, whose now() a function in it replaces where the file TOKEN_TEST_CLOCK is to be the
+ * clock: that takes a superuser. */
+static inline const char *temporary_empty_schema(void)
 {
     static const char script[] =
-        "[ -z \"$TOKEN_TEST_CLOCK\" ] || clock=\"CREATE FUNCTION public.now() RETURNS timestamptz"
-        " LANGUAGE sql STABLE AS 'SELECT coalesce(to_timestamp(nullif(pg_read_file("
+        "[ -z \"$TOKEN_TEST_CLOCK\" ] || clock=\"CREATE FUNCTION token_test.now() RETURNS"
+        " timestamptz LANGUAGE sql STABLE AS 'SELECT coalesce(to_timestamp(nullif(pg_read_file("
         "''$TOKEN_TEST_CLOCK'')::bigint, 0)), pg_catalog.now())'\"\n"
         "exec psql -qX -v ON_ERROR_STOP=1 -c 'SET client_min_messages = error'"
-        " -c 'DROP SCHEMA public CASCADE' -c 'CREATE SCHEMA public' -c \"${clock-}\""
-        " \"$TOKEN_TEST_STORE\"";
-    const char *location = getenv("TOKEN_TEST_STORE");
-    if (location && strncmp(location, "postgres", 8) == 0 && system(script) != 0)
+        " -c 'DROP SCHEMA IF EXISTS token_test CASCADE' -c 'CREATE SCHEMA token_test'"
+        " -c \"${clock-}\" \"$TOKEN_TEST_STORE\"";
+    static char location[1024];
+    const char *given = getenv("TOKEN_TEST_STORE");
+    snprintf(location, sizeof(location), "%s%coptions=-csearch_path%%3Dtoken_test,pg_catalog",
+             given, strchr(given, '?') ? '&' : '?');
+    if (system(script) != 0)
         fail_msg("psql");
+    return location;
 }
 
 /* Creates a store of the engine under test, not opened: at the location TOKEN_TEST_STORE where that
- * is set, a PostgreSQL database, which is emptied, or a folder that does not exist; else in a
- * temporary folder. */
+ * is set, a PostgreSQL database, or a folder that does not exist; else in a temporary folder. */
 static inline void temporary_create(struct temporary *temporary)
 {
-    temporary_empty_database();
-    temporary_create_at(temporary, getenv("TOKEN_TEST_STORE"), 0);
+    temporary_create_at(
+        temporary, temporary_is_database() ? temporary_empty_schema() : getenv("TOKEN_TEST_STORE"),
+        0);
 }
 
 /* Creates a store in a temporary folder: for the tests of LMDB's engine. size_max may be 0. */

@@ -546,9 +546,10 @@ static void test_model(void **state)
 {
     (void)state;
     static struct batch batch;
+    const size_t many = (size_t)temporary_steps(500);
     for (uint64_t seed = 51; seed < 53; seed++) {
         struct model *model = open_model(seed);
-        for (int i = 0; i < 1500; i++) {
+        for (int i = 0; i < temporary_steps(1500); i++) {
             step(model, &batch);
             if (model->token_count > 0)
                 check_reads(model);
@@ -563,8 +564,8 @@ static void test_model(void **state)
         }
         check_all(model);
         /* Or the test would show little. */
-        assert_true(model->spent > 500 && model->refused > 500 && model->settled > 300);
-        assert_true(model->shortfalls > 5 && model->late > 20 && model->replayed > 100);
+        assert_true(model->spent > many && model->refused > many && model->settled > many / 2);
+        assert_true(model->shortfalls > 0 && model->late > many / 25 && model->replayed > many / 5);
         purge_all(model);
         temporary_remove(&model->temporary);
         free(model);
@@ -687,7 +688,7 @@ static void test_shortfall(void **state)
 static void test_reservation_ids(void **state)
 {
     (void)state;
-    if (getenv("TOKEN_TEST_STORE"))
+    if (temporary_is_database())
         return;
     const int64_t year_2026 = 1767225600;
     struct one one;

@@ -351,9 +351,8 @@ static void run_model(uint64_t seed, int steps)
 static void test_random_writes(void **state)
 {
     (void)state;
-    bool is_database = getenv("TOKEN_TEST_STORE") != NULL; /* 20 times as slow */
-    run_model(1, is_database ? 60 : 700);
-    run_model(2, is_database ? 30 : 250);
+    run_model(1, temporary_steps(700));
+    run_model(2, temporary_steps(250));
 }
 
 /* ---- commits of several writes ---- */
