@@ -2,21 +2,6 @@
 
 #include "store/txn.h"
 
-enum store_error store_txn_fail(struct store_txn *txn, enum store_error error)
-{
-    if (txn->error == STORE_OK)
-        txn->error = error;
-    return error;
-}
-
-enum store_error store_get_user(struct store_txn *txn, int64_t id, struct record_user *user)
-{
-    enum store_error error = txn->rows->get_user(txn, id, user);
-    if (error == STORE_NOT_FOUND || (error == STORE_OK && user->deleted))
-        return STORE_NO_USER;
-    return error;
-}
-
 static enum store_error purge(struct store_txn *txn, struct store_write *write)
 {
     return txn->rows->purge(txn, write);
@@ -48,12 +33,18 @@ enum store_error store_apply(struct store_txn *txn, struct store_write *write)
         [STORE_GATEWAY_ADD] = store_apply_gateway_add,
         [STORE_GATEWAY_DELETE] = store_apply_gateway_delete,
     };
+    int64_t ids[STORE_IDS_COUNT];
     enum store_error error = store_find_answer(txn, write);
     if (error != STORE_OK || write->idempotency.replayed)
         return error;
+    if (txn->rows->take_room && !txn->rows->take_room(txn, write))
+        return STORE_FULL;
+    memcpy(ids, txn->ids, sizeof(ids));
     error = kinds[write->kind](txn, write);
     bool refused = write->kind == STORE_SPEND && write->spend.refusal != TOKEN_GOOD;
     if (error == STORE_OK && !refused)
         error = store_keep_answer(txn, write);
+    if (error != STORE_OK)
+        memcpy(txn->ids, ids, sizeof(ids));
     return error == STORE_OK ? txn->error : error;
 }

@@ -89,8 +89,8 @@ enum store_error store_apply_user_delete(struct store_txn *txn, struct store_wri
     enum store_error error = mark_deleted(txn, write->user_id);
     for (size_t i = 0; error == STORE_OK && i < write->step.max; i++) {
         error = txn->rows->first_token(txn, write->user_id, &id);
-        if (error == STORE_OK)
-            error = store_delete_token(txn, write->user_id, id);
+        if (error == STORE_OK && store_delete_token(txn, write->user_id, id) != STORE_OK)
+            return store_txn_fail(txn, STORE_CORRUPT);
     }
     if (error != STORE_OK && error != STORE_NOT_FOUND)
         return error;

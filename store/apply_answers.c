@@ -48,9 +48,11 @@ enum store_error store_find_answer(struct store_txn *txn, struct store_write *wr
 {
     struct store_idempotency *idempotency = &write->idempotency;
     struct record_answer answer;
+    int64_t now_s;
     idempotency->replayed = idempotency->stored = false;
     if (!idempotency->wanted)
         return STORE_OK;
+    now_s = txn->rows->now_s(txn);
     enum store_error error = txn->rows->get_answer(txn, idempotency->key_hash, &answer);
     if (error == STORE_NOT_FOUND)
         return STORE_OK;
@@ -58,6 +60,10 @@ enum store_error store_find_answer(struct store_txn *txn, struct store_write *wr
         error = store_unseal_answer(txn->seal, idempotency->key_hash, &answer, idempotency);
     if (error != STORE_OK)
         return store_txn_fail(txn, error);
+    if (now_s - answer.created_s >= STORE_IDEMPOTENCY_S) {
+        txn->rows->delete_answer(txn, idempotency->key_hash, &answer);
+        return txn->error;
+    }
     idempotency->replayed =
         sodium_memcmp(answer.request_hash, idempotency->request_hash, STORE_HASH_LEN) == 0;
     return idempotency->replayed ? STORE_OK : STORE_IDEMPOTENCY_MISMATCH;

@@ -44,19 +44,17 @@ static enum store_error reserve(struct store_txn *txn, struct store_write *write
     return txn->error;
 }
 
-/* The token and the owner of a key that is valid. STORE_NOT_FOUND where no token has it or its
- * owner is deleted. */
-static enum store_error get_by_key(struct store_txn *txn, const struct store_write *write,
-                                   struct token *token, struct record_keys *keys,
-                                   struct record_user *owner)
+enum store_error store_get_by_key(struct store_txn *txn, const char key[static TOKEN_KEY_LEN],
+                                  int64_t now_unix_s, struct token *token, struct record_keys *keys,
+                                  struct record_user *owner)
 {
     unsigned char hash[SEAL_HASH_LEN];
     struct record_key entry;
-    seal_hash_key(txn->seal, write->spend.key, hash);
+    seal_hash_key(txn->seal, key, hash);
     enum store_error error = txn->rows->get_key(txn, hash, &entry);
     if (error != STORE_OK)
         return error;
-    if (entry.until_unix_s != 0 && entry.until_unix_s <= write->now_unix_s)
+    if (entry.until_unix_s != 0 && entry.until_unix_s <= now_unix_s)
         return STORE_NOT_FOUND;
     error = store_get_user(txn, entry.user_id, owner);
     if (error != STORE_OK)
@@ -70,7 +68,10 @@ enum store_error store_apply_spend(struct store_txn *txn, struct store_write *wr
     struct token token;
     struct record_keys keys;
     struct record_user owner;
-    enum store_error error = get_by_key(txn, write, &token, &keys, &owner);
+    if (write->spend.ttl_s > 0)
+        txn->rows->now_s(txn); /* may change a row: before one is looked at */
+    enum store_error error =
+        store_get_by_key(txn, write->spend.key, write->now_unix_s, &token, &keys, &owner);
     write->spend.refusal = TOKEN_REFUSED_UNKNOWN;
     if (error != STORE_OK)
         return error == STORE_NOT_FOUND ? STORE_OK : error;

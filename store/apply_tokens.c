@@ -187,12 +187,6 @@ static enum store_error set_status(struct store_txn *txn, struct store_write *wr
     return txn->error;
 }
 
-static int compare_ids(const void *left, const void *right)
-{
-    const int64_t *a = left, *b = right;
-    return (*a > *b) - (*a < *b);
-}
-
 enum store_error store_apply_set_status(struct store_txn *txn, struct store_write *write)
 {
     struct record_user user;
@@ -200,7 +194,7 @@ enum store_error store_apply_set_status(struct store_txn *txn, struct store_writ
     size_t count = write->set_status.id_count;
     enum store_error error = get_owner(txn, write, &user);
     write->set_status.set_count = write->set_status.refused_count = 0;
-    qsort(ids, count, sizeof(ids[0]), compare_ids);
+    qsort(ids, count, sizeof(ids[0]), store_compare_ids);
     for (size_t i = 0; error == STORE_OK && i < count; i++)
         if (i == 0 || ids[i] != ids[i - 1])
             error = set_status(txn, write, ids[i]);

@@ -1,19 +1,79 @@
-#ifndef STORE_TXN_H
-#define STORE_TXN_H
+#pragma once
 
-#include "store/row.h"
+#include "seal/seal.h"
+#include "store/store.h"
+#include "token/settle.h"
 
 /* Writes, in the transaction of an engine: what each kind of struct store_write does is decided
  * here, on rows that the engine fetches and stores. */
+
+/* ---- rows: what engines store, beside struct token ---- */
+
+/* A token's keys as stored. */
+struct record_keys {
+    unsigned char sealed[SEAL_KEY_LEN];
+    bool has_old; /* the key before the last rotation, in its grace or after it */
+    unsigned char old_hash[SEAL_HASH_LEN];
+    int64_t old_until_unix_s;
+};
+
+struct record_user {
+    struct span name, group;
+    bool disabled;
+    bool deleted; /* does not exist any more; its tokens are being deleted */
+    int64_t created_unix_s;
+    unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN];
+};
+
+struct record_gateway {
+    struct span name;
+    int64_t created_unix_s;
+    unsigned char secret_hash[SEAL_CREDENTIAL_HASH_LEN];
+};
+
+/* A reservation. Once it has ended it keeps the answer for repetitions. */
+struct record_reservation {
+    int64_t gateway_id, user_id, token_id;
+    struct token_reservation units;
+    int64_t created_s, due_s; /* of the store's time */
+    bool ended;
+    int64_t remain_quota; /* the token's, after that */
+    bool unlimited_quota;
+    struct span group;
+};
+
+/* An entry of "token_by_key", under the hash of a key. */
+struct record_key {
+    int64_t user_id, token_id;
+    int64_t until_unix_s; /* 0: the token's present key; else an old one, valid until then */
+};
+
+/* The answer of a write with an idempotency key. */
+struct record_answer {
+    int64_t user_id, created_s; /* the store's time */
+    unsigned char request_hash[STORE_HASH_LEN];
+    struct span sealed;
+};
+
+/* ---- transactions ---- */
+
+enum store_ids { STORE_IDS_USER, STORE_IDS_TOKEN, STORE_IDS_GATEWAY, STORE_IDS_RESERVATION };
+enum { STORE_IDS_COUNT = STORE_IDS_RESERVATION + 1 };
 
 struct store_txn {
     const struct store_rows *rows;
     const struct seal *seal;
     enum store_error error; /* the first failure; it ends the transaction */
+    int64_t ids[STORE_IDS_COUNT]; /* the engine's, for take_id; a refused write's are put back */
 };
 
-enum store_ids { STORE_IDS_USER, STORE_IDS_TOKEN, STORE_IDS_GATEWAY, STORE_IDS_RESERVATION };
-enum { STORE_IDS_COUNT = STORE_IDS_RESERVATION + 1 };
+/* Keeps the first failure of a transaction. Returns error. */
+static inline enum store_error store_txn_fail(struct store_txn *txn, enum store_error error)
+{
+    if (txn->error == STORE_OK)
+        txn->error = error;
+    return error;
+}
 
 /* What is kept for a user, of answers that have not expired. */
 struct store_kept {
@@ -28,18 +88,15 @@ struct store_places {
     int64_t due_s; /* the store's time */
 };
 
-struct record_answer {
-    int64_t user_id, created_s; /* the store's time */
-    unsigned char request_hash[STORE_HASH_LEN];
-    struct span sealed;
-};
-
 /* What an engine does for writes. get_X and find_X return STORE_NOT_FOUND where there is no such
  * row, or a failure; the spans of what they get are valid until the transaction's next change. The
  * functions without a result keep their failure in the transaction. put_X stores a row, a new one
  * or in place of the one before. */
 struct store_rows {
-    int64_t (*now_s)(struct store_txn *txn); /* the store's time */
+    /* Whether there is room for what a write adds, beside a reserve for those that free some; NULL:
+     * the engine does not know. */
+    bool (*take_room)(struct store_txn *txn, const struct store_write *write);
+    int64_t (*now_s)(struct store_txn *txn); /* the store's time; may change a row */
     enum store_error (*take_id)(struct store_txn *txn, enum store_ids kind, int64_t *id);
 
     /* Users; get_user also finds those that are being deleted. find_user: by name. */
@@ -79,13 +136,15 @@ struct store_rows {
     void (*add_gateway)(struct store_txn *txn, int64_t id, const struct record_gateway *gateway);
     enum store_error (*delete_gateway)(struct store_txn *txn, int64_t id);
 
-    /* Answers of writes with an idempotency key, by its hash; an expired one is not found.
-     * get_kept: of a user. */
+    /* Answers, by the hash of the idempotency key. get_kept: of a user. */
     enum store_error (*get_answer)(struct store_txn *txn,
                                    const unsigned char key_hash[static STORE_HASH_LEN],
                                    struct record_answer *answer);
     void (*put_answer)(struct store_txn *txn, const unsigned char key_hash[static STORE_HASH_LEN],
                        const struct record_answer *answer);
+    void (*delete_answer)(struct store_txn *txn,
+                          const unsigned char key_hash[static STORE_HASH_LEN],
+                          const struct record_answer *answer);
     void (*get_kept)(struct store_txn *txn, int64_t user_id, struct store_kept *kept);
 
     enum store_error (*purge)(struct store_txn *txn, struct store_write *write);
@@ -97,11 +156,20 @@ struct store_rows {
  * failure is also the transaction's. */
 enum store_error store_apply(struct store_txn *txn, struct store_write *write);
 
-/* Keeps the first failure of a transaction. Returns error. */
-enum store_error store_txn_fail(struct store_txn *txn, enum store_error error);
-
 /* A user that exists and is not being deleted. STORE_NO_USER. */
-enum store_error store_get_user(struct store_txn *txn, int64_t id, struct record_user *user);
+static inline enum store_error store_get_user(struct store_txn *txn, int64_t id,
+                                              struct record_user *user)
+{
+    enum store_error error = txn->rows->get_user(txn, id, user);
+    return error == STORE_NOT_FOUND || (error == STORE_OK && user->deleted) ? STORE_NO_USER : error;
+}
+
+/* Orders ids, for qsort. */
+static inline int store_compare_ids(const void *left, const void *right)
+{
+    const int64_t *a = left, *b = right;
+    return (*a > *b) - (*a < *b);
+}
 
 /* ---- the kinds, by file ---- */
 
@@ -113,7 +181,11 @@ store_apply_kind store_apply_create, store_apply_update, store_apply_rotate, sto
 /* Deletes one token with its keys' entries. STORE_NOT_FOUND. */
 enum store_error store_delete_token(struct store_txn *txn, int64_t user_id, int64_t token_id);
 
-/* apply_spend.c */
+/* apply_spend.c. store_get_by_key: the token and the owner of a key that is valid at now_unix_s.
+ * STORE_NOT_FOUND if no token has it or its owner is deleted. */
+enum store_error store_get_by_key(struct store_txn *txn, const char key[static TOKEN_KEY_LEN],
+                                  int64_t now_unix_s, struct token *token, struct record_keys *keys,
+                                  struct record_user *owner);
 store_apply_kind store_apply_spend, store_apply_settle, store_apply_access;
 
 /* apply_accounts.c */
@@ -131,5 +203,3 @@ enum store_error store_unseal_answer(const struct seal *seal,
                                      const unsigned char key_hash[static STORE_HASH_LEN],
                                      const struct record_answer *answer,
                                      struct store_idempotency *out);
-
-#endif

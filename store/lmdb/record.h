@@ -1,7 +1,7 @@
 #pragma once
 
 #include "store/lmdb/checksum.h"
-#include "store/row.h"
+#include "store/txn.h"
 
 /* The values in the databases "tokens", "users", "gateways", "reservations" and "token_by_key". The
  * first byte is the layout's version (except of token_by_key), the last ones are a checksum in the

@@ -21,17 +21,11 @@ struct submission {
     bool unknown;    /* an attempt may have been committed */
 };
 
-/* The ids that a refused write has taken are the next one's. */
 static void apply(struct group *group)
 {
-    size_t taken[STORE_IDS_COUNT];
     for (struct store_write *write = group->writes; write && group->txn.error == STORE_OK;
-         write = write->next) {
-        memcpy(taken, group->ids_taken, sizeof(taken));
+         write = write->next)
         write->error = store_apply(&group->txn, write);
-        if (write->error != STORE_OK)
-            memcpy(group->ids_taken, taken, sizeof(taken));
-    }
     if (group->txn.error == STORE_OK)
         group_send_changes(group);
 }

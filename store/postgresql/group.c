@@ -177,8 +177,6 @@ static void load(struct group *group, enum set set, struct group_row *row, struc
         answer->created_s = pg_next_int(columns);
         columns->bad |= !pg_next_bytes(columns, answer->request_hash, STORE_HASH_LEN);
         answer->sealed = pg_next_text(columns);
-        row->exists = group->now_s - answer->created_s < STORE_IDEMPOTENCY_S;
-        row->changed = !row->exists;
     } else if (set == SET_NAMES) {
         row->user_id = pg_next_int(columns);
     } else if (set == SET_KEPT) {
@@ -261,7 +259,7 @@ static void take_ids(struct group *group, size_t kind)
 static void drop_taken_ids(struct group *group, size_t kind)
 {
     struct pg_ids *ids = &group->connection->store->ids[kind];
-    size_t taken = kind == STORE_IDS_RESERVATION ? ids->count : group->ids_taken[kind];
+    size_t taken = kind == STORE_IDS_RESERVATION ? ids->count : (size_t)group->txn.ids[kind];
     ids->count -= taken;
     if (taken > 0)
         memmove(ids->at, ids->at + taken, ids->count * sizeof(*ids->at));

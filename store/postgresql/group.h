@@ -31,7 +31,7 @@ struct group_row {
     bool exists;
     bool locked;  /* users: to be changed */
     bool is_new;  /* since it was fetched; of answers: the text is the row's own */
-    bool changed; /* the same, users and tokens; of answers: an expired one is in the way */
+    bool changed; /* the same, users and tokens */
     bool all;     /* tokens: more than a use changes; of keys: places are needed */
     union {
         struct {
@@ -68,7 +68,7 @@ struct group {
     struct store_write *writes;
     struct group_set sets[SET_COUNT];
     int64_t now_s; /* the database's time */
-    size_t ids_needed[STORE_IDS_COUNT], ids_taken[STORE_IDS_COUNT];
+    size_t ids_needed[STORE_IDS_COUNT];
     bool purge;
     int64_t oldest_answer_s, oldest_due_s; /* where purge; 0: none */
     PGresult **results;                    /* what rows point into */

@@ -23,9 +23,9 @@ static enum store_error take_id(struct store_txn *txn, enum store_ids kind, int6
     enum { YEAR_2026_UNIX_S = 1767225600, IDS_A_SECOND = 1 << 20 };
     struct group *group = group_of(txn);
     const struct pg_ids *ids = &group->connection->store->ids[kind];
-    if (group->ids_taken[kind] >= ids->count)
+    if (txn->ids[kind] >= (int64_t)ids->count)
         return store_txn_fail(txn, STORE_CORRUPT); /* the sequence gave fewer */
-    *id = ids->at[group->ids_taken[kind]++];
+    *id = ids->at[txn->ids[kind]++];
     if (kind == STORE_IDS_RESERVATION && group->now_s > YEAR_2026_UNIX_S)
         *id += (group->now_s - YEAR_2026_UNIX_S) * IDS_A_SECOND;
     return STORE_OK;
@@ -339,13 +339,11 @@ static void put_answer(struct store_txn *txn, const unsigned char key_hash[stati
         store_txn_fail(txn, STORE_UNAVAILABLE);
         return;
     }
-    if (row->changed) /* not an upsert: of two groups with one key the second has to fail */
-        group_send(group, SQL_DELETE_ANSWER, pg_bytes(PG_PARAMETERS, key_hash, STORE_HASH_LEN));
     pg_int(pg_bytes(&parameters, key_hash, STORE_HASH_LEN), answer->user_id);
     pg_bytes(pg_int(&parameters, answer->created_s), answer->request_hash, STORE_HASH_LEN);
+    /* Not an upsert: of two groups with one key the second has to fail. */
     group_send(group, SQL_ADD_ANSWER, pg_text(&parameters, sealed));
     row->exists = row->is_new = true;
-    row->changed = false;
     row->answer = *answer;
     row->answer.sealed.at = memcpy(copy, sealed.at, sealed.len);
     if (kept) {
@@ -353,6 +351,15 @@ static void put_answer(struct store_txn *txn, const unsigned char key_hash[stati
         kept->answer_count++;
         kept->kept.len += sealed.len - SEAL_OVERHEAD_LEN;
     }
+}
+
+static void delete_answer(struct store_txn *txn,
+                          const unsigned char key_hash[static STORE_HASH_LEN],
+                          const struct record_answer *answer)
+{
+    (void)answer;
+    group_find(group_of(txn), SET_ANSWERS, key_hash, STORE_HASH_LEN)->exists = false;
+    group_send(group_of(txn), SQL_DELETE_ANSWER, pg_bytes(PG_PARAMETERS, key_hash, STORE_HASH_LEN));
 }
 
 static void get_kept(struct store_txn *txn, int64_t user_id, struct store_kept *kept)
@@ -426,6 +433,7 @@ const struct store_rows group_rows = {
     .delete_gateway = delete_gateway,
     .get_answer = get_answer,
     .put_answer = put_answer,
+    .delete_answer = delete_answer,
     .get_kept = get_kept,
     .purge = purge,
     .forget = forget,

@@ -2,7 +2,7 @@
 #define STORE_POSTGRESQL_ROWS_H
 
 #include "store/postgresql/connection.h"
-#include "store/row.h"
+#include "store/txn.h"
 
 /* Rows, from and to the columns in statements.h. pg_read_X reads the next columns of *row. */
 
