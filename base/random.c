@@ -1,7 +1,7 @@
 #include "base/random.h"
 
+#include <pthread.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <sodium.h>
 
@@ -10,16 +10,23 @@ const char base62_digits[63] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl
 /* A system call for each nonce and key would be dearer than the rest of their making. What is used
  * is wiped, and what a fork has copied is not used again. */
 static _Thread_local struct {
-    unsigned char bytes[256];
+    unsigned char bytes[RANDOM_LEN_MAX];
     size_t left;
-    pid_t pid;
 } drawn;
+
+static void forget_drawn(void)
+{
+    drawn.left = 0;
+}
+
+__attribute__((constructor)) static void forget_in_children(void)
+{
+    pthread_atfork(NULL, NULL, forget_drawn);
+}
 
 void random_fill(void *bytes, size_t len)
 {
-    pid_t pid = getpid();
-    if (drawn.left < len || drawn.pid != pid) {
-        drawn.pid = pid;
+    if (drawn.left < len) {
         randombytes_buf(drawn.bytes, sizeof(drawn.bytes));
         drawn.left = sizeof(drawn.bytes);
     }
