@@ -103,10 +103,14 @@ static const char two_digits[] =
 char *write_int(char *at, int64_t number)
 {
     char digits[2 * INT_LEN_MAX] = {0}, *end = digits + INT_LEN_MAX, *first = end;
+    if (number >= 0 && number < 10) { /* most are: a status, what was never used */
+        *at = (char)('0' + number);
+        return at + 1;
+    }
     uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
     for (; rest >= 10; rest /= 100)
         memcpy(first -= 2, &two_digits[2 * (rest % 100)], 2);
-    if (rest > 0 || first == end)
+    if (rest > 0)
         *--first = (char)('0' + rest);
     if (number < 0)
         *--first = '-';
