@@ -2,6 +2,7 @@
  * listening socket, and a plain CGI program where neither is. */
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -95,6 +96,9 @@ static int open_signals(void)
 static bool start(struct worker *worker)
 {
     struct process *process = &worker->process;
+    /* libfcgi allocates buffers of 8 KiB for each request: with fast bins, malloc would merge all
+     * small free chunks before each of these. */
+    mallopt(M_MXFAST, 0);
     worker->signal_fd = open_signals();
     process->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (worker->signal_fd < 0 || process->event_fd < 0)
