@@ -109,9 +109,10 @@ static bool is_plain(char c)
 /* A part of a string: up to its end, an escape or a character that is not ASCII. */
 static bool scan_text(struct json_scan *scan)
 {
-    const char *first = scan->at;
-    while (is_plain(peek(scan)))
-        scan->at++;
+    const char *first = scan->at, *at = first;
+    while (at < scan->end && is_plain(*at))
+        at++;
+    scan->at = at;
     scan->counts.text_len += (size_t)(scan->at - first);
     if (peek(scan) == '\\')
         return scan_escape(scan);

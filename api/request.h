@@ -104,6 +104,7 @@ struct request {
     struct validation_error invalid; /* the first fault of the input */
     struct token *tokens;            /* of a create */
     size_t token_count;
+    bool token_list;                     /* the create's body is an array, and so is its answer */
     char own_group[TOKEN_GROUP_LEN_MAX]; /* of an update */
     int64_t *ids;                        /* of a batch */
     size_t id_count;

@@ -17,6 +17,6 @@ size_t token_json_len_max(const struct token *token);
 
 /* Reads those of the given fields (of enum token_field) that the object has into the patch, lists
  * normalized, and checks them. Other members, and null ones, are ignored. The texts are spans of
- * request->json or request->text. Returns false with request->invalid set. */
+ * request->text. Returns false with request->invalid set. */
 bool token_json_read(struct request *request, struct json_object *object, unsigned fields,
                      struct token_patch *patch);

@@ -44,6 +44,20 @@ static const char *read_models(struct request *request, struct json_object *valu
     return NULL;
 }
 
+/* The texts do not stay in the tree of json-c: it is freed before a write waits for its commit. */
+static const char *read_text(struct request *request, struct json_object *value,
+                             struct span *member)
+{
+    struct buffer *text = &request->text;
+    const char *wrong = json_in_read_text(value, member);
+    if (wrong)
+        return wrong;
+    char *copy = text->at + text->len;
+    text->len = (size_t)(write_text(copy, *member) - text->at);
+    member->at = copy;
+    return NULL;
+}
+
 static const char *read_addresses(struct request *request, struct json_object *value,
                                   struct span *member)
 {
@@ -75,7 +89,7 @@ static const char *read_member(struct request *request, struct json_object *valu
         return read_status(value, member);
     case TOKEN_KIND_NAME:
     case TOKEN_KIND_TEXT:
-        return json_in_read_text(value, member);
+        return read_text(request, value, member);
     case TOKEN_KIND_MODELS:
         return read_models(request, value, member);
     case TOKEN_KIND_ADDRESSES:

@@ -100,18 +100,22 @@ static const char two_digits[] =
     "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
     "8081828384858687888990919293949596979899";
 
+/* They are counted first, so that each is written to where it belongs. */
 char *write_int(char *at, int64_t number)
 {
-    char digits[2 * INT_LEN_MAX] = {0}, *end = digits + INT_LEN_MAX, *first = end;
-    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number, left = rest;
+    size_t len = 1;
+    for (; left >= 100; left /= 100)
+        len += 2;
+    len += left >= 10;
+    if (number < 0)
+        *at++ = '-';
+    char *end = at + len, *first = end;
     for (; rest >= 10; rest /= 100)
         memcpy(first -= 2, &two_digits[2 * (rest % 100)], 2);
-    if (rest > 0 || first == end)
-        *--first = (char)('0' + rest);
-    if (number < 0)
-        *--first = '-';
-    memcpy(at, first, INT_LEN_MAX); /* a fixed size: moves instead of a call */
-    return at + (end - first);
+    if (first > at)
+        *at = (char)('0' + rest);
+    return end;
 }
 
 /* Whether JSON escapes one of the bytes: a quote, a backslash, or a control character below 0x20.

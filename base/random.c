@@ -1,7 +1,6 @@
 #include "base/random.h"
 
-#include <string.h>
-#include <unistd.h>
+#include <pthread.h>
 
 #include <sodium.h>
 
@@ -10,36 +9,42 @@ const char base62_digits[63] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl
 /* A system call for each nonce and key would be dearer than the rest of their making. What is used
  * is wiped, and what a fork has copied is not used again. */
 static _Thread_local struct {
-    unsigned char bytes[256];
+    unsigned char bytes[4096];
     size_t left;
-    pid_t pid;
 } drawn;
 
-void random_fill(void *bytes, size_t len)
+static void forget_drawn(void)
 {
-    pid_t pid = getpid();
-    if (drawn.left < len || drawn.pid != pid) {
-        drawn.pid = pid;
+    drawn.left = 0;
+}
+
+__attribute__((constructor)) static void forget_in_children(void)
+{
+    pthread_atfork(NULL, NULL, forget_drawn);
+}
+
+static unsigned char draw(void)
+{
+    if (drawn.left == 0) {
         randombytes_buf(drawn.bytes, sizeof(drawn.bytes));
         drawn.left = sizeof(drawn.bytes);
     }
-    drawn.left -= len;
-    memcpy(bytes, drawn.bytes + drawn.left, len);
-    explicit_bzero(drawn.bytes + drawn.left, len);
+    unsigned char byte = drawn.bytes[--drawn.left];
+    drawn.bytes[drawn.left] = 0;
+    return byte;
+}
+
+void random_fill(void *bytes, size_t len)
+{
+    for (unsigned char *at = bytes; len > 0; len--)
+        *at++ = draw();
 }
 
 void random_base62(char *text, size_t len)
 {
-    unsigned char bytes[64];
-    size_t used = sizeof(bytes);
-    for (size_t i = 0; i < len;) {
-        if (used == sizeof(bytes)) {
-            random_fill(bytes, sizeof(bytes));
-            used = 0;
-        }
-        unsigned char digit = bytes[used++] & 63;
+    while (len > 0) {
+        unsigned char digit = draw() & 63;
         if (digit < 62) /* drop 62 and 63: a modulo would favour two characters */
-            text[i++] = base62_digits[digit];
+            text[--len] = base62_digits[digit];
     }
-    explicit_bzero(bytes, sizeof(bytes));
 }

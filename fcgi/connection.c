@@ -194,8 +194,7 @@ static void send_body(struct connection *connection, struct span head)
     struct connections *set = connection->set;
     watchdog_hold(&set->process->watchdog, set->loop, connection->fd);
     bool sent = put(connection, head) && put(connection, part) &&
-                (!last || (FCGX_FClose(connection->fcgx.err) == 0 &&
-                           FCGX_FClose(connection->fcgx.out) == 0));
+                (!last || FCGX_FClose(connection->fcgx.out) == 0);
     watchdog_release(&set->process->watchdog, set->loop);
     if (!sent || last) {
         end_request(connection, sent);
@@ -253,6 +252,8 @@ static bool accept_request(struct connection *connection)
         return false;
     }
     connection->keep = fcgx->keepConnection;
+    FCGX_FClose(fcgx->err); /* which writes nothing, as nothing is in it */
+    FCGX_FreeStream(&fcgx->err);
     connection->unwritten =
         (struct span){(char *)fcgx->out->wrNext, (size_t)(fcgx->out->stop - fcgx->out->wrNext)};
     note_read(connection);
