@@ -3,7 +3,7 @@
 
 #include "seal/seal.h"
 #include "store/store.h"
-#include "token/settle.h"
+#include "token/use.h"
 
 /* What engines store, beside struct token. */
 
