@@ -39,23 +39,26 @@ static const struct status *find_status(int status)
     return &statuses[i];
 }
 
-static void append_cors(struct buffer *head, const char *origin, const char *vary)
+/* name is "Name: ". */
+static void append_header(struct buffer *head, struct span name, struct span value)
+{
+    buffer_append(head, name);
+    buffer_append(head, value);
+    buffer_append(head, SPAN("\r\n"));
+}
+
+static void append_cors(struct buffer *head, const char *origin)
 {
     if (!origin)
         return;
-    buffer_append(head, SPAN("Access-Control-Allow-Origin: "));
-    buffer_append_string(head, origin);
-    const char *also = strcmp(origin, "*") == 0 ? "" : "Origin";
-    buffer_append_string(head, *also || *vary ? "\r\nVary: " : "");
-    buffer_append_string(head, also);
-    buffer_append_string(head, *also && *vary ? ", " : "");
-    buffer_append_string(head, vary);
-    buffer_append(head, SPAN("\r\n"));
+    append_header(head, SPAN("Access-Control-Allow-Origin: "), span_of(origin));
+    if (strcmp(origin, "*") != 0)
+        buffer_append(head, SPAN("Vary: Origin\r\n"));
 }
 
 static void end_head(struct request *request)
 {
-    append_cors(&request->head, request->api->settings->cors_origin, "");
+    append_cors(&request->head, request->api->settings->cors_origin);
     buffer_append_number(&request->head, SPAN("Content-Length: "), (int64_t)request->body.len);
     buffer_append(&request->head, SPAN("\r\n\r\n"));
     if (span_equal(request->input.method, SPAN("HEAD")))
@@ -80,13 +83,6 @@ void reply_success(struct request *request)
 
 /* ---- failures ---- */
 
-static void append_allow(struct request *request)
-{
-    buffer_append(&request->head, SPAN("Allow: "));
-    buffer_append(&request->head, request->allow);
-    buffer_append(&request->head, SPAN("\r\n"));
-}
-
 /* Ends a failure; what was there of a reply is dropped. code NULL: the status's. */
 static enum api_step fail(struct request *request, int status, const char *message,
                           const char *detail, const char *code)
@@ -102,7 +98,7 @@ static enum api_step fail(struct request *request, int status, const char *messa
     buffer_append_string(head, find_status(status)->line);
     buffer_append(head, SPAN(REPLY_CONTENT_HEADERS));
     if (status == 405)
-        append_allow(request);
+        append_header(head, SPAN("Allow: "), request->allow);
     if (status == 429) {
         buffer_append_number(head, SPAN("Retry-After: "), request->write.idempotency.retry_after_s);
         buffer_append(head, SPAN("\r\n"));
@@ -126,21 +122,20 @@ enum api_step reply_failure(struct request *request, int status, const char *mes
 enum api_step reply_invalid(struct request *request)
 {
     const struct validation_error *error = &request->invalid;
-    bool of_name = error->code == VALIDATION_NAME_TOO_LONG; /* which the message says */
+    const char *dot = error->field.at ? "." : "", *field = error->field.at ? error->field.at : "";
     char element[32] = "", detail[256] = "";
     if (error->code == VALIDATION_UNAVAILABLE)
         return reply_store_error(request, STORE_UNAVAILABLE);
+    if (!error->text)
+        return fail(request, 400, "Invalid parameters", "", "ids");
     if (error->index >= 0)
-        snprintf(element, sizeof(element), "[%" PRId64 "]%s", error->index,
-                 error->field.at ? "." : "");
-    if (error->text && (!of_name || error->index >= 0))
-        snprintf(detail, sizeof(detail), ": %s%.*s%s%s", element, (int)error->field.len,
-                 error->field.at ? error->field.at : "", of_name ? "" : " ",
-                 of_name ? "" : error->text);
-    return fail(request, 400, of_name ? name_too_long : "Invalid parameters", detail,
-                of_name       ? "name"
-                : error->text ? "invalid"
-                              : "ids");
+        snprintf(element, sizeof(element), ": [%" PRId64 "]%s", error->index, dot);
+    if (error->code == VALIDATION_NAME_TOO_LONG) { /* which the message says */
+        snprintf(detail, sizeof(detail), "%s%s", element, *element ? field : "");
+        return fail(request, 400, name_too_long, detail, "name");
+    }
+    snprintf(detail, sizeof(detail), "%s%s %s", *element ? element : ": ", field, error->text);
+    return fail(request, 400, "Invalid parameters", detail, "invalid");
 }
 
 enum api_step reply_invalid_field(struct request *request, const char *field, const char *text)
@@ -222,15 +217,16 @@ void reply_options(struct request *request)
 {
     struct buffer *head = &request->head;
     buffer_append(head, SPAN("Status: 204 No Content\r\nCache-Control: no-store\r\n"));
-    append_allow(request);
+    append_header(head, SPAN("Allow: "), request->allow);
+    append_cors(head, request->api->settings->cors_origin);
     if (request->api->settings->cors_origin) {
-        append_cors(head, request->api->settings->cors_origin, "Access-Control-Request-Headers");
-        buffer_append(head, SPAN("Access-Control-Allow-Methods: "));
-        buffer_append(head, request->allow);
-        buffer_append(head, SPAN("\r\nAccess-Control-Allow-Headers: Authorization, New-Api-User, "
+        append_header(head, SPAN("Access-Control-Allow-Methods: "), request->allow);
+        buffer_append(head, SPAN("Access-Control-Max-Age: 600\r\n"
+                                 "Vary: Access-Control-Request-Headers\r\n"
+                                 "Access-Control-Allow-Headers: Authorization, New-Api-User, "
                                  "Content-Type, Idempotency-Key"));
         append_requested_headers(head, request->input.cors_request_headers);
-        buffer_append(head, SPAN("\r\nAccess-Control-Max-Age: 600\r\n"));
+        buffer_append(head, SPAN("\r\n"));
     }
     buffer_append(head, SPAN("\r\n"));
 }
@@ -246,28 +242,26 @@ enum api_step reply_refusal(struct request *request, enum token_refusal refusal)
 enum api_step reply_verified(struct request *request, enum token_refusal refusal,
                              const struct store_use_answer *answer)
 {
+    const struct token_refusal_answer *refused = &token_refusal_answers[refusal];
     struct buffer *head = &request->head;
-    buffer_append_string(head, find_status(token_refusal_answers[refusal].status)->line);
+    buffer_append_string(head, find_status(refused->status)->line);
     buffer_append(head, SPAN("Cache-Control: no-store\r\n"));
     if (refusal != TOKEN_GOOD) {
-        buffer_append(head, SPAN("X-Token-Reason: "));
-        buffer_append_string(head, token_refusal_answers[refusal].reason);
-        buffer_append(head, SPAN("\r\nContent-Length: 0\r\n\r\n"));
+        append_header(head, SPAN("X-Token-Reason: "), span_of(refused->reason));
+        buffer_append(head, SPAN("Content-Length: 0\r\n\r\n"));
         return API_REPLIED;
     }
     buffer_append_number(head, SPAN("X-Token-Id: "), answer->token_id);
     buffer_append_number(head, SPAN("\r\nX-Token-User: "), answer->user_id);
-    buffer_append(head, SPAN("\r\nX-Token-Group: ")); /* without control characters, as stored */
-    buffer_append(head, (struct span){answer->group, answer->group_len});
-    buffer_append(head, SPAN("\r\nX-Token-Remain: "));
+    /* without control characters, as stored */
+    append_header(head, SPAN("\r\nX-Token-Group: "),
+                  (struct span){answer->group, answer->group_len});
+    if (answer->has_models)
+        append_header(head, SPAN("X-Token-Models: "), buffer_span(answer->models));
     if (answer->unlimited_quota)
-        buffer_append(head, SPAN("unlimited"));
+        buffer_append(head, SPAN("X-Token-Remain: unlimited"));
     else
-        buffer_append_int(head, answer->remain_quota);
-    if (answer->has_models) {
-        buffer_append(head, SPAN("\r\nX-Token-Models: "));
-        buffer_append(head, buffer_span(answer->models));
-    }
+        buffer_append_number(head, SPAN("X-Token-Remain: "), answer->remain_quota);
     buffer_append(head, SPAN("\r\n\r\n"));
     return API_REPLIED;
 }

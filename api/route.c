@@ -28,26 +28,16 @@ static const struct route routes[] = {
 
 enum { ROUTE_COUNT = sizeof(routes) / sizeof(routes[0]) };
 
-/* Takes the collection's path off the front. */
-static bool strip(struct span *path, struct span collection)
-{
-    if (!span_starts_with(*path, collection) ||
-        (path->len > collection.len && path->at[collection.len] != '/'))
-        return false;
-    *path = span_from(*path, collection.len);
-    return true;
-}
-
 /* Takes the first root off, with a prefix of the site before it (/gateway/api/token). */
 static bool strip_root(struct span *path, enum route_root *root)
 {
     static const char *const roots[] = {"/api/token", "/api/usage/token"};
     for (struct span rest = *path; rest.len > 0; rest = span_from(rest, 1))
         for (*root = ROUTE_TOKEN; *root <= ROUTE_USAGE; (*root)++) {
-            struct span below = rest;
-            if (!strip(&below, span_of(roots[*root])))
+            struct span name = span_of(roots[*root]);
+            if (!span_starts_with(rest, name) || (rest.len > name.len && rest.at[name.len] != '/'))
                 continue;
-            *path = below;
+            *path = span_from(rest, name.len);
             return true;
         }
     *root = ROUTE_TOKEN;

@@ -2,7 +2,7 @@
 
 #include "seal/seal.h"
 #include "store/store.h"
-#include "token/settle.h"
+#include "token/use.h"
 
 /* Writes, in the transaction of an engine: what each kind of struct store_write does is decided
  * here, on rows that the engine fetches and stores. */

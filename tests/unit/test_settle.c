@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "token/settle.h"
+#include "token/use.h"
 
 enum { NO = false, YES = true };
 
