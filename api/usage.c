@@ -61,18 +61,16 @@ enum api_step usage_begin(struct request *request)
     struct span sent = auth_key(&request->input);
     bool owner_disabled = false;
     enum store_error error = STORE_NOT_FOUND;
-    if (sent.len == 0)
-        return reply_refusal(request, TOKEN_REFUSED_MISSING);
     if (token_key_read(sent, key))
         error = store_token_find(request->api->reader, key, request->now_unix_s, &owner_disabled,
                                  visit, request);
     if (error == STORE_NOT_FOUND)
-        return reply_refusal(request, TOKEN_REFUSED_UNKNOWN);
+        return reply_refusal(request,
+                             sent.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_UNKNOWN);
     if (error != STORE_OK)
         return reply_store_error(request, error);
     if (owner_disabled)
-        return reply_refusal(request, TOKEN_REFUSED_DISABLED);
-    if (request->usage_refusal != TOKEN_GOOD)
-        return reply_refusal(request, request->usage_refusal);
-    return API_REPLIED;
+        request->usage_refusal = TOKEN_REFUSED_DISABLED;
+    return request->usage_refusal == TOKEN_GOOD ? API_REPLIED
+                                                : reply_refusal(request, request->usage_refusal);
 }
