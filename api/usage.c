@@ -31,12 +31,10 @@ static void append_usage(struct buffer *body, const struct token *token)
     buffer_append_string(body, granted);
     buffer_append_number(body, SPAN(",\"total_used\":"), token->used_quota);
     buffer_append_number(body, SPAN(",\"total_available\":"), token->remain_quota);
-    buffer_append(body, SPAN(",\"unlimited_quota\":"));
-    buffer_append_bool(body, token->unlimited_quota);
+    buffer_append_bool(body, SPAN(",\"unlimited_quota\":"), token->unlimited_quota);
     buffer_append(body, SPAN(",\"model_limits\":"));
     append_models(body, token->model_limits);
-    buffer_append(body, SPAN(",\"model_limits_enabled\":"));
-    buffer_append_bool(body, token->model_limits_enabled);
+    buffer_append_bool(body, SPAN(",\"model_limits_enabled\":"), token->model_limits_enabled);
     buffer_append_number(body, SPAN(",\"expires_at\":"),
                          token->expired_unix_s == TOKEN_NEVER_EXPIRES ? 0 : token->expired_unix_s);
     buffer_append(body, SPAN("}}"));
