@@ -128,17 +128,9 @@ static bool check_body(struct request *request)
 
 /* ---- the steps ---- */
 
-/* After a write it is too late to find that there is no memory for its answer. A handler may have
- * reserved more. */
-static bool reserve_answer(struct request *request)
-{
-    enum { SHORT_LEN_MAX = 2048 };
-    return buffer_reserve(&request->head, SHORT_LEN_MAX + STORE_MODELS_LEN_MAX) &&
-           buffer_reserve(&request->body, SHORT_LEN_MAX);
-}
-
 static enum api_step begin(struct request *request)
 {
+    enum { SHORT_LEN_MAX = 2048 };
     if (!check_route(request))
         return API_REPLIED;
     /* A refusal of a key's or gateway's must not look like permission. */
@@ -147,7 +139,11 @@ static enum api_step begin(struct request *request)
     if (!auth_check(request) || !check_body(request))
         return API_REPLIED;
     enum api_step step = request->route->begin(request);
-    if (step == API_WRITES && !reserve_answer(request))
+    /* After a write it is too late to find that there is no memory for its answer. A handler may
+     * have reserved more. */
+    if (step == API_WRITES &&
+        (!buffer_reserve(&request->head, SHORT_LEN_MAX + STORE_MODELS_LEN_MAX) ||
+         !buffer_reserve(&request->body, SHORT_LEN_MAX)))
         return reply_store_error(request, STORE_UNAVAILABLE);
     return step;
 }

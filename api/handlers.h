@@ -8,4 +8,4 @@ route_begin create_begin, update_begin, delete_begin, delete_batch_begin, status
 route_begin rotate_begin, verify_begin, usage_begin;
 route_begin consume_begin, reserve_begin, settle_begin, cancel_begin;
 route_render search_render, create_render, update_render, delete_render, delete_batch_render;
-route_render status_batch_render, rotate_render, verify_render, consume_render, settle_render;
+route_render status_batch_render, verify_render, consume_render, settle_render;

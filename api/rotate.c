@@ -1,10 +1,9 @@
-/* POST /:id/rotate: another key on the same token. */
+/* POST /:id/rotate: another key on the same token, answered by update_render. */
 
 #include "api/handlers.h"
 #include "api/idempotency.h"
 #include "api/json_in.h"
 #include "api/reply.h"
-#include "api/token_json.h"
 #include "seal/key_pool.h"
 
 enum { GRACE_S_MAX = 30 * 24 * 3600 };
@@ -20,11 +19,4 @@ enum api_step rotate_begin(struct request *request)
     write->rotate.token_id = request->path_id;
     key_pool_take(request->api->keys, write->rotate.key);
     return idempotency_by_header(request);
-}
-
-void rotate_render(struct request *request)
-{
-    reply_begin_data(request);
-    token_json_append(&request->body, &request->write.token, request->now_unix_s, false);
-    reply_end_data(request);
 }

@@ -13,7 +13,7 @@ static const struct route routes[] = {
     {ROUTE_TOKEN, "GET", "/:id", ROUTE_USER, get_begin, NULL},
     {ROUTE_TOKEN, "DELETE", "/:id", ROUTE_USER, delete_begin, delete_render},
     {ROUTE_TOKEN, "POST", "/:id/key", ROUTE_USER, key_begin, NULL},
-    {ROUTE_TOKEN, "POST", "/:id/rotate", ROUTE_USER, rotate_begin, rotate_render},
+    {ROUTE_TOKEN, "POST", "/:id/rotate", ROUTE_USER, rotate_begin, update_render},
     {ROUTE_TOKEN, "POST", "/batch", ROUTE_USER, delete_batch_begin, delete_batch_render},
     {ROUTE_TOKEN, "POST", "/batch/status", ROUTE_USER, status_batch_begin, status_batch_render},
     {ROUTE_TOKEN, "POST", "/batch/keys", ROUTE_USER, keys_begin, NULL},

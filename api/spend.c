@@ -62,8 +62,7 @@ static void render(struct request *request, const struct store_use_answer *answe
     buffer_append(body, SPAN(",\"group\":"));
     buffer_append_json(body, (struct span){answer->group, answer->group_len});
     buffer_append_number(body, SPAN(",\"remain_quota\":"), answer->remain_quota);
-    buffer_append(body, SPAN(",\"unlimited_quota\":"));
-    buffer_append_bool(body, answer->unlimited_quota);
+    buffer_append_bool(body, SPAN(",\"unlimited_quota\":"), answer->unlimited_quota);
     if (answer->reservation_id > 0) {
         buffer_append_number(body, SPAN(",\"reservation\":"), answer->reservation_id);
         buffer_append_number(body, SPAN(",\"amount\":"), answer->amount);

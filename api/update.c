@@ -68,9 +68,11 @@ enum api_step update_begin(struct request *request)
     return API_WRITES;
 }
 
+/* Of a rotation too, which shows the new key. */
 void update_render(struct request *request)
 {
+    bool mask_key = request->api->settings->mask_keys && request->write.kind == STORE_UPDATE;
     reply_begin_data(request);
-    token_json_visit(request, &request->write.token);
+    token_json_append(&request->body, &request->write.token, request->now_unix_s, mask_key);
     reply_end_data(request);
 }

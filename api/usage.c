@@ -31,12 +31,10 @@ static void append_usage(struct buffer *body, const struct token *token)
     buffer_append_string(body, granted);
     buffer_append_number(body, SPAN(",\"total_used\":"), token->used_quota);
     buffer_append_number(body, SPAN(",\"total_available\":"), token->remain_quota);
-    buffer_append(body, SPAN(",\"unlimited_quota\":"));
-    buffer_append_bool(body, token->unlimited_quota);
+    buffer_append_bool(body, SPAN(",\"unlimited_quota\":"), token->unlimited_quota);
     buffer_append(body, SPAN(",\"model_limits\":"));
     append_models(body, token->model_limits);
-    buffer_append(body, SPAN(",\"model_limits_enabled\":"));
-    buffer_append_bool(body, token->model_limits_enabled);
+    buffer_append_bool(body, SPAN(",\"model_limits_enabled\":"), token->model_limits_enabled);
     buffer_append_number(body, SPAN(",\"expires_at\":"),
                          token->expired_unix_s == TOKEN_NEVER_EXPIRES ? 0 : token->expired_unix_s);
     buffer_append(body, SPAN("}}"));
@@ -61,18 +59,16 @@ enum api_step usage_begin(struct request *request)
     struct span sent = auth_key(&request->input);
     bool owner_disabled = false;
     enum store_error error = STORE_NOT_FOUND;
-    if (sent.len == 0)
-        return reply_refusal(request, TOKEN_REFUSED_MISSING);
     if (token_key_read(sent, key))
         error = store_token_find(request->api->reader, key, request->now_unix_s, &owner_disabled,
                                  visit, request);
     if (error == STORE_NOT_FOUND)
-        return reply_refusal(request, TOKEN_REFUSED_UNKNOWN);
+        return reply_refusal(request,
+                             sent.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_UNKNOWN);
     if (error != STORE_OK)
         return reply_store_error(request, error);
     if (owner_disabled)
-        return reply_refusal(request, TOKEN_REFUSED_DISABLED);
-    if (request->usage_refusal != TOKEN_GOOD)
-        return reply_refusal(request, request->usage_refusal);
-    return API_REPLIED;
+        request->usage_refusal = TOKEN_REFUSED_DISABLED;
+    return request->usage_refusal == TOKEN_GOOD ? API_REPLIED
+                                                : reply_refusal(request, request->usage_refusal);
 }

@@ -82,8 +82,9 @@ void buffer_append_number(struct buffer *buffer, struct span label, int64_t numb
     buffer_append_int(buffer, number);
 }
 
-void buffer_append_bool(struct buffer *buffer, bool value)
+void buffer_append_bool(struct buffer *buffer, struct span label, bool value)
 {
+    buffer_append(buffer, label);
     buffer_append(buffer, value ? SPAN("true") : SPAN("false"));
 }
 

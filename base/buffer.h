@@ -27,7 +27,7 @@ void buffer_append(struct buffer *buffer, struct span text);
 void buffer_append_string(struct buffer *buffer, const char *text);
 void buffer_append_int(struct buffer *buffer, int64_t number); /* in decimal */
 void buffer_append_number(struct buffer *buffer, struct span label, int64_t number); /* both */
-void buffer_append_bool(struct buffer *buffer, bool value);       /* true or false */
+void buffer_append_bool(struct buffer *buffer, struct span label, bool value); /* true or false */
 void buffer_append_json(struct buffer *buffer, struct span text); /* quoted, RFC 8259 section 7 */
 
 /* The content, valid until the next append. */

@@ -127,13 +127,12 @@ static struct span read_key(const char *argument, char line[static 128])
 
 int ctl_token_find(struct ctl *ctl)
 {
-    char line[128];
+    char line[128], key[TOKEN_KEY_LEN];
     bool owner_disabled;
-    struct span key = read_key(ctl->argument, line);
-    if (!token_key_is_well_formed(key))
+    if (!token_key_read(read_key(ctl->argument, line), key))
         return ctl_fail("not a valid key: wrong format or checksum");
-    enum store_error error = store_token_find(ctl->reader, key.at, (int64_t)time(NULL),
-                                              &owner_disabled, print_token, ctl);
+    enum store_error error =
+        store_token_find(ctl->reader, key, (int64_t)time(NULL), &owner_disabled, print_token, ctl);
     if (error == STORE_NOT_FOUND)
         return ctl_fail("nobody has this key");
     return ctl_end(ctl, error);

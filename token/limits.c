@@ -125,11 +125,10 @@ static bool block_has(const struct block *block, const unsigned char *address)
 bool limits_allow_ip(struct span ips, struct span ip)
 {
     struct block address, block;
-    struct span item;
     if (!ip.at || memchr(ip.at, '/', ip.len) || !parse_block(ip, &address))
         return false;
-    while (next_item(&ips, ips_separators, &item))
-        if (parse_block(item, &block) && block_has(&block, address.bytes))
+    while (ips.len > 0)
+        if (parse_block(span_cut(&ips, ','), &block) && block_has(&block, address.bytes))
             return true;
     return false;
 }

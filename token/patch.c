@@ -83,13 +83,11 @@ enum token_error token_patch_apply(const struct token_patch *patch, int64_t now_
         return error;
     bool enables = patch->fields & TOKEN_FIELD_STATUS && patch->value.status == TOKEN_ENABLED &&
                    token_status_at(token, now_unix_s) != TOKEN_ENABLED;
-    if (enables) {
-        enum token_status status = token_status_at(&changed, now_unix_s);
-        if (status == TOKEN_EXPIRED)
-            return TOKEN_ENABLE_EXPIRED;
-        if (status == TOKEN_EXHAUSTED)
-            return TOKEN_ENABLE_EXHAUSTED;
-    }
+    enum token_status status = token_status_at(&changed, now_unix_s);
+    if (enables && status == TOKEN_EXPIRED)
+        return TOKEN_ENABLE_EXPIRED;
+    if (enables && status == TOKEN_EXHAUSTED)
+        return TOKEN_ENABLE_EXHAUSTED;
     *token = changed;
     return TOKEN_OK;
 }

@@ -221,7 +221,8 @@ def test_token_delete(store, client):
 
 def test_token_find(store, client):
     token = client.make(name="leaked")
-    assert store.ctl("token", "find", token["key"]) == [shown(token)]
+    for key in (token["key"], token["key"][3:], "sk-" + token["key"]):
+        assert store.ctl("token", "find", key) == [shown(token)]
     output = text(store, "token", "find", token["key"])
     assert "leaked" in output and token["key"] not in output and token["key"][3:] not in output
 
@@ -242,7 +243,7 @@ def test_token_find_of_nobody(store, client):
     client.delete(token["id"])
     for key in (UNKNOWN_KEY, token["key"]):
         assert_failed(store.run_ctl("token", "find", key), "nobody")
-    for key in ("x", "", token["key"][:-1], token["key"][3:], "sk-" + "0" * 48):
+    for key in ("x", "", token["key"][:-1], "sk-sk-" + token["key"], "sk-" + "0" * 48):
         done = store.run_ctl("token", "find", key)
         assert_failed(done)
         assert not key or key not in done.stderr or len(key) == 1

@@ -252,7 +252,7 @@ static void test_renders_and_callers(void **state)
         {"POST", "/batch/status", ROUTE_USER, status_batch_render},
         {"POST", "/search", ROUTE_USER, search_render},
         {"POST", "/5/key", ROUTE_USER, NULL},
-        {"POST", "/5/rotate", ROUTE_USER, rotate_render},
+        {"POST", "/5/rotate", ROUTE_USER, update_render},
         {"GET", "/verify", ROUTE_KEY, verify_render},
         {"POST", "/consume", ROUTE_GATEWAY, consume_render},
         {"POST", "/reserve", ROUTE_GATEWAY, consume_render},
