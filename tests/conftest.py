@@ -4,10 +4,12 @@ status to match."""
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
-sys.dont_write_bytecode = True
+# Compiled tests are kept there, so that each of xdist's processes need not compile them anew.
+sys.pycache_prefix = str(Path(__file__).resolve().parents[1] / "build/pycache")
 
 # nohup and shells' background jobs ignore these signals, and every program of a test would inherit
 # that. A handler is not inherited.
