@@ -105,7 +105,7 @@ test:
 ASAN = BUILD=build/asan HARDENING= CFLAGS='-O1 -g -fno-omit-frame-pointer' \
        SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
 TSAN = BUILD=build/tsan HARDENING= CFLAGS='-O1 -g' SANITIZE=-fsanitize=thread \
-       UNIT_TESTS='$(patsubst %,tests/unit/test_%.c,commit_thread sandbox work_queue)'
+       UNIT_TESTS='$(patsubst %,tests/unit/test_%.c,commit_thread work_queue)'
 
 test-asan:
 	@$(MAKE) --no-print-directory test $(ASAN)
