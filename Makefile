@@ -97,15 +97,17 @@ run:
 	@$(MAKE) --no-print-directory -s all
 	@BUILD='$(BUILD)' STORE='$(STORE)' exec ./dev/run.sh '$(PORT)'
 
+# Tests wait much, for processes and for the disk: twice as many at once as there are processors.
 test:
 	@./dev/deps.sh test
 	@$(MAKE) --no-print-directory all unit-tests
-	@BUILD='$(BUILD)' $(PYTHON) -m pytest --timeout=900 $(PYTEST) tests
+	@BUILD='$(BUILD)' $(PYTHON) -m pytest --timeout=900 -n "$$((2 * $$(nproc)))" --dist loadfile $(PYTEST) tests
 
-# The same tests on programs that check themselves.
+# The same tests on programs that check themselves; under ThreadSanitizer those marked "threads".
 ASAN = BUILD=build/asan HARDENING= CFLAGS='-O1 -g -fno-omit-frame-pointer' \
        SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
-TSAN = BUILD=build/tsan HARDENING= CFLAGS='-O1 -g' SANITIZE=-fsanitize=thread
+TSAN = BUILD=build/tsan HARDENING= CFLAGS='-O1 -g' SANITIZE=-fsanitize=thread \
+       UNIT_TESTS='$(patsubst %,tests/unit/test_%.c,commit_thread work_queue)'
 
 test-asan:
 	@$(MAKE) --no-print-directory test $(ASAN)

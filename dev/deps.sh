@@ -12,8 +12,8 @@ packages() {
     postgresql) echo libpq-dev postgresql ;;
     # llvm: llvm-symbolizer names the lines in a fuzz target's report.
     test) packages build; packages run; packages postgresql
-        echo python3-pytest python3-pytest-timeout python3-requests python3-yaml \
-            python3-jsonschema libxxhash0 libcmocka-dev clang libclang-rt-dev llvm \
+        echo python3-pytest python3-pytest-timeout python3-pytest-xdist python3-requests \
+            python3-yaml python3-jsonschema libxxhash0 libcmocka-dev clang libclang-rt-dev llvm \
             apache2-bin libapache2-mod-fcgid lighttpd caddy ;;
     torture) packages test; echo haproxy uwsgi-core fcgiwrap ;;
     lint) packages test; echo clang-format clang-tidy shellcheck ;;

@@ -1,11 +1,15 @@
-"""For all tests: the closing line, "N passed, N failed", and an exit status to match."""
+"""For all tests: which run under ThreadSanitizer; the closing line, "N passed, N failed", and an exit
+status to match."""
 
+import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
-sys.dont_write_bytecode = True
+# Compiled tests are kept there, so that each of xdist's processes need not compile them anew.
+sys.pycache_prefix = str(Path(__file__).resolve().parents[1] / "build/pycache")
 
 # nohup and shells' background jobs ignore these signals, and every program of a test would inherit
 # that. A handler is not inherited.
@@ -13,7 +17,27 @@ for number in (signal.SIGHUP, signal.SIGINT):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
 
+# pytest-xdist hands each file to one of its processes: the files that take longest come first.
+LONGEST = ["test_pool", "test_faults", "test_power_cut", "test_fuzz", "test_kills", "test_stalled",
+           "test_failover", "test_unit", "test_unit_over_it", "test_search", "test_spend"]
+
 outcomes = {}  # test -> whether all of its phases passed
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "threads: runs under ThreadSanitizer, too")
+
+
+def place(item):
+    return LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST)
+
+
+def pytest_collection_modifyitems(config, items):
+    if os.environ.get("BUILD") == "build/tsan":
+        left_out = [item for item in items if not item.get_closest_marker("threads")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item.get_closest_marker("threads")]
+    items.sort(key=place)
 
 
 def pytest_runtest_logreport(report):

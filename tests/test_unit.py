@@ -15,22 +15,25 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / os.environ.get("BUILD", "build")
 TIMEOUT_S = 900  # a model test under a sanitizer takes its time
 
-# ThreadSanitizer finds nothing in the others, which have one thread, and slows them 20 times.
-WITH_THREADS = {"test_commit_thread", "test_sandbox", "test_work_queue"}
+# Under a sanitizer there is no sandbox, and a limited address space is too small.
+LEFT_OUT = {"test_sandbox", "test_limited_address_space"} if BUILD.name in ("asan", "tsan") else set()
 
-# A program skips these under a sanitizer, which needs terabytes of addresses itself.
-SKIPPED = {"test_limited_address_space"} if BUILD.name in ("asan", "tsan") else set()
+PROGRAMS = sorted({path.stem for path in (ROOT / "tests/unit").glob("test_*.c")} - LEFT_OUT)
+
+# make test-tsan builds only these.
+WITH_THREADS = {"test_commit_thread", "test_work_queue"}
+assert WITH_THREADS < set(PROGRAMS)
 
 
-def programs():
-    found = sorted(path.stem for path in (ROOT / "tests/unit").glob("test_*.c"))
-    return [name for name in found if BUILD.name != "tsan" or name in WITH_THREADS]
+def case(program, *name):
+    marks = pytest.mark.threads if program in WITH_THREADS else ()
+    return pytest.param(program, *name, id=":".join([program, *name]), marks=marks)
 
 
 def names(program):
     source = (ROOT / f"tests/unit/{program}.c").read_text()
     found = re.findall(r"\bcmocka_unit_test\w*\((\w+)", source)
-    return [name for name in found if name not in SKIPPED]
+    return [name for name in found if name not in LEFT_OUT]
 
 
 @functools.cache
@@ -54,20 +57,13 @@ def run(program):
     return status, {name: outcome for outcome, name in outcomes}, output
 
 
-@pytest.mark.parametrize(
-    "program, name",
-    [
-        pytest.param(program, name, id=f"{program}:{name}")
-        for program in programs()
-        for name in names(program)
-    ],
-)
+@pytest.mark.parametrize("program, name", [case(p, name) for p in PROGRAMS for name in names(p)])
 def test_unit(program, name):
     _, outcomes, output = run(program)
     assert outcomes.get(name) == "ok", output
 
 
-@pytest.mark.parametrize("program", programs())
+@pytest.mark.parametrize("program", map(case, PROGRAMS))
 def test_whole(program):
     """It ran exactly the tests that are named here, and exited with 0."""
     status, outcomes, output = run(program)

@@ -13,6 +13,8 @@ from client import ISSUED
 from linear import INFINITY, is_linearizable
 from service import Store
 
+pytestmark = pytest.mark.threads
+
 TORTURE = os.environ.get("TORTURE") == "1"
 ROUNDS = 400 if TORTURE else 30
 WORKERS, USERS, CLIENTS_PER_USER, TOKENS_PER_USER, STEPS = 3, 3, 4, 3, 8

@@ -5,6 +5,7 @@ import grp
 import json
 import os
 import pwd
+import random
 import re
 import shlex
 import shutil
@@ -67,9 +68,17 @@ def wait_until(condition, what, timeout=30):
     return value
 
 
+# Below those that the kernel gives to clients; each of xdist's processes (gw0, gw1, ...) has its own.
+OF_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 16
+PORTS = iter(random.sample(range(10_000 + OF_PROCESS, 30_000, 16), 1250))
+
+
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+    """Another one each time: the server starts later, and other tests run at the same time."""
+    for port in PORTS:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is left")
 
 
 def running(program):

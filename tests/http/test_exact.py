@@ -8,8 +8,11 @@ import threading
 import time
 
 import fastcgi
+import pytest
 from client import Client
 from service import Site, Store
+
+pytestmark = pytest.mark.threads
 
 THREADS = 12
 WORKERS = 3

@@ -8,6 +8,8 @@ import pytest
 from client import Client
 from service import Site, Store, wait_until
 
+pytestmark = pytest.mark.threads
+
 LINE = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ token\.fcgi\[\d+\]: (\d+) writes failed: (.*)\n", re.MULTILINE)
 
 

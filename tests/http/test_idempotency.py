@@ -187,6 +187,7 @@ def test_over_processes(site, user):
     assert total(user) == 2
 
 
+@pytest.mark.threads
 def test_at_once():
     """Many copies of a request at the same time, over two workers: one is done."""
     with Store() as store:

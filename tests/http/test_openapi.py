@@ -18,6 +18,9 @@ from client import key_checksum
 from contract import ANY_METHOD, METHODS, OTHER_METHODS, OTHER_PATHS, SPEC, resolve
 from service import Site
 
+# Each kind of request once, over all threads of a worker.
+pytestmark = pytest.mark.threads
+
 # ---- the document ----
 
 # The fields of the objects of OpenAPI 3.0 that are used here; * is required.

@@ -599,6 +599,7 @@ def ids_of(client):
     return found
 
 
+@pytest.mark.threads
 def test_reload_drops_no_request(pool, client):
     """Creates and lists at all times, through three reloads: every one is answered."""
     clients = [pool.http(pool.add_user(), checked=False) for _ in range(8)]
@@ -722,6 +723,7 @@ def test_reload_of_nothing(stopped):
     assert stopped.run_spawn("reload")[0] != 0
 
 
+@pytest.mark.threads
 def test_killed_workers_lose_no_acknowledged_write(pool, client):
     """kill -9, ten times, while tokens are created, changed and deleted."""
     clients = [pool.http(pool.add_user(), checked=False) for _ in range(6)]
@@ -771,6 +773,7 @@ def test_killed_workers_lose_no_acknowledged_write(pool, client):
 # ---- two workers at once ----
 
 
+@pytest.mark.threads
 def test_two_workers_write_at_once():
     """Each has its own socket here, so that both surely take part."""
     with Store() as store:
@@ -802,6 +805,7 @@ def test_two_workers_write_at_once():
         store.check()
 
 
+@pytest.mark.threads
 def test_two_workers_and_one_last_place():
     """The limit holds over processes: of many creates at once, just as many as fit."""
     with Store() as store:
@@ -826,6 +830,7 @@ def test_two_workers_and_one_last_place():
         store.check()
 
 
+@pytest.mark.threads
 def test_one_delete_of_many_succeeds():
     """The same token, deleted over two workers at once: one 200, and 404 for the rest."""
     with Store() as store:
@@ -851,6 +856,7 @@ def test_one_delete_of_many_succeeds():
         store.check()
 
 
+@pytest.mark.threads
 def test_store_grows_over_processes():
     """Each worker sees what the other has added to the file."""
     with Store() as store:

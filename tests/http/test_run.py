@@ -21,7 +21,8 @@ PATHS = (
     " /usage/token/ /verify /consume /reserve /settle /cancel status_only=true /batch/status /batch"
 ).split()
 
-NOT_COPIED = shutil.ignore_patterns(".git", "var", "asan", "tsan", "tests", "__pycache__")
+# build/fuzz may be in the making: other tests run at the same time.
+NOT_COPIED = shutil.ignore_patterns(".git", "var", "asan", "tsan", "fuzz", "pycache", "tests", "__pycache__")
 
 
 @pytest.fixture(scope="module")

@@ -324,6 +324,7 @@ def crowd(site):
     return client, made[::-1]
 
 
+@pytest.mark.threads
 def test_many(send, crowd):
     client, made = Client(send, crowd[0].user), crowd[1]
     data = client.search("?size=100&p=3").data
@@ -336,6 +337,7 @@ def test_many(send, crowd):
     assert client.search_by_body({"keyword": "29%", "group": "vip"}).data["total"] == 11
 
 
+@pytest.mark.threads
 def test_client_that_leaves(site, crowd):
     """The client disconnects during a search; the worker goes on for other clients."""
     client, made = crowd

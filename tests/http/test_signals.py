@@ -12,6 +12,8 @@ import pytest
 from fastcgi import Connection, environment
 from service import Store, wait_until
 
+pytestmark = pytest.mark.threads
+
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
 
 

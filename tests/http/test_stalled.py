@@ -16,6 +16,8 @@ from client import Client
 from fastcgi import Connection, environment
 from service import Store, wait_until
 
+pytestmark = pytest.mark.threads
+
 OPTIONS = fastcgi.request(environment("OPTIONS", "/api/token/"), keep=True)
 NOT_REACHED = (503, "Service is temporarily unavailable")
 

@@ -482,6 +482,7 @@ def test_refused_use_does_not_count(site, user):
     assert user.get(token["id"]).data["accessed_time"] == LONG_AGO
 
 
+@pytest.mark.threads
 def test_accessed_time_with_a_cost(site, user):
     """A spend writes the record anyway."""
     token = user.make(name="used and paid")
@@ -496,6 +497,7 @@ def test_accessed_time_with_a_cost(site, user):
     assert started <= user.get(token["id"]).data["accessed_time"] <= time.time()
 
 
+@pytest.mark.threads
 @pytest.mark.parametrize("stop", ["SIGTERM", "SIGUSR1"])
 def test_accessed_time_is_written_before_the_end(stop):
     """Kept in memory and written when a worker exits; not a write per request."""
@@ -524,6 +526,7 @@ def test_accessed_time_is_written_before_the_end(stop):
         store.check()
 
 
+@pytest.mark.threads
 def test_accessed_time_is_written_in_the_background():
     """Within a minute, by a running worker."""
     with Site(workers=1) as site:

@@ -56,6 +56,7 @@ def test_control_without_ids_units_are_spent_twice(folder, server):
     assert used(server) > acknowledged
 
 
+@pytest.mark.threads
 def test_three_processes_on_one_token(folder, server):
     load = Load(server.folder, location(server.folder))
     processes = [load.start(800) for _ in range(3)]

@@ -496,9 +496,5 @@ int main(void)
         cmocka_unit_test(test_refused_parts),   cmocka_unit_test(test_inherited_descriptors),
         cmocka_unit_test(test_root_is_dropped), cmocka_unit_test(test_descriptors),
     };
-    if (!sandbox_is_possible()) { /* a sanitizer's build has none: see sandbox.h */
-        printf("TAP version 13\n1..1\nok 1 - sandbox_is_off\n");
-        return 0;
-    }
     return cmocka_run_group_tests_name("sandbox", tests, NULL, NULL);
 }
