@@ -264,7 +264,7 @@ enum store_error store_gateway_delete(struct store *store, int64_t gateway_id);
 
 /* ---- writes ---- */
 
-/* Columns: constant, name in functions of an engine. */
+/* Columns: constant, name of its function (store/txn.h). */
 /* clang-format off */
 #define STORE_WRITES(WRITE)                                                                        \
     WRITE(CREATE, create) WRITE(UPDATE, update) WRITE(SET_STATUS, set_status)                      \

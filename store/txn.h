@@ -63,7 +63,7 @@ enum { STORE_IDS_COUNT = STORE_IDS_RESERVATION + 1 };
 struct store_txn {
     const struct store_rows *rows;
     const struct seal *seal;
-    enum store_error error; /* the first failure; it ends the transaction */
+    enum store_error error;       /* the first failure; it ends the transaction */
     int64_t ids[STORE_IDS_COUNT]; /* the engine's, for take_id; a refused write's are put back */
 };
 
@@ -171,26 +171,20 @@ static inline int store_compare_ids(const void *left, const void *right)
     return (*a > *b) - (*a < *b);
 }
 
-/* ---- the kinds, by file ---- */
+/* ---- the kinds ---- */
 
 typedef enum store_error store_apply_kind(struct store_txn *txn, struct store_write *write);
+#define STORE_APPLY_DECLARATION(constant, name) store_apply_kind store_apply_##name;
+STORE_WRITES(STORE_APPLY_DECLARATION)
 
-/* apply_tokens.c */
-store_apply_kind store_apply_create, store_apply_update, store_apply_rotate, store_apply_set_status,
-    store_apply_delete;
-/* Deletes one token with its keys' entries. STORE_NOT_FOUND. */
+/* apply_tokens.c: deletes one token with its keys' entries. STORE_NOT_FOUND. */
 enum store_error store_delete_token(struct store_txn *txn, int64_t user_id, int64_t token_id);
 
-/* apply_spend.c. store_get_by_key: the token and the owner of a key that is valid at now_unix_s.
- * STORE_NOT_FOUND if no token has it or its owner is deleted. */
+/* apply_spend.c: the token and the owner of a key that is valid at now_unix_s. STORE_NOT_FOUND if
+ * no token has it or its owner is deleted. */
 enum store_error store_get_by_key(struct store_txn *txn, const char key[static TOKEN_KEY_LEN],
                                   int64_t now_unix_s, struct token *token, struct record_keys *keys,
                                   struct record_user *owner);
-store_apply_kind store_apply_spend, store_apply_settle, store_apply_access;
-
-/* apply_accounts.c */
-store_apply_kind store_apply_user_add, store_apply_user_change, store_apply_user_delete,
-    store_apply_gateway_add, store_apply_gateway_delete;
 
 /* apply_answers.c: idempotency. store_find_answer sets idempotency.replayed and the answer, or
  * returns STORE_IDEMPOTENCY_MISMATCH. store_keep_answer renders the answer of a write that is done,
@@ -198,7 +192,7 @@ store_apply_kind store_apply_user_add, store_apply_user_change, store_apply_user
  * STORE_ANSWER_TOO_LARGE. */
 store_apply_kind store_find_answer, store_keep_answer;
 
-/* Whether an answer can be unsealed; out may be NULL. STORE_CORRUPT, STORE_UNAVAILABLE. */
+/* Unseals an answer; store_idempotency_clear frees it. STORE_CORRUPT, STORE_UNAVAILABLE. */
 enum store_error store_unseal_answer(const struct seal *seal,
                                      const unsigned char key_hash[static STORE_HASH_LEN],
                                      const struct record_answer *answer,

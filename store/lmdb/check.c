@@ -9,7 +9,10 @@
 #include <stdlib.h>
 
 #include "base/text.h"
+#include "store/lmdb/answers.h"
 #include "store/lmdb/engine.h"
+#include "store/lmdb/ids.h"
+#include "store/lmdb/lookup.h"
 
 /* Items of one size, as many as there are. */
 struct items {
@@ -22,16 +25,15 @@ struct reserved {
     int64_t user_id, token_id, amount;
 };
 
-/* As meta_counters. */
-enum { USER, TOKEN, GATEWAY, RESERVATION };
-static const char *const kinds[META_COUNTERS] = {"user", "token", "gateway", "reservation"};
+/* By enum store_ids. */
+static const char *const kinds[STORE_IDS_COUNT] = {"user", "token", "gateway", "reservation"};
 
 struct check {
-    struct txn *txn;
+    struct store_txn *txn;
     store_report *report;
     void *context;
-    uint64_t found;              /* problems */
-    int64_t next[META_COUNTERS]; /* ids that no entry has yet */
+    uint64_t found;                /* problems */
+    int64_t next[STORE_IDS_COUNT]; /* ids that no entry has yet */
     uint64_t user_count, token_count, key_count, answer_count, reservation_count;
     struct items token_ids;  /* int64_t, of all users: an id must not be there twice */
     struct items reserved;   /* struct reserved */
@@ -75,13 +77,13 @@ typedef void visit_entry(struct check *check, struct span key, struct span value
 static bool is_after(const struct check *check, enum database database, struct span key[2],
                      struct span value[2])
 {
-    MDB_dbi dbi = check->txn->store->dbis[database];
+    MDB_dbi dbi = lmdb_of(check->txn)->store->dbis[database];
     MDB_val keys[] = {db_val(key[0]), db_val(key[1])};
     MDB_val values[] = {db_val(value[0]), db_val(value[1])};
-    int order = mdb_cmp(check->txn->mdb, dbi, &keys[0], &keys[1]);
+    int order = mdb_cmp(lmdb_of(check->txn)->mdb, dbi, &keys[0], &keys[1]);
     /* Equal keys: a database with MDB_DUPSORT, whose values are in order. */
     return order < 0 || (order == 0 && database == DB_IDS_BY_USER && value[0].len == value[1].len &&
-                         mdb_dcmp(check->txn->mdb, dbi, &values[0], &values[1]) < 0);
+                         mdb_dcmp(lmdb_of(check->txn)->mdb, dbi, &values[0], &values[1]) < 0);
 }
 
 /* Visits each entry of a database; name is for reports. */
@@ -120,13 +122,13 @@ static void check_counter(struct check *check, size_t kind, int64_t id)
 
 static void check_user_index(struct check *check, int64_t id, const struct record_user *user)
 {
-    struct txn *txn = check->txn;
+    struct store_txn *txn = check->txn;
     struct record_user found;
     int64_t by_access = 0, by_name = 0;
     check->user_count++;
-    if (lookup_user_by_access(txn, user->access_hash, &by_access, &found) == STORE_CORRUPT)
+    if (lookup_access(txn, user->access_hash, &by_access, &found) == STORE_CORRUPT)
         txn->error = STORE_OK; /* reported here */
-    if (lookup_user_id(txn, user->name, &by_name) == STORE_CORRUPT)
+    if (lookup_name(txn, user->name, &by_name) == STORE_CORRUPT)
         txn->error = STORE_OK;
     if (by_access != id || by_name != id)
         report(check, "user %" PRId64 ": is not found by its %s", id,
@@ -143,7 +145,7 @@ static void check_user(struct check *check, struct span key, struct span value)
         report(check, "user %" PRId64 ": its name or group is not UTF-8", id);
     else if (!user.deleted)
         check_user_index(check, id, &user);
-    check_counter(check, USER, id);
+    check_counter(check, STORE_IDS_USER, id);
 }
 
 static void check_gateway(struct check *check, struct span key, struct span value)
@@ -152,7 +154,7 @@ static void check_gateway(struct check *check, struct span key, struct span valu
     struct record_gateway gateway;
     if (!record_decode_gateway(id, value, &gateway))
         report(check, "gateway %" PRId64 ": its record can't be read", id);
-    check_counter(check, GATEWAY, id);
+    check_counter(check, STORE_IDS_GATEWAY, id);
 }
 
 /* ---- tokens, and from each to the indexes ---- */
@@ -191,7 +193,7 @@ static void check_indexes(struct check *check, const struct token *token,
     unsigned char hash[SEAL_HASH_LEN];
     if (ids_check(check->txn, DB_IDS_BY_USER, token->user_id, token->id) == STORE_NOT_FOUND)
         report(check, "token %" PRId64 ": is not in its user's index", token->id);
-    seal_hash_key(check->txn->store->base.seal, token->key, hash);
+    seal_hash_key(check->txn->seal, token->key, hash);
     check_key(check, token, hash, 0);
     if (keys->has_old)
         check_key(check, token, keys->old_hash, keys->old_until_unix_s);
@@ -208,7 +210,7 @@ static void check_token(struct check *check, struct span key, struct span value)
     }
     const unsigned char *ids = (const unsigned char *)key.at;
     struct token token = {.user_id = get_big64(ids), .id = get_big64(ids + 8)};
-    check_counter(check, TOKEN, token.id);
+    check_counter(check, STORE_IDS_TOKEN, token.id);
     add_item(check, &check->token_ids, &token.id, sizeof(token.id));
     if (db_get(check->txn, DB_USERS, ID_KEY(token.user_id), &owner) == STORE_NOT_FOUND)
         report(check, "token %" PRId64 ": its user %" PRId64 " does not exist", token.id,
@@ -218,8 +220,7 @@ static void check_token(struct check *check, struct span key, struct span value)
         return;
     }
     check_fields(check, &token);
-    if (!unseal_key(check->txn->store->base.seal, token.user_id, token.id, keys.sealed,
-                    token.key)) {
+    if (!unseal_key(check->txn->seal, token.user_id, token.id, keys.sealed, token.key)) {
         report(check, "token %" PRId64 ": its key can't be unsealed", token.id);
         return;
     }
@@ -233,7 +234,7 @@ static void check_token(struct check *check, struct span key, struct span value)
 static void check_twice(struct check *check, struct items *items, const char *what)
 {
     if (items->count > 0)
-        qsort(items->at, items->count, sizeof(int64_t), ids_compare);
+        qsort(items->at, items->count, sizeof(int64_t), store_compare_ids);
     const int64_t *ids = (const int64_t *)(const void *)items->at;
     for (size_t i = 1; i < items->count; i++)
         if (ids[i] == ids[i - 1])
@@ -278,7 +279,7 @@ static void check_reservation(struct check *check, struct span key, struct span 
 {
     int64_t id = id_of(key);
     struct record_reservation record;
-    check_counter(check, RESERVATION, id);
+    check_counter(check, STORE_IDS_RESERVATION, id);
     check->reservation_count++;
     if (!record_decode_reservation(id, value, &record)) {
         report(check, "reservation %" PRId64 ": its record can't be read", id);
@@ -299,7 +300,7 @@ static int compare_reserved(const void *left, const void *right)
     const struct reserved *a = left, *b = right;
     if (a->user_id != b->user_id)
         return a->user_id < b->user_id ? -1 : 1;
-    return ids_compare(&a->token_id, &b->token_id);
+    return store_compare_ids(&a->token_id, &b->token_id);
 }
 
 /* What the reservations of a token have taken is part of what it has used. */
@@ -331,7 +332,7 @@ static void check_idempotency(struct check *check, struct span key, struct span 
 {
     bool intact;
     check->answer_count++;
-    enum store_error error = idempotency_check(check->txn, key, value, &intact);
+    enum store_error error = answers_check(check->txn, key, value, &intact);
     if (error != STORE_OK)
         db_result(check->txn, ENOMEM);
     else if (!intact)
@@ -349,12 +350,12 @@ static void check_free_entry(struct check *check, struct span key, struct span v
     uint64_t txn_id;
     if (key.len != sizeof(txn_id) || value.len < 8 ||
         (uint64_t)get_little64(bytes) > value.len / 8 - 1 ||
-        db_result(check->txn, mdb_env_info(check->txn->store->env, &info)) != STORE_OK) {
+        db_result(check->txn, mdb_env_info(lmdb_of(check->txn)->store->env, &info)) != STORE_OK) {
         report(check, "free list: an entry is damaged");
         return;
     }
     memcpy(&txn_id, key.at, sizeof(txn_id));
-    if (txn_id > mdb_txn_id(check->txn->mdb))
+    if (txn_id > mdb_txn_id(lmdb_of(check->txn)->mdb))
         report(check, "free list: an entry of a transaction to come");
     for (int64_t i = 1; i <= get_little64(bytes); i++) {
         int64_t page = get_little64(bytes + i * 8);
@@ -368,7 +369,7 @@ static void check_free_entry(struct check *check, struct span key, struct span v
 
 static void read_counters(struct check *check)
 {
-    for (size_t i = 0; i < META_COUNTERS; i++) {
+    for (size_t i = 0; i < STORE_IDS_COUNT; i++) {
         enum store_error error = meta_get(check->txn, meta_counters[i], &check->next[i]);
         if (error == STORE_CORRUPT || (error == STORE_OK && check->next[i] < 1)) {
             report(check, "%s: the counter can't be read", meta_counters[i]);
@@ -384,8 +385,9 @@ static void check_count(struct check *check, enum database database, const char 
 {
     MDB_stat stat;
     if (check->txn->error == STORE_OK &&
-        db_result(check->txn, mdb_stat(check->txn->mdb, check->txn->store->dbis[database],
-                                       &stat)) == STORE_OK &&
+        db_result(check->txn, mdb_stat(lmdb_of(check->txn)->mdb,
+                                       lmdb_of(check->txn)->store->dbis[database], &stat)) ==
+            STORE_OK &&
         stat.ms_entries != expected)
         report(check, "%s: %zu entries instead of %" PRIu64, name, stat.ms_entries, expected);
 }
@@ -421,7 +423,7 @@ static void check_all(struct check *check)
 enum store_error lmdb_check(struct store_reader *reader, store_report *report_line, void *context,
                             uint64_t *found)
 {
-    struct txn *txn = read_begin(reader);
+    struct store_txn *txn = read_begin(reader);
     struct check check = {.txn = txn, .report = report_line, .context = context};
     if (txn->error == STORE_OK)
         check_all(&check);

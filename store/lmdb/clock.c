@@ -34,36 +34,37 @@ void clock_read_boot_id(unsigned char boot_id[static CLOCK_BOOT_ID_LEN])
     close(fd);
 }
 
-static void put_moment(struct txn *txn, int64_t store_s)
+static void put_moment(struct store_txn *txn, int64_t store_s)
 {
     unsigned char moment[MOMENT_LEN];
-    memcpy(moment, txn->store->boot_id, CLOCK_BOOT_ID_LEN);
+    memcpy(moment, lmdb_of(txn)->store->boot_id, CLOCK_BOOT_ID_LEN);
     put_little64(moment + AT_STORE, store_s);
     put_little64(moment + AT_BOOT, read_clock(CLOCK_BOOTTIME));
     put_little64(moment + AT_WALL, read_clock(CLOCK_REALTIME));
     meta_put_bytes(txn, META_TIME, moment, sizeof(moment));
 }
 
-void clock_start(struct txn *txn)
+void clock_start(struct store_txn *txn)
 {
     put_moment(txn, read_clock(CLOCK_REALTIME));
 }
 
-int64_t clock_now(struct txn *txn)
+int64_t clock_now(struct store_txn *txn)
 {
     unsigned char then[MOMENT_LEN];
-    if (txn->now_s != 0 || meta_get_bytes(txn, META_TIME, then, sizeof(then)) != STORE_OK)
-        return txn->now_s;
+    int64_t *now_s = &lmdb_of(txn)->now_s;
+    if (*now_s != 0 || meta_get_bytes(txn, META_TIME, then, sizeof(then)) != STORE_OK)
+        return *now_s;
     int64_t boot_s = read_clock(CLOCK_BOOTTIME) - get_little64(then + AT_BOOT);
     /* A clock of its own, in another time namespace, is like another boot; so is one not known. */
-    bool same_boot = memcmp(then, txn->store->boot_id, CLOCK_BOOT_ID_LEN) == 0 && boot_s >= 0 &&
-                     !sodium_is_zero(then, CLOCK_BOOT_ID_LEN);
+    bool same_boot = memcmp(then, lmdb_of(txn)->store->boot_id, CLOCK_BOOT_ID_LEN) == 0 &&
+                     boot_s >= 0 && !sodium_is_zero(then, CLOCK_BOOT_ID_LEN);
     int64_t passed_s =
         same_boot ? boot_s : read_clock(CLOCK_REALTIME) - get_little64(then + AT_WALL);
     if (!same_boot && (passed_s < 0 || passed_s > STEP_S_MAX))
         passed_s = 0;
-    txn->now_s = get_little64(then + AT_STORE) + passed_s;
+    *now_s = get_little64(then + AT_STORE) + passed_s;
     if (!same_boot || passed_s >= SAVE_INTERVAL_S)
-        put_moment(txn, txn->now_s);
-    return txn->now_s;
+        put_moment(txn, *now_s);
+    return *now_s;
 }

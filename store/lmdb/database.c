@@ -31,19 +31,22 @@ static enum store_error translate(int rc)
     }
 }
 
-enum store_error db_result(struct txn *txn, int rc)
+enum store_error db_result(struct store_txn *txn, int rc)
 {
     enum store_error error = translate(rc);
     if (error == STORE_BROKEN)
-        atomic_store(&txn->store->base.broken, true);
-    if (store_is_failure(error) && txn->error == STORE_OK)
-        txn->error = error;
-    return error;
+        atomic_store(&lmdb_of(txn)->store->base.broken, true);
+    return store_is_failure(error) ? store_txn_fail(txn, error) : error;
 }
 
-enum store_error db_corrupt(struct txn *txn)
+enum store_error db_corrupt(struct store_txn *txn)
 {
     return db_result(txn, MDB_CORRUPTED);
+}
+
+enum store_error db_expect(struct store_txn *txn, enum store_error error)
+{
+    return error == STORE_NOT_FOUND ? db_corrupt(txn) : error;
 }
 
 static struct span to_span(const MDB_val *val)
@@ -51,45 +54,57 @@ static struct span to_span(const MDB_val *val)
     return (struct span){val->mv_data, val->mv_size};
 }
 
-enum store_error db_get(struct txn *txn, enum database database, struct span key,
+enum store_error db_get(struct store_txn *txn, enum database database, struct span key,
                         struct span *value)
 {
     if (txn->error != STORE_OK)
         return txn->error;
     MDB_val key_val = db_val(key), value_val;
-    int rc = mdb_get(txn->mdb, txn->store->dbis[database], &key_val, &value_val);
+    int rc = mdb_get(lmdb_of(txn)->mdb, lmdb_of(txn)->store->dbis[database], &key_val, &value_val);
     if (rc == MDB_SUCCESS)
         *value = to_span(&value_val);
     return db_result(txn, rc);
 }
 
-enum store_error db_put(struct txn *txn, enum database database, struct span key, struct span value,
-                        unsigned flags)
+enum store_error db_put(struct store_txn *txn, enum database database, struct span key,
+                        struct span value, unsigned flags)
 {
     if (txn->error != STORE_OK)
         return txn->error;
     MDB_val key_val = db_val(key), value_val = db_val(value);
-    return db_result(txn,
-                     mdb_put(txn->mdb, txn->store->dbis[database], &key_val, &value_val, flags));
+    return db_result(txn, mdb_put(lmdb_of(txn)->mdb, lmdb_of(txn)->store->dbis[database], &key_val,
+                                  &value_val, flags));
 }
 
-enum store_error db_delete(struct txn *txn, enum database database, struct span key)
+unsigned char *db_reserve(struct store_txn *txn, enum database database, struct span key,
+                          size_t len)
+{
+    MDB_val key_val = db_val(key), value_val = {len, NULL};
+    if (txn->error == STORE_OK)
+        db_result(txn, mdb_put(lmdb_of(txn)->mdb, lmdb_of(txn)->store->dbis[database], &key_val,
+                               &value_val, MDB_RESERVE));
+    return txn->error == STORE_OK ? value_val.mv_data : NULL;
+}
+
+enum store_error db_delete(struct store_txn *txn, enum database database, struct span key)
 {
     if (txn->error != STORE_OK)
         return txn->error;
     MDB_val key_val = db_val(key);
-    return db_result(txn, mdb_del(txn->mdb, txn->store->dbis[database], &key_val, NULL));
+    return db_result(
+        txn, mdb_del(lmdb_of(txn)->mdb, lmdb_of(txn)->store->dbis[database], &key_val, NULL));
 }
 
-MDB_cursor *db_cursor_open(struct txn *txn, enum database database)
+MDB_cursor *db_cursor_open(struct store_txn *txn, enum database database)
 {
     MDB_cursor *cursor = NULL;
     if (txn->error == STORE_OK)
-        db_result(txn, mdb_cursor_open(txn->mdb, txn->store->dbis[database], &cursor));
+        db_result(txn,
+                  mdb_cursor_open(lmdb_of(txn)->mdb, lmdb_of(txn)->store->dbis[database], &cursor));
     return cursor;
 }
 
-enum store_error db_cursor_get(struct txn *txn, MDB_cursor *cursor, struct span *key,
+enum store_error db_cursor_get(struct store_txn *txn, MDB_cursor *cursor, struct span *key,
                                struct span *value, MDB_cursor_op op)
 {
     if (txn->error != STORE_OK)
@@ -103,7 +118,7 @@ enum store_error db_cursor_get(struct txn *txn, MDB_cursor *cursor, struct span 
     return error;
 }
 
-enum store_error db_seek(struct txn *txn, enum database database, struct span *key,
+enum store_error db_seek(struct store_txn *txn, enum database database, struct span *key,
                          struct span *value, MDB_cursor_op op)
 {
     MDB_cursor *cursor = db_cursor_open(txn, database);
@@ -116,27 +131,27 @@ enum store_error db_seek(struct txn *txn, enum database database, struct span *k
 
 /* ---- meta ---- */
 
-const char *const meta_counters[META_COUNTERS] = {META_NEXT_USER_ID, META_NEXT_TOKEN_ID,
-                                                  META_NEXT_GATEWAY_ID, META_NEXT_RESERVATION_ID};
+const char *const meta_counters[STORE_IDS_COUNT] = {META_NEXT_USER_ID, META_NEXT_TOKEN_ID,
+                                                    META_NEXT_GATEWAY_ID, META_NEXT_RESERVATION_ID};
 
 static struct checksum_context meta_context(const char *name)
 {
     return checksum_context_of(CHECKSUM_META, span_of(name));
 }
 
-enum store_error meta_get_bytes(struct txn *txn, const char *name, unsigned char *bytes, size_t len)
+enum store_error meta_get_bytes(struct store_txn *txn, const char *name, unsigned char *bytes,
+                                size_t len)
 {
     struct span value;
-    enum store_error error = db_get(txn, DB_META, span_of(name), &value);
-    if (error == STORE_NOT_FOUND ||
-        (error == STORE_OK && (!checksum_take(meta_context(name), &value) || value.len != len)))
+    enum store_error error = db_expect(txn, db_get(txn, DB_META, span_of(name), &value));
+    if (error == STORE_OK && (!checksum_take(meta_context(name), &value) || value.len != len))
         return db_corrupt(txn);
     if (error == STORE_OK)
         memcpy(bytes, value.at, len);
     return error;
 }
 
-enum store_error meta_put_bytes(struct txn *txn, const char *name, const unsigned char *bytes,
+enum store_error meta_put_bytes(struct store_txn *txn, const char *name, const unsigned char *bytes,
                                 size_t len)
 {
     unsigned char value[META_LEN_MAX + CHECKSUM_LEN];
@@ -145,7 +160,7 @@ enum store_error meta_put_bytes(struct txn *txn, const char *name, const unsigne
     return db_put(txn, DB_META, span_of(name), span_of_bytes(value, value_len), 0);
 }
 
-enum store_error meta_get(struct txn *txn, const char *name, int64_t *value)
+enum store_error meta_get(struct store_txn *txn, const char *name, int64_t *value)
 {
     unsigned char bytes[8];
     enum store_error error = meta_get_bytes(txn, name, bytes, sizeof(bytes));
@@ -154,19 +169,9 @@ enum store_error meta_get(struct txn *txn, const char *name, int64_t *value)
     return error;
 }
 
-enum store_error meta_put(struct txn *txn, const char *name, int64_t value)
+enum store_error meta_put(struct store_txn *txn, const char *name, int64_t value)
 {
     unsigned char bytes[8];
     put_little64(bytes, value);
     return meta_put_bytes(txn, name, bytes, sizeof(bytes));
-}
-
-enum store_error meta_take_ids(struct txn *txn, const char *name, int64_t count, int64_t *id)
-{
-    enum store_error error = meta_get(txn, name, id);
-    if (error != STORE_OK)
-        return error;
-    if (*id > INT64_MAX - count)
-        return db_result(txn, ENOSPC);
-    return meta_put(txn, name, *id + count);
 }

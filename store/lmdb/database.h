@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "store/engine.h"
 #include "store/lmdb/checksum.h"
+#include "store/txn.h"
 
 /* Transactions, and the databases in them. LMDB's codes are translated here and nowhere else. */
 
@@ -24,14 +25,14 @@ enum { IDS_DATABASE_FLAGS = MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP };
 #define DATABASES(DATABASE)                                                                        \
     DATABASE(META, "meta", 0) /* counters, schema version, cipher, the check value, by name */     \
     DATABASE(USERS, "users", 0) /* by id */                                                        \
-    DATABASE(USER_INDEX, "user_index", 0) /* accounts.c */                                         \
+    DATABASE(USER_INDEX, "user_index", 0) /* lookup.c */                                           \
     DATABASE(TOKENS, "tokens", 0) /* by user id and token id */                                    \
     DATABASE(IDS_BY_USER, "ids_by_user", IDS_DATABASE_FLAGS) /* ids.h */                           \
     DATABASE(TOKEN_BY_KEY, "token_by_key", 0) /* by the key's hash */                              \
     DATABASE(GATEWAYS, "gateways", 0) /* by id */                                                  \
     DATABASE(RESERVATIONS, "reservations", 0) /* by id */                                          \
     DATABASE(RESERVATIONS_BY_USER, "reservations_by_user", IDS_DATABASE_FLAGS) /* ids.h */         \
-    DATABASE(ANSWERS, "answers", 0) /* idempotency.c */                                            \
+    DATABASE(ANSWERS, "answers", 0) /* answers.c */                                                \
     DATABASE(ANSWERS_BY_USER, "answers_by_user", 0)
 /* clang-format on */
 
@@ -64,38 +65,46 @@ struct lmdb_store {
     int64_t purged_user_id; /* where the purge of idempotency records goes on */
 };
 
-/* A transaction. The first failure in it is kept: each operation after that does nothing and
- * returns it, so that several puts need one check. */
-struct txn {
+/* A transaction. After its first failure each operation in it does nothing and returns that, so
+ * that several puts need one check. */
+struct lmdb_txn {
+    struct store_txn base; /* first */
     struct lmdb_store *store;
     MDB_txn *mdb;
-    enum store_error error;
-    int64_t now_s; /* the store's time (clock.h); 0: not read yet */
-    size_t taken;  /* bytes that its writes take, about: see txn_take_room */
-    size_t room;   /* and that all of them may take */
+    int64_t now_s;                       /* the store's time (clock.h); 0: not read yet */
+    int64_t now_unix_s;                  /* the write's */
+    int64_t stored_ids[STORE_IDS_COUNT]; /* the next ids, without those taken; 0: not read yet */
+    int64_t ended_id;                    /* the reservation that get_places has found */
+    size_t taken;                        /* bytes that its writes take, about: see txn_take_room */
+    size_t room;                         /* and that all of them may take */
 };
+
+static inline struct lmdb_txn *lmdb_of(struct store_txn *txn)
+{
+    return (struct lmdb_txn *)txn;
+}
 
 /* One reader's transaction; reset between operations, as an open one keeps pages from reuse. */
 struct lmdb_reader {
     struct store_reader base; /* first */
-    struct txn txn;
+    struct lmdb_txn txn;
 };
 
 /* Begins a transaction of reads, on the reader's snapshot of now. Never NULL: if it could not be
  * begun, its error says why, and operations in it return that. The caller ends it in any case. */
-struct txn *read_begin(struct store_reader *reader);
-void read_end(struct txn *txn);
+struct store_txn *read_begin(struct store_reader *reader);
+void read_end(struct store_txn *txn);
 
 /* Begins the transaction of writes; waits for the writers before. Returns its error; after STORE_OK
  * the caller ends it, in the same thread. */
-enum store_error write_begin(struct lmdb_store *store, struct txn *txn);
+enum store_error write_begin(struct lmdb_store *store, struct lmdb_txn *txn);
 
 /* Commits it durably or, if the transaction has an error, aborts it. Returns the error. */
-enum store_error write_end(struct txn *txn);
+enum store_error write_end(struct lmdb_txn *txn);
 
 /* Whether a write may take need more bytes: the disk and the map have them beside a reserve, which
  * is for writes that free some. */
-bool txn_take_room(struct txn *txn, size_t need);
+bool txn_take_room(struct store_txn *txn, size_t need);
 
 /* LMDB reads keys and values only; its struct has no const. */
 static inline MDB_val db_val(struct span span)
@@ -104,35 +113,43 @@ static inline MDB_val db_val(struct span span)
 }
 
 /* Translates LMDB's code: STORE_OK, STORE_NOT_FOUND or a failure, which the transaction keeps. */
-enum store_error db_result(struct txn *txn, int rc);
+enum store_error db_result(struct store_txn *txn, int rc);
 
 /* Notes damage that was found in this transaction; returns STORE_CORRUPT. */
-enum store_error db_corrupt(struct txn *txn);
+enum store_error db_corrupt(struct store_txn *txn);
+
+/* For what must be there: makes STORE_NOT_FOUND damage. Returns the error. */
+enum store_error db_expect(struct store_txn *txn, enum store_error error);
 
 /* The value of a key; it lies in LMDB's pages and is valid until the transaction's next change or
  * its end. STORE_NOT_FOUND. */
-enum store_error db_get(struct txn *txn, enum database database, struct span key,
+enum store_error db_get(struct store_txn *txn, enum database database, struct span key,
                         struct span *value);
 
 /* Stores a value.
  *   flags   of mdb_put; with MDB_NOOVERWRITE or MDB_APPENDDUP STORE_CORRUPT if the key exists or
  *           the value is out of order */
-enum store_error db_put(struct txn *txn, enum database database, struct span key, struct span value,
-                        unsigned flags);
+enum store_error db_put(struct store_txn *txn, enum database database, struct span key,
+                        struct span value, unsigned flags);
+
+/* Stores a value of len bytes, in place of the one before, which the caller writes to the place
+ * that is returned, before the next change. NULL after a failure. */
+unsigned char *db_reserve(struct store_txn *txn, enum database database, struct span key,
+                          size_t len);
 
 /* STORE_NOT_FOUND if there is none. */
-enum store_error db_delete(struct txn *txn, enum database database, struct span key);
+enum store_error db_delete(struct store_txn *txn, enum database database, struct span key);
 
 /* A cursor; the caller closes it with mdb_cursor_close before the transaction ends. NULL, with the
  * transaction's error set, if it can't be opened. */
-MDB_cursor *db_cursor_open(struct txn *txn, enum database database);
+MDB_cursor *db_cursor_open(struct store_txn *txn, enum database database);
 
 /* mdb_cursor_get. *key is read by the operations that search (MDB_SET_RANGE …). STORE_NOT_FOUND. */
-enum store_error db_cursor_get(struct txn *txn, MDB_cursor *cursor, struct span *key,
+enum store_error db_cursor_get(struct store_txn *txn, MDB_cursor *cursor, struct span *key,
                                struct span *value, MDB_cursor_op op);
 
 /* One cursor operation, as db_cursor_get with a cursor of its own. */
-enum store_error db_seek(struct txn *txn, enum database database, struct span *key,
+enum store_error db_seek(struct store_txn *txn, enum database database, struct span *key,
                          struct span *value, MDB_cursor_op op);
 
 /* Keys: big-endian ids, which sort as numbers (they are never negative). The span's bytes live as
@@ -152,17 +169,13 @@ enum { ID_KEY_LEN = 8, TOKEN_KEY_ID_LEN = 16 };
 #define META_NEXT_TOKEN_ID       "next_token_id"
 #define META_NEXT_GATEWAY_ID     "next_gateway_id"
 #define META_NEXT_RESERVATION_ID "next_reservation_id"
-enum { META_COUNTERS = 4 };
-extern const char *const meta_counters[META_COUNTERS]; /* the last four, in this order */
-enum store_error meta_get(struct txn *txn, const char *name, int64_t *value);
-enum store_error meta_put(struct txn *txn, const char *name, int64_t value);
-
-/* Takes count ids off a counter; *id is the first. */
-enum store_error meta_take_ids(struct txn *txn, const char *name, int64_t count, int64_t *id);
+extern const char *const meta_counters[STORE_IDS_COUNT]; /* the last four, in this order */
+enum store_error meta_get(struct store_txn *txn, const char *name, int64_t *value);
+enum store_error meta_put(struct store_txn *txn, const char *name, int64_t value);
 
 /* Other values, of up to META_LEN_MAX bytes; the numbers are stored so too. */
 enum { META_LEN_MAX = 64 };
-enum store_error meta_get_bytes(struct txn *txn, const char *name, unsigned char *bytes,
+enum store_error meta_get_bytes(struct store_txn *txn, const char *name, unsigned char *bytes,
                                 size_t len);
-enum store_error meta_put_bytes(struct txn *txn, const char *name, const unsigned char *bytes,
+enum store_error meta_put_bytes(struct store_txn *txn, const char *name, const unsigned char *bytes,
                                 size_t len);

@@ -17,6 +17,7 @@
 #include "base/path.h"
 #include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
+#include "store/lmdb/rows.h"
 
 /* A slot for each loop and search thread, and for each CGI request. */
 enum { READERS_MAX = 1024 };
@@ -130,16 +131,16 @@ static bool open_environment(const struct store_options *options, struct lmdb_st
 
 /* Opens the databases, or makes (MDB_CREATE) those that are missing. Returns the transaction's
  * error. */
-static enum store_error open_databases(struct txn *txn, unsigned flags)
+static enum store_error open_databases(struct store_txn *txn, unsigned flags)
 {
     static const struct {
         const char *name;
         unsigned flags;
     } databases[DATABASE_COUNT] = {DATABASES(DATABASE_TO_OPEN)};
     for (size_t i = 0; i < DATABASE_COUNT && txn->error == STORE_OK; i++)
-        if (db_result(txn, mdb_dbi_open(txn->mdb, databases[i].name, databases[i].flags | flags,
-                                        &txn->store->dbis[i])) == STORE_NOT_FOUND)
-            db_corrupt(txn);
+        db_expect(txn, db_result(txn, mdb_dbi_open(lmdb_of(txn)->mdb, databases[i].name,
+                                                   databases[i].flags | flags,
+                                                   &lmdb_of(txn)->store->dbis[i])));
     return txn->error;
 }
 
@@ -175,25 +176,25 @@ void lmdb_close(struct store *base)
 
 enum store_error lmdb_maintain(struct store *base)
 {
-    struct txn txn = {.store = (struct lmdb_store *)base};
+    struct lmdb_txn txn = {.store = (struct lmdb_store *)base};
     int dead;
-    return db_result(&txn, mdb_reader_check(txn.store->env, &dead));
+    return db_result(&txn.base, mdb_reader_check(txn.store->env, &dead));
 }
 
 /* ---- creating ---- */
 
 static enum store_error write_first_records(struct lmdb_store *store)
 {
-    struct txn txn;
+    struct lmdb_txn txn;
     if (write_begin(store, &txn) != STORE_OK)
-        return txn.error;
-    open_databases(&txn, MDB_CREATE);
-    meta_put(&txn, META_SCHEMA, SCHEMA_VERSION);
-    meta_put(&txn, META_CIPHER, seal_get_cipher(store->base.seal));
-    for (size_t i = 0; i < META_COUNTERS; i++)
-        meta_put(&txn, meta_counters[i], 1);
-    meta_put_bytes(&txn, META_CHECK, seal_check_value(store->base.seal), SEAL_CHECK_LEN);
-    clock_start(&txn);
+        return txn.base.error;
+    open_databases(&txn.base, MDB_CREATE);
+    meta_put(&txn.base, META_SCHEMA, SCHEMA_VERSION);
+    meta_put(&txn.base, META_CIPHER, seal_get_cipher(store->base.seal));
+    for (size_t i = 0; i < STORE_IDS_COUNT; i++)
+        meta_put(&txn.base, meta_counters[i], 1);
+    meta_put_bytes(&txn.base, META_CHECK, seal_check_value(store->base.seal), SEAL_CHECK_LEN);
+    clock_start(&txn.base);
     return write_end(&txn);
 }
 
@@ -249,11 +250,11 @@ bool lmdb_create(const struct store_options *options, struct seal *seal, unsigne
 
 /* Before the other databases are opened: another version may have others. Values had no checksum
  * before version 3. */
-static bool check_schema(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE],
-                         int64_t *version)
+static bool check_schema(struct store_txn *txn, const char *folder,
+                         char reason[static STORE_REASON_SIZE], int64_t *version)
 {
-    enum store_error error =
-        db_result(txn, mdb_dbi_open(txn->mdb, "meta", 0, &txn->store->dbis[DB_META]));
+    enum store_error error = db_result(
+        txn, mdb_dbi_open(lmdb_of(txn)->mdb, "meta", 0, &lmdb_of(txn)->store->dbis[DB_META]));
     if (error == STORE_NOT_FOUND)
         return store_refuse(reason, folder, "is not a store of this program");
     if (error != STORE_OK || meta_get(txn, META_SCHEMA, version) != STORE_OK)
@@ -268,11 +269,12 @@ static bool check_schema(struct txn *txn, const char *folder, char reason[static
     return false;
 }
 
-static bool check_secret(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE])
+static bool check_secret(struct store_txn *txn, const char *folder,
+                         char reason[static STORE_REASON_SIZE])
 {
     unsigned char expected[SEAL_CHECK_LEN];
     int64_t cipher;
-    struct seal *seal = txn->store->base.seal;
+    struct seal *seal = lmdb_of(txn)->store->base.seal;
     if (meta_get_bytes(txn, META_CHECK, expected, sizeof(expected)) != STORE_OK ||
         meta_get(txn, META_CIPHER, &cipher) != STORE_OK)
         return store_refuse(reason, folder, "is damaged: its cipher or check value can't be read");
@@ -287,7 +289,7 @@ static bool check_secret(struct txn *txn, const char *folder, char reason[static
     return true;
 }
 
-static bool begin_reading(struct txn *txn, const char *folder,
+static bool begin_reading(struct lmdb_txn *txn, const char *folder,
                           char reason[static STORE_REASON_SIZE])
 {
     int rc = mdb_txn_begin(txn->store->env, NULL, MDB_RDONLY, &txn->mdb);
@@ -301,7 +303,8 @@ static bool begin_reading(struct txn *txn, const char *folder,
 }
 
 /* A commit keeps the database handles; an abort would close them. */
-static bool end_reading(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE])
+static bool end_reading(struct lmdb_txn *txn, const char *folder,
+                        char reason[static STORE_REASON_SIZE])
 {
     int rc = mdb_txn_commit(txn->mdb);
     return rc == MDB_SUCCESS || store_refuse(reason, folder, mdb_strerror(rc));
@@ -310,7 +313,7 @@ static bool end_reading(struct txn *txn, const char *folder, char reason[static 
 static bool upgrade(struct lmdb_store *store, const char *folder,
                     char reason[static STORE_REASON_SIZE])
 {
-    struct txn txn;
+    struct lmdb_txn txn;
     if (store->read_only)
         return store_refuse(reason, folder,
                             "has an older schema version, and is on a read-only file system: copy "
@@ -318,28 +321,29 @@ static bool upgrade(struct lmdb_store *store, const char *folder,
     reason[0] = '\0';
     upgrade_wait(store);
     if (write_begin(store, &txn) == STORE_OK) {
-        if (open_databases(&txn, MDB_CREATE) == STORE_OK)
-            upgrade_store(&txn, folder, reason);
+        if (open_databases(&txn.base, MDB_CREATE) == STORE_OK)
+            upgrade_store(&txn.base, folder, reason);
         write_end(&txn);
     }
-    if (txn.error != STORE_OK && reason[0] == '\0')
-        store_refuse(reason, folder, store_error_text(txn.error));
-    return txn.error == STORE_OK;
+    if (txn.base.error != STORE_OK && reason[0] == '\0')
+        store_refuse(reason, folder, store_error_text(txn.base.error));
+    return txn.base.error == STORE_OK;
 }
 
 static bool check_databases(struct lmdb_store *store, const char *folder,
                             char reason[static STORE_REASON_SIZE])
 {
-    struct txn txn = {.store = store};
+    struct lmdb_txn txn = {.store = store};
     int64_t version = SCHEMA_VERSION;
     if (!begin_reading(&txn, folder, reason))
         return false;
-    bool good = check_schema(&txn, folder, reason, &version) && check_secret(&txn, folder, reason);
+    bool good = check_schema(&txn.base, folder, reason, &version) &&
+                check_secret(&txn.base, folder, reason);
     if (!end_reading(&txn, folder, reason) || !good ||
         (version < SCHEMA_VERSION && !upgrade(store, folder, reason)) ||
         !begin_reading(&txn, folder, reason))
         return false;
-    good = open_databases(&txn, 0) == STORE_OK ||
+    good = open_databases(&txn.base, 0) == STORE_OK ||
            store_refuse(reason, folder, "is damaged: its databases can't be opened");
     return end_reading(&txn, folder, reason) && good;
 }
@@ -411,13 +415,14 @@ enum store_error lmdb_reader_open(struct store *base, struct store_reader **out)
     if (!reader)
         return STORE_UNAVAILABLE;
     reader->base.store = base;
-    struct txn *txn = &reader->txn;
-    txn->store = (struct lmdb_store *)base;
+    struct lmdb_txn *txn = &reader->txn;
+    *txn = (struct lmdb_txn){.base = {.rows = &lmdb_rows, .seal = base->seal},
+                             .store = (struct lmdb_store *)base};
     int rc = mdb_txn_begin(txn->store->env, NULL, MDB_RDONLY, &txn->mdb);
     /* The slots of dead processes are freed only where none is left. */
     if (rc == MDB_READERS_FULL && mdb_reader_check(txn->store->env, &dead) == MDB_SUCCESS)
         rc = mdb_txn_begin(txn->store->env, NULL, MDB_RDONLY, &txn->mdb);
-    enum store_error error = db_result(txn, rc);
+    enum store_error error = db_result(&txn->base, rc);
     if (error != STORE_OK) {
         free(reader);
         return error;

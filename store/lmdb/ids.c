@@ -3,12 +3,6 @@
 /* MDB_INTEGERDUP compares values as size_t in the machine's own order. */
 _Static_assert(sizeof(int64_t) == sizeof(size_t), "a 64-bit machine is needed");
 
-int ids_compare(const void *left, const void *right)
-{
-    const int64_t *a = left, *b = right;
-    return (*a > *b) - (*a < *b);
-}
-
 static int64_t id_in_page(struct span page, uint64_t index)
 {
     int64_t id;
@@ -17,7 +11,7 @@ static int64_t id_in_page(struct span page, uint64_t index)
 }
 
 /* Counts, and leaves the cursor on the smallest id, which is in *value. */
-static enum store_error count_at(struct txn *txn, MDB_cursor *cursor, struct span key,
+static enum store_error count_at(struct store_txn *txn, MDB_cursor *cursor, struct span key,
                                  struct span *value, uint64_t *count)
 {
     size_t duplicates;
@@ -33,7 +27,7 @@ static enum store_error count_at(struct txn *txn, MDB_cursor *cursor, struct spa
 
 /* MDB_GET_MULTIPLE returns the page that the cursor is on. But after MDB_LAST_DUP it succeeds
  * without a value, as the cursor counts as past the end: the last id is searched for first. */
-static enum store_error get_last_page(struct txn *txn, MDB_cursor *cursor, struct span key,
+static enum store_error get_last_page(struct store_txn *txn, MDB_cursor *cursor, struct span key,
                                       struct span *page)
 {
     int64_t id;
@@ -47,7 +41,7 @@ static enum store_error get_last_page(struct txn *txn, MDB_cursor *cursor, struc
 }
 
 /* The id at a distance from the smallest one (or from the greatest). */
-static enum store_error step_to(struct txn *txn, MDB_cursor *cursor, struct span key,
+static enum store_error step_to(struct store_txn *txn, MDB_cursor *cursor, struct span key,
                                 bool from_greatest, uint64_t distance, int64_t *id)
 {
     struct span page = {NULL, 0};
@@ -61,11 +55,11 @@ static enum store_error step_to(struct txn *txn, MDB_cursor *cursor, struct span
     }
     if (error == STORE_OK)
         *id = id_in_page(page, from_greatest ? page.len / sizeof(*id) - 1 - distance : distance);
-    return error == STORE_NOT_FOUND ? db_corrupt(txn) : error;
+    return db_expect(txn, error);
 }
 
-enum store_error ids_find(struct txn *txn, enum database index, int64_t user_id, uint64_t rank,
-                          uint64_t *count, int64_t *id)
+enum store_error ids_find(struct store_txn *txn, enum database index, int64_t user_id,
+                          uint64_t rank, uint64_t *count, int64_t *id)
 {
     struct span key = ID_KEY(user_id), value;
     MDB_cursor *cursor = db_cursor_open(txn, index);
@@ -83,14 +77,15 @@ enum store_error ids_find(struct txn *txn, enum database index, int64_t user_id,
     return error;
 }
 
-enum store_error ids_count(struct txn *txn, enum database index, int64_t user_id, uint64_t *count)
+enum store_error ids_count(struct store_txn *txn, enum database index, int64_t user_id,
+                           uint64_t *count)
 {
     int64_t none;
     enum store_error error = ids_find(txn, index, user_id, UINT64_MAX, count, &none);
     return error == STORE_NOT_FOUND ? STORE_OK : error;
 }
 
-enum store_error ids_check(struct txn *txn, enum database index, int64_t user_id, int64_t id)
+enum store_error ids_check(struct store_txn *txn, enum database index, int64_t user_id, int64_t id)
 {
     struct span key = ID_KEY(user_id), value = span_of_bytes(&id, sizeof(id));
     return db_seek(txn, index, &key, &value, MDB_GET_BOTH);
@@ -98,15 +93,16 @@ enum store_error ids_check(struct txn *txn, enum database index, int64_t user_id
 
 /* MDB_APPENDDUP fills pages completely; a plain put would split them in halves. By key and value,
  * as mdb_cursor_del has open bugs in MDB_DUPSORT databases. */
-enum store_error ids_append(struct txn *txn, enum database index, int64_t user_id, int64_t id)
+enum store_error ids_append(struct store_txn *txn, enum database index, int64_t user_id, int64_t id)
 {
     return db_put(txn, index, ID_KEY(user_id), span_of_bytes(&id, sizeof(id)), MDB_APPENDDUP);
 }
 
-enum store_error ids_delete(struct txn *txn, enum database index, int64_t user_id, int64_t id)
+enum store_error ids_delete(struct store_txn *txn, enum database index, int64_t user_id, int64_t id)
 {
     MDB_val key = {ID_KEY_LEN, &(uint64_t){htobe64((uint64_t)user_id)}}, value = {sizeof(id), &id};
     if (txn->error != STORE_OK)
         return txn->error;
-    return db_result(txn, mdb_del(txn->mdb, txn->store->dbis[index], &key, &value));
+    return db_result(txn,
+                     mdb_del(lmdb_of(txn)->mdb, lmdb_of(txn)->store->dbis[index], &key, &value));
 }

@@ -6,22 +6,22 @@
  * their number in O(1), and steps over a page of about 500 ids at a time. The only place that uses
  * LMDB's operations on pages of MDB_DUPFIXED values. */
 
-/* Orders ids, for qsort. */
-int ids_compare(const void *left, const void *right);
-
 /* The number of the user's ids; 0 if there are none. */
-enum store_error ids_count(struct txn *txn, enum database index, int64_t user_id, uint64_t *count);
+enum store_error ids_count(struct store_txn *txn, enum database index, int64_t user_id,
+                           uint64_t *count);
 
 /* The same, and the id that has rank greater ones before it; STORE_NOT_FOUND if there are not so
  * many. Costs a step for each 500 ids from the nearer end. */
-enum store_error ids_find(struct txn *txn, enum database index, int64_t user_id, uint64_t rank,
-                          uint64_t *count, int64_t *id);
+enum store_error ids_find(struct store_txn *txn, enum database index, int64_t user_id,
+                          uint64_t rank, uint64_t *count, int64_t *id);
 
 /* Whether the id is there: STORE_OK or STORE_NOT_FOUND. */
-enum store_error ids_check(struct txn *txn, enum database index, int64_t user_id, int64_t id);
+enum store_error ids_check(struct store_txn *txn, enum database index, int64_t user_id, int64_t id);
 
 /* Adds an id that is greater than all of the user's. */
-enum store_error ids_append(struct txn *txn, enum database index, int64_t user_id, int64_t id);
+enum store_error ids_append(struct store_txn *txn, enum database index, int64_t user_id,
+                            int64_t id);
 
 /* STORE_NOT_FOUND if the id is not there. */
-enum store_error ids_delete(struct txn *txn, enum database index, int64_t user_id, int64_t id);
+enum store_error ids_delete(struct store_txn *txn, enum database index, int64_t user_id,
+                            int64_t id);

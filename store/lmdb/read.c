@@ -1,98 +1,117 @@
-/* Reading: the look-ups that reads and writes share, and users' tokens. */
+/* Reading, but for searches (search.c). */
+
+#include <sodium.h>
 
 #include "store/lmdb/engine.h"
+#include "store/lmdb/ids.h"
+#include "store/lmdb/lookup.h"
 
-/* ---- look-ups ---- */
+/* ---- users ---- */
 
-enum store_error lookup_from(struct txn *txn, enum database database, int64_t *id,
-                             struct span *record)
+enum store_error
+lmdb_user_authenticate(struct store_reader *reader,
+                       const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN],
+                       int64_t *user_id)
 {
-    struct span key = ID_KEY(*id);
-    *record = (struct span){NULL, 0};
-    enum store_error error = db_seek(txn, database, &key, record, MDB_SET_RANGE);
-    if (error != STORE_OK)
-        return error;
-    if (key.len != ID_KEY_LEN)
-        return db_corrupt(txn);
-    *id = get_big64((const unsigned char *)key.at);
-    return STORE_OK;
+    struct record_user user;
+    struct store_txn *txn = read_begin(reader);
+    enum store_error error = lookup_access(txn, access_hash, user_id, &user);
+    read_end(txn);
+    if (error == STORE_NOT_FOUND)
+        return STORE_DENIED;
+    return error == STORE_OK && user.disabled ? STORE_USER_DISABLED : error;
 }
 
-enum store_error lookup_user_record(struct txn *txn, int64_t user_id, struct record_user *user)
+enum store_error lmdb_user_find(struct store_reader *reader, struct span name, int64_t *user_id)
 {
-    struct span record;
-    enum store_error error = db_get(txn, DB_USERS, ID_KEY(user_id), &record);
-    if (error == STORE_OK && !record_decode_user(user_id, record, user))
-        return db_corrupt(txn);
+    struct store_txn *txn = read_begin(reader);
+    enum store_error error = lookup_name(txn, name, user_id);
+    read_end(txn);
     return error == STORE_NOT_FOUND ? STORE_NO_USER : error;
 }
 
-enum store_error lookup_user(struct txn *txn, int64_t user_id, struct record_user *user)
+static enum store_error fill_user(struct store_txn *txn, int64_t user_id,
+                                  const struct record_user *from, struct store_user *user)
 {
-    enum store_error error = lookup_user_record(txn, user_id, user);
-    return error == STORE_OK && user->deleted ? STORE_NO_USER : error;
+    *user = (struct store_user){
+        .id = user_id, .disabled = from->disabled, .created_unix_s = from->created_unix_s};
+    memcpy(user->name, from->name.at, from->name.len);
+    memcpy(user->group, from->group.at, from->group.len);
+    return ids_count(txn, DB_IDS_BY_USER, user_id, &user->token_count);
 }
 
-enum store_error lookup_token(struct txn *txn, int64_t user_id, int64_t token_id,
-                              struct token *token, struct record_keys *keys)
+enum store_error lmdb_user_next(struct store_reader *reader, int64_t after_id,
+                                struct store_user *user)
+{
+    int64_t id = after_id;
+    struct span bytes;
+    struct record_user record = {.deleted = true};
+    struct store_txn *txn = read_begin(reader);
+    enum store_error error = txn->error;
+    while (error == STORE_OK && record.deleted) {
+        id++;
+        error = lookup_from(txn, DB_USERS, &id, &bytes);
+        if (error == STORE_OK && !record_decode_user(id, bytes, &record))
+            error = db_corrupt(txn);
+    }
+    if (error == STORE_OK)
+        error = fill_user(txn, id, &record, user);
+    read_end(txn);
+    return error == STORE_NOT_FOUND ? STORE_NO_USER : error;
+}
+
+/* ---- gateways: programs that spend, of which there are few ---- */
+
+/* The first gateway from an id on. STORE_NOT_FOUND. */
+static enum store_error get_from(struct store_txn *txn, int64_t *id, struct record_gateway *gateway)
 {
     struct span record;
-    enum store_error error = db_get(txn, DB_TOKENS, TOKEN_ID_KEY(user_id, token_id), &record);
-    token->user_id = user_id;
-    token->id = token_id;
-    if (error == STORE_OK && !record_decode_token(record, token, keys))
+    enum store_error error = lookup_from(txn, DB_GATEWAYS, id, &record);
+    if (error == STORE_OK && !record_decode_gateway(*id, record, gateway))
         return db_corrupt(txn);
     return error;
 }
 
-enum store_error lookup_by_key(struct txn *txn, const char key[static TOKEN_KEY_LEN],
-                               int64_t now_unix_s, struct token *token, struct record_keys *keys,
-                               struct record_user *owner)
+enum store_error
+lmdb_gateway_authenticate(struct store_reader *reader,
+                          const unsigned char secret_hash[static SEAL_CREDENTIAL_HASH_LEN],
+                          int64_t *gateway_id)
 {
-    unsigned char hash[SEAL_HASH_LEN];
-    struct record_key entry;
-    struct span record;
-    seal_hash_key(txn->store->base.seal, key, hash);
-    enum store_error error =
-        db_get(txn, DB_TOKEN_BY_KEY, span_of_bytes(hash, sizeof(hash)), &record);
-    if (error != STORE_OK)
+    struct record_gateway gateway;
+    struct store_txn *txn = read_begin(reader);
+    enum store_error error;
+    *gateway_id = 0;
+    /* Compared with each of them: it takes the same time for every secret. */
+    for (int64_t id = 1; (error = get_from(txn, &id, &gateway)) == STORE_OK; id++)
+        if (sodium_memcmp(secret_hash, gateway.secret_hash, sizeof(gateway.secret_hash)) == 0)
+            *gateway_id = id;
+    read_end(txn);
+    if (store_is_failure(error))
         return error;
-    if (!record_decode_key(hash, record, &entry))
-        return db_corrupt(txn);
-    if (entry.until_unix_s != 0 && entry.until_unix_s <= now_unix_s)
-        return STORE_NOT_FOUND;
-    error = lookup_user(txn, entry.user_id, owner);
-    if (error != STORE_OK)
-        return error == STORE_NO_USER ? STORE_NOT_FOUND : error;
-    error = lookup_token(txn, entry.user_id, entry.token_id, token, keys);
-    return error == STORE_NOT_FOUND ? db_corrupt(txn) : error;
+    return *gateway_id ? STORE_OK : STORE_DENIED;
+}
+
+enum store_error lmdb_gateway_next(struct store_reader *reader, int64_t after_id,
+                                   struct store_gateway *gateway)
+{
+    struct record_gateway record;
+    int64_t id = after_id + 1;
+    struct store_txn *txn = read_begin(reader);
+    enum store_error error = get_from(txn, &id, &record);
+    if (error == STORE_OK) {
+        *gateway = (struct store_gateway){.id = id, .created_unix_s = record.created_unix_s};
+        memcpy(gateway->name, record.name.at, record.name.len);
+    }
+    read_end(txn);
+    return error;
 }
 
 /* ---- tokens ---- */
 
-enum store_error visit_token(struct txn *txn, struct token *token, const struct record_keys *keys,
-                             store_visit_token *visit, void *context)
-{
-    if (!unseal_key(txn->store->base.seal, token->user_id, token->id, keys->sealed, token->key))
-        return db_corrupt(txn);
-    visit(context, token);
-    explicit_bzero(token->key, sizeof(token->key));
-    return STORE_OK;
-}
-
-enum store_error visit_by_id(struct txn *txn, int64_t user_id, int64_t token_id,
-                             store_visit_token *visit, void *context)
-{
-    struct token token;
-    struct record_keys keys;
-    enum store_error error = lookup_token(txn, user_id, token_id, &token, &keys);
-    return error == STORE_OK && visit ? visit_token(txn, &token, &keys, visit, context) : error;
-}
-
 enum store_error lmdb_token_get(struct store_reader *reader, int64_t user_id, int64_t token_id,
                                 store_visit_token *visit, void *context)
 {
-    struct txn *txn = read_begin(reader);
+    struct store_txn *txn = read_begin(reader);
     enum store_error error = visit_by_id(txn, user_id, token_id, visit, context);
     read_end(txn);
     return error;
@@ -105,8 +124,8 @@ enum store_error lmdb_token_find(struct store_reader *reader, const char key[sta
     struct token token;
     struct record_keys keys;
     struct record_user owner = {.disabled = false};
-    struct txn *txn = read_begin(reader);
-    enum store_error error = lookup_by_key(txn, key, now_unix_s, &token, &keys, &owner);
+    struct store_txn *txn = read_begin(reader);
+    enum store_error error = store_get_by_key(txn, key, now_unix_s, &token, &keys, &owner);
     if (error == STORE_OK) {
         *owner_disabled = owner.disabled;
         visit(context, &token);
@@ -115,25 +134,9 @@ enum store_error lmdb_token_find(struct store_reader *reader, const char key[sta
     return error;
 }
 
-enum store_error next_token(struct txn *txn, MDB_cursor *cursor, MDB_cursor_op step,
-                            struct token *token, struct record_keys *keys)
-{
-    struct span key = TOKEN_ID_KEY(token->user_id, token->id), record = {NULL, 0};
-    enum store_error error = db_cursor_get(txn, cursor, &key, &record, step);
-    if (error != STORE_OK)
-        return error;
-    const unsigned char *ids = (const unsigned char *)key.at;
-    if (key.len != TOKEN_KEY_ID_LEN)
-        return db_corrupt(txn);
-    if (get_big64(ids) != token->user_id)
-        return STORE_NOT_FOUND;
-    token->id = get_big64(ids + 8);
-    return record_decode_token(record, token, keys) ? STORE_OK : db_corrupt(txn);
-}
-
 /* The tokens of a page lie side by side: one search, then a step each. */
-static enum store_error visit_page(struct txn *txn, int64_t user_id, int64_t newest, uint64_t count,
-                                   store_visit_token *visit, void *context)
+static enum store_error visit_page(struct store_txn *txn, int64_t user_id, int64_t newest,
+                                   uint64_t count, store_visit_token *visit, void *context)
 {
     struct token token = {.user_id = user_id, .id = newest};
     struct record_keys keys;
@@ -148,7 +151,7 @@ static enum store_error visit_page(struct txn *txn, int64_t user_id, int64_t new
         error = next_token(txn, cursor, MDB_PREV, &token, &keys);
     }
     mdb_cursor_close(cursor);
-    return error == STORE_NOT_FOUND ? db_corrupt(txn) : error; /* the index has more ids */
+    return db_expect(txn, error); /* the index has more ids */
 }
 
 enum store_error lmdb_token_page(struct store_reader *reader, int64_t user_id, uint64_t offset,
@@ -156,7 +159,7 @@ enum store_error lmdb_token_page(struct store_reader *reader, int64_t user_id, u
                                  void *context)
 {
     int64_t newest;
-    struct txn *txn = read_begin(reader);
+    struct store_txn *txn = read_begin(reader);
     enum store_error error = ids_find(txn, DB_IDS_BY_USER, user_id, offset, total, &newest);
     if (error == STORE_OK && limit > 0) {
         uint64_t left = *total - offset;

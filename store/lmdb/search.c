@@ -4,12 +4,14 @@
 #include <stdlib.h>
 
 #include "store/lmdb/engine.h"
+#include "store/lmdb/ids.h"
+#include "store/lmdb/lookup.h"
 #include "token/match.h"
 
 /* ---- one pass over a user's tokens, in the order of ids ---- */
 
 struct pass {
-    struct txn *txn;
+    struct store_txn *txn;
     const struct store_search *search;
     MDB_cursor *cursor;
     bool ascending, started;
@@ -40,8 +42,7 @@ static bool matches(struct pass *pass)
         return false;
     if (search->key.len == 0)
         return true;
-    if (!unseal_key(pass->txn->store->base.seal, token->user_id, token->id, pass->keys.sealed,
-                    token->key)) {
+    if (!unseal_key(pass->txn->seal, token->user_id, token->id, pass->keys.sealed, token->key)) {
         db_corrupt(pass->txn);
         return false;
     }
@@ -87,12 +88,12 @@ static int compare_ascending(const void *left, const void *right)
 {
     const struct rank *a = left, *b = right;
     size_t len = a->text.len < b->text.len ? a->text.len : b->text.len;
-    int order = ids_compare(&a->number, &b->number);
+    int order = store_compare_ids(&a->number, &b->number);
     if (order == 0)
         order = memcmp(a->text.at, b->text.at, len);
     if (order == 0)
         order = (a->text.len > b->text.len) - (a->text.len < b->text.len);
-    return order ? order : ids_compare(&a->id, &b->id);
+    return order ? order : store_compare_ids(&a->id, &b->id);
 }
 
 static int compare_descending(const void *left, const void *right)
@@ -162,7 +163,7 @@ static enum store_error search_in_order(struct pass *pass, struct selection *sel
     for (uint64_t i = search->offset;
          error == STORE_OK && i < selection->count && i - search->offset < search->limit; i++)
         error = visit_by_id(pass->txn, search->user_id, selection->ranks[i].id, visit, context);
-    return error == STORE_NOT_FOUND ? db_corrupt(pass->txn) : error;
+    return db_expect(pass->txn, error);
 }
 
 static enum store_error search_sorted(struct pass *pass, uint64_t *total, store_visit_token *visit,
@@ -189,7 +190,7 @@ static enum store_error search_sorted(struct pass *pass, uint64_t *total, store_
 enum store_error lmdb_token_search(struct store_reader *reader, const struct store_search *search,
                                    uint64_t *total, store_visit_token *visit, void *context)
 {
-    struct txn *txn = read_begin(reader);
+    struct store_txn *txn = read_begin(reader);
     enum store_error error = txn->error;
     struct pass pass = {.txn = txn, .search = search, .cursor = db_cursor_open(txn, DB_TOKENS)};
     pass.ascending = search->sort || search->ascending;

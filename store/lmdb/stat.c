@@ -33,12 +33,13 @@ enum store_error lmdb_stat(struct store_reader *reader, store_visit_figure *visi
     MDB_stat users = {.ms_entries = 0}, tokens = users;
     MDB_envinfo info;
     struct stat file;
-    struct txn *txn = read_begin(reader);
-    const struct lmdb_store *store = txn->store;
+    struct store_txn *txn = read_begin(reader);
+    const struct lmdb_txn *lmdb = lmdb_of(txn);
+    const struct lmdb_store *store = lmdb->store;
     if (txn->error == STORE_OK)
-        db_result(txn, mdb_stat(txn->mdb, store->dbis[DB_USERS], &users));
+        db_result(txn, mdb_stat(lmdb->mdb, store->dbis[DB_USERS], &users));
     if (txn->error == STORE_OK)
-        db_result(txn, mdb_stat(txn->mdb, store->dbis[DB_TOKENS], &tokens));
+        db_result(txn, mdb_stat(lmdb->mdb, store->dbis[DB_TOKENS], &tokens));
     read_end(txn);
     if (txn->error == STORE_OK)
         db_result(txn, mdb_env_info(store->env, &info));

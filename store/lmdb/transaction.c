@@ -13,20 +13,20 @@
 
 /* ---- reading ---- */
 
-struct txn *read_begin(struct store_reader *reader)
+struct store_txn *read_begin(struct store_reader *reader)
 {
-    struct txn *txn = &((struct lmdb_reader *)reader)->txn;
+    struct store_txn *txn = &((struct lmdb_reader *)reader)->txn.base;
     txn->error = STORE_OK;
-    if (atomic_load(&txn->store->base.broken))
+    if (atomic_load(&reader->store->broken))
         txn->error = STORE_BROKEN;
     else
-        db_result(txn, mdb_txn_renew(txn->mdb));
+        db_result(txn, mdb_txn_renew(lmdb_of(txn)->mdb));
     return txn;
 }
 
-void read_end(struct txn *txn)
+void read_end(struct store_txn *txn)
 {
-    mdb_txn_reset(txn->mdb);
+    mdb_txn_reset(lmdb_of(txn)->mdb);
 }
 
 /* ---- the writers' locks ---- */
@@ -107,7 +107,7 @@ static size_t count_free(const struct lmdb_store *store, size_t wanted)
  * Makes the data file longer ahead of commits, rarely, in large steps, by writing zeros: a commit
  * that makes it longer has to write the file system's journal too (docs/performance.md). In a write
  * transaction, when nobody else writes to the file. */
-static void find_room(struct txn *txn, size_t need)
+static void find_room(struct lmdb_txn *txn, size_t need)
 {
     enum { ZEROS_LEN = 64 * 1024, STEPS_MAX = 16, RESERVE_LEN = 128 * 1024 };
     static unsigned char zeros[ZEROS_LEN]; /* never written: one page of memory */
@@ -131,8 +131,9 @@ static void find_room(struct txn *txn, size_t need)
     txn->room = size > used + RESERVE_LEN ? size - used - RESERVE_LEN : 0;
 }
 
-bool txn_take_room(struct txn *txn, size_t need)
+bool txn_take_room(struct store_txn *base, size_t need)
 {
+    struct lmdb_txn *txn = lmdb_of(base);
     if (txn->taken + need > txn->room)
         find_room(txn, txn->taken + need);
     if (txn->taken + need > txn->room)
@@ -143,24 +144,24 @@ bool txn_take_room(struct txn *txn, size_t need)
 
 /* ---- writing ---- */
 
-enum store_error write_begin(struct lmdb_store *store, struct txn *txn)
+enum store_error write_begin(struct lmdb_store *store, struct lmdb_txn *txn)
 {
-    *txn = (struct txn){.store = store, .error = STORE_OK};
-    if (db_result(txn, lock_writers(store)) != STORE_OK)
-        return txn->error;
+    *txn = (struct lmdb_txn){.base = {.seal = store->base.seal}, .store = store};
+    if (db_result(&txn->base, lock_writers(store)) != STORE_OK)
+        return txn->base.error;
     if (atomic_load(&store->base.broken) || !is_in_place(store))
-        db_result(txn, MDB_PANIC);
+        db_result(&txn->base, MDB_PANIC);
     else
-        db_result(txn, mdb_txn_begin(store->env, NULL, 0, &txn->mdb));
-    if (txn->error == STORE_OK)
+        db_result(&txn->base, mdb_txn_begin(store->env, NULL, 0, &txn->mdb));
+    if (txn->base.error == STORE_OK)
         find_room(txn, 0);
     else
         unlock_writers(store);
-    return txn->error;
+    return txn->base.error;
 }
 
 /* After a commit that failed: LMDB begins no transaction once the write of its meta page has. */
-static bool is_broken(struct txn *txn)
+static bool is_broken(struct lmdb_txn *txn)
 {
     int rc = mdb_txn_begin(txn->store->env, NULL, MDB_RDONLY, &txn->mdb);
     if (rc == MDB_SUCCESS)
@@ -170,18 +171,18 @@ static bool is_broken(struct txn *txn)
     return atomic_load(&txn->store->base.broken);
 }
 
-enum store_error write_end(struct txn *txn)
+enum store_error write_end(struct lmdb_txn *txn)
 {
-    if (txn->error != STORE_OK) {
+    if (txn->base.error != STORE_OK) {
         mdb_txn_abort(txn->mdb);
     } else {
         errno = 0;
         int rc = mdb_txn_commit(txn->mdb);
         /* LMDB returns EIO also for a write that the end of the disk has cut short. */
-        db_result(txn, rc == EIO && errno != EIO ? ENOSPC : rc);
+        db_result(&txn->base, rc == EIO && errno != EIO ? ENOSPC : rc);
         if (rc != MDB_SUCCESS && is_broken(txn)) /* the page that says what holds may be written */
-            txn->error = STORE_UNKNOWN;
+            txn->base.error = STORE_UNKNOWN;
     }
     unlock_writers(txn->store);
-    return txn->error;
+    return txn->base.error;
 }

@@ -10,15 +10,18 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "store/lmdb/answers.h"
 #include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
+#include "store/lmdb/ids.h"
+#include "store/lmdb/lookup.h"
 
 /* ---- from version 3: the index of users, answers by user, the store's time ---- */
 
 /* Names were not unique, and could be digits, which are an id to tokenctl: one that another user
  * has, or of digits, gets "-ID", if that is taken "-ID-2" and so on, in place of its end if it
  * would be too long. */
-static enum store_error make_unique(struct txn *txn, int64_t id, struct span *name,
+static enum store_error make_unique(struct store_txn *txn, int64_t id, struct span *name,
                                     char bytes[static STORE_USER_NAME_LEN_MAX + 1])
 {
     char suffix[32];
@@ -27,8 +30,7 @@ static enum store_error make_unique(struct txn *txn, int64_t id, struct span *na
     const struct span old = *name;
     int len = snprintf(suffix, sizeof(suffix), "-%" PRId64, id);
     for (int i = 2;
-         text_is_digits(*name) || (error = lookup_user_id(txn, *name, &owner_id)) == STORE_OK;
-         i++) {
+         text_is_digits(*name) || (error = lookup_name(txn, *name, &owner_id)) == STORE_OK; i++) {
         size_t kept = old.len < STORE_USER_NAME_LEN_MAX - (size_t)len
                           ? old.len
                           : STORE_USER_NAME_LEN_MAX - (size_t)len;
@@ -42,7 +44,7 @@ static enum store_error make_unique(struct txn *txn, int64_t id, struct span *na
     return error;
 }
 
-static void index_users(struct txn *txn)
+static void index_users(struct store_txn *txn)
 {
     struct span record;
     for (int64_t id = 1; lookup_from(txn, DB_USERS, &id, &record) == STORE_OK; id++) {
@@ -51,25 +53,37 @@ static void index_users(struct txn *txn)
         if (record.len > sizeof(copy) || !memcpy(copy, record.at, record.len) ||
             !record_decode_user(id, (struct span){copy, record.len}, &user)) {
             db_corrupt(txn);
-        } else if (!user.deleted && make_unique(txn, id, &user.name, name) == STORE_NO_USER) {
-            index_user(txn, id, &user);
+        } else if (!user.deleted && make_unique(txn, id, &user.name, name) == STORE_NOT_FOUND) {
+            user_index(txn, id, &user);
             user_put(txn, id, &user);
         }
     }
 }
 
-static void from_version_3(struct txn *txn)
+static void index_reservations(struct store_txn *txn)
+{
+    struct span record;
+    struct record_reservation reservation;
+    for (int64_t id = 1; lookup_from(txn, DB_RESERVATIONS, &id, &record) == STORE_OK; id++) {
+        if (record_decode_reservation(id, record, &reservation))
+            ids_append(txn, DB_RESERVATIONS_BY_USER, reservation.user_id, id);
+        else
+            db_corrupt(txn);
+    }
+}
+
+static void from_version_3(struct store_txn *txn)
 {
     clock_start(txn);
     index_users(txn);
-    idempotency_upgrade(txn);
-    reservations_upgrade(txn);
+    answers_upgrade(txn);
+    index_reservations(txn);
 }
 
 /* ---- all of it ---- */
 
 /* From SCHEMA_VERSION_OLDEST on, a version each. */
-static void (*const steps[])(struct txn *txn) = {from_version_3};
+static void (*const steps[])(struct store_txn *txn) = {from_version_3};
 _Static_assert(SCHEMA_VERSION_OLDEST + sizeof(steps) / sizeof(steps[0]) == SCHEMA_VERSION, "steps");
 
 /* A running program keeps a reader slot. One of this version holds one only briefly, before it
@@ -112,15 +126,17 @@ static int copy_data(const struct lmdb_store *store, const char *path)
     return rc;
 }
 
-void upgrade_store(struct txn *txn, const char *folder, char reason[static STORE_REASON_SIZE])
+void upgrade_store(struct store_txn *txn, const char *folder, char reason[static STORE_REASON_SIZE])
 {
     char copy_path[PATH_MAX + 24];
     int64_t version;
     if (meta_get(txn, META_SCHEMA, &version) != STORE_OK || version == SCHEMA_VERSION)
         return; /* another process was faster */
-    snprintf(copy_path, sizeof(copy_path), "%s.%" PRId64, txn->store->data_path, version);
-    int rc = has_room_for_copy(txn->store) ? 0 : ENOSPC; /* first: a pool that runs stays then */
-    if (rc == 0 && is_in_use(txn->store)) {
+    snprintf(copy_path, sizeof(copy_path), "%s.%" PRId64, lmdb_of(txn)->store->data_path, version);
+    int rc = has_room_for_copy(lmdb_of(txn)->store)
+                 ? 0
+                 : ENOSPC; /* first: a pool that runs stays then */
+    if (rc == 0 && is_in_use(lmdb_of(txn)->store)) {
         snprintf(reason, STORE_REASON_SIZE,
                  "%s: is in use by programs of schema version %" PRId64
                  ": stop them, so that this one can upgrade it to version %d",
@@ -129,7 +145,7 @@ void upgrade_store(struct txn *txn, const char *folder, char reason[static STORE
         return;
     }
     if (rc == 0)
-        rc = copy_data(txn->store, copy_path);
+        rc = copy_data(lmdb_of(txn)->store, copy_path);
     if (rc != 0) {
         store_refuse(reason, copy_path, strerror(rc));
         txn->error = STORE_REFUSED;

@@ -593,7 +593,7 @@ static void compare_reservation(struct span key, struct span value)
     compare(object, text, (size_t)len);
 }
 
-static void compare_reservations(struct txn *txn)
+static void compare_reservations(struct store_txn *txn)
 {
     struct span key = {NULL, 0}, value = {NULL, 0};
     MDB_cursor *cursor = db_cursor_open(txn, DB_RESERVATIONS);
@@ -603,7 +603,7 @@ static void compare_reservations(struct txn *txn)
         mdb_cursor_close(cursor);
 }
 
-static void compare_counters(struct txn *txn, uint64_t answers_min, uint64_t answers_max)
+static void compare_counters(struct store_txn *txn, uint64_t answers_min, uint64_t answers_max)
 {
     const struct {
         const char *name;
@@ -619,7 +619,8 @@ static void compare_counters(struct txn *txn, uint64_t answers_min, uint64_t ans
     }
     MDB_stat stat;
     if (txn->error == STORE_OK &&
-        db_result(txn, mdb_stat(txn->mdb, txn->store->dbis[DB_ANSWERS], &stat)) == STORE_OK &&
+        db_result(txn, mdb_stat(lmdb_of(txn)->mdb, lmdb_of(txn)->store->dbis[DB_ANSWERS], &stat)) ==
+            STORE_OK &&
         (stat.ms_entries < answers_min || stat.ms_entries > answers_max))
         fail("%zu idempotency records instead of %" PRIu64 " to %" PRIu64, stat.ms_entries,
              answers_min, answers_max);
@@ -689,7 +690,7 @@ static void compare_store(struct store_reader *reader)
         compare_user(reader, &user);
     if (error != STORE_NO_USER)
         fail("the users can't be read: %s", store_error_text(error));
-    struct txn *txn = read_begin(reader);
+    struct store_txn *txn = read_begin(reader);
     compare_reservations(txn);
     if (txn->error == STORE_OK) {
         compare_unseen();

@@ -20,14 +20,14 @@ struct model {
 struct fixture {
     struct folder folder;
     struct lmdb_store store; /* of this one database */
-    struct txn txn;
+    struct lmdb_txn txn;
     struct model users[USERS]; /* of the user ids 1 to USERS */
     int64_t next_id;
 };
 
 static void begin(struct fixture *fixture, unsigned flags)
 {
-    fixture->txn = (struct txn){.store = &fixture->store, .error = STORE_OK};
+    fixture->txn = (struct lmdb_txn){.store = &fixture->store};
     assert_int_equal(mdb_txn_begin(fixture->store.env, NULL, flags, &fixture->txn.mdb), 0);
     assert_int_equal(
         mdb_dbi_open(fixture->txn.mdb, "ids",
@@ -38,7 +38,7 @@ static void begin(struct fixture *fixture, unsigned flags)
 
 static void commit(struct fixture *fixture)
 {
-    assert_int_equal(fixture->txn.error, STORE_OK);
+    assert_int_equal(fixture->txn.base.error, STORE_OK);
     assert_int_equal(mdb_txn_commit(fixture->txn.mdb), 0);
 }
 
@@ -69,7 +69,7 @@ static void append(struct fixture *fixture, size_t user, int64_t id)
 {
     struct model *model = &fixture->users[user];
     assert_true(model->count < IDS_MAX);
-    assert_int_equal(ids_append(&fixture->txn, DB_IDS_BY_USER, (int64_t)user + 1, id), 0);
+    assert_int_equal(ids_append(&fixture->txn.base, DB_IDS_BY_USER, (int64_t)user + 1, id), 0);
     model->ids[model->count++] = id;
 }
 
@@ -82,7 +82,7 @@ static void delete_at(struct fixture *fixture, size_t user, size_t index)
 {
     struct model *model = &fixture->users[user];
     assert_int_equal(
-        ids_delete(&fixture->txn, DB_IDS_BY_USER, (int64_t)user + 1, model->ids[index]), 0);
+        ids_delete(&fixture->txn.base, DB_IDS_BY_USER, (int64_t)user + 1, model->ids[index]), 0);
     model->count--;
     memmove(model->ids + index, model->ids + index + 1,
             (model->count - index) * sizeof(model->ids[0]));
@@ -95,17 +95,18 @@ static void check_rank(struct fixture *fixture, size_t user, uint64_t rank)
     uint64_t count = 12345;
     int64_t id = -1;
     enum store_error error =
-        ids_find(&fixture->txn, DB_IDS_BY_USER, (int64_t)user + 1, rank, &count, &id);
+        ids_find(&fixture->txn.base, DB_IDS_BY_USER, (int64_t)user + 1, rank, &count, &id);
     require(error == STORE_OK && count == model->count && id == model->ids[count - 1 - rank],
             "user %zu, rank %zu of %zu: %s, id %lld of %zu", user + 1, (size_t)rank, model->count,
             store_error_text(error), (long long)id, (size_t)count);
-    assert_int_equal(ids_check(&fixture->txn, DB_IDS_BY_USER, (int64_t)user + 1, id), STORE_OK);
+    assert_int_equal(ids_check(&fixture->txn.base, DB_IDS_BY_USER, (int64_t)user + 1, id),
+                     STORE_OK);
 }
 
 static void check_count(struct fixture *fixture, size_t user)
 {
     uint64_t count = 12345;
-    assert_int_equal(ids_count(&fixture->txn, DB_IDS_BY_USER, (int64_t)user + 1, &count), 0);
+    assert_int_equal(ids_count(&fixture->txn.base, DB_IDS_BY_USER, (int64_t)user + 1, &count), 0);
     require(count == fixture->users[user].count, "user %zu: %zu ids, not %zu", user + 1,
             (size_t)count, fixture->users[user].count);
     static const uint64_t beyond[] = {0, 1, 1000000, UINT64_MAX};
@@ -113,7 +114,7 @@ static void check_count(struct fixture *fixture, size_t user)
         uint64_t rank = i < 3 ? count + beyond[i] : beyond[i], found = 12345;
         int64_t id;
         assert_int_equal(
-            ids_find(&fixture->txn, DB_IDS_BY_USER, (int64_t)user + 1, rank, &found, &id),
+            ids_find(&fixture->txn.base, DB_IDS_BY_USER, (int64_t)user + 1, rank, &found, &id),
             STORE_NOT_FOUND);
         assert_int_equal(found, count);
     }
@@ -274,8 +275,8 @@ static void test_refusals(void **state)
     (void)state;
     struct fixture *fixture = open_fixture();
     static const size_t counts[] = {1, 2, 300, 1500};
-    assert_int_equal(ids_delete(&fixture->txn, DB_IDS_BY_USER, 2, 1), STORE_NOT_FOUND);
-    assert_int_equal(ids_check(&fixture->txn, DB_IDS_BY_USER, 2, 1), STORE_NOT_FOUND);
+    assert_int_equal(ids_delete(&fixture->txn.base, DB_IDS_BY_USER, 2, 1), STORE_NOT_FOUND);
+    assert_int_equal(ids_check(&fixture->txn.base, DB_IDS_BY_USER, 2, 1), STORE_NOT_FOUND);
     for (size_t i = 0; i < COUNT_OF(counts); i++) {
         while (fixture->users[1].count < counts[i]) {
             fixture->next_id += 2;
@@ -284,21 +285,23 @@ static void test_refusals(void **state)
         int64_t last = fixture->users[1].ids[counts[i] - 1];
         static const int64_t others[] = {-1, 1};
         for (size_t n = 0; n < COUNT_OF(others); n++) {
-            assert_int_equal(ids_delete(&fixture->txn, DB_IDS_BY_USER, 2, last + others[n]),
+            assert_int_equal(ids_delete(&fixture->txn.base, DB_IDS_BY_USER, 2, last + others[n]),
                              STORE_NOT_FOUND);
-            assert_int_equal(ids_check(&fixture->txn, DB_IDS_BY_USER, 2, last + others[n]),
+            assert_int_equal(ids_check(&fixture->txn.base, DB_IDS_BY_USER, 2, last + others[n]),
                              STORE_NOT_FOUND);
         }
-        assert_int_equal(ids_delete(&fixture->txn, DB_IDS_BY_USER, 1, last), STORE_NOT_FOUND);
+        assert_int_equal(ids_delete(&fixture->txn.base, DB_IDS_BY_USER, 1, last), STORE_NOT_FOUND);
         check_all_and_on_disk(fixture);
     }
     /* An id that is not greater than all is a failure, which the transaction keeps. */
     int64_t last = fixture->users[1].ids[fixture->users[1].count - 1];
     for (int64_t less = 0; less < 2; less++) {
-        assert_int_equal(ids_append(&fixture->txn, DB_IDS_BY_USER, 2, last - less), STORE_CORRUPT);
-        assert_int_equal(fixture->txn.error, STORE_CORRUPT);
-        assert_int_equal(ids_append(&fixture->txn, DB_IDS_BY_USER, 2, last + 1), STORE_CORRUPT);
-        fixture->txn.error = STORE_OK;
+        assert_int_equal(ids_append(&fixture->txn.base, DB_IDS_BY_USER, 2, last - less),
+                         STORE_CORRUPT);
+        assert_int_equal(fixture->txn.base.error, STORE_CORRUPT);
+        assert_int_equal(ids_append(&fixture->txn.base, DB_IDS_BY_USER, 2, last + 1),
+                         STORE_CORRUPT);
+        fixture->txn.base.error = STORE_OK;
     }
     check_all_and_on_disk(fixture);
     close_fixture(fixture);
