@@ -16,7 +16,7 @@ enum { SIDES = 2, ITEMS_MAX = 60000 };
 /* What has an id on each side. */
 struct item {
     int64_t ids[SIDES];
-    size_t owner; /* of a token: the user's place */
+    size_t owner; /* of a token: the user's place; of a reservation: the gateway's */
     char secrets[SIDES][STORE_CREDENTIAL_LEN];
 };
 

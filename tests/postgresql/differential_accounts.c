@@ -39,6 +39,17 @@ static void add_user(void)
     memcpy(item->secrets[side], access_token, sizeof(access_token));
 }
 
+/* In how many steps is the engine's affair. */
+static void purge(void)
+{
+    bool more = true;
+    enum store_error error = STORE_OK;
+    while (more && error == STORE_OK)
+        error = store_purge(store(), &more);
+    fputs("purge", out);
+    print_error_of(error);
+}
+
 static void change_user(void)
 {
     size_t place = pick(&users);
@@ -48,6 +59,9 @@ static void change_user(void)
     char access_token[STORE_CREDENTIAL_LEN];
     uint64_t count = 0;
     size_t kind = below(4);
+    if (kind ==
+        2) /* when expired answers go, and are not counted any more, is the engine's affair */
+        purge();
     enum store_error error = kind == 0   ? store_user_set(store(), id, name, group)
                              : kind == 1 ? store_user_set_disabled(store(), id, below(4) == 0)
                              : kind == 2 ? store_user_forget(store(), id, &count)
@@ -80,23 +94,12 @@ static void delete_some(void)
     print_error_of(gateway ? store_gateway_delete(store(), id) : store_user_delete(store(), id));
 }
 
-/* In how many steps is the engine's own affair. */
-static void purge(void)
-{
-    bool more = true;
-    enum store_error error = STORE_OK;
-    while (more && error == STORE_OK)
-        error = store_purge(store(), &more);
-    fputs("purge", out);
-    print_error_of(error);
-}
-
 void change_account(void)
 {
     size_t kind = users.count < 3 ? 0 : gateways.count < 2 ? 1 : below(20);
-    if (kind < 1 || (kind < 4 && users.count < 40))
+    if (kind < 1 || (kind < 4 && users.count < 10))
         add_user();
-    else if (kind < 5)
+    else if (kind < 5 && (gateways.count < 3 || rarely()))
         add_gateway();
     else if (kind < 6)
         delete_some();

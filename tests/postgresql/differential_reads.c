@@ -51,6 +51,13 @@ static void find_user(void)
         print_id(&users, id);
 }
 
+/* Where to go on from, or 0. */
+static int64_t first_id(const struct list *list)
+{
+    int64_t id = below(2) ? 0 : pick_id(list);
+    return id > 0 ? id : 0;
+}
+
 static void get_users(void)
 {
     struct store_user user;
@@ -62,7 +69,7 @@ static void get_users(void)
     if (error == STORE_OK)
         print_user(&user);
     fputs("\nusers", out);
-    for (id = below(4) ? 0 : id; (error = store_user_next(reader(), id, &user)) == STORE_OK;
+    for (id = first_id(&users); (error = store_user_next(reader(), id, &user)) == STORE_OK;
          id = user.id)
         print_user(&user);
     print_error_of(error);
@@ -70,7 +77,7 @@ static void get_users(void)
 
 static void get_gateways(void)
 {
-    struct store_gateway gateway = {.id = below(2) ? 0 : pick_id(&gateways)};
+    struct store_gateway gateway = {.id = first_id(&gateways)};
     enum store_error error;
     fputs("gateways", out);
     while ((error = store_gateway_next(reader(), gateway.id, &gateway)) == STORE_OK) {

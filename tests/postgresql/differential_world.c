@@ -202,7 +202,7 @@ struct token pick_token(void)
     token.status = below(5) ? TOKEN_ENABLED : (enum token_status)(1 + below(4));
     token.remain_quota = pick_amount();
     token.unlimited_quota = below(2);
-    token.model_limits_enabled = below(4) == 0;
+    token.model_limits_enabled = rarely();
     token.model_limits = models[below(COUNT_OF(models))];
     token.allow_ips = ips[below(COUNT_OF(ips))];
     token.group = pick_group();

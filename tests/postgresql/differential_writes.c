@@ -11,7 +11,7 @@ struct order {
     int64_t ids[IDS_MAX], refused[IDS_MAX];
     struct store_access accesses[IDS_MAX];
     struct buffer models;
-    size_t user; /* its place */
+    size_t user, gateway; /* their places */
 };
 
 static struct span render(struct store_write *write)
@@ -32,7 +32,7 @@ static void ask_once(struct store_write *write, size_t user)
     snprintf(key, sizeof(key), "%zu", below(12));
     store_idempotency_init(&write->idempotency, span_of(scope), span_of(key),
                            requests[below(COUNT_OF(requests))], render);
-    size_t len = lens[below(rarely() ? COUNT_OF(lens) : 4)];
+    size_t len = lens[below(below(6) ? 4 : COUNT_OF(lens))];
     write->context = (void *)(uintptr_t)len;
     write->idempotency.user_id = below(4) ? id_at(&users, user) : 0;
 }
@@ -73,9 +73,20 @@ static void fill_spend(struct order *order)
     const int64_t shortest_s = clock_moves ? 60 : 7200;
     memcpy(write->spend.key, pick_key(), TOKEN_KEY_LEN);
     write->spend.use = pick_use();
-    write->spend.gateway_id = pick_id(&gateways);
+    order->gateway = pick(&gateways);
+    write->spend.gateway_id = id_at(&gateways, order->gateway);
     write->spend.ttl_s = below(3) ? 0 : shortest_s + (int64_t)below(600);
     write->spend.answer.models = below(2) ? &order->models : NULL;
+}
+
+static void fill_settle(struct order *order)
+{
+    size_t reservation = pick(&reservations), gateway = pick(&gateways);
+    if (reservation != SIZE_MAX && !rarely())
+        gateway = reservations.items[reservation].owner;
+    order->write.settle.gateway_id = id_at(&gateways, gateway);
+    order->write.settle.reservation_id = id_at(&reservations, reservation);
+    order->write.settle.amount = pick_amount();
 }
 
 static void fill_accesses(struct order *order)
@@ -95,7 +106,7 @@ static void fill_create(struct order *order)
     struct store_write *write = &order->write;
     write->create.tokens = order->tokens;
     write->create.count = 1 + below(CREATE_MAX);
-    write->create.max_per_user = below(3) ? 0 : 1 + below(60);
+    write->create.max_per_user = below(5) ? 0 : 1 + below(200);
     for (size_t i = 0; i < write->create.count; i++) {
         order->tokens[i] = pick_token();
         order->tokens[i].status = TOKEN_ENABLED;
@@ -131,9 +142,7 @@ static void fill(struct order *order)
     } else if (write->kind == STORE_SPEND) {
         fill_spend(order);
     } else if (write->kind == STORE_SETTLE) {
-        write->settle.gateway_id = pick_id(&gateways);
-        write->settle.reservation_id = pick_id(&reservations);
-        write->settle.amount = pick_amount();
+        fill_settle(order);
     } else if (write->kind == STORE_ACCESS) {
         fill_accesses(order);
     } else {
@@ -167,7 +176,7 @@ static void print_done(const struct order *order)
     } else if (write->kind == STORE_SPEND) {
         fprintf(out, " refusal %d", (int)write->spend.refusal);
         if (write->spend.refusal == TOKEN_GOOD && write->spend.answer.reservation_id != 0)
-            note(&reservations, write->spend.answer.reservation_id);
+            note(&reservations, write->spend.answer.reservation_id)->owner = order->gateway;
         if (write->spend.refusal == TOKEN_GOOD)
             print_use(&write->spend.answer);
     } else if (write->kind == STORE_SETTLE) {
