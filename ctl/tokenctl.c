@@ -208,9 +208,11 @@ static bool prepare(struct ctl *ctl, const struct command *command,
     struct statvfs disk;
     if (statvfs(settings->store_path, &disk) == 0)
         ctl->free_bytes = (int64_t)(disk.f_bavail * disk.f_frsize);
+    struct sandbox_needs needs = {.owner_path = owner_path,
+                                  .network = store_uses_network(settings->store_path),
+                                  .files = store_reopened_files(ctl->store)};
     if (settings->sandbox && sandbox_is_possible() &&
-        !sandbox_enter(owner_path, store_uses_network(settings->store_path), level, sizeof(level),
-                       reason, STORE_REASON_SIZE))
+        !sandbox_enter(&needs, level, sizeof(level), reason, STORE_REASON_SIZE))
         return false;
     return strncmp(command->argument, "USER", 4) != 0 || find_user(ctl, reason);
 }

@@ -183,10 +183,12 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     unsigned own = OWN_DESCRIPTORS + 2 * (unsigned)settings->threads;
     worker->process.connections_max = descriptors > own ? descriptors - own : 1;
     worker->process.settings = settings;
+    struct sandbox_needs needs = {.owner_path = store_owner_path(&options),
+                                  .network = store_uses_network(options.location),
+                                  .files = store_reopened_files(worker->process.store)};
     if (!settings->sandbox || !sandbox_is_possible())
         snprintf(level, sizeof(level), "sandbox: off");
-    else if (!sandbox_enter(store_owner_path(&options), store_uses_network(options.location), level,
-                            sizeof(level), reason, STORE_REASON_SIZE))
+    else if (!sandbox_enter(&needs, level, sizeof(level), reason, STORE_REASON_SIZE))
         return false;
     if (fastcgi)
         log_error(level, "");

@@ -65,7 +65,6 @@ static const struct {
     /* libfcgi, after a connection that it could not read, asks for another of the socket -1. */
     {{0}, SCMP_SYS(accept), EBADF},
     /* glibc's allocator asks /proc how memory is overcommitted, and does without. */
-    {{0}, SCMP_SYS(openat), EACCES},
     {{0}, SCMP_SYS(open), EACCES},
 };
 
@@ -81,11 +80,26 @@ static int add_rules(scmp_filter_ctx filter)
     return rc;
 }
 
-/* What libpq calls to connect again. It looks for files by their paths, and does without. */
-static int add_network_rules(scmp_filter_ctx filter)
+/* Opening fails. Where there are files, opening for reading is Landlock's to allow, and libpq looks
+ * at their status by their paths. */
+static int add_file_rules(scmp_filter_ctx filter, bool has_files)
+{
+    const scmp_datum_t others = O_ACCMODE | O_CREAT | O_TRUNC | O_PATH;
+    if (!has_files)
+        return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(openat), 0);
+    int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+                              SCMP_A2(SCMP_CMP_MASKED_EQ, others, O_RDONLY));
+    return rc != 0 ? rc
+                   : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
+                                      SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, 0));
+}
+
+/* What libpq calls to connect again. It looks for files of the user's, and does without. */
+static int add_network_rules(scmp_filter_ctx filter, bool has_files)
 {
     static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
-    static const int calls[] = {SCMP_SYS(connect), SCMP_SYS(sendto), SCMP_SYS(getsockname)};
+    static const int calls[] = {SCMP_SYS(connect), SCMP_SYS(sendto), SCMP_SYS(getsockname),
+                                SCMP_SYS(getuid), SCMP_SYS(geteuid)};
     int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 1,
                               SCMP_A1(SCMP_CMP_EQ, SOL_TCP, 0));
     for (size_t i = 0; rc == 0 && i < sizeof(families) / sizeof(families[0]); i++)
@@ -93,18 +107,21 @@ static int add_network_rules(scmp_filter_ctx filter)
                               SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0));
     for (size_t i = 0; rc == 0 && i < sizeof(calls) / sizeof(calls[0]); i++)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
-    if (rc == 0)
+    if (rc == 0 && !has_files)
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(newfstatat), 1,
                               SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, 0));
     return rc;
 }
 
-bool sandbox_load_filter(bool network)
+bool sandbox_load_filter(const struct sandbox_needs *needs)
 {
+    bool has_files = *needs->files != NULL;
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     int rc = filter ? add_rules(filter) : -ENOMEM;
-    if (rc == 0 && network)
-        rc = add_network_rules(filter);
+    if (rc == 0)
+        rc = add_file_rules(filter, has_files);
+    if (rc == 0 && needs->network)
+        rc = add_network_rules(filter, has_files);
     if (rc == 0) /* signals to this process only: abort */
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
                               SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));

@@ -72,49 +72,48 @@ bool sandbox_become_owner(const char *owner_path)
 
 /* ---- parts that a system may refuse; each sets errno where it fails ---- */
 
-static bool drop_capabilities(bool network)
+static bool drop_capabilities(const struct sandbox_needs *needs)
 {
-    (void)network;
+    (void)needs;
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0, 0, 0}};
     return syscall(SYS_capset, &header, none) == 0;
 }
 
-static bool forbid_dumps(bool network)
+static bool forbid_dumps(const struct sandbox_needs *needs)
 {
-    (void)network;
+    (void)needs;
     return prctl(PR_SET_DUMPABLE, 0) == 0 && setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) == 0;
 }
 
-static bool forbid_new_privileges(bool network)
+static bool forbid_new_privileges(const struct sandbox_needs *needs)
 {
-    (void)network;
+    (void)needs;
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }
 
 static const struct {
     const char *name;
-    bool (*apply)(bool network);
+    bool (*apply)(const struct sandbox_needs *needs);
 } parts[] = {
-    {"capset", drop_capabilities},
-    {"PR_SET_DUMPABLE", forbid_dumps},
-    {"no_new_privs", forbid_new_privileges},
+    {"capset", drop_capabilities},           {"PR_SET_DUMPABLE", forbid_dumps},
+    {"no_new_privs", forbid_new_privileges}, {"landlock", sandbox_limit_files},
     {"seccomp", sandbox_load_filter},
 };
 
-bool sandbox_enter(const char *owner_path, bool network, char *level, size_t level_size,
-                   char *reason, size_t reason_size)
+bool sandbox_enter(const struct sandbox_needs *needs, char *level, size_t level_size, char *reason,
+                   size_t reason_size)
 {
     /* In a worker after the store and the secret are open: their owner may have no access to their
      * folders. */
-    if (!sandbox_become_owner(owner_path)) {
+    if (!sandbox_become_owner(needs->owner_path)) {
         snprintf(reason, reason_size, "sandbox: becoming the store's owner: %s", strerror(errno));
         return false;
     }
     const char *separator = ", but this system refuses ";
     snprintf(level, level_size, "sandbox: on");
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        if (parts[i].apply(network))
+        if (parts[i].apply(needs))
             continue;
         if (errno == ENOMEM) {
             snprintf(reason, reason_size, "sandbox: %s: %s", parts[i].name, strerror(errno));

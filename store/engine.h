@@ -42,11 +42,13 @@ struct store_engine {
     __typeof__(store_check) *check;
 };
 
+enum { STORE_FILES_MAX = 8 };
 struct store {
     const struct store_engine *engine;
     struct seal *seal;
-    int64_t write_wait_ms; /* 0: no end */
-    atomic_bool broken;    /* set by the engine: see store_is_broken */
+    const char *files[STORE_FILES_MAX + 1]; /* see store_reopened_files */
+    int64_t write_wait_ms;                  /* 0: no end */
+    atomic_bool broken;                     /* set by the engine: see store_is_broken */
 };
 
 struct store_reader {

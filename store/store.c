@@ -102,6 +102,11 @@ void store_close(struct store *store)
     seal_close(seal);
 }
 
+const char *const *store_reopened_files(const struct store *store)
+{
+    return store->files;
+}
+
 bool store_is_broken(const struct store *store)
 {
     return atomic_load(&store->broken);

@@ -92,6 +92,10 @@ enum store_error store_open(const struct store_options *options, struct store **
 /* After all its readers. NULL is allowed. */
 void store_close(struct store *store);
 
+/* The files that later connections open again, for reading; ended by NULL, which may be the first.
+ */
+const char *const *store_reopened_files(const struct store *store);
+
 /* Whether STORE_BROKEN has been met. From any thread. */
 bool store_is_broken(const struct store *store);
 

@@ -268,16 +268,18 @@ static PGconn *start_connection(const struct pg_store *store)
     enum { OPTIONS_MAX = 64, LISTS_MAX = 3 };
     static const char *const ours[][2] = {{"client_encoding", "UTF8"},
                                           {"fallback_application_name", "token"},
-                                          {"target_session_attrs", "read-write"}};
-    const char *names[OPTIONS_MAX + 4], *values[OPTIONS_MAX + 4];
+                                          {"target_session_attrs", "read-write"},
+                                          {"gssencmode", "disable"}};
+    enum { OURS = sizeof(ours) / sizeof(ours[0]) };
+    const char *names[OPTIONS_MAX + OURS + 1], *values[OPTIONS_MAX + OURS + 1];
     char lists[LISTS_MAX][LIST_LEN_MAX];
     size_t count = 0, lists_count = 0;
-    for (; count < 3; count++) {
+    for (; count < OURS; count++) {
         names[count] = ours[count][0];
         values[count] = ours[count][1];
     }
     for (const PQconninfoOption *option = store->options; option->keyword; option++) {
-        if (!option->val || count == OPTIONS_MAX)
+        if (!option->val || count == OPTIONS_MAX + OURS)
             continue;
         names[count] = option->keyword;
         values[count] = option->val;
@@ -348,6 +350,7 @@ bool pg_prepare(struct pg_connection *connection)
 static bool connect_once(struct pg_connection *connection, bool prepare)
 {
     connection->pg = start_connection(connection->store);
+    pg_options_keep(connection->store, connection->pg);
     if (!wait_connected(connection))
         return lose(connection);
     PQsetNoticeReceiver(connection->pg, note_warning, connection);

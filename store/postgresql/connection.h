@@ -37,6 +37,7 @@ struct pg_ids {
 struct pg_store {
     struct store base; /* first: a pointer to it is one to this */
     PQconninfoOption *options;
+    bool options_kept;                  /* by the first attempt to connect */
     atomic_llong timeline;              /* the highest that was seen */
     atomic_llong probe_ms;              /* above 0: away; until then no connection is tried */
     atomic_uint rotation;               /* how far the list of hosts is rotated */
@@ -60,6 +61,13 @@ bool pg_connect(struct pg_connection *connection, bool prepare);
 
 /* Prepares the statements. False with the connection's error set. */
 bool pg_prepare(struct pg_connection *connection);
+
+/* options.c. Replaces the names of hosts by their addresses. Returns why that fails, or NULL. */
+const char *pg_options_resolve(PQconninfoOption *options);
+
+/* Keeps what the first connection is made with, from the environment and the user's files too,
+ * and sets the store's files. */
+void pg_options_keep(struct pg_store *store, PGconn *connection);
 
 /* Closes the connection; the next operation opens another. */
 void pg_disconnect(struct pg_connection *connection);

@@ -62,10 +62,11 @@ static struct pg_store *new_store(const struct store_options *options, struct se
                                   char reason[static STORE_REASON_SIZE])
 {
     PQconninfoOption *parsed = PQconninfoParse(options->location, NULL);
-    struct pg_store *store = parsed ? calloc(1, sizeof(*store)) : NULL;
+    const char *why = parsed ? pg_options_resolve(parsed) : "is no URI that libpq knows";
+    struct pg_store *store = why ? NULL : calloc(1, sizeof(*store));
     if (!store) {
         PQconninfoFree(parsed);
-        refuse(reason, parsed ? store_error_text(STORE_UNAVAILABLE) : "is no URI that libpq knows");
+        refuse(reason, why ? why : store_error_text(STORE_UNAVAILABLE));
         return NULL;
     }
     store->base = (struct store){.engine = &store_postgresql_engine, .seal = seal};
@@ -156,28 +157,12 @@ static bool check_meta(const PGresult *result, struct seal *seal,
     return true;
 }
 
-/* Keeps what the first connection was made with, from the environment and the user's files too:
- * they are out of reach in the sandbox. */
-static void keep_options(struct pg_store *store)
-{
-    PQconninfoOption *options = PQconninfo(store->writer.pg);
-    const char *password = PQpass(store->writer.pg);
-    if (!options)
-        return;
-    for (PQconninfoOption *option = options; option->keyword; option++)
-        if (strcmp(option->keyword, "password") == 0 && !option->val && password && *password)
-            option->val = strdup(password);
-    PQconninfoFree(store->options);
-    store->options = options;
-}
-
 static bool open_schema(struct pg_store *store, char reason[static STORE_REASON_SIZE])
 {
     static const char get_meta[] = "SELECT lowest_writer, cipher, secret_check FROM meta";
     struct pg_connection *connection = &store->writer;
     if (!connect_bare(connection, PG_DEADLINE_MS, reason))
         return false;
-    keep_options(store);
     pg_send_text(connection, get_meta, PG_PARAMETERS);
     pg_sync(connection);
     PGresult *result = pg_result(connection);

@@ -24,6 +24,8 @@
 enum { IN_SANDBOX = 77 }; /* the exit status of a child in which everything went well */
 
 static char level[256];
+static const char *files[2]; /* none, unless a test sets the first */
+static bool network;
 
 /* Opened before the sandbox is entered. */
 static struct {
@@ -56,7 +58,8 @@ static int run_after(void (*prepare)(void), bool (*act)(void))
         open_world(folder.path);
         if (prepare)
             prepare();
-        if (!sandbox_enter(folder.path, false, level, sizeof(level), reason, sizeof(reason)))
+        struct sandbox_needs needs = {folder.path, network, files};
+        if (!sandbox_enter(&needs, level, sizeof(level), reason, sizeof(reason)))
             _exit(1);
         _exit(act() ? IN_SANDBOX : 2);
     }
@@ -297,6 +300,66 @@ static void test_abort(void **state)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
+/* ---- a store on the network ---- */
+
+static bool connecting_works(void)
+{
+    static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
+    struct stat status;
+    errno = 0;
+    if (connect(STDERR_FILENO, NULL, 0) >= 0 || stat("/etc/passwd", &status) == 0 ||
+        errno != EACCES)
+        return false;
+    for (size_t i = 0; i < COUNT_OF(families); i++)
+        if (socket(families[i], SOCK_STREAM | SOCK_CLOEXEC, 0) < 0)
+            return false;
+    return opening_fails();
+}
+
+/* Only the file; a closed descriptor is what the others are refused before. */
+static bool reading_works(void)
+{
+    struct stat status;
+    int fd = open(files[0], O_RDONLY);
+    errno = 0;
+    return fd >= 0 && stat("/etc/passwd", &status) == 0 && opening_fails() &&
+           open("/etc", O_RDONLY | O_DIRECTORY) < 0 && errno == EACCES;
+}
+
+static void test_network(void **state)
+{
+    (void)state;
+    static struct sockaddr_in address = {.sin_family = AF_INET};
+    const struct forbidden rows[] = {
+        {"socket of netlink", SYS_socket, {AF_NETLINK, SOCK_RAW}},
+        {"bind", SYS_bind, {STDERR_FILENO, ADDRESS(&address), sizeof(address)}},
+        {"sendmsg", SYS_sendmsg, {STDERR_FILENO}},
+        {"recvmsg", SYS_recvmsg, {STDERR_FILENO}},
+        {"execve", SYS_execve, {ADDRESS("/bin/true")}},
+        {"unlink", SYS_unlink, {ADDRESS("/nowhere/file")}},
+    };
+    const struct forbidden with_files[] = {
+        {"openat to write", SYS_openat, {AT_FDCWD, ADDRESS("/etc/hostname"), O_WRONLY}},
+        {"openat to truncate", SYS_openat, {AT_FDCWD, ADDRESS("/etc/hostname"), O_TRUNC}},
+        {"openat to create", SYS_openat, {AT_FDCWD, ADDRESS("/nowhere/file"), O_CREAT}},
+        {"openat2", SYS_openat2, {AT_FDCWD, ADDRESS("/etc/hostname")}},
+    };
+    network = true;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        attempt = &rows[i];
+        require(was_killed(run(make_attempt)), "%s", rows[i].name);
+    }
+    assert_true(exited_well(run(connecting_works)));
+    files[0] = "/etc/group";
+    for (size_t i = 0; i < COUNT_OF(with_files); i++) {
+        attempt = &with_files[i];
+        require(was_killed(run(make_attempt)), "%s", with_files[i].name);
+    }
+    assert_true(exited_well(run(reading_works)));
+    files[0] = NULL;
+    network = false;
+}
+
 /* ---- a system that refuses a part ---- */
 
 /* As a container's own filter does: the call fails. */
@@ -333,6 +396,12 @@ static void refuse_seccomp(void)
     refuse(SCMP_SYS(seccomp), ENOSYS, 0, any);
 }
 
+static void refuse_landlock(void)
+{
+    files[0] = "/etc/group";
+    refuse(SCMP_SYS(landlock_create_ruleset), ENOSYS, 0, any);
+}
+
 static bool names(const char *part, const char *error)
 {
     const char *at = strstr(level, part);
@@ -367,6 +436,11 @@ static bool names_seccomp(void)
            prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
 }
 
+static bool names_landlock(void)
+{
+    return names("landlock", " (Function not implemented)") && open("/etc/passwd", O_RDONLY) >= 0;
+}
+
 static bool names_nothing(void)
 {
     return strcmp(level, "sandbox: on") == 0 && filter_is_loaded();
@@ -378,11 +452,9 @@ static void test_refused_parts(void **state)
     static const struct {
         void (*prepare)(void);
         bool (*act)(void);
-    } rows[] = {{NULL, names_nothing},
-                {refuse_capset, names_capset},
-                {refuse_limits, names_limits},
-                {refuse_new_privileges, names_new_privileges},
-                {refuse_seccomp, names_seccomp}};
+    } rows[] = {{NULL, names_nothing},           {refuse_capset, names_capset},
+                {refuse_limits, names_limits},   {refuse_new_privileges, names_new_privileges},
+                {refuse_seccomp, names_seccomp}, {refuse_landlock, names_landlock}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         int status = run_after(rows[i].prepare, rows[i].act);
         require(exited_well(status), "row %zu: status %x", i, (unsigned)status);
@@ -431,7 +503,8 @@ static void test_root_is_dropped(void **state)
     assert_true(child >= 0);
     if (child == 0) {
         char reason[256];
-        if (sandbox_enter(folder.path, false, level, sizeof(level), reason, sizeof(reason)))
+        struct sandbox_needs needs = {folder.path, false, files};
+        if (sandbox_enter(&needs, level, sizeof(level), reason, sizeof(reason)))
             poll(NULL, 0, -1); /* until the parent has read its status */
         _exit(1);
     }
@@ -491,10 +564,15 @@ static void test_descriptors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forbidden_calls), cmocka_unit_test(test_failing_calls),
-        cmocka_unit_test(test_allowed_calls),   cmocka_unit_test(test_abort),
-        cmocka_unit_test(test_refused_parts),   cmocka_unit_test(test_inherited_descriptors),
-        cmocka_unit_test(test_root_is_dropped), cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(test_forbidden_calls),
+        cmocka_unit_test(test_failing_calls),
+        cmocka_unit_test(test_allowed_calls),
+        cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_network),
+        cmocka_unit_test(test_refused_parts),
+        cmocka_unit_test(test_inherited_descriptors),
+        cmocka_unit_test(test_root_is_dropped),
+        cmocka_unit_test(test_descriptors),
     };
     return cmocka_run_group_tests_name("sandbox", tests, NULL, NULL);
 }
