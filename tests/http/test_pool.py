@@ -856,7 +856,6 @@ def test_one_delete_of_many_succeeds():
         store.check()
 
 
-@pytest.mark.threads
 def test_store_grows_over_processes():
     """Each worker sees what the other has added to the file."""
     with Store() as store:
