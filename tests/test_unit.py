@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / os.environ.get("BUILD", "build")
+# Over a database: tests/postgresql.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "TOKEN_TEST_STORE"}
 TIMEOUT_S = 900  # a model test under a sanitizer takes its time
 
 # ThreadSanitizer finds nothing in the others, which have one thread, and slows them 20 times.
@@ -39,7 +41,7 @@ def run(program):
     try:
         done = subprocess.run(
             [BUILD / "tests" / program],
-            env={**os.environ, "CMOCKA_MESSAGE_OUTPUT": "TAP"},
+            env={**ENVIRONMENT, "CMOCKA_MESSAGE_OUTPUT": "TAP"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
