@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / os.environ.get("BUILD", "build")
+# Over a database: tests/postgresql.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "TOKEN_TEST_STORE"}
 TIMEOUT_S = 900  # a model test under a sanitizer takes its time
 
 # Under a sanitizer there is no sandbox, and a limited address space is too small.
@@ -42,7 +44,7 @@ def run(program):
     try:
         done = subprocess.run(
             [BUILD / "tests" / program],
-            env={**os.environ, "CMOCKA_MESSAGE_OUTPUT": "TAP"},
+            env={**ENVIRONMENT, "CMOCKA_MESSAGE_OUTPUT": "TAP"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("BUILD", "build")
 SPENDER = BUILD / "postgresql/spender"
+TORTURE = "TORTURE" in os.environ
 
 
 def find_programs():
@@ -124,9 +125,9 @@ class Server:
     def promote(self):
         run("pg_ctl", "promote", "-D", self.data, "-w")
 
-    def query(self, sql):
+    def query(self, sql, database="postgres"):
         done = subprocess.run(
-            [PROGRAMS / "psql", "-qAtX", "-h", self.folder, "-U", "postgres", "-c", sql, "postgres"],
+            [PROGRAMS / "psql", "-qAtX", "-h", self.folder, "-U", "postgres", "-c", sql, database],
             capture_output=True, text=True, timeout=60,
         )
         assert done.returncode == 0, done.stderr
@@ -136,37 +137,43 @@ class Server:
         return (self.folder / "log").read_text(errors="replace")
 
 
-def location(*folders):
-    return f"postgresql://postgres@/postgres?host={','.join(map(str, folders))}"
+def location(*folders, database="postgres"):
+    return f"postgresql://postgres@/{database}?host={','.join(map(str, folders))}"
 
 
 class Load:
-    """A store with one token, and spends of it."""
+    """A store with one token, and programs that write to it."""
 
     def __init__(self, folder, uri):
         self.secret = Path(folder) / "secret"
         self.uri = uri
-        self.key = self.spender(uri, "create").communicate()[0].strip()
+        self.key = self.spender("create").communicate()[0].strip()
         assert self.key.startswith("sk-")
 
-    def spender(self, uri, *arguments):
+    def spender(self, *arguments, uri=None):
         return subprocess.Popen(
-            [SPENDER, uri, self.secret, *map(str, arguments)], stdout=subprocess.PIPE, text=True
+            [SPENDER, uri or self.uri, self.secret, *map(str, arguments)],
+            stdout=subprocess.PIPE, text=True,
         )
 
     def start(self, ms, size=16, uri=None):
-        return self.spender(uri or self.uri, "spend", self.key, ms, size)
+        return self.spender("spend", self.key, ms, size, uri=uri)
+
+    def spend_once(self, size=1):
+        """Units acknowledged, of unknown outcome, failed, of one group."""
+        return counts(self.start(1, size))[:3]
 
 
 def counts(process):
-    """Units acknowledged, of unknown outcome, failed; the longest gap in milliseconds."""
+    """The numbers that the program prints; of spends: units acknowledged, of unknown outcome, failed,
+    and the longest gap in milliseconds."""
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 0
     return tuple(map(int, output.split()))
 
 
-def used(server):
-    return int(server.query("SELECT used_quota FROM tokens"))
+def used(server, database="postgres"):
+    return int(server.query("SELECT used_quota FROM tokens", database))
 
 
 def make_folder():

@@ -1,10 +1,17 @@
-/* A load of spends, whose answers are counted.
+/* A load of writes, whose answers are counted.
  *
- *   spender LOCATION SECRET create                  a store with one token; prints its key
- *   spender LOCATION SECRET spend KEY MS SIZE       groups of SIZE spends of one unit, for so
- *                                                   long or until SIGTERM; prints how many units
- * were acknowledged, how many have an unknown outcome, how many failed, and the longest time, in
- * milliseconds, that no group was acknowledged */
+ *   spender LOCATION SECRET create
+ *       a store with one token; prints its key
+ *   spender LOCATION SECRET spend KEY MS SIZE
+ *       groups of SIZE spends of one unit, for so long or until SIGTERM; prints how many units were
+ *       acknowledged, how many have an unknown outcome, how many failed, and the longest time, in
+ *       milliseconds, that no group was acknowledged
+ *   spender LOCATION SECRET create-up-to MAX SIZE
+ *       groups of SIZE creates, until one is refused as the user has MAX tokens; prints how many
+ *       were done
+ *   spender LOCATION SECRET spend-keys KEY COUNT SIZE
+ *       COUNT spends of one unit with the idempotency keys 0, 1, …, in groups of SIZE; prints how
+ *       many were done, and how many got the answer of another */
 
 #include <inttypes.h>
 #include <signal.h>
@@ -83,15 +90,9 @@ static void spend_group(struct store *store, const char *key, size_t size, struc
         poll(NULL, 0, 5);
 }
 
-static void spend(const struct store_options *options, const char *key, int64_t ms, size_t size)
+static void spend(struct store *store, const char *key, int64_t ms, size_t size)
 {
-    char reason[STORE_REASON_SIZE];
     struct counts counts = {0, 0, 0, 0};
-    struct store *store;
-    if (store_open(options, &store, reason) != STORE_OK) {
-        fprintf(stderr, "%s\n", reason);
-        exit(1);
-    }
     int64_t end_ms = clock_ms() + ms, last_ms = clock_ms();
     for (int64_t now_ms = last_ms; now_ms < end_ms && !terminated;) {
         int64_t before = counts.acknowledged;
@@ -104,7 +105,79 @@ static void spend(const struct store_options *options, const char *key, int64_t 
     }
     printf("%" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 "\n", counts.acknowledged, counts.unknown,
            counts.failed, counts.gap_ms);
-    store_close(store);
+}
+
+static void create_up_to(struct store *store, uint64_t max, size_t size)
+{
+    static struct store_write writes[SIZE_MAX_GROUP];
+    static struct token tokens[SIZE_MAX_GROUP];
+    uint64_t created = 0;
+    for (bool refused = false; !refused;) {
+        for (size_t i = 0; i < size; i++) {
+            tokens[i] = token_default();
+            token_key_generate(tokens[i].key);
+            writes[i] = (struct store_write){
+                .kind = STORE_CREATE,
+                .user_id = 1,
+                .now_unix_s = 2,
+                .create = {.tokens = &tokens[i], .count = 1, .max_per_user = max},
+                .next = i + 1 < size ? &writes[i + 1] : NULL};
+        }
+        store_write_all(store, writes);
+        for (size_t i = 0; i < size; i++) {
+            created += writes[i].error == STORE_OK;
+            refused |= writes[i].error != STORE_OK;
+            if (writes[i].error != STORE_OK && writes[i].error != STORE_LIMIT)
+                exit(1);
+        }
+    }
+    printf("%" PRIu64 "\n", created);
+}
+
+static struct span render(struct store_write *write)
+{
+    (void)write;
+    return (struct span){"done", 4};
+}
+
+static void spend_keys(struct store *store, const char *key, int count, size_t size)
+{
+    static struct store_write writes[SIZE_MAX_GROUP];
+    int done = 0, replayed = 0;
+    for (int number = 0; number < count;) {
+        size_t i = 0;
+        for (; i < size && number < count; i++, number++) {
+            char name[16];
+            snprintf(name, sizeof(name), "%d", number);
+            writes[i] = (struct store_write){
+                .kind = STORE_SPEND, .now_unix_s = 2, .spend = {.use = {.amount = 1}}};
+            memcpy(writes[i].spend.key, key, TOKEN_KEY_LEN);
+            store_idempotency_init(&writes[i].idempotency, span_of("spender"), span_of(name),
+                                   span_of("r"), render);
+            writes[i].idempotency.user_id = 1;
+            if (i > 0)
+                writes[i - 1].next = &writes[i];
+        }
+        store_write_all(store, writes);
+        while (i-- > 0) {
+            bool ok = writes[i].error == STORE_OK;
+            done += ok && !writes[i].idempotency.replayed;
+            replayed += ok && writes[i].idempotency.replayed;
+            store_write_free(&writes[i]);
+        }
+    }
+    printf("%d %d\n", done, replayed);
+}
+
+static struct store *open_store(const struct store_options *options)
+{
+    char reason[STORE_REASON_SIZE];
+    struct store *store;
+    if (store_open(options, &store, reason) != STORE_OK) {
+        fprintf(stderr, "%s\n", reason);
+        exit(1);
+    }
+    return store;
 }
 
 int main(int argc, char **argv)
@@ -113,9 +186,18 @@ int main(int argc, char **argv)
         return 2;
     signal(SIGTERM, note_signal);
     const struct store_options options = {.location = argv[1], .secret_path = argv[2]};
-    if (strcmp(argv[3], "create") == 0)
+    if (strcmp(argv[3], "create") == 0) {
         create(&options);
-    else if (argc == 7)
-        spend(&options, argv[4], atoll(argv[5]), (size_t)atoll(argv[6]) % (SIZE_MAX_GROUP + 1));
+        return 0;
+    }
+    struct store *store = open_store(&options);
+    size_t size = argc < 6 ? 1 : (size_t)atoll(argv[argc - 1]) % (SIZE_MAX_GROUP + 1);
+    if (strcmp(argv[3], "spend") == 0 && argc == 7)
+        spend(store, argv[4], atoll(argv[5]), size);
+    else if (strcmp(argv[3], "create-up-to") == 0 && argc == 6)
+        create_up_to(store, (uint64_t)atoll(argv[4]), size);
+    else if (strcmp(argv[3], "spend-keys") == 0 && argc == 7)
+        spend_keys(store, argv[4], atoi(argv[5]), size);
+    store_close(store);
     return 0;
 }

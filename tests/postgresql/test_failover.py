@@ -1,21 +1,13 @@
 """A synchronous pair: what a commit that waits, a promotion and an old primary come to."""
 
 import os
-import shutil
 import time
 
 import pytest
 
-from server import Load, Server, counts, location, make_folder, used
+from server import TORTURE, Load, Server, counts, location, used
 
-ROUNDS = 5 if "TORTURE" in os.environ else 1
-
-
-@pytest.fixture
-def folder():
-    folder = make_folder()
-    yield folder
-    shutil.rmtree(folder)
+ROUNDS = 5 if TORTURE else 1
 
 
 @pytest.fixture

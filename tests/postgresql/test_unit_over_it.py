@@ -1,40 +1,50 @@
-"""The store's unit tests, over this engine: those that make their store by temporary_create."""
+"""The store's unit tests over this engine, those that make their store by temporary_create, and the
+differential run; over a server of their own, and over that of TOKEN_TEST_STORE where it is set."""
 
 import os
-import shutil
+import random
 import subprocess
 
 import pytest
 
-from server import BUILD, PROGRAMS, Server, location, make_folder
+from server import BUILD, PROGRAMS, TORTURE, location
 
-PROGRAMS = ["test_api", "test_commit_thread", "test_idempotency", "test_search", "test_spend",
-            "test_store", "test_users"]
-
-
-@pytest.fixture(scope="module")
-def environment():
-    """Of a database whose clock the tests set."""
-    folder = make_folder()
-    server = Server(folder / "a").start()
-    clock = folder / "clock"
-    clock.write_text("0" * 20)
-    clock.chmod(0o666)
-    yield {
-        **os.environ,
-        "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
-        "TOKEN_TEST_STORE": location(server.folder),
-        "TOKEN_TEST_CLOCK": str(clock),
-    }
-    server.kill()
-    shutil.rmtree(folder)
+UNIT_TESTS = ["test_api", "test_commit_thread", "test_idempotency", "test_search", "test_spend",
+              "test_store", "test_users"]
+OPERATIONS = 50000 if TORTURE else 2500
+SEEDS = [os.environ.get("TOKEN_TEST_SEED") or random.randrange(1 << 32)]
+SERVERS = ["own", "other"] if "TOKEN_TEST_STORE" in os.environ else ["own"]
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_unit(program, environment):
-    open(environment["TOKEN_TEST_CLOCK"], "w").write("0" * 20)
+@pytest.fixture(scope="module", params=SERVERS)
+def environment(request, server, session_folder):
+    """In the server of their own the tests set the clock."""
+    environment = {**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+    if request.param == "own":
+        clock = session_folder / "clock"
+        clock.write_text("0" * 20)
+        clock.chmod(0o666)
+        environment["TOKEN_TEST_CLOCK"] = str(clock)
+        environment["TOKEN_TEST_STORE"] = location(server.folder)
+    return environment
+
+
+def run(environment, program, *arguments):
+    if "TOKEN_TEST_CLOCK" in environment:
+        open(environment["TOKEN_TEST_CLOCK"], "w").write("0" * 20)
     done = subprocess.run(
-        [BUILD / "tests" / program], env=environment, capture_output=True, text=True,
-        errors="replace", timeout=300,
+        [BUILD / program, *map(str, arguments)],
+        env=environment, capture_output=True, text=True, errors="replace", timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("program", UNIT_TESTS)
+def test_unit(program, environment):
+    run(environment, f"tests/{program}")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_differential(seed, environment):
+    print(run(environment, "postgresql/differential", OPERATIONS, seed))

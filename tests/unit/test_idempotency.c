@@ -78,6 +78,7 @@ static void open_store(struct temporary *temporary)
 static void test_for_24_hours(void **state)
 {
     (void)state;
+    fake_clocks_needed();
     static const struct {
         int64_t after_s;
         bool replayed;
@@ -127,6 +128,7 @@ static void test_what_an_earlier_attempt_found(void **state)
 static void test_another_request_after_a_day(void **state)
 {
     (void)state;
+    fake_clocks_needed();
     struct temporary temporary;
     bool replayed;
     open_store(&temporary);
@@ -197,6 +199,7 @@ static void remember_many(struct temporary *temporary, int count, size_t len, in
 static void test_bounds_of_a_user(void **state)
 {
     (void)state;
+    fake_clocks_needed();
     enum { LEN = 1000, MAX = STORE_ANSWERS_LEN_MAX };
     static const struct {
         size_t len; /* of each answer */
@@ -361,6 +364,7 @@ static bool purge(struct temporary *temporary, int64_t now_unix_s)
 static void test_purge(void **state)
 {
     (void)state;
+    fake_clocks_needed();
     const int keys = temporary_steps(1200);
     struct temporary temporary;
     bool replayed;
@@ -392,6 +396,7 @@ static void test_purge(void **state)
 static void test_model(void **state)
 {
     (void)state;
+    fake_clocks_needed();
     enum { KEYS = 40 };
     const int steps = temporary_steps(6000), many = temporary_steps(500);
     struct {

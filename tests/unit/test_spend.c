@@ -545,6 +545,7 @@ static void purge_all(struct model *model)
 static void test_model(void **state)
 {
     (void)state;
+    fake_clocks_needed();
     static struct batch batch;
     const size_t many = (size_t)temporary_steps(500);
     for (uint64_t seed = 51; seed < 53; seed++) {
@@ -640,6 +641,7 @@ static struct store_use_answer settle(struct one *one, int64_t id, int64_t amoun
 static void test_the_end_of_its_time(void **state)
 {
     (void)state;
+    fake_clocks_needed();
     static const struct {
         int64_t after_s, amount, in_the_end;
     } rows[] = {{0, 3, 3},      {599, 3, 3},  {600, 3, 10},  {601, 3, 10},
@@ -754,6 +756,7 @@ static enum store_error reserve_many(struct one *one, size_t count, int64_t ttl_
 static void test_bound_of_a_user(void **state)
 {
     (void)state;
+    fake_clocks_needed();
     static struct store_write writes[STORE_RESERVATIONS_MAX];
     struct store_write more;
     struct one one;
