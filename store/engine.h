@@ -4,42 +4,49 @@
 
 #include "store/store.h"
 
-/* What an engine implements, for store.c only. The functions are those of store.h, by whose types
- * they are declared, except: location_matches    whether a TOKEN_STORE is this engine's
- *   user_authenticate   gets the access token's hash (seal_hash_credential)
- *   gateway_authenticate  likewise
- *   token_find          the token that is shown lacks its key, which the caller has
- *   create, open        get the opened seal, which outlives the store; false with a reason for
- *                       STORE_REFUSED. create takes away again what it has made if it fails
- * An engine embeds struct store and struct store_reader as the first members of its own. */
+/* What an engine implements, for store.c only. An engine embeds struct store and struct
+ * store_reader as the first members of its own. */
+
+/* Both get the opened seal, which outlives the store; false with a reason for STORE_REFUSED. create
+ * takes away again what it has made if it fails. */
 typedef bool store_engine_create(const struct store_options *options, struct seal *seal,
                                  unsigned owner_uid, unsigned owner_gid,
                                  char reason[static STORE_REASON_SIZE]);
 typedef bool store_engine_open(const struct store_options *options, struct seal *seal,
                                struct store **out, char reason[static STORE_REASON_SIZE]);
+/* Finds by the hash of an access token or a secret (seal_hash_credential). */
 typedef enum store_error
 store_find_by_hash(struct store_reader *reader,
                    const unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN], int64_t *id);
+
+/* Columns: name, type. The token that token_find shows lacks its key, which the caller has. */
+/* clang-format off */
+#define STORE_ENGINE(FUNCTION)                                                                     \
+    FUNCTION(create, store_engine_create)                                                          \
+    FUNCTION(open, store_engine_open)                                                              \
+    FUNCTION(user_authenticate, store_find_by_hash)                                                \
+    FUNCTION(gateway_authenticate, store_find_by_hash)                                             \
+    FUNCTION(close, __typeof__(store_close))                                                       \
+    FUNCTION(maintain, __typeof__(store_maintain))                                                 \
+    FUNCTION(reader_open, __typeof__(store_reader_open))                                           \
+    FUNCTION(reader_close, __typeof__(store_reader_close))                                         \
+    FUNCTION(user_find, __typeof__(store_user_find))                                               \
+    FUNCTION(user_next, __typeof__(store_user_next))                                               \
+    FUNCTION(token_get, __typeof__(store_token_get))                                               \
+    FUNCTION(token_page, __typeof__(store_token_page))                                             \
+    FUNCTION(token_search, __typeof__(store_token_search))                                         \
+    FUNCTION(token_find, __typeof__(store_token_find))                                             \
+    FUNCTION(gateway_next, __typeof__(store_gateway_next))                                         \
+    FUNCTION(commit, __typeof__(store_commit))                                                     \
+    FUNCTION(stat, __typeof__(store_stat))                                                         \
+    FUNCTION(check, __typeof__(store_check))
+/* clang-format on */
+
+#define STORE_ENGINE_MEMBER(name, type) type *name;
 struct store_engine {
-    bool (*location_matches)(const char *location);
+    bool (*location_matches)(const char *location); /* whether a TOKEN_STORE is this engine's */
     bool uses_network;
-    store_engine_create *create;
-    store_engine_open *open;
-    __typeof__(store_close) *close;
-    __typeof__(store_maintain) *maintain;
-    __typeof__(store_reader_open) *reader_open;
-    __typeof__(store_reader_close) *reader_close;
-    store_find_by_hash *user_authenticate, *gateway_authenticate;
-    __typeof__(store_user_find) *user_find;
-    __typeof__(store_user_next) *user_next;
-    __typeof__(store_token_get) *token_get;
-    __typeof__(store_token_page) *token_page;
-    __typeof__(store_token_search) *token_search;
-    __typeof__(store_token_find) *token_find;
-    __typeof__(store_gateway_next) *gateway_next;
-    __typeof__(store_commit) *commit;
-    __typeof__(store_stat) *stat;
-    __typeof__(store_check) *check;
+    STORE_ENGINE(STORE_ENGINE_MEMBER)
 };
 
 enum { STORE_FILES_MAX = 8 };

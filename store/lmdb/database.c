@@ -95,6 +95,14 @@ enum store_error db_delete(struct store_txn *txn, enum database database, struct
         txn, mdb_del(lmdb_of(txn)->mdb, lmdb_of(txn)->store->dbis[database], &key_val, NULL));
 }
 
+uint64_t db_count(struct store_txn *txn, enum database database)
+{
+    MDB_stat stat = {.ms_entries = 0};
+    if (txn->error == STORE_OK)
+        db_result(txn, mdb_stat(lmdb_of(txn)->mdb, lmdb_of(txn)->store->dbis[database], &stat));
+    return stat.ms_entries;
+}
+
 MDB_cursor *db_cursor_open(struct store_txn *txn, enum database database)
 {
     MDB_cursor *cursor = NULL;

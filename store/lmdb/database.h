@@ -140,6 +140,9 @@ unsigned char *db_reserve(struct store_txn *txn, enum database database, struct 
 /* STORE_NOT_FOUND if there is none. */
 enum store_error db_delete(struct store_txn *txn, enum database database, struct span key);
 
+/* The number of entries; 0 after a failure. */
+uint64_t db_count(struct store_txn *txn, enum database database);
+
 /* A cursor; the caller closes it with mdb_cursor_close before the transaction ends. NULL, with the
  * transaction's error set, if it can't be opened. */
 MDB_cursor *db_cursor_open(struct store_txn *txn, enum database database);

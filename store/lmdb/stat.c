@@ -30,28 +30,22 @@ uint64_t count_readers(const struct lmdb_store *store, pid_t left_out)
 
 enum store_error lmdb_stat(struct store_reader *reader, store_visit_figure *visit, void *context)
 {
-    MDB_stat users = {.ms_entries = 0}, tokens = users;
     MDB_envinfo info;
     struct stat file;
     struct store_txn *txn = read_begin(reader);
-    const struct lmdb_txn *lmdb = lmdb_of(txn);
-    const struct lmdb_store *store = lmdb->store;
-    if (txn->error == STORE_OK)
-        db_result(txn, mdb_stat(lmdb->mdb, store->dbis[DB_USERS], &users));
-    if (txn->error == STORE_OK)
-        db_result(txn, mdb_stat(lmdb->mdb, store->dbis[DB_TOKENS], &tokens));
+    const struct lmdb_store *store = lmdb_of(txn)->store;
+    uint64_t users = db_count(txn, DB_USERS), tokens = db_count(txn, DB_TOKENS);
     read_end(txn);
-    if (txn->error == STORE_OK)
-        db_result(txn, mdb_env_info(store->env, &info));
+    mdb_env_info(store->env, &info); /* fails only without an environment */
     if (txn->error == STORE_OK && fstat(store->data_fd, &file) != 0)
         db_result(txn, errno);
     if (txn->error != STORE_OK)
         return txn->error;
-    visit(context, "users", users.ms_entries);
-    visit(context, "tokens", tokens.ms_entries);
+    visit(context, "users", users);
+    visit(context, "tokens", tokens);
     visit(context, "bytes", (uint64_t)file.st_size);
     visit(context, "map_bytes", info.me_mapsize);
-    visit(context, "map_used_bytes", (info.me_last_pgno + 1) * users.ms_psize);
+    visit(context, "map_used_bytes", (info.me_last_pgno + 1) * store->page_size);
     visit(context, "readers", count_readers(store, 0));
     return STORE_OK;
 }
