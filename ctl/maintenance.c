@@ -73,6 +73,7 @@ static void add_figure(void *context, const char *name, uint64_t value)
 int ctl_stat(struct ctl *ctl)
 {
     enum store_error error = store_stat(ctl->reader, add_figure, ctl);
-    output_int(ctl, "disk_free_bytes", ctl->free_bytes);
+    if (!store_uses_network(ctl->options.location))
+        output_int(ctl, "disk_free_bytes", ctl->free_bytes);
     return ctl_end(ctl, error);
 }
