@@ -11,13 +11,8 @@
 
 bool path_make_parents(const char *path)
 {
-    char parent[PATH_MAX] = "";
-    size_t len = strlen(path);
-    if (len >= sizeof(parent)) {
-        errno = ENAMETOOLONG;
-        return false;
-    }
-    memcpy(parent, path, len);
+    char parent[PATH_MAX]; /* mkdir refuses a longer path by itself */
+    snprintf(parent, sizeof(parent), "%s", path);
     for (char *slash = parent; (slash = strchr(slash + 1, '/'));) {
         *slash = '\0';
         if (mkdir(parent, 0755) != 0 && errno != EEXIST)

@@ -9,7 +9,7 @@ const char base62_digits[63] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl
 /* A system call for each nonce and key would be dearer than the rest of their making. What is used
  * is wiped, and what a fork has copied is not used again. */
 static _Thread_local struct {
-    unsigned char bytes[4096];
+    unsigned char bytes[256];
     size_t left;
 } drawn;
 
