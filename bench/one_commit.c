@@ -20,7 +20,6 @@ static void *run(void *context)
 bool commit_thread_start(struct commit_thread *thread, struct store *store)
 {
     thread->store = store;
-    work_queue_init(&thread->queue, -1);
     return work_queue_start(&thread->queue, run, thread);
 }
 

@@ -147,7 +147,6 @@ bool commit_thread_start(struct commit_thread *thread, struct store *store)
     thread->store = store;
     thread->purged_ms = thread->readers_freed_ms = clock_ms();
     pthread_mutex_init(&thread->times_lock, NULL);
-    work_queue_init(&thread->queue, -1);
     return work_queue_start(&thread->queue, run, thread);
 }
 

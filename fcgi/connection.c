@@ -31,14 +31,15 @@ enum connection_state {
 };
 
 struct connection {
-    struct connections *set;
+    struct loop *loop;
     int fd; /* -1: closed, as the peer has hung up or broken off */
     enum connection_state state;
-    unsigned events;             /* that epoll watches for */
-    int64_t deadline_ms;         /* of its first request, its write or its sending; 0: none */
-    FCGX_Request fcgx;           /* this and what follows up to job: of the request under way */
-    bool keep;                   /* the connection, for another request */
-    struct span read, unwritten; /* of libfcgi's buffers: what was read, all to be written */
+    unsigned events;       /* that epoll watches for */
+    int64_t deadline_ms;   /* of its first request, its write or its sending; 0: none */
+    FCGX_Request fcgx;     /* this and what follows up to job: of the request under way */
+    bool keep;             /* the connection, for another request */
+    size_t read_len;       /* of libfcgi's buffer for reading */
+    struct span unwritten; /* of its buffer for writing: for the reply */
     struct request *request;
     struct span unsent; /* of the reply's body */
     struct job job;
@@ -47,32 +48,32 @@ struct connection {
 
 /* ---- beginning and end ---- */
 
-bool connections_init(struct connections *set, int wake_fd)
+bool connections_init(struct loop *loop)
 {
-    TAILQ_INIT(&set->open);
-    TAILQ_INIT(&set->closed);
-    work_queue_init(&set->done, wake_fd);
+    TAILQ_INIT(&loop->open);
+    TAILQ_INIT(&loop->closed);
+    work_queue_init(&loop->done, loop->wake_fd);
     return FCGX_Init() == 0;
 }
 
-void connections_add(struct connections *set, int fd)
+void connections_add(struct loop *loop, int fd)
 {
     const struct timeval timeout = {.tv_sec = IO_TIMEOUT_S};
     struct connection *connection = calloc(1, sizeof(*connection));
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
     if (!connection || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) != 0 ||
-        epoll_ctl(set->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+        epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
         free(connection);
         close(fd);
         return;
     }
-    connection->set = set;
+    connection->loop = loop;
     connection->fd = fd;
     connection->events = EPOLLIN;
     connection->deadline_ms = clock_ms() + FIRST_REQUEST_TIMEOUT_MS;
-    TAILQ_INSERT_TAIL(&set->open, connection, entry);
-    atomic_fetch_add(&set->process->connection_count, 1);
+    TAILQ_INSERT_TAIL(&loop->open, connection, entry);
+    atomic_fetch_add(&loop->process->connection_count, 1);
 }
 
 static void wipe(struct span text)
@@ -98,15 +99,15 @@ static void wipe_secrets(const struct connection *connection)
 /* Forgets the request. The socket stays open. */
 static void free_request(struct connection *connection)
 {
-    struct connections *set = connection->set;
+    struct loop *loop = connection->loop;
     if (!connection->request)
         return;
     if (connection->fcgx.out)
         wipe_secrets(connection);
     FCGX_Free(&connection->fcgx, 0);
     request_clear(connection->request);
-    if (set->spare_count < SPARE_REQUESTS_MAX)
-        set->spare_requests[set->spare_count++] = connection->request;
+    if (loop->spare_count < SPARE_REQUESTS_MAX)
+        loop->spare_requests[loop->spare_count++] = connection->request;
     else
         request_free(connection->request);
     connection->request = NULL;
@@ -114,24 +115,24 @@ static void free_request(struct connection *connection)
 
 static void close_connection(struct connection *connection)
 {
-    struct connections *set = connection->set;
+    struct loop *loop = connection->loop;
     if (connection->fd >= 0)
         close(connection->fd); /* which takes it out of the epoll set */
     free_request(connection);
     connection->state = CONNECTION_CLOSED;
-    TAILQ_REMOVE(&set->open, connection, entry);
-    TAILQ_INSERT_TAIL(&set->closed, connection, entry);
-    atomic_fetch_sub(&set->process->connection_count, 1);
+    TAILQ_REMOVE(&loop->open, connection, entry);
+    TAILQ_INSERT_TAIL(&loop->closed, connection, entry);
+    atomic_fetch_sub(&loop->process->connection_count, 1);
 }
 
-void connections_free(struct connections *set)
+void connections_free(struct loop *loop)
 {
-    while (!TAILQ_EMPTY(&set->open))
-        close_connection(TAILQ_FIRST(&set->open));
-    connections_end_round(set);
-    while (set->spare_count > 0)
-        request_free(set->spare_requests[--set->spare_count]);
-    work_queue_destroy(&set->done);
+    while (!TAILQ_EMPTY(&loop->open))
+        close_connection(TAILQ_FIRST(&loop->open));
+    connections_end_round(loop);
+    while (loop->spare_count > 0)
+        request_free(loop->spare_requests[--loop->spare_count]);
+    work_queue_destroy(&loop->done);
 }
 
 static bool is_readable(const struct connection *connection)
@@ -140,12 +141,12 @@ static bool is_readable(const struct connection *connection)
     return poll(&socket, 1, 0) > 0;
 }
 
-bool connections_make_room(struct connections *set)
+bool connections_make_room(struct loop *loop)
 {
     struct connection *connection;
-    if (atomic_load(&set->process->connection_count) < set->process->connections_max)
+    if (atomic_load(&loop->process->connection_count) < loop->process->connections_max)
         return true;
-    TAILQ_FOREACH(connection, &set->open, entry)
+    TAILQ_FOREACH(connection, &loop->open, entry)
     {
         if (connection->state == CONNECTION_IDLE && !is_readable(connection)) {
             close_connection(connection);
@@ -159,7 +160,7 @@ static void watch(struct connection *connection, unsigned events)
 {
     struct epoll_event event = {.events = events, .data.ptr = connection};
     if (events != connection->events)
-        epoll_ctl(connection->set->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
+        epoll_ctl(connection->loop->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
     connection->events = events;
 }
 
@@ -177,7 +178,7 @@ static void end_request(struct connection *connection, bool sent)
     watch(connection, EPOLLIN);
     connection->state = CONNECTION_IDLE;
     connection->deadline_ms = 0;
-    if (!sent || !connection->keep || connection->set->stopping)
+    if (!sent || !connection->keep || connection->loop->stop == LOOP_STOP_NOW)
         close_connection(connection);
 }
 
@@ -191,11 +192,11 @@ static void send_body(struct connection *connection, struct span head)
         part.len = SEND_SIZE;
         connection->unsent = span_from(connection->unsent, SEND_SIZE);
     }
-    struct connections *set = connection->set;
-    watchdog_hold(&set->process->watchdog, set->loop, connection->fd);
+    struct loop *loop = connection->loop;
+    watchdog_hold(&loop->process->watchdog, loop->number, connection->fd);
     bool sent = put(connection, head) && put(connection, part) &&
                 (!last || FCGX_FClose(connection->fcgx.out) == 0);
-    watchdog_release(&set->process->watchdog, set->loop);
+    watchdog_release(&loop->process->watchdog, loop->number);
     if (!sent || last) {
         end_request(connection, sent);
         return;
@@ -221,18 +222,11 @@ static void send_reply(struct connection *connection)
 
 /* ---- requests ---- */
 
-/* After each read: the reader's buffer holds the request's bytes from stopUnget to stop. */
+/* After each read: the reader's buffer begins at stopUnget. */
 static void note_read(struct connection *connection)
 {
     const FCGX_Stream *in = connection->fcgx.in;
-    const char *begin = (const char *)in->stopUnget, *end = (const char *)in->stop;
-    struct span *read = &connection->read;
-    if (read->at && read->at < begin)
-        begin = read->at;
-    if (read->at && read->at + read->len > end)
-        end = read->at + read->len;
-    if (begin < end)
-        *read = (struct span){begin, (size_t)(end - begin)};
+    connection->read_len = MAX(connection->read_len, (size_t)(in->stop - in->stopUnget));
 }
 
 /* Reads a request up to the end of its parameters. FCGX_Accept_r would accept a connection, unless
@@ -287,50 +281,51 @@ static bool read_body(struct connection *connection)
 
 static void begin(struct connection *connection)
 {
-    struct connections *set = connection->set;
+    struct loop *loop = connection->loop;
     struct request *request = connection->request;
     struct job *job = &connection->job;
     int64_t now_unix_s = (int64_t)time(NULL);
-    enum api_step step = api_begin(set->api, request, now_unix_s);
+    enum api_step step = api_begin(loop->api, request, now_unix_s);
     if (request->used.token_id != 0)
-        commit_thread_record_use(&set->process->commit_thread, &request->used, now_unix_s);
+        commit_thread_record_use(&loop->process->commit_thread, &request->used, now_unix_s);
     if (step == API_REPLIED) {
         send_reply(connection);
         return;
     }
     /* Another thread does the rest. */
     *job = (struct job){
-        .request = request, .write = &request->write, .origin = &set->done, .owner = connection};
+        .request = request, .write = &request->write, .origin = &loop->done, .owner = connection};
     connection->state = CONNECTION_WAITING;
     connection->deadline_ms = 0;
     if (step == API_SEARCHES) {
         job->user_id = request->user_id;
-        work_queue_push_fairly(&set->process->search_thread.queue, job);
+        work_queue_push(&loop->process->search_thread.queue, job);
         return;
     }
     job->deadline_ms = clock_ms() + api_write_wait_ms_max(request);
     connection->deadline_ms = job->deadline_ms;
-    work_queue_push(&set->process->commit_thread.queue, job);
+    work_queue_push(&loop->process->commit_thread.queue, job);
 }
 
 static void serve(struct connection *connection)
 {
-    struct connections *set = connection->set;
-    TAILQ_REMOVE(&set->open, connection, entry);
-    TAILQ_INSERT_TAIL(&set->open, connection, entry);
+    struct loop *loop = connection->loop;
+    TAILQ_REMOVE(&loop->open, connection, entry);
+    TAILQ_INSERT_TAIL(&loop->open, connection, entry);
     connection->request =
-        set->spare_count > 0 ? set->spare_requests[--set->spare_count] : request_new();
-    watchdog_hold(&set->process->watchdog, set->loop, connection->fd);
+        loop->spare_count > 0 ? loop->spare_requests[--loop->spare_count] : request_new();
+    watchdog_hold(&loop->process->watchdog, loop->number, connection->fd);
     bool read = connection->request && accept_request(connection);
     if (read)
         parameters_read(connection->fcgx.envp, &connection->request->input);
     read = read && read_body(connection);
     /* Free the reader now: 64 that wait for a commit would hold 512 KiB, which are cold when they
      * are used again. */
-    wipe(connection->read);
-    connection->read = (struct span){NULL, 0};
+    if (connection->fcgx.in)
+        explicit_bzero(connection->fcgx.in->stopUnget, connection->read_len);
+    connection->read_len = 0;
     FCGX_FreeStream(&connection->fcgx.in);
-    watchdog_release(&set->process->watchdog, set->loop);
+    watchdog_release(&loop->process->watchdog, loop->number);
     if (read)
         begin(connection);
     else
@@ -347,10 +342,10 @@ static void finish(struct connection *connection)
         send_reply(connection);
 }
 
-void connections_finish_jobs(struct connections *set)
+void connections_finish_jobs(struct loop *loop)
 {
     struct job *job;
-    while ((job = work_queue_take(&set->done)))
+    while ((job = work_queue_take(&loop->done)))
         finish(job->owner);
 }
 
@@ -390,10 +385,10 @@ void connection_on_event(struct connection *connection, unsigned events)
         send_body(connection, (struct span){NULL, 0});
 }
 
-void connections_close_late(struct connections *set)
+void connections_close_late(struct loop *loop)
 {
     int64_t now_ms = clock_ms();
-    for (struct connection *connection = TAILQ_FIRST(&set->open), *next; connection;
+    for (struct connection *connection = TAILQ_FIRST(&loop->open), *next; connection;
          connection = next) {
         next = TAILQ_NEXT(connection, entry);
         if (connection->deadline_ms == 0 || connection->deadline_ms > now_ms)
@@ -405,20 +400,20 @@ void connections_close_late(struct connections *set)
     }
 }
 
-void connections_end_round(struct connections *set)
+void connections_end_round(struct loop *loop)
 {
     struct connection *connection;
-    while ((connection = TAILQ_FIRST(&set->closed))) {
-        TAILQ_REMOVE(&set->closed, connection, entry);
+    while ((connection = TAILQ_FIRST(&loop->closed))) {
+        TAILQ_REMOVE(&loop->closed, connection, entry);
         free(connection);
     }
 }
 
-void connections_stop(struct connections *set)
+void connections_stop(struct loop *loop)
 {
-    struct connection *last = TAILQ_LAST(&set->open, connection_list); /* what is served moves on */
-    set->stopping = true;
-    for (struct connection *connection = TAILQ_FIRST(&set->open), *next; connection;
+    struct connection *last =
+        TAILQ_LAST(&loop->open, connection_list); /* what is served moves on */
+    for (struct connection *connection = TAILQ_FIRST(&loop->open), *next; connection;
          connection = next) {
         next = connection == last ? NULL : TAILQ_NEXT(connection, entry);
         if (connection->state == CONNECTION_IDLE && is_readable(connection))

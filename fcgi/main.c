@@ -103,7 +103,7 @@ static bool start(struct worker *worker)
     process->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (worker->signal_fd < 0 || process->event_fd < 0)
         return false;
-    watchdog_init(&process->watchdog, (unsigned)worker->settings.threads);
+    pthread_mutex_init(&process->watchdog.lock, NULL);
     if (!commit_thread_start(&process->commit_thread, process->store) ||
         !search_thread_start(&process->search_thread, process->store))
         return false;

@@ -26,7 +26,6 @@ static void *run(void *context)
 
 bool search_thread_start(struct search_thread *thread, struct store *store)
 {
-    work_queue_init(&thread->queue, -1);
     return store_reader_open(store, &thread->reader) == STORE_OK &&
            work_queue_start(&thread->queue, run, thread);
 }

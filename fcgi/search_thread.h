@@ -6,7 +6,7 @@
 /* The thread that does the searches, one after the other and at a low priority: one may take
  * seconds, and no other request is to wait for it. */
 struct search_thread {
-    struct work_queue queue; /* push fairly here; each returns to its origin */
+    struct work_queue queue; /* push here; each returns to its origin */
     struct store_reader *reader;
 };
 

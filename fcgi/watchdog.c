@@ -6,23 +6,15 @@
 
 enum { HOLD_MS_MAX = 10000 };
 
-void watchdog_init(struct watchdog *watchdog, unsigned loop_count)
-{
-    watchdog->loop_count = loop_count;
-    pthread_mutex_init(&watchdog->lock, NULL);
-    for (unsigned i = 0; i < watchdog->loop_count; i++)
-        watchdog_release(watchdog, i);
-}
-
 /* libfcgi closes a socket before the loop can release it. The number can only be used again by
  * accept4, which the lock excludes, and which then forgets the old socket. */
 void watchdog_check(struct watchdog *watchdog)
 {
     int64_t now_ms = clock_ms();
     pthread_mutex_lock(&watchdog->lock);
-    for (unsigned i = 0; i < watchdog->loop_count; i++) {
+    for (unsigned i = 0; i < WATCHDOG_LOOPS_MAX; i++) {
         int fd = atomic_load(&watchdog->watched[i].fd);
-        if (fd >= 0 && now_ms - atomic_load(&watchdog->watched[i].since_ms) >= HOLD_MS_MAX)
+        if (fd > 0 && now_ms - atomic_load(&watchdog->watched[i].since_ms) >= HOLD_MS_MAX)
             shutdown(fd, SHUT_RDWR);
     }
     pthread_mutex_unlock(&watchdog->lock);
@@ -32,9 +24,9 @@ int watchdog_accept(struct watchdog *watchdog, int listen_fd)
 {
     pthread_mutex_lock(&watchdog->lock);
     int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
-    for (unsigned i = 0; fd >= 0 && i < watchdog->loop_count; i++) {
+    for (unsigned i = 0; fd >= 0 && i < WATCHDOG_LOOPS_MAX; i++) {
         int closed_fd = fd;
-        atomic_compare_exchange_strong(&watchdog->watched[i].fd, &closed_fd, -1);
+        atomic_compare_exchange_strong(&watchdog->watched[i].fd, &closed_fd, 0);
     }
     pthread_mutex_unlock(&watchdog->lock);
     return fd;
@@ -48,5 +40,5 @@ void watchdog_hold(struct watchdog *watchdog, unsigned loop, int fd)
 
 void watchdog_release(struct watchdog *watchdog, unsigned loop)
 {
-    atomic_store_explicit(&watchdog->watched[loop].fd, -1, memory_order_release);
+    atomic_store_explicit(&watchdog->watched[loop].fd, 0, memory_order_release);
 }

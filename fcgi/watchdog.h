@@ -13,23 +13,20 @@ enum { WATCHDOG_INTERVAL_MS = 1000, WATCHDOG_LOOPS_MAX = 64 };
 
 /* What a loop is blocked on. */
 struct watched {
-    _Alignas(64) atomic_int fd; /* -1: nothing. Each in a cache line of its own */
+    _Alignas(64) atomic_int fd; /* 0: nothing. Each in a cache line of its own */
     atomic_int_fast64_t since_ms;
 };
 
+/* Zeroed, with an initialized lock. */
 struct watchdog {
     pthread_mutex_t lock; /* held during accept4 and shutdown */
-    unsigned loop_count;
     struct watched watched[WATCHDOG_LOOPS_MAX];
 };
-
-/* loop_count: at most WATCHDOG_LOOPS_MAX. */
-void watchdog_init(struct watchdog *watchdog, unsigned loop_count);
 
 /* To be called every WATCHDOG_INTERVAL_MS, in a thread that no peer can block. */
 void watchdog_check(struct watchdog *watchdog);
 
-/* Between the two, loop number "loop" may block on the socket. */
+/* Between the two, loop number "loop" may block on the socket. loop: below WATCHDOG_LOOPS_MAX. */
 void watchdog_hold(struct watchdog *watchdog, unsigned loop, int fd);
 void watchdog_release(struct watchdog *watchdog, unsigned loop);
 

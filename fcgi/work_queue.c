@@ -20,6 +20,7 @@ void work_queue_destroy(struct work_queue *queue)
 
 bool work_queue_start(struct work_queue *queue, void *(*run)(void *), void *context)
 {
+    work_queue_init(queue, -1);
     errno = pthread_create(&queue->thread, NULL, run, context);
     queue->started = errno == 0;
     return queue->started;
@@ -37,41 +38,28 @@ void work_queue_stop(struct work_queue *queue)
     work_queue_destroy(queue);
 }
 
-static void append(struct work_queue *queue, struct job *job)
-{
-    pthread_mutex_lock(&queue->lock);
-    TAILQ_INSERT_TAIL(&queue->jobs, job, entry);
-    pthread_mutex_unlock(&queue->lock);
-}
-
+/* From the end: jobs of one user, as all writes are, are appended without a search. */
 void work_queue_push(struct work_queue *queue, struct job *job)
 {
-    job->waiting = true;
-    job->queue = queue;
-    append(queue, job);
-}
-
-void work_queue_push_fairly(struct work_queue *queue, struct job *job)
-{
     struct job *other;
+    pthread_mutex_lock(&queue->lock);
     job->waiting = true;
     job->queue = queue;
-    pthread_mutex_lock(&queue->lock);
-    job->turn = queue->turn + 1; /* or the one after that of the user's last job */
-    TAILQ_FOREACH(other, &queue->jobs, entry)
+    TAILQ_FOREACH_REVERSE(other, &queue->jobs, job_list, entry)
     {
         if (other->user_id == job->user_id)
-            job->turn = other->turn + 1;
+            break;
     }
-    TAILQ_FOREACH(other, &queue->jobs, entry)
+    job->turn = other ? other->turn + 1 : queue->turn + 1;
+    TAILQ_FOREACH_REVERSE(other, &queue->jobs, job_list, entry)
     {
-        if (other->turn > job->turn)
+        if (other->turn <= job->turn)
             break;
     }
     if (other)
-        TAILQ_INSERT_BEFORE(other, job, entry);
+        TAILQ_INSERT_AFTER(&queue->jobs, other, job, entry);
     else
-        TAILQ_INSERT_TAIL(&queue->jobs, job, entry);
+        TAILQ_INSERT_HEAD(&queue->jobs, job, entry);
     pthread_mutex_unlock(&queue->lock);
 }
 
@@ -94,7 +82,9 @@ void work_queue_give_back(struct job_list *jobs)
         if (origin && origin != job->origin)
             work_queue_wake(origin);
         origin = job->origin; /* the job may be used again at once */
-        append(origin, job);
+        pthread_mutex_lock(&origin->lock);
+        TAILQ_INSERT_TAIL(&origin->jobs, job, entry);
+        pthread_mutex_unlock(&origin->lock);
     }
     if (origin)
         work_queue_wake(origin);

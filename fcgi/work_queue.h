@@ -20,7 +20,7 @@ struct job {
     struct work_queue *queue;  /* that it was pushed to */
     struct work_queue *origin; /* gets it back when it is done */
     void *owner;               /* the connection */
-    int64_t user_id;           /* for work_queue_push_fairly */
+    int64_t user_id;           /* whose turn it is; 0 for all: no turns */
     uint64_t turn;
     TAILQ_ENTRY(job) entry;
 };
@@ -42,21 +42,19 @@ struct work_queue {
 void work_queue_init(struct work_queue *queue, int wake_fd);
 void work_queue_destroy(struct work_queue *queue);
 
-/* Starts the thread that takes the jobs. False, with errno, if there can be none. */
+/* Initializes the queue and starts the thread that takes the jobs. False, with errno, if there can
+ * be none. */
 bool work_queue_start(struct work_queue *queue, void *(*run)(void *), void *context);
 
 /* Lets work_queue_wait return false once the queue is empty, waits for the thread's end and
  * destroys the queue. Does nothing without a thread. */
 void work_queue_stop(struct work_queue *queue);
 
-/* Appends a job, from any thread. work_queue_wake has to be called once some have been pushed:
- * those of a round of events then share a commit. */
+/* Adds a job, from any thread. Users take turns: a job waits for at most two of each other user
+ * that came before it; those of one user keep their order. work_queue_wake has to be called once
+ * some have been pushed: those of a round of events then share a commit. */
 void work_queue_push(struct work_queue *queue, struct job *job);
 void work_queue_wake(struct work_queue *queue);
-
-/* As work_queue_push, but users take turns: a job waits for at most two of each other
- * user that came before it. */
-void work_queue_push_fairly(struct work_queue *queue, struct job *job);
 
 /* Removes a job that has been pushed and not been taken yet. True: it is the caller's again; false:
  * it is under way, or on its way back. */

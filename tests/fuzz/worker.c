@@ -255,7 +255,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
                                .settings = &settings,
                                .connections_max = 100,
                                .event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-    watchdog_init(&process.watchdog, 1);
+    pthread_mutex_init(&process.watchdog.lock, NULL);
     require(commit_thread_start(&process.commit_thread, service.store) &&
                 search_thread_start(&process.search_thread, service.store),
             "no threads");

@@ -9,7 +9,7 @@ static void push(struct work_queue *queue, struct job *jobs, const char *users)
 {
     for (size_t i = 0; users[i]; i++) {
         jobs[i] = (struct job){.user_id = users[i]};
-        work_queue_push_fairly(queue, &jobs[i]);
+        work_queue_push(queue, &jobs[i]);
     }
 }
 
