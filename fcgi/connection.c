@@ -411,11 +411,9 @@ void connections_end_round(struct loop *loop)
 
 void connections_stop(struct loop *loop)
 {
-    struct connection *last =
-        TAILQ_LAST(&loop->open, connection_list); /* what is served moves on */
     for (struct connection *connection = TAILQ_FIRST(&loop->open), *next; connection;
          connection = next) {
-        next = connection == last ? NULL : TAILQ_NEXT(connection, entry);
+        next = TAILQ_NEXT(connection, entry); /* what is served moves on, idle no more */
         if (connection->state == CONNECTION_IDLE && is_readable(connection))
             serve(connection);
         else if (connection->state == CONNECTION_IDLE && connection->deadline_ms == 0)
