@@ -34,7 +34,7 @@ int ctl_init(struct ctl *ctl)
         return ctl_fail(
             "the user that TOKEN_USER names (default token, or www-data) does not exist");
     if (store_create(&ctl->options, uid, gid, reason) != STORE_OK)
-        return ctl_fail(reason);
+        return ctl_fail("%s", reason);
     /* A URI may hold a password. */
     const char *location = ctl->options.location, *scheme_end = strstr(location, "://");
     output_text(ctl, "store",
