@@ -7,8 +7,8 @@
  *       acknowledged, how many have an unknown outcome, how many failed, and the longest time, in
  *       milliseconds, that no group was acknowledged
  *   spender LOCATION SECRET create-up-to MAX SIZE
- *       groups of SIZE creates, until one is refused as the user has MAX tokens; prints how many
- *       were done
+ *       groups of SIZE creates, until one of them is refused or fails: the user has MAX tokens, or
+ *       the disk is full; prints how many were done, and how many had STORE_FULL
  *   spender LOCATION SECRET spend-keys KEY COUNT SIZE
  *       COUNT spends of one unit with the idempotency keys 0, 1, …, in groups of SIZE; prints how
  *       many were done, and how many got the answer of another */
@@ -111,7 +111,7 @@ static void create_up_to(struct store *store, uint64_t max, size_t size)
 {
     static struct store_write writes[SIZE_MAX_GROUP];
     static struct token tokens[SIZE_MAX_GROUP];
-    uint64_t created = 0;
+    uint64_t created = 0, full = 0;
     for (bool refused = false; !refused;) {
         for (size_t i = 0; i < size; i++) {
             tokens[i] = token_default();
@@ -126,12 +126,11 @@ static void create_up_to(struct store *store, uint64_t max, size_t size)
         store_write_all(store, writes);
         for (size_t i = 0; i < size; i++) {
             created += writes[i].error == STORE_OK;
+            full += writes[i].error == STORE_FULL;
             refused |= writes[i].error != STORE_OK;
-            if (writes[i].error != STORE_OK && writes[i].error != STORE_LIMIT)
-                exit(1);
         }
     }
-    printf("%" PRIu64 "\n", created);
+    printf("%" PRIu64 " %" PRIu64 "\n", created, full);
 }
 
 static struct span render(struct store_write *write)

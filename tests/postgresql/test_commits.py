@@ -6,14 +6,14 @@ import signal
 import pytest
 
 from proxy import Proxy
-from server import TORTURE, counts, location
+from server import TORTURE, counts
 
 CUTS = 500 if TORTURE else 60
 
 
 def spend_while_cut(database, folder, cuts):
     proxy = Proxy(folder / "proxy", database.server.folder)
-    process = database.load.start(1_000_000, uri=location(proxy.folder, database=database.name))
+    process = database.load.start(1_000_000, uri=database.locate(proxy.folder))
     proxy.cut(cuts)
     process.send_signal(signal.SIGTERM)
     return counts(process)
