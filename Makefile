@@ -28,7 +28,7 @@ WARNINGS  = -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wstri
             -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual \
             -Wwrite-strings -Wvla -Wformat=2 -Wnull-dereference -Wundef \
             -Wno-format-truncation -Wno-unknown-warning-option
-DIALECT   = -std=gnu11 -D_GNU_SOURCE -DVERSION=\"$(VERSION)\" -DSYSCONFDIR=\"$(SYSCONFDIR)\" $(if $(WITH_POSTGRESQL),-DSTORE_POSTGRESQL) -I. $(shell pkg-config --cflags $(LIBRARIES))
+DIALECT   = -std=gnu11 -D_GNU_SOURCE -DVERSION=\"$(VERSION)\" -DSYSCONFDIR=\"$(SYSCONFDIR)\" $(if $(WITH_POSTGRESQL),-DSTORE_POSTGRESQL) -I. -I$(BUILD)/gen $(shell pkg-config --cflags $(LIBRARIES))
 ALL_CFLAGS  = $(DIALECT) $(WARNINGS) -pthread -fno-common -fPIE $(HARDENING) $(CPPFLAGS) $(CFLAGS) $(SANITIZE)
 ALL_LDFLAGS = -pthread -pie -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS) $(SANITIZE)
 LDLIBS      = $(shell pkg-config --libs $(LIBRARIES))
@@ -70,6 +70,13 @@ $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo '  CC  $<'
 	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# The SQL of store/postgresql, as C.
+SQL = $(wildcard store/postgresql/*.sql)
+$(call object,$(wildcard store/postgresql/*.c)): $(BUILD)/gen/sql.h
+$(BUILD)/gen/sql.h: store/postgresql/sql.awk $(SQL)
+	@mkdir -p $(@D)
+	@awk -f $^ >$@
 
 # Remade if SYSCONFDIR or the engines are others than before.
 $(BUILD)/obj/settings/settings.o $(BUILD)/obj/store/store.o: $(BUILD)/options
@@ -135,6 +142,7 @@ tidy = xargs -P "$$(nproc)" -n 2 sh -c 'clang-tidy --quiet "$$@" -- $(DIALECT) $
 lint:
 	@./dev/deps.sh lint
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
+	@$(MAKE) --no-print-directory $(BUILD)/gen/sql.h
 	@printf '%s\n' $(filter tests/%,$(SOURCES)) | $(call tidy,-Xclang -analyzer-config -Xclang max-nodes=20000)
 	@printf '%s\n' $(filter-out tests/%,$(SOURCES)) | $(call tidy)
 	@shellcheck spawn.sh dev/*.sh .ci/run

@@ -166,17 +166,19 @@ static int serve_fastcgi(struct worker *worker)
 static bool prepare(struct worker *worker, bool fastcgi, char reason[static STORE_REASON_SIZE])
 {
     struct settings *settings = &worker->settings;
-    char level[128];
+    char level[128], away[STORE_REASON_SIZE];
     const int on = 1;
     unsigned descriptors = sandbox_raise_descriptors(reason, STORE_REASON_SIZE);
     if (descriptors == 0 || !settings_read(environ, settings, reason, STORE_REASON_SIZE))
         return false;
     struct store_options options = {.location = settings->store_path,
                                     .secret_path = settings->secret_path,
-                                    .size_max = settings->map_size};
+                                    .size_max = settings->map_size,
+                                    .may_be_away = true};
     if (!sigbus_catch(log_error, settings->store_path, "worker exiting") ||
         store_open(&options, &worker->process.store, reason) != STORE_OK)
         return false;
+    memcpy(away, reason, sizeof(away)); /* or empty */
     /* Accepted sockets inherit it, unless they are not TCP: libfcgi writes a reply in pieces, which
      * TCP would hold back. */
     setsockopt(STDIN_FILENO, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -192,6 +194,8 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
         return false;
     if (fastcgi)
         log_error(level, "");
+    if (*away)
+        log_error(away, "answering 503 until it can be reached");
     return true;
 }
 

@@ -84,6 +84,7 @@ enum store_error store_open(const struct store_options *options, struct store **
 {
     struct seal *seal;
     *out = NULL;
+    *reason = '\0';
     const struct store_engine *engine = find_engine(options->location, reason);
     if (!engine || !seal_open(options->secret_path, &seal, reason, STORE_REASON_SIZE))
         return STORE_REFUSED;

@@ -67,6 +67,7 @@ struct store_options {
     const char *secret_path; /* TOKEN_SECRET: the secret file (seal/seal.h) */
     uint64_t size_max;       /* bytes that the store may grow to; 0: the engine's default */
     bool may_be_read_only;   /* on a read-only file system: opened for reads; else refused there */
+    bool may_be_away;        /* on a network: opened also where it can't be reached; see reason */
 };
 
 /* The size of a buffer for a reason: one line without its end. */
@@ -86,7 +87,8 @@ enum store_error store_create(const struct store_options *options, unsigned owne
                               unsigned owner_gid, char reason[static STORE_REASON_SIZE]);
 
 /* Opens an existing store. STORE_REFUSED if it does not exist, its version or secret is another,
- * the file system is unsafe or the CPU lacks its cipher. The caller closes it. */
+ * the file system is unsafe or the CPU lacks its cipher. The caller closes it. The reason is empty
+ * where nothing is wrong; a store that is away is verified when it is reached: STORE_BROKEN. */
 enum store_error store_open(const struct store_options *options, struct store **out,
                             char reason[static STORE_REASON_SIZE]);
 /* After all its readers. NULL is allowed. */

@@ -5,6 +5,7 @@
 
 #include <poll.h>
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "store/postgresql/group.h"
 
@@ -14,45 +15,36 @@ enum { GROUP_ID_LEN = 16, REPEATS_MAX = 8 };
 struct submission {
     struct pg_connection *connection;
     struct store_write *writes;
-    unsigned char id[GROUP_ID_LEN];
+    char id[GROUP_ID_LEN];
     int64_t deadline_ms;
     int64_t attempt; /* from 1 on */
     int64_t applied; /* the attempt that the writes' results are of */
     bool unknown;    /* an attempt may have been committed */
 };
 
-static void apply(struct group *group)
-{
-    for (struct store_write *write = group->writes; write && group->txn.error == STORE_OK;
-         write = write->next)
-        write->error = store_apply(&group->txn, write);
-    if (group->txn.error == STORE_OK)
-        group_send_changes(group);
-}
-
 /* Sends COMMIT and takes the results of all changes. */
-static void end(struct submission *submission, struct group *group)
+static void end(struct submission *submission, const struct group *group)
 {
     struct pg_connection *connection = submission->connection;
     bool commits = group->txn.error == STORE_OK;
     connection->warned = false;
-    pg_send(connection, commits ? SQL_COMMIT : SQL_ROLLBACK, PG_PARAMETERS);
+    pg_send(connection, commits ? PG_COMMIT : PG_ROLLBACK, PG_PARAMETERS);
     submission->unknown = commits && connection->error == STORE_OK;
     pg_sync(connection);
-    for (size_t i = 0; i < group->sent; i++)
+    for (size_t i = 0; i < group->sent_changes; i++)
         PQclear(pg_result(connection));
     PGresult *result = pg_result(connection);
     bool committed = result && strcmp(PQcmdStatus(result), "COMMIT") == 0;
     PQclear(result);
     pg_finish(connection);
     if (!commits)
-        pg_fail(connection, group->txn.error);
+        pg_fail(connection, group->txn.error, "");
     else if (!connection->lost && !connection->warned)
         submission->unknown = false; /* the server has said which */
-    /* A warning: the wait for a standby was cancelled, and the commit may be on this server only.
-     */
-    if (connection->warned || (!committed && connection->error == STORE_OK))
-        pg_fail(connection, STORE_UNAVAILABLE);
+    if (connection->warned)          /* the commit may be on this server only */
+        pg_fail(connection, STORE_UNAVAILABLE, "the wait for a standby was cancelled");
+    else if (!committed)
+        pg_fail(connection, STORE_UNAVAILABLE, "not committed");
 }
 
 /* Ends a transaction that an error has left open: the ROLLBACK behind it was skipped. */
@@ -62,7 +54,9 @@ static void abandon(struct pg_connection *connection)
     if (!connection->pg || PQtransactionStatus(connection->pg) == PQTRANS_IDLE)
         return;
     connection->error = STORE_OK;
-    PQclear(pg_query(connection, SQL_ROLLBACK, PG_PARAMETERS));
+    pg_send(connection, PG_ROLLBACK, PG_PARAMETERS);
+    pg_sync(connection);
+    pg_finish(connection);
     connection->error = error;
 }
 
@@ -75,13 +69,17 @@ static bool try_commit(struct submission *submission)
                           .writes = submission->writes};
     int64_t attempt = ++submission->attempt;
     pg_begin(connection, submission->deadline_ms);
-    group_fetch(&group, submission->id, GROUP_ID_LEN, &attempt);
-    group.txn.error = connection->error;
-    if (connection->error == STORE_OK && attempt == submission->attempt) {
-        submission->unknown = false; /* no earlier attempt was */
+    group_fetch(&group, (struct span){submission->id, GROUP_ID_LEN}, &attempt);
+    store_txn_fail(&group.txn, connection->error);
+    if (group.txn.error == STORE_OK && attempt == submission->attempt) {
+        submission->unknown = false; /* no earlier attempt was committed */
         submission->applied = attempt;
-        apply(&group);
-    } else if (connection->error == STORE_OK && attempt != submission->applied) {
+        for (struct store_write *write = group.writes; write && group.txn.error == STORE_OK;
+             write = write->next)
+            write->error = store_apply(&group.txn, write);
+        if (group.txn.error == STORE_OK)
+            group_send_changes(&group);
+    } else if (group.txn.error == STORE_OK && attempt != submission->applied) {
         group.txn.error = STORE_UNKNOWN; /* its results are lost */
     }
     if (connection->error == STORE_OK)
@@ -97,13 +95,13 @@ static enum store_error submit(struct pg_store *store, struct store_write *write
     enum { PAUSE_MS = 50 };
     struct pg_connection *connection = &store->writer;
     struct submission submission = {
-        .connection = connection, .writes = writes, .deadline_ms = pg_clock_ms() + PG_DEADLINE_MS};
+        .connection = connection, .writes = writes, .deadline_ms = clock_ms() + PG_DEADLINE_MS};
     random_fill(submission.id, sizeof(submission.id));
     while (!try_commit(&submission)) {
         bool conflict = connection->repeat && submission.attempt < REPEATS_MAX;
         unsigned char jitter;
         if (!(conflict || connection->lost || submission.unknown) ||
-            connection->error == STORE_UNKNOWN || pg_clock_ms() >= submission.deadline_ms)
+            connection->error == STORE_UNKNOWN || clock_ms() >= submission.deadline_ms)
             return submission.unknown ? STORE_UNKNOWN : connection->error;
         random_fill(&jitter, 1);
         if (conflict || !connection->pg)

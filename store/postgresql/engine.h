@@ -1,48 +1,144 @@
 #ifndef STORE_POSTGRESQL_ENGINE_H
 #define STORE_POSTGRESQL_ENGINE_H
 
-#include "store/postgresql/rows.h"
+#include <netdb.h>
+#include <pthread.h>
 
-/* ---- the functions of struct store_engine, by file ---- */
+#include "store/engine.h"
+#include "store/postgresql/schema.h"
 
-/* schema.c */
-store_engine_create postgresql_create;
-store_engine_open postgresql_open;
-__typeof__(store_close) postgresql_close;
-enum { PG_SCHEMA_VERSION = 1 };
+/* ---- connections ---- */
 
-/* commit.c */
-__typeof__(store_commit) postgresql_commit;
+enum { PG_DEADLINE_MS = 5000, PG_HOSTS_MAX = 16 };
 
-/* read.c */
-__typeof__(store_reader_open) postgresql_reader_open;
-__typeof__(store_reader_close) postgresql_reader_close;
-store_find_by_hash postgresql_user_authenticate;
-__typeof__(store_user_find) postgresql_user_find;
-__typeof__(store_user_next) postgresql_user_next;
-__typeof__(store_token_get) postgresql_token_get;
-__typeof__(store_token_page) postgresql_token_page;
-__typeof__(store_token_find) postgresql_token_find;
-store_find_by_hash postgresql_gateway_authenticate;
-__typeof__(store_gateway_next) postgresql_gateway_next;
+struct pg_connection {
+    struct pg_store *store;
+    int statement_count;    /* the first so many are prepared; 0: nothing, and no store is needed */
+    PGconn *pg;             /* NULL: not connected */
+    int64_t deadline_ms;    /* of the operation, by clock_ms */
+    enum store_error error; /* the operation's first failure: what follows does nothing */
+    bool lost;              /* the failure was the connection's */
+    bool repeat;            /* the failure was a conflict with others: worth another attempt */
+    bool warned;            /* a WARNING has come */
+    char message[256];      /* of the last failure, without its end; never a password */
+};
 
-/* search.c, check.c */
-__typeof__(store_token_search) postgresql_token_search;
-__typeof__(store_stat) postgresql_stat;
-__typeof__(store_check) postgresql_check;
+/* A socket's folder or, the name resolved, an address: names can't be resolved in the sandbox. */
+struct pg_host {
+    char host[256], address[NI_MAXHOST], port[8];
+};
 
-/* ---- shared by reads ---- */
+/* Ids that were taken off a sequence; the first ones are given out. */
+struct pg_ids {
+    int64_t *at;
+    size_t count, taken;
+};
+
+/* What look-ups by a hash have found. The row that was found says itself whether it has the hash:
+ * so nothing here need be forgotten. */
+enum { PG_KNOWN = 1024 };
+
+struct pg_known {
+    unsigned char hash[SEAL_HASH_LEN];
+    int64_t user_id, token_id;
+};
+
+/* The place of a hash, if it is known. */
+static inline struct pg_known *pg_known(struct pg_known known[static PG_KNOWN],
+                                        const unsigned char hash[static SEAL_HASH_LEN])
+{
+    return &known[(hash[0] << 8 | hash[1]) % PG_KNOWN];
+}
+
+struct pg_store {
+    struct store base; /* first: a pointer to it is one to this */
+    PQconninfoOption *options;
+    struct pg_host hosts[PG_HOSTS_MAX];
+    unsigned host_count;
+    atomic_uint host;      /* the one that is tried first */
+    atomic_llong timeline; /* the highest that was seen */
+    atomic_llong probe_ms; /* above 0: away; until then no connection is tried */
+    pthread_mutex_t verify_lock, write_lock;
+    bool verified; /* by verify_lock: the seal has the store's cipher */
+    /* By write_lock: */
+    struct pg_connection writer;
+    struct pg_ids ids[STORE_IDS_COUNT]; /* refused writes leave no gaps */
+    struct pg_known known[PG_KNOWN];
+};
+
+/* options.c. Reads the options of the store's connections; false with a reason. */
+bool pg_read_options(struct pg_store *store, const char *location,
+                     char reason[static STORE_REASON_SIZE]);
+PGconn *pg_start(const struct pg_store *store, const struct pg_host *host);
+
+/* connect.c */
+
+/* Begins an operation; connects where there is no connection. */
+void pg_begin(struct pg_connection *connection, int64_t deadline_ms);
+
+/* Closes the connection; the next operation opens another. */
+void pg_disconnect(struct pg_connection *connection);
+
+/* connection.c: libpq's results and SQLSTATEs are translated there and nowhere else. */
+
+/* Keeps the first failure, and why. Returns error. */
+enum store_error pg_fail(struct pg_connection *connection, enum store_error error,
+                         const char *message);
+
+/* The connection can't be used any more. Returns false. */
+bool pg_lose(struct pg_connection *connection);
+
+/* Waits for the socket. False at the deadline. */
+bool pg_wait_socket(const struct pg_connection *connection, short events, int64_t deadline_ms);
+
+/* Queues a prepared statement, or one by its text; pg_sync ends what is sent together. */
+void pg_send(struct pg_connection *connection, enum pg_statement statement,
+             const struct pg_parameters *parameters);
+void pg_send_text(struct pg_connection *connection, const char *sql,
+                  const struct pg_parameters *parameters);
+void pg_sync(struct pg_connection *connection);
+
+/* The next statement's result, or, after pg_stream, its next row; waits until the deadline. The
+ * caller clears it. NULL after a failure. */
+PGresult *pg_result(struct pg_connection *connection);
+void pg_stream(struct pg_connection *connection);
+
+/* Takes the results that are left, so that the next statements can be sent. */
+void pg_finish(struct pg_connection *connection);
+
+/* ---- readers ---- */
+
+struct pg_reader {
+    struct store_reader base; /* first */
+    struct pg_connection connection;
+    struct pg_known known[PG_KNOWN];
+};
 
 /* Reads by one statement; once more on a new connection where the old one was lost. The caller
  * clears the result; NULL with the connection's error set. */
-PGresult *pg_read(struct store_reader *reader, enum statement statement,
+PGresult *pg_read(struct store_reader *reader, enum pg_statement statement,
                   const struct pg_parameters *parameters);
 
 /* Shows the token in a row to visit, with its key. visit may be NULL. */
-enum store_error pg_visit_token(struct store_reader *reader, struct pg_row *row,
+enum store_error pg_visit_token(struct store_reader *reader, struct pg_values *values,
                                 store_visit_token *visit, void *context);
 
-/* Whether a text can be a parameter: PostgreSQL takes no other. No row has such a text. */
-bool pg_is_text(struct span text);
+/* As a parameter of LIMIT and OFFSET. */
+static inline int64_t pg_clamp(uint64_t value)
+{
+    return value < INT64_MAX ? (int64_t)value : INT64_MAX;
+}
+
+/* Whether a token has the key of a hash; until when, 0: it is the present one. */
+bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_HASH_LEN],
+                int64_t *until_unix_s);
+
+/* A name as it is looked up: without the case of its ASCII letters. False where it is too long. */
+bool pg_fold_name(struct span name, char folded[static STORE_USER_NAME_LEN_MAX]);
+
+/* ---- the functions of struct store_engine ---- */
+
+#define PG_FUNCTION(name, type) type postgresql_##name;
+STORE_ENGINE(PG_FUNCTION)
 
 #endif

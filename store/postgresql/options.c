@@ -1,20 +1,10 @@
 /* The options of connections, so that they can be made in the sandbox: no resolver, no environment
  * and no file of a home is within its reach. */
 
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 
-#include "store/postgresql/connection.h"
-
-enum { LIST_SIZE = 1024 }; /* of what start_connection rotates */
-
-/* Options of hosts: lists of as many items, separated by commas. */
-struct lists {
-    char host[LIST_SIZE], hostaddr[LIST_SIZE], port[LIST_SIZE];
-    bool full;
-};
+#include "store/postgresql/engine.h"
 
 static PQconninfoOption *find(PQconninfoOption *options, const char *keyword)
 {
@@ -23,79 +13,53 @@ static PQconninfoOption *find(PQconninfoOption *options, const char *keyword)
     return options;
 }
 
-static void set(PQconninfoOption *option, const char *value)
+/* Takes the next item of a list, whose last one stands for all behind it. */
+static void take_item(struct span *list, char *item, size_t size)
 {
-    free(option->val);
-    option->val = value ? strdup(value) : NULL;
+    struct span taken = span_cut(list, ',');
+    snprintf(item, size, "%.*s", (int)taken.len, taken.at ? taken.at : "");
 }
 
-static void append(char list[static LIST_SIZE], bool is_first, const char *item,
-                   struct lists *lists)
-{
-    size_t len = strlen(list);
-    int added = snprintf(list + len, LIST_SIZE - len, "%s%s", is_first ? "" : ",", item);
-    lists->full |= added < 0 || (size_t)added >= LIST_SIZE - len;
-}
-
-static void append_address(struct lists *lists, const char *host, const char *address,
-                           const char *port)
-{
-    bool is_first = !*lists->port;
-    append(lists->host, is_first, host, lists);
-    append(lists->hostaddr, is_first, address, lists);
-    append(lists->port, is_first, port, lists);
-}
-
-/* A host with all its addresses; one without any is left out. */
-static void append_host(struct lists *lists, const char *host, const char *port)
+/* Adds each address of a host. */
+static void add_addresses(struct pg_store *store, const struct pg_host *host)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    const char *name = *host->address ? host->address : host->host;
     struct addrinfo *found = NULL;
-    char address[NI_MAXHOST];
-    if (!*host || *host == '/' || *host == '@') { /* a Unix socket */
-        append_address(lists, host, "", port);
+    if (getaddrinfo(name, NULL, &hints, &found) != 0)
         return;
+    for (struct addrinfo *at = found; at && store->host_count < PG_HOSTS_MAX; at = at->ai_next) {
+        struct pg_host *added = &store->hosts[store->host_count++];
+        *added = *host;
+        getnameinfo(at->ai_addr, at->ai_addrlen, added->address, sizeof(added->address), NULL, 0,
+                    NI_NUMERICHOST);
     }
-    if (getaddrinfo(host, NULL, &hints, &found) != 0)
-        return;
-    for (const struct addrinfo *at = found; at; at = at->ai_next)
-        if (getnameinfo(at->ai_addr, at->ai_addrlen, address, sizeof(address), NULL, 0,
-                        NI_NUMERICHOST) == 0)
-            append_address(lists, host, address, port);
     freeaddrinfo(found);
 }
 
-/* The next item of a list. *list is NULL behind the last one. */
-static const char *take_item(const char **list, char item[static LIST_SIZE])
+/* Takes the hosts out of the options. */
+static void take_hosts(struct pg_store *store)
 {
-    size_t len = strcspn(*list, ",");
-    snprintf(item, LIST_SIZE, "%.*s", (int)len, *list);
-    *list = (*list)[len] ? *list + len + 1 : NULL;
-    return item;
-}
-
-const char *pg_options_resolve(PQconninfoOption *options)
-{
-    PQconninfoOption *host = find(options, "host"), *address = find(options, "hostaddr");
-    PQconninfoOption *port = find(options, "port");
-    struct lists lists = {"", "", "", false};
-    char item[LIST_SIZE], port_item[LIST_SIZE] = "5432";
-    const char *hosts = host->val, *ports = port->val;
-    if (!hosts || address->val)
-        return NULL;
-    while (hosts) {
-        if (ports) /* one is that of all hosts */
-            take_item(&ports, port_item);
-        append_host(&lists, take_item(&hosts, item), *port_item ? port_item : "5432");
+    static const char *const keywords[] = {"host", "hostaddr", "port"};
+    struct span lists[3];
+    struct pg_host host = {.port = ""};
+    for (size_t i = 0; i < 3; i++)
+        lists[i] = span_of(find(store->options, keywords[i])->val);
+    do {
+        take_item(&lists[0], host.host, sizeof(host.host));
+        take_item(&lists[1], host.address, sizeof(host.address));
+        if (lists[2].len > 0) /* the last one is that of the others too */
+            take_item(&lists[2], host.port, sizeof(host.port));
+        bool is_socket = !*host.address && (!*host.host || strchr("/@", *host.host));
+        if (!is_socket)
+            add_addresses(store, &host);
+        else if (store->host_count < PG_HOSTS_MAX)
+            store->hosts[store->host_count++] = host;
+    } while (lists[0].len > 0 || lists[1].len > 0);
+    for (size_t i = 0; i < 3; i++) {
+        free(find(store->options, keywords[i])->val);
+        find(store->options, keywords[i])->val = NULL;
     }
-    if (!*lists.port)
-        return "its host's name can't be resolved";
-    if (lists.full)
-        return "has too many hosts";
-    set(host, lists.host);
-    set(address, lists.hostaddr);
-    set(port, lists.port);
-    return NULL;
 }
 
 /* With TLS libpq reads these for each connection, and OpenSSL its own where it has not yet. */
@@ -113,19 +77,53 @@ static void keep_files(struct pg_store *store)
     *file = NULL;
 }
 
-void pg_options_keep(struct pg_store *store, PGconn *connection)
+bool pg_read_options(struct pg_store *store, const char *location,
+                     char reason[static STORE_REASON_SIZE])
 {
-    PQconninfoOption *options = store->options_kept ? NULL : PQconninfo(connection);
-    const char *password = PQpass(connection);
-    if (!options)
-        return;
-    if (!find(options, "password")->val && password && *password)
-        set(find(options, "password"), password); /* of the pass file */
-    set(find(options, "service"), NULL);
-    PQconninfoFree(store->options);
-    store->options = options;
-    store->options_kept = true;
-    keep_files(store);
-    /* Without one libpq asks NSS for the account's home. */
-    setenv("HOME", "/nonexistent", 0);
+    PQconninfoOption *parsed = PQconninfoParse(location, NULL);
+    PQconninfoFree(parsed);
+    if (!parsed) /* libpq's message may have a password in it */
+        return store_refuse(reason, "TOKEN_STORE", "is no URI that libpq knows");
+    /* What libpq makes of them, with the pass file's password. */
+    PGconn *pg = PQconnectStart(location);
+    const char *password = PQpass(pg);
+    store->options = PQconninfo(pg);
+    if (store->options) {
+        PQconninfoOption *option = find(store->options, "password");
+        if (!option->val && password && *password)
+            option->val = strdup(password);
+        free(find(store->options, "service")->val);
+        find(store->options, "service")->val = NULL;
+        take_hosts(store);
+        keep_files(store);
+    }
+    PQfinish(pg);
+    setenv("HOME", "/nonexistent", 0); /* without one libpq asks NSS for the account's home */
+    return store->host_count > 0 ||
+           store_refuse(reason, "TOKEN_STORE", "its host's name can't be resolved");
+}
+
+PGconn *pg_start(const struct pg_store *store, const struct pg_host *host)
+{
+    enum { OPTIONS_MAX = 64 };
+    const char *const ours[][2] = {{"host", host->host},
+                                   {"hostaddr", host->address},
+                                   {"port", host->port},
+                                   {"client_encoding", "UTF8"},
+                                   {"fallback_application_name", "token"},
+                                   {"gssencmode", "disable"},
+                                   {"target_session_attrs", "read-write"},
+                                   {NULL, NULL}};
+    const char *names[OPTIONS_MAX + 8], *values[OPTIONS_MAX + 8];
+    size_t count = 0;
+    for (const PQconninfoOption *option = store->options; option->keyword; option++) {
+        names[count] = option->keyword;
+        values[count] = option->val;
+        count += option->val && count < OPTIONS_MAX;
+    }
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++, count++) {
+        names[count] = ours[i][0];
+        values[count] = ours[i][1];
+    }
+    return PQconnectStartParams(names, values, 0);
 }

@@ -4,7 +4,7 @@
 
 #include <sodium.h>
 
-#include "base/text.h"
+#include "base/clock.h"
 #include "store/postgresql/engine.h"
 
 /* ---- readers ---- */
@@ -17,6 +17,7 @@ enum store_error postgresql_reader_open(struct store *base, struct store_reader 
         return STORE_UNAVAILABLE;
     reader->base.store = base;
     reader->connection.store = (struct pg_store *)base;
+    reader->connection.statement_count = PG_BEGIN; /* the first that writes */
     *out = &reader->base;
     return STORE_OK;
 }
@@ -33,42 +34,65 @@ static struct pg_connection *connection_of(struct store_reader *reader)
     return &((struct pg_reader *)reader)->connection;
 }
 
-PGresult *pg_read(struct store_reader *reader, enum statement statement,
+PGresult *pg_read(struct store_reader *reader, enum pg_statement statement,
                   const struct pg_parameters *parameters)
 {
     struct pg_connection *connection = connection_of(reader);
-    int64_t deadline_ms = pg_clock_ms() + PG_DEADLINE_MS;
+    int64_t deadline_ms = clock_ms() + PG_DEADLINE_MS;
     PGresult *result = NULL;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2 && (i == 0 || connection->lost); i++) {
         pg_begin(connection, deadline_ms);
-        result = pg_query(connection, statement, parameters);
-        if (!connection->lost)
-            break;
+        pg_send(connection, statement, parameters);
+        pg_sync(connection);
+        result = pg_result(connection);
+        pg_finish(connection);
     }
     return result;
 }
 
-bool pg_is_text(struct span text)
+/* Reads one row of a table; its texts live as long as *result, which the caller clears. otherwise
+ * is the error where there is none. */
+static enum store_error read_row(struct store_reader *reader, enum pg_statement statement,
+                                 const struct pg_parameters *parameters, enum pg_table table,
+                                 struct pg_row *row, enum store_error otherwise, PGresult **result)
 {
-    return text_is_utf8(text) && (text.len == 0 || !memchr(text.at, '\0', text.len));
+    *result = pg_read(reader, statement, parameters);
+    if (!*result)
+        return connection_of(reader)->error;
+    if (PQntuples(*result) == 0)
+        return otherwise;
+    return pg_next_row(&(struct pg_values){.result = *result}, table, row) ? STORE_OK
+                                                                           : STORE_CORRUPT;
 }
 
-/* Reads one row of ids; otherwise is the error where there is none. */
-static enum store_error read_ids(struct store_reader *reader, enum statement statement,
-                                 const struct pg_parameters *parameters, enum store_error otherwise,
-                                 int64_t *first, int64_t *second)
+/* The same by its key, of a row without texts. */
+static enum store_error read_entry(struct store_reader *reader, enum pg_table table,
+                                   struct pg_row *row, enum store_error otherwise)
 {
-    PGresult *result = pg_read(reader, statement, parameters);
-    struct pg_row row = {.result = result};
-    enum store_error error = result ? otherwise : connection_of(reader)->error;
-    if (result && PQntuples(result) == 1) {
-        *first = pg_next_int(&row);
-        if (second)
-            *second = pg_next_int(&row);
-        error = row.bad ? STORE_CORRUPT : STORE_OK;
-    }
+    PGresult *result;
+    struct pg_parameters *key = pg_bind(PG_PARAMETERS, table, pg_columns[table].key_count, row);
+    enum store_error error =
+        read_row(reader, pg_columns[table].read, key, table, row, otherwise, &result);
     PQclear(result);
     return error;
+}
+
+/* Whose an access token or a key is: as an earlier look-up has found, or by another one. */
+static enum store_error look_up(struct store_reader *reader, enum pg_table table,
+                                struct pg_row *entry, bool again)
+{
+    struct pg_known *known = pg_known(((struct pg_reader *)reader)->known, entry->hash);
+    if (again || memcmp(known->hash, entry->hash, SEAL_HASH_LEN) != 0) {
+        enum store_error error = read_entry(reader, table, entry, STORE_NOT_FOUND);
+        if (error != STORE_OK)
+            return error;
+        memcpy(known->hash, entry->hash, SEAL_HASH_LEN);
+        known->user_id = entry->user_id;
+        known->token_id = entry->token_id;
+    }
+    entry->user_id = known->user_id;
+    entry->token_id = known->token_id;
+    return STORE_OK;
 }
 
 /* ---- users ---- */
@@ -78,56 +102,64 @@ postgresql_user_authenticate(struct store_reader *reader,
                              const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN],
                              int64_t *user_id)
 {
-    struct record_user user = {.deleted = true};
-    int64_t token_count, found_id = 0;
-    enum store_error error =
-        read_ids(reader, SQL_FIND_ACCESS, pg_bytes(PG_PARAMETERS, access_hash, PG_ACCESS_KEY_LEN),
-                 STORE_DENIED, &found_id, NULL);
-    if (error != STORE_OK)
-        return error;
-    PGresult *result = pg_read(reader, SQL_GET_USER, pg_int(PG_PARAMETERS, found_id));
-    struct pg_row row = {.result = result};
-    if (!result)
-        return connection_of(reader)->error;
-    if (PQntuples(result) == 1)
-        pg_read_user(&row, user_id, &user, &token_count);
-    PQclear(result);
-    if (row.bad)
-        return STORE_CORRUPT;
-    if (user.deleted || sodium_memcmp(access_hash, user.access_hash, sizeof(user.access_hash)) != 0)
-        return STORE_DENIED;
-    return user.disabled ? STORE_USER_DISABLED : STORE_OK;
+    struct pg_row entry, row;
+    const struct record_user *user = &row.user;
+    PGresult *result;
+    enum store_error error = STORE_OK;
+    memcpy(entry.hash, access_hash, SEAL_HASH_LEN);
+    for (int again = 0; error == STORE_OK && again < 2; again++) {
+        error = look_up(reader, PG_ACCESS, &entry, again);
+        if (error != STORE_OK)
+            break;
+        error = read_row(reader, PG_READ_USER, pg_int(PG_PARAMETERS, entry.user_id), PG_USERS, &row,
+                         STORE_NOT_FOUND, &result);
+        PQclear(result);
+        *user_id = row.user_id;
+        if (error == STORE_OK && !user->deleted &&
+            sodium_memcmp(access_hash, user->access_hash, sizeof(user->access_hash)) == 0)
+            return user->disabled ? STORE_USER_DISABLED : STORE_OK;
+    }
+    return store_is_failure(error) ? error : STORE_DENIED;
+}
+
+bool pg_fold_name(struct span name, char folded[static STORE_USER_NAME_LEN_MAX])
+{
+    if (name.len > STORE_USER_NAME_LEN_MAX)
+        return false;
+    for (size_t i = 0; i < name.len; i++) {
+        bool is_upper = name.at[i] >= 'A' && name.at[i] <= 'Z';
+        folded[i] = (char)(is_upper ? name.at[i] - 'A' + 'a' : name.at[i]);
+    }
+    return true;
 }
 
 enum store_error postgresql_user_find(struct store_reader *reader, struct span name,
                                       int64_t *user_id)
 {
     char folded[STORE_USER_NAME_LEN_MAX];
+    struct pg_row row = {.name = {folded, name.len}};
     if (!pg_is_text(name) || !pg_fold_name(name, folded))
         return STORE_NO_USER;
-    return read_ids(reader, SQL_FIND_NAME, pg_bytes(PG_PARAMETERS, folded, name.len), STORE_NO_USER,
-                    user_id, NULL);
+    enum store_error error = read_entry(reader, PG_NAMES, &row, STORE_NO_USER);
+    *user_id = error == STORE_OK ? row.user_id : 0;
+    return error;
 }
 
 enum store_error postgresql_user_next(struct store_reader *reader, int64_t after_id,
                                       struct store_user *user)
 {
-    struct record_user record;
-    int64_t token_count = 0;
-    PGresult *result = pg_read(reader, SQL_NEXT_USER, pg_int(PG_PARAMETERS, after_id));
-    struct pg_row row = {.result = result};
-    enum store_error error = result ? STORE_NO_USER : connection_of(reader)->error;
-    if (result && PQntuples(result) == 1) {
-        *user = (struct store_user){.id = 0};
-        pg_read_user(&row, &user->id, &record, &token_count);
-        error = row.bad || token_count < 0 ? STORE_CORRUPT : STORE_OK;
-    }
-    if (result && error == STORE_OK) {
-        user->disabled = record.disabled;
-        user->created_unix_s = record.created_unix_s;
-        user->token_count = (uint64_t)token_count;
-        memcpy(user->name, record.name.at, record.name.len);
-        memcpy(user->group, record.group.at, record.group.len);
+    struct pg_row row;
+    PGresult *result;
+    const struct record_user *record = &row.user;
+    enum store_error error = read_row(reader, PG_READ_NEXT_USER, pg_int(PG_PARAMETERS, after_id),
+                                      PG_USERS, &row, STORE_NO_USER, &result);
+    if (error == STORE_OK) {
+        *user = (struct store_user){.id = row.user_id,
+                                    .disabled = record->disabled,
+                                    .created_unix_s = record->created_unix_s,
+                                    .token_count = (uint64_t)row.count};
+        memcpy(user->name, record->name.at, record->name.len);
+        memcpy(user->group, record->group.at, record->group.len);
     }
     PQclear(result);
     return error;
@@ -135,18 +167,17 @@ enum store_error postgresql_user_next(struct store_reader *reader, int64_t after
 
 /* ---- tokens ---- */
 
-enum store_error pg_visit_token(struct store_reader *reader, struct pg_row *row,
+enum store_error pg_visit_token(struct store_reader *reader, struct pg_values *values,
                                 store_visit_token *visit, void *context)
 {
-    struct token token;
-    struct pg_keys keys;
-    pg_read_token(row, &token, &keys);
-    if (row->bad ||
-        !unseal_key(reader->store->seal, token.user_id, token.id, keys.keys.sealed, token.key))
+    struct pg_row row;
+    struct token *token = &row.token;
+    if (!pg_next_row(values, PG_TOKENS, &row) ||
+        !unseal_key(reader->store->seal, token->user_id, token->id, row.keys.sealed, token->key))
         return STORE_CORRUPT;
     if (visit)
-        visit(context, &token);
-    explicit_bzero(token.key, sizeof(token.key));
+        visit(context, token);
+    explicit_bzero(token->key, sizeof(token->key));
     return STORE_OK;
 }
 
@@ -154,18 +185,12 @@ enum store_error postgresql_token_get(struct store_reader *reader, int64_t user_
                                       int64_t token_id, store_visit_token *visit, void *context)
 {
     PGresult *result =
-        pg_read(reader, SQL_GET_TOKEN, pg_int(pg_int(PG_PARAMETERS, user_id), token_id));
-    struct pg_row row = {.result = result};
+        pg_read(reader, PG_READ_TOKEN, pg_int(pg_int(PG_PARAMETERS, user_id), token_id));
     enum store_error error = result ? STORE_NOT_FOUND : connection_of(reader)->error;
     if (result && PQntuples(result) == 1)
-        error = pg_visit_token(reader, &row, visit, context);
+        error = pg_visit_token(reader, &(struct pg_values){.result = result}, visit, context);
     PQclear(result);
     return error;
-}
-
-static int64_t clamp(uint64_t value)
-{
-    return value < INT64_MAX ? (int64_t)value : INT64_MAX;
 }
 
 enum store_error postgresql_token_page(struct store_reader *reader, int64_t user_id,
@@ -173,119 +198,97 @@ enum store_error postgresql_token_page(struct store_reader *reader, int64_t user
                                        store_visit_token *visit, void *context)
 {
     PGresult *result =
-        pg_read(reader, SQL_GET_PAGE,
-                pg_int(pg_int(pg_int(PG_PARAMETERS, user_id), clamp(offset)), clamp(limit)));
+        pg_read(reader, PG_READ_PAGE,
+                pg_int(pg_int(pg_int(PG_PARAMETERS, user_id), pg_clamp(offset)), pg_clamp(limit)));
     enum store_error error = result ? STORE_OK : connection_of(reader)->error;
     /* Without a token there is a row of the total alone. */
-    for (int i = 0; result && error == STORE_OK && i < PQntuples(result); i++) {
-        struct pg_row row = {.result = result, .row = i};
-        *total = (uint64_t)pg_next_int(&row);
-        if (!PQgetisnull(result, i, row.column))
-            error = pg_visit_token(reader, &row, visit, context);
+    for (int i = 0; error == STORE_OK && i < PQntuples(result); i++) {
+        struct pg_values values = {.result = result, .row = i};
+        *total = (uint64_t)pg_next_int(&values);
+        if (!PQgetisnull(result, i, values.column))
+            error = pg_visit_token(reader, &values, visit, context);
     }
     PQclear(result);
     return error;
 }
 
-/* The hash leads to a token, which says itself which keys it has: the key may be replaced between
- * the two look-ups. */
+bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_HASH_LEN],
+                int64_t *until_unix_s)
+{
+    bool is_present = memcmp(hash, row->hash, SEAL_HASH_LEN) == 0;
+    *until_unix_s = is_present ? 0 : row->keys.old_until_unix_s;
+    return is_present ||
+           (row->keys.has_old && memcmp(hash, row->keys.old_hash, SEAL_HASH_LEN) == 0);
+}
+
 enum store_error postgresql_token_find(struct store_reader *reader,
                                        const char key[static TOKEN_KEY_LEN], int64_t now_unix_s,
                                        bool *owner_disabled, store_visit_token *visit,
                                        void *context)
 {
-    unsigned char hash[SEAL_HASH_LEN];
-    struct token token;
-    struct pg_keys keys;
-    int64_t user_id = 0, token_id = 0;
-    seal_hash_key(reader->store->seal, key, hash);
-    enum store_error error =
-        read_ids(reader, SQL_FIND_KEY, pg_bytes(PG_PARAMETERS, hash, sizeof(hash)), STORE_NOT_FOUND,
-                 &user_id, &token_id);
-    if (error != STORE_OK)
-        return error;
-    PGresult *result =
-        pg_read(reader, SQL_GET_TOKEN_AND_OWNER, pg_int(pg_int(PG_PARAMETERS, user_id), token_id));
-    struct pg_row row = {.result = result};
-    error = result ? STORE_NOT_FOUND : connection_of(reader)->error;
-    if (result && PQntuples(result) == 1) {
-        pg_read_token(&row, &token, &keys);
-        bool owned = !PQgetisnull(result, 0, row.column);
-        *owner_disabled = owned && pg_next_bool(&row);
-        if (row.bad)
-            error = STORE_CORRUPT;
-        else if (owned && pg_has_key(&keys, hash, now_unix_s))
-            error = STORE_OK;
+    struct pg_row entry, row;
+    enum store_error error = STORE_OK;
+    int64_t until_unix_s;
+    bool found = false;
+    seal_hash_key(reader->store->seal, key, entry.hash);
+    for (int again = 0; error == STORE_OK && !found && again < 2; again++) {
+        error = look_up(reader, PG_KEYS, &entry, again);
+        if (error != STORE_OK)
+            break;
+        PGresult *result = pg_read(reader, PG_READ_OWNER_AND_TOKEN,
+                                   pg_int(pg_int(PG_PARAMETERS, entry.user_id), entry.token_id));
+        struct pg_values values = {.result = result};
+        if (!result)
+            error = connection_of(reader)->error;
+        else if (PQntuples(result) == 1 && !PQgetisnull(result, 0, 0)) {
+            *owner_disabled = pg_next_int(&values) != 0;
+            error = pg_next_row(&values, PG_TOKENS, &row) ? STORE_OK : STORE_CORRUPT;
+            found = error == STORE_OK && pg_has_key(&row, entry.hash, &until_unix_s) &&
+                    (until_unix_s == 0 || until_unix_s > now_unix_s);
+        }
+        if (found)
+            visit(context, &row.token);
+        PQclear(result);
     }
-    if (error == STORE_OK)
-        visit(context, &token);
-    PQclear(result);
-    return error;
+    return error == STORE_OK && !found ? STORE_NOT_FOUND : error;
 }
 
 /* ---- gateways ---- */
 
-/* Visits the gateways after an id; ends where visit is false. */
-static enum store_error each_gateway(struct store_reader *reader, int64_t after_id,
-                                     bool (*visit)(void *context, int64_t id,
-                                                   const struct record_gateway *gateway),
-                                     void *context)
-{
-    struct record_gateway gateway;
-    PGresult *result = pg_read(reader, SQL_GET_GATEWAYS, pg_int(PG_PARAMETERS, after_id));
-    enum store_error error = result ? STORE_NOT_FOUND : connection_of(reader)->error;
-    for (int i = 0; result && error == STORE_NOT_FOUND && i < PQntuples(result); i++) {
-        struct pg_row row = {.result = result, .row = i};
-        int64_t id = pg_next_int(&row);
-        gateway.name = pg_next_text(&row);
-        gateway.created_unix_s = pg_next_int(&row);
-        row.bad |= !pg_next_bytes(&row, gateway.secret_hash, sizeof(gateway.secret_hash));
-        if (row.bad || gateway.name.len > STORE_GATEWAY_NAME_LEN_MAX)
-            error = STORE_CORRUPT;
-        else if (!visit(context, id, &gateway))
-            error = STORE_OK;
-    }
-    PQclear(result);
-    return error;
-}
-
-struct secret_search {
-    const unsigned char *hash;
-    int64_t gateway_id;
-};
-
 /* Compares with each of them: it takes the same time for every secret. */
-static bool compare_secret(void *context, int64_t id, const struct record_gateway *gateway)
-{
-    struct secret_search *search = context;
-    if (sodium_memcmp(search->hash, gateway->secret_hash, sizeof(gateway->secret_hash)) == 0)
-        search->gateway_id = id;
-    return true;
-}
-
 enum store_error
 postgresql_gateway_authenticate(struct store_reader *reader,
                                 const unsigned char secret_hash[static SEAL_CREDENTIAL_HASH_LEN],
                                 int64_t *gateway_id)
 {
-    struct secret_search search = {secret_hash, 0};
-    enum store_error error = each_gateway(reader, 0, compare_secret, &search);
-    *gateway_id = search.gateway_id;
-    if (store_is_failure(error))
-        return error;
-    return search.gateway_id ? STORE_OK : STORE_DENIED;
-}
-
-static bool take_gateway(void *context, int64_t id, const struct record_gateway *gateway)
-{
-    struct store_gateway *out = context;
-    *out = (struct store_gateway){.id = id, .created_unix_s = gateway->created_unix_s};
-    memcpy(out->name, gateway->name.at, gateway->name.len);
-    return false;
+    const size_t len = SEAL_CREDENTIAL_HASH_LEN;
+    struct pg_row row;
+    PGresult *result = pg_read(reader, PG_READ_GATEWAYS, pg_int(PG_PARAMETERS, 0));
+    enum store_error error = result ? STORE_DENIED : connection_of(reader)->error;
+    for (int i = 0; result && i < PQntuples(result); i++) {
+        if (!pg_next_row(&(struct pg_values){.result = result, .row = i}, PG_GATEWAYS, &row)) {
+            error = STORE_CORRUPT;
+        } else if (sodium_memcmp(secret_hash, row.gateway.secret_hash, len) == 0) {
+            *gateway_id = row.id;
+            error = STORE_OK;
+        }
+    }
+    PQclear(result);
+    return error;
 }
 
 enum store_error postgresql_gateway_next(struct store_reader *reader, int64_t after_id,
                                          struct store_gateway *gateway)
 {
-    return each_gateway(reader, after_id, take_gateway, gateway);
+    struct pg_row row;
+    PGresult *result;
+    enum store_error error = read_row(reader, PG_READ_GATEWAYS, pg_int(PG_PARAMETERS, after_id),
+                                      PG_GATEWAYS, &row, STORE_NOT_FOUND, &result);
+    if (error == STORE_OK) {
+        *gateway =
+            (struct store_gateway){.id = row.id, .created_unix_s = row.gateway.created_unix_s};
+        memcpy(gateway->name, row.gateway.name.at, row.gateway.name.len);
+    }
+    PQclear(result);
+    return error;
 }

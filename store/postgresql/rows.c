@@ -1,117 +1,399 @@
-#include "store/postgresql/rows.h"
+/* The rows of a group, for the kinds of writes (store/txn.h). */
 
-void pg_read_token(struct pg_row *row, struct token *token, struct pg_keys *keys)
+#include "store/postgresql/group.h"
+
+/* A row by a hash, which is shorter in some tables. */
+static struct pg_row hashed(const unsigned char *hash, size_t len)
 {
-    token->user_id = pg_next_int(row);
-    token->id = pg_next_int(row);
-    token->name = pg_next_text(row);
-    token->group = pg_next_text(row);
-    token->model_limits = pg_next_text(row);
-    token->allow_ips = pg_next_text(row);
-    token->status = pg_next_bool(row) ? TOKEN_DISABLED : TOKEN_ENABLED;
-    token->unlimited_quota = pg_next_bool(row);
-    token->model_limits_enabled = pg_next_bool(row);
-    token->remain_quota = pg_next_int(row);
-    token->used_quota = pg_next_int(row);
-    token->expired_unix_s = pg_next_int(row);
-    token->created_unix_s = pg_next_int(row);
-    token->accessed_unix_s = pg_next_int(row);
-    row->bad |= !pg_next_bytes(row, keys->keys.sealed, sizeof(keys->keys.sealed));
-    row->bad |= !pg_next_bytes(row, keys->hash, sizeof(keys->hash));
-    keys->keys.has_old = pg_next_bytes(row, keys->keys.old_hash, sizeof(keys->keys.old_hash));
-    keys->keys.old_until_unix_s = pg_next_int(row);
-    row->bad |= token->name.len > (size_t)4 * TOKEN_NAME_CHARACTERS_MAX ||
-                token->group.len > TOKEN_GROUP_LEN_MAX;
+    struct pg_row row = {.id = 0};
+    memcpy(row.hash, hash, len);
+    return row;
 }
 
-void pg_bind_token(struct pg_parameters *parameters, const struct token *token,
-                   const struct pg_keys *keys)
+/* The same by a user's name, which folded has room for. */
+static struct pg_row named(struct span name, char folded[static STORE_USER_NAME_LEN_MAX])
 {
-    pg_int(pg_int(parameters, token->user_id), token->id);
-    pg_text(pg_text(parameters, token->name), token->group);
-    pg_text(pg_text(parameters, token->model_limits), token->allow_ips);
-    pg_bool(parameters, token->status == TOKEN_DISABLED);
-    pg_bool(pg_bool(parameters, token->unlimited_quota), token->model_limits_enabled);
-    pg_int(pg_int(parameters, token->remain_quota), token->used_quota);
-    pg_int(parameters, token->expired_unix_s);
-    pg_int(pg_int(parameters, token->created_unix_s), token->accessed_unix_s);
-    pg_bytes(parameters, keys->keys.sealed, sizeof(keys->keys.sealed));
-    pg_bytes(parameters, keys->hash, sizeof(keys->hash));
-    if (keys->keys.has_old)
-        pg_int(pg_bytes(parameters, keys->keys.old_hash, sizeof(keys->keys.old_hash)),
-               keys->keys.old_until_unix_s);
-    else
-        pg_null(pg_null(parameters));
+    return (struct pg_row){.name = {folded, pg_fold_name(name, folded) ? name.len : 0}};
 }
 
-bool pg_has_key(const struct pg_keys *keys, const unsigned char hash[static SEAL_HASH_LEN],
-                int64_t now_unix_s)
+/* ---- what a write needs ---- */
+
+static void need_tokens(struct group *group, int64_t user_id, const int64_t *ids, size_t count)
 {
-    return memcmp(hash, keys->hash, SEAL_HASH_LEN) == 0 ||
-           (keys->keys.has_old && keys->keys.old_until_unix_s > now_unix_s &&
-            memcmp(hash, keys->keys.old_hash, SEAL_HASH_LEN) == 0);
+    for (size_t i = 0; i < count; i++)
+        group_need(group, PG_TOKENS, PG_ROW(.user_id = user_id, .id = ids[i]), true);
 }
 
-void pg_read_user(struct pg_row *row, int64_t *id, struct record_user *user, int64_t *token_count)
+static void need_name(struct group *group, struct span name)
 {
-    *id = pg_next_int(row);
-    user->name = pg_next_text(row);
-    user->group = pg_next_text(row);
-    user->disabled = pg_next_bool(row);
-    user->deleted = pg_next_bool(row);
-    user->created_unix_s = pg_next_int(row);
-    row->bad |= !pg_next_bytes(row, user->access_hash, sizeof(user->access_hash));
-    *token_count = pg_next_int(row);
-    row->bad |= user->name.len > STORE_USER_NAME_LEN_MAX || user->group.len > TOKEN_GROUP_LEN_MAX;
+    char folded[STORE_USER_NAME_LEN_MAX];
+    struct pg_row row = named(name, folded);
+    if (name.at)
+        group_need(group, PG_NAMES, &row, true);
 }
 
-void pg_bind_user(struct pg_parameters *parameters, int64_t id, const struct record_user *user,
-                  int64_t token_count)
+void group_need_found(struct group *group, const struct group_row *found)
 {
-    pg_text(pg_text(pg_int(parameters, id), user->name), user->group);
-    pg_int(pg_bool(pg_bool(parameters, user->disabled), user->deleted), user->created_unix_s);
-    pg_int(pg_bytes(parameters, user->access_hash, sizeof(user->access_hash)), token_count);
+    int64_t user_id = found->row.user_id;
+    group_need(group, PG_USERS, PG_ROW(.user_id = user_id), false);
+    need_tokens(group, user_id, &found->row.token_id, 1);
+    if (found->table == PG_FOUND)
+        group_need(group, PG_RESERVATIONS, PG_ROW(.user_id = user_id, .id = found->row.id), true);
+    if (found->reserves)
+        group_need(group, PG_PLACES, PG_ROW(.user_id = user_id), false);
 }
 
-void pg_read_reservation(struct pg_row *row, struct record_reservation *reservation)
+/* Whose the key is may be known since an earlier group. */
+static void need_key(struct group *group, const struct store_write *write)
 {
-    reservation->user_id = pg_next_int(row);
-    pg_next_int(row); /* its id */
-    reservation->token_id = pg_next_int(row);
-    reservation->gateway_id = pg_next_int(row);
-    reservation->units.reserved = pg_next_int(row);
-    reservation->units.from_remain = pg_next_bool(row);
-    reservation->units.amount = pg_next_int(row);
-    reservation->units.shortfall = pg_next_int(row);
-    reservation->created_s = pg_next_int(row);
-    reservation->due_s = pg_next_int(row);
-    reservation->ended = pg_next_bool(row);
-    reservation->remain_quota = pg_next_int(row);
-    reservation->unlimited_quota = pg_next_bool(row);
-    reservation->group = pg_next_text(row);
-    row->bad |= reservation->group.len > TOKEN_GROUP_LEN_MAX;
+    unsigned char hash[SEAL_HASH_LEN];
+    seal_hash_key(group->txn.seal, write->spend.key, hash);
+    const struct pg_known *known = pg_known(group->connection->store->known, hash);
+    struct pg_row key = hashed(hash, sizeof(hash));
+    struct group_row *row = group_need(group, PG_KEYS, &key, false);
+    group->ids_needed[STORE_IDS_RESERVATION] += write->spend.ttl_s > 0;
+    if (!row)
+        return;
+    row->reserves |= write->spend.ttl_s > 0;
+    row->remembered = memcmp(known->hash, hash, sizeof(hash)) == 0;
+    row->wanted = !row->remembered;
+    group->looks_up |= row->wanted;
+    if (row->wanted)
+        return;
+    row->stored = row->exists = true;
+    row->row.user_id = known->user_id;
+    row->row.token_id = known->token_id;
+    group_need_found(group, row);
 }
 
-void pg_bind_reservation(struct pg_parameters *parameters, int64_t id,
-                         const struct record_reservation *reservation)
+void group_need_write(struct group *group, const struct store_write *write)
 {
-    const struct token_reservation *units = &reservation->units;
-    pg_int(pg_int(parameters, reservation->user_id), id);
-    pg_int(pg_int(parameters, reservation->token_id), reservation->gateway_id);
-    pg_bool(pg_int(parameters, units->reserved), units->from_remain);
-    pg_int(pg_int(parameters, units->amount), units->shortfall);
-    pg_int(pg_int(parameters, reservation->created_s), reservation->due_s);
-    pg_int(pg_bool(parameters, reservation->ended), reservation->remain_quota);
-    pg_text(pg_bool(parameters, reservation->unlimited_quota), reservation->group);
-}
-
-bool pg_fold_name(struct span name, char folded[static STORE_USER_NAME_LEN_MAX])
-{
-    if (name.len > STORE_USER_NAME_LEN_MAX)
-        return false;
-    for (size_t i = 0; i < name.len; i++) {
-        bool is_upper = name.at[i] >= 'A' && name.at[i] <= 'Z';
-        folded[i] = (char)(is_upper ? name.at[i] - 'A' + 'a' : name.at[i]);
+    const struct store_idempotency *idempotency = &write->idempotency;
+    int64_t user_id = write->user_id;
+    enum store_write_kind kind = write->kind;
+    size_t *ids = group->ids_needed;
+    ids[STORE_IDS_USER] += kind == STORE_USER_ADD;
+    ids[STORE_IDS_TOKEN] += kind == STORE_CREATE ? write->create.count : 0;
+    ids[STORE_IDS_GATEWAY] += kind == STORE_GATEWAY_ADD;
+    if (user_id != 0)
+        group_need(group, PG_USERS, PG_ROW(.user_id = user_id),
+                   kind == STORE_CREATE || kind == STORE_DELETE || kind >= STORE_USER_ADD);
+    if (kind == STORE_UPDATE)
+        need_tokens(group, user_id, &write->update.token_id, 1);
+    else if (kind == STORE_ROTATE)
+        need_tokens(group, user_id, &write->rotate.token_id, 1);
+    else if (kind == STORE_SET_STATUS)
+        need_tokens(group, user_id, write->set_status.ids, write->set_status.id_count);
+    else if (kind == STORE_DELETE)
+        need_tokens(group, user_id, write->delete.ids, write->delete.id_count);
+    else if (kind == STORE_SPEND)
+        need_key(group, write);
+    else if (kind == STORE_SETTLE)
+        group_need(group, PG_FOUND, PG_ROW(.id = write->settle.reservation_id), false);
+    else if (kind == STORE_USER_ADD)
+        need_name(group, span_of(write->user_add.user->name));
+    else if (kind == STORE_USER_CHANGE)
+        need_name(group, write->user_change.name);
+    else if (kind == STORE_GATEWAY_DELETE)
+        group_need(group, PG_GATEWAYS, PG_ROW(.id = write->gateway_delete.gateway_id), true);
+    for (size_t i = 0; kind == STORE_ACCESS && i < write->access.count; i++)
+        need_tokens(group, write->access.times[i].user_id, &write->access.times[i].token_id, 1);
+    group->looks_up |= kind == STORE_SETTLE;
+    if (idempotency->wanted) {
+        struct pg_row key = hashed(idempotency->key_hash, STORE_HASH_LEN);
+        group_need(group, PG_IDEMPOTENCY, &key, true);
     }
-    return true;
+    if (idempotency->wanted && idempotency->user_id != 0)
+        group_need(group, PG_KEPT, PG_ROW(.user_id = idempotency->user_id), false);
+    if (kind == STORE_FORGET)
+        group_need(group, PG_KEPT, PG_ROW(.user_id = user_id), false);
 }
+
+/* ---- time and ids ---- */
+
+static int64_t now_s(struct store_txn *txn)
+{
+    return ((struct group *)txn)->now_s;
+}
+
+static enum store_error take_id(struct store_txn *txn, enum store_ids kind, int64_t *id)
+{
+    const struct pg_ids *ids = &((struct group *)txn)->connection->store->ids[kind];
+    if ((size_t)txn->ids[kind] >= ids->count)
+        return store_txn_fail(txn, STORE_CORRUPT); /* the sequence gave fewer */
+    *id = ids->at[txn->ids[kind]++];
+    return STORE_OK;
+}
+
+/* ---- users ---- */
+
+static enum store_error get_user(struct store_txn *txn, int64_t id, struct record_user *user)
+{
+    const struct group_row *row = group_find(txn, PG_USERS, PG_ROW(.user_id = id));
+    *user = row->row.user;
+    return row->exists ? STORE_OK : STORE_NOT_FOUND;
+}
+
+static void put_user(struct store_txn *txn, int64_t id, const struct record_user *user)
+{
+    struct pg_row row = {.user_id = id, .user = *user};
+    row.count = group_find(txn, PG_USERS, &row)->row.count;
+    group_put(txn, PG_USERS, &row);
+}
+
+static void delete_user(struct store_txn *txn, int64_t id)
+{
+    group_delete(txn, PG_USERS, PG_ROW(.user_id = id));
+}
+
+static enum store_error find_user(struct store_txn *txn, struct span name, int64_t *id)
+{
+    char folded[STORE_USER_NAME_LEN_MAX];
+    struct pg_row key = named(name, folded);
+    const struct group_row *row = group_find(txn, PG_NAMES, &key);
+    *id = row->row.user_id;
+    return row->exists ? STORE_OK : STORE_NOT_FOUND;
+}
+
+static void index_user(struct store_txn *txn, int64_t id, const struct record_user *user)
+{
+    char folded[STORE_USER_NAME_LEN_MAX];
+    struct pg_row name = named(user->name, folded),
+                  access = hashed(user->access_hash, PG_LOOK_UP_LEN);
+    name.user_id = access.user_id = id;
+    group_put(txn, PG_NAMES, &name);
+    group_put(txn, PG_ACCESS, &access);
+}
+
+static void unindex_user(struct store_txn *txn, const struct record_user *user)
+{
+    char folded[STORE_USER_NAME_LEN_MAX];
+    struct pg_row name = named(user->name, folded),
+                  access = hashed(user->access_hash, PG_LOOK_UP_LEN);
+    group_delete(txn, PG_NAMES, &name);
+    group_delete(txn, PG_ACCESS, &access);
+}
+
+/* ---- tokens ---- */
+
+static enum store_error get_token(struct store_txn *txn, int64_t user_id, int64_t token_id,
+                                  struct token *token, struct record_keys *keys)
+{
+    const struct group_row *row =
+        group_find(txn, PG_TOKENS, PG_ROW(.user_id = user_id, .id = token_id));
+    *token = row->row.token;
+    token->user_id = user_id;
+    token->id = token_id;
+    *keys = row->row.keys;
+    return row->exists ? STORE_OK : STORE_NOT_FOUND;
+}
+
+/* put_key stores the hash of a new key. */
+static void put_token(struct store_txn *txn, const struct token *token,
+                      const struct record_keys *keys)
+{
+    struct pg_row row = {
+        .user_id = token->user_id, .id = token->id, .token = *token, .keys = *keys};
+    memcpy(row.hash, group_find(txn, PG_TOKENS, &row)->row.hash, sizeof(row.hash));
+    group_put(txn, PG_TOKENS, &row);
+}
+
+static void add_count(struct store_txn *txn, int64_t user_id, int difference)
+{
+    struct pg_row row = group_find(txn, PG_USERS, PG_ROW(.user_id = user_id))->row;
+    row.count += difference;
+    group_put(txn, PG_USERS, &row);
+}
+
+static void add_token(struct store_txn *txn, const struct token *token,
+                      const struct record_keys *keys)
+{
+    put_token(txn, token, keys);
+    add_count(txn, token->user_id, 1);
+}
+
+static void delete_token(struct store_txn *txn, int64_t user_id, int64_t token_id)
+{
+    group_delete(txn, PG_TOKENS, PG_ROW(.user_id = user_id, .id = token_id));
+    add_count(txn, user_id, -1);
+}
+
+/* Of those that were fetched for it. */
+static enum store_error first_token(struct store_txn *txn, int64_t user_id, int64_t *token_id)
+{
+    const struct group_row *row = ((struct group *)txn)->tokens;
+    while (row && (!row->exists || row->row.user_id != user_id))
+        row = row->next;
+    *token_id = row ? row->row.id : 0;
+    return row ? STORE_OK : STORE_NOT_FOUND;
+}
+
+static uint64_t count_tokens(struct store_txn *txn, int64_t user_id)
+{
+    return (uint64_t)group_find(txn, PG_USERS, PG_ROW(.user_id = user_id))->row.count;
+}
+
+/* The token says itself which keys it has: one may have been replaced since it was looked up. */
+static enum store_error get_key(struct store_txn *txn,
+                                const unsigned char hash[static SEAL_HASH_LEN],
+                                struct record_key *entry)
+{
+    struct pg_connection *connection = ((struct group *)txn)->connection;
+    struct pg_known *known = pg_known(connection->store->known, hash);
+    const struct pg_row key = hashed(hash, SEAL_HASH_LEN);
+    const struct group_row *found = group_find(txn, PG_KEYS, &key);
+    int64_t user_id = found->row.user_id, token_id = found->row.token_id;
+    const struct group_row *row =
+        group_find(txn, PG_TOKENS, PG_ROW(.user_id = user_id, .id = token_id));
+    *entry = (struct record_key){user_id, token_id, 0};
+    if (found->exists && row->exists && pg_has_key(&row->row, hash, &entry->until_unix_s)) {
+        *known = (struct pg_known){.user_id = user_id, .token_id = token_id};
+        memcpy(known->hash, hash, SEAL_HASH_LEN);
+        return STORE_OK;
+    }
+    if (!found->exists || !found->remembered)
+        return STORE_NOT_FOUND;
+    *known = (struct pg_known){.user_id = 0}; /* it will be looked up */
+    connection->repeat = true;
+    return store_txn_fail(txn, STORE_UNAVAILABLE);
+}
+
+/* An old key's end is in the token's row only. */
+static void put_key(struct store_txn *txn, const unsigned char hash[static SEAL_HASH_LEN],
+                    const struct record_key *entry)
+{
+    struct pg_row key = hashed(hash, SEAL_HASH_LEN), row;
+    key.user_id = entry->user_id;
+    key.token_id = entry->token_id;
+    if (entry->until_unix_s != 0)
+        return;
+    group_put(txn, PG_KEYS, &key);
+    row = group_find(txn, PG_TOKENS, PG_ROW(.user_id = key.user_id, .id = key.token_id))->row;
+    memcpy(row.hash, hash, SEAL_HASH_LEN);
+    group_put(txn, PG_TOKENS, &row);
+}
+
+static void delete_key(struct store_txn *txn, const unsigned char hash[static SEAL_HASH_LEN])
+{
+    const struct pg_row key = hashed(hash, SEAL_HASH_LEN);
+    group_delete(txn, PG_KEYS, &key);
+}
+
+/* ---- reservations and gateways ---- */
+
+static enum store_error get_reservation(struct store_txn *txn, int64_t id,
+                                        struct record_reservation *reservation)
+{
+    int64_t user_id = group_find(txn, PG_FOUND, PG_ROW(.id = id))->row.user_id;
+    const struct group_row *row =
+        group_find(txn, PG_RESERVATIONS, PG_ROW(.user_id = user_id, .id = id));
+    *reservation = row->row.reservation;
+    reservation->user_id = user_id;
+    return row->exists ? STORE_OK : STORE_NOT_FOUND;
+}
+
+/* A new one is not looked for in its group: nobody knows its id yet. */
+static void put_reservation(struct store_txn *txn, int64_t id,
+                            const struct record_reservation *reservation)
+{
+    int64_t user_id = reservation->user_id;
+    if (!reservation->ended)
+        group_find(txn, PG_PLACES, PG_ROW(.user_id = user_id))->row.places.count++;
+    group_put(txn, PG_RESERVATIONS,
+              PG_ROW(.user_id = user_id, .id = id, .reservation = *reservation));
+}
+
+static void get_places(struct store_txn *txn, int64_t user_id, struct store_places *places)
+{
+    *places = group_find(txn, PG_PLACES, PG_ROW(.user_id = user_id))->row.places;
+}
+
+static void drop_reservation(struct store_txn *txn, int64_t user_id)
+{
+    struct store_places *places =
+        &group_find(txn, PG_PLACES, PG_ROW(.user_id = user_id))->row.places;
+    places->count--;
+    places->ended_count--;
+    group_send((struct group *)txn, PG_DROP_RESERVATION, pg_int(PG_PARAMETERS, user_id));
+}
+
+static void add_gateway(struct store_txn *txn, int64_t id, const struct record_gateway *gateway)
+{
+    group_put(txn, PG_GATEWAYS, PG_ROW(.id = id, .gateway = *gateway));
+}
+
+static enum store_error delete_gateway(struct store_txn *txn, int64_t id)
+{
+    if (!group_find(txn, PG_GATEWAYS, PG_ROW(.id = id))->exists)
+        return STORE_NOT_FOUND;
+    group_delete(txn, PG_GATEWAYS, PG_ROW(.id = id));
+    return STORE_OK;
+}
+
+/* ---- answers ---- */
+
+static enum store_error get_answer(struct store_txn *txn,
+                                   const unsigned char key_hash[static STORE_HASH_LEN],
+                                   struct record_answer *answer)
+{
+    const struct pg_row key = hashed(key_hash, STORE_HASH_LEN);
+    const struct group_row *row = group_find(txn, PG_IDEMPOTENCY, &key);
+    *answer = row->row.answer;
+    return row->exists ? STORE_OK : STORE_NOT_FOUND;
+}
+
+static void put_answer(struct store_txn *txn, const unsigned char key_hash[static STORE_HASH_LEN],
+                       const struct record_answer *answer)
+{
+    struct pg_row row = hashed(key_hash, STORE_HASH_LEN);
+    struct group_row *found = group_find(txn, PG_KEPT, PG_ROW(.user_id = answer->user_id));
+    struct store_kept *kept = &found->row.kept;
+    row.answer = *answer;
+    group_put(txn, PG_IDEMPOTENCY, &row);
+    if (!found->exists)
+        return;
+    kept->oldest_s = kept->count++ ? kept->oldest_s : answer->created_s;
+    kept->len += answer->sealed.len - SEAL_OVERHEAD_LEN;
+}
+
+static void delete_answer(struct store_txn *txn,
+                          const unsigned char key_hash[static STORE_HASH_LEN],
+                          const struct record_answer *answer)
+{
+    const struct pg_row key = hashed(key_hash, STORE_HASH_LEN);
+    (void)answer; /* KEPT does not count what has expired */
+    group_delete(txn, PG_IDEMPOTENCY, &key);
+}
+
+static void get_kept(struct store_txn *txn, int64_t user_id, struct store_kept *kept)
+{
+    *kept = group_find(txn, PG_KEPT, PG_ROW(.user_id = user_id))->row.kept;
+}
+
+/* It has been done when the group was fetched. */
+static enum store_error purge(struct store_txn *txn, struct store_write *write)
+{
+    (void)write;
+    return txn->error;
+}
+
+static enum store_error forget(struct store_txn *txn, struct store_write *write)
+{
+    uint64_t max = write->step.max,
+             count =
+                 (uint64_t)group_find(txn, PG_KEPT, PG_ROW(.user_id = write->user_id))->row.count;
+    group_send((struct group *)txn, PG_FORGET,
+               pg_int(pg_int(PG_PARAMETERS, write->user_id), (int64_t)max));
+    write->step.more = count > max;
+    write->step.count += count < max ? count : max;
+    return txn->error;
+}
+
+/* In the order of their declaration; there is always room. */
+/* clang-format off */
+const struct store_rows group_rows = {
+    NULL, now_s, take_id, get_user, put_user, delete_user, find_user, index_user, unindex_user,
+    get_token, put_token, add_token, delete_token, first_token, count_tokens, get_key, put_key,
+    delete_key, get_reservation, put_reservation, get_places, drop_reservation, add_gateway,
+    delete_gateway, get_answer, put_answer, delete_answer, get_kept, purge, forget};
+/* clang-format on */

@@ -1,190 +1,194 @@
-/* The schema, and opening a store. */
+#include "store/postgresql/schema.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include <limits.h>
 
-#include <sodium.h>
+#include "base/bytes.h"
+#include "base/text.h"
 
-#include "store/postgresql/engine.h"
-
-/* Rows that spends change have no index on what they change, and room beside them in their pages:
- * such updates write to no index (heap-only tuples). */
-static const char *const tables[] = {
-    "CREATE TABLE meta (schema_version bigint PRIMARY KEY, lowest_writer bigint NOT NULL,"
-    " cipher bigint NOT NULL, secret_check bytea NOT NULL)",
-    "CREATE SEQUENCE user_ids",
-    "CREATE SEQUENCE token_ids",
-    "CREATE SEQUENCE gateway_ids",
-    "CREATE SEQUENCE reservation_ids MAXVALUE 1048575 CYCLE",
-    "CREATE TABLE users (user_id bigint PRIMARY KEY, name text COLLATE \"C\" NOT NULL,"
-    " group_name text COLLATE \"C\" NOT NULL, disabled boolean NOT NULL, deleted boolean NOT NULL,"
-    " created_unix_s bigint NOT NULL, access_hash bytea NOT NULL, token_count bigint NOT NULL)"
-    " WITH (fillfactor = 70)",
-    "CREATE TABLE access_hashes (hash bytea PRIMARY KEY, user_id bigint NOT NULL)",
-    "CREATE TABLE user_names (name text COLLATE \"C\" PRIMARY KEY, user_id bigint NOT NULL)",
-    "CREATE TABLE tokens (user_id bigint, id bigint, name text COLLATE \"C\" NOT NULL,"
-    " group_name text COLLATE \"C\" NOT NULL, model_limits text COLLATE \"C\" NOT NULL,"
-    " allow_ips text COLLATE \"C\" NOT NULL, disabled boolean NOT NULL,"
-    " unlimited_quota boolean NOT NULL, model_limits_enabled boolean NOT NULL,"
-    " remain_quota bigint NOT NULL, used_quota bigint NOT NULL, expired_unix_s bigint NOT NULL,"
-    " created_unix_s bigint NOT NULL, accessed_unix_s bigint NOT NULL, sealed_key bytea NOT NULL,"
-    " key_hash bytea NOT NULL, old_key_hash bytea, old_key_until_unix_s bigint,"
-    " PRIMARY KEY (user_id, id)) WITH (fillfactor = 70)",
-    "CREATE TABLE keys (hash bytea PRIMARY KEY, user_id bigint NOT NULL, token_id bigint NOT NULL)",
-    "CREATE TABLE reservations (user_id bigint, id bigint, token_id bigint NOT NULL,"
-    " gateway_id bigint NOT NULL, reserved bigint NOT NULL, from_remain boolean NOT NULL,"
-    " amount bigint NOT NULL, shortfall bigint NOT NULL, created_s bigint NOT NULL,"
-    " due_s bigint NOT NULL, ended boolean NOT NULL, remain_quota bigint NOT NULL,"
-    " unlimited_quota boolean NOT NULL, group_name text COLLATE \"C\" NOT NULL,"
-    " PRIMARY KEY (user_id, id)) WITH (fillfactor = 70)",
-    "CREATE INDEX ON reservations (id)",
-    "CREATE INDEX ON reservations (due_s)",
-    "CREATE TABLE answers (key_hash bytea PRIMARY KEY, user_id bigint NOT NULL,"
-    " created_s bigint NOT NULL, request_hash bytea NOT NULL, sealed bytea NOT NULL)",
-    "CREATE INDEX ON answers (user_id, created_s)",
-    "CREATE INDEX ON answers (created_s)",
-    "CREATE TABLE gateways (id bigint PRIMARY KEY, name text COLLATE \"C\" NOT NULL,"
-    " created_unix_s bigint NOT NULL, secret_hash bytea NOT NULL)",
-    "CREATE TABLE commits (id bytea PRIMARY KEY, attempt bigint NOT NULL,"
-    " repeats bigint NOT NULL DEFAULT 0, at timestamptz NOT NULL DEFAULT now())",
-    "CREATE INDEX ON commits (at)",
-};
-
-/* ---- stores, not connected ---- */
-
-/* The location may hold a password: it is in no reason. */
-static bool refuse(char reason[static STORE_REASON_SIZE], const char *why)
-{
-    return store_refuse(reason, "TOKEN_STORE", why);
-}
-
-static struct pg_store *new_store(const struct store_options *options, struct seal *seal,
-                                  char reason[static STORE_REASON_SIZE])
-{
-    PQconninfoOption *parsed = PQconninfoParse(options->location, NULL);
-    const char *why = parsed ? pg_options_resolve(parsed) : "is no URI that libpq knows";
-    struct pg_store *store = why ? NULL : calloc(1, sizeof(*store));
-    if (!store) {
-        PQconninfoFree(parsed);
-        refuse(reason, why ? why : store_error_text(STORE_UNAVAILABLE));
-        return NULL;
+#define COLUMN(name, type, member, len_max)                                                        \
+    {                                                                                              \
+        name, PG_##type, offsetof(struct pg_row, member), sizeof(((struct pg_row *)NULL)->member), \
+            len_max                                                                                \
     }
-    store->base = (struct store){.engine = &store_postgresql_engine, .seal = seal};
-    store->options = parsed;
-    store->writer.store = store;
-    pthread_mutex_init(&store->write_lock, NULL);
-    return store;
-}
-
-void postgresql_close(struct store *base)
-{
-    struct pg_store *store = (struct pg_store *)base;
-    pg_disconnect(&store->writer);
-    for (size_t i = 0; i < STORE_IDS_COUNT; i++)
-        free(store->ids[i].at);
-    pthread_mutex_destroy(&store->write_lock);
-    PQconninfoFree(store->options);
-    free(store);
-}
-
-/* A connection without prepared statements. */
-static bool connect_bare(struct pg_connection *connection, int64_t deadline_ms,
-                         char reason[static STORE_REASON_SIZE])
-{
-    connection->deadline_ms = pg_clock_ms() + deadline_ms;
-    return pg_connect(connection, false) || refuse(reason, connection->message);
-}
-
-/* ---- creating ---- */
-
-static void create_tables(struct pg_connection *connection, const struct seal *seal)
-{
-    static const char meta[] = "INSERT INTO meta (schema_version, lowest_writer, cipher,"
-                               " secret_check) VALUES ($1, $1, $2, $3)";
-    size_t count = sizeof(tables) / sizeof(tables[0]) + 3;
-    pg_send_text(connection, "BEGIN", PG_PARAMETERS);
-    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
-        pg_send_text(connection, tables[i], PG_PARAMETERS);
-    pg_send_text(connection, meta,
-                 pg_bytes(pg_int(pg_int(PG_PARAMETERS, PG_SCHEMA_VERSION), seal_get_cipher(seal)),
-                          seal_check_value(seal), SEAL_CHECK_LEN));
-    pg_send_text(connection, "COMMIT", PG_PARAMETERS);
-    pg_sync(connection);
-    for (size_t i = 0; i < count; i++)
-        PQclear(pg_result(connection));
-    pg_finish(connection);
-}
-
-bool postgresql_create(const struct store_options *options, struct seal *seal, unsigned owner_uid,
-                       unsigned owner_gid, char reason[static STORE_REASON_SIZE])
-{
-    enum { CREATE_MS = 60000 };
-    struct pg_store *store = new_store(options, seal, reason);
-    (void)owner_uid;
-    (void)owner_gid;
-    if (!store)
-        return false;
-    struct pg_connection *connection = &store->writer;
-    bool created = connect_bare(connection, CREATE_MS, reason);
-    if (created) {
-        create_tables(connection, seal);
-        created = connection->error == STORE_OK || refuse(reason, connection->message);
+#define INT(name, member)   COLUMN(name, BIGINT, member, 0)
+#define BOOL(name, member)  COLUMN(name, BOOLEAN, member, 0)
+#define BYTES(name, member) COLUMN(name, BYTES, member, 0)
+#define HASH(name)                                                                                 \
+    {                                                                                              \
+        name, PG_BYTES, offsetof(struct pg_row, hash), SEAL_HASH_LEN, 0                            \
     }
-    postgresql_close(&store->base);
-    return created;
+#define TEXT(name, member, len_max) COLUMN(name, TEXT, member, len_max)
+
+/* The key first, then what uses change. */
+/* clang-format off */
+static const struct pg_column
+user_columns[] = {
+    INT("user_id", user_id), INT("token_count", count),
+    TEXT("name", user.name, STORE_USER_NAME_LEN_MAX),
+    TEXT("group_name", user.group, TOKEN_GROUP_LEN_MAX), BOOL("disabled", user.disabled),
+    BOOL("deleted", user.deleted), INT("created_unix_s", user.created_unix_s),
+    BYTES("access_hash", user.access_hash)},
+token_columns[] = {
+    INT("user_id", user_id), INT("id", id), INT("remain_quota", token.remain_quota),
+    INT("used_quota", token.used_quota), INT("accessed_unix_s", token.accessed_unix_s),
+    TEXT("name", token.name, 4 * TOKEN_NAME_CHARACTERS_MAX),
+    TEXT("group_name", token.group, TOKEN_GROUP_LEN_MAX),
+    TEXT("model_limits", token.model_limits, TOKEN_MODEL_LIMITS_LEN_MAX),
+    TEXT("allow_ips", token.allow_ips, TOKEN_ALLOW_IPS_LEN_MAX),
+    INT("status", token.status), BOOL("unlimited_quota", token.unlimited_quota),
+    BOOL("model_limits_enabled", token.model_limits_enabled),
+    INT("expired_unix_s", token.expired_unix_s), INT("created_unix_s", token.created_unix_s),
+    BYTES("sealed_key", keys.sealed), HASH("key_hash"), BOOL("has_old_key", keys.has_old),
+    BYTES("old_key_hash", keys.old_hash), INT("old_key_until_unix_s", keys.old_until_unix_s)},
+reservation_columns[] = {
+    INT("user_id", user_id), INT("id", id), INT("token_id", reservation.token_id),
+    INT("gateway_id", reservation.gateway_id), INT("reserved", reservation.units.reserved),
+    BOOL("from_remain", reservation.units.from_remain), INT("amount", reservation.units.amount),
+    INT("shortfall", reservation.units.shortfall), INT("created_s", reservation.created_s),
+    INT("due_s", reservation.due_s), BOOL("ended", reservation.ended),
+    INT("remain_quota", reservation.remain_quota),
+    BOOL("unlimited_quota", reservation.unlimited_quota),
+    TEXT("group_name", reservation.group, TOKEN_GROUP_LEN_MAX)},
+answer_columns[] = {
+    BYTES("hash", hash), INT("user_id", answer.user_id), INT("created_s", answer.created_s),
+    BYTES("request_hash", answer.request_hash), COLUMN("sealed", BLOB, answer.sealed, INT_MAX)},
+key_columns[] = {HASH("hash"), INT("user_id", user_id), INT("token_id", token_id)},
+access_columns[] = {HASH("hash"), INT("user_id", user_id)},
+found_columns[] = {INT("id", id), INT("user_id", user_id), INT("token_id", token_id)},
+name_columns[] = {TEXT("name", name, STORE_USER_NAME_LEN_MAX), INT("user_id", user_id)},
+gateway_columns[] = {
+    INT("id", id), TEXT("name", gateway.name, STORE_GATEWAY_NAME_LEN_MAX),
+    INT("created_unix_s", gateway.created_unix_s), BYTES("secret_hash", gateway.secret_hash)},
+kept_columns[] = {
+    INT("user_id", user_id), INT("count", kept.count), INT("len", kept.len),
+    INT("oldest_s", kept.oldest_s), INT("all", count)},
+places_columns[] = {
+    INT("user_id", user_id), INT("count", places.count), INT("ended_count", places.ended_count),
+    INT("due_s", places.due_s)};
+
+#define COLUMNS(list, keys, uses) list, keys, (keys) + (uses), sizeof(list) / sizeof((list)[0])
+const struct pg_columns pg_columns[PG_TABLES] = {
+    [PG_KEYS] = {COLUMNS(key_columns, 1, 0), .read = PG_READ_KEY, .insert = PG_INSERT_KEY,
+                 .delete = PG_DELETE_KEY},
+    [PG_FOUND] = {COLUMNS(found_columns, 1, 0), .read = PG_READ_FOUND},
+    [PG_USERS] = {COLUMNS(user_columns, 1, 1), PG_READ_USER, PG_LOCK_USER, PG_INSERT_USER,
+                  PG_USE_USER, PG_UPDATE_USER, PG_DELETE_USER},
+    [PG_TOKENS] = {COLUMNS(token_columns, 2, 3), PG_READ_TOKEN, PG_LOCK_TOKEN, PG_INSERT_TOKEN,
+                   PG_USE_TOKEN, PG_UPDATE_TOKEN, PG_DELETE_TOKEN},
+    [PG_RESERVATIONS] = {COLUMNS(reservation_columns, 2, 0), .lock = PG_LOCK_RESERVATION,
+                         .insert = PG_INSERT_RESERVATION, .update = PG_UPDATE_RESERVATION},
+    [PG_IDEMPOTENCY] = {COLUMNS(answer_columns, 1, 0), .lock = PG_LOCK_ANSWER,
+                        .insert = PG_INSERT_ANSWER, .update = PG_UPDATE_ANSWER,
+                        .delete = PG_DELETE_ANSWER},
+    [PG_NAMES] = {COLUMNS(name_columns, 1, 0), .read = PG_READ_NAME, .lock = PG_LOCK_NAME,
+                  .insert = PG_INSERT_NAME, .update = PG_UPDATE_NAME, .delete = PG_DELETE_NAME},
+    [PG_ACCESS] = {COLUMNS(access_columns, 1, 0), .read = PG_READ_ACCESS,
+                   .insert = PG_INSERT_ACCESS, .update = PG_UPDATE_ACCESS,
+                   .delete = PG_DELETE_ACCESS},
+    [PG_GATEWAYS] = {COLUMNS(gateway_columns, 1, 0), .lock = PG_LOCK_GATEWAY,
+                     .insert = PG_INSERT_GATEWAY, .delete = PG_DELETE_GATEWAY},
+    [PG_KEPT] = {COLUMNS(kept_columns, 1, 0), .read = PG_READ_KEPT},
+    [PG_PLACES] = {COLUMNS(places_columns, 1, 0), .read = PG_READ_PLACES}};
+/* clang-format on */
+
+/* ---- parameters ---- */
+
+struct pg_parameters *pg_span(struct pg_parameters *parameters, struct span bytes)
+{
+    parameters->values[parameters->count] = bytes.at;
+    parameters->lengths[parameters->count++] = (int)bytes.len;
+    return parameters;
 }
 
-/* ---- opening ---- */
-
-static bool check_meta(const PGresult *result, struct seal *seal,
-                       char reason[static STORE_REASON_SIZE])
+struct pg_parameters *pg_int(struct pg_parameters *parameters, int64_t value)
 {
-    unsigned char expected[SEAL_CHECK_LEN] = {0};
-    struct pg_row row = {.result = result};
-    if (PQntuples(result) != 1)
-        return refuse(reason, "is damaged: its table meta has not one row");
-    int64_t lowest_writer = pg_next_int(&row), cipher = pg_next_int(&row);
-    pg_next_bytes(&row, expected, sizeof(expected));
-    if (lowest_writer > PG_SCHEMA_VERSION)
-        return refuse(reason, "a newer version of this program uses it");
-    if (row.bad || (cipher != SEAL_CIPHER_CHACHA20_POLY1305 && cipher != SEAL_CIPHER_AES256_GCM))
-        return refuse(reason, "is damaged: its cipher or check value can't be read");
-    if (sodium_memcmp(expected, seal_check_value(seal), sizeof(expected)) != 0)
-        return refuse(reason, "was made with another secret than TOKEN_SECRET's");
-    if (!seal_use_cipher(seal, (enum seal_cipher)cipher))
-        return refuse(reason,
-                      "its keys are sealed with AES-256-GCM, which this CPU does not support");
-    return true;
+    unsigned char *number = parameters->numbers[parameters->count];
+    put_big64(number, value);
+    return pg_span(parameters, (struct span){(const char *)number, 8});
 }
 
-static bool open_schema(struct pg_store *store, char reason[static STORE_REASON_SIZE])
+bool pg_is_text(struct span text)
 {
-    static const char get_meta[] = "SELECT lowest_writer, cipher, secret_check FROM meta";
-    struct pg_connection *connection = &store->writer;
-    if (!connect_bare(connection, PG_DEADLINE_MS, reason))
-        return false;
-    pg_send_text(connection, get_meta, PG_PARAMETERS);
-    pg_sync(connection);
-    PGresult *result = pg_result(connection);
-    pg_finish(connection);
-    bool missing = strcmp(connection->sqlstate, "42P01") == 0; /* undefined_table */
-    bool opened = result ? check_meta(result, store->base.seal, reason)
-                         : refuse(reason, missing ? "there is no store; run tokenctl init"
-                                                  : connection->message);
-    PQclear(result);
-    return opened && (pg_prepare(connection) || refuse(reason, connection->message));
+    return text_is_utf8(text) && (text.len == 0 || !memchr(text.at, '\0', text.len));
 }
 
-bool postgresql_open(const struct store_options *options, struct seal *seal, struct store **out,
-                     char reason[static STORE_REASON_SIZE])
+/* ---- rows ---- */
+
+struct pg_parameters *pg_bind(struct pg_parameters *parameters, enum pg_table table, size_t count,
+                              const struct pg_row *row)
 {
-    struct pg_store *store = new_store(options, seal, reason);
-    if (!store)
-        return false;
-    if (open_schema(store, reason)) {
-        *out = &store->base;
-        return true;
+    for (size_t i = 0; i < count; i++) {
+        const struct pg_column *column = &pg_columns[table].columns[i];
+        const void *value = (const char *)row + column->offset;
+        const struct span *text = value;
+        if (column->type == PG_BIGINT) /* or an enum */
+            pg_int(parameters, column->size == 8 ? *(const int64_t *)value : *(const int *)value);
+        else if (pg_is_span(column))
+            pg_span(parameters, text->at ? *text : SPAN(""));
+        else
+            pg_span(parameters, (struct span){value, column->size});
     }
-    postgresql_close(&store->base);
-    return false;
+    return parameters;
+}
+
+int pg_compare(const struct pg_column *column, const struct pg_row *a, const struct pg_row *b)
+{
+    const void *left = (const char *)a + column->offset, *right = (const char *)b + column->offset;
+    const struct span *x = left, *y = right;
+    if (column->type == PG_BIGINT && column->size == 8)
+        return (*(const int64_t *)left > *(const int64_t *)right) -
+               (*(const int64_t *)left < *(const int64_t *)right);
+    if (!pg_is_span(column))
+        return memcmp(left, right, column->size);
+    size_t len = x->len < y->len ? x->len : y->len;
+    int order = len > 0 ? memcmp(x->at, y->at, len) : 0;
+    return order ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+struct span pg_next_span(struct pg_values *values)
+{
+    int column = values->column++;
+    if (PQgetisnull(values->result, values->row, column))
+        return (struct span){NULL, 0};
+    return (struct span){PQgetvalue(values->result, values->row, column),
+                         (size_t)PQgetlength(values->result, values->row, column)};
+}
+
+int64_t pg_next_int(struct pg_values *values)
+{
+    struct span value = pg_next_span(values);
+    if (value.len == 8)
+        return get_big64((const unsigned char *)value.at);
+    values->bad |= value.at != NULL;
+    return 0;
+}
+
+bool pg_next_row(struct pg_values *values, enum pg_table table, struct pg_row *row)
+{
+    for (size_t i = 0; i < pg_columns[table].count; i++) {
+        const struct pg_column *column = &pg_columns[table].columns[i];
+        void *value = (char *)row + column->offset;
+        struct span text;
+        if (column->type == PG_BIGINT) {
+            int64_t number = pg_next_int(values);
+            if (column->size == 8)
+                *(int64_t *)value = number;
+            else
+                *(int *)value = (int)number;
+            continue;
+        }
+        text = pg_next_span(values);
+        if (pg_is_span(column))
+            *(struct span *)value = text;
+        else if (text.len == column->size)
+            memcpy(value, text.at, text.len);
+        else
+            values->bad = true;
+        values->bad |= !text.at || text.len > (column->len_max ? column->len_max : column->size);
+    }
+    if (table == PG_TOKENS) {
+        row->token.user_id = row->user_id;
+        row->token.id = row->id;
+    }
+    return !values->bad;
 }

@@ -1,0 +1,121 @@
+#ifndef STORE_POSTGRESQL_SCHEMA_H
+#define STORE_POSTGRESQL_SCHEMA_H
+
+#include <libpq-fe.h>
+
+#include "base/buffer.h"
+#include "sql.h" /* made of the .sql files here */
+#include "store/txn.h"
+
+/* The database: its statements (statements.sql), and how rows are sent and received: their columns
+ * (schema.sql) are described once, in schema.c. All values are sent in binary. */
+
+enum { PG_SCHEMA_VERSION = 1 };
+
+#define PG_STATEMENT(name, sql) PG_##name,
+enum pg_statement { PG_STATEMENTS_SQL(PG_STATEMENT) PG_STATEMENTS };
+
+/* In the order in which a group locks their rows. By key:
+ *   KEYS          the hash of a token's key: whose it is
+ *   FOUND         a reservation's id: whose it is; no table, as the last two
+ *   IDEMPOTENCY   the hash of an idempotency key
+ *   NAMES         a user's name in lower case
+ *   ACCESS        the hash of an access token, so much of it as look-ups take
+ *   KEPT, PLACES  a user's id: what is kept of answers, of reservations */
+/* clang-format off */
+enum pg_table {
+    PG_KEYS, PG_FOUND, PG_LOOK_UPS,
+    PG_USERS = PG_LOOK_UPS, PG_TOKENS, PG_RESERVATIONS, PG_IDEMPOTENCY, PG_NAMES, PG_ACCESS,
+    PG_GATEWAYS, PG_KEPT, PG_PLACES, PG_TABLES
+};
+/* clang-format on */
+
+/* A row of any table. */
+struct pg_row {
+    int64_t user_id, id, token_id;
+    int64_t count; /* of a user's tokens; of all answers that are kept of a user */
+    unsigned char hash[STORE_HASH_LEN];
+    union {
+        struct span name;
+        struct record_user user;
+        struct {
+            struct token token; /* with ids of its own */
+            struct record_keys keys;
+        };
+        struct record_reservation reservation;
+        struct record_answer answer;
+        struct record_gateway gateway;
+        struct store_kept kept;
+        struct store_places places;
+    };
+};
+
+#define PG_ROW(...) (&(struct pg_row){__VA_ARGS__})
+
+/* By so much of the hash of an access token its user is looked up; all of it is compared then, in
+ * constant time. */
+enum { PG_LOOK_UP_LEN = SEAL_HASH_LEN };
+
+struct pg_column {
+    const char *name;
+    enum { PG_BIGINT, PG_BOOLEAN, PG_BYTES, PG_TEXT, PG_BLOB } type;
+    size_t offset, size; /* of the member of struct pg_row */
+    size_t len_max;      /* of a text */
+};
+
+struct pg_columns {
+    const struct pg_column *columns;
+    size_t key_count, use_count, count; /* of the key, of that and what uses change, of all */
+    /* Those that there are. use sets the columns that uses change, update all. */
+    enum pg_statement read, lock, insert, use, update, delete;
+};
+
+extern const struct pg_columns pg_columns[PG_TABLES];
+
+/* ---- parameters of statements ---- */
+
+enum { PG_PARAMETERS_MAX = 20 };
+
+/* In their order. Bytes and texts are not copied. */
+struct pg_parameters {
+    int count;
+    const char *values[PG_PARAMETERS_MAX];
+    int lengths[PG_PARAMETERS_MAX];
+    unsigned char numbers[PG_PARAMETERS_MAX][8];
+};
+
+#define PG_PARAMETERS (&(struct pg_parameters){.count = 0})
+struct pg_parameters *pg_int(struct pg_parameters *parameters, int64_t value);
+/* Bytes or a text; NULL where they are absent. */
+struct pg_parameters *pg_span(struct pg_parameters *parameters, struct span bytes);
+/* The first columns of a row. */
+struct pg_parameters *pg_bind(struct pg_parameters *parameters, enum pg_table table, size_t count,
+                              const struct pg_row *row);
+
+/* Whether a text can be a parameter: PostgreSQL takes no other. No row has such a text. */
+bool pg_is_text(struct span text);
+
+/* ---- rows ---- */
+
+/* The values of a row of a result, in their order. Spans point into the result. */
+struct pg_values {
+    const PGresult *result;
+    int row, column;
+    bool bad; /* one was not as expected */
+};
+
+int64_t pg_next_int(struct pg_values *values); /* 0 where it is NULL */
+struct span pg_next_span(struct pg_values *values);
+
+/* Takes a row of a table. False, and values->bad, where it can't be one. */
+bool pg_next_row(struct pg_values *values, enum pg_table table, struct pg_row *row);
+
+/* Orders rows by a column; copies it. */
+int pg_compare(const struct pg_column *column, const struct pg_row *a, const struct pg_row *b);
+
+static inline bool pg_is_span(const struct pg_column *column)
+{
+    return column->type >= PG_TEXT;
+}
+
+#endif

@@ -1,0 +1,200 @@
+-- The statements. A name stands before each: enum pg_statement has it, with PG_ before it, and they
+-- are prepared in this order. Parameters and results are binary: bigint, boolean, bytea, text.
+--
+-- Each but the purges and CHECK is about one row or one user's rows. SELECT * is of the columns of
+-- schema.sql in their order (schema.c); what a newer version has added comes behind them and is not
+-- looked at. (SELECT … now()) is evaluated once, not for each row.
+
+-- What readers need.
+
+-- READ_KEY
+SELECT * FROM keys WHERE hash = $1;
+-- READ_NAME
+SELECT * FROM user_names WHERE name = $1;
+-- READ_ACCESS
+SELECT * FROM access_hashes WHERE hash = $1;
+-- READ_USER
+SELECT * FROM users WHERE user_id = $1;
+-- READ_NEXT_USER
+SELECT * FROM users WHERE user_id > $1 AND NOT deleted ORDER BY user_id LIMIT 1;
+-- READ_TOKEN
+SELECT * FROM tokens WHERE user_id = $1 AND id = $2;
+-- READ_OWNER_AND_TOKEN
+SELECT (SELECT disabled::int::bigint FROM users WHERE user_id = $1 AND NOT deleted), t.*
+FROM tokens t WHERE user_id = $1 AND id = $2;
+-- READ_PAGE
+SELECT token_count, t.*
+FROM users u LEFT JOIN (
+    SELECT * FROM tokens
+    WHERE user_id = $1 AND id <= (
+        SELECT id FROM tokens WHERE user_id = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)
+    ORDER BY id DESC LIMIT $3) t ON true
+WHERE u.user_id = $1 ORDER BY t.id DESC;
+-- READ_GATEWAYS
+SELECT * FROM gateways WHERE id > $1 ORDER BY id;
+-- READ_FIGURES
+SELECT count(*), coalesce(sum(token_count), 0)::bigint, pg_database_size(current_database())
+FROM users;
+-- SEARCH
+-- User, time, keyword, group, status, offset, limit, name of the field that is sorted by, 1: from the
+-- least on, -1: from the greatest. A % in the keyword stands for any text (match_name), without one
+-- it is a part of the name. With COLLATE "C" lower() changes ASCII letters only. The status is that
+-- of token_status_at. Never expiring is last.
+WITH found AS (
+    SELECT t.*, $9::bigint * CASE $8::text
+            WHEN 'remain_quota' THEN remain_quota WHEN 'used_quota' THEN used_quota
+            WHEN 'created_time' THEN created_unix_s WHEN 'accessed_time' THEN accessed_unix_s
+            WHEN 'expired_time' THEN coalesce(nullif(expired_unix_s, -1), 9223372036854775807)
+            ELSE 0 END AS number,
+        CASE $8 WHEN 'name' THEN name WHEN 'group' THEN group_name
+            WHEN 'model_limits' THEN model_limits WHEN 'allow_ips' THEN allow_ips END AS word
+    FROM tokens t, (SELECT lower(replace(replace($3::text, '\', '\\'), '_', '\_') COLLATE "C")) p (part)
+    WHERE user_id = $1
+        AND (part IS NULL OR lower(name) LIKE
+            CASE WHEN strpos(part, '%') > 0 THEN part ELSE '%' || part || '%' END)
+        AND ($4::text IS NULL OR group_name = $4)
+        AND ($5::bigint = 0 OR $5 = CASE WHEN status = 2 THEN 2
+            WHEN expired_unix_s <> -1 AND expired_unix_s <= $2::bigint THEN 3
+            WHEN NOT unlimited_quota AND remain_quota = 0 THEN 4 ELSE 1 END))
+SELECT (SELECT count(*) FROM found), page.*
+FROM (SELECT) one LEFT JOIN (
+    SELECT * FROM found
+    ORDER BY number, CASE WHEN $9 > 0 THEN word END, CASE WHEN $9 < 0 THEN word END DESC, $9 * id
+    LIMIT $7 OFFSET $6) page ON true
+ORDER BY number, CASE WHEN $9 > 0 THEN word END, CASE WHEN $9 < 0 THEN word END DESC, $9 * id;
+
+-- A group of writes: its first round trip.
+
+-- BEGIN
+BEGIN ISOLATION LEVEL READ COMMITTED;
+-- PUT_COMMIT
+INSERT INTO commits (id, attempt) VALUES ($1, $2)
+ON CONFLICT (id) DO UPDATE SET repeats = commits.repeats + 1 RETURNING attempt;
+-- READ_META
+SELECT lowest_writer, floor(extract(epoch FROM now()))::bigint FROM meta;
+-- TAKE_IDS
+-- A reservation's has the second in it: none comes again after a backup was put back.
+SELECT nextval($1::text::regclass) + CASE $1
+    WHEN 'reservation_ids' THEN (SELECT floor(extract(epoch FROM now()))::bigint << 20) ELSE 0 END
+FROM generate_series(1, $2::bigint);
+-- PURGE_ANSWERS
+DELETE FROM idempotency WHERE hash IN (
+    SELECT hash FROM idempotency
+    WHERE created_s <= (SELECT floor(extract(epoch FROM now()))::bigint) - 86400
+    ORDER BY created_s LIMIT $1);
+-- PURGE_RESERVATIONS
+DELETE FROM reservations WHERE (user_id, id) IN (
+    SELECT user_id, id FROM reservations
+    WHERE due_s <= (SELECT floor(extract(epoch FROM now()))::bigint) - 86400
+    ORDER BY due_s LIMIT $1);
+-- PURGE_COMMITS
+DELETE FROM commits WHERE id IN (
+    SELECT id FROM commits WHERE at < now() - interval '1 hour' ORDER BY at LIMIT $1);
+-- READ_FOUND
+SELECT id, user_id, token_id FROM reservations WHERE id = $1;
+
+-- What is locked stays as it was read.
+
+-- LOCK_USER
+SELECT * FROM users WHERE user_id = $1 FOR UPDATE;
+-- LOCK_TOKEN
+SELECT * FROM tokens WHERE user_id = $1 AND id = $2 FOR UPDATE;
+-- LOCK_TOKENS
+SELECT * FROM tokens WHERE user_id = $1 ORDER BY id LIMIT $2 FOR UPDATE;
+-- LOCK_RESERVATION
+SELECT * FROM reservations WHERE user_id = $1 AND id = $2 FOR UPDATE;
+-- LOCK_ANSWER
+SELECT * FROM idempotency WHERE hash = $1 FOR UPDATE;
+-- LOCK_NAME
+SELECT * FROM user_names WHERE name = $1 FOR UPDATE;
+-- LOCK_GATEWAY
+SELECT * FROM gateways WHERE id = $1 FOR UPDATE;
+-- READ_KEPT
+-- Count, bytes and oldest of what has not expired, count of all. 28: SEAL_OVERHEAD_LEN.
+SELECT $1::bigint, count(*) FILTER (WHERE kept),
+    coalesce(sum(octet_length(sealed) - 28) FILTER (WHERE kept), 0)::bigint,
+    coalesce(min(created_s) FILTER (WHERE kept), 0), count(*)
+FROM (SELECT *, created_s > (SELECT floor(extract(epoch FROM now()))::bigint) - 86400 AS kept
+    FROM idempotency WHERE user_id = $1) a;
+-- READ_PLACES
+-- 10000: STORE_RESERVATIONS_MAX; from there on, how many of the oldest can be dropped.
+SELECT $1::bigint, n, ended, due_s
+FROM (SELECT count(*) AS n FROM reservations WHERE user_id = $1) a, LATERAL (
+    SELECT count(*) FILTER (WHERE ended
+            OR due_s <= (SELECT floor(extract(epoch FROM now()))::bigint)) AS ended,
+        coalesce(min(due_s), 0) AS due_s
+    FROM (SELECT ended, due_s FROM reservations
+        WHERE user_id = $1 AND n >= 10000 ORDER BY id LIMIT 1000) b) c;
+
+-- Its last round trip: what has changed. UPDATE_ sets all columns, USE_ those that uses change.
+
+-- INSERT_KEY
+INSERT INTO keys VALUES ($1, $2, $3);
+-- DELETE_KEY
+DELETE FROM keys WHERE hash = $1;
+-- INSERT_USER
+INSERT INTO users VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+-- UPDATE_USER
+UPDATE users SET token_count = $2, name = $3, group_name = $4, disabled = $5, deleted = $6,
+    created_unix_s = $7, access_hash = $8
+WHERE user_id = $1;
+-- USE_USER
+UPDATE users SET token_count = $2 WHERE user_id = $1;
+-- DELETE_USER
+DELETE FROM users WHERE user_id = $1;
+-- INSERT_TOKEN
+INSERT INTO tokens VALUES
+    ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
+-- UPDATE_TOKEN
+UPDATE tokens SET remain_quota = $3, used_quota = $4, accessed_unix_s = $5, name = $6,
+    group_name = $7, model_limits = $8, allow_ips = $9, status = $10, unlimited_quota = $11,
+    model_limits_enabled = $12, expired_unix_s = $13, created_unix_s = $14, sealed_key = $15,
+    key_hash = $16, has_old_key = $17, old_key_hash = $18, old_key_until_unix_s = $19
+WHERE user_id = $1 AND id = $2;
+-- USE_TOKEN
+UPDATE tokens SET remain_quota = $3, used_quota = $4, accessed_unix_s = $5
+WHERE user_id = $1 AND id = $2;
+-- DELETE_TOKEN
+DELETE FROM tokens WHERE user_id = $1 AND id = $2;
+-- INSERT_RESERVATION
+INSERT INTO reservations VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
+-- UPDATE_RESERVATION
+UPDATE reservations SET token_id = $3, gateway_id = $4, reserved = $5, from_remain = $6,
+    amount = $7, shortfall = $8, created_s = $9, due_s = $10, ended = $11, remain_quota = $12,
+    unlimited_quota = $13, group_name = $14
+WHERE user_id = $1 AND id = $2;
+-- DROP_RESERVATION
+DELETE FROM reservations WHERE user_id = $1 AND id = (
+    SELECT id FROM reservations WHERE user_id = $1
+    AND (ended OR due_s <= (SELECT floor(extract(epoch FROM now()))::bigint))
+    ORDER BY id LIMIT 1);
+-- INSERT_ANSWER
+INSERT INTO idempotency VALUES ($1, $2, $3, $4, $5);
+-- UPDATE_ANSWER
+UPDATE idempotency SET user_id = $2, created_s = $3, request_hash = $4, sealed = $5
+WHERE hash = $1;
+-- DELETE_ANSWER
+DELETE FROM idempotency WHERE hash = $1;
+-- FORGET
+DELETE FROM idempotency WHERE hash IN (
+    SELECT hash FROM idempotency WHERE user_id = $1 LIMIT $2);
+-- INSERT_NAME
+INSERT INTO user_names VALUES ($1, $2);
+-- UPDATE_NAME
+UPDATE user_names SET user_id = $2 WHERE name = $1;
+-- DELETE_NAME
+DELETE FROM user_names WHERE name = $1;
+-- INSERT_ACCESS
+INSERT INTO access_hashes VALUES ($1, $2);
+-- UPDATE_ACCESS
+UPDATE access_hashes SET user_id = $2 WHERE hash = $1;
+-- DELETE_ACCESS
+DELETE FROM access_hashes WHERE hash = $1;
+-- INSERT_GATEWAY
+INSERT INTO gateways VALUES ($1, $2, $3, $4);
+-- DELETE_GATEWAY
+DELETE FROM gateways WHERE id = $1;
+-- COMMIT
+COMMIT;
+-- ROLLBACK
+ROLLBACK;
