@@ -144,13 +144,13 @@ def location(*folders, database="postgres"):
 
 
 class Load:
-    """A store with one token, and programs that write to it."""
+    """A store with three tokens, and programs that write to it."""
 
     def __init__(self, folder, uri):
         self.secret = Path(folder) / "secret"
         self.uri = uri
-        self.key = self.spender("create").communicate()[0].strip()
-        assert self.key.startswith("sk-")
+        self.keys = self.spender("create").communicate()[0].split()
+        self.key = self.keys[0]
 
     def spender(self, *arguments, uri=None):
         return subprocess.Popen(
@@ -167,7 +167,7 @@ class Load:
 
 
 class Database:
-    """A database in the server, with a store that has one token."""
+    """A database in the server, with the store of a load."""
 
     def __init__(self, server, folder):
         self.server = server
@@ -185,7 +185,7 @@ class Database:
         return self.server.query(sql, self.name)
 
     def used(self):
-        return int(self.query("SELECT used_quota FROM tokens"))
+        return int(self.query("SELECT sum(used_quota) FROM tokens"))
 
 
 def counts(process):
@@ -197,7 +197,7 @@ def counts(process):
 
 
 def used(server, database="postgres"):
-    return int(server.query("SELECT used_quota FROM tokens", database))
+    return int(server.query("SELECT sum(used_quota) FROM tokens", database))
 
 
 def make_folder():
