@@ -25,9 +25,11 @@ struct group {
     struct store_write *writes;
     void *rows;                         /* a tree (tsearch), in the order of locks */
     struct group_row *sent, **sent_end; /* whose results are to come */
-    struct group_row *tokens;           /* of users that are deleted */
-    bool looks_up;                      /* keys and reservations: whose they are */
-    int64_t now_s;                      /* the database's time */
+    struct group_row *users;            /* that are only read: by one statement */
+    size_t user_count;
+    struct group_row *tokens; /* of users that are deleted */
+    bool looks_up;            /* keys and reservations: whose they are */
+    int64_t now_s;            /* the database's time */
     size_t ids_needed[STORE_IDS_COUNT];
     size_t sent_changes; /* whose results are to come */
     struct group_kept *kept;
