@@ -122,6 +122,7 @@ void pg_send_text(struct pg_connection *connection, const char *sql,
 
 void pg_sync(struct pg_connection *connection)
 {
+    connection->busy = connection->pg != NULL;
     if (connection->pg && !PQpipelineSync(connection->pg))
         pg_lose(connection);
 }
@@ -163,9 +164,10 @@ void pg_stream(struct pg_connection *connection)
 void pg_finish(struct pg_connection *connection)
 {
     ExecStatusType status = PGRES_EMPTY_QUERY;
-    while (connection->pg && status != PGRES_PIPELINE_SYNC) {
+    while (connection->busy && connection->pg && status != PGRES_PIPELINE_SYNC) {
         PGresult *result = take_result(connection);
         status = PQresultStatus(result);
         PQclear(result);
     }
+    connection->busy = false;
 }

@@ -15,6 +15,7 @@ struct pg_connection {
     struct pg_store *store;
     int statement_count;    /* the first so many are prepared; 0: nothing, and no store is needed */
     PGconn *pg;             /* NULL: not connected */
+    bool busy;              /* results up to a sync are to come */
     int64_t deadline_ms;    /* of the operation, by clock_ms */
     enum store_error error; /* the operation's first failure: what follows does nothing */
     bool lost;              /* the failure was the connection's */
@@ -111,13 +112,17 @@ void pg_finish(struct pg_connection *connection);
 struct pg_reader {
     struct store_reader base; /* first */
     struct pg_connection connection;
+    PGresult *result; /* the row at hand */
+    int64_t wait_ms;  /* the longest that a statement takes; 0: as others */
     struct pg_known known[PG_KNOWN];
 };
 
-/* Reads by one statement; once more on a new connection where the old one was lost. The caller
- * clears the result; NULL with the connection's error set. */
-PGresult *pg_read(struct store_reader *reader, enum pg_statement statement,
-                  const struct pg_parameters *parameters);
+/* Reads by one statement; once more on a new connection where the old one was lost. *values is the
+ * first row, then by pg_next each of the others; a row is gone with the next one. STORE_NOT_FOUND:
+ * there is none. Rows that are not wanted need not be taken. */
+enum store_error pg_read(struct store_reader *reader, enum pg_statement statement,
+                         const struct pg_parameters *parameters, struct pg_values *values);
+enum store_error pg_next(struct store_reader *reader, struct pg_values *values);
 
 /* Shows the token in a row to visit, with its key. visit may be NULL. */
 enum store_error pg_visit_token(struct store_reader *reader, struct pg_values *values,

@@ -102,15 +102,69 @@ void group_delete(struct store_txn *txn, enum pg_table table, const struct pg_ro
     row->exists = false;
 }
 
+/* ---- statements and their results ---- */
+
+typedef void take_result(struct group *group, void *context, struct pg_values *values);
+
+struct group_result {
+    struct group_result *next;
+    take_result *take; /* may be NULL */
+    void *context;
+};
+
+/* Queues a statement; take gets its result, which is kept as long as the group. */
+static void queue(struct group *group, enum pg_statement statement,
+                  const struct pg_parameters *parameters, take_result *take, void *context)
+{
+    struct group_result *result = malloc(sizeof(*result));
+    if (!result) {
+        pg_lose(group->connection);
+        return;
+    }
+    *result = (struct group_result){NULL, take, context};
+    *group->results_end = result;
+    group->results_end = &result->next;
+    pg_send(group->connection, statement, parameters);
+}
+
+void group_send(struct group *group, enum pg_statement statement,
+                const struct pg_parameters *parameters)
+{
+    queue(group, statement, parameters, NULL, NULL);
+}
+
+const PGresult *group_sync(struct group *group)
+{
+    PGresult *last = NULL;
+    pg_sync(group->connection);
+    for (struct group_result *result = group->results, *next; result; result = next) {
+        last = pg_result(group->connection);
+        if (last)
+            keep(group, last, &(struct span){NULL, 0});
+        if (last && result->take && group->txn.error == STORE_OK)
+            result->take(group, result->context, &(struct pg_values){.result = last});
+        next = result->next;
+        free(result);
+    }
+    group->results = NULL;
+    group->results_end = &group->results;
+    pg_finish(group->connection);
+    store_txn_fail(&group->txn, group->connection->error);
+    return last;
+}
+
 /* ---- fetching ---- */
 
-/* A result, which is kept as long as the group. NULL after a failure. */
-static PGresult *take(struct group *group)
+static void take_row(struct group *group, void *context, struct pg_values *values)
 {
-    PGresult *result = pg_result(group->connection);
-    if (result)
-        keep(group, result, &(struct span){NULL, 0});
-    return group->txn.error == STORE_OK ? result : NULL;
+    struct group_row *row = context;
+    if (PQntuples(values->result) == 0)
+        return;
+    row->stored = row->exists = true;
+    if (!pg_next_row(values, row->table, &row->row))
+        store_txn_fail(&group->txn, STORE_CORRUPT);
+    else if (row->table < PG_LOOK_UPS)
+        group_need_found(group, row);
 }
 
 /* For twalk_r: in order, once a row. */
@@ -118,167 +172,114 @@ static void send_row(const void *node, VISIT visit, void *context)
 {
     struct group *group = context;
     struct group_row *row = *(struct group_row *const *)node;
+    const struct pg_columns *table = &pg_columns[row->table];
     bool is_turn = visit == postorder || visit == leaf;
     if (!is_turn || !row->wanted || (group->looks_up && row->table >= PG_LOOK_UPS))
         return;
-    const struct pg_columns *table = &pg_columns[row->table];
-    pg_send(group->connection, row->locks ? table->lock : table->read,
-            pg_bind(PG_PARAMETERS, row->table, table->key_count, &row->row));
     row->wanted = false;
-    *group->sent_end = row;
-    group->sent_end = &row->next;
+    queue(group, row->locks ? table->lock : table->read,
+          pg_bind(PG_PARAMETERS, row->table, table->key_count, &row->row), take_row, row);
 }
 
-static void send_rows(struct group *group)
+/* Some of the tokens of a user that is deleted. */
+static void take_tokens(struct group *group, void *context, struct pg_values *values)
 {
-    group->sent = NULL;
-    group->sent_end = &group->sent;
-    twalk_r(group->rows, send_row, group);
-    *group->sent_end = NULL;
-}
-
-static void load(struct group *group, struct group_row *row, const PGresult *result, int number)
-{
-    struct pg_values values = {.result = result, .row = number};
-    row->stored = row->exists = true;
-    if (!pg_next_row(&values, row->table, &row->row))
-        pg_fail(group->connection, STORE_CORRUPT, "a row can't be read");
-    else if (row->table < PG_LOOK_UPS)
-        group_need_found(group, row);
-}
-
-static void take_rows(struct group *group)
-{
-    for (struct group_row *row = group->sent; row; row = row->next) {
-        PGresult *result = take(group);
-        if (PQntuples(result) > 0)
-            load(group, row, result, 0);
-    }
-}
-
-/* The tokens of users that are deleted, some of them. */
-static void send_deleted(struct group *group)
-{
-    for (const struct store_write *write = group->writes; write; write = write->next)
-        if (write->kind == STORE_USER_DELETE)
-            pg_send(group->connection, PG_LOCK_TOKENS,
-                    pg_int(pg_int(PG_PARAMETERS, write->user_id), (int64_t)write->step.max));
-}
-
-static void take_deleted(struct group *group)
-{
-    struct group_row **end = &group->tokens;
-    for (const struct store_write *write = group->writes; write; write = write->next) {
-        PGresult *result = write->kind == STORE_USER_DELETE ? take(group) : NULL;
-        for (int i = 0; i < PQntuples(result); i++) {
-            struct pg_values values = {.result = result, .row = i};
-            int64_t user_id = pg_next_int(&values), id = pg_next_int(&values);
-            struct group_row *row = obtain(group, PG_TOKENS, PG_ROW(.user_id = user_id, .id = id));
-            if (!row)
-                return;
-            load(group, row, result, i);
-            row->next = NULL;
-            *end = row;
-            end = &row->next;
+    (void)context;
+    for (; values->row < PQntuples(values->result); values->row++, values->column = 0) {
+        struct pg_values key = *values;
+        int64_t user_id = pg_next_int(&key), id = pg_next_int(&key);
+        struct group_row *row = obtain(group, PG_TOKENS, PG_ROW(.user_id = user_id, .id = id));
+        if (!row || !pg_next_row(values, PG_TOKENS, &row->row)) {
+            store_txn_fail(&group->txn, STORE_CORRUPT);
+            return;
         }
+        row->stored = row->exists = true;
+        row->next = group->tokens;
+        group->tokens = row;
     }
+}
+
+static void take_ids(struct group *group, void *context, struct pg_values *values)
+{
+    struct pg_ids *ids = context;
+    size_t count = (size_t)PQntuples(values->result);
+    int64_t *grown = reallocarray(ids->at, ids->count + count, sizeof(*grown));
+    if (!grown) {
+        store_txn_fail(&group->txn, STORE_UNAVAILABLE);
+        return;
+    }
+    for (ids->at = grown; count > 0; count--, values->row++, values->column = 0)
+        ids->at[ids->count++] = pg_next_int(values);
+}
+
+static void take_purged(struct group *group, void *context, struct pg_values *values)
+{
+    struct store_write *write = context;
+    const char *count = PQcmdTuples((PGresult *)(uintptr_t)values->result);
+    (void)group;
+    write->step.more |= strtoull(count, NULL, 10) >= write->step.max;
+}
+
+static void take_attempt(struct group *group, void *context, struct pg_values *values)
+{
+    int64_t *attempt = context;
+    (void)group;
+    *attempt = pg_next_int(values);
+}
+
+static void take_meta(struct group *group, void *context, struct pg_values *values)
+{
+    (void)context;
+    if (PQntuples(values->result) != 1 || pg_next_int(values) > PG_SCHEMA_VERSION)
+        pg_fail(group->connection, STORE_BROKEN, "a newer version of this program uses it");
+    group->now_s = pg_next_int(values);
 }
 
 /* Ids that a group before has left are taken first. */
-static int64_t ids_missing(const struct group *group, size_t kind)
+static void send_ids(struct group *group)
 {
-    return (int64_t)group->ids_needed[kind] - (int64_t)group->connection->store->ids[kind].count;
-}
-
-static void take_ids(struct group *group, size_t kind)
-{
-    struct pg_ids *ids = &group->connection->store->ids[kind];
-    PGresult *result = take(group);
-    int64_t *grown = reallocarray(ids->at, group->ids_needed[kind], sizeof(*grown));
-    if (!grown) {
-        pg_fail(group->connection, STORE_UNAVAILABLE, "no memory");
-        return;
-    }
-    ids->at = grown;
-    for (int i = 0; i < PQntuples(result); i++)
-        ids->at[ids->count++] = pg_next_int(&(struct pg_values){.result = result, .row = i});
-}
-
-static void send_begin(struct group *group, struct span id, int64_t attempt)
-{
-    static const char *const sequences[] = {"user_ids", "token_ids", "gateway_ids",
-                                            "reservation_ids"};
-    struct pg_connection *connection = group->connection;
-    pg_send(connection, PG_BEGIN, PG_PARAMETERS);
-    pg_send(connection, PG_PUT_COMMIT, pg_int(pg_span(PG_PARAMETERS, id), attempt));
-    pg_send(connection, PG_READ_META, PG_PARAMETERS);
-    for (size_t i = 0; i < STORE_IDS_COUNT; i++)
-        if (ids_missing(group, i) > 0)
-            pg_send(connection, PG_TAKE_IDS,
-                    pg_int(pg_span(PG_PARAMETERS, span_of(sequences[i])), ids_missing(group, i)));
-    for (const struct store_write *write = group->writes; write; write = write->next)
-        for (int i = PG_PURGE_ANSWERS; write->kind == STORE_PURGE && i <= PG_PURGE_COMMITS; i++)
-            pg_send(connection, i, pg_int(PG_PARAMETERS, (int64_t)write->step.max));
-}
-
-static void take_begin(struct group *group, int64_t *attempt)
-{
-    take(group);
-    struct pg_values put = {.result = take(group)}, meta = {.result = take(group)};
-    if (!meta.result)
-        return;
-    *attempt = pg_next_int(&put);
-    if (PQntuples(meta.result) != 1 || pg_next_int(&meta) > PG_SCHEMA_VERSION)
-        pg_fail(group->connection, STORE_BROKEN, "a newer version of this program uses it");
-    else
-        group->now_s = pg_next_int(&meta);
-    for (size_t i = 0; i < STORE_IDS_COUNT; i++)
-        if (ids_missing(group, i) > 0)
-            take_ids(group, i);
-    for (struct store_write *write = group->writes; write; write = write->next) {
-        bool more = false;
-        for (int i = PG_PURGE_ANSWERS; write->kind == STORE_PURGE && i <= PG_PURGE_COMMITS; i++) {
-            PGresult *result = take(group);
-            more |= result && strtoull(PQcmdTuples(result), NULL, 10) >= write->step.max;
-        }
-        if (write->kind == STORE_PURGE)
-            write->step.more = more;
+    static const struct span sequences[] = {
+        {"user_ids", 8}, {"token_ids", 9}, {"gateway_ids", 11}, {"reservation_ids", 15}};
+    for (size_t i = 0; i < STORE_IDS_COUNT; i++) {
+        struct pg_ids *ids = &group->connection->store->ids[i];
+        if (group->ids_needed[i] > ids->count)
+            queue(group, PG_TAKE_IDS,
+                  pg_int(pg_span(PG_PARAMETERS, sequences[i]),
+                         (int64_t)(group->ids_needed[i] - ids->count)),
+                  take_ids, ids);
     }
 }
 
 /* In one round trip; in two where keys or reservations have to be looked up first. */
 void group_fetch(struct group *group, struct span id, int64_t *attempt)
 {
-    for (const struct store_write *write = group->writes; write; write = write->next)
+    queue(group, PG_BEGIN, PG_PARAMETERS, NULL, NULL);
+    queue(group, PG_PUT_COMMIT, pg_int(pg_span(PG_PARAMETERS, id), *attempt), take_attempt,
+          attempt);
+    queue(group, PG_READ_META, PG_PARAMETERS, take_meta, NULL);
+    for (struct store_write *write = group->writes; write; write = write->next) {
         group_need_write(group, write);
-    send_begin(group, id, *attempt);
-    bool begins = true;
-    if (group->looks_up) {
-        send_rows(group);
-        pg_sync(group->connection);
-        take_begin(group, attempt);
-        take_rows(group);
-        pg_finish(group->connection);
-        group->looks_up = begins = false;
+        for (int i = PG_PURGE_ANSWERS; write->kind == STORE_PURGE && i <= PG_PURGE_COMMITS; i++) {
+            write->step.more = false;
+            queue(group, i, pg_int(PG_PARAMETERS, (int64_t)write->step.max), take_purged, write);
+        }
     }
-    send_rows(group);
-    send_deleted(group);
-    pg_sync(group->connection);
-    if (begins)
-        take_begin(group, attempt);
-    take_rows(group);
-    take_deleted(group);
-    pg_finish(group->connection);
+    send_ids(group);
+    if (group->looks_up) {
+        twalk_r(group->rows, send_row, group);
+        group_sync(group);
+        group->looks_up = false;
+    }
+    twalk_r(group->rows, send_row, group);
+    for (struct store_write *write = group->writes; write; write = write->next)
+        if (write->kind == STORE_USER_DELETE)
+            queue(group, PG_LOCK_TOKENS,
+                  pg_int(pg_int(PG_PARAMETERS, write->user_id), (int64_t)write->step.max),
+                  take_tokens, NULL);
+    group_sync(group);
 }
 
 /* ---- changes ---- */
-
-void group_send(struct group *group, enum pg_statement statement,
-                const struct pg_parameters *parameters)
-{
-    pg_send(group->connection, statement, parameters);
-    group->sent_changes++;
-}
 
 /* For twalk_r. */
 static void send_change(const void *node, VISIT visit, void *context)

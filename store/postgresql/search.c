@@ -1,14 +1,11 @@
 /* Searches: the server filters and sorts. Keys are sealed there, and it takes no keyword that is
  * not UTF-8: a search for such is done here, over a stream of the rows. */
 
-#include "base/clock.h"
 #include "store/postgresql/engine.h"
 #include "token/match.h"
 
 struct search_pass {
-    struct store_reader *reader;
     const struct store_search *search;
-    bool streams;
     uint64_t *total;
     store_visit_token *visit;
     void *context;
@@ -27,38 +24,16 @@ static void visit_match(void *context, const struct token *token)
     ++*pass->total;
 }
 
-static enum store_error visit_row(struct search_pass *pass, const PGresult *result)
+static enum store_error visit_row(struct store_reader *reader, struct pg_values *values,
+                                  struct search_pass *pass, bool streams)
 {
-    struct pg_values values = {.result = result};
-    int64_t total = pg_next_int(&values);
-    if (!pass->streams)
+    int64_t total = pg_next_int(values);
+    if (!streams)
         *pass->total = (uint64_t)total;
-    if (PQgetisnull(result, 0, values.column)) /* no token in the page */
+    if (PQgetisnull(values->result, 0, values->column)) /* no token in the page */
         return STORE_OK;
-    return pass->streams ? pg_visit_token(pass->reader, &values, visit_match, pass)
-                         : pg_visit_token(pass->reader, &values, pass->visit, pass->context);
-}
-
-static enum store_error run(struct search_pass *pass, const struct pg_parameters *parameters)
-{
-    struct pg_connection *connection = &((struct pg_reader *)pass->reader)->connection;
-    enum store_error error = STORE_OK;
-    PGresult *result = NULL;
-    for (int i = 0; i < 2 && (i == 0 || connection->lost); i++) {
-        pg_begin(connection, clock_ms() + PG_DEADLINE_MS);
-        pg_send(connection, PG_SEARCH, parameters);
-        pg_sync(connection);
-        pg_stream(connection);
-        result = pg_result(connection);
-    }
-    for (; error == STORE_OK && PQresultStatus(result) == PGRES_SINGLE_TUPLE;
-         result = pg_result(connection)) {
-        error = visit_row(pass, result);
-        PQclear(result);
-    }
-    PQclear(result);
-    pg_finish(connection);
-    return connection->error == STORE_OK ? error : connection->error;
+    return streams ? pg_visit_token(reader, values, visit_match, pass)
+                   : pg_visit_token(reader, values, pass->visit, pass->context);
 }
 
 enum store_error postgresql_token_search(struct store_reader *reader,
@@ -67,7 +42,8 @@ enum store_error postgresql_token_search(struct store_reader *reader,
 {
     const struct span none = {NULL, 0};
     bool is_text = pg_is_text(search->keyword), streams = search->key.len > 0 || !is_text;
-    struct search_pass pass = {reader, search, streams, total, visit, context};
+    struct search_pass pass = {search, total, visit, context};
+    struct pg_values values;
     struct pg_parameters *parameters =
         pg_int(pg_int(PG_PARAMETERS, search->user_id), search->now_unix_s);
     if (!pg_is_text(search->group))
@@ -78,5 +54,10 @@ enum store_error postgresql_token_search(struct store_reader *reader,
            streams ? INT64_MAX : pg_clamp(search->limit));
     pg_span(parameters, search->sort ? search->sort->name : SPAN("id"));
     pg_int(parameters, search->ascending ? 1 : -1);
-    return run(&pass, parameters);
+    enum store_error error = pg_read(reader, PG_SEARCH, parameters, &values);
+    while (error == STORE_OK) {
+        error = visit_row(reader, &values, &pass, streams);
+        error = error == STORE_OK ? pg_next(reader, &values) : error;
+    }
+    return error == STORE_NOT_FOUND ? STORE_OK : error;
 }

@@ -1,4 +1,4 @@
-# Makes C of the .sql files: PG_SCHEMA_SQL, PG_CHECK_SQL, and PG_STATEMENTS_SQL(STATEMENT), a list of
+# Makes C of the .sql files: PG_SCHEMA_SQL, and PG_STATEMENTS_SQL(STATEMENT), a list of
 # STATEMENT(name, "SQL").
 
 FNR == 1 {
