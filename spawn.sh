@@ -37,7 +37,7 @@ become='env' # runs a command as TOKEN_USER
 result=      # the holder's, during a reload: the file for its caller
 command=${1:-}
 conf_names="TOKEN_SOCKET TOKEN_SOCKET_MODE TOKEN_SOCKET_GROUP TOKEN_WORKERS TOKEN_USER"
-conf_names="$conf_names TOKEN_PIDFILE TOKEN_LOG TOKEN_BIN TOKEN_STORE"
+conf_names="$conf_names TOKEN_PIDFILE TOKEN_LOG TOKEN_BIN TOKEN_STORE TOKEN_SECRET"
 readonly script conf_names start_seconds=10 stop_tenths=100 reload_tenths=150 retry_seconds=0.5
 
 note() {
@@ -119,11 +119,13 @@ END
 see_log() { ! has_log || printf '; log %s' "$TOKEN_LOG"; }
 has_log() { [ "$TOKEN_LOG" != - ]; }
 
-# For root the store's owner, or an account that has no other work: nginx's and PHP's must not be able
-# to read the secret.
+# For root the owner of the store, or of the secret where the store is a database; or an account that has
+# no other work: nginx's and PHP's must not be able to read the secret.
 default_user() {
     is_root || { id -un; return; }
-    owner=$(stat -L -c %U "${TOKEN_STORE:-/var/lib/token/store}" 2>/dev/null)
+    owned=${TOKEN_STORE:-/var/lib/token/store}
+    case $owned in *://*) owned=${TOKEN_SECRET:-/etc/token/secret} ;; esac
+    owner=$(stat -L -c %U "$owned" 2>/dev/null)
     case $owner in '' | root | UNKNOWN) ;; *) echo "$owner"; return ;; esac
     if id -u token >/dev/null 2>&1; then echo token; else echo www-data; fi
 }
@@ -430,7 +432,7 @@ launch() {
 # Becomes a command, to which the caller hands on standard input, output and error, TOKEN_*, PATH and
 # locale. --default-signal: a shell starts background commands with SIGINT ignored, nohup with SIGHUP,
 # and a shell can't trap a signal that was ignored when it started. bash: other shells can't close
-# descriptors above 9.
+# descriptors above 9. No value is an argument, which others could read: TOKEN_STORE may have a password.
 clean() {
     # shellcheck disable=SC2016 # for bash
     exec bash -p -c '
@@ -438,10 +440,14 @@ clean() {
             fd=${fd##*/}
             [ "$fd" -le 2 ] || exec {fd}>&-
         done
-        for name in $(compgen -e); do
-            case $name in TOKEN_* | PATH | LANG | LANGUAGE | LC_*) set -- "$name=${!name}" "$@" ;; esac
-        done
-        exec env -i --default-signal "$@"' bash "$@"
+        set -- --default-signal "$@"
+        while IFS= read -r -d "" variable; do
+            case $variable in
+            TOKEN_*=* | PATH=* | LANG=* | LANGUAGE=* | LC_*=* | =*) ;;
+            *) set -- -u "${variable%%=*}" "$@" ;;
+            esac
+        done </proc/$$/environ
+        exec env -u _ -u PWD -u OLDPWD -u SHLVL "$@"' bash "$@"
 }
 
 # The answer is that of this pool, as its holder has bound the socket.

@@ -47,18 +47,22 @@ static void append_header(struct buffer *head, struct span name, struct span val
     buffer_append(head, SPAN("\r\n"));
 }
 
-static void append_cors(struct buffer *head, const char *origin)
+/* One Vary: a CGI script sends no header twice (RFC 3875, 6.3). */
+static void append_cors(struct buffer *head, const char *origin, bool is_preflight)
 {
-    if (!origin)
-        return;
+    bool is_any = strcmp(origin, "*") == 0;
     append_header(head, SPAN("Access-Control-Allow-Origin: "), span_of(origin));
-    if (strcmp(origin, "*") != 0)
-        buffer_append(head, SPAN("Vary: Origin\r\n"));
+    if (is_preflight)
+        append_header(head, is_any ? SPAN("Vary: ") : SPAN("Vary: Origin, "),
+                      SPAN("Access-Control-Request-Headers"));
+    else if (!is_any)
+        append_header(head, SPAN("Vary: "), SPAN("Origin"));
 }
 
 static void end_head(struct request *request)
 {
-    append_cors(&request->head, request->api->settings->cors_origin);
+    if (request->api->settings->cors_origin)
+        append_cors(&request->head, request->api->settings->cors_origin, false);
     buffer_append_number(&request->head, SPAN("Content-Length: "), (int64_t)request->body.len);
     buffer_append(&request->head, SPAN("\r\n\r\n"));
     if (span_equal(request->input.method, SPAN("HEAD")))
@@ -218,11 +222,10 @@ void reply_options(struct request *request)
     struct buffer *head = &request->head;
     buffer_append(head, SPAN("Status: 204 No Content\r\nCache-Control: no-store\r\n"));
     append_header(head, SPAN("Allow: "), request->allow);
-    append_cors(head, request->api->settings->cors_origin);
     if (request->api->settings->cors_origin) {
+        append_cors(head, request->api->settings->cors_origin, true);
         append_header(head, SPAN("Access-Control-Allow-Methods: "), request->allow);
         buffer_append(head, SPAN("Access-Control-Max-Age: 600\r\n"
-                                 "Vary: Access-Control-Request-Headers\r\n"
                                  "Access-Control-Allow-Headers: Authorization, New-Api-User, "
                                  "Content-Type, Idempotency-Key"));
         append_requested_headers(head, request->input.cors_request_headers);

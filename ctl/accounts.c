@@ -16,13 +16,10 @@ static bool check_label(const char *what, const char *label)
                        (int)STORE_GATEWAY_NAME_LEN_MAX == LEN_MAX,
                    "limits");
     struct span text = span_of(label);
-    char reason[128];
     if (!label ||
         (text.len >= 1 && text.len <= LEN_MAX && text_is_utf8(text) && !text_has_control(text)))
         return true;
-    snprintf(reason, sizeof(reason), "%s is 1 to 64 bytes of UTF-8 without control characters",
-             what);
-    ctl_fail(reason);
+    ctl_fail("%s is 1 to 64 bytes of UTF-8 without control characters", what);
     return false;
 }
 
@@ -181,6 +178,6 @@ int ctl_gateway_delete(struct ctl *ctl)
 {
     enum store_error error = store_gateway_delete(ctl->store, ctl->id);
     if (error == STORE_NOT_FOUND)
-        return ctl_fail_argument(ctl, "no such gateway");
+        return ctl_fail("no such gateway: %s", ctl->argument);
     return ctl_end_change(ctl, "deleted", error);
 }

@@ -32,10 +32,8 @@ struct ctl {
 /* Exit statuses. */
 enum { CTL_DONE = 0, CTL_FAILED = 1, CTL_WRONG_USAGE = 2 };
 
-/* Prints one line on standard error, ctl_fail_argument with the argument behind it. Returns
- * CTL_FAILED. */
-int ctl_fail(const char *reason);
-int ctl_fail_argument(const struct ctl *ctl, const char *reason);
+/* Prints one line on standard error, as printf. Returns CTL_FAILED. */
+int ctl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Add a member to the row of output. The process ends if there is no memory. */
 void output_text(struct ctl *ctl, const char *name, struct span value);

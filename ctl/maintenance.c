@@ -34,7 +34,7 @@ int ctl_init(struct ctl *ctl)
         return ctl_fail(
             "the user that TOKEN_USER names (default token, or www-data) does not exist");
     if (store_create(&ctl->options, uid, gid, reason) != STORE_OK)
-        return ctl_fail(reason);
+        return ctl_fail("%s", reason);
     /* A URI may hold a password. */
     const char *location = ctl->options.location, *scheme_end = strstr(location, "://");
     output_text(ctl, "store",
@@ -73,6 +73,7 @@ static void add_figure(void *context, const char *name, uint64_t value)
 int ctl_stat(struct ctl *ctl)
 {
     enum store_error error = store_stat(ctl->reader, add_figure, ctl);
-    output_int(ctl, "disk_free_bytes", ctl->free_bytes);
+    if (!store_uses_network(ctl->options.location))
+        output_int(ctl, "disk_free_bytes", ctl->free_bytes);
     return ctl_end(ctl, error);
 }

@@ -1,3 +1,4 @@
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -37,15 +38,14 @@ static void print_text(struct json_object *row)
     }
 }
 
-int ctl_fail(const char *reason)
+int ctl_fail(const char *format, ...)
 {
-    fprintf(stderr, "tokenctl: %s\n", reason);
-    return CTL_FAILED;
-}
-
-int ctl_fail_argument(const struct ctl *ctl, const char *reason)
-{
-    fprintf(stderr, "tokenctl: %s: %s\n", reason, ctl->argument);
+    va_list values;
+    va_start(values, format);
+    fputs("tokenctl: ", stderr);
+    vfprintf(stderr, format, values);
+    fputs("\n", stderr);
+    va_end(values);
     return CTL_FAILED;
 }
 
@@ -53,9 +53,9 @@ int ctl_end(struct ctl *ctl, enum store_error error)
 {
     int status = CTL_DONE;
     if (ctl->argument && (error == STORE_NOT_FOUND || error == STORE_NO_USER))
-        status = ctl_fail_argument(ctl, store_error_text(error));
+        status = ctl_fail("%s: %s", store_error_text(error), ctl->argument);
     else if (error != STORE_OK)
-        status = ctl_fail(store_error_text(error));
+        status = ctl_fail("%s", store_error_text(error));
     if (status == CTL_DONE && ctl->row && ctl->text[CTL_JSON])
         puts(json_object_to_json_string_ext(ctl->row, JSON_C_TO_STRING_PLAIN |
                                                           JSON_C_TO_STRING_NOSLASHESCAPE));

@@ -220,7 +220,7 @@ static bool prepare(struct ctl *ctl, const struct command *command,
 static int run(struct ctl *ctl, const struct command *command)
 {
     char reason[STORE_REASON_SIZE];
-    int status = prepare(ctl, command, reason) ? command->run(ctl) : ctl_fail(reason);
+    int status = prepare(ctl, command, reason) ? command->run(ctl) : ctl_fail("%s", reason);
     if (status == CTL_DONE && fflush(stdout) != 0)
         status = ctl_fail("standard output can't be written");
     store_reader_close(ctl->reader);
@@ -232,7 +232,6 @@ static int run(struct ctl *ctl, const struct command *command)
 static int run_in_child(struct ctl *ctl, const struct command *command)
 {
     int status;
-    char reason[128];
     pid_t child = fork();
     if (child == 0)
         exit(run(ctl, command));
@@ -242,9 +241,8 @@ static int run_in_child(struct ctl *ctl, const struct command *command)
         return WEXITSTATUS(status);
     int number = WTERMSIG(status);
     bool damaged = number == SIGSEGV || number == SIGABRT;
-    snprintf(reason, sizeof(reason), "check ended by signal %d%s", number,
-             damaged ? ": the store's pages are damaged; restore a backup" : "");
-    return ctl_fail(reason);
+    return ctl_fail("check ended by signal %d%s", number,
+                    damaged ? ": the store's pages are damaged; restore a backup" : "");
 }
 
 /* The first command that begins with the words, or NULL. */

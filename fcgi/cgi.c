@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <stdio.h>
+#include <sys/param.h>
 #include <unistd.h>
 
 #include "base/number.h"
@@ -48,11 +49,9 @@ static int64_t body_len_max(const struct request_input *input)
 static void drain(int64_t len_max)
 {
     char bytes[8192];
-    int64_t left = len_max < DRAIN_LEN_MAX ? len_max : DRAIN_LEN_MAX;
-    int64_t until_ms = clock_ms() + DRAIN_TIMEOUT_MS;
+    int64_t left = MIN(len_max, DRAIN_LEN_MAX), until_ms = clock_ms() + DRAIN_TIMEOUT_MS;
     for (size_t len = 1; len > 0 && left > 0; left -= (int64_t)len)
-        len = read_input(bytes, left < (int64_t)sizeof(bytes) ? (size_t)left : sizeof(bytes),
-                         until_ms - clock_ms());
+        len = read_input(bytes, (size_t)MIN(left, (int64_t)sizeof(bytes)), until_ms - clock_ms());
     explicit_bzero(bytes, sizeof(bytes));
 }
 
@@ -67,7 +66,7 @@ static void read_body(struct request *request)
         return;
     input->body_too_large = len_max > API_BODY_LEN_MAX && len_max < INT64_MAX;
     if (wanted && !input->body_too_large) {
-        size_t size = len_max < INT64_MAX ? (size_t)len_max : API_BODY_LEN_MAX + 1;
+        size_t size = (size_t)MIN(len_max, API_BODY_LEN_MAX + 1);
         char *at = buffer_reserve(body, size);
         for (size_t len = 1; at && len > 0 && body->len < size; body->len += len)
             len = read_input(at + body->len, size - body->len, READ_TIMEOUT_MS);

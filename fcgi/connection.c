@@ -34,12 +34,11 @@ struct connection {
     struct loop *loop;
     int fd; /* -1: closed, as the peer has hung up or broken off */
     enum connection_state state;
-    unsigned events;       /* that epoll watches for */
-    int64_t deadline_ms;   /* of its first request, its write or its sending; 0: none */
-    FCGX_Request fcgx;     /* this and what follows up to job: of the request under way */
-    bool keep;             /* the connection, for another request */
-    size_t read_len;       /* of libfcgi's buffer for reading */
-    struct span unwritten; /* of its buffer for writing: for the reply */
+    unsigned events;             /* that epoll watches for */
+    int64_t deadline_ms;         /* of its first request, its write or its sending; 0: none */
+    FCGX_Request fcgx;           /* this and what follows up to job: of the request under way */
+    bool keep;                   /* the connection, for another request */
+    struct span read, unwritten; /* of libfcgi's buffers: what was read, all to be written */
     struct request *request;
     struct span unsent; /* of the reply's body */
     struct job job;
@@ -222,11 +221,18 @@ static void send_reply(struct connection *connection)
 
 /* ---- requests ---- */
 
-/* After each read: the reader's buffer begins at stopUnget. */
+/* After each read: the reader's buffer holds the request's bytes from stopUnget to stop. */
 static void note_read(struct connection *connection)
 {
     const FCGX_Stream *in = connection->fcgx.in;
-    connection->read_len = MAX(connection->read_len, (size_t)(in->stop - in->stopUnget));
+    const char *begin = (const char *)in->stopUnget, *end = (const char *)in->stop;
+    struct span *read = &connection->read;
+    if (read->at && read->at < begin)
+        begin = read->at;
+    if (read->at && read->at + read->len > end)
+        end = read->at + read->len;
+    if (begin < end)
+        *read = (struct span){begin, (size_t)(end - begin)};
 }
 
 /* Reads a request up to the end of its parameters. FCGX_Accept_r would accept a connection, unless
@@ -321,9 +327,8 @@ static void serve(struct connection *connection)
     read = read && read_body(connection);
     /* Free the reader now: 64 that wait for a commit would hold 512 KiB, which are cold when they
      * are used again. */
-    if (connection->fcgx.in)
-        explicit_bzero(connection->fcgx.in->stopUnget, connection->read_len);
-    connection->read_len = 0;
+    wipe(connection->read);
+    connection->read = (struct span){NULL, 0};
     FCGX_FreeStream(&connection->fcgx.in);
     watchdog_release(&loop->process->watchdog, loop->number);
     if (read)
@@ -411,11 +416,9 @@ void connections_end_round(struct loop *loop)
 
 void connections_stop(struct loop *loop)
 {
-    struct connection *last =
-        TAILQ_LAST(&loop->open, connection_list); /* what is served moves on */
     for (struct connection *connection = TAILQ_FIRST(&loop->open), *next; connection;
          connection = next) {
-        next = connection == last ? NULL : TAILQ_NEXT(connection, entry);
+        next = TAILQ_NEXT(connection, entry); /* what is served moves on, idle no more */
         if (connection->state == CONNECTION_IDLE && is_readable(connection))
             serve(connection);
         else if (connection->state == CONNECTION_IDLE && connection->deadline_ms == 0)

@@ -49,10 +49,11 @@ static enum store_error take_id(struct store_txn *txn, enum store_ids kind, int6
     int64_t *next = &txn->ids[kind], *stored = &lmdb_of(txn)->stored_ids[kind];
     if (*stored == 0 && meta_get(txn, meta_counters[kind], stored) != STORE_OK)
         return txn->error;
-    int64_t least = *stored,
-            by_clock = (lmdb_of(txn)->now_unix_s - YEAR_2026_UNIX_S) * IDS_A_SECOND;
-    if (kind == STORE_IDS_RESERVATION && by_clock > least)
-        least = by_clock;
+    int64_t least = 0;
+    if (kind == STORE_IDS_RESERVATION)
+        least = (lmdb_of(txn)->now_unix_s - YEAR_2026_UNIX_S) * IDS_A_SECOND;
+    if (*next < *stored)
+        *next = *stored;
     if (*next < least)
         *next = least;
     if (*next == INT64_MAX)

@@ -67,20 +67,13 @@ struct pg_store {
     struct pg_known known[PG_KNOWN];
 };
 
-/* options.c. Reads the options of the store's connections; false with a reason. */
-bool pg_read_options(struct pg_store *store, const char *location,
-                     char reason[static STORE_REASON_SIZE]);
-PGconn *pg_start(const struct pg_store *store, const struct pg_host *host);
-
-/* connect.c */
-
 /* Begins an operation; connects where there is no connection. */
 void pg_begin(struct pg_connection *connection, int64_t deadline_ms);
 
 /* Closes the connection; the next operation opens another. */
 void pg_disconnect(struct pg_connection *connection);
 
-/* connection.c: libpq's results and SQLSTATEs are translated there and nowhere else. */
+/* libpq's results and SQLSTATEs are translated in connection.c and nowhere else. */
 
 /* Keeps the first failure, and why. Returns error. */
 enum store_error pg_fail(struct pg_connection *connection, enum store_error error,
@@ -88,9 +81,6 @@ enum store_error pg_fail(struct pg_connection *connection, enum store_error erro
 
 /* The connection can't be used any more. Returns false. */
 bool pg_lose(struct pg_connection *connection);
-
-/* Waits for the socket. False at the deadline. */
-bool pg_wait_socket(const struct pg_connection *connection, short events, int64_t deadline_ms);
 
 /* Queues a prepared statement, or one by its text; pg_sync ends what is sent together. */
 void pg_send(struct pg_connection *connection, enum pg_statement statement,
@@ -137,9 +127,6 @@ static inline int64_t pg_clamp(uint64_t value)
 /* Whether a token has the key of a hash; until when, 0: it is the present one. */
 bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_HASH_LEN],
                 int64_t *until_unix_s);
-
-/* A name as it is looked up: without the case of its ASCII letters. False where it is too long. */
-bool pg_fold_name(struct span name, char folded[static STORE_USER_NAME_LEN_MAX]);
 
 /* ---- the functions of struct store_engine ---- */
 

@@ -155,20 +155,38 @@ const PGresult *group_sync(struct group *group)
 
 /* ---- fetching ---- */
 
-static void take_row(struct group *group, void *context, struct pg_values *values)
+/* Rows of the table whose columns are the context. */
+static void take_rows(struct group *group, void *context, struct pg_values *values)
 {
-    struct group_row *row = context;
-    if (PQntuples(values->result) == 0)
-        return;
-    row->stored = row->exists = true;
-    if (!pg_next_row(values, row->table, &row->row))
-        store_txn_fail(&group->txn, STORE_CORRUPT);
-    else if (row->table < PG_LOOK_UPS)
-        group_need_found(group, row);
+    enum pg_table table = (enum pg_table)((const struct pg_columns *)context - pg_columns);
+    for (; values->row < PQntuples(values->result); values->row++, values->column = 0) {
+        struct pg_row found;
+        struct group_row *row =
+            pg_next_row(values, table, &found) ? obtain(group, table, &found) : NULL;
+        if (!row) {
+            store_txn_fail(&group->txn, STORE_CORRUPT);
+            return;
+        }
+        row->row = found;
+        if (table == PG_TOKENS && !row->exists) {
+            row->next = group->tokens;
+            group->tokens = row;
+        }
+        row->stored = row->exists = true;
+        if (table < PG_LOOK_UPS)
+            group_need_found(group, row);
+    }
 }
 
-/* For twalk_r: in order, once a row. */
-static void send_row(const void *node, VISIT visit, void *context)
+static void queue_rows(struct group *group, enum pg_statement statement,
+                       const struct pg_parameters *parameters, enum pg_table table)
+{
+    queue(group, statement, parameters, take_rows, (void *)(uintptr_t)&pg_columns[table]);
+}
+
+/* For twalk_r: in order, once a row. A statement for each user that is only read would be a third
+ * of a spend. */
+static void queue_row(const void *node, VISIT visit, void *context)
 {
     struct group *group = context;
     struct group_row *row = *(struct group_row *const *)node;
@@ -177,26 +195,12 @@ static void send_row(const void *node, VISIT visit, void *context)
     if (!is_turn || !row->wanted || (group->looks_up && row->table >= PG_LOOK_UPS))
         return;
     row->wanted = false;
-    queue(group, row->locks ? table->lock : table->read,
-          pg_bind(PG_PARAMETERS, row->table, table->key_count, &row->row), take_row, row);
-}
-
-/* Some of the tokens of a user that is deleted. */
-static void take_tokens(struct group *group, void *context, struct pg_values *values)
-{
-    (void)context;
-    for (; values->row < PQntuples(values->result); values->row++, values->column = 0) {
-        struct pg_values key = *values;
-        int64_t user_id = pg_next_int(&key), id = pg_next_int(&key);
-        struct group_row *row = obtain(group, PG_TOKENS, PG_ROW(.user_id = user_id, .id = id));
-        if (!row || !pg_next_row(values, PG_TOKENS, &row->row)) {
-            store_txn_fail(&group->txn, STORE_CORRUPT);
-            return;
-        }
-        row->stored = row->exists = true;
-        row->next = group->tokens;
-        group->tokens = row;
-    }
+    if (row->table == PG_USERS && !row->locks)
+        buffer_append_number(&group->users, group->users.len ? SPAN(",") : SPAN("{"),
+                             row->row.user_id);
+    else
+        queue_rows(group, row->locks ? table->lock : table->read,
+                   pg_bind(PG_PARAMETERS, row->table, table->key_count, &row->row), row->table);
 }
 
 static void take_ids(struct group *group, void *context, struct pg_values *values)
@@ -266,16 +270,20 @@ void group_fetch(struct group *group, struct span id, int64_t *attempt)
     }
     send_ids(group);
     if (group->looks_up) {
-        twalk_r(group->rows, send_row, group);
+        twalk_r(group->rows, queue_row, group);
         group_sync(group);
         group->looks_up = false;
     }
-    twalk_r(group->rows, send_row, group);
+    twalk_r(group->rows, queue_row, group);
+    buffer_append_string(&group->users, "}");
+    if (group->users.len > 1)
+        queue_rows(group, PG_READ_USERS, pg_span(PG_PARAMETERS, buffer_span(&group->users)),
+                   PG_USERS);
     for (struct store_write *write = group->writes; write; write = write->next)
         if (write->kind == STORE_USER_DELETE)
-            queue(group, PG_LOCK_TOKENS,
-                  pg_int(pg_int(PG_PARAMETERS, write->user_id), (int64_t)write->step.max),
-                  take_tokens, NULL);
+            queue_rows(group, PG_LOCK_TOKENS,
+                       pg_int(pg_int(PG_PARAMETERS, write->user_id), (int64_t)write->step.max),
+                       PG_TOKENS);
     group_sync(group);
 }
 
@@ -315,5 +323,6 @@ void group_clear(struct group *group)
         PQclear(group->kept->result);
         free(group->kept);
     }
+    buffer_free(&group->users);
     tdestroy(group->rows, free);
 }

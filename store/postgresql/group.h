@@ -25,9 +25,10 @@ struct group {
     struct store_write *writes;
     void *rows;                                  /* a tree (tsearch), in the order of locks */
     struct group_result *results, **results_end; /* that are to come */
-    struct group_row *tokens;                    /* of users that are deleted */
-    bool looks_up;                               /* keys and reservations: whose they are */
-    int64_t now_s;                               /* the database's time */
+    struct buffer users;      /* ids of those that are only read, as an array's text */
+    struct group_row *tokens; /* that were fetched */
+    bool looks_up;            /* keys and reservations: whose they are */
+    int64_t now_s;            /* the database's time */
     size_t ids_needed[STORE_IDS_COUNT];
     struct group_kept *kept;
     struct group_row none; /* found where there is none */

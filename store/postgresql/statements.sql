@@ -1,7 +1,8 @@
 -- The statements. A name stands before each: enum pg_statement has it, with PG_ before it, and they
 -- are prepared in this order. Parameters and results are binary: bigint, boolean, bytea, text.
 --
--- Each but the purges and checks is about one row or one user's rows. SELECT * is of the columns of
+-- Each but the purges, the checks and READ_USERS, which locks nothing, is about one row or one
+-- user's rows. SELECT * is of the columns of
 -- schema.sql in their order (schema.c); what a newer version has added comes behind them and is not
 -- looked at. (SELECT … now()) is evaluated once, not for each row.
 
@@ -123,6 +124,8 @@ BEGIN ISOLATION LEVEL READ COMMITTED;
 -- PUT_COMMIT
 INSERT INTO commits (id, attempt) VALUES ($1, $2)
 ON CONFLICT (id) DO UPDATE SET repeats = commits.repeats + 1 RETURNING attempt;
+-- READ_USERS
+SELECT * FROM users WHERE user_id = ANY($1::text::bigint[]);
 -- READ_META
 SELECT lowest_writer, floor(extract(epoch FROM now()))::bigint FROM meta;
 -- TAKE_IDS

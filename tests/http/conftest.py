@@ -7,14 +7,55 @@ import pytest
 pytest.register_assert_rewrite("client", "contract", "fastcgi", "service")
 
 import fastcgi  # noqa: E402
-from service import Site  # noqa: E402
+from engines import ENGINES  # noqa: E402
+from service import Site, Store  # noqa: E402
 
 # `make run` and `make install` are for the default build, also when another one is tested.
 collect_ignore = ["test_install.py", "test_run.py"] if os.environ.get("BUILD", "build") != "build" else []
 
 
+# Files whose tests depend on the engine. They run over each, but for those marked lmdb.
+OVER_EACH = {
+    f"test_{name}"
+    for name in """batch create delete exact get idempotency keys list rotate search source_document spend
+                   tokenctl tokenctl_tokens update usage verify""".split()
+}
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "lmdb: about LMDB's own files or limits")
+
+
+def pytest_generate_tests(metafunc):
+    is_lmdbs = metafunc.definition.get_closest_marker("lmdb")
+    over_each = metafunc.module.__name__ in OVER_EACH and not is_lmdbs
+    is_postgresqls = metafunc.module.__name__ == "test_postgresql"
+    engines = ["postgresql"] if is_postgresqls else ENGINES if over_each else ["lmdb"]
+    metafunc.parametrize("engine", engines, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Plain CGI differs from FastCGI above the store: over the second engine a few files are enough."""
+
+    def is_more_than_enough(item):
+        params = getattr(item, "callspec", None) and item.callspec.params
+        return (params and params.get("engine") == "postgresql" and "cgi" in map(str, params.values())
+                and item.module.__name__ not in ("test_get", "test_idempotency"))
+
+    dropped = [item for item in items if is_more_than_enough(item)]
+    items[:] = [item for item in items if not is_more_than_enough(item)]
+    config.hook.pytest_deselected(items=dropped)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine(request):
+    """Of the stores that the test makes. A fixture with one that outlives a test asks for it."""
+    Store.ENGINE = request.param
+    return request.param
+
+
 @pytest.fixture(scope="session")
-def site():
+def site(engine):
     with Site() as running:
         yield running
 

@@ -1,6 +1,8 @@
 """Private installations of the service, for tests: a store, workers and an nginx."""
 
+import atexit
 import contextlib
+import functools
 import grp
 import json
 import os
@@ -13,6 +15,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -94,11 +97,28 @@ def running(program):
     return found
 
 
+@functools.cache
+def postgresql_server():
+    """For all stores of the session: each has a database of its own."""
+    sys.path.append(str(ROOT / "tests/postgresql"))
+    import server
+
+    folder = server.make_folder()
+    os.chown(folder, server.USER.pw_uid, server.USER.pw_gid)
+    atexit.register(shutil.rmtree, folder)
+    started = server.Server(folder / "http").start(max_connections="200")
+    atexit.register(started.stop)
+    started.location = functools.partial(server.location, started.folder)
+    return started
+
+
 class Store:
     """A store and its secret in a folder of their own, and the programs that use them.
 
     settings are environment variables for every program; None removes one.
     """
+
+    ENGINE = "lmdb"  # conftest.py sets the one of the test that runs
 
     def __init__(self, **settings):
         # The name is short because a Unix socket's path has at most 107 bytes.
@@ -112,7 +132,7 @@ class Store:
         shutil.copy(WORKER, self.program)
         self.environment = {
             **CLEAN_ENVIRONMENT,
-            "TOKEN_STORE": str(self.dir / "store"),
+            "TOKEN_STORE": self.make_location(),
             "TOKEN_SECRET": str(self.dir / "secret"),
             "TOKEN_CONF": str(self.dir / "token.conf"),
         }
@@ -120,6 +140,15 @@ class Store:
         self.workers = []
         self.listeners = []
         self.user_count = 0
+
+    def make_location(self):
+        if self.ENGINE == "lmdb":
+            return str(self.dir / "store")
+        postgresql_server().query(f"CREATE DATABASE {self.dir.name}")
+        return postgresql_server().location(database=self.dir.name)
+
+    def sql(self, text):
+        return postgresql_server().query(text, self.dir.name)
 
     def __enter__(self):
         try:
@@ -196,8 +225,24 @@ class Store:
         done = self.run_ctl("check")
         assert done.returncode == 0, done
 
+    def data(self):
+        """All that the engine has on disk."""
+        if self.ENGINE == "lmdb":
+            return (self.dir / "store/data.mdb").read_bytes()
+        self.sql("CHECKPOINT")
+        files = (path for path in postgresql_server().data.rglob("*") if path.is_file())
+        return b"".join(path.read_bytes() for path in files)
+
+    def tokens(self):
+        """What changes if a token changes."""
+        return self.data() if self.ENGINE == "lmdb" else self.sql("SELECT xmin, * FROM tokens ORDER BY id").encode()
+
     def damage_token(self, name):
         """Changes a byte of a token's record on disk, in the sealed key before its name."""
+        if self.ENGINE == "postgresql":
+            self.sql("UPDATE tokens SET sealed_key = set_byte(sealed_key, 20,"
+                     f" get_byte(sealed_key, 20) # 1) WHERE name = '{name}'")
+            return
         with (self.dir / "store/data.mdb").open("r+b") as file:
             data = file.read()
             offsets = [found.start() - 20 for found in re.finditer(name.encode(), data)]
@@ -225,6 +270,9 @@ class Store:
         self.change_record(name, 0, b"\xff")
 
     def set_accessed(self, name, unix_s):
+        if self.ENGINE == "postgresql":
+            self.sql(f"UPDATE tokens SET accessed_unix_s = {unix_s} WHERE name = '{name}'")
+            return
         self.change_record(name, 34, unix_s.to_bytes(8, "little"))
 
     # ---- the worker ----

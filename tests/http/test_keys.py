@@ -97,7 +97,7 @@ def test_key_needs_its_owner(site, user, other_user):
 
 
 @pytest.fixture(scope="module", params=["fastcgi", "cgi"])
-def masking(request):
+def masking(request, engine):
     """A client of a service with TOKEN_KEYS=masked."""
     with Store(TOKEN_KEYS="masked") as store:
         _, path = store.start_worker()

@@ -22,7 +22,7 @@ PATHS = (
 ).split()
 
 # build/fuzz may be in the making: other tests run at the same time.
-NOT_COPIED = shutil.ignore_patterns(".git", "var", "asan", "tsan", "fuzz", "pycache", "tests", "__pycache__")
+NOT_COPIED = shutil.ignore_patterns(".git", "var", "asan", "tsan", "fuzz", "pycache", "servers", "tests", "__pycache__")
 
 
 @pytest.fixture(scope="module")

@@ -283,7 +283,7 @@ def holds(given, shown):
 
 
 @pytest.fixture(scope="module")
-def document_site():
+def document_site(engine):
     with Site(workers=1) as running:
         yield running
 

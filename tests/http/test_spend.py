@@ -244,7 +244,7 @@ def test_deleted_gateway(site, user, send):
 
 
 def test_secrets_are_not_in_the_store(site, secret):
-    assert secret.encode() not in (site.dir / "store/data.mdb").read_bytes()
+    assert secret.encode() not in site.data()
 
 
 def test_http_status_200(site, user, secret):

@@ -29,7 +29,7 @@ FIELDS = [
 
 
 @pytest.fixture(scope="module")
-def store():
+def store(engine):
     with Store() as made:
         _, made.socket = made.start_worker()
         yield made
@@ -329,6 +329,7 @@ def test_user_delete_ends_its_tokens(store, client):
 # ---- check and stat ----
 
 
+@pytest.mark.lmdb
 def test_check_finds_a_reservation_that_was_not_used():
     """Units that were lost: what a reservation took is part of used_quota."""
     with Store() as store:

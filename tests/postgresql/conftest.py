@@ -2,10 +2,13 @@
 
 import itertools
 import shutil
+import sys
 
 import pytest
 
-from server import Load, Server, location, make_folder
+from server import ROOT, Database, Server, make_folder
+
+sys.path += [str(ROOT / "tests/http"), str(ROOT / "tests/faults")]
 
 numbers = itertools.count()
 
@@ -21,7 +24,8 @@ def session_folder():
 def folder(session_folder):
     folder = session_folder / str(next(numbers))
     folder.mkdir(mode=0o755)
-    return folder
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
@@ -30,23 +34,6 @@ def server(session_folder):
     server = Server(session_folder / "server").start()
     yield server
     server.stop()
-
-
-class Database:
-    """A database in the server, with a store that has one token."""
-
-    def __init__(self, server, folder):
-        self.server = server
-        self.name = f"test{folder.name}"
-        server.query(f"CREATE DATABASE {self.name}")
-        self.location = location(server.folder, database=self.name)
-        self.load = Load(folder, self.location)
-
-    def query(self, sql):
-        return self.server.query(sql, self.name)
-
-    def used(self):
-        return int(self.query("SELECT used_quota FROM tokens"))
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def make_template():
     os.chown(folder, USER.pw_uid, USER.pw_gid)
     atexit.register(shutil.rmtree, folder)
     run("initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8",
-        "--locale=C", "-N")
+        "--locale=C", "-N", "--wal-segsize=1")
     return folder
 
 
@@ -73,6 +73,7 @@ class Server:
         self.folder = Path(folder)
         self.data = self.folder / "data"
         self.process = None
+        self.environment = {}  # beside the tests' own
         self.folder.mkdir()
         os.chown(self.folder, USER.pw_uid, USER.pw_gid)
         if primary:
@@ -87,7 +88,8 @@ class Server:
             self.process = subprocess.Popen(
                 [PROGRAMS / "postgres", "-D", self.data,
                  *(f"--{name}={value}" for name, value in options.items())],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", **AS_USER,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+                env={**os.environ, **self.environment}, **AS_USER,
             )
         end = time.monotonic() + 30
         while subprocess.run([PROGRAMS / "pg_isready", "-q", "-h", self.folder]).returncode != 0:
@@ -142,13 +144,13 @@ def location(*folders, database="postgres"):
 
 
 class Load:
-    """A store with one token, and programs that write to it."""
+    """A store with three tokens, and programs that write to it."""
 
     def __init__(self, folder, uri):
         self.secret = Path(folder) / "secret"
         self.uri = uri
-        self.key = self.spender("create").communicate()[0].strip()
-        assert self.key.startswith("sk-")
+        self.keys = self.spender("create").communicate()[0].split()
+        self.key = self.keys[0]
 
     def spender(self, *arguments, uri=None):
         return subprocess.Popen(
@@ -164,6 +166,28 @@ class Load:
         return counts(self.start(1, size))[:3]
 
 
+class Database:
+    """A database in the server, with the store of a load."""
+
+    def __init__(self, server, folder):
+        self.server = server
+        self.name = f"test{folder.name}"
+        server.query(f"CREATE ROLE {self.name} LOGIN")
+        server.query(f"CREATE DATABASE {self.name} OWNER {self.name}")
+        self.location = self.locate(server.folder)
+        self.load = Load(folder, self.location)
+
+    def locate(self, folder):
+        """As an ordinary role."""
+        return location(folder, database=self.name).replace("postgres@", f"{self.name}@")
+
+    def query(self, sql):
+        return self.server.query(sql, self.name)
+
+    def used(self):
+        return int(self.query("SELECT sum(used_quota) FROM tokens"))
+
+
 def counts(process):
     """The numbers that the program prints; of spends: units acknowledged, of unknown outcome, failed,
     and the longest gap in milliseconds."""
@@ -173,7 +197,7 @@ def counts(process):
 
 
 def used(server, database="postgres"):
-    return int(server.query("SELECT used_quota FROM tokens", database))
+    return int(server.query("SELECT sum(used_quota) FROM tokens", database))
 
 
 def make_folder():

@@ -6,14 +6,14 @@ import signal
 import pytest
 
 from proxy import Proxy
-from server import TORTURE, counts, location
+from server import TORTURE, counts
 
 CUTS = 500 if TORTURE else 60
 
 
 def spend_while_cut(database, folder, cuts):
     proxy = Proxy(folder / "proxy", database.server.folder)
-    process = database.load.start(1_000_000, uri=location(proxy.folder, database=database.name))
+    process = database.load.start(1_000_000, uri=database.locate(proxy.folder))
     proxy.cut(cuts)
     process.send_signal(signal.SIGTERM)
     return counts(process)
@@ -49,13 +49,14 @@ def test_three_processes_up_to_the_limit(database):
     """Creates of one user, until each process is refused."""
     processes = [database.load.spender("create-up-to", 200, 7) for _ in range(3)]
     created = [counts(process)[0] for process in processes]
-    assert sum(created) == 200 - 1  # the store had one
+    assert sum(created) == 200 - 3  # the store had three
     assert database.query("SELECT count(*), max(token_count) FROM tokens, users") == "200|200"
 
 
 def test_three_processes_with_the_same_idempotency_keys(database):
-    """Each spends a unit for each of the keys; one of them does it."""
-    processes = [database.load.spender("spend-keys", database.load.key, 400, 8) for _ in range(3)]
+    """Each spends a unit for each of the keys, of a token of its own: no lock but the answer's keeps
+    them from doing it twice."""
+    processes = [database.load.spender("spend-keys", key, 400, 8) for key in database.load.keys]
     totals = [counts(process) for process in processes]
     assert [done + replayed for done, replayed in totals] == [400] * 3
     assert sum(done for done, replayed in totals) == database.used() == 400

@@ -95,6 +95,7 @@ def worker(site):
         process = subprocess.Popen([BUILD / "token.fcgi"], env=environment, stdin=listener)
     yield process, ("cgi-fcgi", "-bind", "-connect", path)
     process.terminate()
+    os.unlink(path)
     assert process.wait(20) == 0
 
 
@@ -119,3 +120,30 @@ def test_reconnects_in_the_sandbox(site, worker):
     head, answer = cgi(environment, access_token, "GET", program=program)
     assert answer["data"]["total"] == 2
     assert process.poll() is None
+
+
+@pytest.fixture
+def away(site):
+    """An access token; the database is stopped."""
+    server, environment, tokenctl = site
+    access_token = add_user(tokenctl, "erin")["access_token"]
+    server.stop()
+    yield access_token
+    if server.process.poll() is not None:
+        server.start()
+
+
+def test_worker_starts_while_the_database_is_away(site, away, worker):
+    """From inside the sandbox it is there as soon as the database is."""
+    server, environment, tokenctl = site
+    access_token, (process, program) = away, worker
+    for method in ("GET", "POST", "GET"):
+        head, answer = cgi(environment, access_token, method, b'{"name":"z"}', program)
+        assert "503" in head.splitlines()[0] and "Retry-After:" in head and not answer["success"]
+    server.start()
+    end = time.monotonic() + 10
+    while not cgi(environment, access_token, "GET", program=program)[1]["success"]:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    head, answer = cgi(environment, access_token, "POST", b'{"name":"z","unlimited_quota":true}', program)
+    assert answer["success"] and process.poll() is None

@@ -106,7 +106,7 @@ static inline int temporary_steps(int steps)
 /* The schema in TOKEN_TEST_STORE that the tests have for themselves, emptied. It comes before the
  * server's, whose now() a function in it replaces where the file TOKEN_TEST_CLOCK is to be the
  * clock: that takes a superuser. */
-static inline const char *temporary_empty_schema(void)
+static inline const char *temporary_empty_schema(const char *given)
 {
     static const char script[] =
         "[ -z \"$TOKEN_TEST_CLOCK\" ] || clock=\"CREATE FUNCTION token_test.now() RETURNS"
@@ -116,7 +116,6 @@ static inline const char *temporary_empty_schema(void)
         " -c 'DROP SCHEMA IF EXISTS token_test CASCADE' -c 'CREATE SCHEMA token_test'"
         " -c \"${clock-}\" \"$TOKEN_TEST_STORE\"";
     static char location[1024];
-    const char *given = getenv("TOKEN_TEST_STORE");
     snprintf(location, sizeof(location), "%s%coptions=-csearch_path%%3Dtoken_test,pg_catalog",
              given, strchr(given, '?') ? '&' : '?');
     if (system(script) != 0)
@@ -124,13 +123,35 @@ static inline const char *temporary_empty_schema(void)
     return location;
 }
 
+/* In a database with the extension citus the tables are distributed. */
+static inline void temporary_distribute(void)
+{
+    static const char script[] =
+        "exec psql -qX -v ON_ERROR_STOP=1 -c 'SET search_path = token_test, pg_catalog'"
+        " -c \"DO 'DECLARE t text[]; BEGIN IF EXISTS (SELECT FROM pg_extension"
+        " WHERE extname = ''citus'') THEN FOREACH t SLICE 1 IN ARRAY ARRAY["
+        "[''users'', ''user_id''], [''tokens'', ''user_id''], [''reservations'', ''user_id''],"
+        " [''access_hashes'', ''hash''], [''keys'', ''hash''], [''answers'', ''key_hash''],"
+        " [''commits'', ''id''], [''user_names'', ''name'']] LOOP IF NOT EXISTS (SELECT FROM"
+        " pg_dist_partition WHERE logicalrelid = t[1]::regclass) THEN"
+        " PERFORM create_distributed_table(t[1], t[2]); END IF; END LOOP; END IF; END'\""
+        " \"$TOKEN_TEST_STORE\"";
+    if (system(script) != 0)
+        fail_msg("psql");
+}
+
 /* Creates a store of the engine under test, not opened: at the location TOKEN_TEST_STORE where that
  * is set, a PostgreSQL database, or a folder that does not exist; else in a temporary folder. */
 static inline void temporary_create(struct temporary *temporary)
 {
-    temporary_create_at(
-        temporary, temporary_is_database() ? temporary_empty_schema() : getenv("TOKEN_TEST_STORE"),
-        0);
+    const char *location = getenv("TOKEN_TEST_STORE");
+    if (!location || !temporary_is_database()) {
+        temporary_create_at(temporary, location, 0);
+        return;
+    }
+    temporary_create_at(temporary, temporary_empty_schema(location), 0);
+    if (!getenv("TOKEN_TEST_CLOCK"))
+        temporary_distribute();
 }
 
 /* Creates a store in a temporary folder: for the tests of LMDB's engine. size_max may be 0. */

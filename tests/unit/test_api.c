@@ -828,11 +828,12 @@ static void test_paths_and_methods(void **state)
                     "row %zu: Allow: %s", i, allow);
             const char *origin = header(&fixture, "Access-Control-Allow-Origin", value);
             require(origin ? cors && strcmp(origin, origins[cors]) == 0 : !cors, "row %zu", i);
-            struct span head = buffer_span(&fixture.request->head);
-            require(has(head, "\r\nVary: Origin\r\n") == (cors == 1), "row %zu: Vary", i);
-            require(has(head, "\r\nVary: Access-Control-Request-Headers\r\n") ==
-                        (cors && is_options),
-                    "row %zu: Vary", i);
+            static const char *const vary[3][2] = {
+                {NULL, NULL},
+                {"Origin", "Origin, Access-Control-Request-Headers"},
+                {NULL, "Access-Control-Request-Headers"}};
+            const char *varies = header(&fixture, "Vary", value), *by = vary[cors][is_options];
+            require(varies ? by && strcmp(varies, by) == 0 : !by, "row %zu: Vary", i);
             const char *methods = header(&fixture, "Access-Control-Allow-Methods", value);
             require(status == 204 && cors ? methods && strcmp(methods, expected) == 0 : !methods,
                     "row %zu: methods", i);

@@ -347,6 +347,7 @@ static void test_paging_with_a_damaged_index(void **state)
     temporary_open(&temporary);
     assert_int_equal(store_token_page(temporary.reader, 1, 0, 10, &total, ignore, NULL),
                      STORE_CORRUPT);
+    assert_int_equal(store_user_delete(temporary.store, 1), STORE_CORRUPT);
     temporary_remove(&temporary);
 
     fill_store(&temporary);
