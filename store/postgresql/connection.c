@@ -262,6 +262,7 @@ static void check_meta(struct pg_connection *connection, const PGresult *result)
         return;
     }
     int64_t lowest_writer = pg_next_int(&values), cipher = pg_next_int(&values);
+    connection->distributes = pg_next_int(&values) > 0;
     struct span check = pg_next_span(&values);
     if (lowest_writer > PG_SCHEMA_VERSION)
         pg_fail(connection, STORE_BROKEN, "a newer version of this program uses it");
@@ -280,7 +281,9 @@ static void check_meta(struct pg_connection *connection, const PGresult *result)
 /* Statements are prepared under their numbers. */
 static bool prepare(struct pg_connection *connection)
 {
-    static const char read_meta[] = "SELECT lowest_writer, cipher, secret_check FROM meta";
+    static const char read_meta[] =
+        "SELECT lowest_writer, cipher, (SELECT count(*) FROM pg_extension WHERE extname = 'citus'),"
+        " secret_check FROM meta";
 #define STATEMENT_SQL(name, sql) sql,
     static const char *const statements[] = {PG_STATEMENTS_SQL(STATEMENT_SQL)};
     char name[12];

@@ -21,6 +21,7 @@ struct pg_connection {
     bool lost;              /* the failure was the connection's */
     bool repeat;            /* the failure was a conflict with others: worth another attempt */
     bool warned;            /* a WARNING has come */
+    bool distributes;       /* the server has Citus */
     char message[256];      /* of the last failure, without its end; never a password */
 };
 

@@ -184,8 +184,34 @@ static void queue_rows(struct group *group, enum pg_statement statement,
     queue(group, statement, parameters, take_rows, (void *)(uintptr_t)&pg_columns[table]);
 }
 
-/* For twalk_r: in order, once a row. A statement for each user that is only read would be a third
- * of a spend. */
+static void add_to_batch(struct group_batch *batch, const struct group_row *row, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct pg_column *column = &pg_columns[row->table].columns[i];
+        const void *value = (const char *)&row->row + column->offset;
+        buffer_append_number(&batch->arrays[i], batch->arrays[i].len ? SPAN(",") : SPAN("{"),
+                             *(const int64_t *)value);
+    }
+}
+
+static void queue_batch(struct group *group, struct group_batch *batch, enum pg_statement statement,
+                        enum pg_table table)
+{
+    struct pg_parameters *parameters = PG_PARAMETERS;
+    for (struct buffer *array = batch->arrays; array < batch->arrays + GROUP_ARRAYS; array++) {
+        buffer_append_string(array, "}");
+        if (array->failed)
+            store_txn_fail(&group->txn, STORE_UNAVAILABLE);
+        if (array->len > 1)
+            pg_span(parameters, buffer_span(array));
+    }
+    if (parameters->count > 0)
+        queue_rows(group, statement, parameters, table);
+    for (size_t i = 0; i < GROUP_ARRAYS; i++)
+        buffer_free(&batch->arrays[i]);
+}
+
+/* For twalk_r: in order, once a row. */
 static void queue_row(const void *node, VISIT visit, void *context)
 {
     struct group *group = context;
@@ -195,9 +221,12 @@ static void queue_row(const void *node, VISIT visit, void *context)
     if (!is_turn || !row->wanted || (group->looks_up && row->table >= PG_LOOK_UPS))
         return;
     row->wanted = false;
+    if (row->table > PG_TOKENS)
+        queue_batch(group, &group->locks, PG_LOCK_TOKENS, PG_TOKENS);
     if (row->table == PG_USERS && !row->locks)
-        buffer_append_number(&group->users, group->users.len ? SPAN(",") : SPAN("{"),
-                             row->row.user_id);
+        add_to_batch(&group->users, row, 1);
+    else if (row->table == PG_TOKENS && !group->connection->distributes)
+        add_to_batch(&group->locks, row, 2);
     else
         queue_rows(group, row->locks ? table->lock : table->read,
                    pg_bind(PG_PARAMETERS, row->table, table->key_count, &row->row), row->table);
@@ -275,13 +304,11 @@ void group_fetch(struct group *group, struct span id, int64_t *attempt)
         group->looks_up = false;
     }
     twalk_r(group->rows, queue_row, group);
-    buffer_append_string(&group->users, "}");
-    if (group->users.len > 1)
-        queue_rows(group, PG_READ_USERS, pg_span(PG_PARAMETERS, buffer_span(&group->users)),
-                   PG_USERS);
+    queue_batch(group, &group->locks, PG_LOCK_TOKENS, PG_TOKENS);
+    queue_batch(group, &group->users, PG_READ_USERS, PG_USERS);
     for (struct store_write *write = group->writes; write; write = write->next)
         if (write->kind == STORE_USER_DELETE)
-            queue_rows(group, PG_LOCK_TOKENS,
+            queue_rows(group, PG_LOCK_TOKENS_OF,
                        pg_int(pg_int(PG_PARAMETERS, write->user_id), (int64_t)write->step.max),
                        PG_TOKENS);
     group_sync(group);
@@ -292,21 +319,28 @@ void group_fetch(struct group *group, struct span id, int64_t *attempt)
 /* For twalk_r. */
 static void send_change(const void *node, VISIT visit, void *context)
 {
+    struct group *group = context;
     const struct group_row *row = *(struct group_row *const *)node;
     const struct pg_columns *table = &pg_columns[row->table];
-    bool is_use = row->changed <= table->use_count;
-    enum pg_statement update = is_use ? table->use : table->update,
-                      put = row->stored ? update : table->insert;
-    size_t count = row->stored && is_use ? table->use_count : table->count;
-    if ((visit == postorder || visit == leaf) && (row->exists ? row->changed > 0 : row->stored))
-        group_send(
-            context, row->exists ? put : table->delete,
-            pg_bind(PG_PARAMETERS, row->table, row->exists ? count : table->key_count, &row->row));
+    bool is_use = row->stored && row->changed <= table->use_count;
+    size_t count = !row->exists ? table->key_count : is_use ? table->use_count : table->count;
+    if ((visit != postorder && visit != leaf) || !(row->exists ? row->changed > 0 : row->stored))
+        return;
+    if (row->exists && is_use && row->table == PG_TOKENS && !group->connection->distributes)
+        add_to_batch(&group->uses, row, count);
+    else
+        group_send(group,
+                   !row->exists  ? table->delete
+                   : is_use      ? table->use
+                   : row->stored ? table->update
+                                 : table->insert,
+                   pg_bind(PG_PARAMETERS, row->table, count, &row->row));
 }
 
 void group_send_changes(struct group *group)
 {
     twalk_r(group->rows, send_change, group);
+    queue_batch(group, &group->uses, PG_USE_TOKENS, PG_TOKENS);
 }
 
 void group_clear(struct group *group)
@@ -323,6 +357,5 @@ void group_clear(struct group *group)
         PQclear(group->kept->result);
         free(group->kept);
     }
-    buffer_free(&group->users);
     tdestroy(group->rows, free);
 }

@@ -19,16 +19,23 @@ struct group_row {
     struct pg_row row;
 };
 
+/* Rows of integers for one statement: an array of each column, as text. A statement for each row
+ * would be most of the cost of a spend. */
+enum { GROUP_ARRAYS = 5 };
+struct group_batch {
+    struct buffer arrays[GROUP_ARRAYS];
+};
+
 struct group {
     struct store_txn txn; /* first: a pointer to it is one to this */
     struct pg_connection *connection;
     struct store_write *writes;
     void *rows;                                  /* a tree (tsearch), in the order of locks */
     struct group_result *results, **results_end; /* that are to come */
-    struct buffer users;      /* ids of those that are only read, as an array's text */
-    struct group_row *tokens; /* that were fetched */
-    bool looks_up;            /* keys and reservations: whose they are */
-    int64_t now_s;            /* the database's time */
+    struct group_batch users, locks, uses;       /* that are only read; of tokens */
+    struct group_row *tokens;                    /* that were fetched */
+    bool looks_up;                               /* keys and reservations: whose they are */
+    int64_t now_s;                               /* the database's time */
     size_t ids_needed[STORE_IDS_COUNT];
     struct group_kept *kept;
     struct group_row none; /* found where there is none */
