@@ -66,3 +66,11 @@ bool text_is_digits(struct span text)
         text = span_from(text, 1);
     return text.len == 0;
 }
+
+void text_fold(struct span text, char *folded)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        bool is_upper = text.at[i] >= 'A' && text.at[i] <= 'Z';
+        folded[i] = (char)(is_upper ? text.at[i] | 0x20 : text.at[i]);
+    }
+}

@@ -21,3 +21,6 @@ bool text_is_utf8(struct span text);
 
 /* Whether it is ASCII digits only, or empty. */
 bool text_is_digits(struct span text);
+
+/* Writes text without the case of its ASCII letters; folded has room for text.len bytes. */
+void text_fold(struct span text, char *folded);

@@ -2,6 +2,8 @@
 
 #include <sodium.h>
 
+#include "base/text.h"
+
 enum store_error lookup_from(struct store_txn *txn, enum database database, int64_t *id,
                              struct span *record)
 {
@@ -52,9 +54,7 @@ static struct span access_key(const unsigned char *access_hash, struct index_key
 static struct span name_key(struct span name, struct index_key *key)
 {
     key->at[0] = 'n';
-    for (size_t i = 0; i < name.len; i++)
-        key->at[1 + i] = (unsigned char)(name.at[i] >= 'A' && name.at[i] <= 'Z' ? name.at[i] | 0x20
-                                                                                : name.at[i]);
+    text_fold(name, (char *)key->at + 1);
     return span_of_bytes(key->at, 1 + name.len);
 }
 

@@ -4,27 +4,24 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "base/clock.h"
 #include "store/postgresql/engine.h"
 
 enum store_error postgresql_stat(struct store_reader *reader, store_visit_figure *visit,
                                  void *context)
 {
     static const char *const names[] = {"users", "tokens", "bytes"};
-    PGresult *result = pg_read(reader, PG_READ_FIGURES, PG_PARAMETERS);
-    struct pg_values values = {.result = result};
-    for (size_t i = 0; result && i < sizeof(names) / sizeof(names[0]); i++)
+    struct pg_values values;
+    enum store_error error = pg_read(reader, PG_READ_FIGURES, PG_PARAMETERS, &values);
+    for (size_t i = 0; error == STORE_OK && i < sizeof(names) / sizeof(names[0]); i++)
         visit(context, names[i], (uint64_t)pg_next_int(&values));
-    PQclear(result);
-    return result ? STORE_OK : ((struct pg_reader *)reader)->connection.error;
+    return error;
 }
 
 struct check {
-    struct pg_connection *connection;
-    const struct seal *seal;
+    struct store_reader *reader;
     store_report *report;
     void *context;
-    uint64_t found; /* problems */
+    uint64_t *found; /* problems */
 };
 
 /* "token 7: its key can't be unsealed" */
@@ -33,7 +30,7 @@ static void report(struct check *check, struct span kind, int64_t id, struct spa
     char line[256];
     snprintf(line, sizeof(line), "%.*s %" PRId64 ": %.*s", (int)kind.len, kind.at, id,
              (int)problem.len, problem.at);
-    ++check->found;
+    ++*check->found;
     check->report(check->context, line);
 }
 
@@ -44,9 +41,9 @@ static const char *find_problem(const struct check *check, const struct pg_row *
     struct token token = row->token;
     struct token_patch patch = {.fields = ~0U, .value = token};
     unsigned char hash[SEAL_HASH_LEN];
-    if (!unseal_key(check->seal, row->user_id, row->id, row->keys.sealed, token.key))
+    if (!unseal_key(check->reader->store->seal, row->user_id, row->id, row->keys.sealed, token.key))
         return "its key can't be unsealed";
-    seal_hash_key(check->seal, token.key, hash);
+    seal_hash_key(check->reader->store->seal, token.key, hash);
     bool formed = token_key_is_well_formed((struct span){token.key, sizeof(token.key)});
     explicit_bzero(token.key, sizeof(token.key));
     if (!formed)
@@ -56,7 +53,7 @@ static const char *find_problem(const struct check *check, const struct pg_row *
     return token_patch_check(&patch, error) ? NULL : error->text;
 }
 
-static void check_token(struct check *check, struct pg_values *values)
+static enum store_error check_token(struct check *check, struct pg_values *values)
 {
     struct pg_row row = {.id = 0};
     struct validation_error error;
@@ -64,64 +61,53 @@ static void check_token(struct check *check, struct pg_values *values)
                                                                : "its row can't be read";
     if (problem)
         report(check, SPAN("token"), row.id, span_of(problem));
+    return STORE_OK;
 }
 
-static void check_answer(struct check *check, struct pg_values *values)
+static enum store_error check_answer(struct check *check, struct pg_values *values)
 {
     struct store_idempotency out = {.answer = NULL};
     struct pg_row row = {.id = 0};
     enum store_error error = STORE_CORRUPT;
     if (pg_next_row(values, PG_IDEMPOTENCY, &row))
-        error = store_unseal_answer(check->seal, row.hash, &row.answer, &out);
+        error = store_unseal_answer(check->reader->store->seal, row.hash, &row.answer, &out);
     store_idempotency_clear(&out);
-    if (error == STORE_UNAVAILABLE)
-        pg_fail(check->connection, error, "no memory");
-    else if (error != STORE_OK)
+    if (error == STORE_CORRUPT)
         report(check, SPAN("answer of user"), row.answer.user_id, SPAN("can't be unsealed"));
+    return error == STORE_CORRUPT ? STORE_OK : error;
 }
 
-/* A row of check.sql. */
-static void check_tables(struct check *check, struct pg_values *values)
+static enum store_error check_tables(struct check *check, struct pg_values *values)
 {
     struct span kind = pg_next_span(values);
     int64_t id = pg_next_int(values);
-    struct span problem = pg_next_span(values);
-    report(check, kind, id, problem);
+    report(check, kind, id, pg_next_span(values));
+    return STORE_OK;
 }
 
-/* Visits each row that a statement selects. */
-static void run(struct check *check, const char *sql,
-                void (*visit)(struct check *check, struct pg_values *values))
-{
-    struct pg_connection *connection = check->connection;
-    PGresult *result;
-    pg_send_text(connection, sql, PG_PARAMETERS);
-    pg_sync(connection);
-    pg_stream(connection);
-    while (PQresultStatus(result = pg_result(connection)) == PGRES_SINGLE_TUPLE) {
-        visit(check, &(struct pg_values){.result = result});
-        PQclear(result);
-    }
-    PQclear(result);
-    pg_finish(connection);
-}
-
-enum store_error postgresql_check(struct store_reader *reader, store_report *report_line,
+enum store_error postgresql_check(struct store_reader *base, store_report *report_line,
                                   void *context, uint64_t *found)
 {
-    enum { CHECK_MS = 24 * 3600 * 1000 };
-    struct pg_connection *connection = &((struct pg_reader *)reader)->connection;
-    struct check check = {connection, reader->store->seal, report_line, context, 0};
-    pg_begin(connection, clock_ms() + PG_DEADLINE_MS);
-    connection->deadline_ms = clock_ms() + CHECK_MS;
-    run(&check, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL);
-    run(&check, PG_CHECK_SQL, check_tables);
-    run(&check, "SELECT * FROM tokens", check_token);
-    run(&check, "SELECT * FROM idempotency", check_answer);
-    run(&check, "ROLLBACK", NULL);
-    *found = check.found;
-    enum store_error error = connection->error;
-    if (error != STORE_OK)
-        pg_disconnect(connection); /* and its transaction */
-    return error;
+    static const struct {
+        enum pg_statement statement;
+        enum store_error (*visit)(struct check *check, struct pg_values *values);
+    } passes[] = {{PG_BEGIN_SNAPSHOT, NULL},
+                  {PG_CHECK_TABLES, check_tables},
+                  {PG_CHECK_TOKENS, check_token},
+                  {PG_CHECK_ANSWERS, check_answer}};
+    struct pg_reader *reader = (struct pg_reader *)base;
+    struct check check = {base, report_line, context, found};
+    struct pg_values values;
+    enum store_error error = STORE_NOT_FOUND;
+    reader->wait_ms = INT64_C(24) * 3600 * 1000;
+    for (size_t i = 0; error == STORE_NOT_FOUND && i < sizeof(passes) / sizeof(passes[0]); i++) {
+        error = pg_read(base, passes[i].statement, PG_PARAMETERS, &values);
+        while (error == STORE_OK) {
+            error = passes[i].visit(&check, &values);
+            error = error == STORE_OK ? pg_next(base, &values) : error;
+        }
+    }
+    reader->wait_ms = 0;
+    pg_disconnect(&reader->connection); /* and its transaction */
+    return error == STORE_NOT_FOUND ? STORE_OK : error;
 }

@@ -22,26 +22,21 @@ struct submission {
     bool unknown;    /* an attempt may have been committed */
 };
 
-/* Sends COMMIT and takes the results of all changes. */
-static void end(struct submission *submission, const struct group *group)
+/* Sends COMMIT, and takes the results of all changes too. */
+static void end(struct submission *submission, struct group *group)
 {
     struct pg_connection *connection = submission->connection;
     bool commits = group->txn.error == STORE_OK;
     connection->warned = false;
-    pg_send(connection, commits ? PG_COMMIT : PG_ROLLBACK, PG_PARAMETERS);
+    group_send(group, commits ? PG_COMMIT : PG_ROLLBACK, PG_PARAMETERS);
     submission->unknown = commits && connection->error == STORE_OK;
-    pg_sync(connection);
-    for (size_t i = 0; i < group->sent_changes; i++)
-        PQclear(pg_result(connection));
-    PGresult *result = pg_result(connection);
-    bool committed = result && strcmp(PQcmdStatus(result), "COMMIT") == 0;
-    PQclear(result);
-    pg_finish(connection);
+    const PGresult *result = group_sync(group);
+    bool committed = result && strcmp(PQcmdStatus((PGresult *)(uintptr_t)result), "COMMIT") == 0;
+    if (!connection->lost && !connection->warned)
+        submission->unknown = false; /* the server has said which */
     if (!commits)
         pg_fail(connection, group->txn.error, "");
-    else if (!connection->lost && !connection->warned)
-        submission->unknown = false; /* the server has said which */
-    if (connection->warned)          /* the commit may be on this server only */
+    else if (connection->warned) /* the commit may be on this server only */
         pg_fail(connection, STORE_UNAVAILABLE, "the wait for a standby was cancelled");
     else if (!committed)
         pg_fail(connection, STORE_UNAVAILABLE, "not committed");
@@ -66,11 +61,11 @@ static bool try_commit(struct submission *submission)
     struct pg_connection *connection = submission->connection;
     struct group group = {.txn = {.rows = &group_rows, .seal = connection->store->base.seal},
                           .connection = connection,
-                          .writes = submission->writes};
+                          .writes = submission->writes,
+                          .results_end = &group.results};
     int64_t attempt = ++submission->attempt;
     pg_begin(connection, submission->deadline_ms);
     group_fetch(&group, (struct span){submission->id, GROUP_ID_LEN}, &attempt);
-    store_txn_fail(&group.txn, connection->error);
     if (group.txn.error == STORE_OK && attempt == submission->attempt) {
         submission->unknown = false; /* no earlier attempt was committed */
         submission->applied = attempt;

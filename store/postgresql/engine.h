@@ -15,11 +15,13 @@ struct pg_connection {
     struct pg_store *store;
     int statement_count;    /* the first so many are prepared; 0: nothing, and no store is needed */
     PGconn *pg;             /* NULL: not connected */
+    bool busy;              /* results up to a sync are to come */
     int64_t deadline_ms;    /* of the operation, by clock_ms */
     enum store_error error; /* the operation's first failure: what follows does nothing */
     bool lost;              /* the failure was the connection's */
     bool repeat;            /* the failure was a conflict with others: worth another attempt */
     bool warned;            /* a WARNING has come */
+    bool distributes;       /* the server has Citus */
     char message[256];      /* of the last failure, without its end; never a password */
 };
 
@@ -66,20 +68,13 @@ struct pg_store {
     struct pg_known known[PG_KNOWN];
 };
 
-/* options.c. Reads the options of the store's connections; false with a reason. */
-bool pg_read_options(struct pg_store *store, const char *location,
-                     char reason[static STORE_REASON_SIZE]);
-PGconn *pg_start(const struct pg_store *store, const struct pg_host *host);
-
-/* connect.c */
-
 /* Begins an operation; connects where there is no connection. */
 void pg_begin(struct pg_connection *connection, int64_t deadline_ms);
 
 /* Closes the connection; the next operation opens another. */
 void pg_disconnect(struct pg_connection *connection);
 
-/* connection.c: libpq's results and SQLSTATEs are translated there and nowhere else. */
+/* libpq's results and SQLSTATEs are translated in connection.c and nowhere else. */
 
 /* Keeps the first failure, and why. Returns error. */
 enum store_error pg_fail(struct pg_connection *connection, enum store_error error,
@@ -87,9 +82,6 @@ enum store_error pg_fail(struct pg_connection *connection, enum store_error erro
 
 /* The connection can't be used any more. Returns false. */
 bool pg_lose(struct pg_connection *connection);
-
-/* Waits for the socket. False at the deadline. */
-bool pg_wait_socket(const struct pg_connection *connection, short events, int64_t deadline_ms);
 
 /* Queues a prepared statement, or one by its text; pg_sync ends what is sent together. */
 void pg_send(struct pg_connection *connection, enum pg_statement statement,
@@ -111,13 +103,17 @@ void pg_finish(struct pg_connection *connection);
 struct pg_reader {
     struct store_reader base; /* first */
     struct pg_connection connection;
+    PGresult *result; /* the row at hand */
+    int64_t wait_ms;  /* the longest that a statement takes; 0: as others */
     struct pg_known known[PG_KNOWN];
 };
 
-/* Reads by one statement; once more on a new connection where the old one was lost. The caller
- * clears the result; NULL with the connection's error set. */
-PGresult *pg_read(struct store_reader *reader, enum pg_statement statement,
-                  const struct pg_parameters *parameters);
+/* Reads by one statement; once more on a new connection where the old one was lost. *values is the
+ * first row, then by pg_next each of the others; a row is gone with the next one. STORE_NOT_FOUND:
+ * there is none. Rows that are not wanted need not be taken. */
+enum store_error pg_read(struct store_reader *reader, enum pg_statement statement,
+                         const struct pg_parameters *parameters, struct pg_values *values);
+enum store_error pg_next(struct store_reader *reader, struct pg_values *values);
 
 /* Shows the token in a row to visit, with its key. visit may be NULL. */
 enum store_error pg_visit_token(struct store_reader *reader, struct pg_values *values,
@@ -132,9 +128,6 @@ static inline int64_t pg_clamp(uint64_t value)
 /* Whether a token has the key of a hash; until when, 0: it is the present one. */
 bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_HASH_LEN],
                 int64_t *until_unix_s);
-
-/* A name as it is looked up: without the case of its ASCII letters. False where it is too long. */
-bool pg_fold_name(struct span name, char folded[static STORE_USER_NAME_LEN_MAX]);
 
 /* ---- the functions of struct store_engine ---- */
 

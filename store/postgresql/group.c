@@ -3,8 +3,6 @@
 #include <search.h>
 #include <stdlib.h>
 
-#include "base/bytes.h"
-
 /* ---- rows in memory ---- */
 
 static int compare_rows(const void *left, const void *right)
@@ -104,243 +102,245 @@ void group_delete(struct store_txn *txn, enum pg_table table, const struct pg_ro
     row->exists = false;
 }
 
+/* ---- statements and their results ---- */
+
+typedef void take_result(struct group *group, void *context, struct pg_values *values);
+
+struct group_result {
+    struct group_result *next;
+    take_result *take; /* may be NULL */
+    void *context;
+};
+
+/* Queues a statement; take gets its result, which is kept as long as the group. */
+static void queue(struct group *group, enum pg_statement statement,
+                  const struct pg_parameters *parameters, take_result *take, void *context)
+{
+    struct group_result *result = malloc(sizeof(*result));
+    if (!result) {
+        pg_lose(group->connection);
+        return;
+    }
+    *result = (struct group_result){NULL, take, context};
+    *group->results_end = result;
+    group->results_end = &result->next;
+    pg_send(group->connection, statement, parameters);
+}
+
+void group_send(struct group *group, enum pg_statement statement,
+                const struct pg_parameters *parameters)
+{
+    queue(group, statement, parameters, NULL, NULL);
+}
+
+const PGresult *group_sync(struct group *group)
+{
+    PGresult *last = NULL;
+    pg_sync(group->connection);
+    for (struct group_result *result = group->results, *next; result; result = next) {
+        last = pg_result(group->connection);
+        if (last)
+            keep(group, last, &(struct span){NULL, 0});
+        if (last && result->take && group->txn.error == STORE_OK)
+            result->take(group, result->context, &(struct pg_values){.result = last});
+        next = result->next;
+        free(result);
+    }
+    group->results = NULL;
+    group->results_end = &group->results;
+    pg_finish(group->connection);
+    store_txn_fail(&group->txn, group->connection->error);
+    return last;
+}
+
 /* ---- fetching ---- */
 
-/* A result, which is kept as long as the group. NULL after a failure. */
-static PGresult *take(struct group *group)
+/* Rows of the table whose columns are the context. */
+static void take_rows(struct group *group, void *context, struct pg_values *values)
 {
-    PGresult *result = pg_result(group->connection);
-    if (result)
-        keep(group, result, &(struct span){NULL, 0});
-    return group->txn.error == STORE_OK ? result : NULL;
+    enum pg_table table = (enum pg_table)((const struct pg_columns *)context - pg_columns);
+    for (; values->row < PQntuples(values->result); values->row++, values->column = 0) {
+        struct pg_row found;
+        struct group_row *row =
+            pg_next_row(values, table, &found) ? obtain(group, table, &found) : NULL;
+        if (!row) {
+            store_txn_fail(&group->txn, STORE_CORRUPT);
+            return;
+        }
+        row->row = found;
+        if (table == PG_TOKENS && !row->exists) {
+            row->next = group->tokens;
+            group->tokens = row;
+        }
+        row->stored = row->exists = true;
+        if (table < PG_LOOK_UPS)
+            group_need_found(group, row);
+    }
+}
+
+static void queue_rows(struct group *group, enum pg_statement statement,
+                       const struct pg_parameters *parameters, enum pg_table table)
+{
+    queue(group, statement, parameters, take_rows, (void *)(uintptr_t)&pg_columns[table]);
+}
+
+static void add_to_batch(struct group_batch *batch, const struct group_row *row, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct pg_column *column = &pg_columns[row->table].columns[i];
+        const void *value = (const char *)&row->row + column->offset;
+        buffer_append_number(&batch->arrays[i], batch->arrays[i].len ? SPAN(",") : SPAN("{"),
+                             *(const int64_t *)value);
+    }
+}
+
+static void queue_batch(struct group *group, struct group_batch *batch, enum pg_statement statement,
+                        enum pg_table table)
+{
+    struct pg_parameters *parameters = PG_PARAMETERS;
+    for (struct buffer *array = batch->arrays; array < batch->arrays + GROUP_ARRAYS; array++) {
+        buffer_append_string(array, "}");
+        if (array->failed)
+            store_txn_fail(&group->txn, STORE_UNAVAILABLE);
+        if (array->len > 1)
+            pg_span(parameters, buffer_span(array));
+    }
+    if (parameters->count > 0)
+        queue_rows(group, statement, parameters, table);
+    for (size_t i = 0; i < GROUP_ARRAYS; i++)
+        buffer_free(&batch->arrays[i]);
 }
 
 /* For twalk_r: in order, once a row. */
-static void send_row(const void *node, VISIT visit, void *context)
+static void queue_row(const void *node, VISIT visit, void *context)
 {
     struct group *group = context;
     struct group_row *row = *(struct group_row *const *)node;
+    const struct pg_columns *table = &pg_columns[row->table];
     bool is_turn = visit == postorder || visit == leaf;
     if (!is_turn || !row->wanted || (group->looks_up && row->table >= PG_LOOK_UPS))
         return;
     row->wanted = false;
-    if (row->table == PG_USERS && !row->locks) {
-        row->next = group->users;
-        group->users = row;
-        group->user_count++;
-        return;
-    }
-    const struct pg_columns *table = &pg_columns[row->table];
-    pg_send(group->connection, row->locks ? table->lock : table->read,
-            pg_bind(PG_PARAMETERS, row->table, table->key_count, &row->row));
-    *group->sent_end = row;
-    group->sent_end = &row->next;
+    if (row->table > PG_TOKENS)
+        queue_batch(group, &group->locks, PG_LOCK_TOKENS, PG_TOKENS);
+    if (row->table == PG_USERS && !row->locks)
+        add_to_batch(&group->users, row, 1);
+    else if (row->table == PG_TOKENS && !group->connection->distributes)
+        add_to_batch(&group->locks, row, 2);
+    else
+        queue_rows(group, row->locks ? table->lock : table->read,
+                   pg_bind(PG_PARAMETERS, row->table, table->key_count, &row->row), row->table);
 }
 
-/* The users that are only read, by an array of their ids in its binary form: a statement each would
- * be a third of a spend. */
-static void send_users(struct group *group)
+static void take_ids(struct group *group, void *context, struct pg_values *values)
 {
-    enum { HEAD_LEN = 20, ITEM_LEN = 12 };
-    const unsigned char head[HEAD_LEN] = {[3] = 1, [11] = 20 /* the type bigint */, [19] = 1};
-    size_t len = HEAD_LEN + ITEM_LEN * group->user_count;
-    unsigned char *array = calloc(1, len), *at = array + HEAD_LEN;
-    if (!array) {
+    struct pg_ids *ids = context;
+    size_t count = (size_t)PQntuples(values->result);
+    int64_t *grown = reallocarray(ids->at, ids->count + count, sizeof(*grown));
+    if (!grown) {
         store_txn_fail(&group->txn, STORE_UNAVAILABLE);
         return;
     }
-    memcpy(array, head, HEAD_LEN);
-    array[14] = (unsigned char)(group->user_count >> 8);
-    array[15] = (unsigned char)group->user_count;
-    for (const struct group_row *row = group->users; row; row = row->next, at += ITEM_LEN) {
-        at[3] = 8;
-        put_big64(at + 4, row->row.user_id);
-    }
-    pg_send(group->connection, PG_READ_USERS,
-            pg_span(PG_PARAMETERS, (struct span){(const char *)array, len}));
-    free(array);
+    for (ids->at = grown; count > 0; count--, values->row++, values->column = 0)
+        ids->at[ids->count++] = pg_next_int(values);
 }
 
-static void send_rows(struct group *group)
+static void take_purged(struct group *group, void *context, struct pg_values *values)
 {
-    group->users = NULL;
-    group->user_count = 0;
-    group->sent = NULL;
-    group->sent_end = &group->sent;
-    twalk_r(group->rows, send_row, group);
-    *group->sent_end = NULL;
-    if (group->users)
-        send_users(group);
+    struct store_write *write = context;
+    const char *count = PQcmdTuples((PGresult *)(uintptr_t)values->result);
+    (void)group;
+    write->step.more |= strtoull(count, NULL, 10) >= write->step.max;
 }
 
-static void load(struct group *group, struct group_row *row, const PGresult *result, int number)
+static void take_attempt(struct group *group, void *context, struct pg_values *values)
 {
-    struct pg_values values = {.result = result, .row = number};
-    row->stored = row->exists = true;
-    if (!pg_next_row(&values, row->table, &row->row))
-        pg_fail(group->connection, STORE_CORRUPT, "a row can't be read");
-    else if (row->table < PG_LOOK_UPS)
-        group_need_found(group, row);
+    int64_t *attempt = context;
+    (void)group;
+    *attempt = pg_next_int(values);
 }
 
-static void take_rows(struct group *group)
+static void take_meta(struct group *group, void *context, struct pg_values *values)
 {
-    for (struct group_row *row = group->sent; row; row = row->next) {
-        PGresult *result = take(group);
-        if (PQntuples(result) > 0)
-            load(group, row, result, 0);
-    }
-    PGresult *result = group->users ? take(group) : NULL;
-    for (int i = 0; i < PQntuples(result); i++) {
-        int64_t id = pg_next_int(&(struct pg_values){.result = result, .row = i});
-        struct group_row *row = obtain(group, PG_USERS, PG_ROW(.user_id = id));
-        if (row)
-            load(group, row, result, i);
-    }
-}
-
-/* The tokens of users that are deleted, some of them. */
-static void send_deleted(struct group *group)
-{
-    for (const struct store_write *write = group->writes; write; write = write->next)
-        if (write->kind == STORE_USER_DELETE)
-            pg_send(group->connection, PG_LOCK_TOKENS,
-                    pg_int(pg_int(PG_PARAMETERS, write->user_id), (int64_t)write->step.max));
-}
-
-static void take_deleted(struct group *group)
-{
-    struct group_row **end = &group->tokens;
-    for (const struct store_write *write = group->writes; write; write = write->next) {
-        PGresult *result = write->kind == STORE_USER_DELETE ? take(group) : NULL;
-        for (int i = 0; i < PQntuples(result); i++) {
-            struct pg_values values = {.result = result, .row = i};
-            int64_t user_id = pg_next_int(&values), id = pg_next_int(&values);
-            struct group_row *row = obtain(group, PG_TOKENS, PG_ROW(.user_id = user_id, .id = id));
-            if (!row)
-                return;
-            load(group, row, result, i);
-            row->next = NULL;
-            *end = row;
-            end = &row->next;
-        }
-    }
+    (void)context;
+    if (PQntuples(values->result) != 1 || pg_next_int(values) > PG_SCHEMA_VERSION)
+        pg_fail(group->connection, STORE_BROKEN, "a newer version of this program uses it");
+    group->now_s = pg_next_int(values);
 }
 
 /* Ids that a group before has left are taken first. */
-static int64_t ids_missing(const struct group *group, size_t kind)
+static void send_ids(struct group *group)
 {
-    return (int64_t)group->ids_needed[kind] - (int64_t)group->connection->store->ids[kind].count;
-}
-
-static void take_ids(struct group *group, size_t kind)
-{
-    struct pg_ids *ids = &group->connection->store->ids[kind];
-    PGresult *result = take(group);
-    int64_t *grown = reallocarray(ids->at, group->ids_needed[kind], sizeof(*grown));
-    if (!grown) {
-        pg_fail(group->connection, STORE_UNAVAILABLE, "no memory");
-        return;
-    }
-    ids->at = grown;
-    for (int i = 0; i < PQntuples(result); i++)
-        ids->at[ids->count++] = pg_next_int(&(struct pg_values){.result = result, .row = i});
-}
-
-static void send_begin(struct group *group, struct span id, int64_t attempt)
-{
-    static const char *const sequences[] = {"user_ids", "token_ids", "gateway_ids",
-                                            "reservation_ids"};
-    struct pg_connection *connection = group->connection;
-    pg_send(connection, PG_BEGIN, PG_PARAMETERS);
-    pg_send(connection, PG_PUT_COMMIT, pg_int(pg_span(PG_PARAMETERS, id), attempt));
-    pg_send(connection, PG_READ_META, PG_PARAMETERS);
-    for (size_t i = 0; i < STORE_IDS_COUNT; i++)
-        if (ids_missing(group, i) > 0)
-            pg_send(connection, PG_TAKE_IDS,
-                    pg_int(pg_span(PG_PARAMETERS, span_of(sequences[i])), ids_missing(group, i)));
-    for (const struct store_write *write = group->writes; write; write = write->next)
-        for (int i = PG_PURGE_ANSWERS; write->kind == STORE_PURGE && i <= PG_PURGE_COMMITS; i++)
-            pg_send(connection, i, pg_int(PG_PARAMETERS, (int64_t)write->step.max));
-}
-
-static void take_begin(struct group *group, int64_t *attempt)
-{
-    take(group);
-    struct pg_values put = {.result = take(group)}, meta = {.result = take(group)};
-    if (!meta.result)
-        return;
-    *attempt = pg_next_int(&put);
-    if (PQntuples(meta.result) != 1 || pg_next_int(&meta) > PG_SCHEMA_VERSION)
-        pg_fail(group->connection, STORE_BROKEN, "a newer version of this program uses it");
-    else
-        group->now_s = pg_next_int(&meta);
-    for (size_t i = 0; i < STORE_IDS_COUNT; i++)
-        if (ids_missing(group, i) > 0)
-            take_ids(group, i);
-    for (struct store_write *write = group->writes; write; write = write->next) {
-        bool more = false;
-        for (int i = PG_PURGE_ANSWERS; write->kind == STORE_PURGE && i <= PG_PURGE_COMMITS; i++) {
-            PGresult *result = take(group);
-            more |= result && strtoull(PQcmdTuples(result), NULL, 10) >= write->step.max;
-        }
-        if (write->kind == STORE_PURGE)
-            write->step.more = more;
+    static const struct span sequences[] = {
+        {"user_ids", 8}, {"token_ids", 9}, {"gateway_ids", 11}, {"reservation_ids", 15}};
+    for (size_t i = 0; i < STORE_IDS_COUNT; i++) {
+        struct pg_ids *ids = &group->connection->store->ids[i];
+        if (group->ids_needed[i] > ids->count)
+            queue(group, PG_TAKE_IDS,
+                  pg_int(pg_span(PG_PARAMETERS, sequences[i]),
+                         (int64_t)(group->ids_needed[i] - ids->count)),
+                  take_ids, ids);
     }
 }
 
 /* In one round trip; in two where keys or reservations have to be looked up first. */
 void group_fetch(struct group *group, struct span id, int64_t *attempt)
 {
-    for (const struct store_write *write = group->writes; write; write = write->next)
+    queue(group, PG_BEGIN, PG_PARAMETERS, NULL, NULL);
+    queue(group, PG_PUT_COMMIT, pg_int(pg_span(PG_PARAMETERS, id), *attempt), take_attempt,
+          attempt);
+    queue(group, PG_READ_META, PG_PARAMETERS, take_meta, NULL);
+    for (struct store_write *write = group->writes; write; write = write->next) {
         group_need_write(group, write);
-    send_begin(group, id, *attempt);
-    bool begins = true;
-    if (group->looks_up) {
-        send_rows(group);
-        pg_sync(group->connection);
-        take_begin(group, attempt);
-        take_rows(group);
-        pg_finish(group->connection);
-        group->looks_up = begins = false;
+        for (int i = PG_PURGE_ANSWERS; write->kind == STORE_PURGE && i <= PG_PURGE_COMMITS; i++) {
+            write->step.more = false;
+            queue(group, i, pg_int(PG_PARAMETERS, (int64_t)write->step.max), take_purged, write);
+        }
     }
-    send_rows(group);
-    send_deleted(group);
-    pg_sync(group->connection);
-    if (begins)
-        take_begin(group, attempt);
-    take_rows(group);
-    take_deleted(group);
-    pg_finish(group->connection);
+    send_ids(group);
+    if (group->looks_up) {
+        twalk_r(group->rows, queue_row, group);
+        group_sync(group);
+        group->looks_up = false;
+    }
+    twalk_r(group->rows, queue_row, group);
+    queue_batch(group, &group->locks, PG_LOCK_TOKENS, PG_TOKENS);
+    queue_batch(group, &group->users, PG_READ_USERS, PG_USERS);
+    for (struct store_write *write = group->writes; write; write = write->next)
+        if (write->kind == STORE_USER_DELETE)
+            queue_rows(group, PG_LOCK_TOKENS_OF,
+                       pg_int(pg_int(PG_PARAMETERS, write->user_id), (int64_t)write->step.max),
+                       PG_TOKENS);
+    group_sync(group);
 }
 
 /* ---- changes ---- */
 
-void group_send(struct group *group, enum pg_statement statement,
-                const struct pg_parameters *parameters)
-{
-    pg_send(group->connection, statement, parameters);
-    group->sent_changes++;
-}
-
 /* For twalk_r. */
 static void send_change(const void *node, VISIT visit, void *context)
 {
+    struct group *group = context;
     const struct group_row *row = *(struct group_row *const *)node;
     const struct pg_columns *table = &pg_columns[row->table];
-    bool is_use = row->changed <= table->use_count;
-    enum pg_statement update = is_use ? table->use : table->update,
-                      put = row->stored ? update : table->insert;
-    size_t count = row->stored && is_use ? table->use_count : table->count;
-    if ((visit == postorder || visit == leaf) && (row->exists ? row->changed > 0 : row->stored))
-        group_send(
-            context, row->exists ? put : table->delete,
-            pg_bind(PG_PARAMETERS, row->table, row->exists ? count : table->key_count, &row->row));
+    bool is_use = row->stored && row->changed <= table->use_count;
+    size_t count = !row->exists ? table->key_count : is_use ? table->use_count : table->count;
+    if ((visit != postorder && visit != leaf) || !(row->exists ? row->changed > 0 : row->stored))
+        return;
+    if (row->exists && is_use && row->table == PG_TOKENS && !group->connection->distributes)
+        add_to_batch(&group->uses, row, count);
+    else
+        group_send(group,
+                   !row->exists  ? table->delete
+                   : is_use      ? table->use
+                   : row->stored ? table->update
+                                 : table->insert,
+                   pg_bind(PG_PARAMETERS, row->table, count, &row->row));
 }
 
 void group_send_changes(struct group *group)
 {
     twalk_r(group->rows, send_change, group);
+    queue_batch(group, &group->uses, PG_USE_TOKENS, PG_TOKENS);
 }
 
 void group_clear(struct group *group)

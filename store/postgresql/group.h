@@ -15,23 +15,28 @@ struct group_row {
     bool remembered;        /* of a key: as an earlier group has found it */
     bool stored, exists;    /* in the database; in memory */
     size_t changed;         /* columns, up to the last that is another than in the database */
-    struct group_row *next; /* in the order of results */
+    struct group_row *next; /* of group.tokens */
     struct pg_row row;
+};
+
+/* Rows of integers for one statement: an array of each column, as text. A statement for each row
+ * would be most of the cost of a spend. */
+enum { GROUP_ARRAYS = 5 };
+struct group_batch {
+    struct buffer arrays[GROUP_ARRAYS];
 };
 
 struct group {
     struct store_txn txn; /* first: a pointer to it is one to this */
     struct pg_connection *connection;
     struct store_write *writes;
-    void *rows;                         /* a tree (tsearch), in the order of locks */
-    struct group_row *sent, **sent_end; /* whose results are to come */
-    struct group_row *users;            /* that are only read: by one statement */
-    size_t user_count;
-    struct group_row *tokens; /* of users that are deleted */
-    bool looks_up;            /* keys and reservations: whose they are */
-    int64_t now_s;            /* the database's time */
+    void *rows;                                  /* a tree (tsearch), in the order of locks */
+    struct group_result *results, **results_end; /* that are to come */
+    struct group_batch users, locks, uses;       /* that are only read; of tokens */
+    struct group_row *tokens;                    /* that were fetched */
+    bool looks_up;                               /* keys and reservations: whose they are */
+    int64_t now_s;                               /* the database's time */
     size_t ids_needed[STORE_IDS_COUNT];
-    size_t sent_changes; /* whose results are to come */
     struct group_kept *kept;
     struct group_row none; /* found where there is none */
 };
@@ -44,6 +49,9 @@ void group_fetch(struct group *group, struct span id, int64_t *attempt);
 void group_send(struct group *group, enum pg_statement statement,
                 const struct pg_parameters *parameters);
 void group_send_changes(struct group *group);
+
+/* Takes all results; the last one, or NULL. */
+const PGresult *group_sync(struct group *group);
 
 /* Frees what a group holds, but its writes. */
 void group_clear(struct group *group);

@@ -5,7 +5,9 @@
 #include <sodium.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "store/postgresql/engine.h"
+#include "token/match.h"
 
 /* ---- readers ---- */
 
@@ -25,56 +27,56 @@ enum store_error postgresql_reader_open(struct store *base, struct store_reader 
 void postgresql_reader_close(struct store_reader *base)
 {
     struct pg_reader *reader = (struct pg_reader *)base;
+    PQclear(reader->result);
     pg_disconnect(&reader->connection);
     free(reader);
 }
 
-static struct pg_connection *connection_of(struct store_reader *reader)
+enum store_error pg_next(struct store_reader *base, struct pg_values *values)
 {
-    return &((struct pg_reader *)reader)->connection;
+    struct pg_reader *reader = (struct pg_reader *)base;
+    PQclear(reader->result);
+    reader->result = pg_result(&reader->connection);
+    *values = (struct pg_values){.result = reader->result};
+    if (PQresultStatus(reader->result) == PGRES_SINGLE_TUPLE)
+        return STORE_OK;
+    pg_finish(&reader->connection);
+    return reader->result ? STORE_NOT_FOUND : reader->connection.error;
 }
 
-PGresult *pg_read(struct store_reader *reader, enum pg_statement statement,
-                  const struct pg_parameters *parameters)
+enum store_error pg_read(struct store_reader *base, enum pg_statement statement,
+                         const struct pg_parameters *parameters, struct pg_values *values)
 {
-    struct pg_connection *connection = connection_of(reader);
-    int64_t deadline_ms = clock_ms() + PG_DEADLINE_MS;
-    PGresult *result = NULL;
-    for (int i = 0; i < 2 && (i == 0 || connection->lost); i++) {
+    struct pg_reader *reader = (struct pg_reader *)base;
+    struct pg_connection *connection = &reader->connection;
+    int64_t deadline_ms = clock_ms() + (reader->wait_ms ? reader->wait_ms : PG_DEADLINE_MS);
+    enum store_error error = STORE_OK;
+    connection->deadline_ms = deadline_ms;
+    pg_finish(connection); /* rows that nobody wanted */
+    for (int i = 0; i == 0 || (i == 1 && connection->lost && !reader->wait_ms); i++) {
         pg_begin(connection, deadline_ms);
         pg_send(connection, statement, parameters);
         pg_sync(connection);
-        result = pg_result(connection);
-        pg_finish(connection);
+        pg_stream(connection);
+        error = pg_next(base, values);
     }
-    return result;
+    return error;
 }
 
-/* Reads one row of a table; its texts live as long as *result, which the caller clears. otherwise
- * is the error where there is none. */
+/* Reads a row of a table; STORE_NOT_FOUND. */
 static enum store_error read_row(struct store_reader *reader, enum pg_statement statement,
                                  const struct pg_parameters *parameters, enum pg_table table,
-                                 struct pg_row *row, enum store_error otherwise, PGresult **result)
+                                 struct pg_row *row)
 {
-    *result = pg_read(reader, statement, parameters);
-    if (!*result)
-        return connection_of(reader)->error;
-    if (PQntuples(*result) == 0)
-        return otherwise;
-    return pg_next_row(&(struct pg_values){.result = *result}, table, row) ? STORE_OK
-                                                                           : STORE_CORRUPT;
+    struct pg_values values;
+    enum store_error error = pg_read(reader, statement, parameters, &values);
+    return error == STORE_OK && !pg_next_row(&values, table, row) ? STORE_CORRUPT : error;
 }
 
-/* The same by its key, of a row without texts. */
-static enum store_error read_entry(struct store_reader *reader, enum pg_table table,
-                                   struct pg_row *row, enum store_error otherwise)
+/* What the caller says instead of STORE_NOT_FOUND. */
+static enum store_error not_found_is(enum store_error other, enum store_error error)
 {
-    PGresult *result;
-    struct pg_parameters *key = pg_bind(PG_PARAMETERS, table, pg_columns[table].key_count, row);
-    enum store_error error =
-        read_row(reader, pg_columns[table].read, key, table, row, otherwise, &result);
-    PQclear(result);
-    return error;
+    return error == STORE_NOT_FOUND ? other : error;
 }
 
 /* Whose an access token or a key is: as an earlier look-up has found, or by another one. */
@@ -82,17 +84,17 @@ static enum store_error look_up(struct store_reader *reader, enum pg_table table
                                 struct pg_row *entry, bool again)
 {
     struct pg_known *known = pg_known(((struct pg_reader *)reader)->known, entry->hash);
+    enum store_error error = STORE_OK;
     if (again || memcmp(known->hash, entry->hash, SEAL_HASH_LEN) != 0) {
-        enum store_error error = read_entry(reader, table, entry, STORE_NOT_FOUND);
-        if (error != STORE_OK)
-            return error;
-        memcpy(known->hash, entry->hash, SEAL_HASH_LEN);
+        error = read_row(reader, pg_columns[table].read, pg_bind(PG_PARAMETERS, table, 1, entry),
+                         table, entry);
+        memcpy(known->hash, entry->hash, error == STORE_OK ? SEAL_HASH_LEN : 0);
         known->user_id = entry->user_id;
         known->token_id = entry->token_id;
     }
     entry->user_id = known->user_id;
     entry->token_id = known->token_id;
-    return STORE_OK;
+    return error;
 }
 
 /* ---- users ---- */
@@ -102,67 +104,53 @@ postgresql_user_authenticate(struct store_reader *reader,
                              const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN],
                              int64_t *user_id)
 {
-    struct pg_row entry, row;
-    const struct record_user *user = &row.user;
-    PGresult *result;
-    enum store_error error = STORE_OK;
-    memcpy(entry.hash, access_hash, SEAL_HASH_LEN);
-    for (int again = 0; error == STORE_OK && again < 2; again++) {
-        error = look_up(reader, PG_ACCESS, &entry, again);
-        if (error != STORE_OK)
-            break;
-        error = read_row(reader, PG_READ_USER, pg_int(PG_PARAMETERS, entry.user_id), PG_USERS, &row,
-                         STORE_NOT_FOUND, &result);
-        PQclear(result);
+    struct pg_row entry = {.id = 0}, row;
+    memcpy(entry.hash, access_hash, PG_LOOK_UP_LEN);
+    for (int again = 0; again < 2; again++) {
+        enum store_error error = look_up(reader, PG_ACCESS, &entry, again);
+        if (error == STORE_OK)
+            error = read_row(reader, PG_READ_USER, pg_int(PG_PARAMETERS, entry.user_id), PG_USERS,
+                             &row);
+        if (store_is_failure(error))
+            return error;
         *user_id = row.user_id;
-        if (error == STORE_OK && !user->deleted &&
-            sodium_memcmp(access_hash, user->access_hash, sizeof(user->access_hash)) == 0)
-            return user->disabled ? STORE_USER_DISABLED : STORE_OK;
+        if (error == STORE_OK && !row.user.deleted &&
+            sodium_memcmp(access_hash, row.user.access_hash, SEAL_CREDENTIAL_HASH_LEN) == 0)
+            return row.user.disabled ? STORE_USER_DISABLED : STORE_OK;
     }
-    return store_is_failure(error) ? error : STORE_DENIED;
-}
-
-bool pg_fold_name(struct span name, char folded[static STORE_USER_NAME_LEN_MAX])
-{
-    if (name.len > STORE_USER_NAME_LEN_MAX)
-        return false;
-    for (size_t i = 0; i < name.len; i++) {
-        bool is_upper = name.at[i] >= 'A' && name.at[i] <= 'Z';
-        folded[i] = (char)(is_upper ? name.at[i] - 'A' + 'a' : name.at[i]);
-    }
-    return true;
+    return STORE_DENIED;
 }
 
 enum store_error postgresql_user_find(struct store_reader *reader, struct span name,
                                       int64_t *user_id)
 {
     char folded[STORE_USER_NAME_LEN_MAX];
-    struct pg_row row = {.name = {folded, name.len}};
-    if (!pg_is_text(name) || !pg_fold_name(name, folded))
+    struct pg_row row;
+    if (name.len > sizeof(folded) || !pg_is_text(name))
         return STORE_NO_USER;
-    enum store_error error = read_entry(reader, PG_NAMES, &row, STORE_NO_USER);
+    text_fold(name, folded);
+    enum store_error error =
+        read_row(reader, PG_READ_NAME, pg_span(PG_PARAMETERS, (struct span){folded, name.len}),
+                 PG_NAMES, &row);
     *user_id = error == STORE_OK ? row.user_id : 0;
-    return error;
+    return not_found_is(STORE_NO_USER, error);
 }
 
 enum store_error postgresql_user_next(struct store_reader *reader, int64_t after_id,
                                       struct store_user *user)
 {
     struct pg_row row;
-    PGresult *result;
-    const struct record_user *record = &row.user;
-    enum store_error error = read_row(reader, PG_READ_NEXT_USER, pg_int(PG_PARAMETERS, after_id),
-                                      PG_USERS, &row, STORE_NO_USER, &result);
-    if (error == STORE_OK) {
-        *user = (struct store_user){.id = row.user_id,
-                                    .disabled = record->disabled,
-                                    .created_unix_s = record->created_unix_s,
-                                    .token_count = (uint64_t)row.count};
-        memcpy(user->name, record->name.at, record->name.len);
-        memcpy(user->group, record->group.at, record->group.len);
-    }
-    PQclear(result);
-    return error;
+    enum store_error error =
+        read_row(reader, PG_READ_NEXT_USER, pg_int(PG_PARAMETERS, after_id), PG_USERS, &row);
+    if (error != STORE_OK)
+        return not_found_is(STORE_NO_USER, error);
+    *user = (struct store_user){.id = row.user_id,
+                                .disabled = row.user.disabled,
+                                .created_unix_s = row.user.created_unix_s,
+                                .token_count = (uint64_t)row.count};
+    memcpy(user->name, row.user.name.at, row.user.name.len);
+    memcpy(user->group, row.user.group.at, row.user.group.len);
+    return STORE_OK;
 }
 
 /* ---- tokens ---- */
@@ -184,32 +172,28 @@ enum store_error pg_visit_token(struct store_reader *reader, struct pg_values *v
 enum store_error postgresql_token_get(struct store_reader *reader, int64_t user_id,
                                       int64_t token_id, store_visit_token *visit, void *context)
 {
-    PGresult *result =
-        pg_read(reader, PG_READ_TOKEN, pg_int(pg_int(PG_PARAMETERS, user_id), token_id));
-    enum store_error error = result ? STORE_NOT_FOUND : connection_of(reader)->error;
-    if (result && PQntuples(result) == 1)
-        error = pg_visit_token(reader, &(struct pg_values){.result = result}, visit, context);
-    PQclear(result);
-    return error;
+    struct pg_values values;
+    enum store_error error =
+        pg_read(reader, PG_READ_TOKEN, pg_int(pg_int(PG_PARAMETERS, user_id), token_id), &values);
+    return error == STORE_OK ? pg_visit_token(reader, &values, visit, context) : error;
 }
 
 enum store_error postgresql_token_page(struct store_reader *reader, int64_t user_id,
                                        uint64_t offset, uint64_t limit, uint64_t *total,
                                        store_visit_token *visit, void *context)
 {
-    PGresult *result =
-        pg_read(reader, PG_READ_PAGE,
-                pg_int(pg_int(pg_int(PG_PARAMETERS, user_id), pg_clamp(offset)), pg_clamp(limit)));
-    enum store_error error = result ? STORE_OK : connection_of(reader)->error;
-    /* Without a token there is a row of the total alone. */
-    for (int i = 0; error == STORE_OK && i < PQntuples(result); i++) {
-        struct pg_values values = {.result = result, .row = i};
+    struct pg_parameters *parameters = pg_int(PG_PARAMETERS, user_id);
+    struct pg_values values;
+    pg_int(pg_int(parameters, pg_clamp(offset)), pg_clamp(limit));
+    enum store_error error = pg_read(reader, PG_READ_PAGE, parameters, &values);
+    while (error == STORE_OK) {
         *total = (uint64_t)pg_next_int(&values);
-        if (!PQgetisnull(result, i, values.column))
+        /* Without a token there is a row of the total alone. */
+        if (!PQgetisnull(values.result, 0, values.column))
             error = pg_visit_token(reader, &values, visit, context);
+        error = error == STORE_OK ? pg_next(reader, &values) : error;
     }
-    PQclear(result);
-    return error;
+    return not_found_is(STORE_OK, error);
 }
 
 bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_HASH_LEN],
@@ -226,31 +210,90 @@ enum store_error postgresql_token_find(struct store_reader *reader,
                                        bool *owner_disabled, store_visit_token *visit,
                                        void *context)
 {
-    struct pg_row entry, row;
-    enum store_error error = STORE_OK;
+    struct pg_row entry = {.id = 0}, row;
+    struct pg_values values;
     int64_t until_unix_s;
-    bool found = false;
     seal_hash_key(reader->store->seal, key, entry.hash);
-    for (int again = 0; error == STORE_OK && !found && again < 2; again++) {
-        error = look_up(reader, PG_KEYS, &entry, again);
-        if (error != STORE_OK)
-            break;
-        PGresult *result = pg_read(reader, PG_READ_OWNER_AND_TOKEN,
-                                   pg_int(pg_int(PG_PARAMETERS, entry.user_id), entry.token_id));
-        struct pg_values values = {.result = result};
-        if (!result)
-            error = connection_of(reader)->error;
-        else if (PQntuples(result) == 1 && !PQgetisnull(result, 0, 0)) {
-            *owner_disabled = pg_next_int(&values) != 0;
-            error = pg_next_row(&values, PG_TOKENS, &row) ? STORE_OK : STORE_CORRUPT;
-            found = error == STORE_OK && pg_has_key(&row, entry.hash, &until_unix_s) &&
-                    (until_unix_s == 0 || until_unix_s > now_unix_s);
-        }
-        if (found)
+    for (int again = 0; again < 2; again++) {
+        enum store_error error = look_up(reader, PG_KEYS, &entry, again);
+        if (error == STORE_OK)
+            error = pg_read(reader, PG_READ_OWNER_AND_TOKEN,
+                            pg_int(pg_int(PG_PARAMETERS, entry.user_id), entry.token_id), &values);
+        if (store_is_failure(error))
+            return error;
+        if (error != STORE_OK || PQgetisnull(values.result, 0, 0))
+            continue;
+        *owner_disabled = pg_next_int(&values) != 0;
+        if (!pg_next_row(&values, PG_TOKENS, &row))
+            return STORE_CORRUPT;
+        if (pg_has_key(&row, entry.hash, &until_unix_s) &&
+            (until_unix_s == 0 || until_unix_s > now_unix_s)) {
             visit(context, &row.token);
-        PQclear(result);
+            return STORE_OK;
+        }
     }
-    return error == STORE_OK && !found ? STORE_NOT_FOUND : error;
+    return STORE_NOT_FOUND;
+}
+
+/* ---- searches: the server filters and sorts. Keys are sealed there, and it takes no keyword that
+ * is not UTF-8: a search for such is done here, over a stream of the rows ---- */
+
+struct search_pass {
+    const struct store_search *search;
+    uint64_t *total;
+    store_visit_token *visit;
+    void *context;
+};
+
+/* A store_visit_token: of a stream, those that match. */
+static void visit_match(void *context, const struct token *token)
+{
+    const struct search_pass *pass = context;
+    const struct store_search *search = pass->search;
+    if ((search->key.len > 0 && !match_key(token->key, search->key)) ||
+        !match_name(token->name, search->keyword))
+        return;
+    if (*pass->total >= search->offset && *pass->total - search->offset < search->limit)
+        pass->visit(pass->context, token);
+    ++*pass->total;
+}
+
+static enum store_error visit_row(struct store_reader *reader, struct pg_values *values,
+                                  struct search_pass *pass, bool streams)
+{
+    int64_t total = pg_next_int(values);
+    if (!streams)
+        *pass->total = (uint64_t)total;
+    if (PQgetisnull(values->result, 0, values->column)) /* no token in the page */
+        return STORE_OK;
+    return streams ? pg_visit_token(reader, values, visit_match, pass)
+                   : pg_visit_token(reader, values, pass->visit, pass->context);
+}
+
+enum store_error postgresql_token_search(struct store_reader *reader,
+                                         const struct store_search *search, uint64_t *total,
+                                         store_visit_token *visit, void *context)
+{
+    const struct span none = {NULL, 0};
+    bool is_text = pg_is_text(search->keyword), streams = search->key.len > 0 || !is_text;
+    struct search_pass pass = {search, total, visit, context};
+    struct pg_values values;
+    struct pg_parameters *parameters =
+        pg_int(pg_int(PG_PARAMETERS, search->user_id), search->now_unix_s);
+    if (!pg_is_text(search->group))
+        return STORE_OK;
+    pg_span(parameters, is_text && search->keyword.len > 0 ? search->keyword : none);
+    pg_int(pg_span(parameters, search->group), search->status);
+    pg_int(pg_int(parameters, streams ? 0 : pg_clamp(search->offset)),
+           streams ? INT64_MAX : pg_clamp(search->limit));
+    pg_span(parameters, search->sort ? search->sort->name : SPAN("id"));
+    pg_int(parameters, search->ascending ? 1 : -1);
+    enum store_error error = pg_read(reader, PG_SEARCH, parameters, &values);
+    while (error == STORE_OK) {
+        error = visit_row(reader, &values, &pass, streams);
+        error = error == STORE_OK ? pg_next(reader, &values) : error;
+    }
+    return error == STORE_NOT_FOUND ? STORE_OK : error;
 }
 
 /* ---- gateways ---- */
@@ -261,34 +304,30 @@ postgresql_gateway_authenticate(struct store_reader *reader,
                                 const unsigned char secret_hash[static SEAL_CREDENTIAL_HASH_LEN],
                                 int64_t *gateway_id)
 {
-    const size_t len = SEAL_CREDENTIAL_HASH_LEN;
+    struct pg_values values;
     struct pg_row row;
-    PGresult *result = pg_read(reader, PG_READ_GATEWAYS, pg_int(PG_PARAMETERS, 0));
-    enum store_error error = result ? STORE_DENIED : connection_of(reader)->error;
-    for (int i = 0; result && i < PQntuples(result); i++) {
-        if (!pg_next_row(&(struct pg_values){.result = result, .row = i}, PG_GATEWAYS, &row)) {
-            error = STORE_CORRUPT;
-        } else if (sodium_memcmp(secret_hash, row.gateway.secret_hash, len) == 0) {
+    bool found = false;
+    enum store_error error = pg_read(reader, PG_READ_GATEWAYS, pg_int(PG_PARAMETERS, 0), &values);
+    for (; error == STORE_OK; error = pg_next(reader, &values)) {
+        if (!pg_next_row(&values, PG_GATEWAYS, &row))
+            return STORE_CORRUPT;
+        if (sodium_memcmp(secret_hash, row.gateway.secret_hash, SEAL_CREDENTIAL_HASH_LEN) == 0) {
             *gateway_id = row.id;
-            error = STORE_OK;
+            found = true;
         }
     }
-    PQclear(result);
-    return error;
+    return not_found_is(found ? STORE_OK : STORE_DENIED, error);
 }
 
 enum store_error postgresql_gateway_next(struct store_reader *reader, int64_t after_id,
                                          struct store_gateway *gateway)
 {
     struct pg_row row;
-    PGresult *result;
-    enum store_error error = read_row(reader, PG_READ_GATEWAYS, pg_int(PG_PARAMETERS, after_id),
-                                      PG_GATEWAYS, &row, STORE_NOT_FOUND, &result);
-    if (error == STORE_OK) {
-        *gateway =
-            (struct store_gateway){.id = row.id, .created_unix_s = row.gateway.created_unix_s};
-        memcpy(gateway->name, row.gateway.name.at, row.gateway.name.len);
-    }
-    PQclear(result);
-    return error;
+    enum store_error error =
+        read_row(reader, PG_READ_GATEWAYS, pg_int(PG_PARAMETERS, after_id), PG_GATEWAYS, &row);
+    if (error != STORE_OK)
+        return error;
+    *gateway = (struct store_gateway){.id = row.id, .created_unix_s = row.gateway.created_unix_s};
+    memcpy(gateway->name, row.gateway.name.at, row.gateway.name.len);
+    return STORE_OK;
 }

@@ -1,5 +1,6 @@
 /* The rows of a group, for the kinds of writes (store/txn.h). */
 
+#include "base/text.h"
 #include "store/postgresql/group.h"
 
 /* A row by a hash, which is shorter in some tables. */
@@ -10,10 +11,11 @@ static struct pg_row hashed(const unsigned char *hash, size_t len)
     return row;
 }
 
-/* The same by a user's name, which folded has room for. */
+/* The same by a user's name, which was checked. */
 static struct pg_row named(struct span name, char folded[static STORE_USER_NAME_LEN_MAX])
 {
-    return (struct pg_row){.name = {folded, pg_fold_name(name, folded) ? name.len : 0}};
+    text_fold(name, folded);
+    return (struct pg_row){.name = {folded, name.len}};
 }
 
 /* ---- what a write needs ---- */
@@ -253,7 +255,7 @@ static enum store_error get_key(struct store_txn *txn,
     }
     if (!found->exists || !found->remembered)
         return STORE_NOT_FOUND;
-    *known = (struct pg_known){.user_id = 0}; /* it will be looked up */
+    memset(connection->store->known, 0, sizeof(connection->store->known)); /* look them up then */
     connection->repeat = true;
     return store_txn_fail(txn, STORE_UNAVAILABLE);
 }

@@ -7,8 +7,8 @@
 #include "sql.h" /* made of the .sql files here */
 #include "store/txn.h"
 
-/* The database: its statements (statements.sql), and how rows are sent and received: their columns
- * (schema.sql) are described once, in schema.c. All values are sent in binary. */
+/* The database: its statements (statements.sql), and how rows are sent and received, by their
+ * columns (schema.sql). All values are sent in binary. */
 
 enum { PG_SCHEMA_VERSION = 1 };
 
@@ -34,7 +34,9 @@ enum pg_table {
 struct pg_row {
     int64_t user_id, id, token_id;
     int64_t count; /* of a user's tokens; of all answers that are kept of a user */
-    unsigned char hash[STORE_HASH_LEN];
+    union {
+        unsigned char hash[STORE_HASH_LEN], short_hash[SEAL_HASH_LEN];
+    };
     union {
         struct span name;
         struct record_user user;
@@ -57,10 +59,9 @@ struct pg_row {
 enum { PG_LOOK_UP_LEN = SEAL_HASH_LEN };
 
 struct pg_column {
-    const char *name;
-    enum { PG_BIGINT, PG_BOOLEAN, PG_BYTES, PG_TEXT, PG_BLOB } type;
+    bool is_int;         /* of 64 bits, or an enum */
     size_t offset, size; /* of the member of struct pg_row */
-    size_t len_max;      /* of a text */
+    size_t len_max;      /* of a span; else 0 */
 };
 
 struct pg_columns {
@@ -101,13 +102,12 @@ bool pg_is_text(struct span text);
 struct pg_values {
     const PGresult *result;
     int row, column;
-    bool bad; /* one was not as expected */
 };
 
-int64_t pg_next_int(struct pg_values *values); /* 0 where it is NULL */
+int64_t pg_next_int(struct pg_values *values); /* 0 where it is none */
 struct span pg_next_span(struct pg_values *values);
 
-/* Takes a row of a table. False, and values->bad, where it can't be one. */
+/* Takes a row of a table. False where it can't be one. */
 bool pg_next_row(struct pg_values *values, enum pg_table table, struct pg_row *row);
 
 /* Orders rows by a column; copies it. */
@@ -115,7 +115,7 @@ int pg_compare(const struct pg_column *column, const struct pg_row *a, const str
 
 static inline bool pg_is_span(const struct pg_column *column)
 {
-    return column->type >= PG_TEXT;
+    return column->len_max > 0;
 }
 
 #endif

@@ -1,4 +1,6 @@
 -- The schema, as tokenctl init makes it. Changes only add: tables, and columns behind the others.
+-- Behind a column: the member of struct pg_row (schema.h) that it is in memory, and of what is a span
+-- there the most bytes. The key comes first, then what uses change.
 -- Rows that uses change have room beside them in their pages and no index on what changes: their
 -- updates write to no index (heap-only tuples). Tables can be distributed by user_id, those without
 -- by the first column of their key.
@@ -11,90 +13,90 @@ CREATE TABLE meta (
 );
 
 CREATE TABLE users (
-    user_id bigint PRIMARY KEY,
-    token_count bigint NOT NULL,
-    name text COLLATE "C" NOT NULL,
-    group_name text COLLATE "C" NOT NULL,
-    disabled boolean NOT NULL,
-    deleted boolean NOT NULL, -- its tokens are being deleted
-    created_unix_s bigint NOT NULL,
-    access_hash bytea NOT NULL
+    user_id bigint PRIMARY KEY, -- user_id
+    token_count bigint NOT NULL, -- count
+    name text COLLATE "C" NOT NULL, -- user.name STORE_USER_NAME_LEN_MAX
+    group_name text COLLATE "C" NOT NULL, -- user.group TOKEN_GROUP_LEN_MAX
+    disabled boolean NOT NULL, -- user.disabled
+    deleted boolean NOT NULL, -- user.deleted
+    created_unix_s bigint NOT NULL, -- user.created_unix_s
+    access_hash bytea NOT NULL -- user.access_hash
 ) WITH (fillfactor = 70);
 
 CREATE TABLE user_names ( -- in lower case
-    name text COLLATE "C" PRIMARY KEY,
-    user_id bigint NOT NULL
+    name text COLLATE "C" PRIMARY KEY, -- name STORE_USER_NAME_LEN_MAX
+    user_id bigint NOT NULL -- user_id
 );
 
-CREATE TABLE access_hashes ( -- the first 16 bytes of users.access_hash
-    hash bytea PRIMARY KEY,
-    user_id bigint NOT NULL
+CREATE TABLE access_hashes ( -- their first 16 bytes
+    hash bytea PRIMARY KEY, -- short_hash
+    user_id bigint NOT NULL -- user_id
 );
 
 CREATE TABLE tokens (
-    user_id bigint,
-    id bigint,
-    remain_quota bigint NOT NULL,
-    used_quota bigint NOT NULL,
-    accessed_unix_s bigint NOT NULL,
-    name text COLLATE "C" NOT NULL,
-    group_name text COLLATE "C" NOT NULL,
-    model_limits text COLLATE "C" NOT NULL,
-    allow_ips text COLLATE "C" NOT NULL,
-    status bigint NOT NULL,
-    unlimited_quota boolean NOT NULL,
-    model_limits_enabled boolean NOT NULL,
-    expired_unix_s bigint NOT NULL,
-    created_unix_s bigint NOT NULL,
-    sealed_key bytea NOT NULL,
-    key_hash bytea NOT NULL,
-    has_old_key boolean NOT NULL,
-    old_key_hash bytea NOT NULL,
-    old_key_until_unix_s bigint NOT NULL,
+    user_id bigint, -- user_id
+    id bigint, -- id
+    remain_quota bigint NOT NULL, -- token.remain_quota
+    used_quota bigint NOT NULL, -- token.used_quota
+    accessed_unix_s bigint NOT NULL, -- token.accessed_unix_s
+    name text COLLATE "C" NOT NULL, -- token.name 4*TOKEN_NAME_CHARACTERS_MAX
+    group_name text COLLATE "C" NOT NULL, -- token.group TOKEN_GROUP_LEN_MAX
+    model_limits text COLLATE "C" NOT NULL, -- token.model_limits TOKEN_MODEL_LIMITS_LEN_MAX
+    allow_ips text COLLATE "C" NOT NULL, -- token.allow_ips TOKEN_ALLOW_IPS_LEN_MAX
+    status bigint NOT NULL, -- token.status
+    unlimited_quota boolean NOT NULL, -- token.unlimited_quota
+    model_limits_enabled boolean NOT NULL, -- token.model_limits_enabled
+    expired_unix_s bigint NOT NULL, -- token.expired_unix_s
+    created_unix_s bigint NOT NULL, -- token.created_unix_s
+    sealed_key bytea NOT NULL, -- keys.sealed
+    key_hash bytea NOT NULL, -- short_hash
+    has_old_key boolean NOT NULL, -- keys.has_old
+    old_key_hash bytea NOT NULL, -- keys.old_hash
+    old_key_until_unix_s bigint NOT NULL, -- keys.old_until_unix_s
     PRIMARY KEY (user_id, id)
 ) WITH (fillfactor = 70);
 
 CREATE TABLE keys (
-    hash bytea PRIMARY KEY,
-    user_id bigint NOT NULL,
-    token_id bigint NOT NULL
+    hash bytea PRIMARY KEY, -- short_hash
+    user_id bigint NOT NULL, -- user_id
+    token_id bigint NOT NULL -- token_id
 );
 
 CREATE TABLE reservations (
-    user_id bigint,
-    id bigint,
-    token_id bigint NOT NULL,
-    gateway_id bigint NOT NULL,
-    reserved bigint NOT NULL,
-    from_remain boolean NOT NULL,
-    amount bigint NOT NULL,
-    shortfall bigint NOT NULL,
-    created_s bigint NOT NULL,
-    due_s bigint NOT NULL,
-    ended boolean NOT NULL,
-    remain_quota bigint NOT NULL,
-    unlimited_quota boolean NOT NULL,
-    group_name text COLLATE "C" NOT NULL,
+    user_id bigint, -- user_id
+    id bigint, -- id
+    token_id bigint NOT NULL, -- reservation.token_id
+    gateway_id bigint NOT NULL, -- reservation.gateway_id
+    reserved bigint NOT NULL, -- reservation.units.reserved
+    from_remain boolean NOT NULL, -- reservation.units.from_remain
+    amount bigint NOT NULL, -- reservation.units.amount
+    shortfall bigint NOT NULL, -- reservation.units.shortfall
+    created_s bigint NOT NULL, -- reservation.created_s
+    due_s bigint NOT NULL, -- reservation.due_s
+    ended boolean NOT NULL, -- reservation.ended
+    remain_quota bigint NOT NULL, -- reservation.remain_quota
+    unlimited_quota boolean NOT NULL, -- reservation.unlimited_quota
+    group_name text COLLATE "C" NOT NULL, -- reservation.group TOKEN_GROUP_LEN_MAX
     PRIMARY KEY (user_id, id)
 ) WITH (fillfactor = 70);
 CREATE INDEX ON reservations (id);
 CREATE INDEX ON reservations (due_s);
 
 CREATE TABLE idempotency (
-    hash bytea PRIMARY KEY,
-    user_id bigint NOT NULL,
-    created_s bigint NOT NULL,
-    request_hash bytea NOT NULL,
-    sealed bytea NOT NULL
+    hash bytea PRIMARY KEY, -- hash
+    user_id bigint NOT NULL, -- answer.user_id
+    created_s bigint NOT NULL, -- answer.created_s
+    request_hash bytea NOT NULL, -- answer.request_hash
+    sealed bytea NOT NULL -- answer.sealed INT_MAX
 );
 CREATE INDEX ON idempotency (user_id, created_s);
 CREATE INDEX ON idempotency (created_s);
 
 CREATE TABLE gateways (
-    id bigint PRIMARY KEY,
-    name text COLLATE "C" NOT NULL,
-    created_unix_s bigint NOT NULL,
-    secret_hash bytea NOT NULL
+    id bigint PRIMARY KEY, -- id
+    name text COLLATE "C" NOT NULL, -- gateway.name STORE_GATEWAY_NAME_LEN_MAX
+    created_unix_s bigint NOT NULL, -- gateway.created_unix_s
+    secret_hash bytea NOT NULL -- gateway.secret_hash
 );
 
 CREATE TABLE commits ( -- of groups of writes

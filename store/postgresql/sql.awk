@@ -1,4 +1,5 @@
-# Makes C of the .sql files: PG_SCHEMA_SQL, PG_CHECK_SQL, and PG_STATEMENTS_SQL(STATEMENT), a list of
+# Makes C of the .sql files: PG_SCHEMA_SQL; PG_USERS_COLUMNS(COLUMN) and so on, lists of
+# COLUMN(whether it is an integer, member, most bytes); PG_STATEMENTS_SQL(STATEMENT), a list of
 # STATEMENT(name, "SQL").
 
 FNR == 1 {
@@ -11,6 +12,15 @@ FNR == 1 {
 file == "statements" && /^-- [A-Z_]+$/ {
     name = $2
     next
+}
+
+file == "schema" && /^CREATE TABLE/ {
+    table = toupper($3)
+}
+
+file == "schema" && /^    .* -- [a-z_.]+( [A-Z0-9_*]+)?$/ {
+    split(substr($0, index($0, " -- ") + 4), words, " ")
+    columns[table] = columns[table] " COLUMN(" ($2 ~ /^bigint/) ", " words[1] ", " (words[2] == "" ? 0 : words[2]) ")"
 }
 
 {
@@ -30,4 +40,6 @@ file == "statements" && /^-- [A-Z_]+$/ {
 
 END {
     print ""
+    for (table in columns)
+        print "#define PG_" table "_COLUMNS(COLUMN)" columns[table]
 }

@@ -1,9 +1,12 @@
 -- The statements. A name stands before each: enum pg_statement has it, with PG_ before it, and they
 -- are prepared in this order. Parameters and results are binary: bigint, boolean, bytea, text.
 --
--- Each but the purges, CHECK and READ_USERS, which locks nothing, is about one row or one user's rows. SELECT * is of the columns of
--- schema.sql in their order (schema.c); what a newer version has added comes behind them and is not
--- looked at. (SELECT … now()) is evaluated once, not for each row.
+-- Most are about one row or one user's rows, so that Citus can distribute the tables; so are the
+-- purges and checks and READ_USERS, which lock nothing before they write, and LOCK_TOKENS and USE_TOKENS
+-- are for servers without it: the statements of a group of spends are a third of their cost then.
+--
+-- SELECT * is of the columns of schema.sql in their order; what a newer version has added comes behind
+-- them and is not looked at. (SELECT … now()) is evaluated once, not for each row.
 
 -- What readers need.
 
@@ -63,6 +66,59 @@ FROM (SELECT) one LEFT JOIN (
     LIMIT $7 OFFSET $6) page ON true
 ORDER BY number, CASE WHEN $9 > 0 THEN word END, CASE WHEN $9 < 0 THEN word END DESC, $9 * id;
 
+-- tokenctl check: what the server compares, kind and id of what has a problem, and the problem; then
+-- what is sealed.
+
+-- BEGIN_SNAPSHOT
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+-- CHECK_TABLES
+SELECT 'user', user_id, 'is not found by its name'
+FROM users u WHERE NOT deleted AND NOT EXISTS (
+    SELECT FROM user_names n WHERE n.name = lower(u.name) AND n.user_id = u.user_id)
+UNION ALL SELECT 'user', user_id, 'has a name but does not exist'
+FROM user_names WHERE user_id NOT IN (SELECT user_id FROM users WHERE NOT deleted)
+UNION ALL SELECT 'user', coalesce(u.user_id, a.user_id), 'is not found by its access token'
+FROM (SELECT user_id, access_hash FROM users WHERE NOT deleted) u
+    FULL JOIN access_hashes a USING (user_id)
+WHERE hash IS DISTINCT FROM substring(access_hash FOR 16)
+UNION ALL SELECT 'user', user_id, 'the count of its tokens is another'
+FROM users LEFT JOIN (SELECT user_id, count(*) AS count FROM tokens GROUP BY user_id) t
+    USING (user_id)
+WHERE token_count <> coalesce(count, 0)
+UNION ALL SELECT 'user', user_id, 'is above the last id'
+FROM users WHERE user_id > (SELECT last_value FROM user_ids)
+UNION ALL SELECT 'token', id, 'is above the last id'
+FROM tokens WHERE id > (SELECT last_value FROM token_ids)
+UNION ALL SELECT 'gateway', id, 'is above the last id'
+FROM gateways WHERE id > (SELECT last_value FROM gateway_ids)
+UNION ALL SELECT 'token', id, 'exists twice'
+FROM tokens GROUP BY id HAVING count(*) > 1
+UNION ALL SELECT 'token', id, 'its user does not exist'
+FROM tokens WHERE user_id NOT IN (SELECT user_id FROM users)
+UNION ALL SELECT 'token', id, 'its used_quota is below 0'
+FROM tokens WHERE used_quota < 0
+UNION ALL SELECT 'token', id, 'is not found by its key'
+FROM tokens t LEFT JOIN keys k ON hash = key_hash
+WHERE (k.user_id = t.user_id AND token_id = id) IS NOT TRUE
+UNION ALL SELECT 'token', id, 'is not found by its old key'
+FROM tokens t LEFT JOIN keys k ON hash = old_key_hash
+WHERE has_old_key AND (k.user_id = t.user_id AND token_id = id) IS NOT TRUE
+UNION ALL SELECT 'token', token_id, 'has not the key that leads to it'
+FROM keys k LEFT JOIN tokens t ON t.user_id = k.user_id AND id = token_id
+WHERE (hash = key_hash OR has_old_key AND hash = old_key_hash) IS NOT TRUE
+UNION ALL SELECT 'reservation', id, 'has an amount below 0'
+FROM reservations WHERE least(reserved, amount, shortfall) < 0
+UNION ALL SELECT 'token', t.id, 'its reservations took more than it has used'
+FROM tokens t JOIN (
+    SELECT user_id, token_id, sum(CASE WHEN ended THEN amount ELSE reserved END) AS taken
+    FROM reservations GROUP BY user_id, token_id) r
+    ON r.user_id = t.user_id AND token_id = t.id
+WHERE taken > used_quota;
+-- CHECK_TOKENS
+SELECT * FROM tokens;
+-- CHECK_ANSWERS
+SELECT * FROM idempotency;
+
 -- A group of writes: its first round trip.
 
 -- BEGIN
@@ -71,7 +127,7 @@ BEGIN ISOLATION LEVEL READ COMMITTED;
 INSERT INTO commits (id, attempt) VALUES ($1, $2)
 ON CONFLICT (id) DO UPDATE SET repeats = commits.repeats + 1 RETURNING attempt;
 -- READ_USERS
-SELECT * FROM users WHERE user_id = ANY($1::bigint[]);
+SELECT * FROM users WHERE user_id = ANY($1::text::bigint[]);
 -- READ_META
 SELECT lowest_writer, floor(extract(epoch FROM now()))::bigint FROM meta;
 -- TAKE_IDS
@@ -102,6 +158,11 @@ SELECT * FROM users WHERE user_id = $1 FOR UPDATE;
 -- LOCK_TOKEN
 SELECT * FROM tokens WHERE user_id = $1 AND id = $2 FOR UPDATE;
 -- LOCK_TOKENS
+-- Several, in the order of the arrays.
+SELECT t.*
+FROM unnest($1::text::bigint[], $2::text::bigint[]) k (user_id, id),
+    LATERAL (SELECT * FROM tokens WHERE user_id = k.user_id AND id = k.id FOR UPDATE) t;
+-- LOCK_TOKENS_OF
 SELECT * FROM tokens WHERE user_id = $1 ORDER BY id LIMIT $2 FOR UPDATE;
 -- LOCK_RESERVATION
 SELECT * FROM reservations WHERE user_id = $1 AND id = $2 FOR UPDATE;
@@ -156,6 +217,12 @@ WHERE user_id = $1 AND id = $2;
 -- USE_TOKEN
 UPDATE tokens SET remain_quota = $3, used_quota = $4, accessed_unix_s = $5
 WHERE user_id = $1 AND id = $2;
+-- USE_TOKENS
+UPDATE tokens t SET remain_quota = u.remain_quota, used_quota = u.used_quota,
+    accessed_unix_s = u.accessed_unix_s
+FROM unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[],
+    $5::text::bigint[]) u (user_id, id, remain_quota, used_quota, accessed_unix_s)
+WHERE t.user_id = u.user_id AND t.id = u.id;
 -- DELETE_TOKEN
 DELETE FROM tokens WHERE user_id = $1 AND id = $2;
 -- INSERT_RESERVATION
