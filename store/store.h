@@ -308,7 +308,7 @@ struct store_idempotency {
      * The span lives until the next call; absent if there is no memory. */
     struct span (*render)(struct store_write *write);
     bool replayed;         /* out: the write was not done; answer is the first one's */
-    bool stored;           /* the engine's own */
+    bool stored;           /* out: the write was done, and its answer is what was rendered last */
     int64_t retry_after_s; /* out, of STORE_REMEMBERED: until the oldest answer goes */
     char *answer;          /* out: freed by store_write_free */
     size_t answer_len;
