@@ -170,13 +170,14 @@ int64_t api_write_wait_ms_max(const struct request *request)
 void api_finish(struct request *request)
 {
     const struct store_idempotency *idempotency = &request->write.idempotency;
-    if (request->write.error != STORE_OK) {
+    if (idempotency->wanted && !idempotency->stored && request->body.len > 0)
+        buffer_clear(&request->body); /* rendered for a commit that failed; then all is different */
+    if (request->write.error != STORE_OK)
         reply_store_error(request, request->write.error);
-    } else if (idempotency->replayed) {
+    else if (idempotency->replayed)
         buffer_append(&request->body, (struct span){idempotency->answer, idempotency->answer_len});
-    } else if (!idempotency->wanted || request->body.len == 0) {
+    else if (!idempotency->stored)
         request->route->render(request);
-    }
     if (request->head.len == 0)
         reply_success(request);
 }

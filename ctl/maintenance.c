@@ -8,8 +8,7 @@
 
 #include "ctl/commands.h"
 
-/* The owner of a new store: TOKEN_USER where root makes it; -1 where the caller keeps it. */
-static bool find_owner(const struct settings *settings, uid_t *uid, gid_t *gid)
+bool ctl_find_owner(const struct settings *settings, unsigned *uid, unsigned *gid)
 {
     *uid = (uid_t)-1;
     *gid = (gid_t)-1;
@@ -30,7 +29,7 @@ int ctl_init(struct ctl *ctl)
     uid_t uid;
     gid_t gid;
     char reason[STORE_REASON_SIZE];
-    if (!find_owner(&ctl->settings, &uid, &gid))
+    if (!ctl_find_owner(&ctl->settings, &uid, &gid))
         return ctl_fail(
             "the user that TOKEN_USER names (default token, or www-data) does not exist");
     if (store_create(&ctl->options, uid, gid, reason) != STORE_OK)
@@ -51,16 +50,22 @@ static void print_problem(void *context, const char *line)
     ctl_end(ctl, STORE_OK);
 }
 
-int ctl_check(struct ctl *ctl)
+int ctl_find_problems(struct ctl *ctl, const char *what)
 {
     uint64_t found;
     enum store_error error = store_check(ctl->reader, print_problem, ctl, &found);
     if (error != STORE_OK)
         return ctl_end(ctl, error);
-    if (found > 0) {
-        fflush(stdout);
-        return ctl_fail("the store has problems, listed on standard output");
-    }
+    if (found == 0)
+        return CTL_DONE;
+    fflush(stdout);
+    return ctl_fail("%s has problems, listed on standard output", what);
+}
+
+int ctl_check(struct ctl *ctl)
+{
+    if (ctl_find_problems(ctl, "the store") != CTL_DONE)
+        return CTL_FAILED;
     output_bool(ctl, "ok", true);
     return ctl_end(ctl, STORE_OK);
 }

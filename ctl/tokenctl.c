@@ -6,12 +6,11 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/number.h"
 #include "base/sigbus.h"
-#include "ctl/commands.h"
+#include "ctl/child.h"
 #include "sandbox/sandbox.h"
 
 /* clang-format off */
@@ -42,15 +41,17 @@ static const struct command {
     {{"token", "delete"}, "ID", "delete it; its key is void", ctl_token_delete, true},
     {{"token", "find"}, "KEY", "the token of a key; - reads it from stdin", ctl_token_find, true},
     {{"idempotency", "purge"}, "USER", "forget the answers for Idempotency-Keys", ctl_idempotency_purge, true},
+    {{"backup", NULL}, "FILE", "copy the store into a file, and check that", ctl_backup, false},
+    {{"restore", NULL}, "FILE", "make the store of such a file", ctl_restore, false},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
     {{"stat", NULL}, "", "users, tokens, bytes, map use, readers, free disk space", ctl_stat, true},
 };
 /* clang-format on */
 
 static const char *const options[CTL_OPTIONS] = {"--name", "--group", "--expires", "--add-quota",
-                                                 "--json", "--help",  "--version"};
+                                                 "--json", "--quiet", "--help",    "--version"};
 
-enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]), WRITE_WAIT_MS = 20000 };
+enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
 /* Whether a command's words begin with these. */
 static bool begins_with(const struct command *command, char *const *words, int count)
@@ -62,7 +63,7 @@ static bool begins_with(const struct command *command, char *const *words, int c
 /* Of all commands that begin with the words. */
 static void print_usage(FILE *to, char *const *words, int count)
 {
-    fputs("usage: tokenctl [--json] COMMAND\n"
+    fputs("usage: tokenctl [--json] [--quiet] COMMAND\n"
           "       tokenctl [COMMAND] --help | --version\n\n",
           to);
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
@@ -175,52 +176,36 @@ static void report_fault(const char *message, const char *detail)
     fprintf(stderr, "tokenctl: %s: %s\n", message, detail);
 }
 
-/* Opens what the command needs, and gives up all other rights. */
-static bool prepare(struct ctl *ctl, const struct command *command,
-                    char reason[static STORE_REASON_SIZE])
+bool ctl_open(struct ctl *ctl, const char *owner_path, char reason[static STORE_REASON_SIZE])
 {
     char level[128];
-    const struct settings *settings = &ctl->settings;
-    if (!settings_read(environ, &ctl->settings, reason, STORE_REASON_SIZE))
-        return false;
-    ctl->options = (struct store_options){.location = settings->store_path,
-                                          .secret_path = settings->secret_path,
-                                          .size_max = settings->map_size,
-                                          .may_be_read_only = command->run == ctl_check ||
-                                                              command->run == ctl_stat};
-    if (!command->needs_store)
-        return true;
+    const char *location = ctl->options.location;
     /* Before anything there is opened: its owner may have planted links. */
-    const char *owner_path = store_owner_path(&ctl->options);
-    if (!sandbox_become_owner(owner_path) && errno != ENOENT) {
+    if (!child_become_owner(ctl, owner_path) && errno != ENOENT) {
         snprintf(reason, STORE_REASON_SIZE, "%s: becoming its owner: %s", owner_path,
                  strerror(errno));
         return false;
     }
-    if (!sigbus_catch(report_fault, settings->store_path, "restore a backup") ||
+    if (!sigbus_catch(report_fault, location, "restore a backup") ||
         store_open(&ctl->options, &ctl->store, reason) != STORE_OK)
         return false;
-    store_limit_wait(ctl->store, WRITE_WAIT_MS);
+    store_limit_wait(ctl->store, CTL_WRITE_WAIT_MS);
     if (store_reader_open(ctl->store, &ctl->reader) != STORE_OK) {
         snprintf(reason, STORE_REASON_SIZE, "too many processes read the store");
         return false;
     }
     struct statvfs disk;
-    if (statvfs(settings->store_path, &disk) == 0)
+    if (statvfs(location, &disk) == 0)
         ctl->free_bytes = (int64_t)(disk.f_bavail * disk.f_frsize);
     struct sandbox_needs needs = {.owner_path = owner_path,
-                                  .network = store_uses_network(settings->store_path),
+                                  .network = store_uses_network(location),
                                   .files = store_reopened_files(ctl->store)};
-    if (settings->sandbox && sandbox_is_possible() &&
-        !sandbox_enter(&needs, level, sizeof(level), reason, STORE_REASON_SIZE))
-        return false;
-    return strncmp(command->argument, "USER", 4) != 0 || find_user(ctl, reason);
+    return !ctl->settings.sandbox || !sandbox_is_possible() ||
+           sandbox_enter(&needs, level, sizeof(level), reason, STORE_REASON_SIZE);
 }
 
-static int run(struct ctl *ctl, const struct command *command)
+int ctl_close(struct ctl *ctl, int status)
 {
-    char reason[STORE_REASON_SIZE];
-    int status = prepare(ctl, command, reason) ? command->run(ctl) : ctl_fail("%s", reason);
     if (status == CTL_DONE && fflush(stdout) != 0)
         status = ctl_fail("standard output can't be written");
     store_reader_close(ctl->reader);
@@ -228,21 +213,34 @@ static int run(struct ctl *ctl, const struct command *command)
     return status;
 }
 
-/* LMDB ends the process that meets some kinds of damage: so the command runs in a child. */
-static int run_in_child(struct ctl *ctl, const struct command *command)
+/* Reads the settings, and opens what the command needs. */
+static bool prepare(struct ctl *ctl, char reason[static STORE_REASON_SIZE])
 {
-    int status;
-    pid_t child = fork();
-    if (child == 0)
-        exit(run(ctl, command));
-    if (child < 0 || waitpid(child, &status, 0) != child)
-        return ctl_fail("no process can be started");
-    if (WIFEXITED(status))
-        return WEXITSTATUS(status);
-    int number = WTERMSIG(status);
-    bool damaged = number == SIGSEGV || number == SIGABRT;
-    return ctl_fail("check ended by signal %d%s", number,
-                    damaged ? ": the store's pages are damaged; restore a backup" : "");
+    const struct settings *settings = &ctl->settings;
+    if (!settings_read(environ, &ctl->settings, reason, STORE_REASON_SIZE))
+        return false;
+    ctl->options = (struct store_options){.location = settings->store_path,
+                                          .secret_path = settings->secret_path,
+                                          .size_max = settings->map_size,
+                                          .may_be_read_only = ctl->command->run == ctl_check ||
+                                                              ctl->command->run == ctl_stat};
+    if (!ctl->command->needs_store)
+        return true;
+    return ctl_open(ctl, store_owner_path(&ctl->options), reason) &&
+           (strncmp(ctl->command->argument, "USER", 4) != 0 || find_user(ctl, reason));
+}
+
+static int run(struct ctl *ctl)
+{
+    char reason[STORE_REASON_SIZE];
+    return ctl_close(ctl, prepare(ctl, reason) ? ctl->command->run(ctl) : ctl_fail("%s", reason));
+}
+
+static int run_in_child(struct ctl *ctl)
+{
+    struct ctl_child child;
+    return child_start(ctl, run, &child) ? child_end(&child, "check", "restore a backup")
+                                         : CTL_FAILED;
 }
 
 /* The first command that begins with the words, or NULL. */
@@ -256,7 +254,7 @@ static const struct command *find_command(char *const *words, int count)
 
 int main(int argc, char **argv)
 {
-    struct ctl ctl = {.argument = NULL};
+    struct ctl ctl = {.parent_fd = -1};
     char text[STORE_REASON_SIZE] = "";
     (void)argc;
     sandbox_close_inherited();
@@ -282,5 +280,6 @@ int main(int argc, char **argv)
     const char *fault = read_argument(&ctl, command, words, count, text);
     if (fault)
         return refuse_usage(fault, "", words, count);
-    return command->run == ctl_check ? run_in_child(&ctl, command) : run(&ctl, command);
+    ctl.command = command;
+    return command->run == ctl_check ? run_in_child(&ctl) : run(&ctl);
 }

@@ -14,6 +14,9 @@ typedef bool store_engine_create(const struct store_options *options, struct sea
                                  char reason[static STORE_REASON_SIZE]);
 typedef bool store_engine_open(const struct store_options *options, struct seal *seal,
                                struct store **out, char reason[static STORE_REASON_SIZE]);
+/* See store_copy_in. */
+typedef bool store_engine_copy_in(const struct store_options *options, struct seal *seal, int fd,
+                                  char reason[static STORE_REASON_SIZE]);
 /* Finds by the hash of an access token or a secret (seal_hash_credential). */
 typedef enum store_error
 store_find_by_hash(struct store_reader *reader,
@@ -46,6 +49,9 @@ store_find_by_hash(struct store_reader *reader,
 struct store_engine {
     bool (*location_matches)(const char *location); /* whether a TOKEN_STORE is this engine's */
     bool uses_network;
+    /* NULL: the server has tools of its own that make copies. */
+    __typeof__(store_copy_out) *copy_out;
+    store_engine_copy_in *copy_in;
     STORE_ENGINE(STORE_ENGINE_MEMBER)
 };
 

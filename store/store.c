@@ -285,6 +285,30 @@ enum store_error store_commit(struct store *store, store_take_writes *take, void
     return store->engine->commit(store, take, context);
 }
 
+bool store_has_copies(const char *location)
+{
+    char reason[STORE_REASON_SIZE];
+    const struct store_engine *engine = find_engine(location, reason);
+    return engine && engine->copy_out;
+}
+
+enum store_error store_copy_out(struct store_reader *reader, int fd)
+{
+    return reader->store->engine->copy_out(reader, fd);
+}
+
+enum store_error store_copy_in(const struct store_options *options, int fd,
+                               char reason[static STORE_REASON_SIZE])
+{
+    struct seal *seal;
+    const struct store_engine *engine = find_engine(options->location, reason);
+    if (!engine || !seal_open(options->secret_path, &seal, reason, STORE_REASON_SIZE))
+        return STORE_REFUSED;
+    bool made = engine->copy_in(options, seal, fd, reason);
+    seal_close(seal);
+    return made ? STORE_OK : STORE_REFUSED;
+}
+
 enum store_error store_stat(struct store_reader *reader, store_visit_figure *visit, void *context)
 {
     return reader->store->engine->stat(reader, visit, context);

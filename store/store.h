@@ -66,6 +66,7 @@ struct store_options {
     const char *location;    /* TOKEN_STORE: a folder */
     const char *secret_path; /* TOKEN_SECRET: the secret file (seal/seal.h) */
     uint64_t size_max;       /* bytes that the store may grow to; 0: the engine's default */
+    bool is_copy;            /* the location is a file of store_copy_out, opened for reads */
     bool may_be_read_only;   /* on a read-only file system: opened for reads; else refused there */
     bool may_be_away;        /* on a network: opened also where it can't be reached; see reason */
 };
@@ -308,7 +309,7 @@ struct store_idempotency {
      * The span lives until the next call; absent if there is no memory. */
     struct span (*render)(struct store_write *write);
     bool replayed;         /* out: the write was not done; answer is the first one's */
-    bool stored;           /* the engine's own */
+    bool stored;           /* out: the write was done, and its answer is what was rendered last */
     int64_t retry_after_s; /* out, of STORE_REMEMBERED: until the oldest answer goes */
     char *answer;          /* out: freed by store_write_free */
     size_t answer_len;
@@ -454,6 +455,21 @@ void store_write_free(struct store_write *write);
 /* Reports the store's figures, each by a name ("users", "tokens", "bytes" …). */
 typedef void store_visit_figure(void *context, const char *name, uint64_t value);
 enum store_error store_stat(struct store_reader *reader, store_visit_figure *visit, void *context);
+
+/* Whether the store of a location has copies (store_copy_out). */
+bool store_has_copies(const char *location);
+
+/* Writes a copy of the store, of one snapshot, to a file, pipe or socket. Writers go on meanwhile.
+ */
+enum store_error store_copy_out(struct store_reader *reader, int fd);
+
+/* Makes a store of a copy, which it reads from fd to the end, in the empty folder at the location,
+ * with the secret that exists. The next ids of users and tokens become greater by STORE_COPY_IDS:
+ * some may have been given out after the copy was made. STORE_REFUSED; the folder may have files in
+ * it then. */
+enum { STORE_COPY_IDS = 1000000 };
+enum store_error store_copy_in(const struct store_options *options, int fd,
+                               char reason[static STORE_REASON_SIZE]);
 
 /* Verifies every record, index, seal and counter in one snapshot. Reports a line for each problem.
  *   found   out: the number of problems

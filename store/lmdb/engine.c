@@ -11,4 +11,6 @@ static bool is_folder(const char *location)
 #define LMDB_MEMBER(name, type) .name = lmdb_##name,
 
 const struct store_engine store_lmdb_engine = {.location_matches = is_folder,
+                                               .copy_out = lmdb_copy_out,
+                                               .copy_in = lmdb_copy_in,
                                                STORE_ENGINE(LMDB_MEMBER)};

@@ -4,6 +4,8 @@
 
 #define LMDB_FUNCTION(name, type) type lmdb_##name;
 STORE_ENGINE(LMDB_FUNCTION)
+__typeof__(store_copy_out) lmdb_copy_out;
+store_engine_copy_in lmdb_copy_in;
 
 enum { SCHEMA_VERSION_OLDEST = 3, SCHEMA_VERSION = 4 };
 

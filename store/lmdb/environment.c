@@ -92,8 +92,10 @@ static int start_environment(const struct store_options *options, struct lmdb_st
     struct statfs system;
     MDB_stat pages;
     int dead;
-    store->read_only = options->may_be_read_only && statfs(options->location, &system) == 0 &&
-                       (system.f_flags & ST_RDONLY) != 0;
+    unsigned flags = options->is_copy ? MDB_NOSUBDIR | MDB_NOLOCK : 0;
+    store->read_only =
+        options->is_copy || (options->may_be_read_only && statfs(options->location, &system) == 0 &&
+                             (system.f_flags & ST_RDONLY) != 0);
     stat(store->data_path, &data); /* absent where the store is being created */
     int rc = mdb_env_create(&store->env);
     if (rc != MDB_SUCCESS)
@@ -103,7 +105,7 @@ static int start_environment(const struct store_options *options, struct lmdb_st
     mdb_env_set_maxreaders(store->env, READERS_MAX);
     mdb_env_set_mapsize(store->env, choose_map_size(options->size_max, data.st_size));
     rc = mdb_env_open(store->env, options->location,
-                      MDB_NOTLS | (store->read_only ? MDB_RDONLY : 0), 0600);
+                      MDB_NOTLS | flags | (store->read_only ? MDB_RDONLY : 0), 0600);
     if (rc == MDB_SUCCESS)
         rc = mdb_reader_check(store->env, &dead);
     if (rc != MDB_SUCCESS)
@@ -111,6 +113,8 @@ static int start_environment(const struct store_options *options, struct lmdb_st
     mdb_env_get_fd(store->env, &store->data_fd);
     mdb_env_stat(store->env, &pages);
     store->page_size = pages.ms_psize;
+    if (options->is_copy)
+        return MDB_SUCCESS;
     store->folder_fd = open(options->location, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     store->fairness_fd = open(store->data_path, O_RDONLY | O_CLOEXEC);
     if (store->folder_fd < 0 || store->fairness_fd < 0 || fstat(store->data_fd, &data) != 0)
@@ -157,7 +161,8 @@ static struct lmdb_store *new_store(const struct store_options *options, struct 
     store->folder_fd = store->fairness_fd = -1;
     pthread_mutex_init(&store->write_lock, NULL);
     clock_read_boot_id(store->boot_id);
-    snprintf(store->data_path, PATH_MAX, "%s/%s", options->location, store_files[0]);
+    snprintf(store->data_path, PATH_MAX, "%s%s%s", options->location, options->is_copy ? "" : "/",
+             options->is_copy ? "" : store_files[0]);
     return store;
 }
 
@@ -393,7 +398,7 @@ bool lmdb_open(const struct store_options *options, struct seal *seal, struct st
     struct lmdb_store *store = new_store(options, seal, reason);
     if (!store)
         return false;
-    bool opened = check_files(folder, &status, reason) &&
+    bool opened = (options->is_copy || check_files(folder, &status, reason)) &&
                   open_environment(options, store, reason) &&
                   check_databases(store, folder, reason);
     if (opened && geteuid() == 0 && status.st_uid != 0 &&

@@ -82,23 +82,23 @@ static bool is_in_place(const struct lmdb_store *store)
            open_file.stx_nlink > 0;
 }
 
-/* The bytes of the pages that databases take, at most: of lists of ids with pages of their own,
- * which mdb_stat leaves out, each page is a quarter full at least. */
-static size_t count_taken(struct lmdb_txn *txn)
+/* The size of the pages on the list of free pages, LMDB's database 0, as far as it is wanted. */
+static size_t count_free(const struct lmdb_store *store, size_t wanted)
 {
-    enum { META_PAGES = 2, ID_LEN_MAX = 4 * 8 };
-    const struct lmdb_store *store = txn->store;
-    MDB_stat stat;
-    mdb_env_stat(store->env, &stat); /* of the names of databases; fails only without one */
-    size_t pages = META_PAGES + stat.ms_leaf_pages, ids = 0;
-    for (size_t i = 0; i <= DB_FREE_LIST; i++) {
-        if (db_result(&txn->base, mdb_stat(txn->mdb, store->dbis[i], &stat)) != STORE_OK)
-            break;
-        pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
-        if (i == DB_IDS_BY_USER || i == DB_RESERVATIONS_BY_USER)
-            ids += stat.ms_entries;
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    MDB_val key, pages;
+    size_t len = 0;
+    if (mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn) != MDB_SUCCESS)
+        return 0;
+    if (mdb_cursor_open(txn, 0, &cursor) == MDB_SUCCESS) {
+        while (len < wanted && mdb_cursor_get(cursor, &key, &pages, MDB_NEXT) == MDB_SUCCESS)
+            len +=
+                (size_t)get_little64(pages.mv_data) * store->page_size; /* their number is first */
+        mdb_cursor_close(cursor);
     }
-    return pages * store->page_size + ids * ID_LEN_MAX;
+    mdb_txn_abort(txn);
+    return len;
 }
 
 /* Finds out what writes may take, at least need bytes if there are so many. Beyond that a reserve
@@ -126,8 +126,8 @@ static void find_room(struct lmdb_txn *txn, size_t need)
     while (size <= wanted + len / 4 && size + len <= info.me_mapsize &&
            pwritev(store->data_fd, parts, (int)steps, (off_t)size) == (ssize_t)len)
         size += len;
-    if (size < wanted) /* then of the pages in the file those that are free */
-        used = count_taken(txn);
+    if (size < wanted)
+        size += count_free(store, wanted - size);
     txn->room = size > used + RESERVE_LEN ? size - used - RESERVE_LEN : 0;
 }
 

@@ -4,8 +4,9 @@ import os
 import re
 from pathlib import Path
 
+import pytest
 from engines import ENGINES
-from service import IS_ROOT, WORKER_USER, Site
+from service import IS_ROOT, WORKER_USER, Site, Store
 
 __test__ = "postgresql" in ENGINES
 
@@ -72,3 +73,11 @@ def test_workers_run_as_the_secrets_owner():
         uid = re.search(r"^Uid:\t(\d+)", Path(f"/proc/{pid}/status").read_text(), re.M)[1]
         assert int(uid) == (site.dir / "secret").stat().st_uid
         assert not IS_ROOT or int(uid) != 0
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+def test_backups_are_the_servers(command):
+    with Store() as store:
+        done = store.run_ctl(command, store.dir / "file")
+        assert (done.returncode, done.stdout) == (1, "") and "pg_basebackup, pg_dump" in done.stderr
+        assert len(done.stderr.splitlines()) == 1 and not (store.dir / "file").exists()

@@ -1010,6 +1010,59 @@ static void test_a_request_that_is_given_up(void **state)
     tear_down(&fixture);
 }
 
+/* A request whose answer was made for a commit that failed. Before it is done again another process
+ * does one of its own: nothing of that answer may be left. */
+static void fail_commit(struct fixture *fixture, const struct request_input *late,
+                        const struct request_input *other)
+{
+    assert_int_equal(begin(fixture, late, NOW), API_WRITES);
+    struct request *request = fixture->request;
+    assert_non_null(request->write.idempotency.render(&request->write).at);
+    fixture->request = request_new();
+    assert_int_equal(run(fixture, other), 200);
+    char *answer = heap_copy(body_of(fixture));
+    struct span other_answer = {answer, fixture->request->body.len};
+    request_free(fixture->request);
+    fixture->request = request;
+    assert_int_equal(store_write(fixture->temporary.store, &request->write), STORE_OK);
+    api_finish(request);
+    if (late == other) /* the same request: a replay */
+        assert_true(span_equal(body_of(fixture), other_answer));
+    free(answer);
+}
+
+static void test_answer_after_a_failed_commit(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct store_gateway gateway = {.name = "gateway"};
+    struct token token;
+    char secret[STORE_CREDENTIAL_LEN], bodies[2][256];
+    set_up(&fixture);
+    struct request_input made =
+        request_of(&fixture, ALICE, "POST", "/", SPAN("{\"remain_quota\":10}"));
+    made.idempotency_key = SPAN("once");
+    fail_commit(&fixture, &made, &made);
+    assert_int_equal(check_reply(&fixture), 200);
+    assert_int_equal(store_token_get(fixture.temporary.reader, ALICE, 1, copy_key, &token),
+                     STORE_OK);
+    assert_int_equal(store_gateway_add(fixture.temporary.store, NOW, &gateway, secret), STORE_OK);
+    struct request_input inputs[2];
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(bodies[i], sizeof(bodies[i]),
+                 "{\"key\":\"%.*s\",\"amount\":10,\"transaction_id\":\"%zu\"}", TOKEN_KEY_LEN,
+                 token.key, i);
+        inputs[i] = (struct request_input){.method = SPAN("POST"),
+                                           .path_info = SPAN("/consume"),
+                                           .gateway_token = {secret, sizeof(secret)},
+                                           .body = span_of(bodies[i])};
+    }
+    fail_commit(&fixture, &inputs[0], &inputs[1]); /* which leaves no quota */
+    assert_int_equal(check_reply(&fixture), 401);
+    assert_true(has(body_of(&fixture), "\"code\":\"exhausted\""));
+    tear_down(&fixture);
+}
+
 /* ---- texts ---- */
 
 static void test_texts_are_unescaped_and_normalized(void **state)
@@ -1067,6 +1120,7 @@ int main(void)
         cmocka_unit_test(test_use_is_reported),
         cmocka_unit_test(test_unavailable_reply),
         cmocka_unit_test(test_a_request_that_is_given_up),
+        cmocka_unit_test(test_answer_after_a_failed_commit),
         cmocka_unit_test(test_texts_are_unescaped_and_normalized),
     };
     return cmocka_run_group_tests_name("api", tests, NULL, NULL);

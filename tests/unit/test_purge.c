@@ -213,6 +213,38 @@ static void test_no_room(void **state)
     }
 }
 
+/* Lists of ids that were long keep a page each, however short they get: that is no room for others,
+ * or deletes would have none. */
+static void test_no_room_beside_short_lists(void **state)
+{
+    (void)state;
+    enum { USERS = 60, TOKENS = 300 };
+    static int64_t ids[TOKENS];
+    struct temporary temporary;
+    char access_token[STORE_CREDENTIAL_LEN];
+    int64_t id;
+    temporary_create_folder(&temporary, 4 << 20);
+    temporary_open(&temporary);
+    for (int64_t user = 1; user <= USERS; user++) {
+        temporary_add_user(&temporary, access_token);
+        assert_int_equal(temporary_create_tokens(temporary.store, user, TOKENS, 0, 0, &id),
+                         STORE_OK);
+        for (int64_t i = 0; i < TOKENS; i++)
+            ids[i] = id + i;
+        struct store_write delete = {
+            .kind = STORE_DELETE, .user_id = user, .delete = {.ids = ids, .id_count = TOKENS - 1}};
+        assert_int_equal(store_write(temporary.store, &delete), STORE_OK);
+        assert_int_equal(delete.delete.deleted_count, TOKENS - 1);
+    }
+    for (int len = 3000; len >= 0; len -= 1500)
+        while (temporary_create_tokens(temporary.store, 1, 1, (size_t)len, 0, &id) == STORE_OK)
+            ;
+    for (int64_t user = 2; user <= USERS; user++)
+        assert_int_equal(store_user_delete(temporary.store, user), STORE_OK);
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
 int main(void)
 {
     signal(SIGXFSZ, SIG_IGN);
@@ -221,6 +253,7 @@ int main(void)
         cmocka_unit_test(test_many_reservations),
         cmocka_unit_test(test_idempotency_records),
         cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_no_room_beside_short_lists),
     };
     return cmocka_run_group_tests_name("purge", tests, NULL, NULL);
 }
