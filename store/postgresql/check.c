@@ -21,7 +21,7 @@ struct check {
     struct store_reader *reader;
     store_report *report;
     void *context;
-    uint64_t *found; /* problems */
+    uint64_t found; /* problems */
 };
 
 /* "token 7: its key can't be unsealed" */
@@ -30,7 +30,7 @@ static void report(struct check *check, struct span kind, int64_t id, struct spa
     char line[256];
     snprintf(line, sizeof(line), "%.*s %" PRId64 ": %.*s", (int)kind.len, kind.at, id,
              (int)problem.len, problem.at);
-    ++*check->found;
+    ++check->found;
     check->report(check->context, line);
 }
 
@@ -91,15 +91,14 @@ enum store_error postgresql_check(struct store_reader *base, store_report *repor
     static const struct {
         enum pg_statement statement;
         enum store_error (*visit)(struct check *check, struct pg_values *values);
-    } passes[] = {{PG_BEGIN_SNAPSHOT, NULL},
-                  {PG_CHECK_TABLES, check_tables},
+    } passes[] = {{PG_CHECK_TABLES, check_tables},
                   {PG_CHECK_TOKENS, check_token},
                   {PG_CHECK_ANSWERS, check_answer}};
     struct pg_reader *reader = (struct pg_reader *)base;
-    struct check check = {base, report_line, context, found};
+    struct check check = {base, report_line, context, 0};
     struct pg_values values;
-    enum store_error error = STORE_NOT_FOUND;
     reader->wait_ms = INT64_C(24) * 3600 * 1000;
+    enum store_error error = pg_read(base, PG_BEGIN_SNAPSHOT, PG_PARAMETERS, &values);
     for (size_t i = 0; error == STORE_NOT_FOUND && i < sizeof(passes) / sizeof(passes[0]); i++) {
         error = pg_read(base, passes[i].statement, PG_PARAMETERS, &values);
         while (error == STORE_OK) {
@@ -107,6 +106,7 @@ enum store_error postgresql_check(struct store_reader *base, store_report *repor
             error = error == STORE_OK ? pg_next(base, &values) : error;
         }
     }
+    *found = check.found;
     reader->wait_ms = 0;
     pg_disconnect(&reader->connection); /* and its transaction */
     return error == STORE_NOT_FOUND ? STORE_OK : error;

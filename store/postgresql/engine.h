@@ -111,9 +111,9 @@ struct pg_reader {
 /* Reads by one statement; once more on a new connection where the old one was lost. *values is the
  * first row, then by pg_next each of the others; a row is gone with the next one. STORE_NOT_FOUND:
  * there is none. Rows that are not wanted need not be taken. */
-enum store_error pg_read(struct store_reader *reader, enum pg_statement statement,
+enum store_error pg_read(struct store_reader *base, enum pg_statement statement,
                          const struct pg_parameters *parameters, struct pg_values *values);
-enum store_error pg_next(struct store_reader *reader, struct pg_values *values);
+enum store_error pg_next(struct store_reader *base, struct pg_values *values);
 
 /* Shows the token in a row to visit, with its key. visit may be NULL. */
 enum store_error pg_visit_token(struct store_reader *reader, struct pg_values *values,

@@ -64,7 +64,7 @@ struct group_row *group_need(struct group *group, enum pg_table table, const str
                              bool locks);
 
 /* Stores a row, or deletes one by its key. */
-void group_put(struct store_txn *txn, enum pg_table table, const struct pg_row *row);
+void group_put(struct store_txn *txn, enum pg_table table, const struct pg_row *from);
 void group_delete(struct store_txn *txn, enum pg_table table, const struct pg_row *key);
 
 /* rows.c: has the rows fetched that a write needs, or whose key or reservation was found. */

@@ -104,7 +104,7 @@ postgresql_user_authenticate(struct store_reader *reader,
                              const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN],
                              int64_t *user_id)
 {
-    struct pg_row entry = {.id = 0}, row;
+    struct pg_row entry = {.id = 0}, row = {.id = 0};
     memcpy(entry.hash, access_hash, PG_LOOK_UP_LEN);
     for (int again = 0; again < 2; again++) {
         enum store_error error = look_up(reader, PG_ACCESS, &entry, again);
@@ -240,7 +240,7 @@ enum store_error postgresql_token_find(struct store_reader *reader,
 
 struct search_pass {
     const struct store_search *search;
-    uint64_t *total;
+    uint64_t total;
     store_visit_token *visit;
     void *context;
 };
@@ -248,14 +248,14 @@ struct search_pass {
 /* A store_visit_token: of a stream, those that match. */
 static void visit_match(void *context, const struct token *token)
 {
-    const struct search_pass *pass = context;
+    struct search_pass *pass = context;
     const struct store_search *search = pass->search;
     if ((search->key.len > 0 && !match_key(token->key, search->key)) ||
         !match_name(token->name, search->keyword))
         return;
-    if (*pass->total >= search->offset && *pass->total - search->offset < search->limit)
+    if (pass->total >= search->offset && pass->total - search->offset < search->limit)
         pass->visit(pass->context, token);
-    ++*pass->total;
+    ++pass->total;
 }
 
 static enum store_error visit_row(struct store_reader *reader, struct pg_values *values,
@@ -263,7 +263,7 @@ static enum store_error visit_row(struct store_reader *reader, struct pg_values 
 {
     int64_t total = pg_next_int(values);
     if (!streams)
-        *pass->total = (uint64_t)total;
+        pass->total = (uint64_t)total;
     if (PQgetisnull(values->result, 0, values->column)) /* no token in the page */
         return STORE_OK;
     return streams ? pg_visit_token(reader, values, visit_match, pass)
@@ -276,7 +276,7 @@ enum store_error postgresql_token_search(struct store_reader *reader,
 {
     const struct span none = {NULL, 0};
     bool is_text = pg_is_text(search->keyword), streams = search->key.len > 0 || !is_text;
-    struct search_pass pass = {search, total, visit, context};
+    struct search_pass pass = {search, 0, visit, context};
     struct pg_values values;
     struct pg_parameters *parameters =
         pg_int(pg_int(PG_PARAMETERS, search->user_id), search->now_unix_s);
@@ -293,6 +293,7 @@ enum store_error postgresql_token_search(struct store_reader *reader,
         error = visit_row(reader, &values, &pass, streams);
         error = error == STORE_OK ? pg_next(reader, &values) : error;
     }
+    *total = pass.total;
     return error == STORE_NOT_FOUND ? STORE_OK : error;
 }
 

@@ -39,7 +39,7 @@ CREATE TABLE tokens (
     remain_quota bigint NOT NULL, -- token.remain_quota
     used_quota bigint NOT NULL, -- token.used_quota
     accessed_unix_s bigint NOT NULL, -- token.accessed_unix_s
-    name text COLLATE "C" NOT NULL, -- token.name 4*TOKEN_NAME_CHARACTERS_MAX
+    name text COLLATE "C" NOT NULL, -- token.name PG_TOKEN_NAME_LEN_MAX
     group_name text COLLATE "C" NOT NULL, -- token.group TOKEN_GROUP_LEN_MAX
     model_limits text COLLATE "C" NOT NULL, -- token.model_limits TOKEN_MODEL_LIMITS_LEN_MAX
     allow_ips text COLLATE "C" NOT NULL, -- token.allow_ips TOKEN_ALLOW_IPS_LEN_MAX
