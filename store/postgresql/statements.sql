@@ -136,7 +136,9 @@ SELECT nextval($1::text::regclass) + CASE $1
     WHEN 'reservation_ids' THEN (SELECT floor(extract(epoch FROM now()))::bigint << 20) ELSE 0 END
 FROM generate_series(1, $2::bigint);
 -- PURGE_ANSWERS
-DELETE FROM idempotency WHERE hash IN (
+-- The time again: of a row that another transaction has just renewed only this is evaluated anew.
+DELETE FROM idempotency
+WHERE created_s <= (SELECT floor(extract(epoch FROM now()))::bigint) - 86400 AND hash IN (
     SELECT hash FROM idempotency
     WHERE created_s <= (SELECT floor(extract(epoch FROM now()))::bigint) - 86400
     ORDER BY created_s LIMIT $1);

@@ -11,7 +11,9 @@
  *       the disk is full; prints how many were done, and how many had STORE_FULL
  *   spender LOCATION SECRET spend-keys KEY COUNT SIZE
  *       COUNT spends of one unit with the idempotency keys 0, 1, …, in groups of SIZE; prints how
- *       many were done, and how many got the answer of another */
+ *       many were done, and how many got the answer of another
+ *   spender LOCATION SECRET purge
+ *       purges what has expired */
 
 #include <inttypes.h>
 #include <signal.h>
@@ -201,6 +203,8 @@ int main(int argc, char **argv)
         create_up_to(store, (uint64_t)atoll(argv[4]), size);
     else if (strcmp(argv[3], "spend-keys") == 0 && argc == 7)
         spend_keys(store, argv[4], atoi(argv[5]), size);
+    else if (strcmp(argv[3], "purge") == 0)
+        store_purge(store, &(bool){false});
     store_close(store);
     return 0;
 }

@@ -60,3 +60,16 @@ def test_three_processes_with_the_same_idempotency_keys(database):
     totals = [counts(process) for process in processes]
     assert [done + replayed for done, replayed in totals] == [400] * 3
     assert sum(done for done, replayed in totals) == database.used() == 400
+
+
+def test_purging_spares_an_answer_that_is_renewed(database):
+    """An expired answer that another transaction replaces while the purge waits for it."""
+    counts(database.load.spender("spend-keys", database.load.key, 1, 1))
+    database.query("UPDATE idempotency SET created_s = created_s - 86400")
+    with database.session() as session:
+        session.run("BEGIN; UPDATE idempotency SET created_s = created_s + 86400")
+        purge = database.load.spender("purge")
+        database.wait_for_lock()
+        session.run("COMMIT")
+        assert purge.wait() == 0
+    assert database.query("SELECT count(*) FROM idempotency") == "1"
