@@ -211,11 +211,13 @@ class Database:
     def session(self):
         return Session(self.server, self.name)
 
+    def has_backend(self, condition):
+        return self.query("SELECT count(*) FROM pg_stat_activity"
+                          f" WHERE datname = '{self.name}' AND {condition}") != "0"
+
     def wait_for_lock(self):
         """Until a transaction waits for another one's."""
-        waiting = ("SELECT count(*) FROM pg_stat_activity"
-                   f" WHERE datname = '{self.name}' AND wait_event_type = 'Lock'")
-        while self.query(waiting) == "0":
+        while not self.has_backend("wait_event_type = 'Lock'"):
             time.sleep(0.02)
 
 

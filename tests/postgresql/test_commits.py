@@ -2,6 +2,7 @@
 done once, whatever breaks around COMMIT and whoever else writes."""
 
 import signal
+import time
 
 import pytest
 
@@ -73,3 +74,22 @@ def test_purging_spares_an_answer_that_is_renewed(database):
         session.run("COMMIT")
         assert purge.wait() == 0
     assert database.query("SELECT count(*) FROM idempotency") == "1"
+
+
+def test_a_process_that_hangs_does_not_stop_the_others(database):
+    """As one whose machine is gone: its connection stays, with a transaction that is open."""
+    hanging = database.load.start(1_000_000)
+    while True:
+        hanging.send_signal(signal.SIGSTOP)
+        time.sleep(0.05)  # what the server does for it comes to its end
+        if database.has_backend("state = 'idle in transaction'"):
+            break
+        hanging.send_signal(signal.SIGCONT)
+    try:
+        while database.load.spend_once() != (1, 0, 0):
+            pass
+    finally:
+        hanging.send_signal(signal.SIGTERM)
+        hanging.send_signal(signal.SIGCONT)
+    acknowledged, unknown, failed, gap_ms = counts(hanging)
+    assert acknowledged + 1 <= database.used() <= acknowledged + unknown + 1

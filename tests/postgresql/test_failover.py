@@ -59,9 +59,11 @@ def test_no_standby(lonely):
     assert used(server) <= 3
 
 
-def test_cancelled_wait(lonely):
-    """The server says that it is committed, with a warning: here only."""
+@pytest.mark.parametrize("level", ["notice", "error"])
+def test_cancelled_wait(lonely, level):
+    """The server says that it is committed, with a warning: here only. The role may ask for none."""
     load, server = lonely
+    server.set("client_min_messages", level)
     process = load.start(1, size=3)
     while process.poll() is None:
         server.query(
