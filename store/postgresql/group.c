@@ -343,11 +343,14 @@ void group_send_changes(struct group *group)
     queue_batch(group, &group->uses, PG_USE_TOKENS, PG_TOKENS);
 }
 
+/* Ids that were not taken are left for the next group if this one is committed: else their sequence
+ * may give them again, after a crash or from a standby. */
 void group_clear(struct group *group)
 {
     for (size_t i = 0; i < STORE_IDS_COUNT; i++) {
         struct pg_ids *ids = &group->connection->store->ids[i];
-        size_t taken = (size_t)group->txn.ids[i];
+        bool committed = group->connection->error == STORE_OK;
+        size_t taken = committed ? (size_t)group->txn.ids[i] : ids->count;
         ids->count -= taken;
         if (taken > 0)
             memmove(ids->at, ids->at + taken, ids->count * sizeof(*ids->at));

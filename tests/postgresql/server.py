@@ -161,7 +161,8 @@ class Session:
         return self
 
     def __exit__(self, *exception):
-        self.process.communicate()
+        self.process.stdin.close()
+        self.process.wait()
 
 
 class Load:

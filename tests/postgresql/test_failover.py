@@ -8,7 +8,7 @@ import time
 import pytest
 from service import Site
 
-from server import TORTURE, Load, Server, counts, location, used
+from server import TORTURE, Database, Load, Server, counts, location, used
 
 ROUNDS = 5 if TORTURE else 1
 
@@ -115,6 +115,25 @@ def test_no_standby_through_the_web_server(folder):
 
 
 # ---- the primary is lost ----
+
+
+def test_ids_of_a_crash(folder):
+    """A group took ids off a sequence, of which the server knows nothing after a crash."""
+    server = Server(folder / "a").start(wal_writer_delay="10s")
+    try:
+        database = Database(server, folder)
+        server.query("CHECKPOINT")
+        with database.session() as session:
+            session.run("BEGIN; SELECT * FROM tokens FOR UPDATE")
+            create = database.load.spender("create-and-spend", database.load.key, 200)
+            database.wait_for_lock()
+            server.kill()
+        server.start()
+        create.wait()
+        assert database.query("SELECT count(*), max(id) > (SELECT last_value FROM token_ids)"
+                              " FROM tokens") == "203|f"
+    finally:
+        server.kill()
 
 
 class Requests(threading.Thread):
