@@ -80,6 +80,8 @@ static bool try_commit(struct submission *submission)
     }
     if (connection->error == STORE_OK)
         end(submission, &group);
+    else
+        group_sync(&group); /* frees what is queued */
     group_clear(&group);
     abandon(connection);
     return connection->error == STORE_OK;

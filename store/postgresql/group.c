@@ -23,18 +23,19 @@ struct group_kept {
 };
 
 /* Keeps a result, and a text whose place is changed, as long as the group. */
-static void keep(struct group *group, PGresult *result, struct span *text)
+static bool keep(struct group *group, PGresult *result, struct span *text)
 {
     struct group_kept *kept = malloc(sizeof(*kept) + text->len);
     if (!kept) {
         PQclear(result);
         store_txn_fail(&group->txn, STORE_UNAVAILABLE);
-        return;
+        return false;
     }
     kept->next = group->kept;
     kept->result = result;
     text->at = memcpy(kept->text, text->at ? text->at : "", text->len);
     group->kept = kept;
+    return true;
 }
 
 /* The row of a key, or a new one, which does not exist. */
@@ -139,8 +140,10 @@ const PGresult *group_sync(struct group *group)
     pg_sync(group->connection);
     for (struct group_result *result = group->results, *next; result; result = next) {
         last = pg_result(group->connection);
-        if (last)
-            keep(group, last, &(struct span){NULL, 0});
+        if (last && !keep(group, last, &(struct span){NULL, 0})) {
+            pg_lose(group->connection); /* the result may be COMMIT's */
+            last = NULL;
+        }
         if (last && result->take && group->txn.error == STORE_OK)
             result->take(group, result->context, &(struct pg_values){.result = last});
         next = result->next;
