@@ -35,7 +35,9 @@ struct group {
     struct group_batch users, locks, uses;       /* that are only read; of tokens */
     struct group_row *tokens;                    /* that were fetched */
     bool looks_up;                               /* keys and reservations: whose they are */
-    int64_t now_s;                               /* the database's time */
+    struct {
+        int64_t lowest_writer, now_s; /* the database's time */
+    } meta;
     size_t ids_needed[STORE_IDS_COUNT];
     struct group_kept *kept;
     struct group_row none; /* found where there is none */

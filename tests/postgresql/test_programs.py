@@ -76,6 +76,23 @@ def test_another_encoding(site):
     assert done.stderr == "tokenctl: TOKEN_STORE: its database's encoding is not UTF8\n"
 
 
+def test_a_host_that_does_not_answer(site):
+    """It accepts connections, and that is all: the next one is tried while there is time."""
+    server, environment, tokenctl = site
+    silent = server.folder / "silent"
+    silent.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(silent / ".s.PGSQL.5432"))
+        os.chmod(silent / ".s.PGSQL.5432", 0o777)
+        listener.listen(16)
+        store = environment["TOKEN_STORE"]
+        environment["TOKEN_STORE"] = store.replace("host=", f"host={silent},")
+        try:
+            assert add_user(tokenctl, "sylvia")["name"] == "sylvia"
+        finally:
+            environment["TOKEN_STORE"] = store
+
+
 def test_cgi(site):
     server, environment, tokenctl = site
     access_token = add_user(tokenctl, "carol")["access_token"]
