@@ -412,7 +412,7 @@ struct store_write {
          *                       the user. */
         struct {
             size_t max;     /* records (of each kind) or tokens */
-            uint64_t count; /* of STORE_FORGET: counted up by how many were purged */
+            uint64_t count; /* out, of STORE_FORGET: how many were purged */
             bool more;      /* out: others are left */
         } step;
         struct {

@@ -41,11 +41,14 @@ static enum store_error write_step(struct store *store, struct store_write *writ
     return error;
 }
 
-static enum store_error write_steps(struct store *store, struct store_write *write)
+/* Does all steps; *count is the sum of theirs. */
+static enum store_error write_steps(struct store *store, struct store_write *write, uint64_t *count)
 {
     enum store_error error;
+    *count = 0;
     do {
         error = write_step(store, write);
+        *count += error == STORE_OK ? write->step.count : 0;
     } while (error == STORE_OK && write->step.more);
     return error;
 }
@@ -149,15 +152,13 @@ enum store_error store_user_set_disabled(struct store *store, int64_t user_id, b
 enum store_error store_user_forget(struct store *store, int64_t user_id, uint64_t *count)
 {
     struct store_write write = {.kind = STORE_FORGET, .user_id = user_id};
-    enum store_error error = write_steps(store, &write);
-    *count = write.step.count;
-    return error;
+    return write_steps(store, &write, count);
 }
 
 enum store_error store_user_delete(struct store *store, int64_t user_id)
 {
     struct store_write write = {.kind = STORE_USER_DELETE, .user_id = user_id};
-    return write_steps(store, &write);
+    return write_steps(store, &write, &(uint64_t){0});
 }
 
 enum store_error store_gateway_add(struct store *store, int64_t now_unix_s,

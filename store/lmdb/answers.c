@@ -161,6 +161,7 @@ bool answers_purge(struct store_txn *txn, size_t max)
 enum store_error answers_forget(struct store_txn *txn, struct store_write *write)
 {
     int64_t user_id = write->user_id;
+    write->step.count = 0;
     write->step.more = purge_from(txn, &user_id, true, write->step.max, &write->step.count);
     return txn->error;
 }

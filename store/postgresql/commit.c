@@ -26,13 +26,14 @@ struct submission {
 static void end(struct submission *submission, struct group *group)
 {
     struct pg_connection *connection = submission->connection;
-    bool commits = group->txn.error == STORE_OK;
+    bool commits = group->txn.error == STORE_OK,
+         is_repeat = submission->applied != submission->attempt; /* of one that was committed */
     connection->warned = false;
     group_send(group, commits ? PG_COMMIT : PG_ROLLBACK, PG_PARAMETERS);
-    submission->unknown = commits && connection->error == STORE_OK;
+    submission->unknown |= commits && connection->error == STORE_OK;
     const PGresult *result = group_sync(group);
     bool committed = result && strcmp(PQcmdStatus((PGresult *)(uintptr_t)result), "COMMIT") == 0;
-    if (!connection->lost && !connection->warned)
+    if (!connection->lost && !connection->warned && !is_repeat)
         submission->unknown = false; /* the server has said which */
     if (!commits)
         pg_fail(connection, group->txn.error, "");
@@ -79,6 +80,8 @@ static bool try_commit(struct submission *submission)
     }
     if (connection->error == STORE_OK)
         end(submission, &group);
+    else
+        group_sync(&group); /* frees what is queued */
     group_clear(&group);
     abandon(connection);
     return connection->error == STORE_OK;
@@ -99,8 +102,7 @@ static enum store_error submit(struct pg_store *store, struct store_write *write
             connection->error == STORE_UNKNOWN || clock_ms() >= submission.deadline_ms)
             return submission.unknown ? STORE_UNKNOWN : connection->error;
         random_fill(&jitter, 1);
-        if (conflict || !connection->pg)
-            poll(NULL, 0, conflict ? jitter % 16 : PAUSE_MS);
+        poll(NULL, 0, conflict ? jitter % 16 : PAUSE_MS);
     }
     return STORE_OK;
 }

@@ -278,6 +278,17 @@ static void check_meta(struct pg_connection *connection, const PGresult *result)
     pthread_mutex_unlock(&store->verify_lock);
 }
 
+/* Whatever the role's settings are: the warning of a cancelled wait for a standby is sent; a
+ * writer whose machine is gone leaves no locks, and no statement that waits for one. */
+static void set_session(struct pg_connection *connection)
+{
+    static const char sql[] = "SELECT set_config('client_min_messages', 'warning', false), "
+                              "set_config('idle_in_transaction_session_timeout', $1, false), "
+                              "set_config('lock_timeout', $1, false)";
+    bool writes = connection->statement_count == PG_STATEMENTS;
+    pg_send_text(connection, sql, pg_span(PG_PARAMETERS, writes ? SPAN("5s") : SPAN("0")));
+}
+
 /* Statements are prepared under their numbers. */
 static bool prepare(struct pg_connection *connection)
 {
@@ -287,6 +298,7 @@ static bool prepare(struct pg_connection *connection)
 #define STATEMENT_SQL(name, sql) sql,
     static const char *const statements[] = {PG_STATEMENTS_SQL(STATEMENT_SQL)};
     char name[12];
+    set_session(connection);
     pg_send_text(connection, read_meta, PG_PARAMETERS);
     for (int i = 0; i < connection->statement_count && connection->error == STORE_OK; i++) {
         snprintf(name, sizeof(name), "%d", i);
@@ -294,6 +306,7 @@ static bool prepare(struct pg_connection *connection)
             pg_lose(connection);
     }
     pg_sync(connection);
+    PQclear(pg_result(connection));
     PGresult *result = pg_result(connection);
     if (result)
         check_meta(connection, result);

@@ -23,18 +23,19 @@ struct group_kept {
 };
 
 /* Keeps a result, and a text whose place is changed, as long as the group. */
-static void keep(struct group *group, PGresult *result, struct span *text)
+static bool keep(struct group *group, PGresult *result, struct span *text)
 {
     struct group_kept *kept = malloc(sizeof(*kept) + text->len);
     if (!kept) {
         PQclear(result);
         store_txn_fail(&group->txn, STORE_UNAVAILABLE);
-        return;
+        return false;
     }
     kept->next = group->kept;
     kept->result = result;
     text->at = memcpy(kept->text, text->at ? text->at : "", text->len);
     group->kept = kept;
+    return true;
 }
 
 /* The row of a key, or a new one, which does not exist. */
@@ -139,8 +140,10 @@ const PGresult *group_sync(struct group *group)
     pg_sync(group->connection);
     for (struct group_result *result = group->results, *next; result; result = next) {
         last = pg_result(group->connection);
-        if (last)
-            keep(group, last, &(struct span){NULL, 0});
+        if (last && !keep(group, last, &(struct span){NULL, 0})) {
+            pg_lose(group->connection); /* the result may be COMMIT's */
+            last = NULL;
+        }
         if (last && result->take && group->txn.error == STORE_OK)
             result->take(group, result->context, &(struct pg_values){.result = last});
         next = result->next;
@@ -342,11 +345,14 @@ void group_send_changes(struct group *group)
     queue_batch(group, &group->uses, PG_USE_TOKENS, PG_TOKENS);
 }
 
+/* Ids that were not taken are left for the next group if this one is committed: else their sequence
+ * may give them again, after a crash or from a standby. */
 void group_clear(struct group *group)
 {
     for (size_t i = 0; i < STORE_IDS_COUNT; i++) {
         struct pg_ids *ids = &group->connection->store->ids[i];
-        size_t taken = (size_t)group->txn.ids[i];
+        bool committed = group->connection->error == STORE_OK;
+        size_t taken = committed ? (size_t)group->txn.ids[i] : ids->count;
         ids->count -= taken;
         if (taken > 0)
             memmove(ids->at, ids->at + taken, ids->count * sizeof(*ids->at));

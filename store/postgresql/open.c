@@ -171,6 +171,9 @@ bool postgresql_create(const struct store_options *options, struct seal *seal, u
     if (!store)
         return false;
     pg_begin(&store->writer, clock_ms() + CREATE_MS);
+    const char *encoding = PQparameterStatus(store->writer.pg, "server_encoding");
+    if (store->writer.error == STORE_OK && encoding && strcmp(encoding, "UTF8") != 0)
+        pg_fail(&store->writer, STORE_REFUSED, "its database's encoding is not UTF8");
     if (store->writer.error == STORE_OK)
         create_schema(&store->writer, seal);
     bool created = store->writer.error == STORE_OK || refuse(reason, store->writer.message);

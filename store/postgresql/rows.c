@@ -387,7 +387,7 @@ static enum store_error forget(struct store_txn *txn, struct store_write *write)
     group_send((struct group *)txn, PG_FORGET,
                pg_int(pg_int(PG_PARAMETERS, write->user_id), (int64_t)max));
     write->step.more = count > max;
-    write->step.count += count < max ? count : max;
+    write->step.count = count < max ? count : max;
     return txn->error;
 }
 

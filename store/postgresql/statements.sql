@@ -72,11 +72,23 @@ ORDER BY number, CASE WHEN $9 > 0 THEN word END, CASE WHEN $9 < 0 THEN word END 
 -- BEGIN_SNAPSHOT
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 -- CHECK_TABLES
+-- A copy of each table's columns: Citus joins tables that are distributed by different columns only so.
+WITH users AS MATERIALIZED (
+    SELECT user_id, name, deleted, access_hash, token_count FROM users),
+user_names AS MATERIALIZED (SELECT name, user_id FROM user_names),
+access_hashes AS MATERIALIZED (SELECT hash, user_id FROM access_hashes),
+tokens AS MATERIALIZED (
+    SELECT user_id, id, used_quota, key_hash, old_key_hash, has_old_key FROM tokens),
+keys AS MATERIALIZED (SELECT hash, user_id, token_id FROM keys),
+gateways AS MATERIALIZED (SELECT id FROM gateways),
+reservations AS MATERIALIZED (
+    SELECT user_id, token_id, id, reserved, amount, shortfall, ended FROM reservations)
 SELECT 'user', user_id, 'is not found by its name'
 FROM users u WHERE NOT deleted AND NOT EXISTS (
     SELECT FROM user_names n WHERE n.name = lower(u.name) AND n.user_id = u.user_id)
 UNION ALL SELECT 'user', user_id, 'has a name but does not exist'
-FROM user_names WHERE user_id NOT IN (SELECT user_id FROM users WHERE NOT deleted)
+FROM user_names n WHERE NOT EXISTS (
+    SELECT FROM users u WHERE u.user_id = n.user_id AND NOT deleted)
 UNION ALL SELECT 'user', coalesce(u.user_id, a.user_id), 'is not found by its access token'
 FROM (SELECT user_id, access_hash FROM users WHERE NOT deleted) u
     FULL JOIN access_hashes a USING (user_id)
@@ -94,7 +106,7 @@ FROM gateways WHERE id > (SELECT last_value FROM gateway_ids)
 UNION ALL SELECT 'token', id, 'exists twice'
 FROM tokens GROUP BY id HAVING count(*) > 1
 UNION ALL SELECT 'token', id, 'its user does not exist'
-FROM tokens WHERE user_id NOT IN (SELECT user_id FROM users)
+FROM tokens t WHERE NOT EXISTS (SELECT FROM users u WHERE u.user_id = t.user_id)
 UNION ALL SELECT 'token', id, 'its used_quota is below 0'
 FROM tokens WHERE used_quota < 0
 UNION ALL SELECT 'token', id, 'is not found by its key'
@@ -136,7 +148,9 @@ SELECT nextval($1::text::regclass) + CASE $1
     WHEN 'reservation_ids' THEN (SELECT floor(extract(epoch FROM now()))::bigint << 20) ELSE 0 END
 FROM generate_series(1, $2::bigint);
 -- PURGE_ANSWERS
-DELETE FROM idempotency WHERE hash IN (
+-- The time again: of a row that another transaction has just renewed only this is evaluated anew.
+DELETE FROM idempotency
+WHERE created_s <= (SELECT floor(extract(epoch FROM now()))::bigint) - 86400 AND hash IN (
     SELECT hash FROM idempotency
     WHERE created_s <= (SELECT floor(extract(epoch FROM now()))::bigint) - 86400
     ORDER BY created_s LIMIT $1);

@@ -33,6 +33,8 @@ $(BUILD)/fuzz/obj/%.o: %.c tests/fuzz/fuzz.mk
 	@echo '  CC  $<'
 	@$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,$(FUZZ_SANITIZE) -MMD -MP -c -o $@ $<
 
+$(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(wildcard store/postgresql/*.c)): $(BUILD)/gen/sql.h
+
 -include $(shell find $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)
 
 fuzz-short: fuzz-programs

@@ -113,7 +113,6 @@ static void check_ips(struct span list, struct span address)
     require(len == 0 || (out[0] != ',' && out[len - 1] != ','), "an empty item");
     bool allowed = limits_allow_ip(normalized, address);
     require(allowed == expected_allow(list, address), "%.*s", (int)address.len, address.at);
-    require(allowed == limits_allow_ip(list, address), "the list as it was sent allows another");
     check_edges(list, normalized);
     struct span in_place = fuzz_copy(list);
     require(limits_normalize_ips(in_place, (char *)(uintptr_t)in_place.at, &again_len) &&

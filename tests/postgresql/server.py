@@ -143,6 +143,28 @@ def location(*folders, database="postgres"):
     return f"postgresql://postgres@/{database}?host={','.join(map(str, folders))}"
 
 
+class Session:
+    """A session of psql, which can hold locks."""
+
+    def __init__(self, server, database):
+        self.process = subprocess.Popen(
+            [PROGRAMS / "psql", "-qAtX", "-h", server.folder, "-U", "postgres", database],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+
+    def run(self, sql):
+        print(f"{sql};\n\\echo done", file=self.process.stdin, flush=True)
+        while self.process.stdout.readline() != "done\n":
+            assert self.process.poll() is None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.process.stdin.close()
+        self.process.wait()
+
+
 class Load:
     """A store with three tokens, and programs that write to it."""
 
@@ -186,6 +208,18 @@ class Database:
 
     def used(self):
         return int(self.query("SELECT sum(used_quota) FROM tokens"))
+
+    def session(self):
+        return Session(self.server, self.name)
+
+    def has_backend(self, condition):
+        return self.query("SELECT count(*) FROM pg_stat_activity"
+                          f" WHERE datname = '{self.name}' AND {condition}") != "0"
+
+    def wait_for_lock(self):
+        """Until a transaction waits for another one's."""
+        while not self.has_backend("wait_event_type = 'Lock'"):
+            time.sleep(0.02)
 
 
 def counts(process):

@@ -11,7 +11,11 @@
  *       the disk is full; prints how many were done, and how many had STORE_FULL
  *   spender LOCATION SECRET spend-keys KEY COUNT SIZE
  *       COUNT spends of one unit with the idempotency keys 0, 1, …, in groups of SIZE; prints how
- *       many were done, and how many got the answer of another */
+ *       many were done, and how many got the answer of another
+ *   spender LOCATION SECRET create-and-spend KEY COUNT
+ *       creates COUNT tokens and spends one unit, in a group, until it is done
+ *   spender LOCATION SECRET purge
+ *       purges what has expired */
 
 #include <inttypes.h>
 #include <signal.h>
@@ -137,6 +141,25 @@ static void create_up_to(struct store *store, uint64_t max, size_t size)
     printf("%" PRIu64 " %" PRIu64 "\n", created, full);
 }
 
+static void create_and_spend(struct store *store, const char *key, size_t count)
+{
+    static struct token tokens[SIZE_MAX_GROUP];
+    struct store_write spend = {
+        .kind = STORE_SPEND, .now_unix_s = 2, .spend = {.use = {.amount = 1}}};
+    struct store_write create = {.kind = STORE_CREATE,
+                                 .user_id = 1,
+                                 .now_unix_s = 2,
+                                 .create = {.tokens = tokens, .count = count},
+                                 .next = &spend};
+    for (size_t i = 0; i < count; i++) {
+        tokens[i] = token_default();
+        token_key_generate(tokens[i].key);
+    }
+    memcpy(spend.spend.key, key, TOKEN_KEY_LEN);
+    while (store_write_all(store, &create) != STORE_OK)
+        poll(NULL, 0, 50);
+}
+
 static struct span render(struct store_write *write)
 {
     (void)write;
@@ -201,6 +224,10 @@ int main(int argc, char **argv)
         create_up_to(store, (uint64_t)atoll(argv[4]), size);
     else if (strcmp(argv[3], "spend-keys") == 0 && argc == 7)
         spend_keys(store, argv[4], atoi(argv[5]), size);
+    else if (strcmp(argv[3], "create-and-spend") == 0 && argc == 6)
+        create_and_spend(store, argv[4], size);
+    else if (strcmp(argv[3], "purge") == 0)
+        store_purge(store, &(bool){false});
     store_close(store);
     return 0;
 }

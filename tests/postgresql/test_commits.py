@@ -2,6 +2,7 @@
 done once, whatever breaks around COMMIT and whoever else writes."""
 
 import signal
+import time
 
 import pytest
 
@@ -60,3 +61,35 @@ def test_three_processes_with_the_same_idempotency_keys(database):
     totals = [counts(process) for process in processes]
     assert [done + replayed for done, replayed in totals] == [400] * 3
     assert sum(done for done, replayed in totals) == database.used() == 400
+
+
+def test_purging_spares_an_answer_that_is_renewed(database):
+    """An expired answer that another transaction replaces while the purge waits for it."""
+    counts(database.load.spender("spend-keys", database.load.key, 1, 1))
+    database.query("UPDATE idempotency SET created_s = created_s - 86400")
+    with database.session() as session:
+        session.run("BEGIN; UPDATE idempotency SET created_s = created_s + 86400")
+        purge = database.load.spender("purge")
+        database.wait_for_lock()
+        session.run("COMMIT")
+        assert purge.wait() == 0
+    assert database.query("SELECT count(*) FROM idempotency") == "1"
+
+
+def test_a_process_that_hangs_does_not_stop_the_others(database):
+    """As one whose machine is gone: its connection stays, with a transaction that is open."""
+    hanging = database.load.start(1_000_000)
+    while True:
+        hanging.send_signal(signal.SIGSTOP)
+        time.sleep(0.05)  # what the server does for it comes to its end
+        if database.has_backend("state = 'idle in transaction'"):
+            break
+        hanging.send_signal(signal.SIGCONT)
+    try:
+        while database.load.spend_once() != (1, 0, 0):
+            pass
+    finally:
+        hanging.send_signal(signal.SIGTERM)
+        hanging.send_signal(signal.SIGCONT)
+    acknowledged, unknown, failed, gap_ms = counts(hanging)
+    assert acknowledged + 1 <= database.used() <= acknowledged + unknown + 1

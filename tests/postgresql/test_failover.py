@@ -8,7 +8,7 @@ import time
 import pytest
 from service import Site
 
-from server import TORTURE, Load, Server, counts, location, used
+from server import TORTURE, Database, Load, Server, counts, location, used
 
 ROUNDS = 5 if TORTURE else 1
 
@@ -59,18 +59,39 @@ def test_no_standby(lonely):
     assert used(server) <= 3
 
 
-def test_cancelled_wait(lonely):
-    """The server says that it is committed, with a warning: here only."""
-    load, server = lonely
+def cancel_waits(load, server):
+    """The outcome of a group of three, whose waits for a standby are cancelled."""
     process = load.start(1, size=3)
     while process.poll() is None:
         server.query(
             "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
         )
         time.sleep(0.2)
-    acknowledged, unknown, failed, gap_ms = counts(process)
-    assert (acknowledged, unknown, failed) == (0, 3, 0)
+    return counts(process)[:3]
+
+
+@pytest.mark.parametrize("level", ["notice", "error"])
+def test_cancelled_wait(lonely, level):
+    """The server says that it is committed, with a warning: here only. The role may ask for none."""
+    load, server = lonely
+    server.set("client_min_messages", level)
+    assert cancel_waits(load, server) == (0, 3, 0)
     assert "WARNING:  canceling wait for synchronous replication" in server.log()
+
+
+def test_repeat_that_is_refused(lonely):
+    """The first attempt was committed, here, the next is refused: the outcome stays unknown, and the
+    group is not done under another id."""
+    load, server = lonely
+    server.query(
+        "SET synchronous_commit = local;"
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN RAISE EXCEPTION USING ERRCODE = ''53200''; END';"
+        "CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON commits INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    assert cancel_waits(load, server) == (0, 3, 0)
+    assert used(server) == 3
 
 
 def test_no_standby_through_the_web_server(folder):
@@ -94,6 +115,25 @@ def test_no_standby_through_the_web_server(folder):
 
 
 # ---- the primary is lost ----
+
+
+def test_ids_of_a_crash(folder):
+    """A group took ids off a sequence, of which the server knows nothing after a crash."""
+    server = Server(folder / "a").start(wal_writer_delay="10s")
+    try:
+        database = Database(server, folder)
+        server.query("CHECKPOINT")
+        with database.session() as session:
+            session.run("BEGIN; SELECT * FROM tokens FOR UPDATE")
+            create = database.load.spender("create-and-spend", database.load.key, 200)
+            database.wait_for_lock()
+            server.kill()
+        server.start()
+        create.wait()
+        assert database.query("SELECT count(*), max(id) > (SELECT last_value FROM token_ids)"
+                              " FROM tokens") == "203|f"
+    finally:
+        server.kill()
 
 
 class Requests(threading.Thread):

@@ -81,6 +81,18 @@ def test_a_host_that_does_not_answer(site):
             environment["TOKEN_STORE"] = store
 
 
+def test_another_encoding(site):
+    """It could not hold every name."""
+    server, environment, tokenctl = site
+    server.query("CREATE DATABASE latin1 ENCODING 'LATIN1' TEMPLATE template0")
+    done = subprocess.run(
+        [BUILD / "tokenctl", "init"], text=True, capture_output=True, timeout=20,
+        env={**environment, "TOKEN_STORE": location(server.folder, database="latin1"),
+             "TOKEN_SECRET": str(server.folder.parent / "latin1-secret")},
+    )
+    assert done.stderr == "tokenctl: TOKEN_STORE: its database's encoding is not UTF8\n"
+
+
 def test_cgi(site):
     server, environment, tokenctl = site
     access_token = add_user(tokenctl, "carol")["access_token"]

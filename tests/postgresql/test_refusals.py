@@ -1,22 +1,23 @@
 """What the server refuses: conflicts of transactions, space, connections."""
 
 import errno
+import os
 import signal
 import time
 
 import pytest
 import shim
 
-from server import Database, Server, counts
+from server import BUILD, ROOT, USER, Database, Server, counts, run_program
 
 
-def inject(database, sqlstate, times):
-    """The next updates of tokens fail."""
+def inject(database, sqlstate, times, event="UPDATE ON tokens"):
+    """It fails the next times."""
     database.query(
         "CREATE SEQUENCE injected; CREATE FUNCTION inject() RETURNS trigger LANGUAGE plpgsql"
         f" SECURITY DEFINER AS 'BEGIN IF nextval(''injected'') <= {times} THEN"
-        f" RAISE EXCEPTION USING ERRCODE = ''{sqlstate}''; END IF; RETURN NEW; END';"
-        "CREATE TRIGGER inject BEFORE UPDATE ON tokens FOR EACH ROW EXECUTE FUNCTION inject()"
+        f" RAISE EXCEPTION USING ERRCODE = ''{sqlstate}''; END IF; RETURN coalesce(NEW, OLD); END';"
+        f"CREATE TRIGGER inject BEFORE {event} FOR EACH ROW EXECUTE FUNCTION inject()"
     )
 
 
@@ -34,6 +35,23 @@ def test_conflicts_without_end(database):
     database.query("DROP TRIGGER inject ON tokens")
     assert database.load.spend_once(3) == (3, 0, 0)
     assert database.used() == 3
+
+
+def test_a_conflict_is_not_counted(database):
+    counts(database.load.spender("spend-keys", database.load.key, 5, 5))
+    inject(database, "40P01", 2, "DELETE ON idempotency")
+    os.chown(database.load.secret, USER.pw_uid, USER.pw_gid)
+    done = run_program("env", f"TOKEN_STORE={database.location}",
+                       f"TOKEN_SECRET={database.load.secret}", f"TOKEN_USER={USER.pw_name}",
+                       BUILD / "tokenctl", "idempotency", "purge", "alice")
+    assert done.endswith("purged 5\n")
+
+
+def test_check_joins_tables(database):
+    """It does not look through one table for each row of another."""
+    statements = (ROOT / "store/postgresql/statements.sql").read_text()
+    sql = statements.split("-- CHECK_TABLES\n")[1].split(";")[0]
+    assert "SubPlan" not in database.query(f"EXPLAIN {sql}")
 
 
 class FullDisk(shim.Faults):
