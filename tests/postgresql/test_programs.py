@@ -64,18 +64,6 @@ def test_tokenctl(site):
     assert again.returncode != 0
 
 
-def test_another_encoding(site):
-    """It could not hold every name."""
-    server, environment, tokenctl = site
-    server.query("CREATE DATABASE latin1 ENCODING 'LATIN1' TEMPLATE template0")
-    done = subprocess.run(
-        [BUILD / "tokenctl", "init"], text=True, capture_output=True, timeout=20,
-        env={**environment, "TOKEN_STORE": location(server.folder, database="latin1"),
-             "TOKEN_SECRET": str(server.folder.parent / "latin1-secret")},
-    )
-    assert done.stderr == "tokenctl: TOKEN_STORE: its database's encoding is not UTF8\n"
-
-
 def test_a_host_that_does_not_answer(site):
     """It accepts connections, and that is all: the next one is tried while there is time."""
     server, environment, tokenctl = site
@@ -91,6 +79,18 @@ def test_a_host_that_does_not_answer(site):
             assert add_user(tokenctl, "sylvia")["name"] == "sylvia"
         finally:
             environment["TOKEN_STORE"] = store
+
+
+def test_another_encoding(site):
+    """It could not hold every name."""
+    server, environment, tokenctl = site
+    server.query("CREATE DATABASE latin1 ENCODING 'LATIN1' TEMPLATE template0")
+    done = subprocess.run(
+        [BUILD / "tokenctl", "init"], text=True, capture_output=True, timeout=20,
+        env={**environment, "TOKEN_STORE": location(server.folder, database="latin1"),
+             "TOKEN_SECRET": str(server.folder.parent / "latin1-secret")},
+    )
+    assert done.stderr == "tokenctl: TOKEN_STORE: its database's encoding is not UTF8\n"
 
 
 def test_cgi(site):
