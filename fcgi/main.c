@@ -182,6 +182,7 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     /* Accepted sockets inherit it, unless they are not TCP: libfcgi writes a reply in pieces, which
      * TCP would hold back. */
     setsockopt(STDIN_FILENO, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    settings->threads = settings_thread_count(settings, store_uses_network(options.location));
     unsigned own = OWN_DESCRIPTORS + 2 * (unsigned)settings->threads;
     worker->process.connections_max = descriptors > own ? descriptors - own : 1;
     worker->process.settings = settings;

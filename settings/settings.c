@@ -229,8 +229,16 @@ bool settings_read(char **environment, struct settings *settings, char *reason, 
     for (; *environment; environment++)
         if (!read_variable(*environment, false, settings, reason, reason_size))
             return false;
-    /* Two loops in the pool at least: a peer that stalls in the middle of a request holds one. */
-    if (settings->threads == 0)
-        settings->threads = settings->workers > 1 ? 1 : 2;
     return true;
+}
+
+uint64_t settings_thread_count(const struct settings *settings, bool reads_wait)
+{
+    enum { WHILE_OTHERS_WAIT = 4 };
+    if (settings->threads != 0)
+        return settings->threads;
+    if (reads_wait)
+        return WHILE_OTHERS_WAIT;
+    /* Two loops in the pool at least: a peer that stalls in the middle of a request holds one. */
+    return settings->workers > 1 ? 1 : 2;
 }

@@ -16,7 +16,7 @@ struct settings {
     uint64_t name_max;       /* characters of a token's name, 1 to 255 */
     uint64_t map_size;       /* bytes of address space for the store */
     uint64_t workers;        /* processes in the pool; 0: not given */
-    uint64_t threads;        /* event loops in this process, 1 to 64 */
+    uint64_t threads;        /* event loops in this process, 1 to 64; 0: not given */
     bool mask_keys;          /* answers show keys masked */
     bool http_status_200;    /* failures other than 401 answer 200 */
     bool sandbox;            /* enter the sandbox once the store is open */
@@ -30,3 +30,7 @@ struct settings {
  * Result: false if a TOKEN_* variable is unknown or its value malformed, or the file can't be
  * read or trusted. */
 bool settings_read(char **environment, struct settings *settings, char *reason, size_t reason_size);
+
+/* Event loops to run, by default as many as suit the store.
+ *   reads_wait   a read may block, as it does over a network */
+uint64_t settings_thread_count(const struct settings *settings, bool reads_wait);

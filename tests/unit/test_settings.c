@@ -40,13 +40,15 @@ static void test_default_threads(void **state)
     (void)state;
     static const struct {
         const char *variable;
-        unsigned threads;
-    } rows[] = {{"PATH=/bin", 2},       {"TOKEN_WORKERS=", 2},  {"TOKEN_WORKERS=1", 2},
-                {"TOKEN_WORKERS=2", 1}, {"TOKEN_WORKERS=8", 1}, {"TOKEN_THREADS=1", 1}};
+        unsigned threads, threads_that_wait;
+    } rows[] = {{"PATH=/bin", 2, 4},       {"TOKEN_WORKERS=", 2, 4},  {"TOKEN_WORKERS=1", 2, 4},
+                {"TOKEN_WORKERS=2", 1, 4}, {"TOKEN_WORKERS=8", 1, 4}, {"TOKEN_THREADS=1", 1, 1}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct settings settings;
         require(read_one(rows[i].variable, &settings), "%s", rows[i].variable);
-        require(settings.threads == rows[i].threads, "%s", rows[i].variable);
+        require(settings_thread_count(&settings, false) == rows[i].threads &&
+                    settings_thread_count(&settings, true) == rows[i].threads_that_wait,
+                "%s", rows[i].variable);
     }
 }
 
@@ -138,7 +140,7 @@ static void test_empty(void **state)
         assert_false(settings.http_status_200);
         assert_null(settings.cors_origin);
         assert_null(settings.user);
-        assert_int_equal(settings.threads, 2);
+        assert_int_equal(settings.threads, 0);
     }
 }
 
