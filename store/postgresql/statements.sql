@@ -73,6 +73,17 @@ ORDER BY number, CASE WHEN $9 > 0 THEN word END, CASE WHEN $9 < 0 THEN word END 
 -- BEGIN_SNAPSHOT
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 -- CHECK_TABLES
+-- A copy of each table's columns: Citus joins tables that are distributed by different columns only so.
+WITH users AS MATERIALIZED (
+    SELECT user_id, name, deleted, access_hash, token_count FROM users),
+user_names AS MATERIALIZED (SELECT name, user_id FROM user_names),
+access_hashes AS MATERIALIZED (SELECT hash, user_id FROM access_hashes),
+tokens AS MATERIALIZED (
+    SELECT user_id, id, used_quota, key_hash, old_key_hash, has_old_key FROM tokens),
+keys AS MATERIALIZED (SELECT hash, user_id, token_id FROM keys),
+gateways AS MATERIALIZED (SELECT id FROM gateways),
+reservations AS MATERIALIZED (
+    SELECT user_id, token_id, id, reserved, amount, shortfall, ended FROM reservations)
 SELECT 'user', user_id, 'is not found by its name'
 FROM users u WHERE NOT deleted AND NOT EXISTS (
     SELECT FROM user_names n WHERE n.name = lower(u.name) AND n.user_id = u.user_id)

@@ -76,12 +76,12 @@ class Proxy:
         if known:
             connection.close()
 
-    def cut(self, count, seed=1):
-        """Cuts connections in the middle of their work until so many were: at once, or after some
-        bytes of what either end sends next."""
+    def cut(self, count, process, seed=1):
+        """Cuts connections in the middle of their work until so many were, or the process has ended:
+        at once, or after some bytes of what either end sends next."""
         chance = random.Random(seed)
         end = self.cuts + count
-        while self.cuts < end:
+        while self.cuts < end and process.poll() is None:
             time.sleep(chance.uniform(0.001, 0.01))
             for connection in list(self.connections):
                 if time.monotonic() - connection.opened < self.SETTLED_S:

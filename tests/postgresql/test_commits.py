@@ -15,7 +15,9 @@ CUTS = 500 if TORTURE else 60
 def spend_while_cut(database, folder, cuts):
     proxy = Proxy(folder / "proxy", database.server.folder)
     process = database.load.start(1_000_000, uri=database.locate(proxy.folder))
-    proxy.cut(cuts)
+    while process.poll() is None and database.used() == 0:
+        time.sleep(0.01)
+    proxy.cut(cuts, process)
     process.send_signal(signal.SIGTERM)
     return counts(process)
 
