@@ -136,15 +136,11 @@ coverage:
 	@./dev/coverage.sh count '$(COVERAGE)' $(PYTHON) -m pytest $(PYTEST) tests; status=$$?; \
 	    ./dev/coverage.sh report '$(COVERAGE)' $(filter-out store/%,$(LAYERS)) fcgi ctl && exit $$status
 
-# The analyzer takes paths of up to 225,000 nodes, and in tests, which ASan runs, of 20,000.
-tidy = xargs -P "$$(nproc)" -n 2 sh -c 'clang-tidy --quiet "$$@" -- $(DIALECT) $(1)' lint
-
 lint:
 	@./dev/deps.sh lint
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
 	@$(MAKE) --no-print-directory $(BUILD)/gen/sql.h
-	@printf '%s\n' $(filter tests/%,$(SOURCES)) | $(call tidy,-Xclang -analyzer-config -Xclang max-nodes=20000)
-	@printf '%s\n' $(filter-out tests/%,$(SOURCES)) | $(call tidy)
+	@printf '%s\n' $(SOURCES) | xargs -P "$$(nproc)" -n 2 sh -c 'clang-tidy --quiet "$$@" -- $(DIALECT)' lint
 	@shellcheck spawn.sh dev/*.sh .ci/run
 
 format:

@@ -256,19 +256,15 @@ static void take_purged(struct group *group, void *context, struct pg_values *va
     write->step.more |= strtoull(count, NULL, 10) >= write->step.max;
 }
 
-static void take_attempt(struct group *group, void *context, struct pg_values *values)
+/* One row of integers, into an array. */
+static void take_ints(struct group *group, void *context, struct pg_values *values)
 {
-    int64_t *attempt = context;
-    (void)group;
-    *attempt = pg_next_int(values);
-}
-
-static void take_meta(struct group *group, void *context, struct pg_values *values)
-{
-    (void)context;
-    if (PQntuples(values->result) != 1 || pg_next_int(values) > PG_SCHEMA_VERSION)
-        pg_fail(group->connection, STORE_BROKEN, "a newer version of this program uses it");
-    group->now_s = pg_next_int(values);
+    int64_t *out = context;
+    if (PQntuples(values->result) != 1)
+        store_txn_fail(&group->txn, STORE_CORRUPT);
+    else
+        for (int i = 0; i < PQnfields(values->result); i++)
+            out[i] = pg_next_int(values);
 }
 
 /* Ids that a group before has left are taken first. */
@@ -290,14 +286,14 @@ static void send_ids(struct group *group)
 void group_fetch(struct group *group, struct span id, int64_t *attempt)
 {
     queue(group, PG_BEGIN, PG_PARAMETERS, NULL, NULL);
-    queue(group, PG_PUT_COMMIT, pg_int(pg_span(PG_PARAMETERS, id), *attempt), take_attempt,
-          attempt);
-    queue(group, PG_READ_META, PG_PARAMETERS, take_meta, NULL);
+    queue(group, PG_PUT_COMMIT, pg_int(pg_span(PG_PARAMETERS, id), *attempt), take_ints, attempt);
+    queue(group, PG_READ_META, PG_PARAMETERS, take_ints, &group->meta);
     for (struct store_write *write = group->writes; write; write = write->next) {
         group_need_write(group, write);
         for (int i = PG_PURGE_ANSWERS; write->kind == STORE_PURGE && i <= PG_PURGE_COMMITS; i++) {
             write->step.more = false;
-            queue(group, i, pg_int(PG_PARAMETERS, (int64_t)write->step.max), take_purged, write);
+            queue(group, (enum pg_statement)i, pg_int(PG_PARAMETERS, (int64_t)write->step.max),
+                  take_purged, write);
         }
     }
     send_ids(group);
@@ -315,6 +311,9 @@ void group_fetch(struct group *group, struct span id, int64_t *attempt)
                        pg_int(pg_int(PG_PARAMETERS, write->user_id), (int64_t)write->step.max),
                        PG_TOKENS);
     group_sync(group);
+    if (group->meta.lowest_writer > PG_SCHEMA_VERSION)
+        store_txn_fail(&group->txn, pg_fail(group->connection, STORE_BROKEN,
+                                            "a newer version of this program uses it"));
 }
 
 /* ---- changes ---- */

@@ -35,7 +35,9 @@ struct group {
     struct group_batch users, locks, uses;       /* READ_USERS, LOCK_TOKENS, USE_TOKENS */
     struct group_row *tokens;                    /* a list of those that were fetched */
     bool looks_up;                               /* PG_LOOK_UPS (schema.h): a round trip more */
-    int64_t now_s;                               /* the database's time */
+    struct {
+        int64_t lowest_writer, now_s; /* the database's time */
+    } meta;
     size_t ids_needed[STORE_IDS_COUNT];
     struct group_kept *kept; /* what rows point into */
     struct group_row none;   /* what group_find returns where there is none */

@@ -115,7 +115,7 @@ void group_need_write(struct group *group, const struct store_write *write)
 
 static int64_t now_s(struct store_txn *txn)
 {
-    return ((struct group *)txn)->now_s;
+    return ((struct group *)txn)->meta.now_s;
 }
 
 static enum store_error take_id(struct store_txn *txn, enum store_ids kind, int64_t *id)

@@ -64,6 +64,23 @@ def test_tokenctl(site):
     assert again.returncode != 0
 
 
+def test_a_host_that_does_not_answer(site):
+    """It accepts connections, and that is all: the next one is tried while there is time."""
+    server, environment, tokenctl = site
+    silent = server.folder / "silent"
+    silent.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(silent / ".s.PGSQL.5432"))
+        os.chmod(silent / ".s.PGSQL.5432", 0o777)
+        listener.listen(16)
+        store = environment["TOKEN_STORE"]
+        environment["TOKEN_STORE"] = store.replace("host=", f"host={silent},")
+        try:
+            assert add_user(tokenctl, "sylvia")["name"] == "sylvia"
+        finally:
+            environment["TOKEN_STORE"] = store
+
+
 def test_another_encoding(site):
     """It could not hold every name."""
     server, environment, tokenctl = site
