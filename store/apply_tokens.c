@@ -18,20 +18,19 @@ static enum store_error get_owner(struct store_txn *txn, const struct store_writ
  * STORE_UNAVAILABLE where there is none. */
 static enum store_error copy_for_caller(struct token *token, char **text)
 {
-    struct span *const texts[] = {&token->name, &token->group, &token->model_limits,
-                                  &token->allow_ips};
-    size_t len = 1;
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        len += texts[i]->len;
-    char *at = malloc(len);
+    char *at = malloc(token_texts_len(token) + 1);
     if (!at)
         return STORE_UNAVAILABLE;
     free(*text);
     *text = at;
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        const char *from = texts[i]->at;
-        texts[i]->at = at;
-        at = mempcpy(at, from ? from : "", texts[i]->len);
+    for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++) {
+        const struct token_field_rule *rule = &token_field_rules[i];
+        if (!token_field_is_text(rule))
+            continue;
+        struct span field = token_field_text(rule, token);
+        struct span copy = {at, field.len};
+        at = mempcpy(at, field.at ? field.at : "", field.len);
+        memcpy((char *)token + rule->offset, &copy, sizeof(copy));
     }
     return STORE_OK;
 }

@@ -42,7 +42,7 @@ struct record_reservation {
     struct span group;
 };
 
-/* An entry of "token_by_key", under the hash of a key. */
+/* Whose a key is; found by the key's hash. */
 struct record_key {
     int64_t user_id, token_id;
     int64_t until_unix_s; /* 0: the token's present key; else an old one, valid until then */
@@ -64,7 +64,7 @@ struct store_txn {
     const struct store_rows *rows;
     const struct seal *seal;
     enum store_error error;       /* the first failure; it ends the transaction */
-    int64_t ids[STORE_IDS_COUNT]; /* the engine's, for take_id; a refused write's are put back */
+    int64_t ids[STORE_IDS_COUNT]; /* what take_id counts; set back after a refused write */
 };
 
 /* Keeps the first failure of a transaction. Returns error. */
@@ -75,14 +75,15 @@ static inline enum store_error store_txn_fail(struct store_txn *txn, enum store_
     return error;
 }
 
-/* What is kept for a user, of answers that have not expired. */
+/* The answers that are kept for a user and have not expired. */
 struct store_kept {
-    uint64_t count, len;
-    int64_t oldest_s; /* the store's time */
+    uint64_t count, len; /* len: bytes of all */
+    int64_t oldest_s;    /* when the oldest was made, in the store's time */
 };
 
-/* The reservations that are kept for a user. Of the oldest, some thousand: how many have ended or
- * are due, and when the first of the others is. */
+/* The reservations that are kept for a user: each takes one of STORE_RESERVATIONS_MAX places. If
+ * none is free: of the oldest 1000 at most, how many have ended or are due, so that their places
+ * can be had, and, if that is 0, when the first will be. */
 struct store_places {
     uint64_t count, ended_count;
     int64_t due_s; /* the store's time */
@@ -99,7 +100,8 @@ struct store_rows {
     int64_t (*now_s)(struct store_txn *txn); /* the store's time; may change a row */
     enum store_error (*take_id)(struct store_txn *txn, enum store_ids kind, int64_t *id);
 
-    /* Users; get_user also finds those that are being deleted. find_user: by name. */
+    /* Users; get_user also finds those that are being deleted. find_user: by name. index_user and
+     * unindex_user: the entries by which a user is found, of its name and its access token. */
     enum store_error (*get_user)(struct store_txn *txn, int64_t id, struct record_user *user);
     void (*put_user)(struct store_txn *txn, int64_t id, const struct record_user *user);
     void (*delete_user)(struct store_txn *txn, int64_t id);
@@ -107,7 +109,8 @@ struct store_rows {
     void (*index_user)(struct store_txn *txn, int64_t id, const struct record_user *user);
     void (*unindex_user)(struct store_txn *txn, const struct record_user *user);
 
-    /* Tokens, without their keys' entries. first_token: one that the user has. */
+    /* Tokens, without their keys' entries. add_token: a new one. first_token: any that the user
+     * has. */
     enum store_error (*get_token)(struct store_txn *txn, int64_t user_id, int64_t token_id,
                                   struct token *token, struct record_keys *keys);
     void (*put_token)(struct store_txn *txn, const struct token *token,
@@ -147,6 +150,7 @@ struct store_rows {
                           const struct record_answer *answer);
     void (*get_kept)(struct store_txn *txn, int64_t user_id, struct store_kept *kept);
 
+    /* STORE_PURGE deletes what has expired, STORE_FORGET a user's answers; write->step. */
     enum store_error (*purge)(struct store_txn *txn, struct store_write *write);
     enum store_error (*forget)(struct store_txn *txn, struct store_write *write);
 };

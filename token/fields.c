@@ -21,3 +21,12 @@ unsigned token_fields_set_by(enum token_setter setter)
             fields |= token_field_rules[i].field;
     return fields;
 }
+
+size_t token_texts_len(const struct token *token)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++)
+        if (token_field_is_text(&token_field_rules[i]))
+            len += token_field_text(&token_field_rules[i], token).len;
+    return len;
+}

@@ -101,3 +101,6 @@ static inline struct span token_field_text(const struct token_field_rule *rule,
 {
     return *(const struct span *)token_field_at(rule, token);
 }
+
+/* The bytes of all texts. */
+size_t token_texts_len(const struct token *token);

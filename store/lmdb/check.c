@@ -166,8 +166,11 @@ static void check_fields(struct check *check, const struct token *token)
     if (!token_patch_check(&patch, &error))
         report(check, "token %" PRId64 ": %.*s %s", token->id, (int)error.field.len, error.field.at,
                error.text);
-    if (!text_is_utf8(token->name) || !text_is_utf8(token->group) ||
-        !text_is_utf8(token->model_limits) || !text_is_utf8(token->allow_ips))
+    bool is_utf8 = true;
+    for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++)
+        if (token_field_is_text(&token_field_rules[i]))
+            is_utf8 &= text_is_utf8(token_field_text(&token_field_rules[i], token));
+    if (!is_utf8)
         report(check, "token %" PRId64 ": a text is not UTF-8", token->id);
 }
 

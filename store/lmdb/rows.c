@@ -8,11 +8,6 @@
 
 /* ---- room ---- */
 
-static size_t texts_len(const struct token *token)
-{
-    return token->name.len + token->group.len + token->model_limits.len + token->allow_ips.len;
-}
-
 /* An upper estimate of the bytes by which a write grows the store. */
 static size_t count_growth(const struct store_write *write)
 {
@@ -20,9 +15,9 @@ static size_t count_growth(const struct store_write *write)
     size_t len = 0;
     if (write->kind == STORE_CREATE)
         for (size_t i = 0; i < write->create.count; i++)
-            len += RECORD + texts_len(&write->create.tokens[i]);
+            len += RECORD + token_texts_len(&write->create.tokens[i]);
     else if (write->kind == STORE_UPDATE)
-        len = texts_len(&write->update.patch.value); /* the others are absent */
+        len = token_texts_len(&write->update.patch.value); /* the others are absent */
     else if (write->kind == STORE_USER_ADD || write->kind == STORE_GATEWAY_ADD ||
              (write->kind == STORE_SPEND && write->spend.ttl_s > 0))
         len = RECORD;

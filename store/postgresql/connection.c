@@ -104,8 +104,7 @@ static bool wait_result(struct pg_connection *connection)
 
 /* ---- statements ---- */
 
-static const int all_binary[PG_PARAMETERS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-                                                  1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+static const int all_binary[] = {[0 ... PG_PARAMETERS_MAX - 1] = 1};
 
 /* Statements are prepared under their numbers. */
 void pg_send(struct pg_connection *connection, enum pg_statement statement,

@@ -36,8 +36,8 @@ struct pg_ids {
     size_t count, taken;
 };
 
-/* What look-ups by a hash have found. The row that was found says itself whether it has the hash:
- * so nothing here need be forgotten. */
+/* A cache of look-ups by a hash. It may be out of date: the row that it leads to says whether it
+ * still has the hash. */
 enum { PG_KNOWN = 1024 };
 
 struct pg_known {

@@ -14,7 +14,7 @@ struct group_row {
     bool reserves;          /* of a key: what is kept of the user's reservations is needed too */
     bool remembered;        /* of a key: as an earlier group has found it */
     bool stored, exists;    /* in the database; in memory */
-    size_t changed;         /* columns, up to the last that is another than in the database */
+    size_t changed;         /* how many columns, up to the last that was changed in memory */
     struct group_row *next; /* of group.tokens */
     struct pg_row row;
 };
@@ -31,16 +31,16 @@ struct group {
     struct pg_connection *connection;
     struct store_write *writes;
     void *rows;                                  /* a tree (tsearch), in the order of locks */
-    struct group_result *results, **results_end; /* that are to come */
-    struct group_batch users, locks, uses;       /* that are only read; of tokens */
-    struct group_row *tokens;                    /* that were fetched */
-    bool looks_up;                               /* keys and reservations: whose they are */
+    struct group_result *results, **results_end; /* of statements that were sent */
+    struct group_batch users, locks, uses;       /* READ_USERS, LOCK_TOKENS, USE_TOKENS */
+    struct group_row *tokens;                    /* a list of those that were fetched */
+    bool looks_up;                               /* PG_LOOK_UPS (schema.h): a round trip more */
     struct {
         int64_t lowest_writer, now_s; /* the database's time */
     } meta;
     size_t ids_needed[STORE_IDS_COUNT];
-    struct group_kept *kept;
-    struct group_row none; /* found where there is none */
+    struct group_kept *kept; /* what rows point into */
+    struct group_row none;   /* what group_find returns where there is none */
 };
 
 /* Fetches what the writes need, within a transaction that it begins. *attempt is the one that has

@@ -49,6 +49,9 @@ const struct pg_columns pg_columns[PG_TABLES] = {
     [PG_PLACES] = {COLUMNS(places_columns, 1, 0), .read = PG_READ_PLACES}};
 /* clang-format on */
 
+/* The table with the most columns: an insert has a parameter for each. */
+_Static_assert(sizeof(token_columns) / sizeof(token_columns[0]) <= PG_PARAMETERS_MAX, "too many");
+
 /* ---- parameters ---- */
 
 struct pg_parameters *pg_span(struct pg_parameters *parameters, struct span bytes)

@@ -15,13 +15,14 @@ enum { PG_SCHEMA_VERSION = 1, PG_TOKEN_NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_
 #define PG_STATEMENT(name, sql) PG_##name,
 enum pg_statement { PG_STATEMENTS_SQL(PG_STATEMENT) PG_STATEMENTS };
 
-/* In the order in which a group locks their rows. By key:
+/* In the order in which a group locks their rows. Those before PG_LOOK_UPS are looked up in a round
+ * trip before the others. What a row is found by, where the name does not say it:
  *   KEYS          the hash of a token's key: whose it is
- *   FOUND         a reservation's id: whose it is; no table, as the last two
+ *   FOUND         a reservation's id: whose it is; a query, not a table
  *   IDEMPOTENCY   the hash of an idempotency key
  *   NAMES         a user's name in lower case
- *   ACCESS        the hash of an access token, so much of it as look-ups take
- *   KEPT, PLACES  a user's id: what is kept of answers, of reservations */
+ *   ACCESS        the first PG_LOOK_UP_LEN bytes of the hash of an access token
+ *   KEPT, PLACES  a user's id: struct store_kept, store_places; queries, not tables */
 /* clang-format off */
 enum pg_table {
     PG_KEYS, PG_FOUND, PG_LOOK_UPS,
@@ -33,7 +34,7 @@ enum pg_table {
 /* A row of any table. */
 struct pg_row {
     int64_t user_id, id, token_id;
-    int64_t count; /* of a user's tokens; of all answers that are kept of a user */
+    int64_t count; /* USERS: of the user's tokens; KEPT: of all answers, also expired ones */
     union {
         unsigned char hash[STORE_HASH_LEN], short_hash[SEAL_HASH_LEN];
     };
@@ -66,8 +67,9 @@ struct pg_column {
 
 struct pg_columns {
     const struct pg_column *columns;
-    size_t key_count, use_count, count; /* of the key, of that and what uses change, of all */
-    /* Those that there are. use sets the columns that uses change, update all. */
+    /* How many columns the key has; the key and what uses change (schema.sql); all. */
+    size_t key_count, use_count, count;
+    /* 0 (READ_KEY) where a table needs none. use sets the columns that uses change, update all. */
     enum pg_statement read, lock, insert, use, update, delete;
 };
 

@@ -1,9 +1,10 @@
 -- The schema, as tokenctl init makes it. Changes only add: tables, and columns behind the others.
--- Behind a column: the member of struct pg_row (schema.h) that it is in memory, and of what is a span
--- there the most bytes. The key comes first, then what uses change.
--- Rows that uses change have room beside them in their pages and no index on what changes: their
--- updates write to no index (heap-only tuples). Tables can be distributed by user_id, those without
--- by the first column of their key.
+-- The comment behind a column is read by sql.awk: the member of struct pg_row (schema.h) that holds the
+-- column in memory and, if it is a span, the constant of its maximum length in bytes.
+-- A "use" is what requests do most: a spend, a settle, a time of last use; of a user, a create or a
+-- delete. The columns of the key come first, then those that uses change. No index has these, and
+-- fillfactor leaves room in the page: uses write to no index (heap-only tuples).
+-- Tables can be distributed by user_id, or by the first column of their key if they have none.
 
 CREATE TABLE meta (
     schema_version bigint PRIMARY KEY,

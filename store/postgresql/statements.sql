@@ -1,9 +1,10 @@
 -- The statements. A name stands before each: enum pg_statement has it, with PG_ before it, and they
 -- are prepared in this order. Parameters and results are binary: bigint, boolean, bytea, text.
 --
--- Most are about one row or one user's rows, so that Citus can distribute the tables; so are the
--- purges and checks and READ_USERS, which lock nothing before they write, and LOCK_TOKENS and USE_TOKENS
--- are for servers without it: the statements of a group of spends are a third of their cost then.
+-- Most are about one row or one user's rows, so that Citus can distribute the tables. Citus also runs
+-- the purges, the checks and READ_USERS, as they lock nothing before they write. LOCK_TOKENS and
+-- USE_TOKENS are only for servers without Citus: one statement for all tokens of a group costs a third
+-- of one for each token.
 --
 -- SELECT * is of the columns of schema.sql in their order; what a newer version has added comes behind
 -- them and is not looked at. (SELECT … now()) is evaluated once, not for each row.

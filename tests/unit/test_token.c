@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "token/token.h"
+#include "token/fields.h"
 
 static void test_default(void **state)
 {
@@ -19,6 +19,18 @@ static void test_default(void **state)
     assert_non_null(token.model_limits.at);
     assert_non_null(token.allow_ips.at);
     assert_null(token.group.at); /* absent: it becomes the user's own */
+}
+
+static void test_texts_len(void **state)
+{
+    (void)state;
+    struct token token = token_default();
+    assert_int_equal(token_texts_len(&token), 0);
+    token.name = SPAN("name");
+    token.model_limits = SPAN("a,b");
+    token.allow_ips = SPAN("::1");
+    token.group = SPAN("vip");
+    assert_int_equal(token_texts_len(&token), 13);
 }
 
 enum { NOW = 1700000000 };
@@ -80,6 +92,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_default),
+        cmocka_unit_test(test_texts_len),
         cmocka_unit_test(test_status_at),
         cmocka_unit_test(test_status_at_any_time),
     };
