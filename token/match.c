@@ -8,7 +8,7 @@
 static size_t find_part(struct span text, struct span part)
 {
     for (size_t at = 0; at + part.len <= text.len; at++)
-        if (strncasecmp(text.at + at, part.at, part.len) == 0)
+        if (part.len == 0 || strncasecmp(text.at + at, part.at, part.len) == 0)
             return at;
     return text.len + 1;
 }

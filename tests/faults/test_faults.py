@@ -64,7 +64,7 @@ def small_disk(folder, size):
 def test_a_disk_that_is_full(tmp_path_factory):
     """Writes get 503, reads go on; with space again the same worker does both."""
     folder = tmp_path_factory.mktemp("disk")
-    for parent in (folder, *folder.parents[:2]):
+    for parent in (folder, *folder.parents[:3]):
         parent.chmod(0o755)
     with small_disk(folder / "small", "1m") as (disk, resize):
         with Store(TOKEN_STORE=f"{disk}/store", TOKEN_MAX_PER_USER="0") as store:
