@@ -487,6 +487,7 @@ stop_holder() {
 # A pool that runs stays when the new settings are wrong.
 restart() {
     can_start || waits_for_upgrade "$why" || die "$why"
+    ! is_away || die "$why"
     stop
     start
 }
@@ -641,6 +642,10 @@ worker_starts() {
     return 1
 }
 
+# Whether a worker has started without its store, which may be away (PostgreSQL) or never have been there:
+# no reason to end a pool that may still have it.
+is_away() { case $why in *"until it can be reached") ;; *) return 1 ;; esac; }
+
 # Both pools share the socket for a moment. The new one comes first, as it may turn out not to run;
 # multiwatch passes SIGTERM on as SIGUSR1 and starts no worker after it.
 replace_pool() {
@@ -657,7 +662,10 @@ replace_pool() {
     settings
     last_error= # the caller gets the reason, even if it is in the log already
     old=$pool outcome="reload failed"
-    if start_pool && is_steady; then
+    can_start || :
+    if is_away; then
+        note "$why"
+    elif start_pool && is_steady; then
         kill -TERM "$old"
         outcome=reloaded
     elif [ "$pool" != "$old" ]; then
