@@ -13,3 +13,13 @@ pytest.register_assert_rewrite("client", "contract", "fastcgi", "service", "shim
 # tests are for the programs as they are shipped.
 if os.environ.get("BUILD", "build") in ("build/asan", "build/tsan"):
     collect_ignore = ["test_disk_errors.py"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def over_lmdb():
+    """Whatever engine the tests of tests/http that ran before in this process have chosen."""
+    from service import Store
+
+    chosen, Store.ENGINE = Store.ENGINE, "lmdb"
+    yield
+    Store.ENGINE = chosen
