@@ -79,22 +79,23 @@ static enum store_error not_found_is(enum store_error other, enum store_error er
     return error == STORE_NOT_FOUND ? other : error;
 }
 
-/* Whose an access token or a key is: as an earlier look-up has found, or by another one. */
+/* Whose an access token or a key is: as an earlier look-up has found, or by another one, which
+ * alone can say STORE_NOT_FOUND. */
 static enum store_error look_up(struct store_reader *reader, enum pg_table table,
                                 struct pg_row *entry, bool again)
 {
     struct pg_known *known = pg_known(((struct pg_reader *)reader)->known, entry->hash);
-    enum store_error error = STORE_OK;
     if (again || memcmp(known->hash, entry->hash, SEAL_HASH_LEN) != 0) {
-        error = read_row(reader, pg_columns[table].read, pg_bind(PG_PARAMETERS, table, 1, entry),
-                         table, entry);
-        memcpy(known->hash, entry->hash, error == STORE_OK ? SEAL_HASH_LEN : 0);
-        known->user_id = entry->user_id;
-        known->token_id = entry->token_id;
+        enum store_error error = read_row(reader, pg_columns[table].read,
+                                          pg_bind(PG_PARAMETERS, table, 1, entry), table, entry);
+        if (error != STORE_OK)
+            return error;
+        *known = (struct pg_known){.user_id = entry->user_id, .token_id = entry->token_id};
+        memcpy(known->hash, entry->hash, SEAL_HASH_LEN);
     }
     entry->user_id = known->user_id;
     entry->token_id = known->token_id;
-    return error;
+    return STORE_OK;
 }
 
 /* ---- users ---- */
@@ -108,9 +109,10 @@ postgresql_user_authenticate(struct store_reader *reader,
     memcpy(entry.hash, access_hash, PG_LOOK_UP_LEN);
     for (int again = 0; again < 2; again++) {
         enum store_error error = look_up(reader, PG_ACCESS, &entry, again);
-        if (error == STORE_OK)
-            error = read_row(reader, PG_READ_USER, pg_int(PG_PARAMETERS, entry.user_id), PG_USERS,
-                             &row);
+        if (error != STORE_OK)
+            return not_found_is(STORE_DENIED, error);
+        error =
+            read_row(reader, PG_READ_USER, pg_int(PG_PARAMETERS, entry.user_id), PG_USERS, &row);
         if (store_is_failure(error))
             return error;
         *user_id = row.user_id;
@@ -216,9 +218,10 @@ enum store_error postgresql_token_find(struct store_reader *reader,
     seal_hash_key(reader->store->seal, key, entry.hash);
     for (int again = 0; again < 2; again++) {
         enum store_error error = look_up(reader, PG_KEYS, &entry, again);
-        if (error == STORE_OK)
-            error = pg_read(reader, PG_READ_OWNER_AND_TOKEN,
-                            pg_int(pg_int(PG_PARAMETERS, entry.user_id), entry.token_id), &values);
+        if (error != STORE_OK)
+            return error;
+        error = pg_read(reader, PG_READ_OWNER_AND_TOKEN,
+                        pg_int(pg_int(PG_PARAMETERS, entry.user_id), entry.token_id), &values);
         if (store_is_failure(error))
             return error;
         if (error != STORE_OK || PQgetisnull(values.result, 0, 0))
