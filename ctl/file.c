@@ -124,8 +124,9 @@ static void remove_folder(const char *path)
     rmdir(path);
 }
 
-/* The owner is the one of the folder that is there, which may be empty; else as init's. */
-static const char *find_owner(struct new_folder *folder, const struct settings *settings)
+/* The owner is the one of the folder that is there; else as init's. An empty one is taken away, any
+ * other will be replaced. */
+static const char *clear_place(struct new_folder *folder, const struct settings *settings)
 {
     struct stat status;
     if (lstat(folder->path, &status) != 0)
@@ -145,7 +146,7 @@ bool folder_begin(struct new_folder *folder, const struct ctl *ctl)
     const char *path = ctl->options.location;
     *folder = (struct new_folder){.path = path};
     child_catch_signals();
-    const char *why = find_owner(folder, &ctl->settings);
+    const char *why = clear_place(folder, &ctl->settings);
     if (!why &&
         snprintf(folder->part, sizeof(folder->part), "%s.new", path) >= (int)sizeof(folder->part))
         why = strerror(ENAMETOOLONG);
