@@ -108,17 +108,19 @@ static enum store_error submit(struct pg_store *store, struct store_write *write
 }
 
 /* Fails the writes; those that the database has refused, one by one: perhaps one takes the others
- * with it. */
+ * with it. A row that another process has locked may cost each the whole deadline: what has not
+ * been tried by then is not. */
 static enum store_error submit_each(struct pg_store *store, struct store_write *writes,
                                     enum store_error error)
 {
     bool alone =
         !writes->next || !store->writer.pg || error == STORE_UNKNOWN || error == STORE_BROKEN;
     enum store_error first = alone ? error : STORE_OK;
+    int64_t until_ms = clock_ms() + PG_DEADLINE_MS;
     for (struct store_write *write = writes, *next; write; write = next) {
         next = write->next;
         write->next = NULL;
-        enum store_error own = alone ? error : submit(store, write);
+        enum store_error own = alone || clock_ms() >= until_ms ? error : submit(store, write);
         write->next = next;
         if (own != STORE_OK)
             write->error = own;
