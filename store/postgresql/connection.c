@@ -164,8 +164,8 @@ PGresult *pg_result(struct pg_connection *connection)
 /* libpq takes the mode for the statement whose results come next. */
 void pg_stream(struct pg_connection *connection)
 {
-    if (connection->error == STORE_OK)
-        PQsetSingleRowMode(connection->pg);
+    if (connection->error == STORE_OK && !PQsetSingleRowMode(connection->pg))
+        pg_lose(connection);
 }
 
 void pg_finish(struct pg_connection *connection)

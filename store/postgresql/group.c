@@ -270,13 +270,17 @@ static void take_ints(struct group *group, void *context, struct pg_values *valu
 /* Ids that a group before has left are taken first. */
 static void send_ids(struct group *group)
 {
-    static const struct span sequences[] = {
-        {"user_ids", 8}, {"token_ids", 9}, {"gateway_ids", 11}, {"reservation_ids", 15}};
+    static const char *const sequences[] = {
+        [STORE_IDS_USER] = "user_ids",
+        [STORE_IDS_TOKEN] = "token_ids",
+        [STORE_IDS_GATEWAY] = "gateway_ids",
+        [STORE_IDS_RESERVATION] = "reservation_ids",
+    };
     for (size_t i = 0; i < STORE_IDS_COUNT; i++) {
         struct pg_ids *ids = &group->connection->store->ids[i];
         if (group->ids_needed[i] > ids->count)
             queue(group, PG_TAKE_IDS,
-                  pg_int(pg_span(PG_PARAMETERS, sequences[i]),
+                  pg_int(pg_span(PG_PARAMETERS, span_of(sequences[i])),
                          (int64_t)(group->ids_needed[i] - ids->count)),
                   take_ids, ids);
     }

@@ -99,8 +99,10 @@ static bool read_options(struct pg_store *store, const char *location,
     store->options = PQconninfo(pg);
     if (store->options) {
         PQconninfoOption *option = find(store->options, "password");
-        if (!option->val && password && *password)
-            option->val = strdup(password);
+        if (!option->val && password && *password && !(option->val = strdup(password))) {
+            PQfinish(pg);
+            return refuse(reason, store_error_text(STORE_UNAVAILABLE));
+        }
         free(find(store->options, "service")->val);
         find(store->options, "service")->val = NULL;
         take_hosts(store);

@@ -391,11 +391,35 @@ static enum store_error forget(struct store_txn *txn, struct store_write *write)
     return txn->error;
 }
 
-/* In the order of their declaration; there is always room. */
-/* clang-format off */
+/* take_room is absent: the server says when its disk is full. */
 const struct store_rows group_rows = {
-    NULL, now_s, take_id, get_user, put_user, delete_user, find_user, index_user, unindex_user,
-    get_token, put_token, add_token, delete_token, first_token, count_tokens, get_key, put_key,
-    delete_key, get_reservation, put_reservation, get_places, drop_reservation, add_gateway,
-    delete_gateway, get_answer, put_answer, delete_answer, get_kept, purge, forget};
-/* clang-format on */
+    .now_s = now_s,
+    .take_id = take_id,
+    .get_user = get_user,
+    .put_user = put_user,
+    .delete_user = delete_user,
+    .find_user = find_user,
+    .index_user = index_user,
+    .unindex_user = unindex_user,
+    .get_token = get_token,
+    .put_token = put_token,
+    .add_token = add_token,
+    .delete_token = delete_token,
+    .first_token = first_token,
+    .count_tokens = count_tokens,
+    .get_key = get_key,
+    .put_key = put_key,
+    .delete_key = delete_key,
+    .get_reservation = get_reservation,
+    .put_reservation = put_reservation,
+    .get_places = get_places,
+    .drop_reservation = drop_reservation,
+    .add_gateway = add_gateway,
+    .delete_gateway = delete_gateway,
+    .get_answer = get_answer,
+    .put_answer = put_answer,
+    .delete_answer = delete_answer,
+    .get_kept = get_kept,
+    .purge = purge,
+    .forget = forget,
+};

@@ -49,6 +49,11 @@ const struct pg_columns pg_columns[PG_TABLES] = {
     [PG_PLACES] = {COLUMNS(places_columns, 1, 0), .read = PG_READ_PLACES}};
 /* clang-format on */
 
+/* Numbers that stand in statements.sql. */
+_Static_assert(STORE_IDEMPOTENCY_S == 86400 && STORE_RESERVATIONS_MAX == 10000 &&
+                   SEAL_OVERHEAD_LEN == 28,
+               "statements.sql has other ones");
+
 /* The table with the most columns: an insert has a parameter for each. */
 _Static_assert(sizeof(token_columns) / sizeof(token_columns[0]) <= PG_PARAMETERS_MAX, "too many");
 

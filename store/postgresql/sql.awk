@@ -18,7 +18,7 @@ file == "schema" && /^CREATE TABLE/ {
     table = toupper($3)
 }
 
-file == "schema" && /^    .* -- [a-z_.]+( [A-Z_]+)?$/ {
+file == "schema" && /^    .* -- [a-z0-9_.]+( [A-Z0-9_]+)?$/ {
     split(substr($0, index($0, " -- ") + 4), words, " ")
     columns[table] = columns[table] " COLUMN(" ($2 ~ /^bigint/) ", " words[1] ", " (words[2] == "" ? 0 : words[2]) ")"
 }
