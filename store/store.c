@@ -292,6 +292,13 @@ bool store_has_copies(const char *location)
     return engine && engine->copy_out;
 }
 
+bool store_has_export(const char *location)
+{
+    char reason[STORE_REASON_SIZE];
+    const struct store_engine *engine = find_engine(location, reason);
+    return engine && engine->export;
+}
+
 enum store_error store_copy_out(struct store_reader *reader, int fd)
 {
     return reader->store->engine->copy_out(reader, fd);
@@ -307,6 +314,30 @@ enum store_error store_copy_in(const struct store_options *options, int fd,
     bool made = engine->copy_in(options, seal, fd, reason);
     seal_close(seal);
     return made ? STORE_OK : STORE_REFUSED;
+}
+
+enum store_error store_fill(const struct store_options *options,
+                            char reason[static STORE_REASON_SIZE])
+{
+    struct seal *seal;
+    const struct store_engine *engine = find_engine(options->location, reason);
+    if (!engine || !seal_open(options->secret_path, &seal, reason, STORE_REASON_SIZE))
+        return STORE_REFUSED;
+    bool filled = engine->fill(options, seal, reason);
+    seal_close(seal);
+    return filled ? STORE_OK : STORE_REFUSED;
+}
+
+enum store_error store_export(struct store_reader *reader, int64_t now_unix_s,
+                              store_visit_row *visit, void *context)
+{
+    return reader->store->engine->export(reader, now_unix_s, visit, context);
+}
+
+enum store_error store_import(struct store *store, int64_t now_unix_s, store_take_rows *take,
+                              void *context)
+{
+    return store->engine->import(store, now_unix_s, take, context);
 }
 
 enum store_error store_stat(struct store_reader *reader, store_visit_figure *visit, void *context)

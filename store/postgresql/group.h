@@ -39,8 +39,9 @@ struct group {
         int64_t lowest_writer, now_s; /* the database's time */
     } meta;
     size_t ids_needed[STORE_IDS_COUNT];
-    struct group_kept *kept; /* what rows point into */
-    struct group_row none;   /* what group_find returns where there is none */
+    int64_t raised[STORE_IDS_COUNT]; /* of an import: ids to come are these or greater */
+    struct group_kept *kept;         /* what rows point into */
+    struct group_row none;           /* what group_find returns where there is none */
 };
 
 /* Fetches what the writes need, within a transaction that it begins. *attempt is the one that has

@@ -391,11 +391,35 @@ static enum store_error forget(struct store_txn *txn, struct store_write *write)
     return txn->error;
 }
 
+/* ---- imports ---- */
+
+static void raise_id(struct store_txn *txn, enum store_ids kind, int64_t next)
+{
+    int64_t *raised = &((struct group *)txn)->raised[kind];
+    *raised = *raised < next ? next : *raised;
+}
+
+static enum store_error find_access(struct store_txn *txn,
+                                    const unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN],
+                                    int64_t *id)
+{
+    const struct pg_row key = hashed(hash, PG_LOOK_UP_LEN);
+    const struct group_row *row = group_find(txn, PG_ACCESS, &key);
+    *id = row->row.user_id;
+    return row->exists ? STORE_OK : STORE_NOT_FOUND;
+}
+
+static bool has_gateway(struct store_txn *txn, int64_t id)
+{
+    return group_find(txn, PG_GATEWAYS, PG_ROW(.id = id))->exists;
+}
+
 /* In the order of their declaration; there is always room. */
 /* clang-format off */
 const struct store_rows group_rows = {
     NULL, now_s, take_id, get_user, put_user, delete_user, find_user, index_user, unindex_user,
     get_token, put_token, add_token, delete_token, first_token, count_tokens, get_key, put_key,
     delete_key, get_reservation, put_reservation, get_places, drop_reservation, add_gateway,
-    delete_gateway, get_answer, put_answer, delete_answer, get_kept, purge, forget};
+    delete_gateway, get_answer, put_answer, delete_answer, get_kept, purge, forget,
+    raise_id, find_access, has_gateway};
 /* clang-format on */
