@@ -10,13 +10,6 @@
 #include "ctl/file.h"
 #include "ctl/replace.h"
 
-int ctl_refuse_engine(void)
-{
-    return ctl_fail(
-        "TOKEN_STORE is a database of PostgreSQL, whose own tools back it up and restore "
-        "it: pg_basebackup, pg_dump");
-}
-
 /* ---- backup ---- */
 
 static int send_copy(struct ctl *ctl)
@@ -76,7 +69,7 @@ int ctl_backup(struct ctl *ctl)
     struct new_file file;
     struct stat written = {.st_size = 0};
     if (!store_has_copies(ctl->options.location))
-        return ctl_refuse_engine();
+        return ctl_export(ctl);
     if (!file_begin(&file, ctl, ctl->argument))
         return CTL_FAILED;
     int status = receive_copy(ctl, &file);
@@ -93,14 +86,20 @@ int ctl_backup(struct ctl *ctl)
 
 /* ---- restore ---- */
 
+int ctl_refuse_full(const struct ctl *ctl)
+{
+    return ctl_fail("%s: there is a store with users or gateways, which is never overwritten; move "
+                    "it away",
+                    store_has_copies(ctl->settings.store_path) ? ctl->settings.store_path
+                                                               : "TOKEN_STORE");
+}
+
 static int fill_by_copy(struct ctl *ctl, struct store *full, struct store_reader *reader)
 {
     char reason[STORE_REASON_SIZE];
     (void)reader;
     if (full)
-        return ctl_fail("%s: there is a store with users or gateways, which is never overwritten; "
-                        "move it away",
-                        ctl->settings.store_path);
+        return ctl_refuse_full(ctl);
     if (store_copy_in(&ctl->options, ctl->parent_fd, reason) != STORE_OK ||
         !ctl_open(ctl, ctl->options.location, reason))
         return ctl_fail("%s", reason);
@@ -110,8 +109,9 @@ static int fill_by_copy(struct ctl *ctl, struct store *full, struct store_reader
 int ctl_restore(struct ctl *ctl)
 {
     struct stat file = {.st_size = 0};
+    ctl->restores = true;
     if (!store_has_copies(ctl->options.location))
-        return ctl_refuse_engine();
+        return ctl_import(ctl);
     int fd = open(ctl->argument, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &file) != 0)
         return ctl_fail("%s: %s", ctl->argument, strerror(errno));

@@ -33,6 +33,7 @@ struct ctl {
     int parent_fd;                         /* in a child (child.h): the connection; else -1 */
     int file_fd;                           /* a child's: the file that it checks */
     const struct replacement *replacement; /* a child's (replace.c) */
+    bool restores; /* ids are raised, as some may have been given out since */
 };
 
 /* Exit statuses. */
@@ -56,8 +57,8 @@ int ctl_close(struct ctl *ctl, int status);
  * that does not exist. */
 bool ctl_find_owner(const struct settings *settings, unsigned *uid, unsigned *gid);
 
-/* Says that the engine has no such command. Returns CTL_FAILED. */
-int ctl_refuse_engine(void);
+/* Says that restore overwrites nothing. Returns CTL_FAILED. */
+int ctl_refuse_full(const struct ctl *ctl);
 
 /* Prints a line for each problem of the store that is open. Returns CTL_FAILED, with an error
  * printed, if there are any. */

@@ -194,8 +194,6 @@ int ctl_export(struct ctl *ctl)
 {
     struct new_file file;
     struct stat written = {.st_size = 0};
-    if (!store_has_export(ctl->options.location))
-        return ctl_refuse_engine();
     if (!ctl->argument) {
         child_catch_signals();
         return receive_rows(ctl, STDOUT_FILENO);

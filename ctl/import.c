@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,6 +14,8 @@
 #include <sodium.h>
 
 #include "api/json_in.h"
+#include "ctl/child.h"
+#include "ctl/file.h"
 #include "ctl/import.h"
 #include "ctl/lines.h"
 #include "ctl/replace.h"
@@ -313,10 +316,12 @@ static int finish(struct import *import, enum store_error error)
     return ctl_end(ctl, error);
 }
 
-/* Opens what is imported into; then the secret can't be read any more. */
+/* Opens what is imported into, if it is not open; then the secret can't be read any more. */
 static bool open_target(struct ctl *ctl, const struct import *import,
                         char reason[static STORE_REASON_SIZE])
 {
+    if (ctl->store)
+        return true;
     if (import->full)
         return ctl_enter_sandbox(ctl, store_owner_path(&ctl->options), reason);
     ctl->options.is_new = true;
@@ -324,24 +329,39 @@ static bool open_target(struct ctl *ctl, const struct import *import,
            ctl_open(ctl, ctl->options.location, reason);
 }
 
-static int fill_by_lines(struct ctl *ctl, struct store *full, struct store_reader *reader)
+/* Into *target; NULL: into the one that is made. */
+static int import_all(struct import *import, struct store *target)
+{
+    struct ctl *ctl = import->ctl;
+    char reason[STORE_REASON_SIZE];
+    if (!open_target(ctl, import, reason))
+        return ctl_fail("%s", reason);
+    if (!read_header(import, &import->requests[0]))
+        return finish(import, STORE_OK);
+    return finish(import,
+                  store_import(target ? target : ctl->store, (int64_t)time(NULL), take, import));
+}
+
+static struct import *begin(struct ctl *ctl)
 {
     char reason[STORE_REASON_SIZE];
-    int status = CTL_FAILED;
-    int64_t now_unix_s = (int64_t)time(NULL);
     struct import *import = calloc(1, sizeof(*import));
-    if (!import)
-        return ctl_fail("out of memory");
+    if (!import) {
+        ctl_fail("out of memory");
+        return NULL;
+    }
     import->ctl = ctl;
     import->api.settings = &ctl->settings;
-    import->full = full ? reader : NULL;
-    if (!seal_open(ctl->options.secret_path, &import->source.seal, reason, sizeof(reason)) ||
-        !open_target(ctl, import, reason))
-        ctl_fail("%s", reason);
-    else if (!read_header(import, &import->requests[0]))
-        status = finish(import, STORE_OK);
-    else
-        status = finish(import, store_import(full ? full : ctl->store, now_unix_s, take, import));
+    import->source.ids_raised = ctl->restores ? STORE_COPY_IDS : 0;
+    if (seal_open(ctl->options.secret_path, &import->source.seal, reason, sizeof(reason)))
+        return import;
+    ctl_fail("%s", reason);
+    free(import);
+    return NULL;
+}
+
+static void drop(struct import *import)
+{
     clear_batch(import);
     for (size_t i = 0; i < BATCH_MAX; i++) {
         buffer_free(&import->requests[i].text);
@@ -352,19 +372,78 @@ static int fill_by_lines(struct ctl *ctl, struct store *full, struct store_reade
     free(import->users.at);
     seal_close(import->source.seal);
     free(import);
+}
+
+/* A replace_fill. */
+static int fill_by_lines(struct ctl *ctl, struct store *full, struct store_reader *reader)
+{
+    struct import *import = begin(ctl);
+    if (!import)
+        return CTL_FAILED;
+    import->full = full ? reader : NULL;
+    int status = import_all(import, full);
+    drop(import);
     return full ? status : ctl_close(ctl, status);
+}
+
+/* ---- a database, which nothing can be made beside ---- */
+
+/* Opens it, with its tables, which are made where there are none. */
+static bool open_database(struct ctl *ctl, char reason[static STORE_REASON_SIZE])
+{
+    struct store *store;
+    bool opened = store_open(&ctl->options, &store, reason) == STORE_OK;
+    store_close(store);
+    if (!opened &&
+        (!strstr(reason, "there is no store") || store_fill(&ctl->options, reason) != STORE_OK))
+        return false;
+    return ctl_open(ctl, store_owner_path(&ctl->options), reason);
+}
+
+static int import_into_database(struct ctl *ctl)
+{
+    char reason[STORE_REASON_SIZE];
+    const char *owner_path = store_owner_path(&ctl->options);
+    int status = CTL_FAILED;
+    if (!child_become_owner(ctl, owner_path))
+        return ctl_fail("%s: becoming its owner: %s", owner_path, strerror(errno));
+    struct import *import = begin(ctl);
+    if (!import)
+        return status;
+    if (!open_database(ctl, reason)) {
+        ctl_fail("%s", reason);
+    } else {
+        import->full = replace_is_empty(ctl->reader) ? NULL : ctl->reader;
+        status =
+            ctl->restores && import->full ? ctl_refuse_full(ctl) : import_all(import, ctl->store);
+    }
+    drop(import);
+    return ctl_close(ctl, status);
+}
+
+static int send_to_database(struct ctl *ctl, int fd, uint64_t len)
+{
+    struct ctl_child child;
+    child_catch_signals();
+    if (!child_start(ctl, import_into_database, &child))
+        return CTL_FAILED;
+    if (!file_pump(ctl, fd, child.fd, len) && errno != EPIPE && errno != ECONNRESET)
+        return child_stop(&child, ctl->argument);
+    shutdown(child.fd, SHUT_WR);
+    return child_end(&child, ctl->argument, "restore another backup");
 }
 
 int ctl_import(struct ctl *ctl)
 {
     struct stat file = {.st_size = 0};
     bool is_input = strcmp(ctl->argument, "-") == 0;
-    if (!store_has_export(ctl->options.location))
-        return ctl_refuse_engine();
     int fd = is_input ? STDIN_FILENO : open(ctl->argument, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &file) != 0)
         return ctl_fail("%s: %s", ctl->argument, strerror(errno));
-    int status = replace_run(ctl, fill_by_lines, fd, (uint64_t)file.st_size);
+    uint64_t len = (uint64_t)file.st_size;
+    int status = store_uses_network(ctl->options.location)
+                     ? send_to_database(ctl, fd, len)
+                     : replace_run(ctl, fill_by_lines, fd, len);
     if (!is_input)
         close(fd);
     return status;

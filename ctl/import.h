@@ -8,6 +8,7 @@ struct import_source {
     struct seal *seal; /* TOKEN_SECRET's, with the cipher of the export */
     bool is_sealed;    /* keys are; else in clear */
     bool has_same_secret;
+    int64_t ids_raised;        /* the next ids of users and tokens, by so many */
     int64_t old_keys_left_out; /* out */
 };
 

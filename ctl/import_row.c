@@ -40,12 +40,18 @@ static bool read_label(struct request *request, const char *name, struct span *t
            json_in_refuse(request, name, "must be 1 to 64 bytes without control characters");
 }
 
-static bool read_ids(struct request *request, struct store_row *row)
+static bool read_ids(struct request *request, const struct import_source *source,
+                     struct store_row *row)
 {
-    return read_id(request, "user", &row->next_ids[STORE_IDS_USER]) &&
-           read_id(request, "token", &row->next_ids[STORE_IDS_TOKEN]) &&
-           read_id(request, "gateway", &row->next_ids[STORE_IDS_GATEWAY]) &&
-           read_id(request, "reservation", &row->next_ids[STORE_IDS_RESERVATION]);
+    bool read = read_id(request, "user", &row->next_ids[STORE_IDS_USER]) &&
+                read_id(request, "token", &row->next_ids[STORE_IDS_TOKEN]) &&
+                read_id(request, "gateway", &row->next_ids[STORE_IDS_GATEWAY]) &&
+                read_id(request, "reservation", &row->next_ids[STORE_IDS_RESERVATION]);
+    if (read && row->next_ids[STORE_IDS_USER] < INT64_MAX - source->ids_raised)
+        row->next_ids[STORE_IDS_USER] += source->ids_raised;
+    if (read && row->next_ids[STORE_IDS_TOKEN] < INT64_MAX - source->ids_raised)
+        row->next_ids[STORE_IDS_TOKEN] += source->ids_raised;
+    return read;
 }
 
 static bool read_gateway(struct request *request, struct store_row *row)
@@ -149,7 +155,7 @@ bool import_read_row(struct request *request, struct import_source *source, stru
     row->kind = (enum store_row_kind)kind;
     switch (row->kind) {
     case STORE_ROW_IDS:
-        return read_ids(request, row);
+        return read_ids(request, source, row);
     case STORE_ROW_GATEWAY:
         return read_gateway(request, row);
     case STORE_ROW_USER:

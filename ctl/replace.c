@@ -22,7 +22,7 @@ struct handover {
     bool done;
 };
 
-static bool is_empty(struct store_reader *reader)
+bool replace_is_empty(struct store_reader *reader)
 {
     struct store_user user;
     struct store_gateway gateway;
@@ -39,7 +39,7 @@ static struct store_write *hand_over(void *context)
         handover->first = (struct store_write){.kind = STORE_PURGE};
         return &handover->first;
     }
-    if (handover->reader && !is_empty(handover->reader))
+    if (handover->reader && !replace_is_empty(handover->reader))
         return NULL;
     handover->done = true;
     if (write(parent.fd, "", 1) == 1)
@@ -52,7 +52,7 @@ static int make_store(struct ctl *ctl, struct store *before, struct store_reader
 {
     const struct replacement *replacement = ctl->replacement;
     struct handover handover = {.ctl = ctl, .reader = reader};
-    bool is_full = reader && !is_empty(reader);
+    bool is_full = reader && !replace_is_empty(reader);
     ctl->options.location = replacement->folder.part;
     int status = replacement->fill(ctl, is_full ? before : NULL, reader);
     if (status != CTL_DONE || is_full)

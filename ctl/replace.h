@@ -13,6 +13,9 @@
  *           instead; NULL: it takes the place of whatever is there */
 typedef int replace_fill(struct ctl *ctl, struct store *full, struct store_reader *reader);
 
+/* Whether a store has neither users nor gateways. */
+bool replace_is_empty(struct store_reader *reader);
+
 /* Sends the file to the child; len bytes, 0: not known. Returns the exit status, with an error
  * printed. */
 int replace_run(struct ctl *ctl, replace_fill *fill, int fd, uint64_t len);

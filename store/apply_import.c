@@ -63,6 +63,7 @@ static const char *import_reservation(struct store_txn *txn, const struct store_
     row->reservation.created_s += difference_s;
     row->reservation.due_s += difference_s;
     txn->rows->put_reservation(txn, row->id, &row->reservation);
+    txn->rows->raise_id(txn, STORE_IDS_RESERVATION, row->id + 1);
     return NULL;
 }
 

@@ -292,13 +292,6 @@ bool store_has_copies(const char *location)
     return engine && engine->copy_out;
 }
 
-bool store_has_export(const char *location)
-{
-    char reason[STORE_REASON_SIZE];
-    const struct store_engine *engine = find_engine(location, reason);
-    return engine && engine->export;
-}
-
 enum store_error store_copy_out(struct store_reader *reader, int fd)
 {
     return reader->store->engine->copy_out(reader, fd);

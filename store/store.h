@@ -460,9 +460,6 @@ enum store_error store_stat(struct store_reader *reader, store_visit_figure *vis
 /* Whether the store of a location has copies (store_copy_out). */
 bool store_has_copies(const char *location);
 
-/* The same of store_export and store_import. */
-bool store_has_export(const char *location);
-
 /* Writes a copy of the store, of one snapshot, to a file, pipe or socket. Writers go on meanwhile.
  */
 enum store_error store_copy_out(struct store_reader *reader, int fd);
@@ -475,8 +472,8 @@ enum { STORE_COPY_IDS = 1000000 };
 enum store_error store_copy_in(const struct store_options *options, int fd,
                                char reason[static STORE_REASON_SIZE]);
 
-/* Makes an empty store in the empty folder at the location, with the secret that exists.
- * STORE_REFUSED. */
+/* Makes an empty store in the empty folder or database at the location, with the secret that
+ * exists. STORE_REFUSED. */
 enum store_error store_fill(const struct store_options *options,
                             char reason[static STORE_REASON_SIZE]);
 
