@@ -136,11 +136,7 @@ enum store_error lmdb_export(struct store_reader *reader, int64_t now_unix_s,
 static size_t row_len(const struct store_row *row)
 {
     enum { RECORDS = 1024 };
-    const struct token *token = &row->token;
-    return RECORDS + (row->kind == STORE_ROW_TOKEN
-                          ? token->name.len + token->group.len + token->model_limits.len +
-                                token->allow_ips.len
-                          : 0);
+    return RECORDS + (row->kind == STORE_ROW_TOKEN ? token_texts_len(&row->token) : 0);
 }
 
 /* Ends the transaction, and begins another. */
