@@ -1,7 +1,7 @@
 #pragma once
 
 #include "settings/settings.h"
-#include "store/store.h"
+#include "store/transfer.h"
 
 /* The options: first those that have a value, a text, then a number, then the others. */
 enum ctl_option {

@@ -2,7 +2,7 @@
 
 #include <stdatomic.h>
 
-#include "store/store.h"
+#include "store/transfer.h"
 
 /* What an engine implements, for store.c only. An engine embeds struct store and struct
  * store_reader as the first members of its own. */
