@@ -1,7 +1,7 @@
 #pragma once
 
 #include "settings/settings.h"
-#include "store/store.h"
+#include "store/transfer.h"
 
 /* The options: first those that have a value, a text, then a number, then the others. */
 enum ctl_option {
@@ -9,8 +9,9 @@ enum ctl_option {
     CTL_GROUP,
     CTL_EXPIRES,
     CTL_ADD_QUOTA,
-    CTL_JSON,  /* one JSON object a line instead of text */
-    CTL_QUIET, /* no progress */
+    CTL_CLEAR_KEYS, /* the first without a value */
+    CTL_JSON,       /* one JSON object a line instead of text */
+    CTL_QUIET,      /* no progress */
     CTL_HELP,
     CTL_VERSION,
     CTL_OPTIONS
@@ -26,12 +27,13 @@ struct ctl {
     int64_t number[CTL_OPTIONS];   /* of those that are numbers */
     int64_t free_bytes;            /* of the store's file system; 0: not known */
     const struct command *command;
-    const char *argument;            /* the command's argument, or NULL */
-    int64_t id;                      /* of the argument, if it names something that exists */
-    struct json_object *row;         /* of output; NULL: empty */
-    int parent_fd;                   /* in a child (child.h): the connection; else -1 */
-    int file_fd;                     /* a child's: the file that it checks */
-    const struct new_folder *folder; /* a child's: that it fills */
+    const char *argument;                  /* the command's argument, or NULL */
+    int64_t id;                            /* of the argument, if it names something that exists */
+    struct json_object *row;               /* of output; NULL: empty */
+    int parent_fd;                         /* in a child (child.h): the connection; else -1 */
+    int file_fd;                           /* a child's: the file that it checks */
+    const struct replacement *replacement; /* a child's (replace.c) */
+    bool restores; /* ids are raised, as some may have been given out since */
 };
 
 /* Exit statuses. */
@@ -44,6 +46,9 @@ enum { CTL_WRITE_WAIT_MS = 20000 };
  * a reason. */
 bool ctl_open(struct ctl *ctl, const char *owner_path, char reason[static STORE_REASON_SIZE]);
 
+bool ctl_enter_sandbox(struct ctl *ctl, const char *owner_path,
+                       char reason[static STORE_REASON_SIZE]);
+
 /* Closes the store, if it is open. Returns status, or CTL_FAILED with an error printed where
  * standard output can't be written. */
 int ctl_close(struct ctl *ctl, int status);
@@ -51,6 +56,9 @@ int ctl_close(struct ctl *ctl, int status);
 /* The owner of a new store: TOKEN_USER where root makes it; -1 where the caller keeps it. False if
  * that does not exist. */
 bool ctl_find_owner(const struct settings *settings, unsigned *uid, unsigned *gid);
+
+/* Says that restore overwrites nothing. Returns CTL_FAILED. */
+int ctl_refuse_full(const struct ctl *ctl);
 
 /* Prints a line for each problem of the store that is open. Returns CTL_FAILED, with an error
  * printed, if there are any. */
@@ -74,7 +82,7 @@ int ctl_end_change(struct ctl *ctl, const char *change, enum store_error error);
 
 /* The commands. Each returns an exit status. */
 typedef int ctl_command(struct ctl *ctl);
-ctl_command ctl_init, ctl_check, ctl_stat, ctl_backup, ctl_restore;
+ctl_command ctl_init, ctl_check, ctl_stat, ctl_backup, ctl_restore, ctl_export, ctl_import;
 ctl_command ctl_user_add, ctl_user_list, ctl_user_show, ctl_user_set, ctl_user_rotate;
 ctl_command ctl_user_disable, ctl_user_enable, ctl_user_delete, ctl_idempotency_purge;
 ctl_command ctl_gateway_add, ctl_gateway_list, ctl_gateway_delete;

@@ -43,13 +43,16 @@ static const struct command {
     {{"idempotency", "purge"}, "USER", "forget the answers for Idempotency-Keys", ctl_idempotency_purge, true},
     {{"backup", NULL}, "FILE", "copy the store into a file, and check that", ctl_backup, false},
     {{"restore", NULL}, "FILE", "make the store of such a file", ctl_restore, false},
+    {{"export", NULL}, "[FILE] [--clear-keys]", "all rows as JSON lines; keys sealed, or in clear", ctl_export, false},
+    {{"import", NULL}, "FILE", "all rows of an export, or none; - reads it from stdin", ctl_import, false},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
     {{"stat", NULL}, "", "users, tokens, bytes, map use, readers, free disk space", ctl_stat, true},
 };
 /* clang-format on */
 
-static const char *const options[CTL_OPTIONS] = {"--name", "--group", "--expires", "--add-quota",
-                                                 "--json", "--quiet", "--help",    "--version"};
+static const char *const options[CTL_OPTIONS] = {"--name",      "--group",      "--expires",
+                                                 "--add-quota", "--clear-keys", "--json",
+                                                 "--quiet",     "--help",       "--version"};
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
@@ -111,9 +114,9 @@ static int read_words(struct ctl *ctl, char **argv)
             words[count++] = *argv;
         else if (strcmp(*argv, "--") == 0)
             options_end = true;
-        else if (option < CTL_JSON && (equals || argv[1]))
+        else if (option < CTL_CLEAR_KEYS && (equals || argv[1]))
             ctl->text[option] = equals ? equals + 1 : *++argv;
-        else if (option < CTL_OPTIONS && option >= CTL_JSON && !equals)
+        else if (option < CTL_OPTIONS && option >= CTL_CLEAR_KEYS && !equals)
             ctl->text[option] = "";
         else {
             words[0] = *argv;
@@ -133,7 +136,8 @@ static const char *read_options(struct ctl *ctl, const struct command *command,
         const char *value = ctl->text[i], *name = options[i];
         if (value && !strstr(command->argument, name))
             snprintf(fault, STORE_REASON_SIZE, "not an option of this command: %s", name);
-        else if (value && i >= CTL_EXPIRES && !number_parse(span_of(value), &ctl->number[i]))
+        else if (value && i >= CTL_EXPIRES && i < CTL_CLEAR_KEYS &&
+                 !number_parse(span_of(value), &ctl->number[i]))
             snprintf(fault, STORE_REASON_SIZE, "%s: '%s' is not a decimal number", name, value);
         given += value != NULL;
     }
@@ -148,10 +152,11 @@ static const char *read_options(struct ctl *ctl, const struct command *command,
 static const char *read_argument(struct ctl *ctl, const struct command *command, char **words,
                                  int count, char fault[static STORE_REASON_SIZE])
 {
-    int used = command->words[1] ? 2 : 1, wanted = command->argument[0] != '\0';
+    int used = command->words[1] ? 2 : 1, wanted = command->argument[0] != '\0',
+        needed = wanted && command->argument[0] != '[';
     bool is_id = strncmp(command->argument, "ID", 2) == 0;
     ctl->argument = words[used];
-    if (count < used + wanted)
+    if (count < used + needed)
         return "an argument is missing";
     if (count > used + wanted)
         return "too many arguments";
@@ -176,9 +181,20 @@ static void report_fault(const char *message, const char *detail)
     fprintf(stderr, "tokenctl: %s: %s\n", message, detail);
 }
 
+bool ctl_enter_sandbox(struct ctl *ctl, const char *owner_path,
+                       char reason[static STORE_REASON_SIZE])
+{
+    static const char *const none[] = {NULL};
+    char level[128];
+    struct sandbox_needs needs = {.owner_path = owner_path,
+                                  .network = store_uses_network(ctl->options.location),
+                                  .files = ctl->store ? store_reopened_files(ctl->store) : none};
+    return !ctl->settings.sandbox || !sandbox_is_possible() ||
+           sandbox_enter(&needs, level, sizeof(level), reason, STORE_REASON_SIZE);
+}
+
 bool ctl_open(struct ctl *ctl, const char *owner_path, char reason[static STORE_REASON_SIZE])
 {
-    char level[128];
     const char *location = ctl->options.location;
     /* Before anything there is opened: its owner may have planted links. */
     if (!child_become_owner(ctl, owner_path) && errno != ENOENT) {
@@ -197,11 +213,7 @@ bool ctl_open(struct ctl *ctl, const char *owner_path, char reason[static STORE_
     struct statvfs disk;
     if (statvfs(location, &disk) == 0)
         ctl->free_bytes = (int64_t)(disk.f_bavail * disk.f_frsize);
-    struct sandbox_needs needs = {.owner_path = owner_path,
-                                  .network = store_uses_network(location),
-                                  .files = store_reopened_files(ctl->store)};
-    return !ctl->settings.sandbox || !sandbox_is_possible() ||
-           sandbox_enter(&needs, level, sizeof(level), reason, STORE_REASON_SIZE);
+    return ctl_enter_sandbox(ctl, owner_path, reason);
 }
 
 int ctl_close(struct ctl *ctl, int status)

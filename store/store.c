@@ -309,6 +309,30 @@ enum store_error store_copy_in(const struct store_options *options, int fd,
     return made ? STORE_OK : STORE_REFUSED;
 }
 
+enum store_error store_fill(const struct store_options *options,
+                            char reason[static STORE_REASON_SIZE])
+{
+    struct seal *seal;
+    const struct store_engine *engine = find_engine(options->location, reason);
+    if (!engine || !seal_open(options->secret_path, &seal, reason, STORE_REASON_SIZE))
+        return STORE_REFUSED;
+    bool filled = engine->fill(options, seal, reason);
+    seal_close(seal);
+    return filled ? STORE_OK : STORE_REFUSED;
+}
+
+enum store_error store_export(struct store_reader *reader, int64_t now_unix_s,
+                              store_visit_row *visit, void *context)
+{
+    return reader->store->engine->export(reader, now_unix_s, visit, context);
+}
+
+enum store_error store_import(struct store *store, int64_t now_unix_s, store_take_rows *take,
+                              void *context)
+{
+    return store->engine->import(store, now_unix_s, take, context);
+}
+
 enum store_error store_stat(struct store_reader *reader, store_visit_figure *visit, void *context)
 {
     return reader->store->engine->stat(reader, visit, context);

@@ -66,9 +66,11 @@ struct store_options {
     const char *location;    /* TOKEN_STORE: a folder */
     const char *secret_path; /* TOKEN_SECRET: the secret file (seal/seal.h) */
     uint64_t size_max;       /* bytes that the store may grow to; 0: the engine's default */
-    bool is_copy;            /* the location is a file of store_copy_out, opened for reads */
-    bool may_be_read_only;   /* on a read-only file system: opened for reads; else refused there */
-    bool may_be_away;        /* on a network: opened also where it can't be reached; see reason */
+    bool is_copy; /* the location is a file of store_copy_out (transfer.h), opened for reads */
+    bool is_new;  /* nobody uses it: what store_import (transfer.h) commits is on disk only at its
+                     end */
+    bool may_be_read_only; /* on a read-only file system: opened for reads; else refused there */
+    bool may_be_away;      /* on a network: opened also where it can't be reached; see reason */
 };
 
 /* The size of a buffer for a reason: one line without its end. */
@@ -455,21 +457,6 @@ void store_write_free(struct store_write *write);
 /* Reports the store's figures, each by a name ("users", "tokens", "bytes" …). */
 typedef void store_visit_figure(void *context, const char *name, uint64_t value);
 enum store_error store_stat(struct store_reader *reader, store_visit_figure *visit, void *context);
-
-/* Whether the store of a location has copies (store_copy_out). */
-bool store_has_copies(const char *location);
-
-/* Writes a copy of the store, of one snapshot, to a file, pipe or socket. Writers go on meanwhile.
- */
-enum store_error store_copy_out(struct store_reader *reader, int fd);
-
-/* Makes a store of a copy, which it reads from fd to the end, in the empty folder at the location,
- * with the secret that exists. The next ids of users and tokens become greater by STORE_COPY_IDS:
- * some may have been given out after the copy was made. STORE_REFUSED; the folder may have files in
- * it then. */
-enum { STORE_COPY_IDS = 1000000 };
-enum store_error store_copy_in(const struct store_options *options, int fd,
-                               char reason[static STORE_REASON_SIZE]);
 
 /* Verifies every record, index, seal and counter in one snapshot. Reports a line for each problem.
  *   found   out: the number of problems

@@ -55,10 +55,34 @@ struct record_answer {
     struct span sealed;
 };
 
-/* ---- transactions ---- */
-
 enum store_ids { STORE_IDS_USER, STORE_IDS_TOKEN, STORE_IDS_GATEWAY, STORE_IDS_RESERVATION };
 enum { STORE_IDS_COUNT = STORE_IDS_RESERVATION + 1 };
+
+/* Any row that is exported and imported. */
+enum store_row_kind {
+    STORE_ROW_IDS,
+    STORE_ROW_GATEWAY,
+    STORE_ROW_USER,
+    STORE_ROW_TOKEN,
+    STORE_ROW_RESERVATION
+};
+struct store_row {
+    enum store_row_kind kind;
+    int64_t id; /* but of tokens, which have their own */
+    union {
+        int64_t next_ids[STORE_IDS_COUNT];
+        struct record_gateway gateway;
+        struct record_user user;
+        struct {
+            struct token token;
+            struct record_keys keys;
+        };
+        struct record_reservation reservation;
+    };
+    const char *refused; /* out: why it was not imported, a static text; NULL: it was */
+};
+
+/* ---- transactions ---- */
 
 struct store_txn {
     const struct store_rows *rows;
@@ -153,7 +177,23 @@ struct store_rows {
     /* STORE_PURGE deletes what has expired, STORE_FORGET a user's answers; write->step. */
     enum store_error (*purge)(struct store_txn *txn, struct store_write *write);
     enum store_error (*forget)(struct store_txn *txn, struct store_write *write);
+
+    /* For imports. raise_id: ids to come are next or greater. */
+    void (*raise_id)(struct store_txn *txn, enum store_ids kind, int64_t next);
+    enum store_error (*find_access)(struct store_txn *txn,
+                                    const unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN],
+                                    int64_t *id);
+    bool (*has_gateway)(struct store_txn *txn, int64_t id);
 };
+
+/* apply_import.c: imports a row, or sets row->refused; nothing of a user who was refused. All
+ * before it have been there. Returns the transaction's error. */
+struct store_import {
+    int64_t now_unix_s;
+    int64_t refused_user_id;
+};
+enum store_error store_import_row(struct store_txn *txn, struct store_import *import,
+                                  struct store_row *row);
 
 /* Does the write, or finds the answer that it got before, and returns its error. It checks
  * everything before its first change: a refusal leaves nothing in the transaction, which goes on; a

@@ -49,12 +49,13 @@ void clock_start(struct store_txn *txn)
     put_moment(txn, read_clock(CLOCK_REALTIME));
 }
 
-int64_t clock_now(struct store_txn *txn)
+/* *is_old: it is to be stored. */
+static int64_t advance(struct store_txn *txn, bool *is_old)
 {
     unsigned char then[MOMENT_LEN];
-    int64_t *now_s = &lmdb_of(txn)->now_s;
-    if (*now_s != 0 || meta_get_bytes(txn, META_TIME, then, sizeof(then)) != STORE_OK)
-        return *now_s;
+    *is_old = false;
+    if (meta_get_bytes(txn, META_TIME, then, sizeof(then)) != STORE_OK)
+        return 0;
     int64_t boot_s = read_clock(CLOCK_BOOTTIME) - get_little64(then + AT_BOOT);
     /* A clock of its own, in another time namespace, is like another boot; so is one not known. */
     bool same_boot = memcmp(then, lmdb_of(txn)->store->boot_id, CLOCK_BOOT_ID_LEN) == 0 &&
@@ -63,8 +64,23 @@ int64_t clock_now(struct store_txn *txn)
         same_boot ? boot_s : read_clock(CLOCK_REALTIME) - get_little64(then + AT_WALL);
     if (!same_boot && (passed_s < 0 || passed_s > STEP_S_MAX))
         passed_s = 0;
-    *now_s = get_little64(then + AT_STORE) + passed_s;
-    if (!same_boot || passed_s >= SAVE_INTERVAL_S)
+    *is_old = !same_boot || passed_s >= SAVE_INTERVAL_S;
+    return get_little64(then + AT_STORE) + passed_s;
+}
+
+int64_t clock_read(struct store_txn *txn)
+{
+    bool is_old;
+    return advance(txn, &is_old);
+}
+
+int64_t clock_now(struct store_txn *txn)
+{
+    bool is_old = false;
+    int64_t *now_s = &lmdb_of(txn)->now_s;
+    if (*now_s == 0)
+        *now_s = advance(txn, &is_old);
+    if (is_old)
         put_moment(txn, *now_s);
     return *now_s;
 }

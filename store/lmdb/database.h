@@ -61,6 +61,7 @@ struct lmdb_store {
     ino_t data_ino;
     size_t page_size; /* bytes */
     bool read_only;
+    bool is_new; /* see struct store_options */
     unsigned char boot_id[CLOCK_BOOT_ID_LEN];
     int64_t purged_user_id; /* where the purge of idempotency records goes on */
 };

@@ -6,6 +6,13 @@
 STORE_ENGINE(LMDB_FUNCTION)
 __typeof__(store_copy_out) lmdb_copy_out;
 store_engine_copy_in lmdb_copy_in;
+__typeof__(store_export) lmdb_export;
+__typeof__(store_import) lmdb_import;
+store_engine_fill lmdb_fill;
+
+/* environment.c: makes an empty store in an empty folder. */
+bool fill_folder(const struct store_options *options, struct seal *seal, unsigned owner_uid,
+                 unsigned owner_gid, char reason[static STORE_REASON_SIZE]);
 
 enum { SCHEMA_VERSION_OLDEST = 3, SCHEMA_VERSION = 4 };
 

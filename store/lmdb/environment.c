@@ -92,7 +92,10 @@ static int start_environment(const struct store_options *options, struct lmdb_st
     struct statfs system;
     MDB_stat pages;
     int dead;
-    unsigned flags = options->is_copy ? MDB_NOSUBDIR | MDB_NOLOCK : 0;
+    unsigned flags = options->is_copy  ? MDB_NOSUBDIR | MDB_NOLOCK
+                     : options->is_new ? MDB_NOSYNC
+                                       : 0;
+    store->is_new = options->is_new;
     store->read_only =
         options->is_copy || (options->may_be_read_only && statfs(options->location, &system) == 0 &&
                              (system.f_flags & ST_RDONLY) != 0);
@@ -203,8 +206,8 @@ static enum store_error write_first_records(struct lmdb_store *store)
     return write_end(&txn);
 }
 
-static bool fill_folder(const struct store_options *options, struct seal *seal, unsigned owner_uid,
-                        unsigned owner_gid, char reason[static STORE_REASON_SIZE])
+bool fill_folder(const struct store_options *options, struct seal *seal, unsigned owner_uid,
+                 unsigned owner_gid, char reason[static STORE_REASON_SIZE])
 {
     const char *folder = options->location;
     struct lmdb_store *store = new_store(options, seal, reason);

@@ -57,6 +57,15 @@ static enum store_error take_id(struct store_txn *txn, enum store_ids kind, int6
     return STORE_OK;
 }
 
+static void raise_id(struct store_txn *txn, enum store_ids kind, int64_t next)
+{
+    int64_t *stored = &lmdb_of(txn)->stored_ids[kind];
+    if (*stored == 0 && meta_get(txn, meta_counters[kind], stored) != STORE_OK)
+        return;
+    if (txn->ids[kind] < next)
+        txn->ids[kind] = next;
+}
+
 void rows_store_ids(struct store_txn *txn)
 {
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
@@ -69,6 +78,20 @@ void rows_store_ids(struct store_txn *txn)
 static void delete_user(struct store_txn *txn, int64_t id)
 {
     db_expect(txn, db_delete(txn, DB_USERS, ID_KEY(id)));
+}
+
+static enum store_error find_access(struct store_txn *txn,
+                                    const unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN],
+                                    int64_t *id)
+{
+    struct record_user user;
+    return lookup_access(txn, hash, id, &user);
+}
+
+static bool has_gateway(struct store_txn *txn, int64_t id)
+{
+    struct span record;
+    return db_get(txn, DB_GATEWAYS, ID_KEY(id), &record) != STORE_NOT_FOUND;
 }
 
 static void add_gateway(struct store_txn *txn, int64_t id, const struct record_gateway *gateway)
@@ -252,4 +275,7 @@ const struct store_rows lmdb_rows = {
     .get_kept = answers_get_kept,
     .purge = purge,
     .forget = answers_forget,
+    .raise_id = raise_id,
+    .find_access = find_access,
+    .has_gateway = has_gateway,
 };

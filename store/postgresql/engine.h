@@ -131,6 +131,9 @@ bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_H
 
 /* ---- the functions of struct store_engine ---- */
 
+__typeof__(store_export) postgresql_export;
+__typeof__(store_import) postgresql_import;
+store_engine_fill postgresql_fill;
 #define PG_FUNCTION(name, type) type postgresql_##name;
 STORE_ENGINE(PG_FUNCTION)
 

@@ -286,6 +286,27 @@ static void send_ids(struct group *group)
     }
 }
 
+/* All rows that are needed; those of found keys and reservations too. */
+static void queue_all(struct group *group)
+{
+    if (group->looks_up) {
+        twalk_r(group->rows, queue_row, group);
+        group_sync(group);
+        group->looks_up = false;
+    }
+    twalk_r(group->rows, queue_row, group);
+    queue_batch(group, &group->locks, PG_LOCK_TOKENS, PG_TOKENS);
+    queue_batch(group, &group->users, PG_READ_USERS, PG_USERS);
+}
+
+static void finish_fetch(struct group *group)
+{
+    group_sync(group);
+    if (group->meta.lowest_writer > PG_SCHEMA_VERSION)
+        store_txn_fail(&group->txn, pg_fail(group->connection, STORE_BROKEN,
+                                            "a newer version of this program uses it"));
+}
+
 /* In one round trip; in two where keys or reservations have to be looked up first. */
 void group_fetch(struct group *group, struct span id, int64_t *attempt)
 {
@@ -301,23 +322,25 @@ void group_fetch(struct group *group, struct span id, int64_t *attempt)
         }
     }
     send_ids(group);
-    if (group->looks_up) {
-        twalk_r(group->rows, queue_row, group);
-        group_sync(group);
-        group->looks_up = false;
-    }
-    twalk_r(group->rows, queue_row, group);
-    queue_batch(group, &group->locks, PG_LOCK_TOKENS, PG_TOKENS);
-    queue_batch(group, &group->users, PG_READ_USERS, PG_USERS);
+    queue_all(group);
     for (struct store_write *write = group->writes; write; write = write->next)
         if (write->kind == STORE_USER_DELETE)
             queue_rows(group, PG_LOCK_TOKENS_OF,
                        pg_int(pg_int(PG_PARAMETERS, write->user_id), (int64_t)write->step.max),
                        PG_TOKENS);
-    group_sync(group);
-    if (group->meta.lowest_writer > PG_SCHEMA_VERSION)
-        store_txn_fail(&group->txn, pg_fail(group->connection, STORE_BROKEN,
-                                            "a newer version of this program uses it"));
+    finish_fetch(group);
+}
+
+void group_fetch_rows(struct group *group, const struct store_row *rows, size_t count, bool begins)
+{
+    if (begins)
+        queue(group, PG_BEGIN, PG_PARAMETERS, NULL, NULL);
+    queue(group, PG_READ_META, PG_PARAMETERS, take_ints, &group->meta);
+    for (size_t i = 0; i < count; i++)
+        group_need_row(group, &rows[i]);
+    group->looks_up = true;
+    queue_all(group);
+    finish_fetch(group);
 }
 
 /* ---- changes ---- */

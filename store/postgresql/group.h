@@ -34,18 +34,23 @@ struct group {
     struct group_result *results, **results_end; /* of statements that were sent */
     struct group_batch users, locks, uses;       /* READ_USERS, LOCK_TOKENS, USE_TOKENS */
     struct group_row *tokens;                    /* a list of those that were fetched */
+    bool imports;                                /* rows of another store */
     bool looks_up;                               /* PG_LOOK_UPS (schema.h): a round trip more */
     struct {
         int64_t lowest_writer, now_s; /* the database's time */
     } meta;
     size_t ids_needed[STORE_IDS_COUNT];
-    struct group_kept *kept; /* what rows point into */
-    struct group_row none;   /* what group_find returns where there is none */
+    int64_t raised[STORE_IDS_COUNT]; /* of an import: ids to come are these or greater */
+    struct group_kept *kept;         /* what rows point into */
+    struct group_row none;           /* what group_find returns where there is none */
 };
 
 /* Fetches what the writes need, within a transaction that it begins. *attempt is the one that has
  * committed the group: this one, unless an earlier one did. */
 void group_fetch(struct group *group, struct span id, int64_t *attempt);
+
+/* The same for rows that are imported, in a transaction of several groups. */
+void group_fetch_rows(struct group *group, const struct store_row *rows, size_t count, bool begins);
 
 /* Sends a change; all that have been made in memory. */
 void group_send(struct group *group, enum pg_statement statement,
@@ -71,6 +76,7 @@ void group_delete(struct store_txn *txn, enum pg_table table, const struct pg_ro
 
 /* rows.c: has the rows fetched that a write needs, or whose key or reservation was found. */
 void group_need_write(struct group *group, const struct store_write *write);
+void group_need_row(struct group *group, const struct store_row *row);
 void group_need_found(struct group *group, const struct group_row *found);
 
 /* What the kinds of writes do with rows. */

@@ -111,6 +111,33 @@ void group_need_write(struct group *group, const struct store_write *write)
         group_need(group, PG_KEPT, PG_ROW(.user_id = user_id), false);
 }
 
+static void need_import_key(struct group *group, const unsigned char hash[static SEAL_HASH_LEN])
+{
+    const struct pg_row key = hashed(hash, SEAL_HASH_LEN);
+    group_need(group, PG_KEYS, &key, false);
+}
+
+void group_need_row(struct group *group, const struct store_row *row)
+{
+    unsigned char hash[SEAL_HASH_LEN];
+    if (row->kind == STORE_ROW_USER) {
+        const struct pg_row access = hashed(row->user.access_hash, PG_LOOK_UP_LEN);
+        group_need(group, PG_USERS, PG_ROW(.user_id = row->id), false);
+        group_need(group, PG_ACCESS, &access, false);
+        need_name(group, row->user.name);
+    } else if (row->kind == STORE_ROW_TOKEN) {
+        seal_hash_key(group->txn.seal, row->token.key, hash);
+        need_import_key(group, hash);
+        if (row->keys.has_old)
+            need_import_key(group, row->keys.old_hash);
+        group_need(group, PG_USERS, PG_ROW(.user_id = row->token.user_id), false);
+    } else if (row->kind == STORE_ROW_GATEWAY) {
+        group_need(group, PG_GATEWAYS, PG_ROW(.id = row->id), true);
+    } else if (row->kind == STORE_ROW_RESERVATION) {
+        group_need(group, PG_FOUND, PG_ROW(.id = row->id), false);
+    }
+}
+
 /* ---- time and ids ---- */
 
 static int64_t now_s(struct store_txn *txn)
@@ -267,9 +294,11 @@ static void put_key(struct store_txn *txn, const unsigned char hash[static SEAL_
     struct pg_row key = hashed(hash, SEAL_HASH_LEN), row;
     key.user_id = entry->user_id;
     key.token_id = entry->token_id;
-    if (entry->until_unix_s != 0)
+    if (entry->until_unix_s != 0 && !((struct group *)txn)->imports)
         return;
     group_put(txn, PG_KEYS, &key);
+    if (entry->until_unix_s != 0)
+        return;
     row = group_find(txn, PG_TOKENS, PG_ROW(.user_id = key.user_id, .id = key.token_id))->row;
     memcpy(row.hash, hash, SEAL_HASH_LEN);
     group_put(txn, PG_TOKENS, &row);
@@ -391,6 +420,29 @@ static enum store_error forget(struct store_txn *txn, struct store_write *write)
     return txn->error;
 }
 
+/* ---- imports ---- */
+
+static void raise_id(struct store_txn *txn, enum store_ids kind, int64_t next)
+{
+    int64_t *raised = &((struct group *)txn)->raised[kind];
+    *raised = *raised < next ? next : *raised;
+}
+
+static enum store_error find_access(struct store_txn *txn,
+                                    const unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN],
+                                    int64_t *id)
+{
+    const struct pg_row key = hashed(hash, PG_LOOK_UP_LEN);
+    const struct group_row *row = group_find(txn, PG_ACCESS, &key);
+    *id = row->row.user_id;
+    return row->exists ? STORE_OK : STORE_NOT_FOUND;
+}
+
+static bool has_gateway(struct store_txn *txn, int64_t id)
+{
+    return group_find(txn, PG_GATEWAYS, PG_ROW(.id = id))->exists;
+}
+
 /* take_room is absent: the server says when its disk is full. */
 const struct store_rows group_rows = {
     .now_s = now_s,
@@ -422,4 +474,7 @@ const struct store_rows group_rows = {
     .get_kept = get_kept,
     .purge = purge,
     .forget = forget,
+    .raise_id = raise_id,
+    .find_access = find_access,
+    .has_gateway = has_gateway,
 };

@@ -131,6 +131,19 @@ WHERE taken > used_quota;
 SELECT * FROM tokens;
 -- CHECK_ANSWERS
 SELECT * FROM idempotency;
+-- EXPORT_IDS
+SELECT floor(extract(epoch FROM now()))::bigint, u.last_value + u.is_called::int,
+    t.last_value + t.is_called::int, g.last_value + g.is_called::int, 1::bigint
+FROM user_ids u, token_ids t, gateway_ids g;
+-- EXPORT_GATEWAYS
+SELECT * FROM gateways ORDER BY id;
+-- EXPORT_USERS
+SELECT u.*, t.* FROM users u LEFT JOIN tokens t ON t.user_id = u.user_id
+WHERE NOT deleted ORDER BY u.user_id, t.id;
+-- EXPORT_RESERVATIONS
+SELECT r.* FROM reservations r JOIN users u ON u.user_id = r.user_id
+WHERE NOT ended AND NOT deleted AND due_s > (SELECT floor(extract(epoch FROM now()))::bigint)
+ORDER BY r.id;
 
 -- A group of writes: its first round trip.
 
@@ -278,6 +291,11 @@ DELETE FROM access_hashes WHERE hash = $1;
 INSERT INTO gateways VALUES ($1, $2, $3, $4);
 -- DELETE_GATEWAY
 DELETE FROM gateways WHERE id = $1;
+-- RAISE_IDS
+SELECT setval('user_ids', greatest($1::bigint, u.last_value + u.is_called::int), false),
+    setval('token_ids', greatest($2::bigint, t.last_value + t.is_called::int), false),
+    setval('gateway_ids', greatest($3::bigint, g.last_value + g.is_called::int), false)
+FROM user_ids u, token_ids t, gateway_ids g;
 -- COMMIT
 COMMIT;
 -- ROLLBACK

@@ -1,0 +1,211 @@
+/* tokenctl export. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "base/buffer.h"
+#include "ctl/child.h"
+#include "ctl/file.h"
+#include "ctl/lines.h"
+#include "store/txn.h"
+
+struct export
+{
+    struct ctl *ctl;
+    const struct seal *seal;
+    struct buffer out;
+    int64_t lines;
+    const char *failure; /* static; NULL: none */
+};
+
+static void append_hex(struct buffer *out, struct span label, const unsigned char *bytes,
+                       size_t len)
+{
+    char hex[2 * SEAL_KEY_LEN + 1];
+    buffer_append(out, label);
+    buffer_append_string(out, sodium_bin2hex(hex, 2 * len + 1, bytes, len));
+    buffer_append(out, SPAN("\""));
+}
+
+static void append_text(struct buffer *out, struct span label, struct span text)
+{
+    buffer_append(out, label);
+    buffer_append_json(out, text);
+}
+
+static void append_field(struct buffer *out, const struct token_field_rule *rule,
+                         const struct token *token)
+{
+    const void *member = token_field_at(rule, token);
+    if (rule->kind == TOKEN_KIND_KEY)
+        return;
+    buffer_append(out, SPAN(",\""));
+    buffer_append(out, rule->name);
+    if (token_field_is_text(rule))
+        append_text(out, SPAN("\":"), token_field_text(rule, token));
+    else if (rule->kind == TOKEN_KIND_BOOLEAN)
+        buffer_append_bool(out, SPAN("\":"), *(const bool *)member);
+    else
+        buffer_append_number(out, SPAN("\":"),
+                             rule->kind == TOKEN_KIND_STATUS ? (int64_t)token->status
+                                                             : *(const int64_t *)member);
+}
+
+static void append_token(struct export *export, const struct store_row *row)
+{
+    struct buffer *out = &export->out;
+    char key[TOKEN_KEY_LEN];
+    buffer_append(out, SPAN("{\"kind\":\"token\""));
+    for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++)
+        append_field(out, &token_field_rules[i], &row->token);
+    if (!export->ctl->text[CTL_CLEAR_KEYS]) {
+        append_hex(out, SPAN(",\"sealed_key\":\""), row->keys.sealed, SEAL_KEY_LEN);
+    } else if (unseal_key(export->seal, row->token.user_id, row->token.id, row->keys.sealed, key)) {
+        append_text(out, SPAN(",\"key\":"), (struct span){key, sizeof(key)});
+        explicit_bzero(key, sizeof(key));
+    } else {
+        export->failure = store_error_text(STORE_CORRUPT);
+    }
+    if (row->keys.has_old) {
+        append_hex(out, SPAN(",\"old_key_hash\":\""), row->keys.old_hash, SEAL_HASH_LEN);
+        buffer_append_number(out, SPAN(",\"old_key_until\":"), row->keys.old_until_unix_s);
+    }
+}
+
+static void append_reservation(struct buffer *out, const struct store_row *row)
+{
+    const struct record_reservation *reservation = &row->reservation;
+    buffer_append_number(out, SPAN("{\"kind\":\"reservation\",\"id\":"), row->id);
+    buffer_append_number(out, SPAN(",\"gateway_id\":"), reservation->gateway_id);
+    buffer_append_number(out, SPAN(",\"user_id\":"), reservation->user_id);
+    buffer_append_number(out, SPAN(",\"token_id\":"), reservation->token_id);
+    buffer_append_number(out, SPAN(",\"reserved\":"), reservation->units.reserved);
+    buffer_append_bool(out, SPAN(",\"from_remain\":"), reservation->units.from_remain);
+    buffer_append_number(out, SPAN(",\"created_time\":"), reservation->created_s);
+    buffer_append_number(out, SPAN(",\"due_time\":"), reservation->due_s);
+    append_text(out, SPAN(",\"group\":"), reservation->group);
+}
+
+static void append_user(struct buffer *out, const struct store_row *row)
+{
+    buffer_append_number(out, SPAN("{\"kind\":\"user\",\"id\":"), row->id);
+    append_text(out, SPAN(",\"name\":"), row->user.name);
+    append_text(out, SPAN(",\"group\":"), row->user.group);
+    buffer_append_number(out, SPAN(",\"status\":"),
+                         row->user.disabled ? TOKEN_DISABLED : TOKEN_ENABLED);
+    buffer_append_number(out, SPAN(",\"created_time\":"), row->user.created_unix_s);
+    append_hex(out, SPAN(",\"access_hash\":\""), row->user.access_hash,
+               sizeof(row->user.access_hash));
+}
+
+static void append_gateway(struct buffer *out, const struct store_row *row)
+{
+    buffer_append_number(out, SPAN("{\"kind\":\"gateway\",\"id\":"), row->id);
+    append_text(out, SPAN(",\"name\":"), row->gateway.name);
+    buffer_append_number(out, SPAN(",\"created_time\":"), row->gateway.created_unix_s);
+    append_hex(out, SPAN(",\"secret_hash\":\""), row->gateway.secret_hash,
+               sizeof(row->gateway.secret_hash));
+}
+
+static bool flush(struct export *export)
+{
+    const char *at = export->out.at;
+    size_t len = export->out.len;
+    for (ssize_t written = 0; len > 0 && written >= 0; at += written, len -= (size_t)written) {
+        written = write(export->ctl->parent_fd, at, len);
+        if (written < 0)
+            export->failure = strerror(errno);
+    }
+    if (export->out.failed)
+        export->failure = strerror(ENOMEM);
+    buffer_clear(&export->out);
+    return !export->failure;
+}
+
+static bool end_line(struct export *export)
+{
+    enum { FLUSH_LEN = 32 * 1024 };
+    buffer_append(&export->out, SPAN("}\n"));
+    export->lines++;
+    return !export->failure && (export->out.len < FLUSH_LEN || flush(export));
+}
+
+static bool append_row(void *context, const struct store_row *row)
+{
+    struct export *export = context;
+    struct buffer *out = &export->out;
+    if (row->kind == STORE_ROW_IDS) {
+        buffer_append_number(out, SPAN("{\"kind\":\"ids\",\"user\":"),
+                             row->next_ids[STORE_IDS_USER]);
+        buffer_append_number(out, SPAN(",\"token\":"), row->next_ids[STORE_IDS_TOKEN]);
+        buffer_append_number(out, SPAN(",\"gateway\":"), row->next_ids[STORE_IDS_GATEWAY]);
+        buffer_append_number(out, SPAN(",\"reservation\":"), row->next_ids[STORE_IDS_RESERVATION]);
+    } else if (row->kind == STORE_ROW_GATEWAY) {
+        append_gateway(out, row);
+    } else if (row->kind == STORE_ROW_USER) {
+        append_user(out, row);
+    } else if (row->kind == STORE_ROW_TOKEN) {
+        append_token(export, row);
+    } else {
+        append_reservation(out, row);
+    }
+    return end_line(export);
+}
+
+static int send_rows(struct ctl *ctl)
+{
+    char reason[STORE_REASON_SIZE];
+    struct export export = {.ctl = ctl};
+    if (!ctl_open(ctl, store_owner_path(&ctl->options), reason))
+        return ctl_fail("%s", reason);
+    export.seal = store_reader_seal(ctl->reader);
+    buffer_append_number(&export.out, SPAN("{\"format\":"), LINES_FORMAT);
+    append_text(&export.out, SPAN(",\"keys\":"),
+                ctl->text[CTL_CLEAR_KEYS] ? SPAN("clear") : SPAN("sealed"));
+    append_hex(&export.out, SPAN(",\"secret\":\""), seal_check_value(export.seal), SEAL_CHECK_LEN);
+    buffer_append_number(&export.out, SPAN(",\"cipher\":"), seal_get_cipher(export.seal));
+    end_line(&export);
+    enum store_error error = store_export(ctl->reader, (int64_t)time(NULL), append_row, &export);
+    buffer_append_number(&export.out, SPAN("{\"end\":true,\"lines\":"), export.lines);
+    if (error == STORE_OK && end_line(&export))
+        flush(&export);
+    buffer_free(&export.out);
+    if (export.failure)
+        return ctl_close(ctl, ctl_fail("export: %s", export.failure));
+    return ctl_close(ctl, ctl_end(ctl, error));
+}
+
+static int receive_rows(struct ctl *ctl, int fd)
+{
+    struct ctl_child child;
+    if (!child_start(ctl, send_rows, &child))
+        return CTL_FAILED;
+    return file_pump(ctl, child.fd, fd, 0)
+               ? child_end(&child, "export", "restore a backup")
+               : child_stop(&child, ctl->argument ? ctl->argument : "standard output");
+}
+
+int ctl_export(struct ctl *ctl)
+{
+    struct new_file file;
+    struct stat written = {.st_size = 0};
+    if (!ctl->argument) {
+        child_catch_signals();
+        return receive_rows(ctl, STDOUT_FILENO);
+    }
+    if (!file_begin(&file, ctl, ctl->argument))
+        return CTL_FAILED;
+    int status = receive_rows(ctl, file.fd);
+    fstat(file.fd, &written);
+    status = file_end(&file, status);
+    if (status != CTL_DONE)
+        return status;
+    output_text(ctl, "file", span_of(ctl->argument));
+    output_int(ctl, "bytes", written.st_size);
+    return ctl_end(ctl, STORE_OK);
+}

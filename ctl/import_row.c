@@ -1,0 +1,169 @@
+/* Lines of an export as rows. */
+
+#include <json.h>
+#include <sodium.h>
+
+#include "api/json_in.h"
+#include "api/token_json.h"
+#include "base/text.h"
+#include "ctl/import.h"
+
+static bool need(struct request *request, const char *name)
+{
+    return json_object_object_get(request->json, name) ||
+           json_in_refuse(request, name, "is required");
+}
+
+static bool read_id(struct request *request, const char *name, int64_t *id)
+{
+    return json_in_required(request, name, 1, INT64_MAX - 1, id);
+}
+
+static bool read_hex(struct request *request, const char *name, unsigned char *bytes, size_t len)
+{
+    struct span text;
+    size_t read;
+    if (!need(request, name) || !json_in_text(request, name, &text))
+        return false;
+    return (sodium_hex2bin(bytes, len, text.at, text.len, NULL, &read, NULL) == 0 && read == len &&
+            text.len == 2 * len) ||
+           json_in_refuse(request, name, "must be hexadecimal digits, as many as it is long");
+}
+
+/* A name or a group, as tokenctl user add takes them. */
+static bool read_label(struct request *request, const char *name, struct span *text)
+{
+    enum { LEN_MAX = 64 };
+    if (!need(request, name) || !json_in_text(request, name, text))
+        return false;
+    return (text->len >= 1 && text->len <= LEN_MAX && !text_has_control(*text)) ||
+           json_in_refuse(request, name, "must be 1 to 64 bytes without control characters");
+}
+
+static bool read_ids(struct request *request, const struct import_source *source,
+                     struct store_row *row)
+{
+    bool read = read_id(request, "user", &row->next_ids[STORE_IDS_USER]) &&
+                read_id(request, "token", &row->next_ids[STORE_IDS_TOKEN]) &&
+                read_id(request, "gateway", &row->next_ids[STORE_IDS_GATEWAY]) &&
+                read_id(request, "reservation", &row->next_ids[STORE_IDS_RESERVATION]);
+    if (read && row->next_ids[STORE_IDS_USER] < INT64_MAX - source->ids_raised)
+        row->next_ids[STORE_IDS_USER] += source->ids_raised;
+    if (read && row->next_ids[STORE_IDS_TOKEN] < INT64_MAX - source->ids_raised)
+        row->next_ids[STORE_IDS_TOKEN] += source->ids_raised;
+    return read;
+}
+
+static bool read_gateway(struct request *request, struct store_row *row)
+{
+    struct record_gateway *gateway = &row->gateway;
+    return read_id(request, "id", &row->id) && read_label(request, "name", &gateway->name) &&
+           json_in_required(request, "created_time", 0, INT64_MAX, &gateway->created_unix_s) &&
+           read_hex(request, "secret_hash", gateway->secret_hash, sizeof(gateway->secret_hash));
+}
+
+static bool read_user(struct request *request, struct store_row *row)
+{
+    struct record_user *user = &row->user;
+    int64_t status;
+    bool read = read_id(request, "id", &row->id) && read_label(request, "name", &user->name) &&
+                read_label(request, "group", &user->group) &&
+                json_in_required(request, "status", TOKEN_ENABLED, TOKEN_DISABLED, &status) &&
+                json_in_required(request, "created_time", 0, INT64_MAX, &user->created_unix_s) &&
+                read_hex(request, "access_hash", user->access_hash, sizeof(user->access_hash));
+    if (!read)
+        return false;
+    user->disabled = status == TOKEN_DISABLED;
+    return !text_is_digits(user->name) || json_in_refuse(request, "name", "is a number: ids are");
+}
+
+static bool read_key(struct request *request, const struct import_source *source,
+                     struct token *token)
+{
+    unsigned char sealed[SEAL_KEY_LEN];
+    struct span key;
+    if (source->is_sealed)
+        return read_hex(request, "sealed_key", sealed, sizeof(sealed)) &&
+               (unseal_key(source->seal, token->user_id, token->id, sealed, token->key) ||
+                json_in_refuse(request, "sealed_key", "can't be unsealed"));
+    if (!need(request, "key") || !json_in_text(request, "key", &key))
+        return false;
+    if (!token_key_is_well_formed(key))
+        return json_in_refuse(request, "key", "has a wrong format or checksum");
+    memcpy(token->key, key.at, sizeof(token->key));
+    return true;
+}
+
+/* The hash of an old key is of no use under another secret. */
+static bool read_old_key(struct request *request, struct import_source *source,
+                         struct record_keys *keys)
+{
+    if (!json_object_object_get(request->json, "old_key_hash"))
+        return true;
+    keys->has_old = source->has_same_secret;
+    source->old_keys_left_out += !keys->has_old;
+    return read_hex(request, "old_key_hash", keys->old_hash, sizeof(keys->old_hash)) &&
+           json_in_required(request, "old_key_until", 1, INT64_MAX, &keys->old_until_unix_s);
+}
+
+static bool read_token(struct request *request, struct import_source *source, struct store_row *row)
+{
+    const unsigned all = ((1U << TOKEN_FIELD_COUNT) - 1) & ~(unsigned)TOKEN_FIELD_KEY;
+    struct token_patch patch = {.value = token_default()};
+    if (!read_id(request, "id", &row->id) || !token_json_read(request, request->json, all, &patch))
+        return false;
+    for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++) /* a status that is computed is no field */
+        if (all & token_field_rules[i].field && !need(request, token_field_rules[i].name.at))
+            return false;
+    row->token = patch.value;
+    return read_key(request, source, &row->token) && read_old_key(request, source, &row->keys);
+}
+
+static bool read_reservation(struct request *request, struct store_row *row)
+{
+    struct record_reservation *reservation = &row->reservation;
+    struct json_object *from_remain = json_object_object_get(request->json, "from_remain");
+    bool read = read_id(request, "id", &row->id) &&
+                read_id(request, "gateway_id", &reservation->gateway_id) &&
+                read_id(request, "user_id", &reservation->user_id) &&
+                read_id(request, "token_id", &reservation->token_id) &&
+                json_in_required(request, "reserved", 0, INT64_MAX, &reservation->units.reserved) &&
+                json_in_required(request, "created_time", 0, INT64_MAX, &reservation->created_s) &&
+                json_in_required(request, "due_time", 0, INT64_MAX, &reservation->due_s) &&
+                need(request, "group") && json_in_text(request, "group", &reservation->group);
+    if (!read)
+        return false;
+    if (reservation->group.len > TOKEN_GROUP_LEN_MAX)
+        return json_in_refuse(request, "group", "must be at most 64 bytes");
+    if (!json_object_is_type(from_remain, json_type_boolean))
+        return json_in_refuse(request, "from_remain", "must be true or false");
+    reservation->units.from_remain = json_object_get_boolean(from_remain);
+    reservation->units.amount = reservation->units.reserved;
+    return true;
+}
+
+bool import_read_row(struct request *request, struct import_source *source, struct store_row *row)
+{
+    static const char *const kinds[] = {"ids", "gateway", "user", "token", "reservation"};
+    struct span name;
+    *row = (struct store_row){.id = 0};
+    if (!need(request, "kind") || !json_in_text(request, "kind", &name))
+        return false;
+    size_t kind = 0;
+    while (kind < sizeof(kinds) / sizeof(kinds[0]) && !span_equal(name, span_of(kinds[kind])))
+        kind++;
+    row->kind = (enum store_row_kind)kind;
+    switch (row->kind) {
+    case STORE_ROW_IDS:
+        return read_ids(request, source, row);
+    case STORE_ROW_GATEWAY:
+        return read_gateway(request, row);
+    case STORE_ROW_USER:
+        return read_user(request, row);
+    case STORE_ROW_TOKEN:
+        return read_token(request, source, row);
+    case STORE_ROW_RESERVATION:
+        return read_reservation(request, row);
+    }
+    return json_in_refuse(request, "kind", "is not known to this version");
+}

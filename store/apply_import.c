@@ -1,0 +1,94 @@
+/* Rows that come from another store. */
+
+#include "store/txn.h"
+
+static const char *import_user(struct store_txn *txn, const struct store_row *row)
+{
+    struct record_user user;
+    int64_t id;
+    if (txn->rows->get_user(txn, row->id, &user) == STORE_OK)
+        return "a user with this id exists";
+    if (txn->rows->find_user(txn, row->user.name, &id) == STORE_OK)
+        return "another user has this name";
+    if (txn->rows->find_access(txn, row->user.access_hash, &id) == STORE_OK)
+        return "another user has this access token";
+    txn->rows->put_user(txn, row->id, &row->user);
+    txn->rows->index_user(txn, row->id, &row->user);
+    txn->rows->raise_id(txn, STORE_IDS_USER, row->id + 1);
+    return NULL;
+}
+
+static const char *import_gateway(struct store_txn *txn, const struct store_row *row)
+{
+    if (txn->rows->has_gateway(txn, row->id))
+        return "a gateway with this id exists";
+    txn->rows->add_gateway(txn, row->id, &row->gateway);
+    txn->rows->raise_id(txn, STORE_IDS_GATEWAY, row->id + 1);
+    return NULL;
+}
+
+static const char *import_token(struct store_txn *txn, const struct store_import *import,
+                                struct store_row *row)
+{
+    const struct token *token = &row->token;
+    struct record_keys *keys = &row->keys;
+    struct record_key entry = {.user_id = token->user_id, .token_id = token->id}, found;
+    unsigned char hash[SEAL_HASH_LEN];
+    seal_hash_key(txn->seal, token->key, hash);
+    if (txn->rows->get_key(txn, hash, &found) == STORE_OK)
+        return "another token has this key";
+    if (keys->has_old && (memcmp(keys->old_hash, hash, SEAL_HASH_LEN) == 0 ||
+                          txn->rows->get_key(txn, keys->old_hash, &found) == STORE_OK))
+        return "another token has its old key";
+    if (token->user_id == import->refused_user_id)
+        return NULL;
+    seal_key(txn->seal, token->user_id, token->id, token->key, keys->sealed);
+    txn->rows->add_token(txn, token, keys);
+    txn->rows->put_key(txn, hash, &entry);
+    entry.until_unix_s = keys->old_until_unix_s;
+    if (keys->has_old)
+        txn->rows->put_key(txn, keys->old_hash, &entry);
+    txn->rows->raise_id(txn, STORE_IDS_TOKEN, token->id + 1);
+    return NULL;
+}
+
+/* The store's time may be another than the clock's. */
+static const char *import_reservation(struct store_txn *txn, const struct store_import *import,
+                                      struct store_row *row)
+{
+    struct record_reservation found;
+    int64_t difference_s = txn->rows->now_s(txn) - import->now_unix_s;
+    if (txn->rows->get_reservation(txn, row->id, &found) == STORE_OK)
+        return "a reservation with this id exists";
+    row->reservation.created_s += difference_s;
+    row->reservation.due_s += difference_s;
+    txn->rows->put_reservation(txn, row->id, &row->reservation);
+    txn->rows->raise_id(txn, STORE_IDS_RESERVATION, row->id + 1);
+    return NULL;
+}
+
+enum store_error store_import_row(struct store_txn *txn, struct store_import *import,
+                                  struct store_row *row)
+{
+    row->refused = NULL;
+    switch (row->kind) {
+    case STORE_ROW_IDS:
+        for (unsigned kind = 0; kind < STORE_IDS_COUNT; kind++)
+            txn->rows->raise_id(txn, kind, row->next_ids[kind]);
+        break;
+    case STORE_ROW_USER:
+        row->refused = import_user(txn, row);
+        import->refused_user_id = row->refused ? row->id : 0;
+        break;
+    case STORE_ROW_GATEWAY:
+        row->refused = import_gateway(txn, row);
+        break;
+    case STORE_ROW_TOKEN:
+        row->refused = import_token(txn, import, row);
+        break;
+    case STORE_ROW_RESERVATION:
+        row->refused = import_reservation(txn, import, row);
+        break;
+    }
+    return txn->error;
+}

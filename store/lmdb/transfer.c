@@ -1,0 +1,203 @@
+/* All rows, out of a store and into one. */
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "store/lmdb/clock.h"
+#include "store/lmdb/engine.h"
+#include "store/lmdb/lookup.h"
+#include "store/lmdb/rows.h"
+
+struct transfer {
+    struct store_txn *txn;
+    store_visit_row *visit;
+    void *context;
+    int64_t difference_s; /* of the clock to the store's time */
+};
+
+/* ---- out ---- */
+
+static enum store_error show(struct transfer *transfer, const struct store_row *row)
+{
+    return transfer->visit(transfer->context, row) ? STORE_OK : STORE_UNAVAILABLE;
+}
+
+static enum store_error export_ids(struct transfer *transfer)
+{
+    struct store_row row = {.kind = STORE_ROW_IDS};
+    enum store_error error = STORE_OK;
+    for (size_t i = 0; error == STORE_OK && i < STORE_IDS_COUNT; i++)
+        error = meta_get(transfer->txn, meta_counters[i], &row.next_ids[i]);
+    return error == STORE_OK ? show(transfer, &row) : error;
+}
+
+static enum store_error export_gateways(struct transfer *transfer)
+{
+    struct store_row row = {.kind = STORE_ROW_GATEWAY};
+    struct span record;
+    enum store_error error = STORE_OK;
+    while (error == STORE_OK) {
+        row.id++;
+        error = lookup_from(transfer->txn, DB_GATEWAYS, &row.id, &record);
+        if (error == STORE_OK)
+            error = record_decode_gateway(row.id, record, &row.gateway) ? show(transfer, &row)
+                                                                        : db_corrupt(transfer->txn);
+    }
+    return error;
+}
+
+/* In the order of ids. */
+static enum store_error export_tokens(struct transfer *transfer, int64_t user_id)
+{
+    struct store_row row = {.kind = STORE_ROW_TOKEN, .token = {.user_id = user_id}};
+    MDB_cursor *cursor = db_cursor_open(transfer->txn, DB_TOKENS);
+    if (!cursor)
+        return transfer->txn->error;
+    enum store_error error =
+        next_token(transfer->txn, cursor, MDB_SET_RANGE, &row.token, &row.keys);
+    while (error == STORE_OK) {
+        error = show(transfer, &row);
+        if (error == STORE_OK)
+            error = next_token(transfer->txn, cursor, MDB_NEXT, &row.token, &row.keys);
+    }
+    mdb_cursor_close(cursor);
+    return error;
+}
+
+static enum store_error export_users(struct transfer *transfer)
+{
+    struct store_row row = {.kind = STORE_ROW_USER};
+    struct span record;
+    enum store_error error = STORE_NOT_FOUND;
+    while (error == STORE_NOT_FOUND) { /* no more tokens */
+        row.id++;
+        error = lookup_from(transfer->txn, DB_USERS, &row.id, &record);
+        if (error != STORE_OK)
+            return error;
+        if (!record_decode_user(row.id, record, &row.user))
+            return db_corrupt(transfer->txn);
+        if (!row.user.deleted)
+            error = show(transfer, &row);
+        if (error == STORE_OK)
+            error = row.user.deleted ? STORE_NOT_FOUND : export_tokens(transfer, row.id);
+    }
+    return error;
+}
+
+/* Those that can be settled still. */
+static enum store_error export_reservations(struct transfer *transfer, int64_t now_s)
+{
+    struct store_row row = {.kind = STORE_ROW_RESERVATION};
+    struct record_reservation *reservation = &row.reservation;
+    struct record_user user;
+    struct span record;
+    enum store_error error = STORE_OK;
+    while (error == STORE_OK) {
+        row.id++;
+        error = lookup_from(transfer->txn, DB_RESERVATIONS, &row.id, &record);
+        if (error != STORE_OK)
+            return error;
+        if (!record_decode_reservation(row.id, record, reservation))
+            return db_corrupt(transfer->txn);
+        if (reservation->ended || reservation->due_s <= now_s ||
+            store_get_user(transfer->txn, reservation->user_id, &user) != STORE_OK)
+            continue;
+        reservation->created_s += transfer->difference_s;
+        reservation->due_s += transfer->difference_s;
+        error = show(transfer, &row);
+    }
+    return error;
+}
+
+enum store_error lmdb_export(struct store_reader *reader, int64_t now_unix_s,
+                             store_visit_row *visit, void *context)
+{
+    struct transfer transfer = {read_begin(reader), visit, context, 0};
+    struct store_txn *txn = transfer.txn;
+    int64_t now_s = clock_read(txn);
+    transfer.difference_s = now_unix_s - now_s;
+    enum store_error error = txn->error;
+    if (error == STORE_OK)
+        error = export_ids(&transfer);
+    if (error == STORE_OK)
+        error = export_gateways(&transfer);
+    if (error == STORE_NOT_FOUND)
+        error = export_users(&transfer);
+    if (error == STORE_NOT_FOUND)
+        error = export_reservations(&transfer, now_s);
+    read_end(txn);
+    if (txn->error != STORE_OK)
+        return txn->error;
+    return error == STORE_NOT_FOUND ? STORE_OK : error;
+}
+
+/* ---- in ---- */
+
+static size_t row_len(const struct store_row *row)
+{
+    enum { RECORDS = 1024 };
+    return RECORDS + (row->kind == STORE_ROW_TOKEN ? token_texts_len(&row->token) : 0);
+}
+
+/* Ends the transaction, and begins another. */
+static enum store_error commit_part(struct lmdb_store *store, struct lmdb_txn *txn)
+{
+    rows_store_ids(&txn->base);
+    enum store_error error = write_end(txn);
+    if (error == STORE_OK)
+        error = write_begin(store, txn);
+    txn->base.rows = &lmdb_rows;
+    return error;
+}
+
+/* Returns whether the transaction is still open. */
+static bool import_rows(struct lmdb_store *store, struct lmdb_txn *txn, int64_t now_unix_s,
+                        store_take_rows *take, void *context)
+{
+    struct store_import import = {.now_unix_s = now_unix_s};
+    enum { PART = 4096 }; /* as many pages or some more are kept in memory */
+    struct store_row *rows;
+    size_t count, imported = 0;
+    bool keeps;
+    while ((keeps = take(context, &rows, &count)) && count > 0) {
+        for (size_t i = 0; i < count; i++)
+            if (!txn_take_room(&txn->base, row_len(&rows[i])))
+                store_txn_fail(&txn->base, STORE_FULL);
+            else if (txn->base.error != STORE_OK ||
+                     store_import_row(&txn->base, &import, &rows[i]) != STORE_OK)
+                return true;
+        imported += count;
+        if (!store->is_new || imported < PART)
+            continue;
+        imported = 0;
+        if (commit_part(store, txn) != STORE_OK)
+            return false;
+    }
+    if (!keeps)
+        store_txn_fail(&txn->base, STORE_REFUSED);
+    rows_store_ids(&txn->base);
+    return true;
+}
+
+enum store_error lmdb_import(struct store *base, int64_t now_unix_s, store_take_rows *take,
+                             void *context)
+{
+    struct lmdb_store *store = (struct lmdb_store *)base;
+    struct lmdb_txn txn;
+    enum store_error error = write_begin(store, &txn);
+    txn.base.rows = &lmdb_rows;
+    if (error == STORE_OK)
+        error =
+            import_rows(store, &txn, now_unix_s, take, context) ? write_end(&txn) : txn.base.error;
+    if (error == STORE_OK && store->is_new)
+        error = db_result(&txn.base, mdb_env_sync(store->env, 1));
+    if (error == STORE_OK && store->is_new && fsync(store->folder_fd) != 0)
+        error = db_result(&txn.base, errno);
+    return error;
+}
+
+bool lmdb_fill(const struct store_options *options, struct seal *seal,
+               char reason[static STORE_REASON_SIZE])
+{
+    return fill_folder(options, seal, (uid_t)-1, (gid_t)-1, reason);
+}

@@ -1,0 +1,182 @@
+/* All rows, out of the database in one snapshot, and into it in one transaction. */
+
+#include "base/clock.h"
+#include "store/postgresql/group.h"
+
+enum { TRANSFER_MS = 24 * 3600 * 1000 };
+
+/* ---- out ---- */
+
+struct transfer {
+    struct store_reader *reader;
+    store_visit_row *visit;
+    void *context;
+    int64_t difference_s; /* of the clock to the database's time */
+    int64_t user_id;      /* whose tokens come */
+};
+
+static enum store_error show(const struct transfer *transfer, const struct store_row *row)
+{
+    return transfer->visit(transfer->context, row) ? STORE_OK : STORE_UNAVAILABLE;
+}
+
+static enum store_error show_ids(struct transfer *transfer, struct pg_values *values)
+{
+    struct store_row row = {.kind = STORE_ROW_IDS};
+    transfer->difference_s -= pg_next_int(values);
+    for (size_t i = 0; i < STORE_IDS_COUNT; i++)
+        row.next_ids[i] = pg_next_int(values);
+    return show(transfer, &row);
+}
+
+static enum store_error show_gateway(struct transfer *transfer, struct pg_values *values)
+{
+    struct pg_row from;
+    if (!pg_next_row(values, PG_GATEWAYS, &from))
+        return STORE_CORRUPT;
+    return show(transfer, &(struct store_row){
+                              .kind = STORE_ROW_GATEWAY, .id = from.id, .gateway = from.gateway});
+}
+
+/* A user and one of its tokens, which may be NULL. */
+static enum store_error show_user(struct transfer *transfer, struct pg_values *values)
+{
+    struct pg_row from;
+    enum store_error error = STORE_OK;
+    if (!pg_next_row(values, PG_USERS, &from))
+        return STORE_CORRUPT;
+    if (from.user_id != transfer->user_id)
+        error = show(transfer, &(struct store_row){
+                                   .kind = STORE_ROW_USER, .id = from.user_id, .user = from.user});
+    transfer->user_id = from.user_id;
+    values->column = PQfnumber(values->result, "id") - 1; /* a token's user_id is before it */
+    if (error != STORE_OK || PQgetisnull(values->result, 0, values->column))
+        return error;
+    if (!pg_next_row(values, PG_TOKENS, &from))
+        return STORE_CORRUPT;
+    return show(transfer, &(struct store_row){.kind = STORE_ROW_TOKEN,
+                                              .id = from.id,
+                                              .token = from.token,
+                                              .keys = from.keys});
+}
+
+static enum store_error show_reservation(struct transfer *transfer, struct pg_values *values)
+{
+    struct pg_row from;
+    if (!pg_next_row(values, PG_RESERVATIONS, &from))
+        return STORE_CORRUPT;
+    struct store_row row = {
+        .kind = STORE_ROW_RESERVATION, .id = from.id, .reservation = from.reservation};
+    row.reservation.user_id = from.user_id;
+    row.reservation.created_s += transfer->difference_s;
+    row.reservation.due_s += transfer->difference_s;
+    return show(transfer, &row);
+}
+
+enum store_error postgresql_export(struct store_reader *base, int64_t now_unix_s,
+                                   store_visit_row *visit, void *context)
+{
+    static const struct {
+        enum pg_statement statement;
+        enum store_error (*show)(struct transfer *transfer, struct pg_values *values);
+    } passes[] = {{PG_EXPORT_IDS, show_ids},
+                  {PG_EXPORT_GATEWAYS, show_gateway},
+                  {PG_EXPORT_USERS, show_user},
+                  {PG_EXPORT_RESERVATIONS, show_reservation}};
+    struct pg_reader *reader = (struct pg_reader *)base;
+    struct transfer transfer = {base, visit, context, now_unix_s, 0};
+    struct pg_values values;
+    reader->wait_ms = TRANSFER_MS;
+    enum store_error error = pg_read(base, PG_BEGIN_SNAPSHOT, PG_PARAMETERS, &values);
+    for (size_t i = 0; error == STORE_NOT_FOUND && i < sizeof(passes) / sizeof(passes[0]); i++) {
+        error = pg_read(base, passes[i].statement, PG_PARAMETERS, &values);
+        while (error == STORE_OK) {
+            error = passes[i].show(&transfer, &values);
+            error = error == STORE_OK ? pg_next(base, &values) : error;
+        }
+    }
+    reader->wait_ms = 0;
+    pg_disconnect(&reader->connection); /* and its transaction */
+    return error == STORE_NOT_FOUND ? STORE_OK : error;
+}
+
+/* ---- in ---- */
+
+static struct group new_group(struct pg_connection *connection)
+{
+    return (struct group){.txn = {.rows = &group_rows, .seal = connection->store->base.seal},
+                          .connection = connection,
+                          .imports = true};
+}
+
+/* raised[]: of the groups before, and this one. */
+static enum store_error import_rows(struct pg_connection *connection, struct store_import *import,
+                                    struct store_row *rows, size_t count, bool begins,
+                                    int64_t raised[static STORE_IDS_COUNT])
+{
+    struct group group = new_group(connection);
+    group.results_end = &group.results;
+    memcpy(group.raised, raised, sizeof(group.raised));
+    group_fetch_rows(&group, rows, count, begins);
+    for (size_t i = 0; i < count && group.txn.error == STORE_OK; i++)
+        store_import_row(&group.txn, import, &rows[i]);
+    if (group.txn.error == STORE_OK)
+        group_send_changes(&group);
+    group_sync(&group);
+    memcpy(raised, group.raised, sizeof(group.raised));
+    enum store_error error = group.txn.error;
+    group_clear(&group);
+    return error;
+}
+
+static enum store_error commit(struct pg_connection *connection, const int64_t *raised)
+{
+    struct group group = new_group(connection);
+    group.results_end = &group.results;
+    group_send(
+        &group, PG_RAISE_IDS,
+        pg_int(pg_int(pg_int(PG_PARAMETERS, raised[STORE_IDS_USER]), raised[STORE_IDS_TOKEN]),
+               raised[STORE_IDS_GATEWAY]));
+    group_send(&group, PG_COMMIT, PG_PARAMETERS);
+    const PGresult *result = group_sync(&group);
+    bool committed = result && strcmp(PQcmdStatus((PGresult *)(uintptr_t)result), "COMMIT") == 0;
+    enum store_error error = group.txn.error;
+    if (connection->lost || connection->warned)
+        error = STORE_UNKNOWN;
+    else if (!committed)
+        error = error == STORE_OK ? STORE_UNAVAILABLE : error;
+    group_clear(&group);
+    return error;
+}
+
+enum store_error postgresql_import(struct store *base, int64_t now_unix_s, store_take_rows *take,
+                                   void *context)
+{
+    struct pg_store *store = (struct pg_store *)base;
+    struct pg_connection *connection = &store->writer;
+    struct store_import import = {.now_unix_s = now_unix_s};
+    struct store_row *rows;
+    int64_t raised[STORE_IDS_COUNT] = {0};
+    size_t count;
+    bool keeps = true, begins = true;
+    pthread_mutex_lock(&store->write_lock);
+    pg_begin(connection, clock_ms() + PG_DEADLINE_MS);
+    connection->deadline_ms = clock_ms() + TRANSFER_MS;
+    enum store_error error = connection->error;
+    for (; error == STORE_OK && (keeps = take(context, &rows, &count)) && count > 0; begins = false)
+        error = import_rows(connection, &import, rows, count, begins, raised);
+    if (error == STORE_OK && !keeps)
+        error = STORE_REFUSED;
+    if (error == STORE_OK && !begins)
+        error = commit(connection, raised);
+    if (error != STORE_OK)
+        pg_disconnect(connection); /* and its transaction */
+    pthread_mutex_unlock(&store->write_lock);
+    return error;
+}
+
+bool postgresql_fill(const struct store_options *options, struct seal *seal,
+                     char reason[static STORE_REASON_SIZE])
+{
+    return postgresql_create(options, seal, 0, 0, reason);
+}
