@@ -263,7 +263,7 @@ static void clear_batch(struct import *import)
         if (import->rows[i].refused && is_token)
             forget_place(&import->tokens, import->lines[i]);
         if (is_token)
-            explicit_bzero(import->rows[i].token.key, TOKEN_KEY_LEN);
+            explicit_bzero(import->rows[i].token.key, TOKEN_KEY_SIZE);
         json_in_clear(&import->requests[i]);
     }
     import->count = 0;
