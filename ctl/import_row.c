@@ -188,7 +188,6 @@ bool import_read_row(struct request *request, struct import_source *source, stru
 {
     static const char *const kinds[] = {"ids", "gateway", "user", "token", "reservation"};
     struct span name;
-    *row = (struct store_row){.id = 0};
     if (!need(request, "kind") || !json_in_text(request, "kind", &name))
         return false;
     size_t kind = 0;

@@ -211,10 +211,11 @@ struct store_rows {
 };
 
 /* apply_import.c: imports a row, or sets row->refused; nothing of a user who was refused. All
- * before it have been there. Returns the transaction's error. */
+ * before it have been there. Returns the transaction's error. The caller frees refused_users. */
 struct store_import {
     int64_t now_unix_s;
-    int64_t refused_user_id;
+    int64_t *refused_users; /* their ids, in order */
+    size_t refused_count;
 };
 enum store_error store_import_row(struct store_txn *txn, struct store_import *import,
                                   struct store_row *row);
