@@ -198,7 +198,7 @@ static void clear_batch(struct import *import)
         if (row->refused && row->kind == STORE_ROW_TOKEN)
             forget_place(&batch->tokens, batch->lines[i]);
         if (row->kind == STORE_ROW_TOKEN)
-            explicit_bzero(batch->rows[i].token.key, TOKEN_KEY_LEN);
+            explicit_bzero(batch->rows[i].token.key, TOKEN_KEY_SIZE);
         json_in_clear(&batch->requests[i]);
     }
     batch->count = 0;

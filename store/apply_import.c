@@ -55,7 +55,7 @@ static const char *import_token(struct store_txn *txn, const struct store_import
     const struct token *token = &row->token;
     struct record_keys *keys = &row->keys;
     struct record_key entry = {.user_id = token->user_id, .token_id = token->id}, found;
-    unsigned char hash[SEAL_HASH_LEN];
+    unsigned char hash[SEAL_HASH_LEN], sealed[SEAL_KEY_LEN_MAX];
     seal_hash_key(txn->seal, token->key, hash);
     if (txn->rows->get_key(txn, hash, &found) == STORE_OK)
         return "another token has this key";
@@ -64,7 +64,7 @@ static const char *import_token(struct store_txn *txn, const struct store_import
         return "another token has its old key";
     if (is_refused(import, token->user_id))
         return NULL;
-    seal_key(txn->seal, token->user_id, token->id, token->key, keys->sealed);
+    keys->sealed = seal_key(txn->seal, token->user_id, token->id, token->key, sealed);
     txn->rows->add_token(txn, token, keys);
     txn->rows->put_key(txn, hash, &entry);
     entry.until_unix_s = keys->old_until_unix_s;

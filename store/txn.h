@@ -11,8 +11,8 @@
 
 /* A token's keys as stored. */
 struct record_keys {
-    unsigned char sealed[SEAL_KEY_LEN];
-    bool has_old; /* the key before the last rotation, in its grace or after it */
+    struct span sealed; /* up to SEAL_KEY_LEN_MAX bytes */
+    bool has_old;       /* the key before the last rotation, in its grace or after it */
     unsigned char old_hash[SEAL_HASH_LEN];
     int64_t old_until_unix_s;
 };
@@ -227,8 +227,8 @@ enum store_error store_delete_token(struct store_txn *txn, int64_t user_id, int6
 
 /* apply_spend.c: the token and the owner of a key that is valid at now_unix_s. STORE_NOT_FOUND if
  * no token has it or its owner is deleted. */
-enum store_error store_get_by_key(struct store_txn *txn, const char key[static TOKEN_KEY_LEN],
-                                  int64_t now_unix_s, struct token *token, struct record_keys *keys,
+enum store_error store_get_by_key(struct store_txn *txn, const char *key, int64_t now_unix_s,
+                                  struct token *token, struct record_keys *keys,
                                   struct record_user *owner);
 
 /* apply_answers.c: idempotency. store_find_answer sets idempotency.replayed and the answer, or
