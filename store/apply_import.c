@@ -32,7 +32,8 @@ static const char *import_user(struct store_txn *txn, const struct store_row *ro
         return "a user with this id exists";
     if (txn->rows->find_user(txn, row->user.name, &id) == STORE_OK)
         return "another user has this name";
-    if (txn->rows->find_access(txn, row->user.access_hash, &id) == STORE_OK)
+    if (record_user_has_access(&row->user) &&
+        txn->rows->find_access(txn, row->user.access_hash, &id) == STORE_OK)
         return "another user has this access token";
     txn->rows->put_user(txn, row->id, &row->user);
     txn->rows->index_user(txn, row->id, &row->user);

@@ -123,8 +123,12 @@ const struct seal *store_reader_seal(const struct store_reader *reader);
 
 enum { STORE_CREDENTIAL_LEN = 48, STORE_USER_NAME_LEN_MAX = 64 };
 
+/* New API's numbers. */
+enum user_role { USER_ROLE_USER = 1, USER_ROLE_ADMIN = 10, USER_ROLE_ROOT = 100 };
+
 struct store_user {
     int64_t id;
+    enum user_role role;
     char name[STORE_USER_NAME_LEN_MAX + 1];
     char group[TOKEN_GROUP_LEN_MAX + 1];
     bool disabled;

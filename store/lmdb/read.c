@@ -33,8 +33,10 @@ enum store_error lmdb_user_find(struct store_reader *reader, struct span name, i
 static enum store_error fill_user(struct store_txn *txn, int64_t user_id,
                                   const struct record_user *from, struct store_user *user)
 {
-    *user = (struct store_user){
-        .id = user_id, .disabled = from->disabled, .created_unix_s = from->created_unix_s};
+    *user = (struct store_user){.id = user_id,
+                                .role = from->role,
+                                .disabled = from->disabled,
+                                .created_unix_s = from->created_unix_s};
     memcpy(user->name, from->name.at, from->name.len);
     memcpy(user->group, from->group.at, from->group.len);
     return ids_count(txn, DB_IDS_BY_USER, user_id, &user->token_count);

@@ -147,6 +147,7 @@ enum store_error postgresql_user_next(struct store_reader *reader, int64_t after
     if (error != STORE_OK)
         return not_found_is(STORE_NO_USER, error);
     *user = (struct store_user){.id = row.user_id,
+                                .role = row.user.role,
                                 .disabled = row.user.disabled,
                                 .created_unix_s = row.user.created_unix_s,
                                 .token_count = (uint64_t)row.count};
@@ -207,10 +208,9 @@ bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_H
            (row->keys.has_old && memcmp(hash, row->keys.old_hash, SEAL_HASH_LEN) == 0);
 }
 
-enum store_error postgresql_token_find(struct store_reader *reader,
-                                       const char *key, int64_t now_unix_s,
-                                       bool *owner_disabled, store_visit_token *visit,
-                                       void *context)
+enum store_error postgresql_token_find(struct store_reader *reader, const char *key,
+                                       int64_t now_unix_s, bool *owner_disabled,
+                                       store_visit_token *visit, void *context)
 {
     struct pg_row entry = {.id = 0}, row;
     struct pg_values values;

@@ -10,7 +10,8 @@ CREATE TABLE meta (
     schema_version bigint PRIMARY KEY,
     lowest_writer bigint NOT NULL, -- versions below may not write
     cipher bigint NOT NULL,
-    secret_check bytea NOT NULL
+    secret_check bytea NOT NULL,
+    foreign_keys boolean NOT NULL DEFAULT false -- some tokens have, or had, foreign keys
 );
 
 CREATE TABLE users (
@@ -21,7 +22,12 @@ CREATE TABLE users (
     disabled boolean NOT NULL, -- user.disabled
     deleted boolean NOT NULL, -- user.deleted
     created_unix_s bigint NOT NULL, -- user.created_unix_s
-    access_hash bytea NOT NULL -- user.access_hash
+    access_hash bytea NOT NULL, -- user.access_hash
+    role bigint NOT NULL DEFAULT 1, -- user.role
+    quota bigint NOT NULL DEFAULT 0, -- user.quota
+    unlimited_quota boolean NOT NULL DEFAULT true, -- user.unlimited_quota
+    deleted_used_quota bigint NOT NULL DEFAULT 0, -- user.deleted_used_quota
+    request_count bigint NOT NULL DEFAULT 0 -- user.request_count
 ) WITH (fillfactor = 70);
 
 CREATE TABLE user_names ( -- in lower case

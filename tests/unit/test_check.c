@@ -271,6 +271,43 @@ static void user_group_not_utf8(struct raw *raw)
     raw_put(raw, raw->users, raw_user_key(2), record);
 }
 
+/* role, quota, deleted_used_quota, request_count */
+static void change_user_number(struct raw *raw, size_t which, int64_t number)
+{
+    struct raw_bytes record = raw_get(raw, raw->users, raw_user_key(2));
+    put_little64(record.at + 2 + 8 + SEAL_CREDENTIAL_HASH_LEN + 8 * which, number);
+    raw_seal(&record, CHECKSUM_USER, 2, 0);
+    raw_put(raw, raw->users, raw_user_key(2), record);
+}
+
+static void user_of_another_role(struct raw *raw)
+{
+    change_user_number(raw, 0, 11);
+}
+
+static void user_quota_negative(struct raw *raw)
+{
+    change_user_number(raw, 1, -1);
+}
+
+static void user_deleted_used_quota_negative(struct raw *raw)
+{
+    change_user_number(raw, 2, -1);
+}
+
+static void user_request_count_negative(struct raw *raw)
+{
+    change_user_number(raw, 3, -1);
+}
+
+static void user_without_access_token(struct raw *raw)
+{
+    struct raw_bytes record = raw_get(raw, raw->users, raw_user_key(2));
+    memset(record.at + 2 + 8, 0, SEAL_CREDENTIAL_HASH_LEN);
+    raw_seal(&record, CHECKSUM_USER, 2, 0);
+    raw_put(raw, raw->users, raw_user_key(2), record);
+}
+
 static void user_under_a_short_key(struct raw *raw)
 {
     raw_put(raw, raw->users, raw_text("1234567"), raw_get(raw, raw->users, raw_user_key(2)));
@@ -539,9 +576,14 @@ static const struct {
     ROW(user_cut_short, "user 2: its record can't be read"),
     ROW(user_name_not_utf8, "user 2: its name or group is not UTF-8"),
     ROW(user_group_not_utf8, "user 2: its name or group is not UTF-8"),
+    ROW(user_of_another_role, "user 2: its role is none of 1, 10 and 100"),
+    ROW(user_quota_negative, "user 2: a quota or count of it is below 0"),
+    ROW(user_deleted_used_quota_negative, "user 2: a quota or count of it is below 0"),
+    ROW(user_request_count_negative, "user 2: a quota or count of it is below 0"),
+    ROW(user_without_access_token, "user_index: 4 entries instead of 3"),
     ROW(user_under_a_short_key, "user 0: its record can't be read"),
     ROW(user_not_found_by_access_token, "is not found by its access token"),
-    ROW(user_entry_of_another, "user 1: is not found by its name"),
+    ROW(user_entry_of_another, "is not found by its name"),
     ROW(user_entry_too_many, "user_index: 5 entries instead of 4"),
     ROW(user_above_the_next_id, "user 3: is not below the next id 3"),
     ROW(next_token_id_too_low, "token 6: is not below the next id 6"),
