@@ -98,6 +98,18 @@ void pg_stream(struct pg_connection *connection);
 /* Takes the results that are left, so that the next statements can be sent. */
 void pg_finish(struct pg_connection *connection);
 
+/* ---- upgrade.c: the schema ---- */
+
+/* Makes it, in a database that has none of its tables. The connection has the error. */
+void pg_make_schema(struct pg_connection *connection);
+
+/* Has a schema of an older version become PG_SCHEMA_VERSION's, unless another process is faster.
+ * False with the connection's error, in the middle of a transaction perhaps. */
+bool pg_upgrade_schema(struct pg_connection *connection, int64_t version);
+
+/* STORE_BROKEN if this program is of a version that may not write any more. */
+enum store_error pg_check_writer(struct pg_connection *connection, int64_t lowest_writer);
+
 /* ---- readers ---- */
 
 struct pg_reader {

@@ -146,38 +146,19 @@ void postgresql_close(struct store *base)
     free(store);
 }
 
-/* What is sent until a sync is one transaction. */
-static void create_schema(struct pg_connection *connection, const struct seal *seal)
-{
-    static const char insert[] = "INSERT INTO meta VALUES ($1, $1, $2, $3)";
-    struct span check = {(const char *)seal_check_value(seal), SEAL_CHECK_LEN};
-    char sql[] = PG_SCHEMA_SQL, *rest = NULL;
-    int count = 1;
-    for (char *one = strtok_r(sql, ";", &rest); one; one = strtok_r(NULL, ";", &rest), count++)
-        pg_send_text(connection, one, PG_PARAMETERS);
-    pg_send_text(
-        connection, insert,
-        pg_span(pg_int(pg_int(PG_PARAMETERS, PG_SCHEMA_VERSION), seal_get_cipher(seal)), check));
-    pg_sync(connection);
-    for (; count > 0; count--)
-        PQclear(pg_result(connection));
-    pg_finish(connection);
-}
-
 bool postgresql_create(const struct store_options *options, struct seal *seal, unsigned owner_uid,
                        unsigned owner_gid, char reason[static STORE_REASON_SIZE])
 {
-    enum { CREATE_MS = 60000 };
     struct pg_store *store = new_store(options, seal, reason);
     (void)owner_uid, (void)owner_gid;
     if (!store)
         return false;
-    pg_begin(&store->writer, clock_ms() + CREATE_MS);
+    pg_begin(&store->writer, clock_ms() + PG_DEADLINE_MS);
     const char *encoding = PQparameterStatus(store->writer.pg, "server_encoding");
     if (store->writer.error == STORE_OK && encoding && strcmp(encoding, "UTF8") != 0)
         pg_fail(&store->writer, STORE_REFUSED, "its database's encoding is not UTF8");
     if (store->writer.error == STORE_OK)
-        create_schema(&store->writer, seal);
+        pg_make_schema(&store->writer);
     bool created = store->writer.error == STORE_OK || refuse(reason, store->writer.message);
     postgresql_close(&store->base);
     return created;
