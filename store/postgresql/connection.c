@@ -19,15 +19,25 @@ void pg_disconnect(struct pg_connection *connection)
     connection->pg = NULL;
 }
 
+static void keep_trouble(const struct pg_connection *connection)
+{
+    struct pg_store *store = connection->store;
+    pthread_mutex_lock(&store->state_lock);
+    memcpy(store->trouble, connection->message, sizeof(store->trouble));
+    pthread_mutex_unlock(&store->state_lock);
+}
+
 enum store_error pg_fail(struct pg_connection *connection, enum store_error error,
                          const char *message)
 {
     if (connection->error == STORE_OK) {
         connection->error = error;
-        if (error == STORE_BROKEN)
-            atomic_store(&connection->store->base.broken, true);
         snprintf(connection->message, sizeof(connection->message), "%.*s",
                  (int)strcspn(message, "\n"), message);
+        if (error == STORE_BROKEN) {
+            keep_trouble(connection);
+            atomic_store(&connection->store->base.broken, true);
+        }
     }
     return error;
 }
@@ -264,13 +274,14 @@ static void check_meta(struct pg_connection *connection, const PGresult *result)
         (check.len != SEAL_CHECK_LEN ||
          sodium_memcmp(check.at, seal_check_value(store->base.seal), SEAL_CHECK_LEN) != 0))
         pg_fail(connection, STORE_BROKEN, "was made with another secret than TOKEN_SECRET's");
-    pthread_mutex_lock(&store->verify_lock);
-    if (connection->error == STORE_OK && !store->verified &&
-        !seal_use_cipher(store->base.seal, (enum seal_cipher)cipher))
+    pthread_mutex_lock(&store->state_lock);
+    bool supported = connection->error != STORE_OK || store->verified ||
+                     seal_use_cipher(store->base.seal, (enum seal_cipher)cipher);
+    store->verified |= connection->error == STORE_OK && supported;
+    pthread_mutex_unlock(&store->state_lock);
+    if (!supported)
         pg_fail(connection, STORE_BROKEN,
                 "its keys are sealed with a cipher that this CPU does not support");
-    store->verified |= connection->error == STORE_OK;
-    pthread_mutex_unlock(&store->verify_lock);
 }
 
 /* Whatever the role's settings are: the warning of a cancelled wait for a standby is sent; a
@@ -366,6 +377,7 @@ static void connect_any(struct pg_connection *connection)
             return;
         atomic_compare_exchange_strong(&store->host, &first, (first + 1) % store->host_count);
     }
+    keep_trouble(connection);
     atomic_store(&store->probe_ms, clock_ms() + PROBE_INTERVAL_MS);
 }
 

@@ -60,8 +60,10 @@ struct pg_store {
     atomic_uint host;      /* the one that is tried first */
     atomic_llong timeline; /* the highest that was seen */
     atomic_llong probe_ms; /* above 0: away; until then no connection is tried */
-    pthread_mutex_t verify_lock, write_lock;
-    bool verified; /* by verify_lock: the seal has the store's cipher */
+    pthread_mutex_t state_lock, write_lock;
+    /* By state_lock: */
+    bool verified;     /* the seal has the store's cipher */
+    char trouble[256]; /* why it is away or broken, the last time that it was */
     /* By write_lock: */
     struct pg_connection writer;
     struct pg_ids ids[STORE_IDS_COUNT]; /* refused writes leave no gaps */
@@ -145,6 +147,7 @@ bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_H
 
 __typeof__(store_export) postgresql_export;
 __typeof__(store_import) postgresql_import;
+__typeof__(store_find_trouble) postgresql_find_trouble;
 store_engine_fill postgresql_fill;
 #define PG_FUNCTION(name, type) type postgresql_##name;
 STORE_ENGINE(PG_FUNCTION)

@@ -126,7 +126,7 @@ static struct pg_store *new_store(const struct store_options *options, struct se
     }
     store->base = (struct store){.engine = &store_postgresql_engine, .seal = seal};
     store->writer.store = store;
-    pthread_mutex_init(&store->verify_lock, NULL);
+    pthread_mutex_init(&store->state_lock, NULL);
     pthread_mutex_init(&store->write_lock, NULL);
     if (read_options(store, options->location, reason))
         return store;
@@ -140,7 +140,7 @@ void postgresql_close(struct store *base)
     pg_disconnect(&store->writer);
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
         free(store->ids[i].at);
-    pthread_mutex_destroy(&store->verify_lock);
+    pthread_mutex_destroy(&store->state_lock);
     pthread_mutex_destroy(&store->write_lock);
     PQconninfoFree(store->options);
     free(store);
@@ -183,6 +183,15 @@ bool postgresql_open(const struct store_options *options, struct seal *seal, str
     return false;
 }
 
+void postgresql_find_trouble(struct store *base, char reason[static STORE_REASON_SIZE])
+{
+    struct pg_store *store = (struct pg_store *)base;
+    pthread_mutex_lock(&store->state_lock);
+    if (atomic_load(&base->broken) || atomic_load(&store->probe_ms) > 0)
+        refuse(reason, store->trouble);
+    pthread_mutex_unlock(&store->state_lock);
+}
+
 static bool is_uri(const char *location)
 {
     return strncmp(location, "postgresql://", 13) == 0 || strncmp(location, "postgres://", 11) == 0;
@@ -198,6 +207,7 @@ enum store_error postgresql_maintain(struct store *store)
 #define PG_MEMBER(name, type) .name = postgresql_##name,
 const struct store_engine store_postgresql_engine = {.location_matches = is_uri,
                                                      .uses_network = true,
+                                                     .find_trouble = postgresql_find_trouble,
                                                      .fill = postgresql_fill,
                                                      .export = postgresql_export,
                                                      .import = postgresql_import,
