@@ -104,6 +104,10 @@ const char *const *store_reopened_files(const struct store *store);
 /* Whether STORE_BROKEN has been met. From any thread. */
 bool store_is_broken(const struct store *store);
 
+/* Why the store is broken or, on a network, can't be reached at the moment: a reason like
+ * store_open's. Empty where it is well, or no more is known. From any thread. */
+void store_find_trouble(struct store *store, char reason[static STORE_REASON_SIZE]);
+
 /* Has writes wait for other processes' no longer than that; STORE_UNAVAILABLE is then their error.
  * At first they wait without end. Before the store is used. */
 void store_limit_wait(struct store *store, int64_t wait_ms);
