@@ -139,7 +139,7 @@ static bool wait_for_end(struct worker *worker)
             stop_loops(worker, signal.ssi_signo == SIGUSR1 ? LOOP_STOP_GENTLY : LOOP_STOP_NOW);
         if (!failed && store_is_broken(process->store)) {
             failed = true;
-            log_error("store failed (I/O error)", "worker exiting");
+            log_error(store_error_text(STORE_BROKEN), "worker exiting");
             stop_loops(worker, LOOP_STOP_NOW);
         }
     }
@@ -151,7 +151,7 @@ static int serve_fastcgi(struct worker *worker)
     struct process *process = &worker->process;
     bool well = start(worker);
     if (!well) {
-        log_error("could not start", strerror(errno));
+        log_error("event loops or threads could not be started", strerror(errno));
         stop_loops(worker, LOOP_STOP_NOW);
     }
     well = wait_for_end(worker) && well;
