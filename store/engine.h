@@ -49,6 +49,7 @@ store_find_by_hash(struct store_reader *reader,
 
 #define STORE_ENGINE_MEMBER(name, type) type *name;
 struct store_engine {
+    const char *name;
     bool (*location_matches)(const char *location); /* whether a TOKEN_STORE is this engine's */
     bool uses_network;
     /* NULL: the server has tools of its own that make copies. */
