@@ -123,6 +123,9 @@ void store_reader_close(struct store_reader *reader);
 /* The seal that the reader's store was opened with. */
 const struct seal *store_reader_seal(const struct store_reader *reader);
 
+/* The name of the reader's engine: "lmdb" or "postgresql". */
+const char *store_reader_engine(const struct store_reader *reader);
+
 /* ---- users ---- */
 
 enum { STORE_CREDENTIAL_LEN = 48, STORE_USER_NAME_LEN_MAX = 64 };
