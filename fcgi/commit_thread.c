@@ -55,15 +55,27 @@ static struct store_write *take_writes(void *context)
     return first;
 }
 
+/* Counts a write that failed, not one that was refused. */
+static void note_error(struct commit_thread *thread, enum store_error error)
+{
+    if (!store_is_failure(error))
+        return;
+    thread->failed_count++;
+    thread->failure = error;
+}
+
 /* Logs failed writes, at most once in FAILURES_INTERVAL_MS. */
 static void log_failures(struct commit_thread *thread)
 {
-    char message[64];
+    char message[64], why[STORE_REASON_SIZE];
+    const char *detail = store_failure_detail(thread->store);
     int64_t now_ms = clock_ms();
     if (thread->failed_count == 0 || now_ms < thread->log_failures_ms)
         return;
     snprintf(message, sizeof(message), "%zu writes failed", thread->failed_count);
-    log_error(message, store_error_text(thread->failure));
+    snprintf(why, sizeof(why), "%s%s%s%s", store_error_text(thread->failure), *detail ? " (" : "",
+             detail, *detail ? ")" : "");
+    log_error(message, why);
     thread->failed_count = 0;
     thread->log_failures_ms = now_ms + FAILURES_INTERVAL_MS;
 }
@@ -77,10 +89,7 @@ static void commit(struct commit_thread *thread)
     store_commit(thread->store, take_writes, &batch); /* each write has its error */
     TAILQ_FOREACH(job, &batch.taken, entry)
     {
-        if (store_is_failure(job->write->error)) {
-            thread->failed_count++;
-            thread->failure = job->write->error;
-        }
+        note_error(thread, job->write->error);
     }
     work_queue_give_back(&batch.taken);
     work_queue_give_back(&batch.late);
@@ -109,7 +118,8 @@ static void work_in_background(struct commit_thread *thread)
     store_access_times(thread, false, (int64_t)time(NULL));
     if (thread->purge_more || now_ms - thread->purged_ms >= PURGE_INTERVAL_MS) {
         thread->purged_ms = now_ms;
-        store_purge(thread->store, &thread->purge_more);
+        /* Also where nobody writes, as nobody's access token can be read, the log says so. */
+        note_error(thread, store_purge(thread->store, &thread->purge_more));
     }
     if (now_ms - thread->readers_freed_ms >= DEAD_READERS_INTERVAL_MS) {
         thread->readers_freed_ms = now_ms;

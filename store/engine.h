@@ -67,6 +67,7 @@ struct store {
     const char *files[STORE_FILES_MAX + 1]; /* see store_reopened_files */
     int64_t write_wait_ms;                  /* 0: no end */
     atomic_bool broken;                     /* set by the engine: see store_is_broken */
+    const char *failure_detail;             /* the engine's: see there; NULL: none */
 };
 
 struct store_reader {

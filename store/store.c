@@ -113,6 +113,11 @@ bool store_is_broken(const struct store *store)
     return atomic_load(&store->broken);
 }
 
+const char *store_failure_detail(const struct store *store)
+{
+    return store->failure_detail ? store->failure_detail : "";
+}
+
 void store_limit_wait(struct store *store, int64_t wait_ms)
 {
     store->write_wait_ms = wait_ms;

@@ -104,6 +104,10 @@ const char *const *store_reopened_files(const struct store *store);
 /* Whether STORE_BROKEN has been met. From any thread. */
 bool store_is_broken(const struct store *store);
 
+/* What the database says of the last commit that failed; "" where an engine has no more to say than
+ * the error. Without secrets; on the thread that commits, until the next commit. */
+const char *store_failure_detail(const struct store *store);
+
 /* Has writes wait for other processes' no longer than that; STORE_UNAVAILABLE is then their error.
  * At first they wait without end. Before the store is used. */
 void store_limit_wait(struct store *store, int64_t wait_ms);

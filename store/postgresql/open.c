@@ -126,6 +126,7 @@ static struct pg_store *new_store(const struct store_options *options, struct se
     }
     store->base = (struct store){.engine = &store_postgresql_engine, .seal = seal};
     store->writer.store = store;
+    store->base.failure_detail = store->writer.message;
     pthread_mutex_init(&store->verify_lock, NULL);
     pthread_mutex_init(&store->write_lock, NULL);
     if (read_options(store, options->location, reason))

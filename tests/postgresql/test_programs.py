@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from server import BUILD, USER, Server, location, make_folder
+from server import BUILD, TORTURE, USER, Server, Session, location, make_folder
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,8 @@ def worker(site):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(16)
-        process = subprocess.Popen([BUILD / "token.fcgi"], env=environment, stdin=listener)
+        with (server.folder / "worker.log").open("wb") as log:
+            process = subprocess.Popen([BUILD / "token.fcgi"], env=environment, stdin=listener, stderr=log)
     yield process, ("cgi-fcgi", "-bind", "-connect", path)
     process.terminate()
     os.unlink(path)
@@ -144,7 +146,7 @@ def test_reconnects_in_the_sandbox(site, worker):
     server.start()
     end = time.monotonic() + 10
     while not create()[1]["success"]:
-        assert time.monotonic() < end
+        assert time.monotonic() < end, (server.folder / "worker.log").read_text()
         time.sleep(0.1)
     head, answer = cgi(environment, access_token, "GET", program=program)
     assert answer["data"]["total"] == 2
@@ -166,13 +168,36 @@ def test_worker_starts_while_the_database_is_away(site, away, worker):
     """From inside the sandbox it is there as soon as the database is."""
     server, environment, tokenctl = site
     access_token, (process, program) = away, worker
+    if TORTURE:  # once a minute, also where nobody writes
+        assert "No such file or directory)" in await_failure(server)
     for method in ("GET", "POST", "GET"):
         head, answer = cgi(environment, access_token, method, b'{"name":"z"}', program)
         assert "503" in head.splitlines()[0] and "Retry-After:" in head and not answer["success"]
     server.start()
     end = time.monotonic() + 10
     while not cgi(environment, access_token, "GET", program=program)[1]["success"]:
-        assert time.monotonic() < end
+        assert time.monotonic() < end, (server.folder / "worker.log").read_text()
         time.sleep(0.1)
     head, answer = cgi(environment, access_token, "POST", b'{"name":"z","unlimited_quota":true}', program)
     assert answer["success"] and process.poll() is None
+
+
+def await_failure(server):
+    """The line of the log about failed writes."""
+    end = time.monotonic() + 100
+    while not (found := re.search(r"\d+ writes failed: .*", (server.folder / "worker.log").read_text())):
+        assert time.monotonic() < end, (server.folder / "worker.log").read_text()
+        time.sleep(0.1)
+    return found[0]
+
+
+def test_the_log_has_the_databases_words(site, worker):
+    """Of a write behind a lock that another session holds."""
+    server, environment, tokenctl = site
+    _, program = worker
+    access_token = add_user(tokenctl, "frank")["access_token"]
+    with Session(server, "postgres") as other:
+        other.run("BEGIN; LOCK TABLE tokens IN EXCLUSIVE MODE")
+        head, _ = cgi(environment, access_token, "POST", b'{"name":"w"}', program)
+        assert "503" in head.splitlines()[0]
+    assert re.search(r"\((no answer in time|canceling .* timeout)\)$", await_failure(server))
