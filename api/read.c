@@ -27,7 +27,7 @@ static void append_key(void *context, const struct token *token)
 {
     struct request *request = context;
     buffer_append(&request->body, SPAN("{\"key\":"));
-    buffer_append_json(&request->body, (struct span){token->key, sizeof(token->key)});
+    buffer_append_json(&request->body, span_of(token->key));
     buffer_append(&request->body, SPAN("}"));
 }
 
@@ -43,7 +43,7 @@ static void append_member(void *context, const struct token *token)
     buffer_append(body, body->at[body->len - 1] == '{' ? SPAN("\"") : SPAN(",\""));
     buffer_append_int(body, token->id);
     buffer_append(body, SPAN("\":"));
-    buffer_append_json(body, (struct span){token->key, sizeof(token->key)});
+    buffer_append_json(body, span_of(token->key));
 }
 
 static bool occurs_before(const int64_t *ids, size_t at)

@@ -23,25 +23,18 @@
     WRITE_##kind(SPAN(",\"" #name "\":"), token->member)
 
 /* The most bytes that a field takes beside the escaped bytes of its text: name, punctuation, and
- * the longest number or the key. */
-enum { FIELD_LEN_MAX = 32 + TOKEN_KEY_LEN };
+ * the longest number. */
+enum { FIELD_LEN_MAX = 32 + INT_LEN_MAX };
 
-/* A key has nothing to escape. Masked it is "sk-" and the first 4 of the 48 characters, and the
- * last 4. */
-static char *write_key(char *at, const char key[static TOKEN_KEY_LEN], bool masked)
+static char *write_key(char *at, const char *key, bool masked)
 {
-    at = write_text(at, SPAN("\""));
-    at = write_text(at, (struct span){key, masked ? TOKEN_KEY_PREFIX_LEN + 4 : TOKEN_KEY_LEN});
-    if (masked) {
-        at = write_text(at, SPAN("**********"));
-        at = write_text(at, (struct span){key + TOKEN_KEY_LEN - 4, 4});
-    }
-    return write_text(at, SPAN("\""));
+    char mask[TOKEN_KEY_MASK_LEN_MAX];
+    return write_json(at, masked ? token_key_mask(key, mask) : span_of(key));
 }
 
 size_t token_json_len_max(const struct token *token)
 {
-    size_t len = (size_t)TOKEN_FIELD_COUNT * FIELD_LEN_MAX;
+    size_t len = TOKEN_FIELD_COUNT * FIELD_LEN_MAX + TOKEN_KEY_LEN_MAX * JSON_ESCAPE_LEN_MAX;
     for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++)
         if (token_field_is_text(&token_field_rules[i]))
             len += JSON_ESCAPE_LEN_MAX * token_field_text(&token_field_rules[i], token).len;

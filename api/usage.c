@@ -55,7 +55,7 @@ static void visit(void *context, const struct token *token)
 
 enum api_step usage_begin(struct request *request)
 {
-    char key[TOKEN_KEY_LEN];
+    char key[TOKEN_KEY_SIZE];
     struct span sent = auth_key(&request->input);
     bool owner_disabled = false;
     enum store_error error = STORE_NOT_FOUND;

@@ -6,7 +6,7 @@
 #include "base/number.h"
 
 /* Takes nothing: no write, but the use is reported. */
-static enum api_step check_only(struct request *request, const char key[static TOKEN_KEY_LEN],
+static enum api_step check_only(struct request *request, const char *key,
                                 const struct token_use *use)
 {
     struct store_use_answer answer = {.models = &request->text};

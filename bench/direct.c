@@ -28,7 +28,7 @@ struct direct {
     struct store *store;
     double seconds;
     pthread_barrier_t ready; /* all threads are connected */
-    char access_token[STORE_CREDENTIAL_LEN + 1], keys[KEYS_MAX][TOKEN_KEY_LEN];
+    char access_token[STORE_CREDENTIAL_LEN + 1], keys[KEYS_MAX][TOKEN_KEY_LEN + 1];
     char access_hash[COLUMN_SIZE], key_hashes[KEYS_MAX][COLUMN_SIZE];
     size_t key_count;
     atomic_size_t turn, count;

@@ -26,7 +26,7 @@ struct export
 static void append_hex(struct buffer *out, struct span label, const unsigned char *bytes,
                        size_t len)
 {
-    char hex[2 * SEAL_KEY_LEN + 1];
+    char hex[2 * SEAL_KEY_LEN_MAX + 1];
     buffer_append(out, label);
     buffer_append_string(out, sodium_bin2hex(hex, 2 * len + 1, bytes, len));
     buffer_append(out, SPAN("\""));
@@ -59,14 +59,15 @@ static void append_field(struct buffer *out, const struct token_field_rule *rule
 static void append_token(struct export *export, const struct store_row *row)
 {
     struct buffer *out = &export->out;
-    char key[TOKEN_KEY_LEN];
+    const struct span *sealed = &row->keys.sealed;
+    char key[TOKEN_KEY_SIZE];
     buffer_append(out, SPAN("{\"kind\":\"token\""));
     for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++)
         append_field(out, &token_field_rules[i], &row->token);
     if (!export->ctl->text[CTL_CLEAR_KEYS]) {
-        append_hex(out, SPAN(",\"sealed_key\":\""), row->keys.sealed, SEAL_KEY_LEN);
-    } else if (unseal_key(export->seal, row->token.user_id, row->token.id, row->keys.sealed, key)) {
-        append_text(out, SPAN(",\"key\":"), (struct span){key, sizeof(key)});
+        append_hex(out, SPAN(",\"sealed_key\":\""), (const unsigned char *)sealed->at, sealed->len);
+    } else if (unseal_key(export->seal, row->token.user_id, row->token.id, *sealed, key)) {
+        append_text(out, SPAN(",\"key\":"), span_of(key));
         explicit_bzero(key, sizeof(key));
     } else {
         export->failure = store_error_text(STORE_CORRUPT);

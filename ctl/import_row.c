@@ -19,15 +19,24 @@ static bool read_id(struct request *request, const char *name, int64_t *id)
     return json_in_required(request, name, 1, INT64_MAX - 1, id);
 }
 
-static bool read_hex(struct request *request, const char *name, unsigned char *bytes, size_t len)
+/* Up to size bytes. */
+static bool read_bytes(struct request *request, const char *name, unsigned char *bytes, size_t size,
+                       size_t *len)
 {
     struct span text;
-    size_t read;
     if (!need(request, name) || !json_in_text(request, name, &text))
         return false;
-    return (sodium_hex2bin(bytes, len, text.at, text.len, NULL, &read, NULL) == 0 && read == len &&
-            text.len == 2 * len) ||
+    return (sodium_hex2bin(bytes, size, text.at, text.len, NULL, len, NULL) == 0 &&
+            text.len == 2 * *len) ||
            json_in_refuse(request, name, "must be hexadecimal digits, as many as it is long");
+}
+
+static bool read_hex(struct request *request, const char *name, unsigned char *bytes, size_t len)
+{
+    size_t read;
+    return read_bytes(request, name, bytes, len, &read) &&
+           (read == len ||
+            json_in_refuse(request, name, "must be hexadecimal digits, as many as it is long"));
 }
 
 /* A name or a group, as tokenctl user add takes them. */
@@ -77,20 +86,29 @@ static bool read_user(struct request *request, struct store_row *row)
     return !text_is_digits(user->name) || json_in_refuse(request, "name", "is a number: ids are");
 }
 
+static bool unseal(struct request *request, const struct import_source *source, struct token *token)
+{
+    unsigned char sealed[SEAL_KEY_LEN_MAX];
+    size_t len;
+    return read_bytes(request, "sealed_key", sealed, sizeof(sealed), &len) &&
+           (unseal_key(source->seal, token->user_id, token->id,
+                       (struct span){(const char *)sealed, len}, token->key) ||
+            json_in_refuse(request, "sealed_key", "can't be unsealed"));
+}
+
+/* A text that is no key was brought in disabled. */
 static bool read_key(struct request *request, const struct import_source *source,
                      struct token *token)
 {
-    unsigned char sealed[SEAL_KEY_LEN];
     struct span key;
     if (source->is_sealed)
-        return read_hex(request, "sealed_key", sealed, sizeof(sealed)) &&
-               (unseal_key(source->seal, token->user_id, token->id, sealed, token->key) ||
-                json_in_refuse(request, "sealed_key", "can't be unsealed"));
+        return unseal(request, source, token);
     if (!need(request, "key") || !json_in_text(request, "key", &key))
         return false;
-    if (!token_key_is_well_formed(key))
-        return json_in_refuse(request, "key", "has a wrong format or checksum");
-    memcpy(token->key, key.at, sizeof(token->key));
+    if (!span_starts_with(key, SPAN("sk-")) || key.len > TOKEN_KEY_LEN_MAX ||
+        (token_key_form(key) == TOKEN_KEY_MALFORMED && token->status == TOKEN_ENABLED))
+        return json_in_refuse(request, "key", "has a wrong format");
+    token_key_set(token->key, span_from(key, TOKEN_KEY_PREFIX_LEN));
     return true;
 }
 
@@ -146,7 +164,6 @@ bool import_read_row(struct request *request, struct import_source *source, stru
 {
     static const char *const kinds[] = {"ids", "gateway", "user", "token", "reservation"};
     struct span name;
-    *row = (struct store_row){.id = 0};
     if (!need(request, "kind") || !json_in_text(request, "kind", &name))
         return false;
     size_t kind = 0;

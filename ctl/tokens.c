@@ -116,18 +116,18 @@ int ctl_token_delete(struct ctl *ctl)
 }
 
 /* "-" reads the key from standard input: other users see a process's arguments. */
-static struct span read_key(const char *argument, char line[static 128])
+static struct span read_key(const char *argument, char line[static TOKEN_KEY_SIZE])
 {
     if (strcmp(argument, "-") != 0)
         return span_of(argument);
-    if (!fgets(line, 128, stdin))
+    if (!fgets(line, TOKEN_KEY_SIZE, stdin))
         return SPAN("");
     return (struct span){line, strcspn(line, "\r\n")};
 }
 
 int ctl_token_find(struct ctl *ctl)
 {
-    char line[128], key[TOKEN_KEY_LEN];
+    char line[TOKEN_KEY_SIZE], key[TOKEN_KEY_SIZE];
     bool owner_disabled;
     if (!token_key_read(read_key(ctl->argument, line), key))
         return ctl_fail("not a valid key: wrong format or checksum");

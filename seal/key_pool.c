@@ -11,7 +11,7 @@ enum {
 
 struct drawn_key {
     uint64_t place; /* among the hashes: their first bytes */
-    char key[TOKEN_KEY_LEN];
+    char key[TOKEN_KEY_LEN + 1];
 };
 
 /* A heap, the next key first. The order is a circle: a key whose place has been passed comes in the
@@ -78,10 +78,10 @@ static void remove_first(struct key_pool *pool)
     }
 }
 
-void key_pool_take(struct key_pool *pool, char key[static TOKEN_KEY_LEN])
+void key_pool_take(struct key_pool *pool, char key[static TOKEN_KEY_LEN + 1])
 {
     for (int i = 0; i < DRAWS_A_TAKE && pool->count < POOL_SIZE; i++)
         draw(pool);
-    memcpy(key, pool->keys[0].key, TOKEN_KEY_LEN);
+    memcpy(key, pool->keys[0].key, sizeof(pool->keys[0].key));
     remove_first(pool);
 }

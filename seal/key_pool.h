@@ -18,4 +18,4 @@ struct key_pool *key_pool_new(const struct seal *seal);
 void key_pool_free(struct key_pool *pool);
 
 /* Hands out a key; no copy of it is kept. */
-void key_pool_take(struct key_pool *pool, char key[static TOKEN_KEY_LEN]);
+void key_pool_take(struct key_pool *pool, char key[static TOKEN_KEY_LEN + 1]);

@@ -174,31 +174,33 @@ static struct span bind_to_id(int64_t user_id, int64_t token_id,
     return (struct span){(const char *)bytes, KEY_BINDING_LEN};
 }
 
-void seal_key(const struct seal *seal, int64_t user_id, int64_t token_id,
-              const char key[static TOKEN_KEY_LEN], unsigned char sealed[static SEAL_KEY_LEN])
+struct span seal_key(const struct seal *seal, int64_t user_id, int64_t token_id, const char *key,
+                     unsigned char sealed[static SEAL_KEY_LEN_MAX])
 {
     unsigned char binding[KEY_BINDING_LEN];
-    seal_text(seal, bind_to_id(user_id, token_id, binding),
-              (struct span){key + TOKEN_KEY_PREFIX_LEN, SEAL_KEY_PLAIN_LEN}, sealed);
+    struct span plain = span_of(key + TOKEN_KEY_PREFIX_LEN);
+    seal_text(seal, bind_to_id(user_id, token_id, binding), plain, sealed);
+    return (struct span){(const char *)sealed, plain.len + SEAL_OVERHEAD_LEN};
 }
 
-bool unseal_key(const struct seal *seal, int64_t user_id, int64_t token_id,
-                const unsigned char sealed[static SEAL_KEY_LEN], char key[static TOKEN_KEY_LEN])
+bool unseal_key(const struct seal *seal, int64_t user_id, int64_t token_id, struct span sealed,
+                char key[static TOKEN_KEY_SIZE])
 {
     unsigned char binding[KEY_BINDING_LEN];
-    memcpy(key, "sk-", TOKEN_KEY_PREFIX_LEN);
-    return unseal_text(seal, bind_to_id(user_id, token_id, binding),
-                       (struct span){(const char *)sealed, SEAL_KEY_LEN},
-                       key + TOKEN_KEY_PREFIX_LEN);
+    char *plain = mempcpy(key, "sk-", TOKEN_KEY_PREFIX_LEN);
+    if (sealed.len < SEAL_OVERHEAD_LEN || sealed.len > SEAL_KEY_LEN_MAX)
+        return false;
+    plain[sealed.len - SEAL_OVERHEAD_LEN] = '\0';
+    return unseal_text(seal, bind_to_id(user_id, token_id, binding), sealed, plain);
 }
 
 /* ---- hashing ---- */
 
-void seal_hash_key(const struct seal *seal, const char key[static TOKEN_KEY_LEN],
+void seal_hash_key(const struct seal *seal, const char *key,
                    unsigned char hash[static SEAL_HASH_LEN])
 {
-    crypto_generichash(hash, SEAL_HASH_LEN, (const unsigned char *)key, TOKEN_KEY_LEN,
-                       seal->hash_key, sizeof(seal->hash_key));
+    crypto_generichash(hash, SEAL_HASH_LEN, (const unsigned char *)key, strlen(key), seal->hash_key,
+                       sizeof(seal->hash_key));
 }
 
 void seal_hash_credential(struct span credential,

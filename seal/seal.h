@@ -17,8 +17,8 @@ enum {
     SEAL_NONCE_LEN = 12,
     SEAL_TAG_LEN = 16,
     SEAL_OVERHEAD_LEN = SEAL_NONCE_LEN + SEAL_TAG_LEN,
-    SEAL_KEY_PLAIN_LEN = TOKEN_KEY_LEN - TOKEN_KEY_PREFIX_LEN,
-    SEAL_KEY_LEN = SEAL_KEY_PLAIN_LEN + SEAL_OVERHEAD_LEN
+    SEAL_KEY_LEN = TOKEN_KEY_LEN - TOKEN_KEY_PREFIX_LEN + SEAL_OVERHEAD_LEN, /* of one of ours */
+    SEAL_KEY_LEN_MAX = TOKEN_KEY_PLAIN_LEN_MAX + SEAL_OVERHEAD_LEN
 };
 
 /* The values are stored: they must not change. */
@@ -55,14 +55,15 @@ void seal_text(const struct seal *seal, struct span binding, struct span plain,
  * False if it was not sealed by this secret with this binding. */
 bool unseal_text(const struct seal *seal, struct span binding, struct span sealed, char *plain);
 
-/* The same for a token's key, bound to its owner and id. */
-void seal_key(const struct seal *seal, int64_t user_id, int64_t token_id,
-              const char key[static TOKEN_KEY_LEN], unsigned char sealed[static SEAL_KEY_LEN]);
-bool unseal_key(const struct seal *seal, int64_t user_id, int64_t token_id,
-                const unsigned char sealed[static SEAL_KEY_LEN], char key[static TOKEN_KEY_LEN]);
+/* The same for a token's key (token/key.h), bound to its owner and id. Returns what of sealed was
+ * written. */
+struct span seal_key(const struct seal *seal, int64_t user_id, int64_t token_id, const char *key,
+                     unsigned char sealed[static SEAL_KEY_LEN_MAX]);
+bool unseal_key(const struct seal *seal, int64_t user_id, int64_t token_id, struct span sealed,
+                char key[static TOKEN_KEY_SIZE]);
 
 /* The hash that a token's key is looked up by: keyed BLAKE2b. */
-void seal_hash_key(const struct seal *seal, const char key[static TOKEN_KEY_LEN],
+void seal_hash_key(const struct seal *seal, const char *key,
                    unsigned char hash[static SEAL_HASH_LEN]);
 
 /* The hash that an access token or a gateway's secret is stored as: BLAKE2b. They are random and

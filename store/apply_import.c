@@ -1,6 +1,28 @@
 /* Rows that come from another store. */
 
+#include <stdlib.h>
+
 #include "store/txn.h"
+
+static void refuse_user(struct store_txn *txn, struct store_import *import, int64_t id)
+{
+    size_t count = import->refused_count + 1;
+    int64_t *grown = reallocarray(import->refused_users, count, sizeof(*grown));
+    if (!grown) {
+        store_txn_fail(txn, STORE_UNAVAILABLE);
+        return;
+    }
+    import->refused_users = grown;
+    grown[import->refused_count++] = id;
+}
+
+/* What the file says of a user who was refused would be stored with another one. */
+static bool is_refused(const struct store_import *import, int64_t user_id)
+{
+    return import->refused_count > 0 &&
+           bsearch(&user_id, import->refused_users, import->refused_count, sizeof(user_id),
+                   store_compare_ids);
+}
 
 static const char *import_user(struct store_txn *txn, const struct store_row *row)
 {
@@ -33,16 +55,16 @@ static const char *import_token(struct store_txn *txn, const struct store_import
     const struct token *token = &row->token;
     struct record_keys *keys = &row->keys;
     struct record_key entry = {.user_id = token->user_id, .token_id = token->id}, found;
-    unsigned char hash[SEAL_HASH_LEN];
+    unsigned char hash[SEAL_HASH_LEN], sealed[SEAL_KEY_LEN_MAX];
     seal_hash_key(txn->seal, token->key, hash);
     if (txn->rows->get_key(txn, hash, &found) == STORE_OK)
         return "another token has this key";
     if (keys->has_old && (memcmp(keys->old_hash, hash, SEAL_HASH_LEN) == 0 ||
                           txn->rows->get_key(txn, keys->old_hash, &found) == STORE_OK))
         return "another token has its old key";
-    if (token->user_id == import->refused_user_id)
+    if (is_refused(import, token->user_id))
         return NULL;
-    seal_key(txn->seal, token->user_id, token->id, token->key, keys->sealed);
+    keys->sealed = seal_key(txn->seal, token->user_id, token->id, token->key, sealed);
     txn->rows->add_token(txn, token, keys);
     txn->rows->put_key(txn, hash, &entry);
     entry.until_unix_s = keys->old_until_unix_s;
@@ -60,6 +82,8 @@ static const char *import_reservation(struct store_txn *txn, const struct store_
     int64_t difference_s = txn->rows->now_s(txn) - import->now_unix_s;
     if (txn->rows->get_reservation(txn, row->id, &found) == STORE_OK)
         return "a reservation with this id exists";
+    if (is_refused(import, row->reservation.user_id))
+        return NULL;
     row->reservation.created_s += difference_s;
     row->reservation.due_s += difference_s;
     txn->rows->put_reservation(txn, row->id, &row->reservation);
@@ -78,7 +102,8 @@ enum store_error store_import_row(struct store_txn *txn, struct store_import *im
         break;
     case STORE_ROW_USER:
         row->refused = import_user(txn, row);
-        import->refused_user_id = row->refused ? row->id : 0;
+        if (row->refused)
+            refuse_user(txn, import, row->id);
         break;
     case STORE_ROW_GATEWAY:
         row->refused = import_gateway(txn, row);

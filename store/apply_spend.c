@@ -44,8 +44,8 @@ static enum store_error reserve(struct store_txn *txn, struct store_write *write
     return txn->error;
 }
 
-enum store_error store_get_by_key(struct store_txn *txn, const char key[static TOKEN_KEY_LEN],
-                                  int64_t now_unix_s, struct token *token, struct record_keys *keys,
+enum store_error store_get_by_key(struct store_txn *txn, const char *key, int64_t now_unix_s,
+                                  struct token *token, struct record_keys *keys,
                                   struct record_user *owner)
 {
     unsigned char hash[SEAL_HASH_LEN];

@@ -39,9 +39,9 @@ static enum store_error copy_for_caller(struct token *token, char **text)
 
 static void add_token(struct store_txn *txn, const struct token *token)
 {
-    unsigned char hash[SEAL_HASH_LEN];
+    unsigned char hash[SEAL_HASH_LEN], sealed[SEAL_KEY_LEN_MAX];
     struct record_keys keys = {.has_old = false};
-    seal_key(txn->seal, token->user_id, token->id, token->key, keys.sealed);
+    keys.sealed = seal_key(txn->seal, token->user_id, token->id, token->key, sealed);
     txn->rows->add_token(txn, token, &keys);
     seal_hash_key(txn->seal, token->key, hash);
     txn->rows->put_key(txn, hash,
@@ -120,13 +120,14 @@ enum store_error store_apply_update(struct store_txn *txn, struct store_write *w
     return error == STORE_OK ? txn->error : store_txn_fail(txn, error);
 }
 
-/* The old key's entry stays, with an end, while it is in its grace. */
+/* Stores the token with its new key. The old key's entry stays, with an end, while it is in its
+ * grace. */
 static void replace_key(struct store_txn *txn, const struct store_write *write,
                         const struct token *token,
                         const unsigned char old_hash[static SEAL_HASH_LEN],
                         struct record_keys *keys)
 {
-    unsigned char new_hash[SEAL_HASH_LEN];
+    unsigned char new_hash[SEAL_HASH_LEN], sealed[SEAL_KEY_LEN_MAX];
     struct record_key entry = {.user_id = token->user_id, .token_id = token->id};
     seal_hash_key(txn->seal, token->key, new_hash);
     if (keys->has_old)
@@ -142,7 +143,8 @@ static void replace_key(struct store_txn *txn, const struct store_write *write,
     }
     entry.until_unix_s = 0;
     txn->rows->put_key(txn, new_hash, &entry);
-    seal_key(txn->seal, token->user_id, token->id, token->key, keys->sealed);
+    keys->sealed = seal_key(txn->seal, token->user_id, token->id, token->key, sealed);
+    txn->rows->put_token(txn, token, keys);
 }
 
 enum store_error store_apply_rotate(struct store_txn *txn, struct store_write *write)
@@ -156,12 +158,11 @@ enum store_error store_apply_rotate(struct store_txn *txn, struct store_write *w
     if (error != STORE_OK)
         return error;
     seal_hash_key(txn->seal, token->key, old_hash);
-    memcpy(token->key, write->rotate.key, sizeof(token->key));
+    memcpy(token->key, write->rotate.key, sizeof(write->rotate.key));
     error = store_keep_answer(txn, write); /* may refuse: before the first change */
     if (error != STORE_OK)
         return error;
     replace_key(txn, write, token, old_hash, &keys);
-    txn->rows->put_token(txn, token, &keys);
     return txn->error;
 }
 
@@ -213,7 +214,7 @@ enum store_error store_delete_token(struct store_txn *txn, int64_t user_id, int6
     if (!unseal_key(txn->seal, user_id, token_id, keys.sealed, token.key))
         return store_txn_fail(txn, STORE_CORRUPT);
     seal_hash_key(txn->seal, token.key, hash);
-    explicit_bzero(token.key, sizeof(token.key));
+    explicit_bzero(token.key, strlen(token.key));
     txn->rows->delete_key(txn, hash);
     if (keys.has_old)
         txn->rows->delete_key(txn, keys.old_hash);

@@ -198,9 +198,8 @@ enum store_error store_token_search(struct store_reader *reader, const struct st
     return reader->store->engine->token_search(reader, search, total, visit, context);
 }
 
-enum store_error store_token_find(struct store_reader *reader, const char key[static TOKEN_KEY_LEN],
-                                  int64_t now_unix_s, bool *owner_disabled,
-                                  store_visit_token *visit, void *context)
+enum store_error store_token_find(struct store_reader *reader, const char *key, int64_t now_unix_s,
+                                  bool *owner_disabled, store_visit_token *visit, void *context)
 {
     return reader->store->engine->token_find(reader, key, now_unix_s, owner_disabled, visit,
                                              context);
@@ -241,8 +240,7 @@ static void check_use(void *context, const struct token *token)
         store_fill_use_answer(token, check->answer);
 }
 
-enum store_error store_token_check_use(struct store_reader *reader,
-                                       const char key[static TOKEN_KEY_LEN],
+enum store_error store_token_check_use(struct store_reader *reader, const char *key,
                                        const struct token_use *use, int64_t now_unix_s,
                                        enum token_refusal *refusal, struct store_use_answer *answer)
 {

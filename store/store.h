@@ -233,18 +233,16 @@ struct store_use_answer {
 
 /* Checks a use of a key and takes nothing. The answer is filled in if *refusal is TOKEN_GOOD.
  *   key   well formed (token/key.h) */
-enum store_error store_token_check_use(struct store_reader *reader,
-                                       const char key[static TOKEN_KEY_LEN],
+enum store_error store_token_check_use(struct store_reader *reader, const char *key,
                                        const struct token_use *use, int64_t now_unix_s,
                                        enum token_refusal *refusal,
                                        struct store_use_answer *answer);
 
-/* Visits the token that has a key, whatever its status; its member key is not filled in.
+/* Visits the token that has a key, whatever its status; its member key is empty.
  * STORE_NOT_FOUND if no token has it.
  *   owner_disabled   out, before the visit */
-enum store_error store_token_find(struct store_reader *reader, const char key[static TOKEN_KEY_LEN],
-                                  int64_t now_unix_s, bool *owner_disabled,
-                                  store_visit_token *visit, void *context);
+enum store_error store_token_find(struct store_reader *reader, const char *key, int64_t now_unix_s,
+                                  bool *owner_disabled, store_visit_token *visit, void *context);
 
 /* The owner of a token; reads user after user. STORE_NOT_FOUND. */
 enum store_error store_token_owner(struct store_reader *reader, int64_t token_id, int64_t *user_id);
@@ -376,13 +374,13 @@ struct store_write {
          * no longer. STORE_NOT_FOUND. */
         struct {
             int64_t token_id;
-            char key[TOKEN_KEY_LEN]; /* the new one */
+            char key[TOKEN_KEY_LEN + 1]; /* the new one */
             int64_t grace_s;
         } rotate;
         /* Checks as store_token_check_use does and takes the amount. A reservation drops the
          * user's oldest ended one if there are too many; STORE_REMEMBERED if all are open. */
         struct {
-            char key[TOKEN_KEY_LEN];
+            char key[TOKEN_KEY_SIZE];
             struct token_use use;
             int64_t gateway_id;             /* of a reservation: the gateway that may settle it */
             int64_t ttl_s;                  /* above 0: as a reservation of that many seconds */

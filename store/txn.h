@@ -11,8 +11,8 @@
 
 /* A token's keys as stored. */
 struct record_keys {
-    unsigned char sealed[SEAL_KEY_LEN];
-    bool has_old; /* the key before the last rotation, in its grace or after it */
+    struct span sealed; /* up to SEAL_KEY_LEN_MAX bytes */
+    bool has_old;       /* the key before the last rotation, in its grace or after it */
     unsigned char old_hash[SEAL_HASH_LEN];
     int64_t old_until_unix_s;
 };
@@ -187,10 +187,11 @@ struct store_rows {
 };
 
 /* apply_import.c: imports a row, or sets row->refused; nothing of a user who was refused. All
- * before it have been there. Returns the transaction's error. */
+ * before it have been there. Returns the transaction's error. The caller frees refused_users. */
 struct store_import {
     int64_t now_unix_s;
-    int64_t refused_user_id;
+    int64_t *refused_users; /* their ids, in order */
+    size_t refused_count;
 };
 enum store_error store_import_row(struct store_txn *txn, struct store_import *import,
                                   struct store_row *row);
@@ -226,8 +227,8 @@ enum store_error store_delete_token(struct store_txn *txn, int64_t user_id, int6
 
 /* apply_spend.c: the token and the owner of a key that is valid at now_unix_s. STORE_NOT_FOUND if
  * no token has it or its owner is deleted. */
-enum store_error store_get_by_key(struct store_txn *txn, const char key[static TOKEN_KEY_LEN],
-                                  int64_t now_unix_s, struct token *token, struct record_keys *keys,
+enum store_error store_get_by_key(struct store_txn *txn, const char *key, int64_t now_unix_s,
+                                  struct token *token, struct record_keys *keys,
                                   struct record_user *owner);
 
 /* apply_answers.c: idempotency. store_find_answer sets idempotency.replayed and the answer, or

@@ -28,5 +28,5 @@ static inline void hash_token(crypto_generichash_state *state, const struct toke
         hash_bytes(state, &texts[i].len, sizeof(texts[i].len));
         hash_bytes(state, texts[i].at, texts[i].len);
     }
-    hash_bytes(state, token->key, TOKEN_KEY_LEN);
+    hash_bytes(state, token->key, strlen(token->key));
 }

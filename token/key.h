@@ -2,25 +2,48 @@
 
 #include "base/span.h"
 
-/* A token's key: "sk-", 42 random characters of [0-9A-Za-z], and the CRC-32 (IEEE 802.3) of those
- * 42 as 6 digits of base 62, most significant first. The checksum refuses a mistyped key without a
- * look-up. */
+/* A token's key, as a text that ends in NUL: "sk-", 42 random characters of [0-9A-Za-z], and the
+ * CRC-32 (IEEE 802.3) of those 42 as 6 digits of base 62, most significant first. The checksum
+ * refuses a mistyped key without a look-up.
+ *
+ * Keys that were brought in from another system are foreign: 16 to 128 characters of [0-9A-Za-z_]
+ * behind "sk-", without a checksum. A text of another form, up to TOKEN_KEY_PLAIN_LEN_MAX bytes, is
+ * kept like a key but opens nothing. */
 enum {
     TOKEN_KEY_PREFIX_LEN = 3,
     TOKEN_KEY_RANDOM_LEN = 42,
     TOKEN_KEY_CHECK_LEN = 6,
-    TOKEN_KEY_LEN = TOKEN_KEY_PREFIX_LEN + TOKEN_KEY_RANDOM_LEN + TOKEN_KEY_CHECK_LEN
+    TOKEN_KEY_LEN = TOKEN_KEY_PREFIX_LEN + TOKEN_KEY_RANDOM_LEN + TOKEN_KEY_CHECK_LEN,
+    TOKEN_KEY_PLAIN_LEN_MAX = 255, /* without "sk-" */
+    TOKEN_KEY_LEN_MAX = TOKEN_KEY_PREFIX_LEN + TOKEN_KEY_PLAIN_LEN_MAX,
+    TOKEN_KEY_SIZE = TOKEN_KEY_LEN_MAX + 1,                            /* of memory for any key */
+    TOKEN_KEY_MASK_LEN_MAX = TOKEN_KEY_PREFIX_LEN + 4 * 4 + 10 + 4 * 4 /* of UTF-8 */
 };
 
-/* Writes a new key from the operating system's random source; not NUL-terminated. */
-void token_key_generate(char key[static TOKEN_KEY_LEN]);
+enum token_key_form {
+    TOKEN_KEY_MALFORMED,
+    TOKEN_KEY_FOREIGN, /* also one of ours with a wrong checksum */
+    TOKEN_KEY_OWN
+};
 
-/* Whether text has a key's form, checksum included. */
-bool token_key_is_well_formed(struct span text);
+/* Writes a new key from the operating system's random source. */
+void token_key_generate(char key[static TOKEN_KEY_LEN + 1]);
+
+/* The form of a text that begins with "sk-". */
+enum token_key_form token_key_form(struct span text);
 
 /* The key that a client means by text: "sk-KEY", "KEY", or "sk-sk-KEY", as front ends of the New
- * API family prepend a second "sk-". Returns false, key undefined, if text is malformed. */
-bool token_key_read(struct span text, char key[static TOKEN_KEY_LEN]);
+ * API family prepend a second "sk-". Returns its form; TOKEN_KEY_MALFORMED: key is undefined. */
+enum token_key_form token_key_read(struct span text, char key[static TOKEN_KEY_SIZE]);
 
 /* The text without "sk-" at its beginning, at most twice. */
 struct span token_key_strip_prefix(struct span text);
+
+/* Writes "sk-" and plain, of up to TOKEN_KEY_PLAIN_LEN_MAX bytes without NUL. */
+void token_key_set(char key[static TOKEN_KEY_SIZE], struct span plain);
+
+/* What answers show of a key in place of it: its beginning with "sk-", 10 stars, and its end, of 4
+ * characters each; of 2 each if it has fewer than 24 behind "sk-". It is UTF-8. Returns what of mask was
+ * written.
+ */
+struct span token_key_mask(const char *key, char mask[static TOKEN_KEY_MASK_LEN_MAX]);

@@ -38,9 +38,9 @@ bool match_name(struct span name, struct span keyword)
     return find_part(name, keyword) <= name.len;
 }
 
-bool match_key(const char key[static TOKEN_KEY_LEN], struct span text)
+bool match_key(const char *key, struct span text)
 {
-    struct span all = {key, TOKEN_KEY_LEN};
+    struct span all = span_of(key);
     text = text_trim(text, SPAN("%"));
     return span_starts_with(all, text) ||
            span_starts_with(span_from(all, TOKEN_KEY_PREFIX_LEN), token_key_strip_prefix(text));

@@ -10,4 +10,4 @@ bool match_name(struct span name, struct span keyword);
 
 /* Whether the key begins with text, which may have "sk-" before it (token_key_read), or a part of
  * that, and any number of % around it. */
-bool match_key(const char key[static TOKEN_KEY_LEN], struct span text);
+bool match_key(const char *key, struct span text);

@@ -19,7 +19,6 @@ struct token {
     int64_t id;      /* unique over all users, never reused */
     int64_t user_id; /* its owner */
     struct span name;
-    char key[TOKEN_KEY_LEN];
     enum token_status status; /* as stored: TOKEN_ENABLED or TOKEN_DISABLED */
     int64_t remain_quota;     /* quota units, 0 or more */
     int64_t used_quota;       /* quota units, 0 or more */
@@ -31,6 +30,7 @@ struct token {
     int64_t expired_unix_s; /* 0 or more, or TOKEN_NEVER_EXPIRES */
     int64_t created_unix_s;
     int64_t accessed_unix_s;
+    char key[TOKEN_KEY_SIZE]; /* last: what is before it is copied without it */
 };
 
 /* The token that a create starts from: enabled, never expires, all else empty. */

@@ -227,10 +227,10 @@ static void check_token(struct check *check, struct span key, struct span value)
         report(check, "token %" PRId64 ": its key can't be unsealed", token.id);
         return;
     }
-    if (!token_key_is_well_formed((struct span){token.key, sizeof(token.key)}))
+    if (token_key_form(span_of(token.key)) != TOKEN_KEY_OWN)
         report(check, "token %" PRId64 ": its key is not well formed", token.id);
     check_indexes(check, &token, &keys);
-    explicit_bzero(token.key, sizeof(token.key));
+    explicit_bzero(token.key, strlen(token.key));
 }
 
 /* Reports what is there twice. */

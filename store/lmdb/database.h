@@ -169,6 +169,7 @@ enum { ID_KEY_LEN = 8, TOKEN_KEY_ID_LEN = 16 };
 #define META_CIPHER              "cipher"
 #define META_CHECK               "secret_check"
 #define META_TIME                "time"
+#define META_FOREIGN_KEYS        "foreign_keys" /* 1: some tokens have, or had, foreign keys */
 #define META_NEXT_USER_ID        "next_user_id"
 #define META_NEXT_TOKEN_ID       "next_token_id"
 #define META_NEXT_GATEWAY_ID     "next_gateway_id"

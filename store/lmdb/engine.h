@@ -14,7 +14,7 @@ store_engine_fill lmdb_fill;
 bool fill_folder(const struct store_options *options, struct seal *seal, unsigned owner_uid,
                  unsigned owner_gid, char reason[static STORE_REASON_SIZE]);
 
-enum { SCHEMA_VERSION_OLDEST = 3, SCHEMA_VERSION = 4 };
+enum { SCHEMA_VERSION_OLDEST = 3, SCHEMA_VERSION = 5 };
 
 /* upgrade.c: brings a store of an older version up to SCHEMA_VERSION, in a write transaction that
  * has opened all databases, after a copy of the data file beside it, data.mdb.VERSION. If it

@@ -199,6 +199,7 @@ static enum store_error write_first_records(struct lmdb_store *store)
     open_databases(&txn.base, MDB_CREATE);
     meta_put(&txn.base, META_SCHEMA, SCHEMA_VERSION);
     meta_put(&txn.base, META_CIPHER, seal_get_cipher(store->base.seal));
+    meta_put(&txn.base, META_FOREIGN_KEYS, 0);
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
         meta_put(&txn.base, meta_counters[i], 1);
     meta_put_bytes(&txn.base, META_CHECK, seal_check_value(store->base.seal), SEAL_CHECK_LEN);

@@ -157,7 +157,7 @@ enum store_error visit_token(struct store_txn *txn, struct token *token,
     if (!unseal_key(txn->seal, token->user_id, token->id, keys->sealed, token->key))
         return db_corrupt(txn);
     visit(context, token);
-    explicit_bzero(token->key, sizeof(token->key));
+    explicit_bzero(token->key, strlen(token->key));
     return STORE_OK;
 }
 

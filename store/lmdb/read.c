@@ -117,9 +117,8 @@ enum store_error lmdb_token_get(struct store_reader *reader, int64_t user_id, in
     return error;
 }
 
-enum store_error lmdb_token_find(struct store_reader *reader, const char key[static TOKEN_KEY_LEN],
-                                 int64_t now_unix_s, bool *owner_disabled, store_visit_token *visit,
-                                 void *context)
+enum store_error lmdb_token_find(struct store_reader *reader, const char *key, int64_t now_unix_s,
+                                 bool *owner_disabled, store_visit_token *visit, void *context)
 {
     struct token token;
     struct record_keys keys;
@@ -128,6 +127,7 @@ enum store_error lmdb_token_find(struct store_reader *reader, const char key[sta
     enum store_error error = store_get_by_key(txn, key, now_unix_s, &token, &keys, &owner);
     if (error == STORE_OK) {
         *owner_disabled = owner.disabled;
+        token.key[0] = '\0';
         visit(context, &token);
     }
     read_end(txn);

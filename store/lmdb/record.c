@@ -33,10 +33,11 @@ static inline void code_int(struct codec *codec, int64_t *value)
     *value = get_little64(bytes);
 }
 
-/* A layout's version. The newest is written; all from the oldest on can be read. Returns it. */
-static unsigned code_version(struct codec *codec, unsigned char oldest, unsigned char newest)
+/* A layout's version: the one to be written; all from the oldest to the newest can be read. Returns
+ * it. */
+static unsigned code_version(struct codec *codec, unsigned char oldest, unsigned char newest,
+                             unsigned char version)
 {
-    unsigned char version = newest;
     code_bytes(codec, &version, 1);
     codec->bad |= version < oldest || version > newest;
     return version;
@@ -118,14 +119,18 @@ static void code_token(struct codec *codec, void *value)
     bool disabled = !codec->reading && token->status == TOKEN_DISABLED;
     bool *const flags[] = {&disabled, &token->unlimited_quota, &token->model_limits_enabled,
                            &keys->has_old};
-    unsigned version = code_version(codec, 2, 3); /* 3: longer names */
+    /* 3: longer names; 4: a sealed key of another length than ours, which are written as 3 */
+    unsigned version = code_version(codec, 2, 4, keys->sealed.len == SEAL_KEY_LEN ? 3 : 4);
     code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
     code_int(codec, &token->remain_quota);
     code_int(codec, &token->used_quota);
     code_int(codec, &token->expired_unix_s);
     code_int(codec, &token->created_unix_s);
     code_int(codec, &token->accessed_unix_s);
-    code_bytes(codec, keys->sealed, sizeof(keys->sealed));
+    keys->sealed.len = codec->reading ? SEAL_KEY_LEN : keys->sealed.len;
+    if (version == 4)
+        code_length(codec, &keys->sealed, 2, SEAL_KEY_LEN_MAX);
+    code_text(codec, &keys->sealed);
     code_length(codec, &token->name, version == 2 ? 1 : 2, RECORD_NAME_LEN_MAX);
     code_length(codec, &token->group, 1, TOKEN_GROUP_LEN_MAX);
     code_length(codec, &token->model_limits, 2, TOKEN_MODEL_LIMITS_LEN_MAX);
@@ -144,10 +149,9 @@ static void code_token(struct codec *codec, void *value)
 size_t record_encode_token(const struct token *token, const struct record_keys *keys,
                            unsigned char *record)
 {
-    struct token token_copy = *token;
+    struct token token_copy;
     struct record_keys keys_copy = *keys;
-    explicit_bzero(token_copy.key,
-                   sizeof(token_copy.key)); /* sealed in keys; not to be left here */
+    memcpy(&token_copy, token, offsetof(struct token, key));
     return encode(token_context(token), code_token, &(struct token_parts){&token_copy, &keys_copy},
                   record);
 }
@@ -163,7 +167,7 @@ static void code_user(struct codec *codec, void *value)
 {
     struct record_user *user = value;
     bool *const flags[] = {&user->disabled, &user->deleted};
-    code_version(codec, 2, 2);
+    code_version(codec, 2, 2, 2);
     code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
     code_int(codec, &user->created_unix_s);
     code_bytes(codec, user->access_hash, sizeof(user->access_hash));
@@ -189,7 +193,7 @@ bool record_decode_user(int64_t user_id, struct span record, struct record_user 
 static void code_gateway(struct codec *codec, void *value)
 {
     struct record_gateway *gateway = value;
-    code_version(codec, 2, 2);
+    code_version(codec, 2, 2, 2);
     code_int(codec, &gateway->created_unix_s);
     code_bytes(codec, gateway->secret_hash, sizeof(gateway->secret_hash));
     code_length(codec, &gateway->name, 1, STORE_GATEWAY_NAME_LEN_MAX);
@@ -216,7 +220,7 @@ static void code_reservation(struct codec *codec, void *value)
     struct record_reservation *reservation = value;
     bool *const flags[] = {&reservation->units.from_remain, &reservation->ended,
                            &reservation->unlimited_quota};
-    code_version(codec, 2, 2);
+    code_version(codec, 2, 2, 2);
     code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
     code_int(codec, &reservation->gateway_id);
     code_int(codec, &reservation->user_id);

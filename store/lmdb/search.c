@@ -47,7 +47,7 @@ static bool matches(struct pass *pass)
         return false;
     }
     bool found = match_key(token->key, search->key);
-    explicit_bzero(token->key, sizeof(token->key));
+    explicit_bzero(token->key, strlen(token->key));
     return found;
 }
 

@@ -80,10 +80,17 @@ static void from_version_3(struct store_txn *txn)
     index_reservations(txn);
 }
 
+/* ---- from version 4: foreign keys, and more of users, in records of new versions ---- */
+
+static void from_version_4(struct store_txn *txn)
+{
+    meta_put(txn, META_FOREIGN_KEYS, 0);
+}
+
 /* ---- all of it ---- */
 
 /* From SCHEMA_VERSION_OLDEST on, a version each. */
-static void (*const steps[])(struct store_txn *txn) = {from_version_3};
+static void (*const steps[])(struct store_txn *txn) = {from_version_3, from_version_4};
 _Static_assert(SCHEMA_VERSION_OLDEST + sizeof(steps) / sizeof(steps[0]) == SCHEMA_VERSION, "steps");
 
 /* A running program keeps a reader slot. One of this version holds one only briefly, before it

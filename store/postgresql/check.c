@@ -44,8 +44,8 @@ static const char *find_problem(const struct check *check, const struct pg_row *
     if (!unseal_key(check->reader->store->seal, row->user_id, row->id, row->keys.sealed, token.key))
         return "its key can't be unsealed";
     seal_hash_key(check->reader->store->seal, token.key, hash);
-    bool formed = token_key_is_well_formed((struct span){token.key, sizeof(token.key)});
-    explicit_bzero(token.key, sizeof(token.key));
+    bool formed = token_key_form(span_of(token.key)) == TOKEN_KEY_OWN;
+    explicit_bzero(token.key, strlen(token.key));
     if (!formed)
         return "its key is not well formed";
     if (memcmp(hash, row->hash, sizeof(hash)) != 0)

@@ -167,7 +167,7 @@ enum store_error pg_visit_token(struct store_reader *reader, struct pg_values *v
         return STORE_CORRUPT;
     if (visit)
         visit(context, token);
-    explicit_bzero(token->key, sizeof(token->key));
+    explicit_bzero(token->key, strlen(token->key));
     return STORE_OK;
 }
 
@@ -208,7 +208,7 @@ bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_H
 }
 
 enum store_error postgresql_token_find(struct store_reader *reader,
-                                       const char key[static TOKEN_KEY_LEN], int64_t now_unix_s,
+                                       const char *key, int64_t now_unix_s,
                                        bool *owner_disabled, store_visit_token *visit,
                                        void *context)
 {
@@ -231,6 +231,7 @@ enum store_error postgresql_token_find(struct store_reader *reader,
             return STORE_CORRUPT;
         if (pg_has_key(&row, entry.hash, &until_unix_s) &&
             (until_unix_s == 0 || until_unix_s > now_unix_s)) {
+            row.token.key[0] = '\0';
             visit(context, &row.token);
             return STORE_OK;
         }

@@ -49,7 +49,7 @@ CREATE TABLE tokens (
     model_limits_enabled boolean NOT NULL, -- token.model_limits_enabled
     expired_unix_s bigint NOT NULL, -- token.expired_unix_s
     created_unix_s bigint NOT NULL, -- token.created_unix_s
-    sealed_key bytea NOT NULL, -- keys.sealed
+    sealed_key bytea NOT NULL, -- keys.sealed SEAL_KEY_LEN_MAX
     key_hash bytea NOT NULL, -- short_hash
     has_old_key boolean NOT NULL, -- keys.has_old
     old_key_hash bytea NOT NULL, -- keys.old_hash

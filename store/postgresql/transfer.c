@@ -1,5 +1,7 @@
 /* All rows, out of the database in one snapshot, and into it in one transaction. */
 
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "store/postgresql/group.h"
 
@@ -172,6 +174,7 @@ enum store_error postgresql_import(struct store *base, int64_t now_unix_s, store
     if (error != STORE_OK)
         pg_disconnect(connection); /* and its transaction */
     pthread_mutex_unlock(&store->write_lock);
+    free(import.refused_users);
     return error;
 }
 

@@ -37,7 +37,7 @@ static struct {
     char gateway_secret[STORE_CREDENTIAL_LEN];
     struct {
         int64_t user_id, id;
-        char key[TOKEN_KEY_LEN];
+        char key[TOKEN_KEY_LEN + 1];
     } tokens[TOKENS_MAX];
     size_t token_count;
 } known;
@@ -86,7 +86,7 @@ static void create_tokens(struct store *store, int64_t user_id, size_t count)
         write_or_die(store, write);
         known.tokens[known.token_count].user_id = user_id;
         known.tokens[known.token_count].id = token.id;
-        memcpy(known.tokens[known.token_count++].key, token.key, TOKEN_KEY_LEN);
+        memcpy(known.tokens[known.token_count++].key, token.key, TOKEN_KEY_LEN + 1);
     }
 }
 
@@ -97,7 +97,7 @@ static void use_tokens(struct store *store)
         struct store_write write = {.kind = STORE_SPEND,
                                     .now_unix_s = NOW,
                                     .spend = {.use = {.amount = 7}, .gateway_id = 1, .ttl_s = 600}};
-        memcpy(write.spend.key, known.tokens[i].key, TOKEN_KEY_LEN);
+        memcpy(write.spend.key, known.tokens[i].key, TOKEN_KEY_LEN + 1);
         if (store_write(store, &write) != STORE_OK)
             die("reserve");
         if (i % 2)
@@ -110,7 +110,7 @@ static void use_tokens(struct store *store)
                                      .now_unix_s = NOW,
                                      .rotate = {.token_id = known.tokens[i].id, .grace_s = 600}};
         token_key_generate(rotate.rotate.key);
-        memcpy(known.tokens[i].key, rotate.rotate.key, TOKEN_KEY_LEN);
+        memcpy(known.tokens[i].key, rotate.rotate.key, TOKEN_KEY_LEN + 1);
         write_or_die(store, rotate);
     }
     for (size_t i = 50; i < 90; i++) {

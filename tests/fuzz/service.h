@@ -38,8 +38,8 @@ struct service {
     struct store_reader *reader;
     char access_tokens[SERVICE_USERS][STORE_CREDENTIAL_LEN];
     char gateway_secret[STORE_CREDENTIAL_LEN];
-    char keys[SERVICE_TOKENS][TOKEN_KEY_LEN];
-    char old_key[TOKEN_KEY_LEN];
+    char keys[SERVICE_TOKENS][TOKEN_KEY_LEN + 1];
+    char old_key[TOKEN_KEY_LEN + 1];
     char *template; /* the data file as it was made */
     size_t template_len;
 };
@@ -111,7 +111,7 @@ static inline void service_add_token(struct service *service, enum service_token
                                      int64_t user_id, struct token token)
 {
     token_key_generate(token.key);
-    memcpy(service->keys[which], token.key, TOKEN_KEY_LEN);
+    memcpy(service->keys[which], token.key, TOKEN_KEY_LEN + 1);
     struct store_write write = {.kind = STORE_CREATE,
                                 .user_id = user_id,
                                 .now_unix_s = SERVICE_NOW_UNIX_S - 1000,
@@ -127,9 +127,9 @@ static inline void service_rotate(struct service *service)
                                 .user_id = SERVICE_ALICE,
                                 .now_unix_s = SERVICE_NOW_UNIX_S - 500,
                                 .rotate = {.token_id = SERVICE_ROTATED + 1, .grace_s = 3600}};
-    memcpy(service->old_key, service->keys[SERVICE_ROTATED], TOKEN_KEY_LEN);
+    memcpy(service->old_key, service->keys[SERVICE_ROTATED], TOKEN_KEY_LEN + 1);
     token_key_generate(write.rotate.key);
-    memcpy(service->keys[SERVICE_ROTATED], write.rotate.key, TOKEN_KEY_LEN);
+    memcpy(service->keys[SERVICE_ROTATED], write.rotate.key, TOKEN_KEY_LEN + 1);
     service_write(service, &write);
     store_write_free(&write);
 }

@@ -272,7 +272,7 @@ CHANGES = [
     (3, {"model_limits": 5}, "line 3: model_limits must be an array of strings, or a string with commas"),
     (3, {"allow_ips": "nowhere"}, "line 3: allow_ips must be IP addresses or CIDR blocks, separated by commas"),
     (3, {"name": "x" * 256}, "line 3: name is too long"),
-    (3, {"user_id": 9}, "line 3: the row must stand behind its user and that one's other tokens"),
+    (3, {"user_id": 9}, "line 3: the row has a user who is in no line before it"),
     (4, {"id": 1}, "line 4: the row must stand in the order of ids"),
     (4, {"id": 999}, "line 5: the row must stand in the order of ids"),
     (5, {"old_key_hash": "ab"}, "line 5: old_key_hash must be hexadecimal digits, as many as it is long"),
@@ -297,6 +297,57 @@ def test_names_each_bad_line(store, target):
     assert sorted(refused(store, write(store, made), **target)) == sorted([
         f"line 10: {wrong}", f"line 200: {wrong}", f"line 500: {wrong}",
         "line 599: another token has this key", "line 600: the row must stand in the order of ids"])
+
+
+def test_all_users_first(store, target):
+    """Another order than that of an export: all tokens by their ids."""
+    made = list(make_rows(3, 4))
+    users = [row for row in made if row.get("kind") == "user"]
+    tokens = [row for row in made if row.get("kind") == "token"]
+    tokens.sort(key=lambda row: row["id"] % 4)
+    for number, token in enumerate(tokens, 1):
+        token["id"] = number
+    store.ctl("import", write(store, [made[0], *users, *tokens]), **target)
+    store.ctl("check", **target)
+    for user in users:
+        ids = [token["id"] for token in store.ctl("token", "list", user["id"], **target)]
+        assert sorted(ids) == [token["id"] for token in tokens if token["user_id"] == user["id"]]
+
+
+def test_tokens_of_a_refused_user(store):
+    """They are checked, wherever they stand, and go to nobody else."""
+    user = store.add_user("alice")
+    Client(store.cgi, user).make_many(2)
+    made = list(make_rows(2, 3, first=user.id))
+    users, tokens = [made[1], made[5]], [*made[6:9], *made[2:5]]
+    tokens[2]["key"] = tokens[1]["key"]
+    assert refused(store, write(store, [made[0], *users, *tokens])) == [
+        "line 2: a user with this id exists", "line 6: another token has this key"]
+    assert len(store.ctl("token", "list", "alice")) == 2
+    store.check()
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_dry_run(store, target, is_full):
+    """All checks, and what would be done; nothing is."""
+    if is_full:
+        target["TOKEN_SECRET"] = str(store.dir / "target-secret")
+        store.ctl("init", **target)
+        store.ctl("user", "add", "somebody", **target)
+    else:
+        store.ctl("user", "list")  # the secret is there
+    made = list(make_rows(2, 3, first=5))
+    counts = {"gateways": 0, "users": 2, "tokens": 6, "reservations": 0, "old_keys_left_out": 0}
+    file = write(store, made)
+    assert store.ctl("import", file, "--dry-run", **target) == [{**counts, "dry_run": True}]
+    if is_full:
+        assert store.ctl("stat", **target)[0]["users"] == 1
+    else:
+        assert_nothing(store, target)
+    made[3]["id"] = made[2]["id"]
+    done = store.run_ctl("import", write(store, made, "bad"), "--dry-run", **target)
+    assert done.returncode == 1 and "line 4: the row must stand in the order of ids" in done.stdout
+    assert store.ctl("import", file, **target) == [counts]
 
 
 def test_an_id_of_two_users(store, target):
@@ -347,7 +398,7 @@ def test_a_reservation_of_nobody(store, world, target):
     made = rows(store)
     made[-2]["user_id"] = 77
     assert refused(store, write(store, made), **target) == [
-        f"line {len(made) - 1}: the row has a user who is not in this file"]
+        f"line {len(made) - 1}: the row has a user who is in no line before it"]
 
 
 @pytest.mark.parametrize("arguments", [("import", "x", "--clear-keys"), ("import",), ("export", "a", "b")])

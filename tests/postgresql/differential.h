@@ -28,7 +28,7 @@ struct list {
 };
 
 extern struct list users, tokens, gateways, reservations;
-extern char keys[ITEMS_MAX][TOKEN_KEY_LEN];
+extern char keys[ITEMS_MAX][TOKEN_KEY_LEN + 1];
 extern size_t key_count, keys_taken; /* taken: as added */
 extern struct temporary stores[SIDES];
 extern size_t side;          /* whose turn it is */

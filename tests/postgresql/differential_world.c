@@ -5,7 +5,7 @@
 struct list users = {.letter = 'u'}, tokens = {.letter = 't'}, gateways = {.letter = 'g'},
             reservations = {.letter = 'r'};
 
-char keys[ITEMS_MAX][TOKEN_KEY_LEN];
+char keys[ITEMS_MAX][TOKEN_KEY_LEN + 1];
 size_t key_count, keys_taken;
 
 struct temporary stores[SIDES];
@@ -113,7 +113,7 @@ const char *pick_key(void)
     return recent == 0 || below(20) == 0 ? take_key() : keys[key_count - 1 - below(recent)];
 }
 
-static void print_key(const char key[static TOKEN_KEY_LEN])
+static void print_key(const char key[static TOKEN_KEY_LEN + 1])
 {
     size_t place = key_count + keys_taken;
     while (place > 0 && memcmp(keys[place - 1], key, TOKEN_KEY_LEN) != 0)

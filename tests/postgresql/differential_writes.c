@@ -71,7 +71,7 @@ static void fill_spend(struct order *order)
 {
     struct store_write *write = &order->write;
     const int64_t shortest_s = clock_moves ? 60 : 7200;
-    memcpy(write->spend.key, pick_key(), TOKEN_KEY_LEN);
+    memcpy(write->spend.key, pick_key(), TOKEN_KEY_LEN + 1);
     write->spend.use = pick_use();
     order->gateway = pick(&gateways);
     write->spend.gateway_id = id_at(&gateways, order->gateway);
@@ -113,7 +113,7 @@ static void fill_create(struct order *order)
         order->tokens[i].used_quota = 0;
         if (below(2))
             order->tokens[i].group = (struct span){NULL, 0};
-        memcpy(order->tokens[i].key, take_key(), TOKEN_KEY_LEN);
+        memcpy(order->tokens[i].key, take_key(), TOKEN_KEY_LEN + 1);
     }
 }
 
@@ -138,7 +138,7 @@ static void fill(struct order *order)
     } else if (write->kind == STORE_ROTATE) {
         write->rotate.token_id = id_at(&tokens, token);
         write->rotate.grace_s = below(2) ? 0 : (int64_t)below(2000);
-        memcpy(write->rotate.key, take_key(), TOKEN_KEY_LEN);
+        memcpy(write->rotate.key, take_key(), TOKEN_KEY_LEN + 1);
     } else if (write->kind == STORE_SPEND) {
         fill_spend(order);
     } else if (write->kind == STORE_SETTLE) {

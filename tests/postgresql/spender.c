@@ -84,7 +84,7 @@ static void spend_group(struct store *store, const char *key, size_t size, struc
                                          .now_unix_s = 2,
                                          .spend = {.use = {.amount = 1}},
                                          .next = i + 1 < size ? &writes[i + 1] : NULL};
-        memcpy(writes[i].spend.key, key, TOKEN_KEY_LEN);
+        memcpy(writes[i].spend.key, key, TOKEN_KEY_LEN + 1);
     }
     store_write_all(store, writes);
     for (size_t i = 0; i < size; i++)
@@ -155,7 +155,7 @@ static void create_and_spend(struct store *store, const char *key, size_t count)
         tokens[i] = token_default();
         token_key_generate(tokens[i].key);
     }
-    memcpy(spend.spend.key, key, TOKEN_KEY_LEN);
+    memcpy(spend.spend.key, key, TOKEN_KEY_LEN + 1);
     while (store_write_all(store, &create) != STORE_OK)
         poll(NULL, 0, 50);
 }
@@ -177,7 +177,7 @@ static void spend_keys(struct store *store, const char *key, int count, size_t s
             snprintf(name, sizeof(name), "%d", number);
             writes[i] = (struct store_write){
                 .kind = STORE_SPEND, .now_unix_s = 2, .spend = {.use = {.amount = 1}}};
-            memcpy(writes[i].spend.key, key, TOKEN_KEY_LEN);
+            memcpy(writes[i].spend.key, key, TOKEN_KEY_LEN + 1);
             store_idempotency_init(&writes[i].idempotency, span_of("spender"), span_of(name),
                                    span_of("r"), render);
             writes[i].idempotency.user_id = 1;

@@ -330,7 +330,8 @@ static void test_create_answers_the_token(void **state)
     assert_int_equal(body.len, before_len + 48 + after_len);
     assert_true(span_starts_with(body, SPAN(before)));
     assert_span_equal(span_from(body, before_len + 48), SPAN(after));
-    assert_true(token_key_is_well_formed((struct span){body.at + before_len - 3, 51}));
+    assert_true(token_key_form((struct span){body.at + before_len - 3, TOKEN_KEY_LEN}) ==
+                TOKEN_KEY_OWN);
 
     struct buffer created = {0};
     buffer_append(&created, body);
@@ -949,7 +950,7 @@ static void test_store_errors(void **state)
 static void copy_key(void *context, const struct token *token)
 {
     struct token *copy = context;
-    memcpy(copy->key, token->key, TOKEN_KEY_LEN);
+    memcpy(copy->key, token->key, TOKEN_KEY_LEN + 1);
 }
 
 /* A use that takes nothing is reported for the transport to record; no other reply reports one. */

@@ -20,7 +20,7 @@ static void spend(struct temporary *temporary, const char *key, const char *tran
     *write = (struct store_write){.kind = STORE_SPEND,
                                   .now_unix_s = fake_wall_s,
                                   .spend = {.use = {.amount = 1}, .gateway_id = 1, .ttl_s = ttl_s}};
-    memcpy(write->spend.key, key, TOKEN_KEY_LEN);
+    memcpy(write->spend.key, key, TOKEN_KEY_LEN + 1);
     store_idempotency_init(&write->idempotency, SPAN("gateway"), span_of(transaction_id), SPAN("r"),
                            render);
     assert_int_equal(store_write(temporary->store, write), STORE_OK);
@@ -44,7 +44,7 @@ static void purge(struct temporary *temporary)
     assert_int_equal(store_purge(temporary->store, &more), STORE_OK);
 }
 
-static void open_store(struct temporary *temporary, char key[static TOKEN_KEY_LEN])
+static void open_store(struct temporary *temporary, char key[static TOKEN_KEY_LEN + 1])
 {
     char access_token[STORE_CREDENTIAL_LEN];
     struct token token = token_default();
@@ -58,7 +58,7 @@ static void open_store(struct temporary *temporary, char key[static TOKEN_KEY_LE
     struct store_write write = {
         .kind = STORE_CREATE, .user_id = user_id, .create = {.tokens = &token, .count = 1}};
     assert_int_equal(store_write(temporary->store, &write), STORE_OK);
-    memcpy(key, token.key, TOKEN_KEY_LEN);
+    memcpy(key, token.key, TOKEN_KEY_LEN + 1);
 }
 
 /* Set for 14 s and back: a transaction is not taken twice, a reservation in its time can be
@@ -70,7 +70,7 @@ static void test_clock_set(void **state)
     for (size_t i = 0; i < COUNT_OF(days); i++) {
         struct temporary temporary;
         struct store_write write;
-        char key[TOKEN_KEY_LEN];
+        char key[TOKEN_KEY_LEN + 1];
         open_store(&temporary, key);
         spend(&temporary, key, "first", 0, &write);
         spend(&temporary, key, "reservation", 600, &write);
@@ -115,7 +115,7 @@ static void test_boots(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct temporary temporary;
         struct store_write write;
-        char key[TOKEN_KEY_LEN];
+        char key[TOKEN_KEY_LEN + 1];
         open_store(&temporary, key);
         spend(&temporary, key, "first", 0, &write);
         fake_wall_s += rows[i].passed_s;

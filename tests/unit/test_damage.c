@@ -108,7 +108,7 @@ static size_t find_entry(struct raw *raw, struct raw_bytes *hash, struct raw_byt
 
 static void take_key(void *context, const struct token *token)
 {
-    memcpy(context, token->key, TOKEN_KEY_LEN);
+    memcpy(context, token->key, TOKEN_KEY_LEN + 1);
 }
 
 /* A key whose entry has a flipped bit is neither unknown nor another token's. */
@@ -118,7 +118,7 @@ static void test_looking_up_a_damaged_entry(void **state)
     struct temporary temporary;
     struct raw raw;
     struct raw_bytes hash, value;
-    char key[TOKEN_KEY_LEN], other[TOKEN_KEY_LEN];
+    char key[TOKEN_KEY_LEN + 1], other[TOKEN_KEY_LEN + 1];
     fill_store(&temporary);
     temporary_open(&temporary);
     assert_int_equal(store_token_get(temporary.reader, 1, 2, take_key, key), STORE_OK);
@@ -160,7 +160,7 @@ static void test_index_and_tokens_that_differ(void **state)
     struct temporary temporary;
     struct raw raw;
     struct raw_bytes hash, value;
-    char key[TOKEN_KEY_LEN];
+    char key[TOKEN_KEY_LEN + 1];
     bool disabled;
     fill_store(&temporary);
     temporary_open(&temporary);
@@ -260,8 +260,8 @@ static void test_other_values(void **state)
                 {"gateways", 0, authenticate_gateway},
                 {"reservations", 0, settle},
                 {"answers", 0, repeat},
-                {"meta", 3 /* next_token_id */, create_one},
-                {"meta", 7 /* time */, repeat}};
+                {"meta", 4 /* next_token_id */, create_one},
+                {"meta", 8 /* time */, repeat}};
     struct temporary temporary;
     struct raw raw;
     char secret[STORE_CREDENTIAL_LEN];

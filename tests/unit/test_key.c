@@ -20,7 +20,7 @@ static uint32_t crc32_bitwise(const char *bytes, size_t len)
     return ~crc;
 }
 
-static void put_check(char key[static TOKEN_KEY_LEN])
+static void put_check(char key[static TOKEN_KEY_LEN + 1])
 {
     uint32_t crc = crc32_bitwise(key + TOKEN_KEY_PREFIX_LEN, TOKEN_KEY_RANDOM_LEN);
     for (size_t i = TOKEN_KEY_LEN; i-- > TOKEN_KEY_PREFIX_LEN + TOKEN_KEY_RANDOM_LEN;) {
@@ -31,7 +31,7 @@ static void put_check(char key[static TOKEN_KEY_LEN])
 
 static bool is_well_formed(const char *key, size_t len)
 {
-    return token_key_is_well_formed((struct span){key, len});
+    return token_key_form((struct span){key, len}) == TOKEN_KEY_OWN;
 }
 
 static void test_crc_is_the_known_one(void **state)
@@ -52,7 +52,7 @@ static void test_vectors(void **state)
     };
     for (size_t i = 0; i < COUNT_OF(keys); i++) {
         char copy[TOKEN_KEY_LEN + 1];
-        require(token_key_is_well_formed(span_of(keys[i])), "%s is refused", keys[i]);
+        require(token_key_form(span_of(keys[i])) == TOKEN_KEY_OWN, "%s is refused", keys[i]);
         memcpy(copy, keys[i], sizeof(copy));
         put_check(copy);
         assert_string_equal(copy, keys[i]);
@@ -63,12 +63,13 @@ static void test_generated_keys_have_the_form(void **state)
 {
     (void)state;
     for (int i = 0; i < 1000; i++) {
-        char key[TOKEN_KEY_LEN + 1], copy[TOKEN_KEY_LEN];
-        key[TOKEN_KEY_LEN] = '#';
+        char key[TOKEN_KEY_LEN + 2], copy[TOKEN_KEY_LEN + 1];
+        key[TOKEN_KEY_LEN + 1] = '#';
         token_key_generate(key);
-        assert_int_equal(key[TOKEN_KEY_LEN], '#');
+        assert_int_equal(strlen(key), TOKEN_KEY_LEN);
+        assert_int_equal(key[TOKEN_KEY_LEN + 1], '#');
         assert_memory_equal(key, "sk-", 3);
-        memcpy(copy, key, TOKEN_KEY_LEN);
+        memcpy(copy, key, TOKEN_KEY_LEN + 1);
         put_check(copy);
         assert_memory_equal(copy, key, TOKEN_KEY_LEN);
         assert_true(is_well_formed(key, TOKEN_KEY_LEN));
@@ -79,7 +80,7 @@ static void test_each_wrong_character_is_refused(void **state)
 {
     (void)state;
     for (int i = 0; i < 20; i++) {
-        char key[TOKEN_KEY_LEN];
+        char key[TOKEN_KEY_LEN + 1];
         token_key_generate(key);
         for (size_t at = 0; at < TOKEN_KEY_LEN; at++) {
             char right = key[at];
@@ -97,7 +98,7 @@ static void test_swapped_neighbours_are_refused(void **state)
 {
     (void)state;
     for (int i = 0; i < 200; i++) {
-        char key[TOKEN_KEY_LEN];
+        char key[TOKEN_KEY_LEN + 1];
         token_key_generate(key);
         for (size_t at = 0; at + 1 < TOKEN_KEY_LEN; at++) {
             char first = key[at], second = key[at + 1];
@@ -115,7 +116,7 @@ static void test_characters_outside_the_alphabet_are_refused(void **state)
 {
     (void)state;
     for (int c = 0; c < 256; c++) {
-        char key[TOKEN_KEY_LEN];
+        char key[TOKEN_KEY_LEN + 1];
         token_key_generate(key);
         key[TOKEN_KEY_PREFIX_LEN + 7] = (char)c;
         put_check(key);
@@ -132,7 +133,7 @@ static void test_other_lengths_are_refused(void **state)
     key[TOKEN_KEY_LEN] = '0';
     for (size_t len = 0; len <= TOKEN_KEY_LEN + 1; len++)
         require(is_well_formed(key, len) == (len == TOKEN_KEY_LEN), "%zu characters", len);
-    assert_false(token_key_is_well_formed((struct span){NULL, 0}));
+    assert_int_equal(token_key_form((struct span){NULL, 0}), TOKEN_KEY_MALFORMED);
 }
 
 static void test_prefixes(void **state)
@@ -147,17 +148,72 @@ static void test_prefixes(void **state)
                 {"sk-sk-", 0, false}, {"SK-", 3, false},  {"sk", 3, false},
                 {"sk-", 4, false},    {"sk- ", 3, false}, {"sk-sk-", 3, true}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        char text[128], out[TOKEN_KEY_LEN];
+        char text[128], out[TOKEN_KEY_SIZE];
         snprintf(text, sizeof(text), "%s%s", rows[i].before, key + rows[i].from);
         char *copy = heap_copy(span_of(text));
-        bool read = token_key_read((struct span){copy, strlen(text)}, out);
+        bool read = token_key_read((struct span){copy, strlen(text)}, out) == TOKEN_KEY_OWN;
         require(read == rows[i].read, "row %zu", i);
         if (read)
-            assert_memory_equal(out, key, TOKEN_KEY_LEN);
+            assert_string_equal(out, key);
         free(copy);
     }
-    char out[TOKEN_KEY_LEN];
+    char out[TOKEN_KEY_SIZE];
     assert_false(token_key_read((struct span){NULL, 0}, out));
+}
+
+static void test_foreign_keys(void **state)
+{
+    (void)state;
+    for (size_t len = 0; len <= 140; len++) {
+        char text[3 + 140 + 1] = "sk-", out[TOKEN_KEY_SIZE];
+        memset(text + 3, 'a', len);
+        struct span key = {text, 3 + len};
+        enum token_key_form form =
+            len >= 16 && len <= 128 ? TOKEN_KEY_FOREIGN : TOKEN_KEY_MALFORMED;
+        require(token_key_form(key) == form, "%zu characters", len);
+        require(token_key_read(span_from(key, 3), out) == form, "%zu characters", len);
+        if (form == TOKEN_KEY_FOREIGN)
+            assert_string_equal(out, text);
+    }
+    for (int c = 0; c < 256; c++) {
+        char text[] = "sk-0123456789abcdef";
+        text[8] = (char)c;
+        bool formed = (c != 0 && strchr(alphabet, c)) || c == '_';
+        require(token_key_form((struct span){text, sizeof(text) - 1}) ==
+                    (formed ? TOKEN_KEY_FOREIGN : TOKEN_KEY_MALFORMED),
+                "byte %d", c);
+    }
+    /* One of ours with a wrong checksum may be a foreign one. */
+    assert_int_equal(token_key_form(SPAN("sk-0000000000000000000000000000000000000000001CtB1D")),
+                     TOKEN_KEY_FOREIGN);
+}
+
+static void test_masks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *mask;
+    } rows[] = {
+        {"sk-0000000000000000000000000000000000000000001CtB1C", "sk-0000**********tB1C"},
+        {"sk-0123456789abcdefghijklmn", "sk-0123**********klmn"},
+        {"sk-0123456789abcdefghijklm", "sk-01**********lm"},
+        {"sk-0123456789abcdef", "sk-01**********ef"},
+        {"sk-abc", "sk-ab**********bc"},
+        {"sk-a", "sk-a**********a"},
+        {"sk-", "sk-**********"},
+        {"sk-\u00e9\u20ac\U0001f600 \u00e9\u20ac\U0001f600",
+         "sk-\u00e9\u20ac**********\u20ac\U0001f600"},
+        {"sk-\U0001f600\U0001f600\U0001f600\U0001f600 0123456789abcde\U0001f600\U0001f600\U0001f600"
+         "\U0001f600",
+         "sk-\U0001f600\U0001f600\U0001f600\U0001f600**********"
+         "\U0001f600\U0001f600\U0001f600\U0001f600"},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char mask[TOKEN_KEY_MASK_LEN_MAX];
+        struct span shown = token_key_mask(rows[i].key, mask);
+        require(span_equal(shown, span_of(rows[i].mask)), "row %zu: %.*s", i, (int)shown.len,
+                shown.at);
+    }
 }
 
 static int compare_keys(const void *a, const void *b)
@@ -172,7 +228,7 @@ enum { MANY = 20000 };
 static void test_many_keys_are_spread_evenly(void **state)
 {
     (void)state;
-    static char keys[MANY][TOKEN_KEY_LEN];
+    static char keys[MANY][TOKEN_KEY_LEN + 1];
     static unsigned counts[TOKEN_KEY_RANDOM_LEN][256];
     unsigned totals[256] = {0};
     for (size_t i = 0; i < MANY; i++) {
@@ -183,7 +239,7 @@ static void test_many_keys_are_spread_evenly(void **state)
             totals[c]++;
         }
     }
-    qsort(keys, MANY, TOKEN_KEY_LEN, compare_keys);
+    qsort(keys, MANY, sizeof(keys[0]), compare_keys);
     for (size_t i = 1; i < MANY; i++)
         assert_memory_not_equal(keys[i - 1], keys[i], TOKEN_KEY_LEN);
     const unsigned mean = MANY * TOKEN_KEY_RANDOM_LEN / 62;
@@ -215,7 +271,7 @@ static void test_parent_and_child_get_different_keys(void **state)
 {
     (void)state;
     int fds[2];
-    char own[TOKEN_KEY_LEN], others[TOKEN_KEY_LEN];
+    char own[TOKEN_KEY_LEN + 1], others[TOKEN_KEY_LEN + 1];
     token_key_generate(own); /* now there is something in store */
     assert_int_equal(pipe(fds), 0);
     pid_t child = fork();
@@ -245,6 +301,8 @@ int main(void)
         cmocka_unit_test(test_characters_outside_the_alphabet_are_refused),
         cmocka_unit_test(test_other_lengths_are_refused),
         cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_foreign_keys),
+        cmocka_unit_test(test_masks),
         cmocka_unit_test(test_many_keys_are_spread_evenly),
         cmocka_unit_test(test_random_base62_writes_what_it_is_asked_for),
         cmocka_unit_test(test_parent_and_child_get_different_keys),

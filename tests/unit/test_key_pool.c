@@ -49,14 +49,15 @@ static void test_each_is_another(void **state)
 {
     struct fixture *fixture = *state;
     enum { COUNT = 5 * POOL_SIZE + 7 };
-    static char keys[COUNT][TOKEN_KEY_LEN];
+    static char keys[COUNT][TOKEN_KEY_LEN + 1];
     for (size_t i = 0; i < COUNT; i++) {
-        char fenced[TOKEN_KEY_LEN + 1];
-        fenced[TOKEN_KEY_LEN] = '#';
+        char fenced[TOKEN_KEY_LEN + 2];
+        fenced[TOKEN_KEY_LEN + 1] = '#';
         key_pool_take(fixture->pool, fenced);
-        assert_int_equal(fenced[TOKEN_KEY_LEN], '#');
-        memcpy(keys[i], fenced, TOKEN_KEY_LEN);
-        require(token_key_is_well_formed((struct span){keys[i], TOKEN_KEY_LEN}), "key %zu", i);
+        assert_int_equal(fenced[TOKEN_KEY_LEN + 1], '#');
+        memcpy(keys[i], fenced, TOKEN_KEY_LEN + 1);
+        require(token_key_form((struct span){keys[i], TOKEN_KEY_LEN}) == TOKEN_KEY_OWN, "key %zu",
+                i);
     }
     qsort(keys, COUNT, TOKEN_KEY_LEN, compare_keys);
     for (size_t i = 1; i < COUNT; i++)
@@ -65,7 +66,7 @@ static void test_each_is_another(void **state)
 
 static void take_hash(struct fixture *fixture, unsigned char hash[static SEAL_HASH_LEN])
 {
-    char key[TOKEN_KEY_LEN];
+    char key[TOKEN_KEY_LEN + 1];
     key_pool_take(fixture->pool, key);
     seal_hash_key(fixture->seal, key, hash);
 }
@@ -115,7 +116,7 @@ static void test_taken_keys_are_wiped(void **state)
 {
     struct fixture *fixture = *state;
     size_t size = malloc_usable_size(fixture->pool);
-    char key[TOKEN_KEY_LEN];
+    char key[TOKEN_KEY_LEN + 1];
     assert_non_null(memmem(fixture->pool, size, &fixture->seal, sizeof(fixture->seal)));
     for (size_t i = 0; i < 3 * POOL_SIZE; i++) {
         key_pool_take(fixture->pool, key);

@@ -59,8 +59,8 @@ static void test_keys(void **state)
     (void)state;
     static const char key[] = "sk-0000000000000000000000000000000000000000001CtB1x";
     for (size_t len = 0; len <= TOKEN_KEY_LEN; len++) {
-        char other[TOKEN_KEY_LEN];
-        memcpy(other, key, TOKEN_KEY_LEN);
+        char other[TOKEN_KEY_LEN + 1];
+        memcpy(other, key, TOKEN_KEY_LEN + 1);
         assert_true(match_key(key, (struct span){other, len}));
         if (len >= 3)
             assert_true(match_key(key, (struct span){other + 3, len - 3}));

@@ -238,7 +238,7 @@ static void add_token(struct fixture *fixture, bool has_long_texts, bool reserve
     write = (struct store_write){
         .kind = STORE_SPEND,
         .spend = {.use = {.amount = 7}, .gateway_id = fixture->gateway_id, .ttl_s = 3600}};
-    memcpy(write.spend.key, fixture->token.key, TOKEN_KEY_LEN);
+    memcpy(write.spend.key, fixture->token.key, TOKEN_KEY_LEN + 1);
     write_done(fixture, &write);
     fixture->reservation_id = write.spend.answer.reservation_id;
 }
@@ -393,7 +393,7 @@ static struct buffer answer_of(const struct request *reply, int *status)
         while (digits < rest.len && rest.at[digits] >= '0' && rest.at[digits] <= '9')
             digits++;
         bool key = rest.len >= TOKEN_KEY_LEN &&
-                   token_key_is_well_formed((struct span){rest.at, TOKEN_KEY_LEN});
+                   token_key_form((struct span){rest.at, TOKEN_KEY_LEN}) == TOKEN_KEY_OWN;
         size_t len = key ? TOKEN_KEY_LEN : digits > 0 ? digits : 1;
         buffer_append(&out, key || digits > 0 ? SPAN("#") : (struct span){rest.at, 1});
         rest = span_from(rest, len);

@@ -49,15 +49,22 @@ static struct span encode(const struct token *token, const struct record_keys *k
 {
     static unsigned char record[RECORD_TOKEN_LEN_MAX];
     size_t len = record_encode_token(token, keys, record);
-    assert_true(len >= RECORD_TOKEN_TEXTS_AT && len <= sizeof(record));
+    assert_true(len > RECORD_TOKEN_SEALED_AT && len <= sizeof(record));
     return (struct span){heap_copy((struct span){(char *)record, len}), len};
 }
 
+static const char zeros[SEAL_KEY_LEN];
+static const struct span own_sealed = {zeros, SEAL_KEY_LEN};
+
 static struct record_keys random_keys(struct random *random)
 {
+    static unsigned char sealed[SEAL_KEY_LEN_MAX];
     struct record_keys keys = {.has_old = random_below(random, 2),
                                .old_until_unix_s = random_number(random)};
-    random_bytes(random, keys.sealed, sizeof(keys.sealed));
+    random_bytes(random, sealed, sizeof(sealed));
+    keys.sealed = (struct span){(char *)sealed, random_below(random, 2)
+                                                    ? SEAL_KEY_LEN
+                                                    : random_below(random, SEAL_KEY_LEN_MAX + 1)};
     random_bytes(random, keys.old_hash, sizeof(keys.old_hash));
     return keys;
 }
@@ -94,7 +101,7 @@ static void test_tokens_come_back(void **state)
         assert_int_equal(in.expired_unix_s, out.expired_unix_s);
         assert_int_equal(in.created_unix_s, out.created_unix_s);
         assert_int_equal(in.accessed_unix_s, out.accessed_unix_s);
-        assert_memory_equal(keys.sealed, keys_in.sealed, sizeof(keys.sealed));
+        assert_true(span_equal(keys.sealed, keys_in.sealed));
         assert_int_equal(keys.has_old, keys_in.has_old);
         if (keys.has_old) {
             assert_memory_equal(keys.old_hash, keys_in.old_hash, sizeof(keys.old_hash));
@@ -134,7 +141,7 @@ static void test_other_versions_are_refused(void **state)
     (void)state;
     struct token token = {.status = TOKEN_ENABLED};
     unsigned char bytes[RECORD_TOKEN_LEN_MAX], user_bytes[RECORD_USER_LEN_MAX];
-    struct record_keys keys = {.has_old = true};
+    struct record_keys keys = {.sealed = own_sealed, .has_old = true};
     struct record_user user = {.created_unix_s = 1};
     size_t len = record_encode_token(&token, &keys, bytes);
     size_t user_len = record_encode_user(ID, &user, user_bytes);
@@ -169,8 +176,10 @@ static void test_the_form_of_a_token(void **state)
         .created_unix_s = 0x1122,
         .accessed_unix_s = 4,
     };
-    struct record_keys keys = {.has_old = false, .old_until_unix_s = 0x0304};
-    memset(keys.sealed, 'S', sizeof(keys.sealed));
+    static char sealed[SEAL_KEY_LEN_MAX];
+    memset(sealed, 'S', sizeof(sealed));
+    struct record_keys keys = {
+        .sealed = {sealed, SEAL_KEY_LEN}, .has_old = false, .old_until_unix_s = 0x0304};
     memset(keys.old_hash, 'O', sizeof(keys.old_hash));
     struct span record = encode(&token, &keys);
     static const char head[] = "\x03\x05"
@@ -182,7 +191,7 @@ static void test_the_form_of_a_token(void **state)
     static const char tail[] = "\x04\0\x03\x02\0\x01\0NAMEgggmm1";
     assert_int_equal(record.len, sizeof(head) + SEAL_KEY_LEN + sizeof(tail) - 1 + CHECKSUM_LEN);
     assert_memory_equal(record.at, head, sizeof(head));
-    assert_memory_equal(record.at + sizeof(head), keys.sealed, SEAL_KEY_LEN);
+    assert_memory_equal(record.at + sizeof(head), sealed, SEAL_KEY_LEN);
     assert_memory_equal(record.at + sizeof(head) + SEAL_KEY_LEN, tail, sizeof(tail) - 1);
     free_record(record);
 
@@ -202,6 +211,14 @@ static void test_the_form_of_a_token(void **state)
     assert_memory_equal(record.at + record.len - CHECKSUM_LEN - sizeof(old), old, sizeof(old));
     assert_memory_equal(record.at + sizeof(head) + SEAL_KEY_LEN, tail, sizeof(tail) - 1);
     free_record(record);
+
+    keys.sealed.len = SEAL_KEY_LEN_MAX; /* a foreign key */
+    record = encode(&token, &keys);
+    assert_int_equal(record.at[0], 4);
+    assert_memory_equal(record.at + sizeof(head), "\x1B\x01", 2);
+    assert_memory_equal(record.at + sizeof(head) + 2, sealed, SEAL_KEY_LEN_MAX);
+    assert_memory_equal(record.at + sizeof(head) + 2 + SEAL_KEY_LEN_MAX, tail, sizeof(tail) - 1);
+    free_record(record);
 }
 
 /* A record of version 2, as the program before wrote it: one byte is the name's length. */
@@ -210,7 +227,7 @@ static void test_a_token_of_the_version_before(void **state)
     (void)state;
     enum { AT_NAME_LEN = RECORD_TOKEN_LENGTHS_AT };
     struct token in = {.name = SPAN("NAME"), .group = SPAN("ggg"), .used_quota = 7}, out = in;
-    struct record_keys keys = {.has_old = true, .old_until_unix_s = 5};
+    struct record_keys keys = {.sealed = own_sealed, .has_old = true, .old_until_unix_s = 5};
     struct span record = encode(&in, &keys);
     unsigned char *bytes = (unsigned char *)(uintptr_t)record.at;
     bytes[0] = 2;
@@ -452,7 +469,7 @@ static bool decodes(enum checksum_kind kind, int64_t id, const struct encoded *r
 static struct encoded encode_some(enum checksum_kind kind)
 {
     struct encoded record = {.len = 0};
-    struct record_keys keys = {.has_old = true, .old_until_unix_s = 9};
+    struct record_keys keys = {.sealed = own_sealed, .has_old = true, .old_until_unix_s = 9};
     if (kind == CHECKSUM_TOKEN)
         record.len = record_encode_token(
             &(struct token){.user_id = ID, .id = 7, .name = SPAN("name"), .group = SPAN("group")},

@@ -6,6 +6,7 @@
 
 #include <sodium.h>
 
+#include "base/random.h"
 #include "seal/seal.h"
 #include "tests/unit/random.h"
 #include "tests/unit/temporary.h"
@@ -206,7 +207,8 @@ static void test_the_form_of_a_sealed_key(void **state)
         "\xE3\xCB\xE7\xE1\x1D\xA6\x8B\xEB\xDD\x6C";
     struct fixture fixture;
     unsigned char sealed[SEAL_KEY_LEN], binding[16];
-    char key[TOKEN_KEY_LEN];
+    const struct span all = {(const char *)sealed, sizeof(sealed)};
+    char key[TOKEN_KEY_SIZE];
     set_up_known(&fixture);
     put_big(binding, 0x0102030405060708);
     put_big(binding + 8, 42);
@@ -215,14 +217,14 @@ static void test_the_form_of_a_sealed_key(void **state)
         sealed + SEAL_NONCE_LEN, NULL, (const unsigned char *)known_key + 3, TOKEN_KEY_LEN - 3,
         binding, sizeof(binding), NULL, sealed, seal_key);
     assert_true(seal_use_cipher(fixture.secret, SEAL_CIPHER_CHACHA20_POLY1305));
-    assert_true(unseal_key(fixture.secret, 0x0102030405060708, 42, sealed, key));
+    assert_true(unseal_key(fixture.secret, 0x0102030405060708, 42, all, key));
     assert_memory_equal(key, known_key, TOKEN_KEY_LEN);
     if (seal_use_cipher(fixture.secret, SEAL_CIPHER_AES256_GCM)) {
-        assert_false(unseal_key(fixture.secret, 0x0102030405060708, 42, sealed, key));
+        assert_false(unseal_key(fixture.secret, 0x0102030405060708, 42, all, key));
         crypto_aead_aes256gcm_encrypt(sealed + SEAL_NONCE_LEN, NULL,
                                       (const unsigned char *)known_key + 3, TOKEN_KEY_LEN - 3,
                                       binding, sizeof(binding), NULL, sealed, seal_key);
-        assert_true(unseal_key(fixture.secret, 0x0102030405060708, 42, sealed, key));
+        assert_true(unseal_key(fixture.secret, 0x0102030405060708, 42, all, key));
         assert_memory_equal(key, known_key, TOKEN_KEY_LEN);
     }
     tear_down(&fixture);
@@ -257,22 +259,27 @@ static void test_seal_and_unseal(void **state)
     set_up_known(&fixture);
     size_t count = list_ciphers(&fixture, ciphers);
     for (size_t i = 0, c = 0; i < 2000; i++, c = (c + 1) % 2) {
-        char key[TOKEN_KEY_LEN], again[TOKEN_KEY_LEN];
-        unsigned char sealed[SEAL_KEY_LEN], twice[SEAL_KEY_LEN];
+        char key[TOKEN_KEY_SIZE], again[TOKEN_KEY_SIZE];
+        unsigned char bytes[SEAL_KEY_LEN_MAX], more[SEAL_KEY_LEN_MAX];
+        size_t len = i % 2 ? 48 : random_below(&random, TOKEN_KEY_PLAIN_LEN_MAX + 1);
         int64_t user_id = (int64_t)(random_next(&random) >> 1);
         int64_t token_id = (int64_t)(random_next(&random) >> 1);
         assert_true(seal_use_cipher(fixture.secret, ciphers[c < count ? c : 0]));
-        token_key_generate(key);
-        seal_key(fixture.secret, user_id, token_id, key, sealed);
-        seal_key(fixture.secret, user_id, token_id, key, twice);
-        assert_memory_not_equal(sealed, twice, SEAL_NONCE_LEN);
-        assert_memory_not_equal(sealed + SEAL_NONCE_LEN, twice + SEAL_NONCE_LEN,
-                                SEAL_KEY_PLAIN_LEN);
-        assert_null(memmem(sealed, sizeof(sealed), key + TOKEN_KEY_PREFIX_LEN, 8));
+        random_base62(again, len);
+        token_key_set(key, (struct span){again, len});
+        struct span sealed = seal_key(fixture.secret, user_id, token_id, key, bytes);
+        struct span twice = seal_key(fixture.secret, user_id, token_id, key, more);
+        assert_int_equal(sealed.len, len + SEAL_OVERHEAD_LEN);
+        assert_memory_not_equal(sealed.at, twice.at, SEAL_NONCE_LEN);
+        if (len >= 8)
+            assert_memory_not_equal(sealed.at + SEAL_NONCE_LEN, twice.at + SEAL_NONCE_LEN, len);
+        assert_null(len < 8 ? NULL : memmem(sealed.at, sealed.len, key + 3, 8));
         assert_true(unseal_key(fixture.secret, user_id, token_id, sealed, again));
-        assert_memory_equal(again, key, sizeof(key));
+        assert_string_equal(again, key);
         assert_true(unseal_key(fixture.secret, user_id, token_id, twice, again));
-        assert_memory_equal(again, key, sizeof(key));
+        assert_string_equal(again, key);
+        sealed.len--;
+        assert_false(unseal_key(fixture.secret, user_id, token_id, sealed, again));
     }
     tear_down(&fixture);
 }
@@ -285,14 +292,14 @@ static void test_every_flipped_bit_is_refused(void **state)
     set_up_known(&fixture);
     size_t count = list_ciphers(&fixture, ciphers);
     for (size_t c = 0; c < count; c++) {
-        char key[TOKEN_KEY_LEN];
-        unsigned char sealed[SEAL_KEY_LEN];
+        char key[TOKEN_KEY_SIZE];
+        unsigned char bytes[SEAL_KEY_LEN_MAX];
         assert_true(seal_use_cipher(fixture.secret, ciphers[c]));
-        seal_key(fixture.secret, 1, 2, known_key, sealed);
-        for (size_t bit = 0; bit < sizeof(sealed) * 8; bit++) {
-            sealed[bit / 8] ^= (unsigned char)(1U << bit % 8);
+        struct span sealed = seal_key(fixture.secret, 1, 2, known_key, bytes);
+        for (size_t bit = 0; bit < sealed.len * 8; bit++) {
+            bytes[bit / 8] ^= (unsigned char)(1U << bit % 8);
             require(!unseal_key(fixture.secret, 1, 2, sealed, key), "bit %zu", bit);
-            sealed[bit / 8] ^= (unsigned char)(1U << bit % 8);
+            bytes[bit / 8] ^= (unsigned char)(1U << bit % 8);
         }
         assert_true(unseal_key(fixture.secret, 1, 2, sealed, key));
     }
@@ -317,10 +324,10 @@ static void test_other_ids_are_refused(void **state)
     set_up_known(&fixture);
     size_t count = list_ciphers(&fixture, ciphers);
     for (size_t c = 0; c < count; c++) {
-        char key[TOKEN_KEY_LEN];
-        unsigned char sealed[SEAL_KEY_LEN];
+        char key[TOKEN_KEY_SIZE];
+        unsigned char bytes[SEAL_KEY_LEN_MAX];
         assert_true(seal_use_cipher(fixture.secret, ciphers[c]));
-        seal_key(fixture.secret, 1, 2, known_key, sealed);
+        struct span sealed = seal_key(fixture.secret, 1, 2, known_key, bytes);
         for (size_t i = 0; i < COUNT_OF(others); i++)
             require(!unseal_key(fixture.secret, others[i][0], others[i][1], sealed, key), "row %zu",
                     i);
@@ -338,12 +345,12 @@ static void test_another_secret_opens_nothing(void **state)
     assert_true(seal_create_file(other.path.path, other.reason, sizeof(other.reason)));
     assert_true(seal_open(other.path.path, &other.secret, other.reason, sizeof(other.reason)));
     size_t count = list_ciphers(&fixture, ciphers);
-    unsigned char sealed[SEAL_KEY_LEN], hash[SEAL_HASH_LEN], other_hash[SEAL_HASH_LEN];
-    char key[TOKEN_KEY_LEN];
+    unsigned char bytes[SEAL_KEY_LEN_MAX], hash[SEAL_HASH_LEN], other_hash[SEAL_HASH_LEN];
+    char key[TOKEN_KEY_SIZE];
     for (size_t c = 0; c < count; c++) {
         assert_true(seal_use_cipher(fixture.secret, ciphers[c]));
         assert_true(seal_use_cipher(other.secret, ciphers[c]));
-        seal_key(fixture.secret, 1, 2, known_key, sealed);
+        struct span sealed = seal_key(fixture.secret, 1, 2, known_key, bytes);
         assert_false(unseal_key(other.secret, 1, 2, sealed, key));
     }
     seal_hash_key(fixture.secret, known_key, hash);
@@ -392,8 +399,8 @@ static void test_hashes(void **state)
     seal_hash_key(fixture.secret, known_key, other);
     assert_memory_equal(hash, other, sizeof(hash));
     for (size_t at = 0; at < TOKEN_KEY_LEN; at++) {
-        char key[TOKEN_KEY_LEN];
-        memcpy(key, known_key, sizeof(key));
+        char key[TOKEN_KEY_SIZE];
+        memcpy(key, known_key, sizeof(known_key));
         key[at] ^= 1;
         seal_hash_key(fixture.secret, key, other);
         assert_memory_not_equal(hash, other, sizeof(hash));

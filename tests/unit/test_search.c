@@ -84,7 +84,7 @@ static void use_some(struct random *random)
         struct store_write *write = &writes[count++];
         *write =
             (struct store_write){.kind = STORE_SPEND, .now_unix_s = now, .spend = {.use = use}};
-        memcpy(write->spend.key, token->key, TOKEN_KEY_LEN);
+        memcpy(write->spend.key, token->key, TOKEN_KEY_LEN + 1);
         token_spend(token, use.amount);
         token->accessed_unix_s = now;
     }
@@ -468,12 +468,12 @@ static void test_a_key_that_is_nearly_one(void **state)
     char key[TOKEN_KEY_LEN + 1];
     for (size_t at = 0; at < TOKEN_KEY_LEN; at++) {
         struct store_search search = search_for(BY_ID, false);
-        memcpy(key, all.tokens[77].key, TOKEN_KEY_LEN);
+        memcpy(key, all.tokens[77].key, TOKEN_KEY_LEN + 1);
         key[at] ^= 0x20;
         search.key = (struct span){key, TOKEN_KEY_LEN};
         check_search(&search);
     }
-    memcpy(key, all.tokens[77].key, TOKEN_KEY_LEN);
+    memcpy(key, all.tokens[77].key, TOKEN_KEY_LEN + 1);
     key[TOKEN_KEY_LEN] = '0';
     struct store_search search = search_for(BY_ID, false);
     search.key = (struct span){key, TOKEN_KEY_LEN + 1};

@@ -13,7 +13,7 @@ enum { TOKENS_MAX = 60, RESERVATIONS_MAX = 20000, BATCH_MAX = 16, USERS = 3, STA
 
 struct held {
     int64_t id, user_id;
-    char key[TOKEN_KEY_LEN], old_key[TOKEN_KEY_LEN];
+    char key[TOKEN_KEY_LEN + 1], old_key[TOKEN_KEY_LEN + 1];
     bool has_old, deleted;
     int64_t old_until;
     int64_t remain, used, expired, accessed;
@@ -126,7 +126,7 @@ static void ask_spend(struct model *model, struct item *item)
     struct held *held = any_token(model);
     bool old = held->has_old && below(model, 3) == 0;
     item->write.kind = STORE_SPEND;
-    memcpy(item->write.spend.key, old ? held->old_key : held->key, TOKEN_KEY_LEN);
+    memcpy(item->write.spend.key, old ? held->old_key : held->key, TOKEN_KEY_LEN + 1);
     if (below(model, 40) == 0)
         token_key_generate(item->write.spend.key);
     item->write.spend.gateway_id = 1 + (int64_t)below(model, 2);
@@ -209,7 +209,7 @@ static void expect_create(struct model *model, struct item *item)
                           .unlimited = item->token.unlimited_quota,
                           .expired = -1,
                           .accessed = item->write.now_unix_s};
-    memcpy(held->key, item->token.key, TOKEN_KEY_LEN);
+    memcpy(held->key, item->token.key, TOKEN_KEY_LEN + 1);
 }
 
 /* Whether the token's owner may change it; the error is checked where not. */
@@ -398,8 +398,8 @@ static void expect_rotate(const struct model *model, struct item *item)
         return;
     held->has_old = item->write.rotate.grace_s > 0;
     held->old_until = item->write.now_unix_s + item->write.rotate.grace_s;
-    memcpy(held->old_key, held->key, TOKEN_KEY_LEN);
-    memcpy(held->key, item->write.rotate.key, TOKEN_KEY_LEN);
+    memcpy(held->old_key, held->key, TOKEN_KEY_LEN + 1);
+    memcpy(held->key, item->write.rotate.key, TOKEN_KEY_LEN + 1);
     assert_int_equal(item->write.token.id, held->id);
     assert_int_equal(item->write.token.used_quota, held->used);
     assert_memory_equal(item->write.token.key, held->key, TOKEN_KEY_LEN);
@@ -620,7 +620,7 @@ static int64_t reserve(struct one *one, int64_t amount, int64_t ttl_s, int64_t n
         .kind = STORE_SPEND,
         .now_unix_s = now,
         .spend = {.use = {.amount = amount}, .gateway_id = 1, .ttl_s = ttl_s}};
-    memcpy(write.spend.key, one->token.key, TOKEN_KEY_LEN);
+    memcpy(write.spend.key, one->token.key, TOKEN_KEY_LEN + 1);
     assert_int_equal(store_write(one->temporary.store, &write), STORE_OK);
     assert_int_equal(write.spend.refusal, TOKEN_GOOD);
     return write.spend.answer.reservation_id;
@@ -746,7 +746,7 @@ static enum store_error reserve_many(struct one *one, size_t count, int64_t ttl_
     for (size_t i = 0; i < count; i++) {
         writes[i] = (struct store_write){
             .kind = STORE_SPEND, .now_unix_s = START, .spend = {.gateway_id = 1, .ttl_s = ttl_s}};
-        memcpy(writes[i].spend.key, one->token.key, TOKEN_KEY_LEN);
+        memcpy(writes[i].spend.key, one->token.key, TOKEN_KEY_LEN + 1);
     }
     assert_int_equal(temporary_commit(one->temporary.store, writes, count), STORE_OK);
     return writes[count - 1].error;

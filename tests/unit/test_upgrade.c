@@ -52,7 +52,7 @@ static void reserve(struct temporary *temporary)
     struct store_write create = {
         .kind = STORE_CREATE, .user_id = 2, .create = {.tokens = &token, .count = 1}};
     assert_int_equal(store_write(temporary->store, &create), STORE_OK);
-    memcpy(write.spend.key, token.key, TOKEN_KEY_LEN);
+    memcpy(write.spend.key, token.key, TOKEN_KEY_LEN + 1);
     for (int i = 0; i < 3; i++)
         assert_int_equal(store_write(temporary->store, &write), STORE_OK);
     assert_int_equal(write.spend.refusal, TOKEN_GOOD);
@@ -192,7 +192,7 @@ static void test_older_program_at_work(void **state)
     make_version_3(&old);
     pid_t child = start_program(&old);
     check_refused(&old, "is in use by programs of schema version 3");
-    check_refused(&old, "version 4");
+    check_refused(&old, "version 5");
     assert_int_equal(access(old.copy_path.path, F_OK), -1);
     kill(child, SIGKILL); /* its reader stays in the table */
     assert_int_equal(waitpid(child, NULL, 0), child);

@@ -6,7 +6,7 @@
 static inline bool token_same(const struct token *a, const struct token *b)
 {
     return a->id == b->id && a->user_id == b->user_id && span_equal(a->name, b->name) &&
-           memcmp(a->key, b->key, sizeof(a->key)) == 0 && a->status == b->status &&
+           strcmp(a->key, b->key) == 0 && a->status == b->status &&
            a->remain_quota == b->remain_quota && a->used_quota == b->used_quota &&
            a->unlimited_quota == b->unlimited_quota &&
            a->model_limits_enabled == b->model_limits_enabled &&
