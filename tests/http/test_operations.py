@@ -299,7 +299,7 @@ def is_message(text):
 
 def template(text):
     """Of printf: what varies is an ellipsis."""
-    return re.sub(r"%(\.\*|l*|z)?([sduc]|PRI[du]64)", "…", text)
+    return re.sub(r"%(\.\*|\.\d+|l*|z)?([sduc]|PRI[du]64)", "…", text)
 
 
 def of_programs():
