@@ -152,6 +152,7 @@ static bool append_row(void *context, const struct store_row *row)
         buffer_append_number(out, SPAN(",\"token\":"), row->next_ids[STORE_IDS_TOKEN]);
         buffer_append_number(out, SPAN(",\"gateway\":"), row->next_ids[STORE_IDS_GATEWAY]);
         buffer_append_number(out, SPAN(",\"reservation\":"), row->next_ids[STORE_IDS_RESERVATION]);
+        buffer_append_bool(out, SPAN(",\"foreign_keys\":"), row->foreign_keys);
     } else if (row->kind == STORE_ROW_GATEWAY) {
         append_gateway(out, row);
     } else if (row->kind == STORE_ROW_USER) {

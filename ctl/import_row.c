@@ -49,13 +49,22 @@ static bool read_label(struct request *request, const char *name, struct span *t
            json_in_refuse(request, name, "must be 1 to 64 bytes without control characters");
 }
 
+static bool read_bool(struct request *request, const char *name, bool *value)
+{
+    struct json_object *member = json_object_object_get(request->json, name);
+    *value = json_object_get_boolean(member);
+    return json_object_is_type(member, json_type_boolean) ||
+           json_in_refuse(request, name, "must be true or false");
+}
+
 static bool read_ids(struct request *request, const struct import_source *source,
                      struct store_row *row)
 {
     bool read = read_id(request, "user", &row->next_ids[STORE_IDS_USER]) &&
                 read_id(request, "token", &row->next_ids[STORE_IDS_TOKEN]) &&
                 read_id(request, "gateway", &row->next_ids[STORE_IDS_GATEWAY]) &&
-                read_id(request, "reservation", &row->next_ids[STORE_IDS_RESERVATION]);
+                read_id(request, "reservation", &row->next_ids[STORE_IDS_RESERVATION]) &&
+                read_bool(request, "foreign_keys", &row->foreign_keys);
     if (read && row->next_ids[STORE_IDS_USER] < INT64_MAX - source->ids_raised)
         row->next_ids[STORE_IDS_USER] += source->ids_raised;
     if (read && row->next_ids[STORE_IDS_TOKEN] < INT64_MAX - source->ids_raised)
@@ -69,14 +78,6 @@ static bool read_gateway(struct request *request, struct store_row *row)
     return read_id(request, "id", &row->id) && read_label(request, "name", &gateway->name) &&
            json_in_required(request, "created_time", 0, INT64_MAX, &gateway->created_unix_s) &&
            read_hex(request, "secret_hash", gateway->secret_hash, sizeof(gateway->secret_hash));
-}
-
-static bool read_bool(struct request *request, const char *name, bool *value)
-{
-    struct json_object *member = json_object_object_get(request->json, name);
-    *value = json_object_get_boolean(member);
-    return json_object_is_type(member, json_type_boolean) ||
-           json_in_refuse(request, name, "must be true or false");
 }
 
 /* One without an access token has no access_hash. */
@@ -123,7 +124,7 @@ static bool unseal(struct request *request, const struct import_source *source, 
             json_in_refuse(request, "sealed_key", "can't be unsealed"));
 }
 
-/* A text that is no key was brought in disabled. */
+/* Of any form: texts that open nothing are kept too (token/key.h). */
 static bool read_key(struct request *request, const struct import_source *source,
                      struct token *token)
 {
@@ -132,9 +133,8 @@ static bool read_key(struct request *request, const struct import_source *source
         return unseal(request, source, token);
     if (!need(request, "key") || !json_in_text(request, "key", &key))
         return false;
-    if (!span_starts_with(key, SPAN("sk-")) || key.len > TOKEN_KEY_LEN_MAX ||
-        (token_key_form(key) == TOKEN_KEY_MALFORMED && token->status == TOKEN_ENABLED))
-        return json_in_refuse(request, "key", "has a wrong format");
+    if (!span_starts_with(key, SPAN("sk-")) || key.len > TOKEN_KEY_LEN_MAX)
+        return json_in_refuse(request, "key", "must be sk- and up to 255 bytes");
     token_key_set(token->key, span_from(key, TOKEN_KEY_PREFIX_LEN));
     return true;
 }

@@ -231,6 +231,11 @@ struct store_use_answer {
     int64_t shortfall;      /* of a settle: the token could not cover this */
 };
 
+/* The key that a client means by text (token_key_read), which the store may have: a foreign one
+ * only where it holds such. STORE_NOT_FOUND: malformed. Of a key of ours nothing is read. */
+enum store_error store_key_read(struct store_reader *reader, struct span text,
+                                char key[static TOKEN_KEY_SIZE]);
+
 /* Checks a use of a key and takes nothing. The answer is filled in if *refusal is TOKEN_GOOD.
  *   key   well formed (token/key.h) */
 enum store_error store_token_check_use(struct store_reader *reader, const char *key,

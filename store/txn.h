@@ -93,7 +93,10 @@ struct store_row {
     enum store_row_kind kind;
     int64_t id; /* but of tokens, which have their own */
     union {
-        int64_t next_ids[STORE_IDS_COUNT];
+        struct {
+            int64_t next_ids[STORE_IDS_COUNT];
+            bool foreign_keys; /* the store holds, or held, some */
+        };
         struct record_gateway gateway;
         struct record_user user;
         struct {
@@ -202,7 +205,9 @@ struct store_rows {
     enum store_error (*purge)(struct store_txn *txn, struct store_write *write);
     enum store_error (*forget)(struct store_txn *txn, struct store_write *write);
 
-    /* For imports. raise_id: ids to come are next or greater. */
+    /* For imports. raise_id: ids to come are next or greater. note_foreign_keys: the store has
+     * some, and remembers it for ever, as has_foreign_keys (engine.h) says. */
+    void (*note_foreign_keys)(struct store_txn *txn);
     void (*raise_id)(struct store_txn *txn, enum store_ids kind, int64_t next);
     enum store_error (*find_access)(struct store_txn *txn,
                                     const unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN],
@@ -216,6 +221,7 @@ struct store_import {
     int64_t now_unix_s;
     int64_t *refused_users; /* their ids, in order */
     size_t refused_count;
+    bool foreign_keys; /* the store has noted that it has some */
 };
 enum store_error store_import_row(struct store_txn *txn, struct store_import *import,
                                   struct store_row *row);

@@ -136,6 +136,16 @@ enum store_error lmdb_token_find(struct store_reader *reader, const char *key, i
     return error;
 }
 
+enum store_error lmdb_has_foreign_keys(struct store_reader *reader, bool *has)
+{
+    int64_t value = 0;
+    struct store_txn *txn = read_begin(reader);
+    enum store_error error = meta_get(txn, META_FOREIGN_KEYS, &value);
+    read_end(txn);
+    *has = value != 0;
+    return error;
+}
+
 /* The tokens of a page lie side by side: one search, then a step each. */
 static enum store_error visit_page(struct store_txn *txn, int64_t user_id, int64_t newest,
                                    uint64_t count, store_visit_token *visit, void *context)

@@ -431,6 +431,11 @@ static void raise_id(struct store_txn *txn, enum store_ids kind, int64_t next)
     *raised = *raised < next ? next : *raised;
 }
 
+static void note_foreign_keys(struct store_txn *txn)
+{
+    group_send((struct group *)txn, PG_NOTE_FOREIGN_KEYS, PG_PARAMETERS);
+}
+
 static enum store_error find_access(struct store_txn *txn,
                                     const unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN],
                                     int64_t *id)
@@ -477,6 +482,7 @@ const struct store_rows group_rows = {
     .get_kept = get_kept,
     .purge = purge,
     .forget = forget,
+    .note_foreign_keys = note_foreign_keys,
     .raise_id = raise_id,
     .find_access = find_access,
     .has_gateway = has_gateway,

@@ -13,6 +13,8 @@
 
 -- READ_KEY
 SELECT * FROM keys WHERE hash = $1;
+-- READ_FOREIGN_KEYS
+SELECT foreign_keys::int::bigint FROM meta;
 -- READ_NAME
 SELECT * FROM user_names WHERE name = $1;
 -- READ_ACCESS
@@ -139,7 +141,8 @@ SELECT * FROM tokens;
 SELECT * FROM idempotency;
 -- EXPORT_IDS
 SELECT floor(extract(epoch FROM now()))::bigint, u.last_value + u.is_called::int,
-    t.last_value + t.is_called::int, g.last_value + g.is_called::int, 1::bigint
+    t.last_value + t.is_called::int, g.last_value + g.is_called::int, 1::bigint,
+    (SELECT foreign_keys::int::bigint FROM meta)
 FROM user_ids u, token_ids t, gateway_ids g;
 -- EXPORT_GATEWAYS
 SELECT * FROM gateways ORDER BY id;
@@ -303,6 +306,8 @@ SELECT setval('user_ids', greatest($1::bigint, u.last_value + u.is_called::int),
     setval('token_ids', greatest($2::bigint, t.last_value + t.is_called::int), false),
     setval('gateway_ids', greatest($3::bigint, g.last_value + g.is_called::int), false)
 FROM user_ids u, token_ids t, gateway_ids g;
+-- NOTE_FOREIGN_KEYS
+UPDATE meta SET foreign_keys = true WHERE NOT foreign_keys;
 -- COMMIT
 COMMIT;
 -- ROLLBACK

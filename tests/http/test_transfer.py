@@ -273,7 +273,7 @@ CHANGES = [
     (2, {"unlimited_quota": 1}, "line 2: unlimited_quota must be true or false"),
     (2, {"request_count": 2**63}, "line 2: request_count is a number out of range"),
     (2, {"access_hash": "xy" * 32}, "line 2: access_hash must be hexadecimal digits, as many as it is long"),
-    (3, {"key": "sk-" + "x" * 15}, "line 3: key has a wrong format"),
+    (3, {"key": "sk-" + "x" * 256}, "line 3: key must be sk- and up to 255 bytes"),
     (3, {"remain_quota": -1}, "line 3: remain_quota must be 0 or more"),
     (3, {"used_quota": None}, "line 3: used_quota is required"),
     (3, {"model_limits": 5}, "line 3: model_limits must be an array of strings, or a string with commas"),
@@ -300,7 +300,7 @@ def test_names_each_bad_line(store, target):
         made[line - 1]["key"] = "nothing"
     made[599 - 1]["key"] = made[20 - 1]["key"]
     made[600 - 1]["id"] = 601
-    wrong = "key has a wrong format"
+    wrong = "key must be sk- and up to 255 bytes"
     assert sorted(refused(store, write(store, made), **target)) == sorted([
         f"line 10: {wrong}", f"line 200: {wrong}", f"line 500: {wrong}",
         "line 599: token 600: another token has this key", "line 600: token 601: must stand in the order of ids"])

@@ -523,6 +523,11 @@ static void next_reservation_id_missing(struct raw *raw)
     raw_delete(raw, raw->meta, raw_text("next_reservation_id"), NULL);
 }
 
+static void foreign_keys_missing(struct raw *raw)
+{
+    raw_delete(raw, raw->meta, raw_text("foreign_keys"), NULL);
+}
+
 /* ---- all of them ---- */
 
 #define ROW(damage, line)                                                                          \
@@ -612,6 +617,7 @@ static const struct {
     ROW(old_key_that_the_record_has_not, "token_by_key: 7 entries instead of 6"),
     ROW(next_gateway_id_missing, "next_gateway_id: the counter can't be read"),
     ROW(next_reservation_id_missing, "next_reservation_id: the counter can't be read"),
+    ROW(foreign_keys_missing, "foreign_keys: can't be read"),
 };
 
 struct findings {
@@ -647,6 +653,44 @@ static void test_each_damage_is_found(void **state)
         require(findings.count == found, "%s: the number of lines", rows[i].name);
         temporary_remove(&temporary);
     }
+}
+
+/* A store_take_rows, of one. */
+static bool take_row(void *context, struct store_row **rows_taken, size_t *count)
+{
+    struct store_row **row = context;
+    *rows_taken = *row;
+    *count = *row != NULL;
+    *row = NULL;
+    return true;
+}
+
+/* They are well formed where the store says that it holds such. */
+static void test_foreign_key(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct raw raw;
+    struct store_row row = {.kind = STORE_ROW_TOKEN, .token = token_default()}, *rows_left = &row;
+    struct findings findings = {.line = "token 50: its key is not well formed"};
+    uint64_t found;
+    row.token.id = 50;
+    row.token.user_id = 1;
+    row.token.group = SPAN("");
+    token_key_set(row.token.key, SPAN("of_another_system"));
+    fill_store(&temporary);
+    temporary_open(&temporary);
+    assert_int_equal(store_import(temporary.store, 1, take_row, &rows_left), STORE_OK);
+    assert_null(row.refused);
+    temporary_check(&temporary);
+    temporary_close(&temporary);
+    raw_open(&raw, &temporary);
+    raw_put(&raw, raw.meta, raw_text("foreign_keys"), raw_meta("foreign_keys", 0));
+    raw_commit(&raw);
+    temporary_open(&temporary);
+    assert_int_equal(store_check(temporary.reader, collect, &findings, &found), STORE_OK);
+    assert_true(found == 1 && findings.seen);
+    temporary_remove(&temporary);
 }
 
 /* A long record that is made shorter twice in one commit keeps pages it no longer needs. */
@@ -685,6 +729,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_damage_is_found),
+        cmocka_unit_test(test_foreign_key),
         cmocka_unit_test(test_long_record_made_shorter),
     };
     return cmocka_run_group_tests_name("check", tests, NULL, NULL);
