@@ -7,8 +7,6 @@
 #include <poll.h>
 #include <stdio.h>
 
-#include <sodium.h>
-
 #include "base/clock.h"
 
 /* ---- failures ---- */
@@ -262,13 +260,15 @@ static void check_meta(struct pg_connection *connection, const PGresult *result)
     }
     int64_t lowest_writer = pg_next_int(&values), cipher = pg_next_int(&values);
     connection->distributes = pg_next_int(&values) > 0;
-    struct span check = pg_next_span(&values);
+    struct seal_rotation rotation;
+    pg_next_rotation(&values, &rotation);
     if (lowest_writer > PG_SCHEMA_VERSION)
         pg_fail(connection, STORE_BROKEN, "a newer version of this program uses it");
-    else if (check.len != SEAL_CHECK_LEN ||
-             sodium_memcmp(check.at, seal_check_value(store->base.seal), SEAL_CHECK_LEN) != 0)
-        pg_fail(connection, STORE_BROKEN, "was made with another secret than TOKEN_SECRET's");
     pthread_mutex_lock(&store->verify_lock);
+    const char *wrong =
+        connection->error == STORE_OK ? store_follow(&store->base, &rotation) : NULL;
+    if (wrong)
+        pg_fail(connection, STORE_BROKEN, wrong);
     if (connection->error == STORE_OK && !store->verified &&
         !seal_use_cipher(store->base.seal, (enum seal_cipher)cipher))
         pg_fail(connection, STORE_BROKEN,
@@ -293,10 +293,11 @@ static bool prepare(struct pg_connection *connection)
 {
     static const char read_meta[] =
         "SELECT lowest_writer, cipher, (SELECT count(*) FROM pg_extension WHERE extname = 'citus'),"
-        " secret_check FROM meta";
+        " secret_generation, secret_phase, secret_check, next_secret_check FROM meta";
 #define STATEMENT_SQL(name, sql) sql,
     static const char *const statements[] = {PG_STATEMENTS_SQL(STATEMENT_SQL)};
     char name[12];
+    int64_t begun_ms = clock_ms();
     set_session(connection);
     pg_send_text(connection, read_meta, PG_PARAMETERS);
     for (int i = 0; i < connection->statement_count && connection->error == STORE_OK; i++) {
@@ -309,6 +310,7 @@ static bool prepare(struct pg_connection *connection)
     PGresult *result = pg_result(connection);
     if (result)
         check_meta(connection, result);
+    atomic_store(&connection->store->trusted_ms, begun_ms);
     PQclear(result);
     for (int i = 0; i < connection->statement_count; i++)
         PQclear(pg_result(connection));

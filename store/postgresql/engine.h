@@ -62,6 +62,12 @@ struct pg_store {
     atomic_llong probe_ms; /* above 0: away; until then no connection is tried */
     pthread_mutex_t verify_lock, write_lock;
     bool verified; /* by verify_lock: the seal has the store's cipher */
+    /* In the table of workers; see rotation.c. */
+    unsigned char worker_id[16];
+    char machine[256];
+    bool is_worker;
+    atomic_llong trusted_ms;                    /* until then the rotation's generation is known */
+    int64_t announced_ms, announced_generation; /* as this process has done it */
     /* By write_lock: */
     struct pg_connection writer;
     struct pg_ids ids[STORE_IDS_COUNT]; /* refused writes leave no gaps */
@@ -124,6 +130,16 @@ static inline int64_t pg_clamp(uint64_t value)
 {
     return value < INT64_MAX ? (int64_t)value : INT64_MAX;
 }
+
+/* rotation.c: the state of the secret's rotation from a row of it. */
+void pg_next_rotation(struct pg_values *values, struct seal_rotation *rotation);
+
+/* That nobody has a key can be said, as the generation is still the one that is known: else
+ * STORE_UNAVAILABLE. Returns STORE_NOT_FOUND. */
+enum store_error pg_confirm_unknown(struct store_reader *reader);
+
+/* The process is no worker any more. */
+void pg_end_worker(struct pg_store *store);
 
 /* Whether a token has the key of a hash; until when, 0: it is the present one. */
 bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_HASH_LEN],

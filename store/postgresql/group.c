@@ -305,12 +305,23 @@ static void finish_fetch(struct group *group)
     if (group->meta.lowest_writer > PG_SCHEMA_VERSION)
         store_txn_fail(&group->txn, pg_fail(group->connection, STORE_BROKEN,
                                             "a newer version of this program uses it"));
+    else if (group->txn.error == STORE_OK &&
+             group->meta.secret_generation !=
+                 atomic_load(&group->connection->store->base.generation)) {
+        /* A new connection reads the state of the rotation. */
+        pg_lose(group->connection);
+        store_txn_fail(&group->txn, group->connection->error);
+    }
 }
 
 /* In one round trip; in two where keys or reservations have to be looked up first. */
 void group_fetch(struct group *group, struct span id, int64_t *attempt)
 {
     queue(group, PG_BEGIN, PG_PARAMETERS, NULL, NULL);
+    if (group->writes->kind == STORE_SECRET) {
+        queue(group, PG_LIMIT_LOCK, PG_PARAMETERS, NULL, NULL);
+        queue(group, PG_LOCK_META, PG_PARAMETERS, NULL, NULL);
+    }
     queue(group, PG_PUT_COMMIT, pg_int(pg_span(PG_PARAMETERS, id), *attempt), take_ints, attempt);
     queue(group, PG_READ_META, PG_PARAMETERS, take_ints, &group->meta);
     for (struct store_write *write = group->writes; write; write = write->next) {

@@ -10,7 +10,20 @@ CREATE TABLE meta (
     schema_version bigint PRIMARY KEY,
     lowest_writer bigint NOT NULL, -- versions below may not write
     cipher bigint NOT NULL,
-    secret_check bytea NOT NULL
+    secret_check bytea NOT NULL,
+    secret_generation bigint NOT NULL DEFAULT 1, -- of the rotation of the secret: struct seal_rotation
+    secret_phase bigint NOT NULL DEFAULT 0,
+    next_secret_check bytea NOT NULL DEFAULT ''
+);
+
+CREATE TABLE workers ( -- those that live: at is never old
+    id bytea PRIMARY KEY,
+    machine text NOT NULL,
+    pid bigint NOT NULL,
+    version text NOT NULL,
+    secret_generation bigint NOT NULL, -- when it opened the store
+    next_secret_check bytea NOT NULL, -- of the TOKEN_SECRET.new that it has read; else empty
+    at timestamptz NOT NULL DEFAULT now()
 );
 
 CREATE TABLE users (
@@ -54,6 +67,7 @@ CREATE TABLE tokens (
     has_old_key boolean NOT NULL, -- keys.has_old
     old_key_hash bytea NOT NULL, -- keys.old_hash
     old_key_until_unix_s bigint NOT NULL, -- keys.old_until_unix_s
+    sealed_old_key bytea NOT NULL DEFAULT '', -- keys.old_sealed SEAL_KEY_LEN_MAX
     PRIMARY KEY (user_id, id)
 ) WITH (fillfactor = 70);
 

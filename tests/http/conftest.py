@@ -18,7 +18,7 @@ collect_ignore = ["test_install.py", "test_run.py"] if os.environ.get("BUILD", "
 OVER_EACH = {
     f"test_{name}"
     for name in """batch create delete exact get idempotency keys list rotate search source_document spend
-                   tokenctl tokenctl_tokens transfer update usage verify""".split()
+                   secret_rotate tokenctl tokenctl_tokens transfer update usage verify""".split()
 }
 
 

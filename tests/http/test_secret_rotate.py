@@ -1,0 +1,117 @@
+"""tokenctl secret rotate: everything goes over to another secret, while workers serve."""
+
+import ctypes
+import itertools
+import json
+import random
+import signal
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from client import Client, Gateway
+from service import IS_ROOT, TOKENCTL, Site, Store, wait_until
+
+pytestmark = pytest.mark.threads
+
+KILLS = 8
+
+
+@pytest.fixture
+def store(engine):
+    with Store() as made:
+        yield made
+
+
+@pytest.fixture
+def pool(engine):
+    with Site(workers=3) as made:
+        yield made
+
+
+def secret(store):
+    return (store.dir / "secret").read_bytes()
+
+
+def next_file(store):
+    return store.dir / "secret.new"
+
+
+def rotate(store, *options, status=0, **settings):
+    done = store.run_ctl("--json", "secret", "rotate", *options, **settings)
+    assert done.returncode == status, done
+    return json.loads(done.stdout) if status == 0 else done
+
+
+def start(store, *options):
+    return subprocess.Popen([TOKENCTL, "secret", "rotate", *options], env=store.environment,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+SODIUM = ctypes.CDLL("libsodium.so.23")
+
+
+def unseals(secret_bytes, cipher, user_id, token_id, sealed):
+    """Whether a sealed key of an export was sealed with a secret (seal/seal.c)."""
+    key = ctypes.create_string_buffer(32)
+    SODIUM.crypto_kdf_derive_from_key(key, 32, ctypes.c_uint64(1), b"tokenkey", secret_bytes)
+    decrypt = (SODIUM.crypto_aead_aes256gcm_decrypt if cipher == 2
+               else SODIUM.crypto_aead_chacha20poly1305_ietf_decrypt)
+    plain = ctypes.create_string_buffer(len(sealed))
+    bound = user_id.to_bytes(8, "big") + token_id.to_bytes(8, "big")
+    return decrypt(plain, None, None, sealed[12:], ctypes.c_uint64(len(sealed) - 12), bound,
+                   ctypes.c_uint64(len(bound)), sealed[:12], key) == 0
+
+
+def assert_sealed_with(store, right, wrong):
+    """All keys are, and the rest: check opens all that is sealed with the secret that is there."""
+    assert secret(store) == right and not next_file(store).exists()
+    store.check()
+    first, *rows = map(json.loads, store.run_ctl("export").stdout.splitlines())
+    tokens = [row for row in rows if row.get("kind") == "token"]
+    assert tokens
+    for row in tokens:
+        sealed = bytes.fromhex(row["sealed_key"])
+        opened = [unseals(key, first["cipher"], row["user_id"], row["id"], sealed) for key in (right, wrong)]
+        assert opened == [True, False]
+
+
+class World:
+    """Something of all that depends on the secret."""
+
+    def __init__(self, store, send=None):
+        self.client = Client(send or store.cgi, store.add_user())
+        self.gateway = Gateway(send or store.cgi, store.add_gateway())
+        self.tokens = self.client.make_many(5)
+        self.old_key = self.tokens[0]["key"]
+        self.rotated = self.client.rotate(self.tokens[0]["id"], {"grace_seconds": 3600}).data["key"]
+        self.answer = self.create()
+        self.keys = [self.old_key, self.rotated, self.answer["key"], *(t["key"] for t in self.tokens[1:])]
+
+    def create(self):
+        headers = {"Idempotency-Key": "once"}
+        return self.client.request("POST", "/api/token/", {"unlimited_quota": True}, headers).data
+
+    def check(self):
+        """All is as it was."""
+        assert [self.client.verify(key).status for key in self.keys] == [204] * len(self.keys)
+        assert self.gateway.consume(key=self.old_key, amount=0).status == 200
+        assert self.create() == self.answer
+        shown = {token["key"] for token in self.client.list("?page_size=100").data["items"]}
+        assert shown == set(self.keys) - {self.old_key}
+
+
+def test_all_that_is_sealed(store):
+    world, before = World(store), secret(store)
+    mode, owner = 0o640, (store.dir / "secret").stat()
+    (store.dir / "secret").chmod(mode)
+    assert rotate(store) == {"secret": str(store.dir / "secret"), "tokens": 6, "answers": 1}
+    world.check()
+    after = (store.dir / "secret").stat()
+    assert (after.st_mode & 0o777, after.st_uid, after.st_gid) == (mode, owner.st_uid, owner.st_gid)
+    assert_sealed_with(store, secret(store), before)
+    (store.dir / "secret").write_bytes(before)
+    refused = store.run_ctl("stat")
+    assert refused.returncode == 1 and "another secret" in refused.stderr
