@@ -11,6 +11,7 @@ enum ctl_option {
     CTL_ADD_QUOTA,
     CTL_WAIT,
     CTL_CLEAR_KEYS, /* the first without a value */
+    CTL_DRY_RUN,    /* all checks, and nothing changed */
     CTL_JSON,       /* one JSON object a line instead of text */
     CTL_QUIET,      /* no progress */
     CTL_HELP,

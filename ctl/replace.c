@@ -55,7 +55,7 @@ static int make_store(struct ctl *ctl, struct store *before, struct store_reader
     bool is_full = reader && !replace_is_empty(reader);
     ctl->options.location = replacement->folder.part;
     int status = replacement->fill(ctl, is_full ? before : NULL, reader);
-    if (status != CTL_DONE || is_full)
+    if (status != CTL_DONE || is_full || ctl->text[CTL_DRY_RUN])
         return status;
     enum store_error error = STORE_OK;
     if (before)

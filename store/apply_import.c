@@ -1,6 +1,28 @@
 /* Rows that come from another store. */
 
+#include <stdlib.h>
+
 #include "store/txn.h"
+
+static void refuse_user(struct store_txn *txn, struct store_import *import, int64_t id)
+{
+    size_t count = import->refused_count + 1;
+    int64_t *grown = reallocarray(import->refused_users, count, sizeof(*grown));
+    if (!grown) {
+        store_txn_fail(txn, STORE_UNAVAILABLE);
+        return;
+    }
+    import->refused_users = grown;
+    grown[import->refused_count++] = id;
+}
+
+/* What the file says of a user who was refused would be stored with another one. */
+static bool is_refused(const struct store_import *import, int64_t user_id)
+{
+    return import->refused_count > 0 &&
+           bsearch(&user_id, import->refused_users, import->refused_count, sizeof(user_id),
+                   store_compare_ids);
+}
 
 static const char *import_user(struct store_txn *txn, const struct store_row *row)
 {
@@ -10,7 +32,8 @@ static const char *import_user(struct store_txn *txn, const struct store_row *ro
         return "a user with this id exists";
     if (txn->rows->find_user(txn, row->user.name, &id) == STORE_OK)
         return "another user has this name";
-    if (txn->rows->find_access(txn, row->user.access_hash, &id) == STORE_OK)
+    if (record_user_has_access(&row->user) &&
+        txn->rows->find_access(txn, row->user.access_hash, &id) == STORE_OK)
         return "another user has this access token";
     txn->rows->put_user(txn, row->id, &row->user);
     txn->rows->index_user(txn, row->id, &row->user);
@@ -27,7 +50,15 @@ static const char *import_gateway(struct store_txn *txn, const struct store_row 
     return NULL;
 }
 
-static const char *import_token(struct store_txn *txn, const struct store_import *import,
+/* Of an import once. */
+static void note_foreign_keys(struct store_txn *txn, struct store_import *import)
+{
+    if (!import->foreign_keys)
+        txn->rows->note_foreign_keys(txn);
+    import->foreign_keys = true;
+}
+
+static const char *import_token(struct store_txn *txn, struct store_import *import,
                                 struct store_row *row)
 {
     const struct token *token = &row->token;
@@ -40,8 +71,10 @@ static const char *import_token(struct store_txn *txn, const struct store_import
     if (keys->has_old && (memcmp(keys->old_hash, hash, SEAL_HASH_LEN) == 0 ||
                           txn->rows->get_key(txn, keys->old_hash, &found) == STORE_OK))
         return "another token has its old key";
-    if (token->user_id == import->refused_user_id)
+    if (is_refused(import, token->user_id))
         return NULL;
+    if (token_key_form(span_of(token->key)) != TOKEN_KEY_OWN)
+        note_foreign_keys(txn, import);
     keys->sealed = seal_key(txn->seal, token->user_id, token->id, token->key, sealed);
     txn->rows->add_token(txn, token, keys);
     txn->rows->put_key(txn, hash, &entry);
@@ -60,6 +93,8 @@ static const char *import_reservation(struct store_txn *txn, const struct store_
     int64_t difference_s = txn->rows->now_s(txn) - import->now_unix_s;
     if (txn->rows->get_reservation(txn, row->id, &found) == STORE_OK)
         return "a reservation with this id exists";
+    if (is_refused(import, row->reservation.user_id))
+        return NULL;
     row->reservation.created_s += difference_s;
     row->reservation.due_s += difference_s;
     txn->rows->put_reservation(txn, row->id, &row->reservation);
@@ -75,10 +110,13 @@ enum store_error store_import_row(struct store_txn *txn, struct store_import *im
     case STORE_ROW_IDS:
         for (unsigned kind = 0; kind < STORE_IDS_COUNT; kind++)
             txn->rows->raise_id(txn, kind, row->next_ids[kind]);
+        if (row->foreign_keys) /* also an old key, of which only the hash is known */
+            note_foreign_keys(txn, import);
         break;
     case STORE_ROW_USER:
         row->refused = import_user(txn, row);
-        import->refused_user_id = row->refused ? row->id : 0;
+        if (row->refused)
+            refuse_user(txn, import, row->id);
         break;
     case STORE_ROW_GATEWAY:
         row->refused = import_gateway(txn, row);

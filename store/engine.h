@@ -25,6 +25,9 @@ typedef enum store_error
 store_find_by_hash(struct store_reader *reader,
                    const unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN], int64_t *id);
 
+/* Whether the store holds, or held, foreign keys. */
+typedef enum store_error store_find_foreign_keys(struct store_reader *reader, bool *has);
+
 /* Columns: name, type. The token that token_find shows lacks its key, which the caller has. */
 /* clang-format off */
 #define STORE_ENGINE(FUNCTION)                                                                     \
@@ -42,6 +45,7 @@ store_find_by_hash(struct store_reader *reader,
     FUNCTION(token_page, __typeof__(store_token_page))                                             \
     FUNCTION(token_search, __typeof__(store_token_search))                                         \
     FUNCTION(token_find, __typeof__(store_token_find))                                             \
+    FUNCTION(has_foreign_keys, store_find_foreign_keys)                                            \
     FUNCTION(gateway_next, __typeof__(store_gateway_next))                                         \
     FUNCTION(commit, __typeof__(store_commit))                                                     \
     FUNCTION(rotation_get, __typeof__(store_rotation_get))                                         \
@@ -53,8 +57,11 @@ store_find_by_hash(struct store_reader *reader,
 
 #define STORE_ENGINE_MEMBER(name, type) type *name;
 struct store_engine {
+    const char *name;
     bool (*location_matches)(const char *location); /* whether a TOKEN_STORE is this engine's */
     bool uses_network;
+    __typeof__(store_find_trouble)
+        *find_trouble; /* NULL: no more is known than whether it is broken */
     /* NULL: the server has tools of its own that make copies. */
     __typeof__(store_copy_out) *copy_out;
     store_engine_copy_in *copy_in;

@@ -123,6 +123,13 @@ bool store_is_broken(const struct store *store)
     return atomic_load(&store->broken);
 }
 
+void store_find_trouble(struct store *store, char reason[static STORE_REASON_SIZE])
+{
+    *reason = '\0';
+    if (store->engine->find_trouble)
+        store->engine->find_trouble(store, reason);
+}
+
 void store_limit_wait(struct store *store, int64_t wait_ms)
 {
     store->write_wait_ms = wait_ms;
@@ -148,6 +155,11 @@ void store_reader_close(struct store_reader *reader)
 const struct seal *store_reader_seal(const struct store_reader *reader)
 {
     return reader->store->seal;
+}
+
+const char *store_reader_engine(const struct store_reader *reader)
+{
+    return reader->store->engine->name;
 }
 
 /* ---- reading ---- */
@@ -201,6 +213,19 @@ enum store_error store_token_search(struct store_reader *reader, const struct st
 {
     *total = 0;
     return reader->store->engine->token_search(reader, search, total, visit, context);
+}
+
+enum store_error store_key_read(struct store_reader *reader, struct span text,
+                                char key[static TOKEN_KEY_SIZE])
+{
+    bool has_foreign = false;
+    enum store_error error = STORE_OK;
+    enum token_key_form form = token_key_read(text, key);
+    if (form == TOKEN_KEY_FOREIGN)
+        error = reader->store->engine->has_foreign_keys(reader, &has_foreign);
+    if (error != STORE_OK || form == TOKEN_KEY_OWN || has_foreign)
+        return error;
+    return STORE_NOT_FOUND;
 }
 
 enum store_error store_token_find(struct store_reader *reader, const char *key, int64_t now_unix_s,

@@ -37,10 +37,10 @@
     ERROR(NAME_TOO_LONG, "the name is too long")                                                   \
     /* Failures: nothing was done, but for STORE_UNKNOWN. */                                       \
     ERROR(FULL, "store full: no space on the disk, or TOKEN_MAP_SIZE reached")                     \
-    ERROR(UNAVAILABLE, "not done: locked by another process, too many readers, or no memory")      \
+    ERROR(UNAVAILABLE, "not done: the store is locked, the database does not answer, or memory is short")      \
     ERROR(CORRUPT, "the store is damaged: run tokenctl check")                                     \
     /* this process can't use it any more: replace it: */                                          \
-    ERROR(BROKEN, "store failed (I/O error), or it was replaced or removed")                       \
+    ERROR(BROKEN, "store failed (I/O error), or it was replaced, removed or upgraded")                       \
     ERROR(UNKNOWN, "outcome unknown: repeat with the same idempotency key") /* perhaps done */     \
     ERROR(REFUSED, "refused") /* store_open, store_create: see the reason */
 /* clang-format on */
@@ -108,6 +108,10 @@ bool store_is_broken(const struct store *store);
  * the store with the next secret too. From any thread. */
 bool store_is_outdated(const struct store *store);
 
+/* Why the store is broken or, on a network, can't be reached at the moment: a reason like
+ * store_open's. Empty where it is well, or no more is known. From any thread. */
+void store_find_trouble(struct store *store, char reason[static STORE_REASON_SIZE]);
+
 /* Has writes wait for other processes' no longer than that; STORE_UNAVAILABLE is then their error.
  * At first they wait without end. Before the store is used. */
 void store_limit_wait(struct store *store, int64_t wait_ms);
@@ -123,12 +127,19 @@ void store_reader_close(struct store_reader *reader);
 /* The seal that the reader's store was opened with. */
 const struct seal *store_reader_seal(const struct store_reader *reader);
 
+/* The name of the reader's engine: "lmdb" or "postgresql". */
+const char *store_reader_engine(const struct store_reader *reader);
+
 /* ---- users ---- */
 
 enum { STORE_CREDENTIAL_LEN = 48, STORE_USER_NAME_LEN_MAX = 64 };
 
+/* New API's numbers. */
+enum user_role { USER_ROLE_USER = 1, USER_ROLE_ADMIN = 10, USER_ROLE_ROOT = 100 };
+
 struct store_user {
     int64_t id;
+    enum user_role role;
     char name[STORE_USER_NAME_LEN_MAX + 1];
     char group[TOKEN_GROUP_LEN_MAX + 1];
     bool disabled;
@@ -230,6 +241,11 @@ struct store_use_answer {
     int64_t amount;         /* taken in the end */
     int64_t shortfall;      /* of a settle: the token could not cover this */
 };
+
+/* The key that a client means by text (token_key_read), which the store may have: a foreign one
+ * only where it holds such. STORE_NOT_FOUND: malformed. Of a key of ours nothing is read. */
+enum store_error store_key_read(struct store_reader *reader, struct span text,
+                                char key[static TOKEN_KEY_SIZE]);
 
 /* Checks a use of a key and takes nothing. The answer is filled in if *refusal is TOKEN_GOOD.
  *   key   well formed (token/key.h) */

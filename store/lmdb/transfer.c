@@ -1,6 +1,7 @@
 /* All rows, out of a store and into one. */
 
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "store/lmdb/clock.h"
@@ -25,9 +26,13 @@ static enum store_error show(struct transfer *transfer, const struct store_row *
 static enum store_error export_ids(struct transfer *transfer)
 {
     struct store_row row = {.kind = STORE_ROW_IDS};
+    int64_t foreign_keys = 0;
     enum store_error error = STORE_OK;
     for (size_t i = 0; error == STORE_OK && i < STORE_IDS_COUNT; i++)
         error = meta_get(transfer->txn, meta_counters[i], &row.next_ids[i]);
+    if (error == STORE_OK)
+        error = meta_get(transfer->txn, META_FOREIGN_KEYS, &foreign_keys);
+    row.foreign_keys = foreign_keys != 0;
     return error == STORE_OK ? show(transfer, &row) : error;
 }
 
@@ -151,10 +156,9 @@ static enum store_error commit_part(struct lmdb_store *store, struct lmdb_txn *t
 }
 
 /* Returns whether the transaction is still open. */
-static bool import_rows(struct lmdb_store *store, struct lmdb_txn *txn, int64_t now_unix_s,
+static bool import_rows(struct lmdb_store *store, struct lmdb_txn *txn, struct store_import *import,
                         store_take_rows *take, void *context)
 {
-    struct store_import import = {.now_unix_s = now_unix_s};
     enum { PART = 4096 }; /* as many pages or some more are kept in memory */
     struct store_row *rows;
     size_t count, imported = 0;
@@ -164,7 +168,7 @@ static bool import_rows(struct lmdb_store *store, struct lmdb_txn *txn, int64_t 
             if (!txn_take_room(&txn->base, row_len(&rows[i])))
                 store_txn_fail(&txn->base, STORE_FULL);
             else if (txn->base.error != STORE_OK ||
-                     store_import_row(&txn->base, &import, &rows[i]) != STORE_OK)
+                     store_import_row(&txn->base, import, &rows[i]) != STORE_OK)
                 return true;
         imported += count;
         if (!store->is_new || imported < PART)
@@ -183,12 +187,13 @@ enum store_error lmdb_import(struct store *base, int64_t now_unix_s, store_take_
                              void *context)
 {
     struct lmdb_store *store = (struct lmdb_store *)base;
+    struct store_import import = {.now_unix_s = now_unix_s};
     struct lmdb_txn txn;
     enum store_error error = write_begin(store, &txn);
     txn.base.rows = &lmdb_rows;
     if (error == STORE_OK)
-        error =
-            import_rows(store, &txn, now_unix_s, take, context) ? write_end(&txn) : txn.base.error;
+        error = import_rows(store, &txn, &import, take, context) ? write_end(&txn) : txn.base.error;
+    free(import.refused_users);
     if (error == STORE_OK && store->is_new)
         error = db_result(&txn.base, mdb_env_sync(store->env, 1));
     if (error == STORE_OK && store->is_new && fsync(store->folder_fd) != 0)

@@ -302,16 +302,11 @@ static void queue_all(struct group *group)
 static void finish_fetch(struct group *group)
 {
     group_sync(group);
-    if (group->meta.lowest_writer > PG_SCHEMA_VERSION)
-        store_txn_fail(&group->txn, pg_fail(group->connection, STORE_BROKEN,
-                                            "a newer version of this program uses it"));
-    else if (group->txn.error == STORE_OK &&
-             group->meta.secret_generation !=
-                 atomic_load(&group->connection->store->base.generation)) {
-        /* A new connection reads the state of the rotation. */
-        pg_lose(group->connection);
-        store_txn_fail(&group->txn, group->connection->error);
-    }
+    bool writes = pg_check_writer(group->connection, group->meta.lowest_writer) == STORE_OK;
+    if (writes && group->txn.error == STORE_OK &&
+        group->meta.secret_generation != atomic_load(&group->connection->store->base.generation))
+        pg_lose(group->connection); /* another connection reads the rotation's state */
+    store_txn_fail(&group->txn, group->connection->error);
 }
 
 /* In one round trip; in two where keys or reservations have to be looked up first. */

@@ -1,4 +1,6 @@
--- The schema, as tokenctl init makes it. Changes only add: tables, and columns behind the others.
+-- The schema, by version: tokenctl init makes all of it. An older one gets what stands under the versions
+-- above its own, from the first program that meets it, while programs of that version go on: changes only
+-- add tables, and columns behind the others with a DEFAULT. A change of rules also raises lowest_writer.
 -- The comment behind a column is read by sql.awk: the member of struct pg_row (schema.h) that holds the
 -- column in memory and, if it is a span, the constant of its maximum length in bytes.
 -- A "use" is what requests do most: a spend, a settle, a time of last use; of a user, a create or a
@@ -6,24 +8,14 @@
 -- fillfactor leaves room in the page: uses write to no index (heap-only tuples).
 -- Tables can be distributed by user_id, or by the first column of their key if they have none.
 
+-- VERSION 1
+
 CREATE TABLE meta (
     schema_version bigint PRIMARY KEY,
     lowest_writer bigint NOT NULL, -- versions below may not write
     cipher bigint NOT NULL,
     secret_check bytea NOT NULL,
-    secret_generation bigint NOT NULL DEFAULT 1, -- of the rotation of the secret: struct seal_rotation
-    secret_phase bigint NOT NULL DEFAULT 0,
-    next_secret_check bytea NOT NULL DEFAULT ''
-);
-
-CREATE TABLE workers ( -- those that live: at is never old
-    id bytea PRIMARY KEY,
-    machine text NOT NULL,
-    pid bigint NOT NULL,
-    version text NOT NULL,
-    secret_generation bigint NOT NULL, -- when it opened the store
-    next_secret_check bytea NOT NULL, -- of the TOKEN_SECRET.new that it has read; else empty
-    at timestamptz NOT NULL DEFAULT now()
+    foreign_keys boolean NOT NULL DEFAULT false -- some tokens have, or had, foreign keys
 );
 
 CREATE TABLE users (
@@ -34,7 +26,12 @@ CREATE TABLE users (
     disabled boolean NOT NULL, -- user.disabled
     deleted boolean NOT NULL, -- user.deleted
     created_unix_s bigint NOT NULL, -- user.created_unix_s
-    access_hash bytea NOT NULL -- user.access_hash
+    access_hash bytea NOT NULL, -- user.access_hash
+    role bigint NOT NULL DEFAULT 1, -- user.role
+    quota bigint NOT NULL DEFAULT 0, -- user.quota
+    unlimited_quota boolean NOT NULL DEFAULT true, -- user.unlimited_quota
+    deleted_used_quota bigint NOT NULL DEFAULT 0, -- user.deleted_used_quota
+    request_count bigint NOT NULL DEFAULT 0 -- user.request_count
 ) WITH (fillfactor = 70);
 
 CREATE TABLE user_names ( -- in lower case
@@ -67,7 +64,6 @@ CREATE TABLE tokens (
     has_old_key boolean NOT NULL, -- keys.has_old
     old_key_hash bytea NOT NULL, -- keys.old_hash
     old_key_until_unix_s bigint NOT NULL, -- keys.old_until_unix_s
-    sealed_old_key bytea NOT NULL DEFAULT '', -- keys.old_sealed SEAL_KEY_LEN_MAX
     PRIMARY KEY (user_id, id)
 ) WITH (fillfactor = 70);
 
@@ -126,3 +122,28 @@ CREATE SEQUENCE user_ids;
 CREATE SEQUENCE token_ids;
 CREATE SEQUENCE gateway_ids;
 CREATE SEQUENCE reservation_ids MAXVALUE 1048575 CYCLE;
+
+-- VERSION 2
+
+-- The rotation of the secret: struct seal_rotation.
+ALTER TABLE meta
+    ADD COLUMN secret_generation bigint NOT NULL DEFAULT 1,
+    ADD COLUMN secret_phase bigint NOT NULL DEFAULT 0,
+    ADD COLUMN next_secret_check bytea NOT NULL DEFAULT '';
+ALTER TABLE tokens
+    ADD COLUMN sealed_old_key bytea NOT NULL DEFAULT ''; -- keys.old_sealed SEAL_KEY_LEN_MAX
+
+CREATE TABLE workers ( -- of those that live, "at" is never old
+    id bytea PRIMARY KEY,
+    machine text NOT NULL,
+    pid bigint NOT NULL,
+    version text NOT NULL,
+    secret_generation bigint NOT NULL, -- when it has opened the store
+    next_secret_check bytea NOT NULL, -- of the TOKEN_SECRET.new that it has read, else empty
+    at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Each group changes these tables: the server cleans them up often.
+ALTER TABLE tokens SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE reservations SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE commits SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);

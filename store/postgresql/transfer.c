@@ -1,5 +1,7 @@
 /* All rows, out of the database in one snapshot, and into it in one transaction. */
 
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "store/postgresql/group.h"
 
@@ -26,6 +28,7 @@ static enum store_error show_ids(struct transfer *transfer, struct pg_values *va
     transfer->difference_s -= pg_next_int(values);
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
         row.next_ids[i] = pg_next_int(values);
+    row.foreign_keys = pg_next_int(values) != 0;
     return show(transfer, &row);
 }
 
@@ -171,6 +174,7 @@ enum store_error postgresql_import(struct store *base, int64_t now_unix_s, store
     if (error != STORE_OK)
         pg_disconnect(connection); /* and its transaction */
     pthread_mutex_unlock(&store->write_lock);
+    free(import.refused_users);
     return error;
 }
 

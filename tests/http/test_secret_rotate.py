@@ -115,3 +115,95 @@ def test_all_that_is_sealed(store):
     (store.dir / "secret").write_bytes(before)
     refused = store.run_ctl("stat")
     assert refused.returncode == 1 and "another secret" in refused.stderr
+
+
+class Load:
+    """Requests of all kinds, in threads of their own; what fails is kept."""
+
+    def __init__(self, site, world):
+        self.site, self.world = site, world
+        self.failed, self.count, self.units = [], 0, 0
+        self.token = world.client.make(unlimited_quota=False, remain_quota=10**9)
+        self.made, self.kept = [], []
+        self.stop = threading.Event()
+
+    def expect(self, reply, status=200):
+        self.count += 1
+        if reply.status != status:
+            self.failed.append((reply.status, reply.body))
+        return reply
+
+    def spend(self, i):
+        self.expect(self.world.gateway.consume(key=self.token["key"], amount=3))
+        self.units += 3  # of one thread
+
+    def use(self, i):
+        self.expect(self.world.client.verify(self.world.keys[i % len(self.world.keys)]), 204)
+        self.expect(self.world.client.verify("sk-" + "0" * 41 + "11CtB1C"), 401)
+        self.expect(self.world.client.get(self.world.tokens[i % 5]["id"]))
+
+    def create(self, i):
+        made = self.expect(self.world.client.create({"unlimited_quota": True}))
+        if made.status == 200:
+            key = self.expect(self.world.client.rotate(made.data["id"], {"grace_seconds": 3600})).data["key"]
+            self.made += [made.data["key"], key] if i % 2 else []
+            if i % 2 == 0:
+                self.expect(self.world.client.delete(made.data["id"]))
+
+    def repeat(self, i):
+        headers = {"Idempotency-Key": f"of {i // 2}"}
+        body = {"unlimited_quota": True, "name": str(i // 2)}
+        answer = self.expect(self.world.client.request("POST", "/api/token/", body, headers)).data
+        if i % 2 == 0:
+            self.kept.append((body, headers, answer))
+        elif answer != self.kept[-1][2]:
+            self.failed.append(answer)
+
+    def run(self, action):
+        for i in itertools.count():
+            if self.stop.is_set():
+                return
+            try:
+                action(i)
+            except Exception as error:  # a connection that broke, for example
+                self.failed.append(repr(error))
+            time.sleep(0.005)
+
+    def __enter__(self):
+        actions = (self.spend, self.use, self.use, self.create, self.repeat)
+        self.threads = [threading.Thread(target=self.run, args=(action,)) for action in actions]
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+    def check(self):
+        client = self.world.client
+        assert client.get(self.token["id"]).data["used_quota"] == self.units
+        assert all(client.verify(key).status == 204 for key in self.made)
+        for body, headers, answer in self.kept[-20:]:
+            assert client.request("POST", "/api/token/", body, headers).data == answer
+
+
+def test_under_load(engine):
+    """Through nginx: no request fails, and what was made meanwhile is under the new secret too."""
+    with Site(workers=3, TOKEN_MAX_PER_USER="0") as site:
+        world, before = World(site, site.send), secret(site)
+        workers = site.pids()
+        with Load(site, world) as load:
+            time.sleep(0.5)
+            rotate(site)
+            count = load.count
+            wait_until(lambda: load.count > count + 100, "the load goes on")
+        assert not load.failed and load.count > 300
+        assert not workers & site.pids()
+        load.check()
+        world.check()
+        site.spawn("restart")
+        load.check()
+        world.check()
+        assert_sealed_with(site, secret(site), before)
