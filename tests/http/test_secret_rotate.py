@@ -99,8 +99,8 @@ class World:
         assert [self.client.verify(key).status for key in self.keys] == [204] * len(self.keys)
         assert self.gateway.consume(key=self.old_key, amount=0).status == 200
         assert self.create() == self.answer
-        shown = {token["key"] for token in self.client.list("?page_size=100").data["items"]}
-        assert shown == set(self.keys) - {self.old_key}
+        tokens = [*self.tokens, self.answer]
+        assert {self.client.get(t["id"]).data["key"] for t in tokens} == set(self.keys) - {self.old_key}
 
 
 def test_all_that_is_sealed(store):
@@ -151,7 +151,7 @@ class Load:
                 self.expect(self.world.client.delete(made.data["id"]))
 
     def repeat(self, i):
-        headers = {"Idempotency-Key": f"of {i // 2}"}
+        headers = {"Idempotency-Key": f"of-{i // 2}"}
         body = {"unlimited_quota": True, "name": str(i // 2)}
         answer = self.expect(self.world.client.request("POST", "/api/token/", body, headers)).data
         if i % 2 == 0:
@@ -199,7 +199,7 @@ def test_under_load(engine):
             rotate(site)
             count = load.count
             wait_until(lambda: load.count > count + 100, "the load goes on")
-        assert not load.failed and load.count > 300
+        assert load.failed[:3] == [] and load.count > 300
         assert not workers & site.pids()
         load.check()
         world.check()
