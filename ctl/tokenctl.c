@@ -51,8 +51,8 @@ static const struct command {
 /* clang-format on */
 
 static const char *const options[CTL_OPTIONS] = {
-    "--name",       "--group",   "--expires", "--add-quota", "--from",
-    "--clear-keys", "--dry-run", "--json",    "--quiet",     "--help", "--version"};
+    "--name",    "--group", "--expires", "--add-quota", "--from",   "--clear-keys",
+    "--dry-run", "--json",  "--quiet",   "--help",      "--version"};
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
