@@ -49,6 +49,7 @@ struct worker {
     struct loop *loops[WATCHDOG_LOOPS_MAX];
     unsigned loop_count; /* that were started */
     int signal_fd;
+    bool store_away; /* logged */
 };
 
 static bool is_listening(int fd)
@@ -122,6 +123,18 @@ static void stop_loops(struct worker *worker, enum loop_stop stop)
         loop_stop(worker->loops[i], stop);
 }
 
+/* Logs why the store is away, and that it is back. */
+static void log_store_state(struct worker *worker)
+{
+    char reason[STORE_REASON_SIZE];
+    store_find_trouble(worker->process.store, reason);
+    if (*reason && !worker->store_away)
+        log_error(reason, "answering 503 until it can be reached");
+    else if (!*reason && worker->store_away)
+        log_error("TOKEN_STORE", "can be reached again");
+    worker->store_away = *reason;
+}
+
 /* Until all loops have ended. False if that was because the store failed. */
 static bool wait_for_end(struct worker *worker)
 {
@@ -132,6 +145,9 @@ static bool wait_for_end(struct worker *worker)
     while (atomic_load(&process->loops_running) > 0) {
         struct signalfd_siginfo signal;
         eventfd_t count;
+        char reason[STORE_REASON_SIZE];
+        if (!store_is_broken(process->store))
+            log_store_state(worker);
         poll(fds, 2, WATCHDOG_INTERVAL_MS);
         watchdog_check(&process->watchdog);
         eventfd_read(process->event_fd, &count);
@@ -139,7 +155,8 @@ static bool wait_for_end(struct worker *worker)
             stop_loops(worker, signal.ssi_signo == SIGUSR1 ? LOOP_STOP_GENTLY : LOOP_STOP_NOW);
         if (!failed && store_is_broken(process->store)) {
             failed = true;
-            log_error("store failed (I/O error)", "worker exiting");
+            store_find_trouble(process->store, reason);
+            log_error(*reason ? reason : store_error_text(STORE_BROKEN), "worker exiting");
             stop_loops(worker, LOOP_STOP_NOW);
         }
     }
@@ -151,7 +168,7 @@ static int serve_fastcgi(struct worker *worker)
     struct process *process = &worker->process;
     bool well = start(worker);
     if (!well) {
-        log_error("could not start", strerror(errno));
+        log_error("event loops or threads could not be started", strerror(errno));
         stop_loops(worker, LOOP_STOP_NOW);
     }
     well = wait_for_end(worker) && well;
@@ -166,7 +183,7 @@ static int serve_fastcgi(struct worker *worker)
 static bool prepare(struct worker *worker, bool fastcgi, char reason[static STORE_REASON_SIZE])
 {
     struct settings *settings = &worker->settings;
-    char level[128], away[STORE_REASON_SIZE];
+    char level[128];
     const int on = 1;
     unsigned descriptors = sandbox_raise_descriptors(reason, STORE_REASON_SIZE);
     if (descriptors == 0 || !settings_read(environ, settings, reason, STORE_REASON_SIZE))
@@ -178,7 +195,6 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     if (!sigbus_catch(log_error, settings->store_path, "worker exiting") ||
         store_open(&options, &worker->process.store, reason) != STORE_OK)
         return false;
-    memcpy(away, reason, sizeof(away)); /* or empty */
     /* Accepted sockets inherit it, unless they are not TCP: libfcgi writes a reply in pieces, which
      * TCP would hold back. */
     setsockopt(STDIN_FILENO, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -195,8 +211,6 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
         return false;
     if (fastcgi)
         log_error(level, "");
-    if (*away)
-        log_error(away, "answering 503 until it can be reached");
     return true;
 }
 

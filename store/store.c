@@ -113,6 +113,13 @@ bool store_is_broken(const struct store *store)
     return atomic_load(&store->broken);
 }
 
+void store_find_trouble(struct store *store, char reason[static STORE_REASON_SIZE])
+{
+    *reason = '\0';
+    if (store->engine->find_trouble)
+        store->engine->find_trouble(store, reason);
+}
+
 void store_limit_wait(struct store *store, int64_t wait_ms)
 {
     store->write_wait_ms = wait_ms;
@@ -138,6 +145,11 @@ void store_reader_close(struct store_reader *reader)
 const struct seal *store_reader_seal(const struct store_reader *reader)
 {
     return reader->store->seal;
+}
+
+const char *store_reader_engine(const struct store_reader *reader)
+{
+    return reader->store->engine->name;
 }
 
 /* ---- reading ---- */

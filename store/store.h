@@ -37,10 +37,10 @@
     ERROR(NAME_TOO_LONG, "the name is too long")                                                   \
     /* Failures: nothing was done, but for STORE_UNKNOWN. */                                       \
     ERROR(FULL, "store full: no space on the disk, or TOKEN_MAP_SIZE reached")                     \
-    ERROR(UNAVAILABLE, "not done: locked by another process, too many readers, or no memory")      \
+    ERROR(UNAVAILABLE, "not done: the store is locked, the database does not answer, or memory is short")      \
     ERROR(CORRUPT, "the store is damaged: run tokenctl check")                                     \
     /* this process can't use it any more: replace it: */                                          \
-    ERROR(BROKEN, "store failed (I/O error), or it was replaced or removed")                       \
+    ERROR(BROKEN, "store failed (I/O error), or it was replaced, removed or upgraded")                       \
     ERROR(UNKNOWN, "outcome unknown: repeat with the same idempotency key") /* perhaps done */     \
     ERROR(REFUSED, "refused") /* store_open, store_create: see the reason */
 /* clang-format on */
@@ -104,6 +104,10 @@ const char *const *store_reopened_files(const struct store *store);
 /* Whether STORE_BROKEN has been met. From any thread. */
 bool store_is_broken(const struct store *store);
 
+/* Why the store is broken or, on a network, can't be reached at the moment: a reason like
+ * store_open's. Empty where it is well, or no more is known. From any thread. */
+void store_find_trouble(struct store *store, char reason[static STORE_REASON_SIZE]);
+
 /* Has writes wait for other processes' no longer than that; STORE_UNAVAILABLE is then their error.
  * At first they wait without end. Before the store is used. */
 void store_limit_wait(struct store *store, int64_t wait_ms);
@@ -118,6 +122,9 @@ void store_reader_close(struct store_reader *reader);
 
 /* The seal that the reader's store was opened with. */
 const struct seal *store_reader_seal(const struct store_reader *reader);
+
+/* The name of the reader's engine: "lmdb" or "postgresql". */
+const char *store_reader_engine(const struct store_reader *reader);
 
 /* ---- users ---- */
 

@@ -19,15 +19,25 @@ void pg_disconnect(struct pg_connection *connection)
     connection->pg = NULL;
 }
 
+static void keep_trouble(const struct pg_connection *connection)
+{
+    struct pg_store *store = connection->store;
+    pthread_mutex_lock(&store->state_lock);
+    memcpy(store->trouble, connection->message, sizeof(store->trouble));
+    pthread_mutex_unlock(&store->state_lock);
+}
+
 enum store_error pg_fail(struct pg_connection *connection, enum store_error error,
                          const char *message)
 {
     if (connection->error == STORE_OK) {
         connection->error = error;
-        if (error == STORE_BROKEN)
-            atomic_store(&connection->store->base.broken, true);
         snprintf(connection->message, sizeof(connection->message), "%.*s",
                  (int)strcspn(message, "\n"), message);
+        if (error == STORE_BROKEN) {
+            keep_trouble(connection);
+            atomic_store(&connection->store->base.broken, true);
+        }
     }
     return error;
 }
@@ -56,6 +66,7 @@ static void fail_by_sqlstate(struct pg_connection *connection, const PGresult *r
         {"XX001", STORE_CORRUPT, NONE},       /* data_corrupted */
         {"XX002", STORE_CORRUPT, NONE},       /* index_corrupted */
         {"42P01", STORE_BROKEN, NONE},        /* undefined_table */
+        {"42703", STORE_BROKEN, NONE},        /* undefined_column: it was changed by hand */
         {"0A000", STORE_UNAVAILABLE, LOSE},   /* the columns of a prepared statement have changed */
         {"25006", STORE_UNAVAILABLE, LOSE},   /* read only: it has become a standby */
         {"57P", STORE_UNAVAILABLE, LOSE},     /* the server stops, or has not started */
@@ -69,8 +80,8 @@ static void fail_by_sqlstate(struct pg_connection *connection, const PGresult *r
     while (strncmp(state, states[i].begin, strlen(states[i].begin)) != 0)
         i++;
     connection->repeat |= states[i].action == REPEAT;
-    if (states[i].error == STORE_BROKEN)
-        message = "there is no store; run tokenctl init";
+    if (strcmp(state, "42P01") == 0)
+        message = "there is no store; restore it, or run tokenctl init";
     pg_fail(connection, states[i].error, message ? message : "");
     if (states[i].action == LOSE)
         pg_lose(connection);
@@ -256,36 +267,43 @@ static void check_meta(struct pg_connection *connection, const PGresult *result)
 {
     struct pg_store *store = connection->store;
     struct pg_values values = {.result = result};
-    if (PQntuples(result) != 1) {
-        pg_fail(connection, STORE_BROKEN, "damaged: its table meta has not one row");
-        return;
-    }
     int64_t lowest_writer = pg_next_int(&values), cipher = pg_next_int(&values);
     connection->distributes = pg_next_int(&values) > 0;
     struct span check = pg_next_span(&values);
-    if (lowest_writer > PG_SCHEMA_VERSION)
-        pg_fail(connection, STORE_BROKEN, "a newer version of this program uses it");
-    else if (check.len != SEAL_CHECK_LEN ||
-             sodium_memcmp(check.at, seal_check_value(store->base.seal), SEAL_CHECK_LEN) != 0)
+    if (pg_check_writer(connection, lowest_writer) == STORE_OK &&
+        (check.len != SEAL_CHECK_LEN ||
+         sodium_memcmp(check.at, seal_check_value(store->base.seal), SEAL_CHECK_LEN) != 0))
         pg_fail(connection, STORE_BROKEN, "was made with another secret than TOKEN_SECRET's");
-    pthread_mutex_lock(&store->verify_lock);
-    if (connection->error == STORE_OK && !store->verified &&
-        !seal_use_cipher(store->base.seal, (enum seal_cipher)cipher))
+    pthread_mutex_lock(&store->state_lock);
+    bool supported = connection->error != STORE_OK || store->verified ||
+                     seal_use_cipher(store->base.seal, (enum seal_cipher)cipher);
+    store->verified |= connection->error == STORE_OK && supported;
+    pthread_mutex_unlock(&store->state_lock);
+    if (!supported)
         pg_fail(connection, STORE_BROKEN,
                 "its keys are sealed with a cipher that this CPU does not support");
-    store->verified |= connection->error == STORE_OK;
-    pthread_mutex_unlock(&store->verify_lock);
 }
 
 /* Whatever the role's settings are: the warning of a cancelled wait for a standby is sent; a
- * writer whose machine is gone leaves no locks, and no statement that waits for one. */
-static void set_session(struct pg_connection *connection)
+ * writer whose machine is gone leaves no locks, and no statement that waits for one. Returns the
+ * schema's version. */
+static int64_t set_session(struct pg_connection *connection)
 {
     static const char sql[] = "SELECT set_config('client_min_messages', 'warning', false), "
                               "set_config('idle_in_transaction_session_timeout', $1, false), "
                               "set_config('lock_timeout', $1, false)";
     bool writes = connection->statement_count == PG_STATEMENTS;
     pg_send_text(connection, sql, pg_span(PG_PARAMETERS, writes ? SPAN("5s") : SPAN("0")));
+    pg_send_text(connection, "SELECT schema_version FROM meta", PG_PARAMETERS);
+    pg_sync(connection);
+    PQclear(pg_result(connection));
+    PGresult *result = pg_result(connection);
+    int64_t version = result ? pg_next_int(&(struct pg_values){.result = result}) : 0;
+    if (result && PQntuples(result) != 1)
+        pg_fail(connection, STORE_BROKEN, "damaged: its table meta has not one row");
+    PQclear(result);
+    pg_finish(connection);
+    return version;
 }
 
 /* Statements are prepared under their numbers. */
@@ -297,7 +315,9 @@ static bool prepare(struct pg_connection *connection)
 #define STATEMENT_SQL(name, sql) sql,
     static const char *const statements[] = {PG_STATEMENTS_SQL(STATEMENT_SQL)};
     char name[12];
-    set_session(connection);
+    int64_t version = set_session(connection);
+    if (connection->error != STORE_OK || !pg_upgrade_schema(connection, version))
+        return false;
     pg_send_text(connection, read_meta, PG_PARAMETERS);
     for (int i = 0; i < connection->statement_count && connection->error == STORE_OK; i++) {
         snprintf(name, sizeof(name), "%d", i);
@@ -305,7 +325,6 @@ static bool prepare(struct pg_connection *connection)
             pg_lose(connection);
     }
     pg_sync(connection);
-    PQclear(pg_result(connection));
     PGresult *result = pg_result(connection);
     if (result)
         check_meta(connection, result);
@@ -358,6 +377,7 @@ static void connect_any(struct pg_connection *connection)
             return;
         atomic_compare_exchange_strong(&store->host, &first, (first + 1) % store->host_count);
     }
+    keep_trouble(connection);
     atomic_store(&store->probe_ms, clock_ms() + PROBE_INTERVAL_MS);
 }
 

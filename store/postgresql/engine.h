@@ -61,8 +61,10 @@ struct pg_store {
     atomic_llong timeline;        /* the highest that was seen */
     atomic_llong probe_ms;        /* above 0: away; until then no connection is tried */
     atomic_llong foreign_keys_ms; /* until then there are none, by clock_ms; -1: there are some */
-    pthread_mutex_t verify_lock, write_lock;
-    bool verified; /* by verify_lock: the seal has the store's cipher */
+    pthread_mutex_t state_lock, write_lock;
+    /* By state_lock: */
+    bool verified;     /* the seal has the store's cipher */
+    char trouble[256]; /* why it is away or broken, the last time that it was */
     /* By write_lock: */
     struct pg_connection writer;
     struct pg_ids ids[STORE_IDS_COUNT]; /* refused writes leave no gaps */
@@ -99,6 +101,18 @@ void pg_stream(struct pg_connection *connection);
 /* Takes the results that are left, so that the next statements can be sent. */
 void pg_finish(struct pg_connection *connection);
 
+/* ---- upgrade.c: the schema ---- */
+
+/* Makes it, in a database that has none of its tables. The connection has the error. */
+void pg_make_schema(struct pg_connection *connection);
+
+/* Has a schema of an older version become PG_SCHEMA_VERSION's, unless another process is faster.
+ * False with the connection's error, in the middle of a transaction perhaps. */
+bool pg_upgrade_schema(struct pg_connection *connection, int64_t version);
+
+/* STORE_BROKEN if this program is of a version that may not write any more. */
+enum store_error pg_check_writer(struct pg_connection *connection, int64_t lowest_writer);
+
 /* ---- readers ---- */
 
 struct pg_reader {
@@ -134,6 +148,7 @@ bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_H
 
 __typeof__(store_export) postgresql_export;
 __typeof__(store_import) postgresql_import;
+__typeof__(store_find_trouble) postgresql_find_trouble;
 store_engine_fill postgresql_fill;
 #define PG_FUNCTION(name, type) type postgresql_##name;
 STORE_ENGINE(PG_FUNCTION)

@@ -302,9 +302,7 @@ static void queue_all(struct group *group)
 static void finish_fetch(struct group *group)
 {
     group_sync(group);
-    if (group->meta.lowest_writer > PG_SCHEMA_VERSION)
-        store_txn_fail(&group->txn, pg_fail(group->connection, STORE_BROKEN,
-                                            "a newer version of this program uses it"));
+    store_txn_fail(&group->txn, pg_check_writer(group->connection, group->meta.lowest_writer));
 }
 
 /* In one round trip; in two where keys or reservations have to be looked up first. */

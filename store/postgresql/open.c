@@ -126,7 +126,7 @@ static struct pg_store *new_store(const struct store_options *options, struct se
     }
     store->base = (struct store){.engine = &store_postgresql_engine, .seal = seal};
     store->writer.store = store;
-    pthread_mutex_init(&store->verify_lock, NULL);
+    pthread_mutex_init(&store->state_lock, NULL);
     pthread_mutex_init(&store->write_lock, NULL);
     if (read_options(store, options->location, reason))
         return store;
@@ -140,44 +140,25 @@ void postgresql_close(struct store *base)
     pg_disconnect(&store->writer);
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
         free(store->ids[i].at);
-    pthread_mutex_destroy(&store->verify_lock);
+    pthread_mutex_destroy(&store->state_lock);
     pthread_mutex_destroy(&store->write_lock);
     PQconninfoFree(store->options);
     free(store);
 }
 
-/* What is sent until a sync is one transaction. */
-static void create_schema(struct pg_connection *connection, const struct seal *seal)
-{
-    static const char insert[] = "INSERT INTO meta VALUES ($1, $1, $2, $3)";
-    struct span check = {(const char *)seal_check_value(seal), SEAL_CHECK_LEN};
-    char sql[] = PG_SCHEMA_SQL, *rest = NULL;
-    int count = 1;
-    for (char *one = strtok_r(sql, ";", &rest); one; one = strtok_r(NULL, ";", &rest), count++)
-        pg_send_text(connection, one, PG_PARAMETERS);
-    pg_send_text(
-        connection, insert,
-        pg_span(pg_int(pg_int(PG_PARAMETERS, PG_SCHEMA_VERSION), seal_get_cipher(seal)), check));
-    pg_sync(connection);
-    for (; count > 0; count--)
-        PQclear(pg_result(connection));
-    pg_finish(connection);
-}
-
 bool postgresql_create(const struct store_options *options, struct seal *seal, unsigned owner_uid,
                        unsigned owner_gid, char reason[static STORE_REASON_SIZE])
 {
-    enum { CREATE_MS = 60000 };
     struct pg_store *store = new_store(options, seal, reason);
     (void)owner_uid, (void)owner_gid;
     if (!store)
         return false;
-    pg_begin(&store->writer, clock_ms() + CREATE_MS);
+    pg_begin(&store->writer, clock_ms() + PG_DEADLINE_MS);
     const char *encoding = PQparameterStatus(store->writer.pg, "server_encoding");
     if (store->writer.error == STORE_OK && encoding && strcmp(encoding, "UTF8") != 0)
         pg_fail(&store->writer, STORE_REFUSED, "its database's encoding is not UTF8");
     if (store->writer.error == STORE_OK)
-        create_schema(&store->writer, seal);
+        pg_make_schema(&store->writer);
     bool created = store->writer.error == STORE_OK || refuse(reason, store->writer.message);
     postgresql_close(&store->base);
     return created;
@@ -202,6 +183,15 @@ bool postgresql_open(const struct store_options *options, struct seal *seal, str
     return false;
 }
 
+void postgresql_find_trouble(struct store *base, char reason[static STORE_REASON_SIZE])
+{
+    struct pg_store *store = (struct pg_store *)base;
+    pthread_mutex_lock(&store->state_lock);
+    if (atomic_load(&base->broken) || atomic_load(&store->probe_ms) > 0)
+        refuse(reason, store->trouble);
+    pthread_mutex_unlock(&store->state_lock);
+}
+
 static bool is_uri(const char *location)
 {
     return strncmp(location, "postgresql://", 13) == 0 || strncmp(location, "postgres://", 11) == 0;
@@ -215,8 +205,10 @@ enum store_error postgresql_maintain(struct store *store)
 }
 
 #define PG_MEMBER(name, type) .name = postgresql_##name,
-const struct store_engine store_postgresql_engine = {.location_matches = is_uri,
+const struct store_engine store_postgresql_engine = {.name = "postgresql",
+                                                     .location_matches = is_uri,
                                                      .uses_network = true,
+                                                     .find_trouble = postgresql_find_trouble,
                                                      .fill = postgresql_fill,
                                                      .export = postgresql_export,
                                                      .import = postgresql_import,

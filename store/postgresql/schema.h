@@ -7,10 +7,10 @@
 #include "sql.h" /* made of the .sql files here */
 #include "store/txn.h"
 
-/* The database: its statements (statements.sql), and how rows are sent and received, by their
- * columns (schema.sql). All values are sent in binary. */
+/* The database: its version and tables (schema.sql), its statements (statements.sql), and how rows
+ * are sent and received, by their columns. All values are sent in binary. */
 
-enum { PG_SCHEMA_VERSION = 1, PG_TOKEN_NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX };
+enum { PG_TOKEN_NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX };
 
 #define PG_STATEMENT(name, sql) PG_##name,
 enum pg_statement { PG_STATEMENTS_SQL(PG_STATEMENT) PG_STATEMENTS };

@@ -1,10 +1,14 @@
--- The schema, as tokenctl init makes it. Changes only add: tables, and columns behind the others.
+-- The schema, by version: tokenctl init makes all of it. An older one gets what stands under the versions
+-- above its own, from the first program that meets it, while programs of that version go on: changes only
+-- add tables, and columns behind the others with a DEFAULT. A change of rules also raises lowest_writer.
 -- The comment behind a column is read by sql.awk: the member of struct pg_row (schema.h) that holds the
 -- column in memory and, if it is a span, the constant of its maximum length in bytes.
 -- A "use" is what requests do most: a spend, a settle, a time of last use; of a user, a create or a
 -- delete. The columns of the key come first, then those that uses change. No index has these, and
 -- fillfactor leaves room in the page: uses write to no index (heap-only tuples).
 -- Tables can be distributed by user_id, or by the first column of their key if they have none.
+
+-- VERSION 1
 
 CREATE TABLE meta (
     schema_version bigint PRIMARY KEY,
@@ -118,3 +122,10 @@ CREATE SEQUENCE user_ids;
 CREATE SEQUENCE token_ids;
 CREATE SEQUENCE gateway_ids;
 CREATE SEQUENCE reservation_ids MAXVALUE 1048575 CYCLE;
+
+-- VERSION 2
+
+-- Each group changes these tables: the server cleans them up often.
+ALTER TABLE tokens SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE reservations SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE commits SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);

@@ -1,4 +1,5 @@
-# Makes C of the .sql files: PG_SCHEMA_SQL; PG_USERS_COLUMNS(COLUMN) and so on, lists of
+# Makes C of the .sql files: PG_SCHEMA_SQL(STATEMENT), a list of STATEMENT(version, "SQL"), and
+# PG_SCHEMA_VERSION, the last version; PG_USERS_COLUMNS(COLUMN) and so on, lists of
 # COLUMN(whether it is an integer, member, most bytes); PG_STATEMENTS_SQL(STATEMENT), a list of
 # STATEMENT(name, "SQL").
 
@@ -6,7 +7,7 @@ FNR == 1 {
     file = FILENAME
     sub("^.*/", "", file)
     sub("[.].*", "", file)
-    printf("%s#define PG_%s_SQL%s", NR == 1 ? "" : "\n", toupper(file), file == "statements" ? "(STATEMENT)" : "")
+    printf("%s#define PG_%s_SQL(STATEMENT)", NR == 1 ? "" : "\n", toupper(file))
 }
 
 file == "statements" && /^-- [A-Z_]+$/ {
@@ -14,13 +15,17 @@ file == "statements" && /^-- [A-Z_]+$/ {
     next
 }
 
-file == "schema" && /^CREATE TABLE/ {
+file == "schema" && /^-- VERSION [0-9]+$/ {
+    version = name = $3
+}
+
+file == "schema" && /^(CREATE|ALTER) TABLE/ {
     table = toupper($3)
 }
 
 file == "schema" && /^    .* -- [a-z0-9_.]+( [A-Z0-9_]+)?$/ {
     split(substr($0, index($0, " -- ") + 4), words, " ")
-    columns[table] = columns[table] " COLUMN(" ($2 ~ /^bigint/) ", " words[1] ", " (words[2] == "" ? 0 : words[2]) ")"
+    columns[table] = columns[table] " COLUMN(" (/^    (ADD COLUMN )?[a-z_]+ bigint/) ", " words[1] ", " (words[2] == "" ? 0 : words[2]) ")"
 }
 
 {
@@ -32,14 +37,13 @@ file == "schema" && /^    .* -- [a-z0-9_.]+( [A-Z0-9_]+)?$/ {
     text = text (text == "" ? "" : " ") $0
     if (!/;$/)
         next
-    if (file == "statements")
-        sub(/;$/, "", text)
-    printf(file == "statements" ? " \\\n    STATEMENT(" name ", \"%s\")" : " \\\n    \"%s\"", text)
+    sub(/;$/, "", text)
+    printf(" \\\n    STATEMENT(%s, \"%s\")", name, text)
     text = ""
 }
 
 END {
-    print ""
+    print "\n#define PG_SCHEMA_VERSION " version
     for (table in columns)
         print "#define PG_" table "_COLUMNS(COLUMN)" columns[table]
 }

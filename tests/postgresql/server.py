@@ -67,6 +67,7 @@ class Server:
     SETTINGS = {
         "listen_addresses": "", "fsync": "off", "shared_buffers": "16MB", "max_connections": "30",
         "wal_level": "replica", "autovacuum": "off", "log_min_messages": "warning",
+        "wal_retrieve_retry_interval": "500ms",  # a promotion may wait for it
     }
 
     def __init__(self, folder, primary=None):

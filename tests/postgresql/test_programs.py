@@ -1,5 +1,6 @@
 """The programs on this engine, in their sandbox."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -113,19 +114,36 @@ def test_away(site):
     assert tokenctl("user", "list").returncode == 0
 
 
-@pytest.fixture
-def worker(site):
-    """A FastCGI worker, and the command that hands it a request."""
+@contextlib.contextmanager
+def run_worker(site):
+    """A FastCGI worker, and the command that hands it a request; its log is "worker.log"."""
     server, environment, tokenctl = site
     path = str(server.folder / "worker")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(16)
-        process = subprocess.Popen([BUILD / "token.fcgi"], env=environment, stdin=listener)
+        with open(path + ".log", "wb") as log:
+            process = subprocess.Popen([BUILD / "token.fcgi"], env=environment, stdin=listener, stderr=log)
     yield process, ("cgi-fcgi", "-bind", "-connect", path)
     process.terminate()
     os.unlink(path)
-    assert process.wait(20) == 0
+    process.wait(20)
+
+
+@pytest.fixture
+def worker(site):
+    with run_worker(site) as (process, program):
+        yield process, program
+    assert process.returncode == 0
+
+
+def wait_for_log(server, text):
+    log = server.folder / "worker.log"
+    end = time.monotonic() + 10
+    while text not in log.read_text():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return log.read_text()
 
 
 def test_reconnects_in_the_sandbox(site, worker):
@@ -141,6 +159,7 @@ def test_reconnects_in_the_sandbox(site, worker):
     for _ in range(3):
         head, answer = create()
         assert "503" in head.splitlines()[0] and not answer["success"]
+    wait_for_log(server, ": answering 503 until it can be reached")
     server.start()
     end = time.monotonic() + 10
     while not create()[1]["success"]:
@@ -149,6 +168,25 @@ def test_reconnects_in_the_sandbox(site, worker):
     head, answer = cgi(environment, access_token, "GET", program=program)
     assert answer["data"]["total"] == 2
     assert process.poll() is None
+    log = wait_for_log(server, "TOKEN_STORE: can be reached again")
+    assert log.count("\n") == 3 and "hidden-word" not in log  # the first line is the sandbox's
+
+
+def test_an_older_worker_ends(site):
+    """A newer program has raised the lowest version that may write."""
+    server, environment, tokenctl = site
+    access_token = add_user(tokenctl, "frank")["access_token"]
+    with run_worker(site) as (process, program):
+        assert cgi(environment, access_token, "GET", program=program)[1]["success"]
+        lowest = server.query("SELECT lowest_writer FROM meta")
+        server.query("UPDATE meta SET lowest_writer = 99")
+        try:
+            head, answer = cgi(environment, access_token, "POST", b'{"name":"y"}', program)
+            assert "503" in head.splitlines()[0] and answer["code"] == "unavailable"
+            assert process.wait(20) != 0
+            wait_for_log(server, "it takes programs of schema version 99 or later, this one is of version ")
+        finally:
+            server.query(f"UPDATE meta SET lowest_writer = {lowest}")
 
 
 @pytest.fixture
@@ -169,6 +207,7 @@ def test_worker_starts_while_the_database_is_away(site, away, worker):
     for method in ("GET", "POST", "GET"):
         head, answer = cgi(environment, access_token, method, b'{"name":"z"}', program)
         assert "503" in head.splitlines()[0] and "Retry-After:" in head and not answer["success"]
+    assert ": TOKEN_STORE: " in wait_for_log(server, ": answering 503 until it can be reached")
     server.start()
     end = time.monotonic() + 10
     while not cgi(environment, access_token, "GET", program=program)[1]["success"]:
