@@ -32,7 +32,10 @@ static enum api_step begin_spend(struct request *request, int64_t ttl_s)
     if (!read_use(request, &key, &transaction_id) ||
         (ttl_s > 0 && !json_in_integer(request, "ttl_seconds", 1, TTL_S_MAX, &ttl_s)))
         return reply_invalid(request);
-    if (!token_key_read(key, request->write.spend.key))
+    enum store_error error = store_key_read(request->api->reader, key, request->write.spend.key);
+    if (store_is_failure(error))
+        return reply_store_error(request, error);
+    if (error != STORE_OK)
         return reply_refusal(request,
                              key.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED);
     request->write.kind = STORE_SPEND;

@@ -58,8 +58,8 @@ enum api_step usage_begin(struct request *request)
     char key[TOKEN_KEY_SIZE];
     struct span sent = auth_key(&request->input);
     bool owner_disabled = false;
-    enum store_error error = STORE_NOT_FOUND;
-    if (token_key_read(sent, key))
+    enum store_error error = store_key_read(request->api->reader, sent, key);
+    if (error == STORE_OK)
         error = store_token_find(request->api->reader, key, request->now_unix_s, &owner_disabled,
                                  visit, request);
     if (error == STORE_NOT_FOUND)

@@ -29,7 +29,10 @@ enum api_step verify_begin(struct request *request)
     struct token_use use = {.ip = input->remote_addr,
                             .model = input->model,
                             .any_model = span_equal(input->model_check, SPAN("off"))};
-    if (!token_key_read(sent, key)) /* costs no look-up */
+    enum store_error error = store_key_read(request->api->reader, sent, key);
+    if (store_is_failure(error))
+        return reply_store_error(request, error);
+    if (error != STORE_OK)
         return reply_verified(
             request, sent.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED, NULL);
     if (input->cost.len > 0 && (!number_parse(input->cost, &use.amount) || use.amount < 0))

@@ -66,6 +66,7 @@ static void print_user(struct ctl *ctl, const struct store_user *user)
     output_int(ctl, "id", user->id);
     output_text(ctl, "name", span_of(user->name));
     output_text(ctl, "group", span_of(user->group));
+    output_int(ctl, "role", user->role);
     output_int(ctl, "status", user->disabled ? TOKEN_DISABLED : TOKEN_ENABLED);
     output_int(ctl, "tokens", (int64_t)user->token_count);
     output_int(ctl, "created_time", user->created_unix_s);
@@ -77,12 +78,12 @@ int ctl_user_list(struct ctl *ctl)
     struct store_user user = {.id = 0};
     enum store_error error;
     if (!ctl->text[CTL_JSON])
-        printf("%-8s %-8s %-8s %-16s %s\n", "id", "status", "tokens", "group", "name");
+        printf("%-8s %-5s %-8s %-8s %-16s %s\n", "id", "role", "status", "tokens", "group", "name");
     while ((error = store_user_next(ctl->reader, user.id, &user)) == STORE_OK) {
         if (ctl->text[CTL_JSON])
             print_user(ctl, &user);
         else
-            printf("%-8lld %-8s %-8llu %-16s %s\n", (long long)user.id,
+            printf("%-8lld %-5d %-8s %-8llu %-16s %s\n", (long long)user.id, (int)user.role,
                    user.disabled ? "disabled" : "enabled", (unsigned long long)user.token_count,
                    user.group, user.name);
     }

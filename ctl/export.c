@@ -100,8 +100,14 @@ static void append_user(struct buffer *out, const struct store_row *row)
     buffer_append_number(out, SPAN(",\"status\":"),
                          row->user.disabled ? TOKEN_DISABLED : TOKEN_ENABLED);
     buffer_append_number(out, SPAN(",\"created_time\":"), row->user.created_unix_s);
-    append_hex(out, SPAN(",\"access_hash\":\""), row->user.access_hash,
-               sizeof(row->user.access_hash));
+    buffer_append_number(out, SPAN(",\"role\":"), row->user.role);
+    buffer_append_number(out, SPAN(",\"quota\":"), row->user.quota);
+    buffer_append_bool(out, SPAN(",\"unlimited_quota\":"), row->user.unlimited_quota);
+    buffer_append_number(out, SPAN(",\"deleted_used_quota\":"), row->user.deleted_used_quota);
+    buffer_append_number(out, SPAN(",\"request_count\":"), row->user.request_count);
+    if (record_user_has_access(&row->user))
+        append_hex(out, SPAN(",\"access_hash\":\""), row->user.access_hash,
+                   sizeof(row->user.access_hash));
 }
 
 static void append_gateway(struct buffer *out, const struct store_row *row)
@@ -146,6 +152,7 @@ static bool append_row(void *context, const struct store_row *row)
         buffer_append_number(out, SPAN(",\"token\":"), row->next_ids[STORE_IDS_TOKEN]);
         buffer_append_number(out, SPAN(",\"gateway\":"), row->next_ids[STORE_IDS_GATEWAY]);
         buffer_append_number(out, SPAN(",\"reservation\":"), row->next_ids[STORE_IDS_RESERVATION]);
+        buffer_append_bool(out, SPAN(",\"foreign_keys\":"), row->foreign_keys);
     } else if (row->kind == STORE_ROW_GATEWAY) {
         append_gateway(out, row);
     } else if (row->kind == STORE_ROW_USER) {

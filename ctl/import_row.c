@@ -49,13 +49,22 @@ static bool read_label(struct request *request, const char *name, struct span *t
            json_in_refuse(request, name, "must be 1 to 64 bytes without control characters");
 }
 
+static bool read_bool(struct request *request, const char *name, bool *value)
+{
+    struct json_object *member = json_object_object_get(request->json, name);
+    *value = json_object_get_boolean(member);
+    return json_object_is_type(member, json_type_boolean) ||
+           json_in_refuse(request, name, "must be true or false");
+}
+
 static bool read_ids(struct request *request, const struct import_source *source,
                      struct store_row *row)
 {
     bool read = read_id(request, "user", &row->next_ids[STORE_IDS_USER]) &&
                 read_id(request, "token", &row->next_ids[STORE_IDS_TOKEN]) &&
                 read_id(request, "gateway", &row->next_ids[STORE_IDS_GATEWAY]) &&
-                read_id(request, "reservation", &row->next_ids[STORE_IDS_RESERVATION]);
+                read_id(request, "reservation", &row->next_ids[STORE_IDS_RESERVATION]) &&
+                read_bool(request, "foreign_keys", &row->foreign_keys);
     if (read && row->next_ids[STORE_IDS_USER] < INT64_MAX - source->ids_raised)
         row->next_ids[STORE_IDS_USER] += source->ids_raised;
     if (read && row->next_ids[STORE_IDS_TOKEN] < INT64_MAX - source->ids_raised)
@@ -71,18 +80,37 @@ static bool read_gateway(struct request *request, struct store_row *row)
            read_hex(request, "secret_hash", gateway->secret_hash, sizeof(gateway->secret_hash));
 }
 
+/* One without an access token has no access_hash. */
+static bool read_access(struct request *request, struct record_user *user)
+{
+    if (!json_object_object_get(request->json, "access_hash"))
+        return true;
+    return read_hex(request, "access_hash", user->access_hash, sizeof(user->access_hash)) &&
+           (record_user_has_access(user) ||
+            json_in_refuse(request, "access_hash", "is of no access token"));
+}
+
 static bool read_user(struct request *request, struct store_row *row)
 {
     struct record_user *user = &row->user;
-    int64_t status;
-    bool read = read_id(request, "id", &row->id) && read_label(request, "name", &user->name) &&
-                read_label(request, "group", &user->group) &&
-                json_in_required(request, "status", TOKEN_ENABLED, TOKEN_DISABLED, &status) &&
-                json_in_required(request, "created_time", 0, INT64_MAX, &user->created_unix_s) &&
-                read_hex(request, "access_hash", user->access_hash, sizeof(user->access_hash));
+    int64_t status, role;
+    bool read =
+        read_id(request, "id", &row->id) && read_label(request, "name", &user->name) &&
+        read_label(request, "group", &user->group) &&
+        json_in_required(request, "status", TOKEN_ENABLED, TOKEN_DISABLED, &status) &&
+        json_in_required(request, "created_time", 0, INT64_MAX, &user->created_unix_s) &&
+        json_in_required(request, "role", USER_ROLE_USER, USER_ROLE_ROOT, &role) &&
+        json_in_required(request, "quota", 0, INT64_MAX, &user->quota) &&
+        read_bool(request, "unlimited_quota", &user->unlimited_quota) &&
+        json_in_required(request, "deleted_used_quota", 0, INT64_MAX, &user->deleted_used_quota) &&
+        json_in_required(request, "request_count", 0, INT64_MAX, &user->request_count) &&
+        read_access(request, user);
     if (!read)
         return false;
     user->disabled = status == TOKEN_DISABLED;
+    user->role = (enum user_role)role;
+    if (record_user_problem(user))
+        return json_in_refuse(request, "role", "must be 1, 10 or 100");
     return !text_is_digits(user->name) || json_in_refuse(request, "name", "is a number: ids are");
 }
 
@@ -96,7 +124,7 @@ static bool unseal(struct request *request, const struct import_source *source, 
             json_in_refuse(request, "sealed_key", "can't be unsealed"));
 }
 
-/* A text that is no key was brought in disabled. */
+/* Of any form: texts that open nothing are kept too (token/key.h). */
 static bool read_key(struct request *request, const struct import_source *source,
                      struct token *token)
 {
@@ -105,9 +133,8 @@ static bool read_key(struct request *request, const struct import_source *source
         return unseal(request, source, token);
     if (!need(request, "key") || !json_in_text(request, "key", &key))
         return false;
-    if (!span_starts_with(key, SPAN("sk-")) || key.len > TOKEN_KEY_LEN_MAX ||
-        (token_key_form(key) == TOKEN_KEY_MALFORMED && token->status == TOKEN_ENABLED))
-        return json_in_refuse(request, "key", "has a wrong format");
+    if (!span_starts_with(key, SPAN("sk-")) || key.len > TOKEN_KEY_LEN_MAX)
+        return json_in_refuse(request, "key", "must be sk- and up to 255 bytes");
     token_key_set(token->key, span_from(key, TOKEN_KEY_PREFIX_LEN));
     return true;
 }
@@ -140,7 +167,6 @@ static bool read_token(struct request *request, struct import_source *source, st
 static bool read_reservation(struct request *request, struct store_row *row)
 {
     struct record_reservation *reservation = &row->reservation;
-    struct json_object *from_remain = json_object_object_get(request->json, "from_remain");
     bool read = read_id(request, "id", &row->id) &&
                 read_id(request, "gateway_id", &reservation->gateway_id) &&
                 read_id(request, "user_id", &reservation->user_id) &&
@@ -148,14 +174,12 @@ static bool read_reservation(struct request *request, struct store_row *row)
                 json_in_required(request, "reserved", 0, INT64_MAX, &reservation->units.reserved) &&
                 json_in_required(request, "created_time", 0, INT64_MAX, &reservation->created_s) &&
                 json_in_required(request, "due_time", 0, INT64_MAX, &reservation->due_s) &&
+                read_bool(request, "from_remain", &reservation->units.from_remain) &&
                 need(request, "group") && json_in_text(request, "group", &reservation->group);
     if (!read)
         return false;
     if (reservation->group.len > TOKEN_GROUP_LEN_MAX)
         return json_in_refuse(request, "group", "must be at most 64 bytes");
-    if (!json_object_is_type(from_remain, json_type_boolean))
-        return json_in_refuse(request, "from_remain", "must be true or false");
-    reservation->units.from_remain = json_object_get_boolean(from_remain);
     reservation->units.amount = reservation->units.reserved;
     return true;
 }

@@ -129,10 +129,12 @@ int ctl_token_find(struct ctl *ctl)
 {
     char line[TOKEN_KEY_SIZE], key[TOKEN_KEY_SIZE];
     bool owner_disabled;
-    if (!token_key_read(read_key(ctl->argument, line), key))
+    enum store_error error = store_key_read(ctl->reader, read_key(ctl->argument, line), key);
+    if (error == STORE_NOT_FOUND)
         return ctl_fail("not a valid key: wrong format or checksum");
-    enum store_error error =
-        store_token_find(ctl->reader, key, (int64_t)time(NULL), &owner_disabled, print_token, ctl);
+    if (error == STORE_OK)
+        error = store_token_find(ctl->reader, key, (int64_t)time(NULL), &owner_disabled,
+                                 print_token, ctl);
     if (error == STORE_NOT_FOUND)
         return ctl_fail("nobody has this key");
     return ctl_end(ctl, error);

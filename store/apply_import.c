@@ -32,7 +32,8 @@ static const char *import_user(struct store_txn *txn, const struct store_row *ro
         return "a user with this id exists";
     if (txn->rows->find_user(txn, row->user.name, &id) == STORE_OK)
         return "another user has this name";
-    if (txn->rows->find_access(txn, row->user.access_hash, &id) == STORE_OK)
+    if (record_user_has_access(&row->user) &&
+        txn->rows->find_access(txn, row->user.access_hash, &id) == STORE_OK)
         return "another user has this access token";
     txn->rows->put_user(txn, row->id, &row->user);
     txn->rows->index_user(txn, row->id, &row->user);
@@ -49,7 +50,15 @@ static const char *import_gateway(struct store_txn *txn, const struct store_row 
     return NULL;
 }
 
-static const char *import_token(struct store_txn *txn, const struct store_import *import,
+/* Of an import once. */
+static void note_foreign_keys(struct store_txn *txn, struct store_import *import)
+{
+    if (!import->foreign_keys)
+        txn->rows->note_foreign_keys(txn);
+    import->foreign_keys = true;
+}
+
+static const char *import_token(struct store_txn *txn, struct store_import *import,
                                 struct store_row *row)
 {
     const struct token *token = &row->token;
@@ -64,6 +73,8 @@ static const char *import_token(struct store_txn *txn, const struct store_import
         return "another token has its old key";
     if (is_refused(import, token->user_id))
         return NULL;
+    if (token_key_form(span_of(token->key)) != TOKEN_KEY_OWN)
+        note_foreign_keys(txn, import);
     keys->sealed = seal_key(txn->seal, token->user_id, token->id, token->key, sealed);
     txn->rows->add_token(txn, token, keys);
     txn->rows->put_key(txn, hash, &entry);
@@ -99,6 +110,8 @@ enum store_error store_import_row(struct store_txn *txn, struct store_import *im
     case STORE_ROW_IDS:
         for (unsigned kind = 0; kind < STORE_IDS_COUNT; kind++)
             txn->rows->raise_id(txn, kind, row->next_ids[kind]);
+        if (row->foreign_keys) /* also an old key, of which only the hash is known */
+            note_foreign_keys(txn, import);
         break;
     case STORE_ROW_USER:
         row->refused = import_user(txn, row);

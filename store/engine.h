@@ -24,6 +24,9 @@ typedef enum store_error
 store_find_by_hash(struct store_reader *reader,
                    const unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN], int64_t *id);
 
+/* Whether the store holds, or held, foreign keys. */
+typedef enum store_error store_find_foreign_keys(struct store_reader *reader, bool *has);
+
 /* Columns: name, type. The token that token_find shows lacks its key, which the caller has. */
 /* clang-format off */
 #define STORE_ENGINE(FUNCTION)                                                                     \
@@ -41,6 +44,7 @@ store_find_by_hash(struct store_reader *reader,
     FUNCTION(token_page, __typeof__(store_token_page))                                             \
     FUNCTION(token_search, __typeof__(store_token_search))                                         \
     FUNCTION(token_find, __typeof__(store_token_find))                                             \
+    FUNCTION(has_foreign_keys, store_find_foreign_keys)                                            \
     FUNCTION(gateway_next, __typeof__(store_gateway_next))                                         \
     FUNCTION(commit, __typeof__(store_commit))                                                     \
     FUNCTION(stat, __typeof__(store_stat))                                                         \

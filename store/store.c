@@ -200,6 +200,19 @@ enum store_error store_token_search(struct store_reader *reader, const struct st
     return reader->store->engine->token_search(reader, search, total, visit, context);
 }
 
+enum store_error store_key_read(struct store_reader *reader, struct span text,
+                                char key[static TOKEN_KEY_SIZE])
+{
+    bool has_foreign = false;
+    enum store_error error = STORE_OK;
+    enum token_key_form form = token_key_read(text, key);
+    if (form == TOKEN_KEY_FOREIGN)
+        error = reader->store->engine->has_foreign_keys(reader, &has_foreign);
+    if (error != STORE_OK || form == TOKEN_KEY_OWN || has_foreign)
+        return error;
+    return STORE_NOT_FOUND;
+}
+
 enum store_error store_token_find(struct store_reader *reader, const char *key, int64_t now_unix_s,
                                   bool *owner_disabled, store_visit_token *visit, void *context)
 {

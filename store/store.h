@@ -127,8 +127,12 @@ const struct seal *store_reader_seal(const struct store_reader *reader);
 
 enum { STORE_CREDENTIAL_LEN = 48, STORE_USER_NAME_LEN_MAX = 64 };
 
+/* New API's numbers. */
+enum user_role { USER_ROLE_USER = 1, USER_ROLE_ADMIN = 10, USER_ROLE_ROOT = 100 };
+
 struct store_user {
     int64_t id;
+    enum user_role role;
     char name[STORE_USER_NAME_LEN_MAX + 1];
     char group[TOKEN_GROUP_LEN_MAX + 1];
     bool disabled;
@@ -230,6 +234,11 @@ struct store_use_answer {
     int64_t amount;         /* taken in the end */
     int64_t shortfall;      /* of a settle: the token could not cover this */
 };
+
+/* The key that a client means by text (token_key_read), which the store may have: a foreign one
+ * only where it holds such. STORE_NOT_FOUND: malformed. Of a key of ours nothing is read. */
+enum store_error store_key_read(struct store_reader *reader, struct span text,
+                                char key[static TOKEN_KEY_SIZE]);
 
 /* Checks a use of a key and takes nothing. The answer is filled in if *refusal is TOKEN_GOOD.
  *   key   well formed (token/key.h) */

@@ -33,9 +33,9 @@ enum store_error store_export(struct store_reader *reader, int64_t now_unix_s,
                               store_visit_row *visit, void *context);
 
 /* Imports rows, with keys in clear, in one transaction, while no other process writes: users, their
- * tokens and their reservations each in the order of ids, a user before what it has. take returns some of them, and each time has the last ones' results in them; none (*count
- * 0) at their end. STORE_REFUSED, with nothing imported, if it returns false; a store that is new
- * may have some. */
+ * tokens and their reservations each in the order of ids, a user before what it has. take returns
+ * some of them, and each time has the last ones' results in them; none (*count 0) at their end.
+ * STORE_REFUSED, with nothing imported, if it returns false; a store that is new may have some. */
 typedef bool store_take_rows(void *context, struct store_row **rows, size_t *count);
 enum store_error store_import(struct store *store, int64_t now_unix_s, store_take_rows *take,
                               void *context);

@@ -22,8 +22,31 @@ struct record_user {
     bool disabled;
     bool deleted; /* does not exist any more; its tokens are being deleted */
     int64_t created_unix_s;
-    unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN];
+    unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN]; /* zeros: see record_user_has_access */
+    enum user_role role;
+    int64_t quota; /* units left; kept, but nothing is checked by it yet */
+    bool unlimited_quota;
+    int64_t deleted_used_quota; /* units that its deleted tokens had used */
+    int64_t request_count;
 };
+
+/* Whether the user has an access token: one who was brought in without one has none at first. */
+static inline bool record_user_has_access(const struct record_user *user)
+{
+    static const unsigned char none[SEAL_CREDENTIAL_HASH_LEN];
+    return memcmp(user->access_hash, none, sizeof(none)) != 0;
+}
+
+/* What is wrong with the members of a user that have limits, or NULL. */
+static inline const char *record_user_problem(const struct record_user *user)
+{
+    if (user->role != USER_ROLE_USER && user->role != USER_ROLE_ADMIN &&
+        user->role != USER_ROLE_ROOT)
+        return "its role is none of 1, 10 and 100";
+    return user->quota < 0 || user->deleted_used_quota < 0 || user->request_count < 0
+               ? "a quota or count of it is below 0"
+               : NULL;
+}
 
 struct record_gateway {
     struct span name;
@@ -70,7 +93,10 @@ struct store_row {
     enum store_row_kind kind;
     int64_t id; /* but of tokens, which have their own */
     union {
-        int64_t next_ids[STORE_IDS_COUNT];
+        struct {
+            int64_t next_ids[STORE_IDS_COUNT];
+            bool foreign_keys; /* the store holds, or held, some */
+        };
         struct record_gateway gateway;
         struct record_user user;
         struct {
@@ -125,7 +151,8 @@ struct store_rows {
     enum store_error (*take_id)(struct store_txn *txn, enum store_ids kind, int64_t *id);
 
     /* Users; get_user also finds those that are being deleted. find_user: by name. index_user and
-     * unindex_user: the entries by which a user is found, of its name and its access token. */
+     * unindex_user: the entries by which a user is found, of its name and its access token, if it
+     * has one. */
     enum store_error (*get_user)(struct store_txn *txn, int64_t id, struct record_user *user);
     void (*put_user)(struct store_txn *txn, int64_t id, const struct record_user *user);
     void (*delete_user)(struct store_txn *txn, int64_t id);
@@ -178,7 +205,9 @@ struct store_rows {
     enum store_error (*purge)(struct store_txn *txn, struct store_write *write);
     enum store_error (*forget)(struct store_txn *txn, struct store_write *write);
 
-    /* For imports. raise_id: ids to come are next or greater. */
+    /* For imports. raise_id: ids to come are next or greater. note_foreign_keys: the store has
+     * some, and remembers it for ever, as has_foreign_keys (engine.h) says. */
+    void (*note_foreign_keys)(struct store_txn *txn);
     void (*raise_id)(struct store_txn *txn, enum store_ids kind, int64_t next);
     enum store_error (*find_access)(struct store_txn *txn,
                                     const unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN],
@@ -192,6 +221,7 @@ struct store_import {
     int64_t now_unix_s;
     int64_t *refused_users; /* their ids, in order */
     size_t refused_count;
+    bool foreign_keys; /* the store has noted that it has some */
 };
 enum store_error store_import_row(struct store_txn *txn, struct store_import *import,
                                   struct store_row *row);

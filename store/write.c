@@ -118,6 +118,7 @@ enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct 
         .kind = STORE_USER_ADD, .now_unix_s = now_unix_s, .user_add = {.user = user}};
     draw_credential(access_token, write.user_add.access_hash);
     user->created_unix_s = now_unix_s;
+    user->role = USER_ROLE_USER;
     user->disabled = false;
     user->token_count = 0;
     return store_write(store, &write);

@@ -102,14 +102,16 @@ enum store_error lookup_access(struct store_txn *txn,
 void user_index(struct store_txn *txn, int64_t user_id, const struct record_user *user)
 {
     struct index_key key;
-    put_indexed(txn, access_key(user->access_hash, &key), user_id);
+    if (record_user_has_access(user))
+        put_indexed(txn, access_key(user->access_hash, &key), user_id);
     put_indexed(txn, name_key(user->name, &key), user_id);
 }
 
 void user_unindex(struct store_txn *txn, const struct record_user *user)
 {
     struct index_key key;
-    db_expect(txn, db_delete(txn, DB_USER_INDEX, access_key(user->access_hash, &key)));
+    if (record_user_has_access(user))
+        db_expect(txn, db_delete(txn, DB_USER_INDEX, access_key(user->access_hash, &key)));
     db_expect(txn, db_delete(txn, DB_USER_INDEX, name_key(user->name, &key)));
 }
 

@@ -20,7 +20,8 @@ enum store_error lookup_name(struct store_txn *txn, struct span name, int64_t *u
 enum store_error lookup_access(struct store_txn *txn,
                                const unsigned char access_hash[static SEAL_CREDENTIAL_HASH_LEN],
                                int64_t *user_id, struct record_user *user);
-/* Enters a user, who is not there; removes one, who is. */
+/* Enters a user, who is not there; removes one, who is. By name, and by access token if it has one.
+ */
 void user_index(struct store_txn *txn, int64_t user_id, const struct record_user *user);
 void user_unindex(struct store_txn *txn, const struct record_user *user);
 

@@ -33,8 +33,10 @@ enum store_error lmdb_user_find(struct store_reader *reader, struct span name, i
 static enum store_error fill_user(struct store_txn *txn, int64_t user_id,
                                   const struct record_user *from, struct store_user *user)
 {
-    *user = (struct store_user){
-        .id = user_id, .disabled = from->disabled, .created_unix_s = from->created_unix_s};
+    *user = (struct store_user){.id = user_id,
+                                .role = from->role,
+                                .disabled = from->disabled,
+                                .created_unix_s = from->created_unix_s};
     memcpy(user->name, from->name.at, from->name.len);
     memcpy(user->group, from->group.at, from->group.len);
     return ids_count(txn, DB_IDS_BY_USER, user_id, &user->token_count);
@@ -131,6 +133,16 @@ enum store_error lmdb_token_find(struct store_reader *reader, const char *key, i
         visit(context, &token);
     }
     read_end(txn);
+    return error;
+}
+
+enum store_error lmdb_has_foreign_keys(struct store_reader *reader, bool *has)
+{
+    int64_t value = 0;
+    struct store_txn *txn = read_begin(reader);
+    enum store_error error = meta_get(txn, META_FOREIGN_KEYS, &value);
+    read_end(txn);
+    *has = value != 0;
     return error;
 }
 

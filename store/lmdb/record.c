@@ -166,11 +166,23 @@ bool record_decode_token(struct span record, struct token *token, struct record_
 static void code_user(struct codec *codec, void *value)
 {
     struct record_user *user = value;
-    bool *const flags[] = {&user->disabled, &user->deleted};
-    code_version(codec, 2, 2, 2);
-    code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
+    bool *const flags[] = {&user->disabled, &user->deleted, &user->unlimited_quota};
+    unsigned version = code_version(codec, 2, 3, 3); /* 3: role, quotas, request_count */
+    int64_t role = user->role;
+    code_flags(codec, flags, version == 2 ? 2 : 3);
     code_int(codec, &user->created_unix_s);
     code_bytes(codec, user->access_hash, sizeof(user->access_hash));
+    if (version == 2) {
+        user->unlimited_quota = true;
+        user->quota = user->deleted_used_quota = user->request_count = 0;
+        role = USER_ROLE_USER;
+    } else {
+        code_int(codec, &role);
+        code_int(codec, &user->quota);
+        code_int(codec, &user->deleted_used_quota);
+        code_int(codec, &user->request_count);
+    }
+    user->role = (enum user_role)role;
     code_length(codec, &user->name, 1, STORE_USER_NAME_LEN_MAX);
     code_length(codec, &user->group, 1, TOKEN_GROUP_LEN_MAX);
     code_text(codec, &user->name);

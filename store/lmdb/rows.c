@@ -66,6 +66,11 @@ static void raise_id(struct store_txn *txn, enum store_ids kind, int64_t next)
         txn->ids[kind] = next;
 }
 
+static void note_foreign_keys(struct store_txn *txn)
+{
+    meta_put(txn, META_FOREIGN_KEYS, 1);
+}
+
 void rows_store_ids(struct store_txn *txn)
 {
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
@@ -275,6 +280,7 @@ const struct store_rows lmdb_rows = {
     .get_kept = answers_get_kept,
     .purge = purge,
     .forget = answers_forget,
+    .note_foreign_keys = note_foreign_keys,
     .raise_id = raise_id,
     .find_access = find_access,
     .has_gateway = has_gateway,

@@ -26,9 +26,13 @@ static enum store_error show(struct transfer *transfer, const struct store_row *
 static enum store_error export_ids(struct transfer *transfer)
 {
     struct store_row row = {.kind = STORE_ROW_IDS};
+    int64_t foreign_keys = 0;
     enum store_error error = STORE_OK;
     for (size_t i = 0; error == STORE_OK && i < STORE_IDS_COUNT; i++)
         error = meta_get(transfer->txn, meta_counters[i], &row.next_ids[i]);
+    if (error == STORE_OK)
+        error = meta_get(transfer->txn, META_FOREIGN_KEYS, &foreign_keys);
+    row.foreign_keys = foreign_keys != 0;
     return error == STORE_OK ? show(transfer, &row) : error;
 }
 

@@ -21,7 +21,8 @@ struct check {
     struct store_reader *reader;
     store_report *report;
     void *context;
-    uint64_t found; /* problems */
+    uint64_t found;    /* problems */
+    bool foreign_keys; /* the store has some */
 };
 
 /* "token 7: its key can't be unsealed" */
@@ -44,7 +45,7 @@ static const char *find_problem(const struct check *check, const struct pg_row *
     if (!unseal_key(check->reader->store->seal, row->user_id, row->id, row->keys.sealed, token.key))
         return "its key can't be unsealed";
     seal_hash_key(check->reader->store->seal, token.key, hash);
-    bool formed = token_key_form(span_of(token.key)) == TOKEN_KEY_OWN;
+    bool formed = check->foreign_keys || token_key_form(span_of(token.key)) == TOKEN_KEY_OWN;
     explicit_bzero(token.key, strlen(token.key));
     if (!formed)
         return "its key is not well formed";
@@ -85,17 +86,24 @@ static enum store_error check_tables(struct check *check, struct pg_values *valu
     return STORE_OK;
 }
 
+static enum store_error read_foreign_keys(struct check *check, struct pg_values *values)
+{
+    check->foreign_keys = pg_next_int(values) != 0;
+    return STORE_OK;
+}
+
 enum store_error postgresql_check(struct store_reader *base, store_report *report_line,
                                   void *context, uint64_t *found)
 {
     static const struct {
         enum pg_statement statement;
         enum store_error (*visit)(struct check *check, struct pg_values *values);
-    } passes[] = {{PG_CHECK_TABLES, check_tables},
+    } passes[] = {{PG_READ_FOREIGN_KEYS, read_foreign_keys},
+                  {PG_CHECK_TABLES, check_tables},
                   {PG_CHECK_TOKENS, check_token},
                   {PG_CHECK_ANSWERS, check_answer}};
     struct pg_reader *reader = (struct pg_reader *)base;
-    struct check check = {base, report_line, context, 0};
+    struct check check = {base, report_line, context, 0, false};
     struct pg_values values;
     reader->wait_ms = INT64_C(24) * 3600 * 1000;
     enum store_error error = pg_read(base, PG_BEGIN_SNAPSHOT, PG_PARAMETERS, &values);

@@ -57,9 +57,10 @@ struct pg_store {
     PQconninfoOption *options;
     struct pg_host hosts[PG_HOSTS_MAX];
     unsigned host_count;
-    atomic_uint host;      /* the one that is tried first */
-    atomic_llong timeline; /* the highest that was seen */
-    atomic_llong probe_ms; /* above 0: away; until then no connection is tried */
+    atomic_uint host;             /* the one that is tried first */
+    atomic_llong timeline;        /* the highest that was seen */
+    atomic_llong probe_ms;        /* above 0: away; until then no connection is tried */
+    atomic_llong foreign_keys_ms; /* until then there are none, by clock_ms; -1: there are some */
     pthread_mutex_t state_lock, write_lock;
     /* By state_lock: */
     bool verified;     /* the seal has the store's cipher */

@@ -147,6 +147,7 @@ enum store_error postgresql_user_next(struct store_reader *reader, int64_t after
     if (error != STORE_OK)
         return not_found_is(STORE_NO_USER, error);
     *user = (struct store_user){.id = row.user_id,
+                                .role = row.user.role,
                                 .disabled = row.user.disabled,
                                 .created_unix_s = row.user.created_unix_s,
                                 .token_count = (uint64_t)row.count};
@@ -207,10 +208,27 @@ bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_H
            (row->keys.has_old && memcmp(hash, row->keys.old_hash, SEAL_HASH_LEN) == 0);
 }
 
-enum store_error postgresql_token_find(struct store_reader *reader,
-                                       const char *key, int64_t now_unix_s,
-                                       bool *owner_disabled, store_visit_token *visit,
-                                       void *context)
+/* What was read is good for a second: a flood of malformed keys costs a round trip in each. */
+enum store_error postgresql_has_foreign_keys(struct store_reader *reader, bool *has)
+{
+    enum { GOOD_MS = 1000 };
+    atomic_llong *none_until_ms = &((struct pg_store *)reader->store)->foreign_keys_ms;
+    int64_t until_ms = atomic_load(none_until_ms), now_ms = clock_ms();
+    struct pg_values values;
+    *has = until_ms < 0;
+    if (*has || now_ms < until_ms)
+        return STORE_OK;
+    enum store_error error = pg_read(reader, PG_READ_FOREIGN_KEYS, PG_PARAMETERS, &values);
+    if (error != STORE_OK)
+        return not_found_is(STORE_CORRUPT, error);
+    *has = pg_next_int(&values) != 0;
+    atomic_store(none_until_ms, *has ? -1 : now_ms + GOOD_MS);
+    return STORE_OK;
+}
+
+enum store_error postgresql_token_find(struct store_reader *reader, const char *key,
+                                       int64_t now_unix_s, bool *owner_disabled,
+                                       store_visit_token *visit, void *context)
 {
     struct pg_row entry = {.id = 0}, row;
     struct pg_values values;

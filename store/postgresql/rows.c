@@ -123,7 +123,8 @@ void group_need_row(struct group *group, const struct store_row *row)
     if (row->kind == STORE_ROW_USER) {
         const struct pg_row access = hashed(row->user.access_hash, PG_LOOK_UP_LEN);
         group_need(group, PG_USERS, PG_ROW(.user_id = row->id), false);
-        group_need(group, PG_ACCESS, &access, false);
+        if (record_user_has_access(&row->user))
+            group_need(group, PG_ACCESS, &access, false);
         need_name(group, row->user.name);
     } else if (row->kind == STORE_ROW_TOKEN) {
         seal_hash_key(group->txn.seal, row->token.key, hash);
@@ -191,7 +192,8 @@ static void index_user(struct store_txn *txn, int64_t id, const struct record_us
                   access = hashed(user->access_hash, PG_LOOK_UP_LEN);
     name.user_id = access.user_id = id;
     group_put(txn, PG_NAMES, &name);
-    group_put(txn, PG_ACCESS, &access);
+    if (record_user_has_access(user))
+        group_put(txn, PG_ACCESS, &access);
 }
 
 static void unindex_user(struct store_txn *txn, const struct record_user *user)
@@ -200,7 +202,8 @@ static void unindex_user(struct store_txn *txn, const struct record_user *user)
     struct pg_row name = named(user->name, folded),
                   access = hashed(user->access_hash, PG_LOOK_UP_LEN);
     group_delete(txn, PG_NAMES, &name);
-    group_delete(txn, PG_ACCESS, &access);
+    if (record_user_has_access(user))
+        group_delete(txn, PG_ACCESS, &access);
 }
 
 /* ---- tokens ---- */
@@ -428,6 +431,11 @@ static void raise_id(struct store_txn *txn, enum store_ids kind, int64_t next)
     *raised = *raised < next ? next : *raised;
 }
 
+static void note_foreign_keys(struct store_txn *txn)
+{
+    group_send((struct group *)txn, PG_NOTE_FOREIGN_KEYS, PG_PARAMETERS);
+}
+
 static enum store_error find_access(struct store_txn *txn,
                                     const unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN],
                                     int64_t *id)
@@ -474,6 +482,7 @@ const struct store_rows group_rows = {
     .get_kept = get_kept,
     .purge = purge,
     .forget = forget,
+    .note_foreign_keys = note_foreign_keys,
     .raise_id = raise_id,
     .find_access = find_access,
     .has_gateway = has_gateway,

@@ -119,6 +119,16 @@ CREATE SEQUENCE reservation_ids MAXVALUE 1048575 CYCLE;
 
 -- VERSION 2
 
+ALTER TABLE meta
+    ADD COLUMN foreign_keys boolean NOT NULL DEFAULT false; -- some tokens have, or had, foreign keys
+
+ALTER TABLE users
+    ADD COLUMN role bigint NOT NULL DEFAULT 1, -- user.role
+    ADD COLUMN quota bigint NOT NULL DEFAULT 0, -- user.quota
+    ADD COLUMN unlimited_quota boolean NOT NULL DEFAULT true, -- user.unlimited_quota
+    ADD COLUMN deleted_used_quota bigint NOT NULL DEFAULT 0, -- user.deleted_used_quota
+    ADD COLUMN request_count bigint NOT NULL DEFAULT 0; -- user.request_count
+
 -- Each group changes these tables: the server cleans them up often.
 ALTER TABLE tokens SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE reservations SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);

@@ -13,6 +13,8 @@
 
 -- READ_KEY
 SELECT * FROM keys WHERE hash = $1;
+-- READ_FOREIGN_KEYS
+SELECT foreign_keys::int::bigint FROM meta;
 -- READ_NAME
 SELECT * FROM user_names WHERE name = $1;
 -- READ_ACCESS
@@ -75,7 +77,8 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 -- CHECK_TABLES
 -- A copy of each table's columns: Citus joins tables that are distributed by different columns only so.
 WITH users AS MATERIALIZED (
-    SELECT user_id, name, deleted, access_hash, token_count FROM users),
+    SELECT user_id, name, deleted, access_hash, token_count, role, quota, deleted_used_quota,
+        request_count FROM users),
 user_names AS MATERIALIZED (SELECT name, user_id FROM user_names),
 access_hashes AS MATERIALIZED (SELECT hash, user_id FROM access_hashes),
 tokens AS MATERIALIZED (
@@ -91,9 +94,14 @@ UNION ALL SELECT 'user', user_id, 'has a name but does not exist'
 FROM user_names n WHERE NOT EXISTS (
     SELECT FROM users u WHERE u.user_id = n.user_id AND NOT deleted)
 UNION ALL SELECT 'user', coalesce(u.user_id, a.user_id), 'is not found by its access token'
-FROM (SELECT user_id, access_hash FROM users WHERE NOT deleted) u
+FROM (SELECT user_id, access_hash FROM users
+        WHERE NOT deleted AND access_hash <> decode(repeat('00', 32), 'hex')) u
     FULL JOIN access_hashes a USING (user_id)
 WHERE hash IS DISTINCT FROM substring(access_hash FOR 16)
+UNION ALL SELECT 'user', user_id, 'its role is none of 1, 10 and 100'
+FROM users WHERE role NOT IN (1, 10, 100)
+UNION ALL SELECT 'user', user_id, 'a quota or count of it is below 0'
+FROM users WHERE least(quota, deleted_used_quota, request_count) < 0
 UNION ALL SELECT 'user', user_id, 'the count of its tokens is another'
 FROM users LEFT JOIN (SELECT user_id, count(*) AS count FROM tokens GROUP BY user_id) t
     USING (user_id)
@@ -133,7 +141,8 @@ SELECT * FROM tokens;
 SELECT * FROM idempotency;
 -- EXPORT_IDS
 SELECT floor(extract(epoch FROM now()))::bigint, u.last_value + u.is_called::int,
-    t.last_value + t.is_called::int, g.last_value + g.is_called::int, 1::bigint
+    t.last_value + t.is_called::int, g.last_value + g.is_called::int, 1::bigint,
+    (SELECT foreign_keys::int::bigint FROM meta)
 FROM user_ids u, token_ids t, gateway_ids g;
 -- EXPORT_GATEWAYS
 SELECT * FROM gateways ORDER BY id;
@@ -224,10 +233,11 @@ INSERT INTO keys VALUES ($1, $2, $3);
 -- DELETE_KEY
 DELETE FROM keys WHERE hash = $1;
 -- INSERT_USER
-INSERT INTO users VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+INSERT INTO users VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
 -- UPDATE_USER
 UPDATE users SET token_count = $2, name = $3, group_name = $4, disabled = $5, deleted = $6,
-    created_unix_s = $7, access_hash = $8
+    created_unix_s = $7, access_hash = $8, role = $9, quota = $10, unlimited_quota = $11,
+    deleted_used_quota = $12, request_count = $13
 WHERE user_id = $1;
 -- USE_USER
 UPDATE users SET token_count = $2 WHERE user_id = $1;
@@ -296,6 +306,8 @@ SELECT setval('user_ids', greatest($1::bigint, u.last_value + u.is_called::int),
     setval('token_ids', greatest($2::bigint, t.last_value + t.is_called::int), false),
     setval('gateway_ids', greatest($3::bigint, g.last_value + g.is_called::int), false)
 FROM user_ids u, token_ids t, gateway_ids g;
+-- NOTE_FOREIGN_KEYS
+UPDATE meta SET foreign_keys = true WHERE NOT foreign_keys;
 -- COMMIT
 COMMIT;
 -- ROLLBACK

@@ -28,6 +28,7 @@ static enum store_error show_ids(struct transfer *transfer, struct pg_values *va
     transfer->difference_s -= pg_next_int(values);
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
         row.next_ids[i] = pg_next_int(values);
+    row.foreign_keys = pg_next_int(values) != 0;
     return show(transfer, &row);
 }
 

@@ -17,7 +17,8 @@ static size_t code_token(struct span record, unsigned char *out)
                 token.allow_ips.len <= TOKEN_ALLOW_IPS_LEN_MAX,
             "beyond the limits");
     size_t len = record_encode_token(&token, &keys, out);
-    return record.at[0] == 3 ? len : 0; /* older versions are written as the newest */
+    /* Older versions are written as the newest. */
+    return record.at[0] == 3 || keys.sealed.len != SEAL_KEY_LEN ? len : 0;
 }
 
 static size_t code_user(struct span record, unsigned char *out)
@@ -27,7 +28,8 @@ static size_t code_user(struct span record, unsigned char *out)
         return 0;
     require(user.name.len <= STORE_USER_NAME_LEN_MAX && user.group.len <= TOKEN_GROUP_LEN_MAX,
             "beyond the limits");
-    return record_encode_user(0, &user, out);
+    size_t len = record_encode_user(0, &user, out);
+    return record.at[0] == 3 ? len : 0;
 }
 
 static size_t code_reservation(struct span record, unsigned char *out)

@@ -247,7 +247,8 @@ def make_rows(users, tokens, first=1):
     yield {"format": 1, "keys": "clear"}
     for user in range(first, first + users):
         yield {"kind": "user", "id": user, "name": f"user-{user}", "group": "default", "status": 1,
-               "created_time": 1, "access_hash": f"{draw.getrandbits(256):064x}"}
+               "created_time": 1, "access_hash": f"{draw.getrandbits(256):064x}", "role": 1, "quota": 0,
+               "unlimited_quota": True, "deleted_used_quota": 0, "request_count": 0}
         for token in range(tokens):
             yield {"kind": "token", "id": user * tokens + token + 1, "user_id": user, "name": "token", "status": 1,
                    "remain_quota": 5, "used_quota": 3, "unlimited_quota": False, "model_limits_enabled": False,
@@ -265,8 +266,14 @@ CHANGES = [
     (2, {"group": "x" * 65}, "line 2: group must be 1 to 64 bytes without control characters"),
     (2, {"status": 3}, "line 2: status is out of range"),
     (2, {"access_hash": "ab" * 31}, "line 2: access_hash must be hexadecimal digits, as many as it is long"),
+    (2, {"access_hash": "00" * 32}, "line 2: access_hash is of no access token"),
+    (2, {"role": 11}, "line 2: role must be 1, 10 or 100"),
+    (2, {"role": None}, "line 2: role is required"),
+    (2, {"quota": -1}, "line 2: quota is out of range"),
+    (2, {"unlimited_quota": 1}, "line 2: unlimited_quota must be true or false"),
+    (2, {"request_count": 2**63}, "line 2: request_count is a number out of range"),
     (2, {"access_hash": "xy" * 32}, "line 2: access_hash must be hexadecimal digits, as many as it is long"),
-    (3, {"key": "sk-" + "x" * 48}, "line 3: key has a wrong format or checksum"),
+    (3, {"key": "sk-" + "x" * 256}, "line 3: key must be sk- and up to 255 bytes"),
     (3, {"remain_quota": -1}, "line 3: remain_quota must be 0 or more"),
     (3, {"used_quota": None}, "line 3: used_quota is required"),
     (3, {"model_limits": 5}, "line 3: model_limits must be an array of strings, or a string with commas"),
@@ -293,7 +300,7 @@ def test_names_each_bad_line(store, target):
         made[line - 1]["key"] = "nothing"
     made[599 - 1]["key"] = made[20 - 1]["key"]
     made[600 - 1]["id"] = 601
-    wrong = "key has a wrong format or checksum"
+    wrong = "key must be sk- and up to 255 bytes"
     assert sorted(refused(store, write(store, made), **target)) == sorted([
         f"line 10: {wrong}", f"line 200: {wrong}", f"line 500: {wrong}",
         "line 599: another token has this key", "line 600: the row must stand in the order of ids"])

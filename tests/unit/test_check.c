@@ -271,6 +271,43 @@ static void user_group_not_utf8(struct raw *raw)
     raw_put(raw, raw->users, raw_user_key(2), record);
 }
 
+/* role, quota, deleted_used_quota, request_count */
+static void change_user_number(struct raw *raw, size_t which, int64_t number)
+{
+    struct raw_bytes record = raw_get(raw, raw->users, raw_user_key(2));
+    put_little64(record.at + 2 + 8 + SEAL_CREDENTIAL_HASH_LEN + 8 * which, number);
+    raw_seal(&record, CHECKSUM_USER, 2, 0);
+    raw_put(raw, raw->users, raw_user_key(2), record);
+}
+
+static void user_of_another_role(struct raw *raw)
+{
+    change_user_number(raw, 0, 11);
+}
+
+static void user_quota_negative(struct raw *raw)
+{
+    change_user_number(raw, 1, -1);
+}
+
+static void user_deleted_used_quota_negative(struct raw *raw)
+{
+    change_user_number(raw, 2, -1);
+}
+
+static void user_request_count_negative(struct raw *raw)
+{
+    change_user_number(raw, 3, -1);
+}
+
+static void user_without_access_token(struct raw *raw)
+{
+    struct raw_bytes record = raw_get(raw, raw->users, raw_user_key(2));
+    memset(record.at + 2 + 8, 0, SEAL_CREDENTIAL_HASH_LEN);
+    raw_seal(&record, CHECKSUM_USER, 2, 0);
+    raw_put(raw, raw->users, raw_user_key(2), record);
+}
+
 static void user_under_a_short_key(struct raw *raw)
 {
     raw_put(raw, raw->users, raw_text("1234567"), raw_get(raw, raw->users, raw_user_key(2)));
@@ -486,6 +523,11 @@ static void next_reservation_id_missing(struct raw *raw)
     raw_delete(raw, raw->meta, raw_text("next_reservation_id"), NULL);
 }
 
+static void foreign_keys_missing(struct raw *raw)
+{
+    raw_delete(raw, raw->meta, raw_text("foreign_keys"), NULL);
+}
+
 /* ---- all of them ---- */
 
 #define ROW(damage, line)                                                                          \
@@ -539,9 +581,14 @@ static const struct {
     ROW(user_cut_short, "user 2: its record can't be read"),
     ROW(user_name_not_utf8, "user 2: its name or group is not UTF-8"),
     ROW(user_group_not_utf8, "user 2: its name or group is not UTF-8"),
+    ROW(user_of_another_role, "user 2: its role is none of 1, 10 and 100"),
+    ROW(user_quota_negative, "user 2: a quota or count of it is below 0"),
+    ROW(user_deleted_used_quota_negative, "user 2: a quota or count of it is below 0"),
+    ROW(user_request_count_negative, "user 2: a quota or count of it is below 0"),
+    ROW(user_without_access_token, "user_index: 4 entries instead of 3"),
     ROW(user_under_a_short_key, "user 0: its record can't be read"),
     ROW(user_not_found_by_access_token, "is not found by its access token"),
-    ROW(user_entry_of_another, "user 1: is not found by its name"),
+    ROW(user_entry_of_another, "is not found by its name"),
     ROW(user_entry_too_many, "user_index: 5 entries instead of 4"),
     ROW(user_above_the_next_id, "user 3: is not below the next id 3"),
     ROW(next_token_id_too_low, "token 6: is not below the next id 6"),
@@ -570,6 +617,7 @@ static const struct {
     ROW(old_key_that_the_record_has_not, "token_by_key: 7 entries instead of 6"),
     ROW(next_gateway_id_missing, "next_gateway_id: the counter can't be read"),
     ROW(next_reservation_id_missing, "next_reservation_id: the counter can't be read"),
+    ROW(foreign_keys_missing, "foreign_keys: can't be read"),
 };
 
 struct findings {
@@ -605,6 +653,44 @@ static void test_each_damage_is_found(void **state)
         require(findings.count == found, "%s: the number of lines", rows[i].name);
         temporary_remove(&temporary);
     }
+}
+
+/* A store_take_rows, of one. */
+static bool take_row(void *context, struct store_row **rows_taken, size_t *count)
+{
+    struct store_row **row = context;
+    *rows_taken = *row;
+    *count = *row != NULL;
+    *row = NULL;
+    return true;
+}
+
+/* They are well formed where the store says that it holds such. */
+static void test_foreign_key(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct raw raw;
+    struct store_row row = {.kind = STORE_ROW_TOKEN, .token = token_default()}, *rows_left = &row;
+    struct findings findings = {.line = "token 50: its key is not well formed"};
+    uint64_t found;
+    row.token.id = 50;
+    row.token.user_id = 1;
+    row.token.group = SPAN("");
+    token_key_set(row.token.key, SPAN("of_another_system"));
+    fill_store(&temporary);
+    temporary_open(&temporary);
+    assert_int_equal(store_import(temporary.store, 1, take_row, &rows_left), STORE_OK);
+    assert_null(row.refused);
+    temporary_check(&temporary);
+    temporary_close(&temporary);
+    raw_open(&raw, &temporary);
+    raw_put(&raw, raw.meta, raw_text("foreign_keys"), raw_meta("foreign_keys", 0));
+    raw_commit(&raw);
+    temporary_open(&temporary);
+    assert_int_equal(store_check(temporary.reader, collect, &findings, &found), STORE_OK);
+    assert_true(found == 1 && findings.seen);
+    temporary_remove(&temporary);
 }
 
 /* A long record that is made shorter twice in one commit keeps pages it no longer needs. */
@@ -643,6 +729,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_damage_is_found),
+        cmocka_unit_test(test_foreign_key),
         cmocka_unit_test(test_long_record_made_shorter),
     };
     return cmocka_run_group_tests_name("check", tests, NULL, NULL);

@@ -154,7 +154,7 @@ static void test_other_versions_are_refused(void **state)
                     (version == 3),
                 "token of version %u", version);
         require(record_decode_user(ID, (struct span){(char *)user_bytes, user_len}, &user) ==
-                    (version == 2),
+                    (version == 3),
                 "user of version %u", version);
     }
 }
@@ -285,7 +285,12 @@ static void test_users_come_back(void **state)
                                  .group = random_text(&random, TOKEN_GROUP_LEN_MAX),
                                  .disabled = random_below(&random, 2),
                                  .deleted = random_below(&random, 2),
-                                 .created_unix_s = random_number(&random)};
+                                 .created_unix_s = random_number(&random),
+                                 .role = USER_ROLE_ADMIN,
+                                 .quota = random_number(&random),
+                                 .unlimited_quota = random_below(&random, 2),
+                                 .deleted_used_quota = random_number(&random),
+                                 .request_count = random_number(&random)};
         struct record_user out;
         unsigned char bytes[RECORD_USER_LEN_MAX];
         random_bytes(&random, in.access_hash, sizeof(in.access_hash));
@@ -304,6 +309,11 @@ static void test_users_come_back(void **state)
         assert_int_equal(in.disabled, out.disabled);
         assert_int_equal(in.deleted, out.deleted);
         assert_int_equal(in.created_unix_s, out.created_unix_s);
+        assert_int_equal(in.role, out.role);
+        assert_int_equal(in.quota, out.quota);
+        assert_int_equal(in.unlimited_quota, out.unlimited_quota);
+        assert_int_equal(in.deleted_used_quota, out.deleted_used_quota);
+        assert_int_equal(in.request_count, out.request_count);
         assert_memory_equal(in.access_hash, out.access_hash, sizeof(in.access_hash));
     }
 }
@@ -311,16 +321,41 @@ static void test_users_come_back(void **state)
 static void test_the_form_of_a_user(void **state)
 {
     (void)state;
-    struct record_user user = {
-        .name = SPAN("NAME"), .group = SPAN("ggg"), .disabled = true, .created_unix_s = 0x0102};
+    struct record_user user = {.name = SPAN("NAME"),
+                               .group = SPAN("ggg"),
+                               .disabled = true,
+                               .created_unix_s = 0x0102,
+                               .role = USER_ROLE_ROOT,
+                               .quota = 5,
+                               .unlimited_quota = true,
+                               .deleted_used_quota = 6,
+                               .request_count = 7};
     unsigned char bytes[RECORD_USER_LEN_MAX];
     memset(user.access_hash, 'H', sizeof(user.access_hash));
     size_t len = record_encode_user(ID, &user, bytes);
-    static const char expected[] = "\x02\x01\x02\x01\0\0\0\0\0\0"
+    static const char expected[] = "\x03\x05\x02\x01\0\0\0\0\0\0"
                                    "HHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHH"
+                                   "\x64\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0"
+                                   "\x06\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0"
                                    "\x04\x03NAMEggg";
     assert_int_equal(len, sizeof(expected) - 1 + CHECKSUM_LEN);
     assert_memory_equal(bytes, expected, sizeof(expected) - 1);
+}
+
+/* A record of version 2, as the program before wrote it. */
+static void test_a_user_of_the_version_before(void **state)
+{
+    (void)state;
+    char record[] = "\x02\x01\x02\x01\0\0\0\0\0\0"
+                    "HHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHH"
+                    "\x04\x03NAMEggg####";
+    struct record_user user = {.quota = 5, .deleted_used_quota = 6, .request_count = 7};
+    size_t len = seal(CHECKSUM_USER, (unsigned char *)record, sizeof(record) - 1 - CHECKSUM_LEN);
+    assert_true(record_decode_user(ID, (struct span){record, len}, &user));
+    assert_true(span_equal(user.name, SPAN("NAME")) && span_equal(user.group, SPAN("ggg")));
+    assert_true(user.disabled && !user.deleted && user.unlimited_quota);
+    assert_int_equal(user.role, USER_ROLE_USER);
+    assert_int_equal(user.quota | user.deleted_used_quota | user.request_count, 0);
 }
 
 static void test_users_over_the_limits_are_refused(void **state)
@@ -524,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_tokens_over_the_limits_are_refused),
         cmocka_unit_test(test_users_come_back),
         cmocka_unit_test(test_the_form_of_a_user),
+        cmocka_unit_test(test_a_user_of_the_version_before),
         cmocka_unit_test(test_users_over_the_limits_are_refused),
         cmocka_unit_test(test_reservations_come_back),
         cmocka_unit_test(test_gateways_come_back),
