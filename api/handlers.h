@@ -5,7 +5,8 @@
 /* The begin and render of each route (api/route.h), a file for each group. */
 route_begin list_begin, search_begin, get_begin, key_begin, keys_begin;
 route_begin create_begin, update_begin, delete_begin, delete_batch_begin, status_batch_begin;
-route_begin rotate_begin, verify_begin, usage_begin;
+route_begin rotate_begin, verify_begin, usage_begin, subscription_begin, billing_usage_begin;
+route_begin site_begin;
 route_begin consume_begin, reserve_begin, settle_begin, cancel_begin;
 route_render search_render, create_render, update_render, delete_render, delete_batch_render;
 route_render status_batch_render, verify_render, consume_render, settle_render;

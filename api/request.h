@@ -54,12 +54,13 @@ enum api_step {
 };
 
 /* The collections. */
-enum route_root { ROUTE_TOKEN, ROUTE_USAGE };
+enum route_root { ROUTE_TOKEN, ROUTE_USAGE, ROUTE_STATUS, ROUTE_BILLING };
 
 struct request;
 
 /* The credentials that a route wants. */
 enum route_caller {
+    ROUTE_ANYONE,  /* none */
     ROUTE_USER,    /* Authorization and New-Api-User */
     ROUTE_GATEWAY, /* X-Gateway-Token */
     ROUTE_KEY      /* a token's key, which the handler checks */

@@ -23,6 +23,9 @@ static const struct route routes[] = {
     {ROUTE_TOKEN, "POST", "/settle", ROUTE_GATEWAY, settle_begin, settle_render},
     {ROUTE_TOKEN, "POST", "/cancel", ROUTE_GATEWAY, cancel_begin, settle_render},
     {ROUTE_USAGE, "GET", "/", ROUTE_KEY, usage_begin, NULL},
+    {ROUTE_BILLING, "GET", "/subscription", ROUTE_KEY, subscription_begin, NULL},
+    {ROUTE_BILLING, "GET", "/usage", ROUTE_KEY, billing_usage_begin, NULL},
+    {ROUTE_STATUS, "GET", "/", ROUTE_ANYONE, site_begin, NULL},
 };
 /* clang-format on */
 
@@ -31,13 +34,15 @@ enum { ROUTE_COUNT = sizeof(routes) / sizeof(routes[0]) };
 /* Takes the first root off, with a prefix of the site before it (/gateway/api/token). */
 static bool strip_root(struct span *path, enum route_root *root)
 {
-    static const char *const roots[] = {"/api/token", "/api/usage/token"};
+    static const char *const roots[] = {"/api/token", "/api/usage/token", "/api/status",
+                                        "/v1/dashboard/billing"};
     for (struct span rest = *path; rest.len > 0; rest = span_from(rest, 1))
-        for (*root = ROUTE_TOKEN; *root <= ROUTE_USAGE; (*root)++) {
-            struct span name = span_of(roots[*root]);
+        for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
+            struct span name = span_of(roots[i]);
             if (!span_starts_with(rest, name) || (rest.len > name.len && rest.at[name.len] != '/'))
                 continue;
             *path = span_from(rest, name.len);
+            *root = (enum route_root)i;
             return true;
         }
     *root = ROUTE_TOKEN;
@@ -100,12 +105,13 @@ static bool matches_pattern(const char *pattern, struct span path, int64_t *id)
     return true;
 }
 
-/* A slash at the end changes nothing on a user's path: front ends of the family send it. Web
- * servers guard the others by their exact names. */
+/* A slash at the end changes nothing: front ends of the family send it. But gateways' routes and
+ * /verify are guarded by web servers, by their exact names. */
 static bool matches_path(const struct route *route, struct span path, int64_t *id)
 {
     bool has_slash = path.len > 1 && path.at[path.len - 1] == '/' && path.at[path.len - 2] != '/';
-    if (has_slash && route->caller == ROUTE_USER)
+    bool is_guarded = route->caller == ROUTE_GATEWAY || route->method[0] == '*';
+    if (has_slash && !is_guarded)
         path.len--;
     return matches_pattern(route->pattern, path, id);
 }

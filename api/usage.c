@@ -1,7 +1,9 @@
-/* GET /api/usage/token/: what the holder of a key may know of it, in New API's form. */
+/* What the holder of a key may know of it: GET /api/usage/token/ in New API's form,
+ * /v1/dashboard/billing/… in OpenAI's. */
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "api/auth.h"
 #include "api/handlers.h"
@@ -19,8 +21,9 @@ static void append_models(struct buffer *body, struct span models)
     buffer_append(body, SPAN("}"));
 }
 
-static void append_usage(struct buffer *body, const struct token *token)
+static void append_usage(struct request *request, const struct token *token)
 {
+    struct buffer *body = &request->body;
     char granted[24]; /* within uint64, but it may be beyond int64 */
     buffer_append(body, SPAN("{\"code\":true,\"message\":\"ok\",\"data\":"
                              "{\"object\":\"token_usage\",\"name\":"));
@@ -40,28 +43,80 @@ static void append_usage(struct buffer *body, const struct token *token)
     buffer_append(body, SPAN("}}"));
 }
 
+/* ---- billing ---- */
+
+/* Quota units in money, by so many digits that a reader of doubles gets the nearest one. */
+static void append_money(struct buffer *body, struct span label, long double units,
+                         const struct request *request)
+{
+    enum { DIGITS_MIN = 15, DIGITS_MAX = 17 };
+    double money = (double)(units / (long double)request->api->settings->quota_per_unit);
+    char text[32];
+    for (int digits = DIGITS_MIN; digits <= DIGITS_MAX; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, money);
+        if (strtod(text, NULL) == money)
+            break;
+    }
+    buffer_append(body, label);
+    buffer_append_string(body, text);
+}
+
+static void append_subscription(struct request *request, const struct token *token)
+{
+    static const struct span limits[] = {SPAN(",\"soft_limit_usd\":"), SPAN(",\"hard_limit_usd\":"),
+                                         SPAN(",\"system_hard_limit_usd\":")};
+    struct buffer *body = &request->body;
+    long double granted = (long double)token->remain_quota + (long double)token->used_quota;
+    buffer_append(body, SPAN("{\"object\":\"billing_subscription\",\"has_payment_method\":true"));
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+        if (token->unlimited_quota)
+            buffer_append_number(body, limits[i], 100000000);
+        else
+            append_money(body, limits[i], granted, request);
+    buffer_append_number(body, SPAN(",\"access_until\":"),
+                         token->expired_unix_s == TOKEN_NEVER_EXPIRES ? 0 : token->expired_unix_s);
+    buffer_append(body, SPAN("}"));
+}
+
+static void append_cents(struct request *request, const struct token *token)
+{
+    append_money(&request->body, SPAN("{\"object\":\"list\",\"total_usage\":"),
+                 100 * (long double)token->used_quota, request);
+    buffer_append(&request->body, SPAN("}"));
+}
+
+/* ---- routes ---- */
+
+struct question {
+    struct request *request;
+    void (*append)(struct request *request, const struct token *token);
+};
+
 /* Expired and exhausted tokens are answered. */
 static void visit(void *context, const struct token *token)
 {
-    struct request *request = context;
+    const struct question *question = context;
+    struct request *request = question->request;
     if (token->status == TOKEN_DISABLED)
         request->usage_refusal = TOKEN_REFUSED_DISABLED;
     else if (token->allow_ips.len > 0 &&
              !limits_allow_ip(token->allow_ips, request->input.remote_addr))
         request->usage_refusal = TOKEN_REFUSED_ADDRESS;
     else
-        append_usage(&request->body, token);
+        question->append(request, token);
 }
 
-enum api_step usage_begin(struct request *request)
+static enum api_step answer(struct request *request,
+                            void (*append)(struct request *request, const struct token *token))
 {
+    struct question question = {request, append};
     char key[TOKEN_KEY_SIZE];
     struct span sent = auth_key(&request->input);
     bool owner_disabled = false;
     enum store_error error = store_key_read(request->api->reader, sent, key);
     if (error == STORE_OK)
         error = store_token_find(request->api->reader, key, request->now_unix_s, &owner_disabled,
-                                 visit, request);
+                                 visit, &question);
     if (error == STORE_NOT_FOUND)
         return reply_refusal(request,
                              sent.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_UNKNOWN);
@@ -71,4 +126,19 @@ enum api_step usage_begin(struct request *request)
         request->usage_refusal = TOKEN_REFUSED_DISABLED;
     return request->usage_refusal == TOKEN_GOOD ? API_REPLIED
                                                 : reply_refusal(request, request->usage_refusal);
+}
+
+enum api_step usage_begin(struct request *request)
+{
+    return answer(request, append_usage);
+}
+
+enum api_step subscription_begin(struct request *request)
+{
+    return answer(request, append_subscription);
+}
+
+enum api_step billing_usage_begin(struct request *request)
+{
+    return answer(request, append_cents);
 }

@@ -53,6 +53,22 @@ void import_report(struct import *import, uint64_t line, struct span field, cons
     ctl_end(import->ctl, STORE_OK);
 }
 
+struct span import_name_row(enum store_row_kind kind, int64_t id, struct span field,
+                            char label[static IMPORT_LABEL_SIZE])
+{
+    static const char *const names[] = {"ids", "gateway", "user", "token", "reservation"};
+    int len = snprintf(label, IMPORT_LABEL_SIZE, "%s %" PRId64 ":%s%.*s", names[kind], id,
+                       field.len > 0 ? " " : "", (int)field.len, field.len > 0 ? field.at : "");
+    return (struct span){label, len < IMPORT_LABEL_SIZE ? (size_t)len : IMPORT_LABEL_SIZE - 1};
+}
+
+static void report_row(struct import *import, uint64_t line, enum store_row_kind kind, int64_t id,
+                       const char *text)
+{
+    char label[IMPORT_LABEL_SIZE];
+    import_report(import, line, import_name_row(kind, id, SPAN(""), label), text);
+}
+
 bool import_fail(struct import *import, const char *why)
 {
     if (!import->failure)
@@ -101,7 +117,8 @@ static bool report_existing(void *context, const struct store_row *row)
             ? bsearch(&row->token.id, places->at, places->count, sizeof(*place), store_compare_ids)
             : NULL;
     if (place)
-        import_report(import, place->line, SPAN("id"), "is another token's, in the store");
+        report_row(import, place->line, STORE_ROW_TOKEN, place->id,
+                   "another token has this id, in the store");
     return true;
 }
 
@@ -114,8 +131,8 @@ static void report_twice(struct import *import)
         qsort(places->at, places->count, sizeof(*places->at), compare_places);
     for (size_t i = 1; i < places->count; i++)
         if (places->at[i].id == places->at[i - 1].id)
-            import_report(import, places->at[i].line, SPAN("id"),
-                          "is another token's, in a line before");
+            report_row(import, places->at[i].line, STORE_ROW_TOKEN, places->at[i].id,
+                       "another token has this id, in a line before");
     if (batch->full && store_export(batch->full, 0, report_existing, import) != STORE_OK)
         import_fail(import, "the store can't be read: run tokenctl check");
 }
@@ -179,7 +196,7 @@ static bool add_row(struct import *import)
     else if (found == IMPORT_BAD)
         import_report(import, import->line, request->invalid.field, request->invalid.text);
     else if (found == IMPORT_ROW && (misplaced = find_misplaced(import, row)))
-        import_report(import, import->line, SPAN("the row"), misplaced);
+        report_row(import, import->line, row->kind, row->id, misplaced);
     if (found == IMPORT_ROW && !misplaced)
         batch->lines[batch->count++] = import->line;
     else
@@ -194,7 +211,7 @@ static void clear_batch(struct import *import)
     for (size_t i = 0; i < batch->count; i++) {
         const struct store_row *row = &batch->rows[i];
         if (row->refused)
-            import_report(import, batch->lines[i], SPAN(""), row->refused);
+            report_row(import, batch->lines[i], row->kind, row->id, row->refused);
         if (row->refused && row->kind == STORE_ROW_TOKEN)
             forget_place(&batch->tokens, batch->lines[i]);
         if (row->kind == STORE_ROW_TOKEN)

@@ -49,6 +49,11 @@ struct import {
 /* Prints that a line is bad, and why: field (may be empty) and text. Nothing is imported then. */
 void import_report(struct import *import, uint64_t line, struct span field, const char *text);
 
+/* Writes "token 1: FIELD", which names a row, for import_report. */
+enum { IMPORT_LABEL_SIZE = 96 };
+struct span import_name_row(enum store_row_kind kind, int64_t id, struct span field,
+                            char label[static IMPORT_LABEL_SIZE]);
+
 /* Ends the import: why is a static text. Returns false. */
 bool import_fail(struct import *import, const char *why);
 

@@ -156,7 +156,7 @@ static bool wait_for_end(struct worker *worker)
         if (!failed && store_is_broken(process->store)) {
             failed = true;
             store_find_trouble(process->store, reason);
-            log_error(*reason ? reason : "store failed (I/O error)", "worker exiting");
+            log_error(*reason ? reason : store_error_text(STORE_BROKEN), "worker exiting");
             stop_loops(worker, LOOP_STOP_NOW);
         }
     }
@@ -168,7 +168,7 @@ static int serve_fastcgi(struct worker *worker)
     struct process *process = &worker->process;
     bool well = start(worker);
     if (!well) {
-        log_error("could not start", strerror(errno));
+        log_error("event loops or threads could not be started", strerror(errno));
         stop_loops(worker, LOOP_STOP_NOW);
     }
     well = wait_for_end(worker) && well;

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 static const char default_file[] = SYSCONFDIR "/token/token.conf";
 
 struct setting {
@@ -36,6 +38,13 @@ static bool set_flag(const struct setting *setting, const char *value, void *fie
     bool is_yes = strcmp(value, setting->yes) == 0;
     *(bool *)field = is_yes;
     return is_yes || (setting->no && strcmp(value, setting->no) == 0);
+}
+
+/* What clients show as the site's name. */
+static bool set_name(const struct setting *setting, const char *value, void *field)
+{
+    return strlen(value) <= setting->max && text_is_utf8(span_of(value)) &&
+           !text_has_control(span_of(value)) && set_text(setting, value, field);
 }
 
 /* Decimal; of sizes, in bytes, with a unit behind it: K, M, G and T are powers of 1,024. */
@@ -81,6 +90,10 @@ static const struct setting known[] = {
      .no = "shown"},
     {"TOKEN_CORS_ORIGIN", set_origin, FIELD(cors_origin),
      .form = "an origin such as https://example.org, or *"},
+    {"TOKEN_SYSTEM_NAME", set_name, FIELD(system_name),
+     .form = "a name in UTF-8 of at most 255 bytes", .max = 255},
+    {"TOKEN_QUOTA_PER_UNIT", set_number, FIELD(quota_per_unit), .form = "a number above 0",
+     .min = 1, .max = INT64_MAX},
     {"TOKEN_SANDBOX", set_flag, FIELD(sandbox), .form = "on or off", .yes = "on", .no = "off"},
     {"TOKEN_MAP_SIZE", set_number, FIELD(map_size), .form = "a size from 1M to 64T, such as 64G",
      .min = UINT64_C(1) << 20, .max = UINT64_C(1) << 46, .is_size = true},
@@ -216,6 +229,8 @@ bool settings_read(char **environment, struct settings *settings, char *reason, 
         .secret_path = SYSCONFDIR "/token/secret",
         .max_per_user = 1000,
         .name_max = 30,
+        .system_name = "token",
+        .quota_per_unit = 500000,
         .map_size = UINT64_C(64) << 30,
         .sandbox = true,
     };

@@ -53,6 +53,7 @@ typedef enum store_error store_find_foreign_keys(struct store_reader *reader, bo
 
 #define STORE_ENGINE_MEMBER(name, type) type *name;
 struct store_engine {
+    const char *name;
     bool (*location_matches)(const char *location); /* whether a TOKEN_STORE is this engine's */
     bool uses_network;
     __typeof__(store_find_trouble)

@@ -147,6 +147,11 @@ const struct seal *store_reader_seal(const struct store_reader *reader)
     return reader->store->seal;
 }
 
+const char *store_reader_engine(const struct store_reader *reader)
+{
+    return reader->store->engine->name;
+}
+
 /* ---- reading ---- */
 
 enum store_error store_user_authenticate(struct store_reader *reader, struct span access_token,

@@ -37,10 +37,10 @@
     ERROR(NAME_TOO_LONG, "the name is too long")                                                   \
     /* Failures: nothing was done, but for STORE_UNKNOWN. */                                       \
     ERROR(FULL, "store full: no space on the disk, or TOKEN_MAP_SIZE reached")                     \
-    ERROR(UNAVAILABLE, "not done: locked by another process, too many readers, or no memory")      \
+    ERROR(UNAVAILABLE, "not done: the store is locked, the database does not answer, or memory is short")      \
     ERROR(CORRUPT, "the store is damaged: run tokenctl check")                                     \
     /* this process can't use it any more: replace it: */                                          \
-    ERROR(BROKEN, "store failed (I/O error), or it was replaced or removed")                       \
+    ERROR(BROKEN, "store failed (I/O error), or it was replaced, removed or upgraded")                       \
     ERROR(UNKNOWN, "outcome unknown: repeat with the same idempotency key") /* perhaps done */     \
     ERROR(REFUSED, "refused") /* store_open, store_create: see the reason */
 /* clang-format on */
@@ -122,6 +122,9 @@ void store_reader_close(struct store_reader *reader);
 
 /* The seal that the reader's store was opened with. */
 const struct seal *store_reader_seal(const struct store_reader *reader);
+
+/* The name of the reader's engine: "lmdb" or "postgresql". */
+const char *store_reader_engine(const struct store_reader *reader);
 
 /* ---- users ---- */
 

@@ -10,7 +10,8 @@ static bool is_folder(const char *location)
 
 #define LMDB_MEMBER(name, type) .name = lmdb_##name,
 
-const struct store_engine store_lmdb_engine = {.location_matches = is_folder,
+const struct store_engine store_lmdb_engine = {.name = "lmdb",
+                                               .location_matches = is_folder,
                                                .copy_out = lmdb_copy_out,
                                                .copy_in = lmdb_copy_in,
                                                .fill = lmdb_fill,

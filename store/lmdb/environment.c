@@ -286,11 +286,13 @@ static bool check_secret(struct store_txn *txn, const char *folder,
     struct seal *seal = lmdb_of(txn)->store->base.seal;
     if (meta_get_bytes(txn, META_CHECK, expected, sizeof(expected)) != STORE_OK ||
         meta_get(txn, META_CIPHER, &cipher) != STORE_OK)
-        return store_refuse(reason, folder, "is damaged: its cipher or check value can't be read");
+        return store_refuse(
+            reason, folder,
+            "is damaged: its cipher or check value can't be read; restore a backup");
     if (sodium_memcmp(expected, seal_check_value(seal), sizeof(expected)) != 0)
         return store_refuse(reason, folder, "was made with another secret than TOKEN_SECRET's");
     if (cipher != SEAL_CIPHER_CHACHA20_POLY1305 && cipher != SEAL_CIPHER_AES256_GCM)
-        return store_refuse(reason, folder, "is damaged: its cipher is unknown");
+        return store_refuse(reason, folder, "is damaged: its cipher is unknown; restore a backup");
     if (!seal_use_cipher(seal, (enum seal_cipher)cipher))
         return store_refuse(
             reason, folder,
@@ -352,12 +354,13 @@ static bool check_databases(struct lmdb_store *store, const char *folder,
         (version < SCHEMA_VERSION && !upgrade(store, folder, reason)) ||
         !begin_reading(&txn, folder, reason))
         return false;
-    good = open_databases(&txn.base, 0) == STORE_OK ||
-           store_refuse(reason, folder, "is damaged: its databases can't be opened");
+    good =
+        open_databases(&txn.base, 0) == STORE_OK ||
+        store_refuse(reason, folder, "is damaged: its databases can't be opened; restore a backup");
     return end_reading(&txn, folder, reason) && good;
 }
 
-static const char no_store[] = "there is no store; run tokenctl init";
+static const char no_store[] = "there is no store; mount or restore it, or run tokenctl init";
 
 /* LMDB opens its files by their names and follows links: a file that another account has planted
  * would be written. Returns what is wrong with a file, or NULL; of a missing lock.mdb nothing. */
@@ -374,7 +377,7 @@ static const char *check_file(int folder_fd, const char *name, uid_t owner)
     if (faccessat(folder_fd, name, R_OK | W_OK, AT_EACCESS) != 0 && errno != EROFS)
         return strerror(errno);
     return is_data && status.st_size < 2 * sysconf(_SC_PAGESIZE) /* LMDB would make a new one */
-               ? "is cut short: its first two pages are missing"
+               ? "is cut short: its first two pages are missing; restore a backup"
                : NULL;
 }
 

@@ -81,7 +81,7 @@ static void fail_by_sqlstate(struct pg_connection *connection, const PGresult *r
         i++;
     connection->repeat |= states[i].action == REPEAT;
     if (strcmp(state, "42P01") == 0)
-        message = "there is no store; run tokenctl init";
+        message = "there is no store; restore it, or run tokenctl init";
     pg_fail(connection, states[i].error, message ? message : "");
     if (states[i].action == LOSE)
         pg_lose(connection);

@@ -205,7 +205,8 @@ enum store_error postgresql_maintain(struct store *store)
 }
 
 #define PG_MEMBER(name, type) .name = postgresql_##name,
-const struct store_engine store_postgresql_engine = {.location_matches = is_uri,
+const struct store_engine store_postgresql_engine = {.name = "postgresql",
+                                                     .location_matches = is_uri,
                                                      .uses_network = true,
                                                      .find_trouble = postgresql_find_trouble,
                                                      .fill = postgresql_fill,

@@ -13,7 +13,7 @@ from shim import AHEAD, SYNC, WRITE, FaultyStore, Faults
 
 TORTURE = os.environ.get("TORTURE") == "1"
 NOT_REACHED = (503, "Service is temporarily unavailable")
-BROKEN = ": store failed (I/O error): worker exiting\n"
+BROKEN = ": store failed (I/O error), or it was replaced, removed or upgraded: worker exiting\n"
 WRITERS = 8
 ERRORS = [errno.EIO, errno.ENOSPC, errno.EDQUOT]
 

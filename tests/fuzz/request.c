@@ -237,6 +237,8 @@ static bool ask(struct run *run, struct span text, bool *repeatable)
                                      .cors_origin = input.options & 2 ? "https://a.example" : NULL,
                                      .mask_keys = input.options & 4,
                                      .name_max = 30,
+                                     .system_name = "t",
+                                     .quota_per_unit = 500000,
                                      .max_per_user = input.options & 8 ? 6 : 1000};
     run->now_unix_s += input.later_s;
     request_clear(run->request);

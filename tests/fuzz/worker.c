@@ -242,7 +242,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
-    static const struct settings settings = {.max_per_user = 100, .name_max = 30};
+    static const struct settings settings = {
+        .max_per_user = 100, .name_max = 30, .system_name = "t", .quota_per_unit = 500000};
     service_create(&service);
     address = (struct sockaddr_un){.sun_family = AF_UNIX};
     int len = snprintf(address.sun_path, sizeof(address.sun_path), "%s/s", service.folder);

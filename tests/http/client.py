@@ -159,6 +159,10 @@ class Client:
         sent = {"Authorization": f"Bearer {key}", "New-Api-User": None}
         return self.request("GET", "/api/usage/token/", None, sent)
 
+    def billing(self, name, key):
+        sent = {"Authorization": f"Bearer {key}", "New-Api-User": None}
+        return self.request("GET", "/v1/dashboard/billing/" + name, None, sent)
+
     def make(self, **fields):
         """A new token; enabled, unless the fields say otherwise."""
         return self.create({"unlimited_quota": True, **fields}).data

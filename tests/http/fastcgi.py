@@ -64,12 +64,14 @@ def request(environment, body=b"", request_id=1, keep=False):
     )
 
 
+ROOTS = ("/api/token", "/api/usage/token", "/api/status", "/v1/dashboard/billing")
+
+
 def environment(method, target, headers=None, body=b"", script=None):
     """The CGI variables of a request (RFC 3875), for FastCGI and plain CGI alike."""
     path, _, query = target.partition("?")
     if script is None:
-        usage = "/api/usage/token"
-        script = usage if path.startswith(usage) else "/api/token"
+        script = next(root for root in ROOTS if path.startswith(root))
     assert path.startswith(script)
     variables = {
         "GATEWAY_INTERFACE": "CGI/1.1",

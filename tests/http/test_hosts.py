@@ -364,6 +364,16 @@ def test_usage(host, user, path):
     assert reply.json["data"]["name"] == "used"
 
 
+def test_billing(host, user):
+    key = user.make()["key"]
+    reply = host.send("GET", "/v1/dashboard/billing/usage", {"Authorization": f"Bearer {key}"}, None)
+    assert reply.json == {"object": "list", "total_usage": 0}
+
+
+def test_status(host):
+    assert host.send("GET", "/api/status", {}, None).json["data"]["engine"] == "lmdb"
+
+
 def test_verify(host, user):
     token = user.make()
     for method, body in (("GET", None), ("POST", None), ("POST", b"x" * 300_000)):
@@ -391,7 +401,7 @@ def test_guarded_routes_are_not_public(host, user, name):
         assert "x-token-id" not in reply.headers
 
 
-@pytest.mark.parametrize("path", ["/api/tokens", "/api/usage/tokenx", "/api/", "/"])
+@pytest.mark.parametrize("path", ["/api/tokens", "/api/usage/tokenx", "/api/statusx", "/v1/dashboard", "/api/", "/"])
 def test_other_paths_are_not_the_api(host, user, path):
     assert b"data" not in host.send("GET", path, user.credentials, None).body
 

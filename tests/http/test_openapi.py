@@ -139,7 +139,7 @@ def test_paths():
     for path, item in SPEC["paths"].items():
         if path.startswith("x-"):
             continue
-        assert path.startswith(("/api/token/", "/api/usage/token/"))
+        assert path.startswith(("/api/token/", "/api/usage/token/", "/api/status", "/v1/dashboard/billing/"))
         check_object("path", item)
         parameters = [check_parameter(node) for node in item.get("parameters", [])]
         in_path = [node["name"] for node in parameters if node["in"] == "path"]
@@ -176,6 +176,8 @@ def test_operation_ids_are_unique():
 
 # ---- the service ----
 
+SUBSCRIPTION, BILLING_USAGE = "/v1/dashboard/billing/subscription", "/v1/dashboard/billing/usage"
+
 # A successful request of each operation. An operation without a name in OpenAPI is named after
 # its path.
 PLAIN = {
@@ -200,6 +202,9 @@ PLAIN = {
     "settle": ("POST", "/api/token/settle", {"reservation": -1, "amount": 0}),
     "cancel": ("POST", "/api/token/cancel", {"reservation": -1}),
     "keyUsage": ("GET", "/api/usage/token/", None),
+    "keySubscription": ("GET", SUBSCRIPTION, None),
+    "keyBillingUsage": ("GET", BILLING_USAGE, None),
+    "siteStatus": ("GET", "/api/status", None),
     "optionsStatuses": ("OPTIONS", "/api/token/batch/status", None),
     "optionsSearch": ("OPTIONS", "/api/token/search", None),
     "optionsKey": ("OPTIONS", "/api/token/1/key", None),
@@ -210,6 +215,9 @@ PLAIN = {
     "optionsSettle": ("OPTIONS", "/api/token/settle", None),
     "optionsCancel": ("OPTIONS", "/api/token/cancel", None),
     "optionsUsage": ("OPTIONS", "/api/usage/token/", None),
+    "optionsSubscription": ("OPTIONS", SUBSCRIPTION, None),
+    "optionsBillingUsage": ("OPTIONS", BILLING_USAGE, None),
+    "optionsStatus": ("OPTIONS", "/api/status", None),
     "/api/token/": ("DELETE", "/api/token/", None),
     "/api/token/{id}": ("PATCH", "/api/token/1", None),
     "/api/token/batch": ("GET", "/api/token/batch", None),
@@ -223,6 +231,9 @@ PLAIN = {
     "/api/token/settle": ("GET", "/api/token/settle", None),
     "/api/token/cancel": ("DELETE", "/api/token/cancel", None),
     "/api/usage/token/": ("POST", "/api/usage/token/", {}),
+    SUBSCRIPTION: ("POST", SUBSCRIPTION, {}),
+    BILLING_USAGE: ("POST", BILLING_USAGE, {}),
+    "/api/status": ("POST", "/api/status", {}),
     OTHER_PATHS: ("GET", "/api/token/nothing", None),
 }
 
@@ -359,7 +370,7 @@ def unreadable(scene):
 def unreadable_token(scene):
     """By the route's identifier of a token: its id, its key, or a reservation."""
     user, token = scene.fixture("damaged_record")
-    if scene.operation in ("verifyKey", "keyUsage"):
+    if scene.operation in ("verifyKey", "keyUsage", "keySubscription", "keyBillingUsage"):
         return scene.plain(user, {"Authorization": f"Bearer {token['key']}"})
     if scene.operation in ("consume", "reserve"):
         return scene.plain(token["gateway"], body={"key": token["key"], "amount": 1})
@@ -479,6 +490,16 @@ def usage(scene):
     )
     assert scene.gateway.consume(key=token["key"], amount=250, model="gpt-4").status == 200
     return scene.user.usage(token["key"])
+
+
+def ask_with_key(scene, key):
+    return scene.plain(headers={"Authorization": f"Bearer {key}", "New-Api-User": None})
+
+
+def billing(scene):
+    token = scene.user.make(unlimited_quota=False, remain_quota=1000000)
+    assert scene.gateway.consume(key=token["key"], amount=250).status == 200
+    return ask_with_key(scene, token["key"])
 
 
 def verify(**variables):
@@ -640,11 +661,13 @@ SCENARIOS = {
     # keyUsage
     "usage": usage,
     "usage-key-missing": lambda scene: scene.plain(headers={"Authorization": None}),
-    "usage-key-unknown": lambda scene: scene.user.usage(UNKNOWN_KEY),
-    "usage-key-disabled": lambda scene: scene.user.usage(key_disabled(scene)),
-    "usage-address": lambda scene: scene.user.usage(
-        scene.user.make(allow_ips="10.0.0.1")["key"]
-    ),
+    "usage-key-unknown": lambda scene: ask_with_key(scene, UNKNOWN_KEY),
+    "usage-key-disabled": lambda scene: ask_with_key(scene, key_disabled(scene)),
+    "usage-address": lambda scene: ask_with_key(scene, scene.user.make(allow_ips="10.0.0.1")["key"]),
+    # keySubscription, keyBillingUsage, siteStatus
+    "subscription": billing,
+    "billing-usage": billing,
+    "site": lambda scene: scene.plain(headers={"Authorization": None, "New-Api-User": None}),
     # several operations
     "authorization-missing": authorization(Authorization=None),
     "authorization-malformed": authorization(Authorization="Basic dXNlcjpwYXNz"),

@@ -192,6 +192,18 @@ def test_quota_decreases_by_accepted_requests(guarded, upstream, user):
     assert (now["remain_quota"], now["used_quota"]) == (0, 50)
 
 
+@pytest.mark.parametrize("name", ["subscription", "usage?start_date=2026-11-01"])
+def test_billing_is_answered_by_the_pool(guarded, upstream, user, name):
+    """For nothing, and without the upstream; in whichever header the key comes."""
+    token = user.make(unlimited_quota=False, remain_quota=1)
+    path = "/v1/dashboard/billing/" + name
+    for sent in ({"Authorization": bearer(token["key"])}, {"X_Api_Key": token["key"]}):
+        assert guarded.ask(path=path, **sent).json["object"] in ("billing_subscription", "list")
+    assert guarded.ask("POST", path=path, body=b"x", Authorization=bearer(token["key"])).status == 405
+    assert guarded.ask(path=path).json["code"] == "missing"
+    assert upstream.take() == [] and remaining(user, token) == 1
+
+
 def test_another_cost_for_a_path_below(guarded, upstream, user):
     token = user.make(unlimited_quota=False, remain_quota=11)
     sent = {"Authorization": bearer(token["key"])}

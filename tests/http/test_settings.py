@@ -44,6 +44,11 @@ WRONG = [
     ("TOKEN_MAX_PER_USER", "99999999999999999999"),
     ("TOKEN_NAME_MAX", "0"),
     ("TOKEN_NAME_MAX", "256"),
+    ("TOKEN_QUOTA_PER_UNIT", "0"),
+    ("TOKEN_QUOTA_PER_UNIT", "-1"),
+    ("TOKEN_QUOTA_PER_UNIT", "9223372036854775808"),
+    ("TOKEN_SYSTEM_NAME", "x" * 256),
+    ("TOKEN_SYSTEM_NAME", "a\x01b"),
     ("TOKEN_HTTP_STATUS", "201"),
     ("TOKEN_HTTP_STATUS", "yes"),
     ("TOKEN_HTTP_STATUS", "0"),
@@ -449,6 +454,8 @@ def test_cors(start, setting):
         ("/api/token/batch", {"POST"}),
         ("/api/token/nothing", {"OPTIONS"}),
         ("/api/usage/token/", {"GET"}),
+        ("/api/status", {"GET"}),
+        ("/v1/dashboard/billing/usage", {"GET"}),
     ],
 )
 def test_preflight(start, path, methods):

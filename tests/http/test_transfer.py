@@ -196,7 +196,7 @@ def test_into_a_store_with_users(store, world):
     exported = rows(store, "--clear-keys")
     users = [row for row in exported if row.get("kind") == "user"]
     assert dora["id"] == users[0]["id"]
-    assert refused(store, write(store, exported), **settings) == ["line 4: a user with this id exists"]
+    assert refused(store, write(store, exported), **settings) == ["line 4: user 1: a user with this id exists"]
     moved = [row for row in exported if row.get("kind") != "reservation"]
     for row in moved:
         if row.get("kind") in ("user", "token"):
@@ -213,20 +213,20 @@ def test_refuses_what_exists(store, world):
     before = rows(store)
     exported = rows(store, "--clear-keys")
     problems = refused(store, write(store, exported))
-    kinds = {row.get("kind"): number for number, row in enumerate(exported, 1)}
-    assert f"line {kinds['gateway']}: a gateway with this id exists" in problems
-    assert f"line {kinds['user']}: a user with this id exists" in problems
-    assert f"line {kinds['reservation']}: a reservation with this id exists" in problems
+    kinds = {row.get("kind"): (number, row) for number, row in enumerate(exported, 1)}
+    for kind in ("gateway", "user", "reservation"):
+        number, row = kinds[kind]
+        assert f"line {number}: {kind} {row['id']}: a {kind} with this id exists" in problems
     assert len(problems) == sum(row.get("kind") not in (None, "ids") for row in exported)
     header, user = exported[0], next(row for row in exported if row.get("kind") == "user")
     token = next(row for row in exported if row.get("kind") == "token" and "old_key_hash" not in row)
     fresh = {**user, "id": 1000, "name": "fresh", "access_hash": "ab" * 32}
     for changed, problem in [
-        ([{**fresh, "name": "ALICE"}], "line 2: another user has this name"),
-        ([{**fresh, "access_hash": user["access_hash"]}], "line 2: another user has this access token"),
-        ([fresh, {**token, "user_id": 1000, "id": 1000}], "line 3: another token has this key"),
+        ([{**fresh, "name": "ALICE"}], "line 2: user 1000: another user has this name"),
+        ([{**fresh, "access_hash": user["access_hash"]}], "line 2: user 1000: another user has this access token"),
+        ([fresh, {**token, "user_id": 1000, "id": 1000}], "line 3: token 1000: another token has this key"),
         ([fresh, {**token, "user_id": 1000, "key": make_key(random.Random(5))}],
-         "line 3: id is another token's, in the store"),
+         f"line 3: token {token['id']}: another token has this id, in the store"),
     ]:
         assert refused(store, write(store, [header, *changed])) == [problem]
     assert steady(rows(store)) == steady(before)
@@ -279,9 +279,9 @@ CHANGES = [
     (3, {"model_limits": 5}, "line 3: model_limits must be an array of strings, or a string with commas"),
     (3, {"allow_ips": "nowhere"}, "line 3: allow_ips must be IP addresses or CIDR blocks, separated by commas"),
     (3, {"name": "x" * 256}, "line 3: name is too long"),
-    (3, {"user_id": 9}, "line 3: the row has a user who is in no line before it"),
-    (4, {"id": 1}, "line 4: the row must stand in the order of ids"),
-    (4, {"id": 999}, "line 5: the row must stand in the order of ids"),
+    (3, {"user_id": 9}, "line 3: token 4: has a user who is in no line before it"),
+    (4, {"id": 1}, "line 4: token 1: must stand in the order of ids"),
+    (4, {"id": 999}, "line 5: token 6: must stand in the order of ids"),
     (5, {"old_key_hash": "ab"}, "line 5: old_key_hash must be hexadecimal digits, as many as it is long"),
 ]
 
@@ -303,7 +303,7 @@ def test_names_each_bad_line(store, target):
     wrong = "key must be sk- and up to 255 bytes"
     assert sorted(refused(store, write(store, made), **target)) == sorted([
         f"line 10: {wrong}", f"line 200: {wrong}", f"line 500: {wrong}",
-        "line 599: another token has this key", "line 600: the row must stand in the order of ids"])
+        "line 599: token 600: another token has this key", "line 600: token 601: must stand in the order of ids"])
 
 
 def test_all_users_first(store, target):
@@ -329,7 +329,7 @@ def test_tokens_of_a_refused_user(store):
     users, tokens = [made[1], made[5]], [*made[6:9], *made[2:5]]
     tokens[2]["key"] = tokens[1]["key"]
     assert refused(store, write(store, [made[0], *users, *tokens])) == [
-        "line 2: a user with this id exists", "line 6: another token has this key"]
+        f"line 2: user {user.id}: a user with this id exists", f"line 6: token {tokens[2]['id']}: another token has this key"]
     assert len(store.ctl("token", "list", "alice")) == 2
     store.check()
 
@@ -353,7 +353,7 @@ def test_dry_run(store, target, is_full):
         assert_nothing(store, target)
     made[3]["id"] = made[2]["id"]
     done = store.run_ctl("import", write(store, made, "bad"), "--dry-run", **target)
-    assert done.returncode == 1 and "line 4: the row must stand in the order of ids" in done.stdout
+    assert done.returncode == 1 and "must stand in the order of ids" in done.stdout
     assert store.ctl("import", file, **target) == [counts]
 
 
@@ -361,7 +361,7 @@ def test_an_id_of_two_users(store, target):
     made = list(make_rows(2, 2))
     made[5]["id"], made[6]["id"] = 4, 5
     made[3]["id"] = 4
-    assert refused(store, write(store, made), **target) == ["line 6: id is another token's, in a line before"]
+    assert refused(store, write(store, made), **target) == ["line 6: token 4: another token has this id, in a line before"]
 
 
 @pytest.mark.parametrize(
@@ -405,7 +405,7 @@ def test_a_reservation_of_nobody(store, world, target):
     made = rows(store)
     made[-2]["user_id"] = 77
     assert refused(store, write(store, made), **target) == [
-        f"line {len(made) - 1}: the row has a user who is in no line before it"]
+        f"line {len(made) - 1}: reservation {world.reservation}: has a user who is in no line before it"]
 
 
 @pytest.mark.parametrize("arguments", [("import", "x", "--clear-keys"), ("import",), ("export", "a", "b")])

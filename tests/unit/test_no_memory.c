@@ -179,6 +179,10 @@ static const struct row {
     {"GET", "/verify", "", NULL, "7", 204, "X-Token-Remain: 993\r\n", BY_KEY},
     {"GET", "/verify", "", NULL, "1001", 401, "X-Token-Reason: exhausted\r\n", BY_KEY},
     {"GET", "/api/usage/token/", "", NULL, NULL, 200, "\"total_available\":1000,", BY_KEY},
+    {"GET", "/v1/dashboard/billing/subscription", "", NULL, NULL, 200, "\"hard_limit_usd\":0.002,",
+     BY_KEY},
+    {"GET", "/v1/dashboard/billing/usage", "", NULL, NULL, 200, "\"total_usage\":0}", BY_KEY},
+    {"GET", "/api/status", "", NULL, NULL, 200, "\"engine\":\"lmdb\"", 0},
 };
 
 /* ---- a store, and a token for each request ---- */
@@ -414,6 +418,8 @@ static void begin(struct fixture *fixture, const struct row *row)
 {
     fixture->unique++;
     fixture->options.name_max = 30;
+    fixture->options.quota_per_unit = 500000;
+    fixture->options.system_name = "token";
     fixture->options.max_per_user = row->flags & LIMITED ? 1 : 0;
     fixture->api = api_new(&fixture->options, fixture->temporary.reader);
     fixture->request = request_new();

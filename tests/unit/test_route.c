@@ -55,6 +55,14 @@ static void test_path(void **state)
         {"/api/usage/token/", "/cgi-bin/token.cgi", "/", ROUTE_USAGE, NULL},
         {NULL, "/api/usage/token/", "/", ROUTE_USAGE, NULL},
         {NULL, "/api/usage/tokens", "/api/usage/tokens", ROUTE_TOKEN, NULL},
+        /* the others */
+        {"/api/status", NULL, "/", ROUTE_STATUS, NULL},
+        {"/", "/api/status", "/", ROUTE_STATUS, NULL},
+        {NULL, "/gateway/api/status", "/", ROUTE_STATUS, NULL},
+        {"/usage", "/v1/dashboard/billing", "/usage", ROUTE_BILLING, NULL},
+        {"/v1/dashboard/billing/usage", NULL, "/usage", ROUTE_BILLING, NULL},
+        {"/api/token/verify", "/api/status", "/api/token/verify", ROUTE_STATUS, NULL},
+        {"/api/status", "/api/token", "/api/status", ROUTE_TOKEN, NULL},
         {"/api/usage/tokens", NULL, "/api/usage/tokens", ROUTE_TOKEN, NULL},
         /* a subrequest of nginx: all but its location is the original request's */
         {NULL, NULL, "/verify", ROUTE_TOKEN, "/verify"},
