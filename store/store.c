@@ -86,14 +86,24 @@ enum store_error store_open(const struct store_options *options, struct store **
                             char reason[static STORE_REASON_SIZE])
 {
     struct seal *seal;
+    bool again = false;
     *out = NULL;
-    *reason = '\0';
     const struct store_engine *engine = find_engine(options->location, reason);
-    if (!engine || !seal_open(options->secret_path, &seal, reason, STORE_REASON_SIZE))
-        return STORE_REFUSED;
-    if (engine->open(options, seal, out, reason))
-        return STORE_OK;
-    seal_close(seal);
+    for (int i = 0; engine && (i == 0 || again); i++) {
+        *reason = '\0';
+        if (!seal_open(options->secret_path, &seal, reason, STORE_REASON_SIZE))
+            return STORE_REFUSED;
+        bool opened = engine->open(options, seal, out, reason);
+        /* A rotation may have begun after the secret was read. */
+        again = i == 0 && seal_lacks_secret(seal);
+        if (opened && !again)
+            return STORE_OK;
+        if (opened)
+            store_close(*out);
+        else
+            seal_close(seal);
+        *out = NULL;
+    }
     return STORE_REFUSED;
 }
 

@@ -119,8 +119,10 @@ static void code_token(struct codec *codec, void *value)
     bool disabled = !codec->reading && token->status == TOKEN_DISABLED;
     bool *const flags[] = {&disabled, &token->unlimited_quota, &token->model_limits_enabled,
                            &keys->has_old};
-    /* 3: longer names; 4: a sealed key of another length than ours, which are written as 3 */
-    unsigned version = code_version(codec, 2, 4, keys->sealed.len == SEAL_KEY_LEN ? 3 : 4);
+    /* 3: longer names; 4: a sealed key of another length than ours, which are written as 3 unless
+     * there is an old one */
+    bool is_3 = keys->sealed.len == SEAL_KEY_LEN && (!keys->has_old || keys->old_sealed.len == 0);
+    unsigned version = code_version(codec, 2, 4, is_3 ? 3 : 4);
     code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
     code_int(codec, &token->remain_quota);
     code_int(codec, &token->used_quota);
@@ -143,6 +145,10 @@ static void code_token(struct codec *codec, void *value)
         code_bytes(codec, keys->old_hash, sizeof(keys->old_hash));
         code_int(codec, &keys->old_until_unix_s);
     }
+    keys->old_sealed.len = codec->reading || !keys->has_old ? 0 : keys->old_sealed.len;
+    if (version == 4 && keys->has_old)
+        code_length(codec, &keys->old_sealed, 2, SEAL_KEY_LEN_MAX);
+    code_text(codec, &keys->old_sealed);
     token->status = disabled ? TOKEN_DISABLED : TOKEN_ENABLED;
 }
 

@@ -2,8 +2,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "store/postgresql/engine.h"
 
 /* The location may hold a password: it is in no reason. */
@@ -128,6 +130,8 @@ static struct pg_store *new_store(const struct store_options *options, struct se
     store->writer.store = store;
     pthread_mutex_init(&store->state_lock, NULL);
     pthread_mutex_init(&store->write_lock, NULL);
+    random_fill(store->worker_id, sizeof(store->worker_id));
+    gethostname(store->machine, sizeof(store->machine) - 1);
     if (read_options(store, options->location, reason))
         return store;
     postgresql_close(&store->base);
@@ -137,6 +141,7 @@ static struct pg_store *new_store(const struct store_options *options, struct se
 void postgresql_close(struct store *base)
 {
     struct pg_store *store = (struct pg_store *)base;
+    pg_end_worker(store);
     pg_disconnect(&store->writer);
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
         free(store->ids[i].at);
@@ -195,13 +200,6 @@ void postgresql_find_trouble(struct store *base, char reason[static STORE_REASON
 static bool is_uri(const char *location)
 {
     return strncmp(location, "postgresql://", 13) == 0 || strncmp(location, "postgres://", 11) == 0;
-}
-
-/* The server looks after itself. */
-enum store_error postgresql_maintain(struct store *store)
-{
-    (void)store;
-    return STORE_OK;
 }
 
 #define PG_MEMBER(name, type) .name = postgresql_##name,

@@ -120,7 +120,11 @@ CREATE SEQUENCE reservation_ids MAXVALUE 1048575 CYCLE;
 -- VERSION 2
 
 ALTER TABLE meta
-    ADD COLUMN foreign_keys boolean NOT NULL DEFAULT false; -- some tokens have, or had, foreign keys
+    ADD COLUMN foreign_keys boolean NOT NULL DEFAULT false, -- some tokens have, or had, foreign keys
+    -- The rotation of the secret: struct seal_rotation.
+    ADD COLUMN secret_generation bigint NOT NULL DEFAULT 1,
+    ADD COLUMN secret_phase bigint NOT NULL DEFAULT 0,
+    ADD COLUMN next_secret_check bytea NOT NULL DEFAULT '';
 
 ALTER TABLE users
     ADD COLUMN role bigint NOT NULL DEFAULT 1, -- user.role
@@ -128,6 +132,19 @@ ALTER TABLE users
     ADD COLUMN unlimited_quota boolean NOT NULL DEFAULT true, -- user.unlimited_quota
     ADD COLUMN deleted_used_quota bigint NOT NULL DEFAULT 0, -- user.deleted_used_quota
     ADD COLUMN request_count bigint NOT NULL DEFAULT 0; -- user.request_count
+
+ALTER TABLE tokens
+    ADD COLUMN sealed_old_key bytea NOT NULL DEFAULT ''; -- keys.old_sealed SEAL_KEY_LEN_MAX
+
+CREATE TABLE workers ( -- of those that live, "at" is never old
+    id bytea PRIMARY KEY,
+    machine text NOT NULL,
+    pid bigint NOT NULL,
+    version text NOT NULL,
+    secret_generation bigint NOT NULL, -- when it has opened the store
+    next_secret_check bytea NOT NULL, -- of the TOKEN_SECRET.new that it has read, else empty
+    at timestamptz NOT NULL DEFAULT now()
+);
 
 -- Each group changes these tables: the server cleans them up often.
 ALTER TABLE tokens SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);

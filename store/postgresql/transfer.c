@@ -108,8 +108,7 @@ enum store_error postgresql_export(struct store_reader *base, int64_t now_unix_s
 static struct group new_group(struct pg_connection *connection)
 {
     return (struct group){.txn = {.rows = &group_rows, .seal = connection->store->base.seal},
-                          .connection = connection,
-                          .imports = true};
+                          .connection = connection};
 }
 
 /* raised[]: of the groups before, and this one. */
