@@ -119,11 +119,20 @@ CREATE SEQUENCE reservation_ids MAXVALUE 1048575 CYCLE;
 
 -- VERSION 2
 
--- The rotation of the secret: struct seal_rotation.
 ALTER TABLE meta
+    ADD COLUMN foreign_keys boolean NOT NULL DEFAULT false, -- some tokens have, or had, foreign keys
+    -- The rotation of the secret: struct seal_rotation.
     ADD COLUMN secret_generation bigint NOT NULL DEFAULT 1,
     ADD COLUMN secret_phase bigint NOT NULL DEFAULT 0,
     ADD COLUMN next_secret_check bytea NOT NULL DEFAULT '';
+
+ALTER TABLE users
+    ADD COLUMN role bigint NOT NULL DEFAULT 1, -- user.role
+    ADD COLUMN quota bigint NOT NULL DEFAULT 0, -- user.quota
+    ADD COLUMN unlimited_quota boolean NOT NULL DEFAULT true, -- user.unlimited_quota
+    ADD COLUMN deleted_used_quota bigint NOT NULL DEFAULT 0, -- user.deleted_used_quota
+    ADD COLUMN request_count bigint NOT NULL DEFAULT 0; -- user.request_count
+
 ALTER TABLE tokens
     ADD COLUMN sealed_old_key bytea NOT NULL DEFAULT ''; -- keys.old_sealed SEAL_KEY_LEN_MAX
 
