@@ -9,8 +9,8 @@ enum ctl_option {
     CTL_GROUP,
     CTL_EXPIRES,
     CTL_ADD_QUOTA,
-    CTL_WAIT,
     CTL_FROM,
+    CTL_WAIT,
     CTL_CLEAR_KEYS, /* the first without a value */
     CTL_DRY_RUN,    /* all checks, and nothing changed */
     CTL_JSON,       /* one JSON object a line instead of text */

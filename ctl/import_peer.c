@@ -359,7 +359,7 @@ static enum import_found next(struct import *import, struct request *request, st
     struct peer_notes notes = {.count = 0};
     struct peer_row read;
     struct head head;
-    struct span text;
+    struct span text = SPAN("");
     if (!peer->ids_are_raised) { /* none is given out again */
         peer->ids_are_raised = true;
         row->kind = STORE_ROW_IDS;

@@ -12,52 +12,52 @@
 
 /* ---- columns ---- */
 
-enum column_kind { END, INTEGER, FLAG, TEXT, IS_SET };
+enum column_kind { INTEGER, FLAG, TEXT, IS_SET };
 
 struct column {
+    const char *name; /* NULL: the end */
+    size_t offset;    /* of the member in struct peer_row */
     enum column_kind kind;
-    const char *name;
-    size_t offset; /* of the member in struct peer_row */
     bool required;
 };
 
 #define AT(member) offsetof(struct peer_row, member)
 
 static const struct column user_columns[] = {
-    {INTEGER, "id", AT(id), true},
-    {TEXT, "username", AT(name), true},
-    {INTEGER, "role", AT(role), true},
-    {INTEGER, "status", AT(status), true},
-    {TEXT, "access_token", AT(secret), true},
-    {INTEGER, "quota", AT(quota), true},
-    {INTEGER, "used_quota", AT(used_quota), true},
-    {INTEGER, "request_count", AT(request_count), false},
-    {TEXT, "group", AT(group), true},
-    {INTEGER, "created_at", AT(created_unix_s), false},
-    {IS_SET, "deleted_at", AT(is_deleted), false},
-    {END, NULL, 0, false},
+    {"id", AT(id), INTEGER, true},
+    {"username", AT(name), TEXT, true},
+    {"role", AT(role), INTEGER, true},
+    {"status", AT(status), INTEGER, true},
+    {"access_token", AT(secret), TEXT, true},
+    {"quota", AT(quota), INTEGER, true},
+    {"used_quota", AT(used_quota), INTEGER, true},
+    {"request_count", AT(request_count), INTEGER, false},
+    {"group", AT(group), TEXT, true},
+    {"created_at", AT(created_unix_s), INTEGER, false},
+    {"deleted_at", AT(is_deleted), IS_SET, false},
+    {NULL, 0, INTEGER, false},
 };
 
 static const struct column token_columns[] = {
-    {INTEGER, "id", AT(id), true},
-    {INTEGER, "user_id", AT(user_id), true},
-    {TEXT, "key", AT(secret), true},
-    {INTEGER, "status", AT(status), true},
-    {TEXT, "name", AT(name), true},
-    {INTEGER, "created_time", AT(created_unix_s), true},
-    {INTEGER, "accessed_time", AT(accessed_unix_s), true},
-    {INTEGER, "expired_time", AT(expired_unix_s), true},
-    {INTEGER, "remain_quota", AT(quota), true},
-    {FLAG, "unlimited_quota", AT(unlimited_quota), true},
-    {INTEGER, "used_quota", AT(used_quota), false},
-    {FLAG, "model_limits_enabled", AT(model_limits_enabled), false},
-    {TEXT, "model_limits", AT(model_limits), false},
-    {TEXT, "models", AT(models), false},
-    {TEXT, "allow_ips", AT(allow_ips), false},
-    {TEXT, "subnet", AT(subnet), false},
-    {TEXT, "group", AT(group), false},
-    {IS_SET, "deleted_at", AT(is_deleted), false},
-    {END, NULL, 0, false},
+    {"id", AT(id), INTEGER, true},
+    {"user_id", AT(user_id), INTEGER, true},
+    {"key", AT(secret), TEXT, true},
+    {"status", AT(status), INTEGER, true},
+    {"name", AT(name), TEXT, true},
+    {"created_time", AT(created_unix_s), INTEGER, true},
+    {"accessed_time", AT(accessed_unix_s), INTEGER, true},
+    {"expired_time", AT(expired_unix_s), INTEGER, true},
+    {"remain_quota", AT(quota), INTEGER, true},
+    {"unlimited_quota", AT(unlimited_quota), FLAG, true},
+    {"used_quota", AT(used_quota), INTEGER, false},
+    {"model_limits_enabled", AT(model_limits_enabled), FLAG, false},
+    {"model_limits", AT(model_limits), TEXT, false},
+    {"models", AT(models), TEXT, false},
+    {"allow_ips", AT(allow_ips), TEXT, false},
+    {"subnet", AT(subnet), TEXT, false},
+    {"group", AT(group), TEXT, false},
+    {"deleted_at", AT(is_deleted), IS_SET, false},
+    {NULL, 0, INTEGER, false},
 };
 
 static const struct column *columns_of(const struct peer_row *row)
@@ -102,8 +102,6 @@ static const char *read_value(enum column_kind kind, struct json_object *value, 
     case IS_SET:
         *(bool *)member = !is_empty(value);
         break;
-    case END:
-        break;
     }
     return NULL;
 }
@@ -121,7 +119,7 @@ int peer_row_read(struct request *request, struct peer_row *row)
                                          !has(request, "redeemed_time")};
     if (!row->is_token && !is_user)
         return 0;
-    for (const struct column *column = columns_of(row); column->kind != END; column++) {
+    for (const struct column *column = columns_of(row); column->name; column++) {
         struct json_object *value = NULL;
         const char *wrong = NULL;
         if (!json_object_object_get_ex(request->json, column->name, &value) && column->required)
@@ -144,19 +142,15 @@ int peer_row_read(struct request *request, struct peer_row *row)
 void peer_row_count_lost(const struct request *request, const struct peer_row *row,
                          struct json_object *counts)
 {
-    enum { COLUMNS_MAX = 256 };
     json_object_object_foreach(request->json, name, value)
     {
         const struct column *column = columns_of(row);
         char text[64];
-        while (column->kind != END && strcmp(column->name, name) != 0)
+        while (column->name && strcmp(column->name, name) != 0)
             column++;
-        if (column->kind != END || is_empty(value))
+        if (column->name || is_empty(value))
             continue;
-        bool is_plain =
-            json_object_object_length(counts) < COLUMNS_MAX && !text_has_control(span_of(name));
-        snprintf(text, sizeof(text), "%s.%s", row->is_token ? "tokens" : "users",
-                 is_plain ? name : "others");
+        snprintf(text, sizeof(text), "%s.%s", row->is_token ? "tokens" : "users", name);
         struct json_object *count = json_object_object_get(counts, text);
         if (count)
             json_object_int_inc(count, 1);
@@ -266,27 +260,27 @@ static void disable(struct token *token, struct peer_notes *notes, const char *t
     note(notes, text);
 }
 
-/* Whether an item of a list means here what it means there; scratch has room for it. */
-typedef bool is_good_item(struct span item, char *scratch);
-
-static bool is_good_address(struct span item, char *scratch)
+static bool ends_with(struct span text, struct span end)
 {
+    return text.len >= end.len && span_equal(span_from(text, text.len - end.len), end);
+}
+
+/* Whether an item of a list means here what it means there. */
+typedef bool is_good_item(struct span item);
+
+static bool is_good_address(struct span item)
+{
+    char same[64];
     size_t len;
-    return !memchr(item.at, ',', item.len) && limits_normalize_ips(item, scratch, &len) &&
-           span_equal((struct span){scratch, len}, item);
+    return item.len <= sizeof(same) && !memchr(item.at, ',', item.len) &&
+           limits_normalize_ips(item, same, &len) && span_equal((struct span){same, len}, item);
 }
 
 /* Here a * at the end stands for any characters; there it does so in two kinds of names only. */
-static bool is_good_model(struct span item, char *scratch)
+static bool is_good_model(struct span item)
 {
-    static const char *const patterns[] = {"-gizmo-*", "-thinking-*"};
-    (void)scratch;
-    for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
-        struct span end = span_of(patterns[i]);
-        if (item.len > end.len && span_equal(span_from(item, item.len - end.len), end))
-            return true;
-    }
-    return item.at[item.len - 1] != '*';
+    const struct span gizmo = SPAN("-gizmo-*"), thinking = SPAN("-thinking-*");
+    return item.at[item.len - 1] != '*' || ends_with(item, gizmo) || ends_with(item, thinking);
 }
 
 struct list {
@@ -301,15 +295,16 @@ static struct list keep_good(struct request *request, struct span text, char sep
     struct list list = {.bad_count = 0};
     while (text.len > 0) {
         struct span item = text_trim(span_cut(&text, separator), SPAN(" \t\r\n,"));
-        char *at = end > begin ? end + 1 : end;
-        bool is_kept = item.len > 0 && is_good(item, at) && !text_has_control(item) &&
-                       (size_t)(at - begin) + item.len <= len_max;
-        list.bad_count += item.len > 0 && !is_kept;
-        if (!is_kept)
+        size_t len = (size_t)(end - begin) + (end > begin);
+        if (item.len == 0)
             continue;
-        if (at > end)
-            *end = ',';
-        end = write_text(at, item);
+        if (!is_good(item) || text_has_control(item) || len + item.len > len_max) {
+            list.bad_count++;
+            continue;
+        }
+        if (end > begin)
+            *end++ = ',';
+        end = write_text(end, item);
     }
     list.items = (struct span){begin, (size_t)(end - begin)};
     request->text.len += list.items.len;

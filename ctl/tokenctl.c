@@ -52,7 +52,7 @@ static const struct command {
 /* clang-format on */
 
 static const char *const options[CTL_OPTIONS] = {"--name", "--group", "--expires",    "--add-quota",
-                                                 "--wait", "--from",  "--clear-keys", "--dry-run",
+                                                 "--from", "--wait",  "--clear-keys", "--dry-run",
                                                  "--json", "--quiet", "--help",       "--version"};
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };

@@ -364,6 +364,43 @@ def test_names(store):
     store.check()
 
 
+def test_beside_others(store):
+    """Into a store with users: what exists is refused, the rest comes in."""
+    taken = store.add_user("taken")
+    peer = Peer("new-api")
+    peer.user(taken.id + 1, "TAKEN", access_token=taken.access_token)
+    assert problems(store, peer.print_sqlite()) == ["line 1: user 2: another user has this name"]
+    peer.database.execute("UPDATE users SET username = 'other'")
+    assert problems(store, peer.print_sqlite()) == ["line 1: user 2: another user has this access token"]
+    peer.database.execute("UPDATE users SET access_token = NULL")
+    peer.token(1, 2, draw_text(48))
+    assert bring_in(store, peer.print_sqlite())[1]["tokens"] == 1
+    assert [user["name"] for user in store.ctl("user", "list")] == ["taken", "other"]
+    (rotated,) = store.ctl("user", "rotate", "other")
+    client = Client(store.cgi, User(2, "other", "", rotated["access_token"]))
+    assert [token["id"] for token in client.list().data["items"]] == [1]
+    store.check()
+
+
+def test_temporary_file(store):
+    """It has no name; without one nothing comes in."""
+    peer = Peer("new-api")
+    peer.user(1, "root")
+    folder = store.dir / "tmp"
+    status, _, error = run(store, peer.print_sqlite(), TMPDIR=str(folder))
+    assert status == 1 and "a temporary file in TMPDIR or /var/tmp: No such file" in error
+    assert count_rows(store) == (0, 0)
+    folder.mkdir()
+    folder.chmod(0o777)
+    bring_in(store, peer.print_sqlite(), TMPDIR=str(folder))
+    assert list(folder.iterdir()) == [] and count_rows(store) == (1, 0)
+
+
+def test_usage(store):
+    for arguments in (("--from",), ("--from", "oneapi", "x"), ("--from", "new-api")):
+        assert store.run_ctl("import", *arguments).returncode == 2
+
+
 def make_many(users, tokens):
     peer = Peer("new-api")
     for id in range(users, 0, -1):
