@@ -392,6 +392,23 @@ def test_looks(machine, heading):
     assert len(machine.pids()) == 2
 
 
+# ---- the reference ----
+
+
+def test_reference_has_each_command():
+    """And each option: docs/reference.md is no other than tokenctl --help."""
+    usage = subprocess.run([BUILD / "tokenctl", "--help"], capture_output=True, text=True, timeout=60).stdout
+    commands = re.findall(r"^  ([a-z]+) +([a-z]*) +(.*)$", usage, re.M)
+    section = re.search(r"^## tokenctl\n(.*?)^- ", (ROOT / "docs/reference.md").read_text(), re.M | re.S)[1]
+    lines = re.sub(r"\n {5,}", " ", section)
+    for noun, verb, rest in commands:
+        found = [line for line in lines.splitlines() if re.search(rf"(tokenctl|\|) {noun}\b.*\b{verb}\b", line)]
+        assert found, (noun, verb)
+        missing = [option for option in re.findall(r"--[a-z-]+", rest) if option not in "".join(found)]
+        assert not missing, (noun, verb, missing)
+    assert len(commands) > 20
+
+
 # ---- messages ----
 
 STRING_OR_COMMENT = re.compile(r"""("(?:[^"\\]|\\.)*")|'(?:[^'\\]|\\.)+'|/\*.*?\*/""", re.S)
