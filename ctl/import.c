@@ -16,6 +16,7 @@
 #include "ctl/child.h"
 #include "ctl/file.h"
 #include "ctl/replace.h"
+#include "store/secret.h"
 
 enum { BATCH_MAX = 128, TOKENS_MAX = 100000 };
 
@@ -277,6 +278,8 @@ static int import_all(struct import *import, struct store *target)
     char reason[STORE_REASON_SIZE];
     if (!open_target(ctl, import, reason))
         return ctl_fail("%s", reason);
+    if (target && store_is_rotating(target))
+        return ctl_refuse_rotation();
     return finish(import,
                   store_import(target ? target : ctl->store, (int64_t)time(NULL), take, import));
 }
