@@ -9,9 +9,9 @@
  * store_reader as the first members of its own. */
 
 /* Both get the opened seal, which outlives the store; false with a reason for STORE_REFUSED. create
- * takes away again what it has made if it fails. */
+ * takes away again what it has made if it fails, or sets *perhaps: it may have been made. */
 typedef bool store_engine_create(const struct store_options *options, struct seal *seal,
-                                 unsigned owner_uid, unsigned owner_gid,
+                                 unsigned owner_uid, unsigned owner_gid, bool *perhaps,
                                  char reason[static STORE_REASON_SIZE]);
 typedef bool store_engine_open(const struct store_options *options, struct seal *seal,
                                struct store **out, char reason[static STORE_REASON_SIZE]);

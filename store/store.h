@@ -84,7 +84,8 @@ bool store_uses_network(const char *location);
 const char *store_owner_path(const struct store_options *options);
 
 /* Creates the secret file and an empty store, with their missing parent folders. STORE_REFUSED
- * if one of them exists or can't be made; nothing remains then but parent folders. owner_uid,
+ * if one of them exists or can't be made; nothing remains then but parent folders. STORE_UNKNOWN,
+ * over a network: the secret file remains, for the store that was perhaps made. owner_uid,
  * owner_gid   the owner of both if the caller is root; (unsigned)-1: the caller */
 enum store_error store_create(const struct store_options *options, unsigned owner_uid,
                               unsigned owner_gid, char reason[static STORE_REASON_SIZE]);

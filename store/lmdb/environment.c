@@ -244,10 +244,11 @@ static void remove_folder(const char *folder)
 }
 
 bool lmdb_create(const struct store_options *options, struct seal *seal, unsigned owner_uid,
-                 unsigned owner_gid, char reason[static STORE_REASON_SIZE])
+                 unsigned owner_gid, bool *perhaps, char reason[static STORE_REASON_SIZE])
 {
     const char *folder = options->location;
     struct stat status;
+    (void)perhaps;
     if (lstat(folder, &status) == 0)
         return store_refuse(reason, folder, "exists already");
     if (strlen(folder) + sizeof("/data.mdb") > PATH_MAX)

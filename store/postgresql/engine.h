@@ -109,8 +109,9 @@ void pg_finish(struct pg_connection *connection);
 
 /* ---- upgrade.c: the schema ---- */
 
-/* Makes it, in a database that has none of its tables. The connection has the error. */
-void pg_make_schema(struct pg_connection *connection);
+/* Makes it, in a database that has none of its tables. The connection has the error. Returns
+ * whether it was perhaps made all the same. */
+bool pg_make_schema(struct pg_connection *connection);
 
 /* Has a schema of an older version become PG_SCHEMA_VERSION's, unless another process is faster.
  * False with the connection's error, in the middle of a transaction perhaps. */

@@ -152,7 +152,7 @@ void postgresql_close(struct store *base)
 }
 
 bool postgresql_create(const struct store_options *options, struct seal *seal, unsigned owner_uid,
-                       unsigned owner_gid, char reason[static STORE_REASON_SIZE])
+                       unsigned owner_gid, bool *perhaps, char reason[static STORE_REASON_SIZE])
 {
     struct pg_store *store = new_store(options, seal, reason);
     (void)owner_uid, (void)owner_gid;
@@ -163,7 +163,7 @@ bool postgresql_create(const struct store_options *options, struct seal *seal, u
     if (store->writer.error == STORE_OK && encoding && strcmp(encoding, "UTF8") != 0)
         pg_fail(&store->writer, STORE_REFUSED, "its database's encoding is not UTF8");
     if (store->writer.error == STORE_OK)
-        pg_make_schema(&store->writer);
+        *perhaps = pg_make_schema(&store->writer);
     bool created = store->writer.error == STORE_OK || refuse(reason, store->writer.message);
     postgresql_close(&store->base);
     return created;

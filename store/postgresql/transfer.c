@@ -181,5 +181,6 @@ enum store_error postgresql_import(struct store *base, int64_t now_unix_s, store
 bool postgresql_fill(const struct store_options *options, struct seal *seal,
                      char reason[static STORE_REASON_SIZE])
 {
-    return postgresql_create(options, seal, 0, 0, reason);
+    bool perhaps;
+    return postgresql_create(options, seal, 0, 0, &perhaps, reason);
 }
