@@ -150,14 +150,3 @@ CREATE TABLE workers ( -- of those that live, "at" is never old
 ALTER TABLE tokens SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE reservations SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE commits SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
-
--- Of users who come from other systems.
-ALTER TABLE users
-    ADD COLUMN role bigint NOT NULL DEFAULT 1, -- user.role
-    ADD COLUMN quota bigint NOT NULL DEFAULT 0, -- user.quota
-    ADD COLUMN unlimited_quota boolean NOT NULL DEFAULT true, -- user.unlimited_quota
-    ADD COLUMN deleted_used_quota bigint NOT NULL DEFAULT 0, -- user.deleted_used_quota
-    ADD COLUMN request_count bigint NOT NULL DEFAULT 0; -- user.request_count
-
--- Some tokens have, or had, foreign keys.
-ALTER TABLE meta ADD COLUMN foreign_keys boolean NOT NULL DEFAULT false;
