@@ -308,6 +308,8 @@ def move_in(machine, peer, dump):
 
 
 def test_change_the_secret(machine, alice):
+    machine.set(TOKEN_MAX_PER_USER="0")
+    machine.spawn("restart")
     before, token = (machine.dir / "secret").read_bytes(), alice.make()
     with Load(alice) as load:
         printed = machine.run("Change the secret")
