@@ -17,6 +17,7 @@
 #include "ctl/file.h"
 #include "ctl/import_peer.h"
 #include "ctl/replace.h"
+#include "store/secret.h"
 
 enum { BATCH_MAX = 128, TOKENS_MAX = 100000 };
 
@@ -278,6 +279,8 @@ static int import_all(struct import *import, struct store *target)
     char reason[STORE_REASON_SIZE];
     if (!open_target(ctl, import, reason))
         return ctl_fail("%s", reason);
+    if (target && store_is_rotating(target))
+        return ctl_refuse_rotation();
     if (import->source.peer && !import_peer_read(import))
         return finish(import, STORE_OK);
     return finish(import,

@@ -304,6 +304,20 @@ def move_in(machine, peer, dump):
     assert "ok true\n" in printed and "\nusers 2\ntokens 4\n" in printed and machine.backups() == []
 
 
+# ---- the secret ----
+
+
+def test_change_the_secret(machine, alice):
+    machine.set(TOKEN_MAX_PER_USER="0")
+    machine.spawn("restart")
+    before, token = (machine.dir / "secret").read_bytes(), alice.make()
+    with Load(alice) as load:
+        printed = machine.run("Change the secret")
+    assert load.made and not load.failed and "ok true\n" in printed
+    assert (machine.dir / "secret").read_bytes() != before and not (machine.dir / "secret.new").exists()
+    assert alice.verify(token["key"]).status == 204
+
+
 # ---- upgrades ----
 
 

@@ -159,8 +159,8 @@ def test_moved_in_clear_to_another_secret(store, world):
     store.ctl("export", "--clear-keys", file)
     assert world.new_key in file.read_text()
     (counts,) = store.ctl("import", file, **settings)
-    assert counts["tokens"] == 7 and counts["old_keys_left_out"] == 1
-    assert on(store, settings, world.alice).verify(world.old_key).status == 401
+    assert counts["tokens"] == 7 and counts["old_keys_left_out"] == 0
+    assert on(store, settings, world.alice).verify(world.old_key).status == 204
     assert_same(store, world, settings)
 
 
