@@ -3,31 +3,26 @@
 import ctypes
 import itertools
 import json
+import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
+import fastcgi
 import pytest
 from client import Client, Gateway
-from service import IS_ROOT, TOKENCTL, Site, Store, wait_until
+from test_transfer import other
+from service import IS_ROOT, TOKENCTL, WORKER_USER, Site, Store, wait_until
 
 pytestmark = pytest.mark.threads
-
-KILLS = 8
-
 
 @pytest.fixture
 def store(engine):
     with Store() as made:
-        yield made
-
-
-@pytest.fixture
-def pool(engine):
-    with Site(workers=3) as made:
         yield made
 
 
@@ -207,3 +202,176 @@ def test_under_load(engine):
         load.check()
         world.check()
         assert_sealed_with(site, secret(site), before)
+
+
+def test_killed_at_any_moment(engine):
+    """rotate and workers: both files together open everything, and a second run finishes it."""
+    chance = random.Random(11)
+    kills = 5 if engine == "lmdb" else 2
+    with Site(workers=2) as site:
+        world = World(site)
+        world.client.make_many(900)
+        began = time.monotonic()
+        rotate(site)
+        length = time.monotonic() - began
+        for _ in range(kills):
+            before, process = secret(site), start(site, "--wait", "40")
+            time.sleep(chance.uniform(0, length))
+            for pid in chance.sample(sorted(site.pids()), min(1, len(site.pids()))):
+                site.kill(pid)
+            process.kill()
+            process.communicate()
+            world.check()
+            assert process.returncode == -signal.SIGKILL or not next_file(site).exists()
+            rotate(site)
+            world.check()
+            assert_sealed_with(site, secret(site), before)
+
+
+def test_second_run_after_the_store_is_done(store):
+    """Between the last change in the store and the renaming of the file."""
+    world, before = World(store), secret(store)
+    rotate(store)
+    new = secret(store)
+    next_file(store).write_bytes(new)
+    shutil.copystat(store.dir / "secret", next_file(store))
+    shutil.chown(next_file(store), *((WORKER_USER, WORKER_USER) if IS_ROOT else (None, -1)))
+    (store.dir / "secret").write_bytes(before)
+    world.check()
+    assert rotate(store)["tokens"] == 0
+    assert secret(store) == new and not next_file(store).exists()
+    world.check()
+
+
+def test_by_the_owner(store):
+    """Who is not root, in a folder of its own."""
+    folder = store.dir / "own"
+    folder.mkdir()
+    shutil.copy(TOKENCTL, store.dir / "tokenctl")
+    shutil.copy2(store.dir / "secret", folder / "secret")
+    for path in (folder, folder / "secret") if IS_ROOT else ():
+        shutil.chown(path, WORKER_USER, WORKER_USER)
+    settings = store.with_settings({"TOKEN_SECRET": str(folder / "secret")})
+    done = subprocess.run([store.dir / "tokenctl", "secret", "rotate"], env=settings, capture_output=True,
+                          timeout=120, **store.as_worker_user())
+    assert done.returncode == 0, done
+    assert (folder / "secret").stat().st_mode & 0o777 == 0o600
+    assert (folder / "secret").read_bytes() != secret(store)
+    assert "another secret" in store.run_ctl("stat").stderr
+    store.ctl("check", TOKEN_SECRET=str(folder / "secret"))
+
+
+@pytest.mark.lmdb
+def test_names_processes_that_do_not_end(engine):
+    with Site(workers=2) as site:
+        world, before = World(site), secret(site)
+        stuck = min(site.pids())
+        os.kill(stuck, signal.SIGSTOP)
+        done = rotate(site, "--wait", "15", status=1)
+        assert [json.loads(line)["problem"] for line in done.stdout.splitlines()] == [
+            f"process {stuck} has the store open with the old secret only"]
+        assert done.stderr == "tokenctl: not all processes have the new secret, see standard output: nothing has changed\n"
+        assert secret(site) == before
+        world.check()
+        os.kill(stuck, signal.SIGCONT)
+        rotate(site)
+        world.check()
+        assert_sealed_with(site, secret(site), before)
+
+
+@pytest.fixture
+def elsewhere(store):
+    """Settings of another machine, which has a copy of the secret."""
+    folder = store.dir / "elsewhere"
+    folder.mkdir()
+    copy(store, "secret")
+    return {"TOKEN_SECRET": str(folder / "secret")}
+
+
+def copy(store, name):
+    shutil.copy2(store.dir / name, store.dir / "elsewhere" / name)
+    if IS_ROOT:
+        shutil.chown(store.dir / "elsewhere" / name, WORKER_USER, WORKER_USER)
+
+
+@pytest.mark.postgresql
+def test_a_machine_without_the_file(store, elsewhere):
+    world, before = World(store), secret(store)
+    worker, path = store.start_worker(**elsewhere)
+    remote = Client(fastcgi.transport(path), world.client.user)
+    wait_until(lambda: store.sql("SELECT count(*) FROM workers") == "1", "the worker has reported")
+    # It is started again without the file: by hand, as here is no supervisor.
+    process = start(store, "--json", "--wait", "15")
+    worker.wait(timeout=60)
+    again = store.start_worker_on(store.listeners[0], **elsewhere)
+    out, err = process.communicate(timeout=60)
+    (problem,) = map(json.loads, out.splitlines())
+    assert problem["problem"].startswith(f"process {again.pid} on ") and err.endswith("nothing has changed\n")
+    assert "has no TOKEN_SECRET.new" in problem["problem"]
+    assert secret(store) == before and remote.verify(world.old_key).status == 204
+    # With the file there it is done.
+    copy(store, "secret.new")
+    process = start(store)
+    again.wait(timeout=60)
+    store.start_worker_on(store.listeners[0], **elsewhere)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert all(remote.verify(key).status == 204 for key in world.keys)
+    world.check()
+    assert_sealed_with(store, secret(store), before)
+
+
+@pytest.mark.postgresql
+def test_a_worker_that_sleeps_through_it(store):
+    """It counts for ended, and must not say afterwards that nobody has a key."""
+    world, before = World(store), secret(store)
+    worker, path = store.start_worker()
+    remote = Client(fastcgi.transport(path), world.client.user)
+    assert remote.verify(world.rotated).status == 204
+    wait_until(lambda: store.sql("SELECT count(*) FROM workers") == "1", "the worker has reported")
+    worker.send_signal(signal.SIGSTOP)
+    rotate(store)
+    threads = [threading.Thread(target=lambda key=key: statuses.append(remote.verify(key).status))
+               for key in world.keys]
+    statuses = []
+    for thread in threads:
+        thread.start()
+    worker.send_signal(signal.SIGCONT)
+    for thread in threads:
+        thread.join()
+    assert statuses and set(statuses) == {503}
+    assert worker.wait(timeout=60) == 1
+    assert "another secret" in store.log.read_text()
+    assert_sealed_with(store, secret(store), before)
+
+
+def test_old_keys_of_an_earlier_version(store):
+    """Their sealed text was not kept: they are waited for."""
+    world, before = World(store), secret(store)
+    lines = store.dir / "lines"
+    lines.write_text(re.sub(',"sealed_old_key":"[0-9a-f]*"', "", store.run_ctl("export").stdout))
+    settings = other(store, "target")
+    store.ctl("import", lines, **settings)
+    done = rotate(store, status=1, **settings)
+    assert re.search("1 old keys are in their grace .* the last one ends at 20.*Z: nothing has changed", done.stderr)
+    assert secret(store) == before and not next_file(store).exists()
+    (rotated,) = store.ctl("token", "find", world.old_key, **settings)
+    assert rotated["id"] == world.tokens[0]["id"]
+
+
+def test_refuses_files_that_are_no_secret(store):
+    before = secret(store)
+    next_file(store).write_bytes(b"short")
+    assert "must not be open" in rotate(store, status=1).stderr
+    assert next_file(store).read_bytes() == b"short"
+    next_file(store).unlink()
+    (store.dir / "secret").rename(store.dir / "elsewhere")
+    (store.dir / "secret").symlink_to(store.dir / "elsewhere")
+    assert "is no regular file" in rotate(store, status=1).stderr
+    assert secret(store) == before and not next_file(store).exists()
+
+
+def test_usage(store):
+    assert store.run_ctl("secret", "rotate", "--wait", "soon").returncode == 2
+    assert store.run_ctl("secret").returncode == 2
+    assert "[--wait SECONDS]" in store.run_ctl("secret", "rotate", "--help").stdout
