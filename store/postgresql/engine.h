@@ -20,6 +20,7 @@ struct pg_connection {
     enum store_error error; /* the operation's first failure: what follows does nothing */
     bool lost;              /* the failure was the connection's */
     bool repeat;            /* the failure was a conflict with others: worth another attempt */
+    bool misses_store;      /* the failure was that a table is missing */
     bool warned;            /* a WARNING has come */
     bool distributes;       /* the server has Citus */
     char message[256];      /* of the last failure, without its end; never a password */
@@ -57,7 +58,7 @@ struct pg_store {
     PQconninfoOption *options;
     struct pg_host hosts[PG_HOSTS_MAX];
     unsigned host_count;
-    atomic_uint host;             /* the one that is tried first */
+    atomic_uint host;             /* the one that was in use last */
     atomic_llong timeline;        /* the highest that was seen */
     atomic_llong probe_ms;        /* above 0: away; until then no connection is tried */
     atomic_llong foreign_keys_ms; /* until then there are none, by clock_ms; -1: there are some */

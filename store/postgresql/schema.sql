@@ -126,6 +126,7 @@ ALTER TABLE meta
     ADD COLUMN secret_phase bigint NOT NULL DEFAULT 0,
     ADD COLUMN next_secret_check bytea NOT NULL DEFAULT '';
 
+-- Of users who come from other systems.
 ALTER TABLE users
     ADD COLUMN role bigint NOT NULL DEFAULT 1, -- user.role
     ADD COLUMN quota bigint NOT NULL DEFAULT 0, -- user.quota
