@@ -125,6 +125,8 @@ CREATE SEQUENCE reservation_ids MAXVALUE 1048575 CYCLE;
 
 -- VERSION 2
 
+-- How many there were: ids that were taken off a sequence before may be an import's.
+ALTER TABLE meta ADD COLUMN imports bigint NOT NULL DEFAULT 0;
 -- Each group changes these tables: the server cleans them up often.
 ALTER TABLE tokens SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE reservations SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);

@@ -164,7 +164,7 @@ ON CONFLICT (id) DO UPDATE SET repeats = commits.repeats + 1 RETURNING attempt;
 -- READ_USERS
 SELECT * FROM users WHERE user_id = ANY($1::text::bigint[]);
 -- READ_META
-SELECT lowest_writer, floor(extract(epoch FROM now()))::bigint FROM meta;
+SELECT lowest_writer, floor(extract(epoch FROM now()))::bigint, imports FROM meta;
 -- TAKE_IDS
 -- A reservation's has the second in it: none comes again after a backup was put back.
 SELECT nextval($1::text::regclass) + CASE $1
