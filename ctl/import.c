@@ -15,6 +15,7 @@
 #include "api/json_in.h"
 #include "ctl/child.h"
 #include "ctl/file.h"
+#include "ctl/import_peer.h"
 #include "ctl/replace.h"
 
 enum { BATCH_MAX = 1024, TOKENS_MAX = 100000 };
@@ -277,6 +278,8 @@ static int import_all(struct import *import, struct store *target)
     char reason[STORE_REASON_SIZE];
     if (!open_target(ctl, import, reason))
         return ctl_fail("%s", reason);
+    if (import->source.peer && !import_peer_read(import))
+        return finish(import, STORE_OK);
     return finish(import,
                   store_import(target ? target : ctl->store, (int64_t)time(NULL), take, import));
 }
@@ -293,6 +296,7 @@ static void drop(struct import *import)
     free(batch->tokens.at);
     free(batch->users.at);
     free(batch);
+    import_peer_end(import);
     seal_close(import->source.seal);
 }
 
@@ -304,13 +308,15 @@ static bool begin(struct ctl *ctl, struct import *import)
         .api.settings = &ctl->settings,
         .source = {.next = import_next_line, .ids_raised = ctl->restores ? STORE_COPY_IDS : 0},
         .batch = calloc(1, sizeof(*import->batch))};
-    if (!import->batch)
+    if (!import->batch) {
         ctl_fail("out of memory");
-    else if (seal_open(ctl->options.secret_path, &import->source.seal, reason, sizeof(reason)))
+        return false;
+    }
+    if (seal_open(ctl->options.secret_path, &import->source.seal, reason, sizeof(reason)) &&
+        (!ctl->text[CTL_FROM] || import_peer_begin(import, reason)))
         return true;
-    else
-        ctl_fail("%s", reason);
-    free(import->batch);
+    ctl_fail("%s", reason);
+    drop(import);
     return false;
 }
 
@@ -381,6 +387,11 @@ static int send_to_database(struct ctl *ctl, int fd, uint64_t len)
 
 int ctl_import(struct ctl *ctl)
 {
+    const char *from = ctl->text[CTL_FROM];
+    if (from && strcmp(from, "new-api") != 0 && strcmp(from, "one-api") != 0) {
+        ctl_fail("--from: '%s' is neither new-api nor one-api", from);
+        return CTL_WRONG_USAGE;
+    }
     struct stat file = {.st_size = 0};
     bool is_input = strcmp(ctl->argument, "-") == 0;
     int fd = is_input ? STDIN_FILENO : open(ctl->argument, O_RDONLY | O_CLOEXEC);

@@ -27,8 +27,9 @@ typedef enum import_found import_next(struct import *import, struct request *req
 /* Where rows come from, and what is known of it. */
 struct import_source {
     import_next *next;
-    struct seal *seal; /* TOKEN_SECRET's, with the cipher of the export */
-    bool is_sealed;    /* keys are; else in clear */
+    struct import_peer *peer; /* import_peer.c's; NULL: lines of tokenctl export */
+    struct seal *seal;        /* TOKEN_SECRET's, with the cipher of the export */
+    bool is_sealed;           /* keys are; else in clear */
     bool has_same_secret;
     int64_t ids_raised;        /* the next ids of users and tokens, by so many */
     int64_t old_keys_left_out; /* out */

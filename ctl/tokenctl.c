@@ -44,15 +44,16 @@ static const struct command {
     {{"backup", NULL}, "FILE", "copy the store into a file, and check that", ctl_backup, false},
     {{"restore", NULL}, "FILE", "make the store of such a file", ctl_restore, false},
     {{"export", NULL}, "[FILE] [--clear-keys]", "all rows as JSON lines; keys sealed, or in clear", ctl_export, false},
-    {{"import", NULL}, "FILE [--dry-run]", "all rows of an export, or none; - reads it from stdin", ctl_import, false},
+    {{"import", NULL}, "FILE [--from SYSTEM] [--dry-run]", "all rows of an export, new-api or one-api; -: stdin", ctl_import, false},
+    {{"secret", "rotate"}, "[--wait SECONDS]", "a new secret, while workers serve; run again to go on", ctl_secret_rotate, false},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
     {{"stat", NULL}, "", "users, tokens, bytes, map use, readers, free disk space", ctl_stat, true},
 };
 /* clang-format on */
 
-static const char *const options[CTL_OPTIONS] = {
-    "--name",    "--group", "--expires", "--add-quota", "--clear-keys",
-    "--dry-run", "--json",  "--quiet",   "--help",      "--version"};
+static const char *const options[CTL_OPTIONS] = {"--name", "--group", "--expires",    "--add-quota",
+                                                 "--from", "--wait",  "--clear-keys", "--dry-run",
+                                                 "--json", "--quiet", "--help",       "--version"};
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
@@ -136,7 +137,7 @@ static const char *read_options(struct ctl *ctl, const struct command *command,
         const char *value = ctl->text[i], *name = options[i];
         if (value && !strstr(command->argument, name))
             snprintf(fault, STORE_REASON_SIZE, "not an option of this command: %s", name);
-        else if (value && i >= CTL_EXPIRES && i < CTL_CLEAR_KEYS &&
+        else if (value && i >= CTL_EXPIRES && i < CTL_FROM &&
                  !number_parse(span_of(value), &ctl->number[i]))
             snprintf(fault, STORE_REASON_SIZE, "%s: '%s' is not a decimal number", name, value);
         given += value != NULL;

@@ -37,7 +37,8 @@ struct group {
     bool imports;                                /* rows of another store */
     bool looks_up;                               /* PG_LOOK_UPS (schema.h): a round trip more */
     struct {
-        int64_t lowest_writer, now_s /* the database's time */, imports;
+        int64_t lowest_writer, now_s; /* the database's time */
+        int64_t secret_generation, imports;
     } meta;
     size_t ids_needed[STORE_IDS_COUNT];
     int64_t raised[STORE_IDS_COUNT]; /* of an import: ids to come are these or greater */

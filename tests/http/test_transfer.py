@@ -304,7 +304,7 @@ def test_names_each_bad_line(store, target):
     wrong = "key must be sk- and up to 255 bytes"
     assert sorted(refused(store, write(store, made), **target)) == sorted([
         f"line 10: {wrong}", f"line 200: {wrong}", f"line 500: {wrong}",
-        "line 599: token 600: another token has this key", "line 600: token 601: must stand in the order of ids"])
+        "line 599: token 896: another token has this key", "line 600: token 601: must stand in the order of ids"])
 
 
 def test_all_users_first(store, target):

@@ -1,0 +1,442 @@
+/* Users and tokens of New API and One API, as import_next.
+ *
+ * Their rows come in any order, maybe through a pipe; a store wants users by id, each with its
+ * tokens behind it. So all rows are written to a temporary file, and read from there in that order.
+ * The file has no name and is encrypted with a key that only this process knows, as rows hold keys
+ * and access tokens in clear. It is not in /tmp, which may be memory, and not in the store's
+ * folder, which a database has not. */
+
+#include "ctl/import_peer.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <json.h>
+#include <sodium.h>
+
+#include "api/json_in.h"
+#include "base/text.h"
+#include "ctl/import_peer_row.h"
+
+/* Where a row is in the file; a million of them must be small. */
+struct place {
+    int64_t user_id, token_id; /* token_id 0: the user, who sorts before the tokens */
+    int64_t offset;
+};
+
+/* What is in front of it there. */
+struct head {
+    uint64_t line;
+    int64_t used_quota; /* a token's, for the sum of its user */
+    uint64_t len;
+};
+
+/* What is left out or changed often. */
+enum count { DELETED_USERS, DELETED_TOKENS, OWNERLESS_TOKENS, OTHER_ROWS, NEGATIVE_QUOTAS, COUNTS };
+static const char *const count_names[COUNTS] = {"deleted_users", "deleted_tokens",
+                                                "tokens_without_user", "rows_of_other_tables",
+                                                "negative_quotas"};
+
+struct import_peer {
+    bool has_deleted_status; /* One API's users have no deleted_at */
+    enum { OUTSIDE, ARRAY_BEGINS, ROW_EXPECTED, ROW_ENDED } state; /* of the input */
+    int fd;
+    unsigned char key[crypto_stream_chacha20_KEYBYTES];
+    struct buffer out, text; /* what is not written yet; a row that is read */
+    int64_t written;
+    struct place *places;
+    size_t count, size, next;
+    bool ids_are_raised, is_reported;
+    int64_t user_id_max, token_id_max; /* of deleted ones, too */
+    int64_t user_id;                   /* the last user */
+    uint64_t *names;                   /* a set of hashes, 0: none */
+    size_t names_size;
+    struct json_object *lost; /* values by column */
+    int64_t counts[COUNTS];
+};
+
+/* ---- the input ---- */
+
+/* Moves to the next object. False at the end, or with a failure. */
+static bool find_object(struct import *import)
+{
+    struct import_peer *peer = import->source.peer;
+    for (;; import->in_at++) {
+        if (import->in_at == import->in.len && !import_read_more(import))
+            return peer->state == OUTSIDE ? false : import_fail(import, "it ends within an array");
+        char c = import->in.at[import->in_at];
+        if (c == '\n')
+            import->line++;
+        else if (c == '{' && peer->state != ROW_ENDED)
+            return true;
+        else if (c == '[' && peer->state == OUTSIDE)
+            peer->state = ARRAY_BEGINS;
+        else if (c == ']' && (peer->state == ARRAY_BEGINS || peer->state == ROW_ENDED))
+            peer->state = OUTSIDE;
+        else if (c == ',' && peer->state == ROW_ENDED)
+            peer->state = ROW_EXPECTED;
+        else if (!strchr(" \t\r", c) || c == '\0') {
+            import_report(import, import->line, SPAN(""), "is no row: they are JSON objects");
+            return import_fail(import, "it is not what sqlite3 -json, row_to_json and JSON_OBJECT "
+                                       "print");
+        }
+    }
+}
+
+/* The object at hand, and moves behind it. */
+static bool read_object(struct import *import, struct span *text)
+{
+    struct import_peer *peer = import->source.peer;
+    size_t len = 0, depth = 0;
+    bool in_string = false, is_escaped = false;
+    do {
+        if (len > API_BODY_LEN_MAX)
+            return import_fail(import, "a row is above 1 MiB");
+        if (import->in_at + len == import->in.len && !import_read_more(import))
+            return import_fail(import, "it ends within a row");
+        char c = import->in.at[import->in_at + len++];
+        if (c == '"' && !is_escaped)
+            in_string = !in_string;
+        is_escaped = c == '\\' && !is_escaped;
+        if (!in_string && c == '{')
+            depth++;
+        if (!in_string && c == '}')
+            depth--;
+        import->line += c == '\n';
+    } while (depth > 0);
+    *text = (struct span){import->in.at + import->in_at, len};
+    import->in_at += len;
+    peer->state = peer->state == OUTSIDE ? OUTSIDE : ROW_ENDED;
+    return true;
+}
+
+/* ---- the temporary file ---- */
+
+/* Each row has a nonce of its own, its offset. */
+static void encrypt(const struct import_peer *peer, int64_t offset, struct span in, char *out)
+{
+    unsigned char nonce[crypto_stream_chacha20_NONCEBYTES] = {0};
+    memcpy(nonce, &offset, sizeof(offset));
+    crypto_stream_chacha20_xor((unsigned char *)out, (const unsigned char *)in.at, in.len, nonce,
+                               peer->key);
+}
+
+static bool flush(struct import *import)
+{
+    struct import_peer *peer = import->source.peer;
+    size_t done = 0;
+    while (!peer->out.failed && done < peer->out.len) {
+        ssize_t len = write(peer->fd, peer->out.at + done, peer->out.len - done);
+        if (len < 0)
+            return import_fail(import, "its rows can't be written to a temporary file: is there "
+                                       "room in TMPDIR or /var/tmp?");
+        done += (size_t)len;
+    }
+    if (peer->out.failed)
+        return import_fail(import, "out of memory");
+    peer->written += (int64_t)done;
+    buffer_clear(&peer->out);
+    return true;
+}
+
+static bool add_place(struct import_peer *peer, const struct place *place)
+{
+    if (peer->count == peer->size) {
+        size_t size = peer->size ? peer->size * 2 : 4096;
+        struct place *places = reallocarray(peer->places, size, sizeof(*places));
+        if (!places)
+            return false;
+        peer->places = places;
+        peer->size = size;
+    }
+    peer->places[peer->count++] = *place;
+    return true;
+}
+
+static bool write_row(struct import *import, const struct peer_row *row, uint64_t line,
+                      struct span text)
+{
+    enum { FLUSH_LEN = 32 * 1024 };
+    struct import_peer *peer = import->source.peer;
+    const struct head head = {line, row->used_quota > 0 ? row->used_quota : 0, text.len};
+    const struct place place = {row->is_token ? row->user_id : row->id, row->is_token ? row->id : 0,
+                                peer->written + (int64_t)peer->out.len};
+    char *at = buffer_reserve(&peer->out, sizeof(head) + text.len);
+    if (!at || !add_place(peer, &place))
+        return import_fail(import, "out of memory");
+    memcpy(at, &head, sizeof(head));
+    encrypt(peer, place.offset, text, at + sizeof(head));
+    peer->out.len += sizeof(head) + text.len;
+    return peer->out.len < FLUSH_LEN || flush(import);
+}
+
+static bool read_at(struct import *import, int64_t offset, void *out, size_t len)
+{
+    return pread(import->source.peer->fd, out, len, offset) == (ssize_t)len ||
+           import_fail(import, "its rows can't be read from a temporary file");
+}
+
+static bool read_row(struct import *import, const struct place *place, struct head *head,
+                     struct span *text)
+{
+    struct import_peer *peer = import->source.peer;
+    if (!read_at(import, place->offset, head, sizeof(*head)))
+        return false;
+    buffer_clear(&peer->text);
+    char *at = buffer_reserve(&peer->text, head->len);
+    if (!at)
+        return import_fail(import, "out of memory");
+    peer->text.len = head->len;
+    *text = buffer_span(&peer->text);
+    if (!read_at(import, place->offset + (int64_t)sizeof(*head), at, head->len))
+        return false;
+    encrypt(peer, place->offset, *text, at);
+    return true;
+}
+
+/* ---- reports ---- */
+
+static enum store_row_kind kind_of(const struct peer_row *row)
+{
+    return row->is_token ? STORE_ROW_TOKEN : STORE_ROW_USER;
+}
+
+static void refuse(struct import *import, uint64_t line, const struct peer_row *row,
+                   struct span field, const char *text)
+{
+    char label[IMPORT_LABEL_SIZE];
+    import_report(import, line, import_name_row(kind_of(row), row->id, field, label), text);
+}
+
+static void print_note(struct import *import, const struct peer_row *row, const char *text)
+{
+    char label[IMPORT_LABEL_SIZE], note[256];
+    import_name_row(kind_of(row), row->id, SPAN(""), label);
+    snprintf(note, sizeof(note), "line %" PRIu64 ": %s %s", import->line, label, text);
+    output_text(import->ctl, "note", span_of(note));
+    ctl_end(import->ctl, STORE_OK);
+}
+
+static void print_counts(struct import *import)
+{
+    struct import_peer *peer = import->source.peer;
+    if (peer->is_reported)
+        return;
+    peer->is_reported = true;
+    free(peer->places); /* what follows takes as much */
+    peer->places = NULL;
+    json_object_object_foreach(peer->lost, column, values)
+    {
+        output_text(import->ctl, "left_out", span_of(column));
+        output_int(import->ctl, "values", json_object_get_int64(values));
+        ctl_end(import->ctl, STORE_OK);
+    }
+    for (size_t i = 0; i < COUNTS; i++)
+        output_int(import->ctl, count_names[i], peer->counts[i]);
+    ctl_end(import->ctl, STORE_OK);
+}
+
+/* ---- in ---- */
+
+static bool take_object(struct import *import, struct request *request, uint64_t line,
+                        struct span text)
+{
+    struct import_peer *peer = import->source.peer;
+    struct peer_row row;
+    if (!import_parse(import, request, text)) {
+        import_report(import, line, request->invalid.field, request->invalid.text);
+        return true;
+    }
+    int read = peer_row_read(request, &row);
+    bool is_deleted = row.is_deleted || (!row.is_token && peer->has_deleted_status &&
+                                         row.status == PEER_USER_DELETED);
+    if (read < 0)
+        refuse(import, line, &row, request->invalid.field, request->invalid.text);
+    else if (read == 0)
+        peer->counts[OTHER_ROWS]++;
+    else if (is_deleted)
+        peer->counts[row.is_token ? DELETED_TOKENS : DELETED_USERS]++;
+    int64_t *id_max = row.is_token ? &peer->token_id_max : &peer->user_id_max;
+    if (read > 0 && row.id > *id_max)
+        *id_max = row.id;
+    if (read <= 0 || is_deleted)
+        return true;
+    peer->counts[NEGATIVE_QUOTAS] += row.quota < 0 || row.used_quota < 0;
+    peer_row_count_lost(request, &row, peer->lost);
+    return write_row(import, &row, line, text);
+}
+
+static int compare_places(const void *left, const void *right)
+{
+    const struct place *a = left, *b = right;
+    int order = store_compare_ids(&a->user_id, &b->user_id);
+    order = order != 0 ? order : store_compare_ids(&a->token_id, &b->token_id);
+    return order != 0 ? order : store_compare_ids(&a->offset, &b->offset);
+}
+
+bool import_peer_read(struct import *import)
+{
+    struct import_peer *peer = import->source.peer;
+    struct request request = {.json = NULL};
+    struct span text = SPAN("");
+    size_t user_count = 1;
+    bool taken = true;
+    for (import->line = 1; taken && find_object(import); json_in_clear(&request)) {
+        uint64_t line = import->line;
+        taken = read_object(import, &text) && take_object(import, &request, line, text);
+    }
+    buffer_free(&request.body);
+    if (import->failure || !flush(import))
+        return false;
+    if (peer->count > 0)
+        qsort(peer->places, peer->count, sizeof(*peer->places), compare_places);
+    for (size_t i = 0; i < peer->count; i++)
+        user_count += peer->places[i].token_id == 0;
+    peer->names_size = 4 * user_count; /* each user may add two */
+    peer->names = calloc(peer->names_size, sizeof(*peer->names));
+    return peer->names || import_fail(import, "out of memory");
+}
+
+/* ---- out ---- */
+
+/* False if a user has this name already, letter case aside. */
+static bool add_name(struct import_peer *peer, struct span name)
+{
+    enum { HASHED_LEN_MAX = 4 * STORE_USER_NAME_LEN_MAX };
+    char folded[HASHED_LEN_MAX];
+    unsigned char hash[crypto_generichash_BYTES];
+    uint64_t number;
+    size_t len = name.len < sizeof(folded) ? name.len : sizeof(folded);
+    text_fold((struct span){name.at, len}, folded);
+    crypto_generichash(hash, sizeof(hash), (unsigned char *)folded, len, NULL, 0);
+    memcpy(&number, hash, sizeof(number));
+    number += number == 0;
+    size_t at = number % peer->names_size;
+    while (peer->names[at] != 0 && peer->names[at] != number)
+        at = (at + 1) % peer->names_size;
+    bool is_new = peer->names[at] == 0;
+    peer->names[at] = number;
+    return is_new;
+}
+
+/* Of the tokens behind a user. */
+static bool sum_used(struct import *import, int64_t *sum)
+{
+    struct import_peer *peer = import->source.peer;
+    const struct place *place = &peer->places[peer->next];
+    const struct place *end = &peer->places[peer->count];
+    struct head head;
+    *sum = 0;
+    for (; place < end && place->user_id == peer->user_id; place++) {
+        if (!read_at(import, place->offset, &head, sizeof(head)))
+            return false;
+        if (__builtin_add_overflow(*sum, place->token_id > 0 ? head.used_quota : 0, sum))
+            return import_fail(import, "the used_quota of a user's tokens is beyond 64 bits");
+    }
+    return true;
+}
+
+static bool make_user(struct import *import, struct request *request, const struct peer_row *row,
+                      struct store_row *user, struct peer_notes *notes)
+{
+    struct import_peer *peer = import->source.peer;
+    int64_t used;
+    peer->user_id = row->id;
+    bool id_in_name = !add_name(peer, row->name) || peer_row_needs_id(row);
+    if (!sum_used(import, &used) || !peer_row_to_user(request, row, id_in_name, used, user, notes))
+        return false;
+    if (id_in_name)
+        add_name(peer, user->user.name);
+    return true;
+}
+
+static enum import_found next(struct import *import, struct request *request, struct store_row *row)
+{
+    struct import_peer *peer = import->source.peer;
+    struct peer_notes notes = {.count = 0};
+    struct peer_row read;
+    struct head head;
+    struct span text = SPAN("");
+    if (!peer->ids_are_raised) { /* none is given out again */
+        peer->ids_are_raised = true;
+        row->kind = STORE_ROW_IDS;
+        row->next_ids[STORE_IDS_USER] = peer->user_id_max + 1;
+        row->next_ids[STORE_IDS_TOKEN] = peer->token_id_max + 1;
+        return IMPORT_ROW;
+    }
+    if (peer->next == peer->count) {
+        print_counts(import);
+        return IMPORT_END;
+    }
+    const struct place *place = &peer->places[peer->next++];
+    if (!read_row(import, place, &head, &text))
+        return IMPORT_END;
+    if (!import_parse(import, request, text) || peer_row_read(request, &read) <= 0)
+        return IMPORT_BAD; /* without memory: it was good before */
+    import->line = head.line;
+    if (peer->next > 1 && place[-1].user_id == place->user_id &&
+        place[-1].token_id == place->token_id) {
+        refuse(import, head.line, &read, SPAN(""), "is there twice");
+        return IMPORT_NOTHING;
+    }
+    if (read.is_token && read.user_id != peer->user_id) {
+        peer->counts[OWNERLESS_TOKENS]++;
+        print_note(import, &read, "is left out: its user is missing or deleted");
+        return IMPORT_NOTHING;
+    }
+    if (!(read.is_token ? peer_row_to_token(request, &read, row, &notes)
+                        : make_user(import, request, &read, row, &notes)))
+        return IMPORT_BAD;
+    for (size_t i = 0; i < notes.count; i++)
+        print_note(import, &read, notes.texts[i]);
+    return IMPORT_ROW;
+}
+
+/* ---- all of it ---- */
+
+bool import_peer_begin(struct import *import, char reason[static STORE_REASON_SIZE])
+{
+    const char *folder = getenv("TMPDIR");
+    char path[PATH_MAX];
+    struct import_peer *peer = calloc(1, sizeof(*peer));
+    import->source =
+        (struct import_source){.next = next, .peer = peer, .seal = import->source.seal};
+    if (peer) {
+        peer->fd = -1;
+        peer->lost = json_object_new_object();
+    }
+    if (!peer || !peer->lost) {
+        snprintf(reason, STORE_REASON_SIZE, "out of memory");
+        return false;
+    }
+    peer->has_deleted_status = strcmp(import->ctl->text[CTL_FROM], "one-api") == 0;
+    randombytes_buf(peer->key, sizeof(peer->key));
+    /* O_TMPFILE is not everywhere. */
+    snprintf(path, sizeof(path), "%s/token-XXXXXX", folder && *folder ? folder : "/var/tmp");
+    peer->fd = mkstemp(path);
+    if (peer->fd < 0)
+        snprintf(reason, STORE_REASON_SIZE, "a temporary file in TMPDIR or /var/tmp: %s",
+                 strerror(errno));
+    else
+        unlink(path);
+    return peer->fd >= 0;
+}
+
+void import_peer_end(struct import *import)
+{
+    struct import_peer *peer = import->source.peer;
+    if (!peer)
+        return;
+    if (peer->fd >= 0)
+        close(peer->fd);
+    sodium_memzero(peer->key, sizeof(peer->key));
+    buffer_free(&peer->out);
+    buffer_free(&peer->text);
+    json_object_put(peer->lost);
+    free(peer->places);
+    free(peer->names);
+    free(peer);
+}

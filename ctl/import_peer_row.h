@@ -1,0 +1,47 @@
+#pragma once
+
+#include "api/request.h"
+#include "store/txn.h"
+
+/* A row of the tables users or tokens of New API or One API. A column that one of them has not got
+ * reads as empty: each has restrictions that the other one has not, and none may be lost. The spans
+ * are those of request->json. */
+struct peer_row {
+    bool is_token, is_deleted;
+    int64_t id, user_id, status, role;
+    int64_t quota; /* of a token: remain_quota */
+    int64_t used_quota, request_count;
+    int64_t created_unix_s, accessed_unix_s, expired_unix_s;
+    bool unlimited_quota, model_limits_enabled;
+    struct span name, group;
+    struct span secret;               /* the key, without sk-, or the access token */
+    struct span model_limits, models; /* New API's list, which counts if it is enabled; One API's */
+    struct span allow_ips, subnet;    /* addresses: New API's, one a line; One API's, with commas */
+};
+
+enum { PEER_NOTES_MAX = 8, PEER_USER_DELETED = 3 /* a status of One API's */ };
+
+/* What could not be kept of a row. */
+struct peer_notes {
+    size_t count;
+    const char *texts[PEER_NOTES_MAX]; /* static; each follows "token 1: " */
+};
+
+/* Reads request->json. Returns 1; 0 if it is of another table; -1 with request->invalid set. */
+int peer_row_read(struct request *request, struct peer_row *row);
+
+/* Counts the row's values in columns that have no place here, by "users.COLUMN". */
+void peer_row_count_lost(const struct request *request, const struct peer_row *row,
+                         struct json_object *counts);
+
+/* Whether a user's name is none here, so that -ID has to be appended. */
+bool peer_row_needs_id(const struct peer_row *row);
+
+/* Make a row of a store of it. Texts that are not as in request->json are request->text's. False
+ * without memory, with request->invalid set.
+ *   id_in_name       -ID is appended to the name
+ *   tokens_used      the used_quota of the user's tokens */
+bool peer_row_to_user(struct request *request, const struct peer_row *row, bool id_in_name,
+                      int64_t tokens_used, struct store_row *user, struct peer_notes *notes);
+bool peer_row_to_token(struct request *request, const struct peer_row *row, struct store_row *token,
+                       struct peer_notes *notes);
