@@ -119,30 +119,37 @@ char *write_int(char *at, int64_t number)
     return end;
 }
 
+/* Bytes that are compared at once. */
+typedef unsigned char vector __attribute__((vector_size(8)));
+
 /* Whether JSON escapes one of the bytes: a quote, a backslash, or a control character below 0x20.
- * Each subtraction sets the highest bit of such a byte; a borrow from the byte below can set it
- * too, but only where that byte is itself one to be escaped. */
-static bool word_needs_escape(uint64_t word)
+ */
+static bool needs_escape(const char *at)
 {
-    const uint64_t ones = 0x0101010101010101;
-    uint64_t quotes = word ^ (ones * '"'), backslashes = word ^ (ones * '\\');
-    uint64_t found = ((word - ones * ' ') & ~word) | ((quotes - ones) & ~quotes) |
-                     ((backslashes - ones) & ~backslashes);
-    return (found & (ones * 0x80)) != 0;
+    vector bytes;
+    uint64_t found;
+    memcpy(&bytes, at, sizeof(bytes));
+    bytes = (vector)((bytes < ' ') | (bytes == '"') | (bytes == '\\'));
+    memcpy(&found, &bytes, sizeof(found));
+    return found != 0;
 }
 
-/* Eight bytes at a time, until there is something to escape, which is seldom. */
+/* A vector at a time, until there is something to escape, which is seldom. */
 char *write_json(char *at, struct span text)
 {
     static const char hex[] = "0123456789abcdef";
     size_t i = 0;
     *at++ = '"';
-    for (uint64_t word; text.len - i >= sizeof(word); i += sizeof(word), at += sizeof(word)) {
-        memcpy(&word, text.at + i, sizeof(word));
-        if (word_needs_escape(word))
-            break;
-        memcpy(at, &word, sizeof(word));
+    for (; text.len - i >= sizeof(vector) && !needs_escape(text.at + i); i += sizeof(vector))
+        memcpy(at + i, text.at + i, sizeof(vector));
+    if (i > 0 && text.len - i < sizeof(vector)) { /* the rest with some of the bytes before it */
+        size_t last = text.len - sizeof(vector);
+        if (!needs_escape(text.at + last)) {
+            memcpy(at + last, text.at + last, sizeof(vector));
+            i = text.len;
+        }
     }
+    at += i;
     for (; i < text.len; i++) {
         char c = text.at[i];
         if ((unsigned char)c < 0x20) {

@@ -10,6 +10,7 @@ enum ctl_option {
     CTL_EXPIRES,
     CTL_ADD_QUOTA,
     CTL_FROM,
+    CTL_WAIT,
     CTL_CLEAR_KEYS, /* the first without a value */
     CTL_DRY_RUN,    /* all checks, and nothing changed */
     CTL_JSON,       /* one JSON object a line instead of text */
@@ -85,6 +86,7 @@ int ctl_end_change(struct ctl *ctl, const char *change, enum store_error error);
 /* The commands. Each returns an exit status. */
 typedef int ctl_command(struct ctl *ctl);
 ctl_command ctl_init, ctl_check, ctl_stat, ctl_backup, ctl_restore, ctl_export, ctl_import;
+ctl_command ctl_secret_rotate;
 ctl_command ctl_user_add, ctl_user_list, ctl_user_show, ctl_user_set, ctl_user_rotate;
 ctl_command ctl_user_disable, ctl_user_enable, ctl_user_delete, ctl_idempotency_purge;
 ctl_command ctl_gateway_add, ctl_gateway_list, ctl_gateway_delete;

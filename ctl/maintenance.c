@@ -32,7 +32,13 @@ int ctl_init(struct ctl *ctl)
     if (!ctl_find_owner(&ctl->settings, &uid, &gid))
         return ctl_fail(
             "the user that TOKEN_USER names (default token, or www-data) does not exist");
-    if (store_create(&ctl->options, uid, gid, reason) != STORE_OK)
+    enum store_error error = store_create(&ctl->options, uid, gid, reason);
+    if (error == STORE_UNKNOWN)
+        return ctl_fail(
+            "%s: the tables were perhaps made; if tokenctl check finds no store, remove %s "
+            "and repeat this",
+            reason, ctl->options.secret_path);
+    if (error != STORE_OK)
         return ctl_fail("%s", reason);
     /* A URI may hold a password. */
     const char *location = ctl->options.location, *scheme_end = strstr(location, "://");

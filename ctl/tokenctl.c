@@ -45,14 +45,15 @@ static const struct command {
     {{"restore", NULL}, "FILE", "make the store of such a file", ctl_restore, false},
     {{"export", NULL}, "[FILE] [--clear-keys]", "all rows as JSON lines; keys sealed, or in clear", ctl_export, false},
     {{"import", NULL}, "FILE [--from SYSTEM] [--dry-run]", "all rows of an export, new-api or one-api; -: stdin", ctl_import, false},
+    {{"secret", "rotate"}, "[--wait SECONDS]", "a new secret, while workers serve; run again to go on", ctl_secret_rotate, false},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
     {{"stat", NULL}, "", "users, tokens, bytes, map use, readers, free disk space", ctl_stat, true},
 };
 /* clang-format on */
 
-static const char *const options[CTL_OPTIONS] = {
-    "--name",    "--group", "--expires", "--add-quota", "--from",   "--clear-keys",
-    "--dry-run", "--json",  "--quiet",   "--help",      "--version"};
+static const char *const options[CTL_OPTIONS] = {"--name", "--group", "--expires",    "--add-quota",
+                                                 "--from", "--wait",  "--clear-keys", "--dry-run",
+                                                 "--json", "--quiet", "--help",       "--version"};
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 

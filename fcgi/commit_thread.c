@@ -13,7 +13,7 @@ enum {
     ACCESS_DELAY_S = 20, /* so that many uses share a commit */
     PURGE_INTERVAL_MS = 60000,
     FAILURES_INTERVAL_MS = 60000,
-    DEAD_READERS_INTERVAL_MS = 30000
+    UPKEEP_INTERVAL_MS = 2000
 };
 
 /* ---- commits ---- */
@@ -111,8 +111,8 @@ static void work_in_background(struct commit_thread *thread)
         thread->purged_ms = now_ms;
         store_purge(thread->store, &thread->purge_more);
     }
-    if (now_ms - thread->readers_freed_ms >= DEAD_READERS_INTERVAL_MS) {
-        thread->readers_freed_ms = now_ms;
+    if (now_ms - thread->maintained_ms >= UPKEEP_INTERVAL_MS) {
+        thread->maintained_ms = now_ms;
         store_maintain(thread->store); /* tried again next time */
     }
 }
@@ -145,7 +145,7 @@ static void *run(void *context)
 bool commit_thread_start(struct commit_thread *thread, struct store *store)
 {
     thread->store = store;
-    thread->purged_ms = thread->readers_freed_ms = clock_ms();
+    thread->purged_ms = clock_ms();
     pthread_mutex_init(&thread->times_lock, NULL);
     return work_queue_start(&thread->queue, run, thread);
 }

@@ -13,7 +13,7 @@ struct commit_thread {
     struct store *store;
     pthread_mutex_t times_lock;
     struct access_times times;
-    int64_t purged_ms, readers_freed_ms; /* of clock_ms */
+    int64_t purged_ms, maintained_ms; /* of clock_ms */
     bool purge_more;
     /* Failed writes that are not logged yet, the error of the last, and when they may be logged. */
     size_t failed_count;

@@ -141,7 +141,7 @@ static bool wait_for_end(struct worker *worker)
     struct process *process = &worker->process;
     struct pollfd fds[] = {{.fd = process->event_fd, .events = POLLIN},
                            {.fd = worker->signal_fd, .events = POLLIN}};
-    bool failed = false;
+    bool failed = false, outdated = false;
     while (atomic_load(&process->loops_running) > 0) {
         struct signalfd_siginfo signal;
         eventfd_t count;
@@ -153,6 +153,11 @@ static bool wait_for_end(struct worker *worker)
         eventfd_read(process->event_fd, &count);
         if (fds[1].revents && read(worker->signal_fd, &signal, sizeof(signal)) > 0)
             stop_loops(worker, signal.ssi_signo == SIGUSR1 ? LOOP_STOP_GENTLY : LOOP_STOP_NOW);
+        if (!outdated && store_is_outdated(process->store)) {
+            outdated = true;
+            log_error("the secret is to be rotated", "worker exiting, to be started again");
+            stop_loops(worker, LOOP_STOP_GENTLY);
+        }
         if (!failed && store_is_broken(process->store)) {
             failed = true;
             store_find_trouble(process->store, reason);

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,12 +13,21 @@
 #include "base/bytes.h"
 #include "base/random.h"
 
-struct seal {
+struct seal_secret {
     crypto_aead_aes256gcm_state aes; /* 16-byte aligned by its type; the key expanded once */
     unsigned char seal_key[crypto_aead_chacha20poly1305_ietf_KEYBYTES];
     unsigned char hash_key[crypto_generichash_KEYBYTES];
     unsigned char check[SEAL_CHECK_LEN];
+};
+
+struct seal {
+    struct seal_secret secrets[SEAL_SECRETS_MAX]; /* of the two files */
+    const char *next_wrong;                       /* why there is no second one */
     enum seal_cipher cipher;
+    bool lacks_secret;
+    /* Those in use. seal_list loads newer before older: older has become the current one before
+     * newer is taken away. */
+    _Atomic(const struct seal_secret *) current, older, newer;
 };
 
 _Static_assert(SEAL_NONCE_LEN == crypto_aead_aes256gcm_NPUBBYTES, "nonce");
@@ -74,31 +85,54 @@ static const char *read_secret(const char *path, unsigned char bytes[static SEAL
     return wrong;
 }
 
-static void derive_keys(struct seal *seal, const unsigned char secret[static SEAL_SECRET_LEN])
+static void derive_keys(struct seal_secret *keys,
+                        const unsigned char secret[static SEAL_SECRET_LEN])
 {
     enum { SUBKEY_SEAL = 1, SUBKEY_HASH = 2, SUBKEY_CHECK = 3 };
     static const char context[crypto_kdf_CONTEXTBYTES] = {'t', 'o', 'k', 'e', 'n', 'k', 'e', 'y'};
-    crypto_kdf_derive_from_key(seal->seal_key, sizeof(seal->seal_key), SUBKEY_SEAL, context,
+    crypto_kdf_derive_from_key(keys->seal_key, sizeof(keys->seal_key), SUBKEY_SEAL, context,
                                secret);
-    crypto_kdf_derive_from_key(seal->hash_key, sizeof(seal->hash_key), SUBKEY_HASH, context,
+    crypto_kdf_derive_from_key(keys->hash_key, sizeof(keys->hash_key), SUBKEY_HASH, context,
                                secret);
-    crypto_kdf_derive_from_key(seal->check, sizeof(seal->check), SUBKEY_CHECK, context, secret);
-    seal->cipher = (enum seal_cipher)0; /* none selected */
+    crypto_kdf_derive_from_key(keys->check, sizeof(keys->check), SUBKEY_CHECK, context, secret);
 }
 
-bool seal_open(const char *path, struct seal **out, char *reason, size_t reason_size)
+/* Returns what is wrong with a file, or NULL with keys filled in. */
+static const char *derive_from_file(const char *path, struct seal_secret *keys)
 {
     unsigned char secret[SEAL_SECRET_LEN];
+    const char *wrong = read_secret(path, secret);
+    if (!wrong)
+        derive_keys(keys, secret);
+    sodium_memzero(secret, sizeof(secret));
+    return wrong;
+}
+
+/* The next secret's file comes first: at the end of a rotation it gets the other name. */
+bool seal_open(const char *path, struct seal **out, char *reason, size_t reason_size)
+{
+    char next_path[PATH_MAX];
     *out = NULL;
     if (sodium_init() < 0)
         return fail(reason, reason_size, "libsodium", "could not be initialized");
-    const char *wrong = read_secret(path, secret);
     /* Between guard pages, locked in memory where that is allowed, wiped when freed. */
-    *out = wrong ? NULL : sodium_malloc(sizeof(**out));
-    if (*out)
-        derive_keys(*out, secret);
-    sodium_memzero(secret, sizeof(secret));
-    return *out || fail(reason, reason_size, path, wrong ? wrong : strerror(ENOMEM));
+    struct seal *seal = sodium_malloc(sizeof(*seal));
+    if (!seal)
+        return fail(reason, reason_size, path, strerror(ENOMEM));
+    memset(seal, 0, sizeof(*seal)); /* no cipher is selected */
+    seal->next_wrong =
+        snprintf(next_path, sizeof(next_path), "%s" SEAL_NEXT_SUFFIX, path) < (int)sizeof(next_path)
+            ? derive_from_file(next_path, &seal->secrets[1])
+            : strerror(ENAMETOOLONG);
+    const char *wrong = derive_from_file(path, &seal->secrets[0]);
+    if (wrong) {
+        sodium_free(seal);
+        return fail(reason, reason_size, path, wrong);
+    }
+    atomic_store(&seal->current, &seal->secrets[0]);
+    atomic_store(&seal->older, &seal->secrets[0]);
+    *out = seal;
+    return true;
 }
 
 void seal_close(struct seal *seal)
@@ -108,7 +142,64 @@ void seal_close(struct seal *seal)
 
 const unsigned char *seal_check_value(const struct seal *seal)
 {
-    return seal->check;
+    return seal_current(seal)->check;
+}
+
+const unsigned char *seal_next_check_value(const struct seal *seal, const char **wrong)
+{
+    *wrong = seal->next_wrong;
+    return seal->next_wrong ? NULL : seal->secrets[1].check;
+}
+
+/* ---- the secrets in use ---- */
+
+static const struct seal_secret *find_secret(const struct seal *seal,
+                                             const unsigned char check[static SEAL_CHECK_LEN])
+{
+    for (size_t i = 0; i < (seal->next_wrong ? 1 : SEAL_SECRETS_MAX); i++)
+        if (sodium_memcmp(check, seal->secrets[i].check, SEAL_CHECK_LEN) == 0)
+            return &seal->secrets[i];
+    return NULL;
+}
+
+bool seal_follow(struct seal *seal, const struct seal_rotation *rotation)
+{
+    const struct seal_secret *older = find_secret(seal, rotation->check), *newer = NULL;
+    if (rotation->phase != SEAL_SETTLED)
+        newer = find_secret(seal, rotation->next_check);
+    seal->lacks_secret = !older || (rotation->phase != SEAL_SETTLED && !newer);
+    if (!older || (rotation->phase == SEAL_CHANGING && !newer))
+        return false;
+    atomic_store(&seal->current, rotation->phase == SEAL_CHANGING ? newer : older);
+    if (newer || !atomic_load(&seal->newer)) {
+        atomic_store(&seal->older, older);
+        atomic_store(&seal->newer, newer);
+    }
+    return true;
+}
+
+bool seal_lacks_secret(const struct seal *seal)
+{
+    return seal->lacks_secret;
+}
+
+void seal_settle(struct seal *seal)
+{
+    atomic_store(&seal->older, seal_current(seal));
+    atomic_store(&seal->newer, NULL);
+}
+
+const struct seal_secret *seal_current(const struct seal *seal)
+{
+    return atomic_load(&seal->current);
+}
+
+unsigned seal_list(const struct seal *seal,
+                   const struct seal_secret *secrets[static SEAL_SECRETS_MAX])
+{
+    secrets[1] = atomic_load(&seal->newer);
+    secrets[0] = atomic_load(&seal->older);
+    return secrets[1] && secrets[1] != secrets[0] ? 2 : 1;
 }
 
 /* ---- sealing ---- */
@@ -120,7 +211,8 @@ bool seal_use_cipher(struct seal *seal, enum seal_cipher cipher)
         return true;
     if (cipher != SEAL_CIPHER_AES256_GCM || !crypto_aead_aes256gcm_is_available())
         return false;
-    crypto_aead_aes256gcm_beforenm(&seal->aes, seal->seal_key);
+    for (size_t i = 0; i < SEAL_SECRETS_MAX; i++)
+        crypto_aead_aes256gcm_beforenm(&seal->secrets[i].aes, seal->secrets[i].seal_key);
     return true;
 }
 
@@ -140,28 +232,39 @@ void seal_text(const struct seal *seal, struct span binding, struct span plain,
     const unsigned char *bound = (const unsigned char *)binding.at;
     const unsigned char *from = (const unsigned char *)plain.at;
     unsigned char *nonce = sealed, *to = sealed + SEAL_NONCE_LEN;
+    const struct seal_secret *secret = seal_current(seal);
     random_fill(nonce, SEAL_NONCE_LEN);
     if (seal->cipher == SEAL_CIPHER_AES256_GCM)
         crypto_aead_aes256gcm_encrypt_afternm(to, NULL, from, plain.len, bound, binding.len, NULL,
-                                              nonce, &seal->aes);
+                                              nonce, &secret->aes);
     else
         crypto_aead_chacha20poly1305_ietf_encrypt(to, NULL, from, plain.len, bound, binding.len,
-                                                  NULL, nonce, seal->seal_key);
+                                                  NULL, nonce, secret->seal_key);
 }
 
-bool unseal_text(const struct seal *seal, struct span binding, struct span sealed, char *plain)
+static bool unseal_with(const struct seal_secret *secret, enum seal_cipher cipher,
+                        struct span binding, struct span sealed, char *plain)
 {
-    if (sealed.len < SEAL_OVERHEAD_LEN)
-        return false;
     const unsigned char *bound = (const unsigned char *)binding.at;
     const unsigned char *nonce = (const unsigned char *)sealed.at, *from = nonce + SEAL_NONCE_LEN;
     size_t from_len = sealed.len - SEAL_NONCE_LEN;
     unsigned char *to = (unsigned char *)plain;
-    if (seal->cipher == SEAL_CIPHER_AES256_GCM)
+    if (cipher == SEAL_CIPHER_AES256_GCM)
         return crypto_aead_aes256gcm_decrypt_afternm(to, NULL, NULL, from, from_len, bound,
-                                                     binding.len, nonce, &seal->aes) == 0;
+                                                     binding.len, nonce, &secret->aes) == 0;
     return crypto_aead_chacha20poly1305_ietf_decrypt(to, NULL, NULL, from, from_len, bound,
-                                                     binding.len, nonce, seal->seal_key) == 0;
+                                                     binding.len, nonce, secret->seal_key) == 0;
+}
+
+const struct seal_secret *unseal_text(const struct seal *seal, struct span binding,
+                                      struct span sealed, char *plain)
+{
+    const struct seal_secret *secrets[SEAL_SECRETS_MAX];
+    for (unsigned left = seal_list(seal, secrets); left > 0 && sealed.len >= SEAL_OVERHEAD_LEN;
+         left--)
+        if (unseal_with(secrets[left - 1], seal->cipher, binding, sealed, plain))
+            return secrets[left - 1];
+    return NULL;
 }
 
 enum { KEY_BINDING_LEN = 16 };
@@ -183,13 +286,13 @@ struct span seal_key(const struct seal *seal, int64_t user_id, int64_t token_id,
     return (struct span){(const char *)sealed, plain.len + SEAL_OVERHEAD_LEN};
 }
 
-bool unseal_key(const struct seal *seal, int64_t user_id, int64_t token_id, struct span sealed,
-                char key[static TOKEN_KEY_SIZE])
+const struct seal_secret *unseal_key(const struct seal *seal, int64_t user_id, int64_t token_id,
+                                     struct span sealed, char key[static TOKEN_KEY_SIZE])
 {
     unsigned char binding[KEY_BINDING_LEN];
     char *plain = mempcpy(key, "sk-", TOKEN_KEY_PREFIX_LEN);
     if (sealed.len < SEAL_OVERHEAD_LEN || sealed.len > SEAL_KEY_LEN_MAX)
-        return false;
+        return NULL;
     plain[sealed.len - SEAL_OVERHEAD_LEN] = '\0';
     return unseal_text(seal, bind_to_id(user_id, token_id, binding), sealed, plain);
 }
@@ -199,8 +302,14 @@ bool unseal_key(const struct seal *seal, int64_t user_id, int64_t token_id, stru
 void seal_hash_key(const struct seal *seal, const char *key,
                    unsigned char hash[static SEAL_HASH_LEN])
 {
-    crypto_generichash(hash, SEAL_HASH_LEN, (const unsigned char *)key, strlen(key), seal->hash_key,
-                       sizeof(seal->hash_key));
+    seal_hash_key_with(seal_current(seal), key, hash);
+}
+
+void seal_hash_key_with(const struct seal_secret *secret, const char *key,
+                        unsigned char hash[static SEAL_HASH_LEN])
+{
+    crypto_generichash(hash, SEAL_HASH_LEN, (const unsigned char *)key, strlen(key),
+                       secret->hash_key, sizeof(secret->hash_key));
 }
 
 void seal_hash_credential(struct span credential,

@@ -6,11 +6,14 @@
 
 /* The secret file, and the keys that are derived from it (libsodium's crypto_kdf): one seals the
  * tokens' keys in the store, one hashes them for look-ups. A copy of the store without the secret
- * file gives away no token's key. */
+ * file gives away no token's key. While the secret is rotated there are two: what is new is sealed
+ * and hashed with one of them, what is there with either. */
 struct seal;
+struct seal_secret; /* one of the two */
 
 enum {
     SEAL_SECRET_LEN = 32, /* bytes of the secret file */
+    SEAL_SECRETS_MAX = 2,
     SEAL_CHECK_LEN = 16,
     SEAL_HASH_LEN = 16,
     SEAL_CREDENTIAL_HASH_LEN = 32,
@@ -24,12 +27,28 @@ enum {
 /* The values are stored: they must not change. */
 enum seal_cipher { SEAL_CIPHER_CHACHA20_POLY1305 = 1, SEAL_CIPHER_AES256_GCM = 2 };
 
+/* Behind the secret file's name: the file with the next secret. */
+#define SEAL_NEXT_SUFFIX ".new"
+
+/* How a store uses its secrets. The values are stored: they must not change. */
+enum seal_phase {
+    SEAL_SETTLED,   /* one secret */
+    SEAL_ANNOUNCED, /* the next one is to be there too, where the store is opened */
+    SEAL_CHANGING   /* new writes are under the next one */
+};
+struct seal_rotation {
+    int64_t generation; /* rises with each change of the others */
+    int64_t phase;
+    unsigned char check[SEAL_CHECK_LEN], next_check[SEAL_CHECK_LEN]; /* seal_check_value */
+};
+
 /* Writes a new secret file with 32 random bytes, mode 0600, and syncs it. The path must not exist.
  * False with one line in reason. */
 bool seal_create_file(const char *path, char *reason, size_t reason_size);
 
-/* Reads the secret file and derives the keys. The caller closes *out. False with one line in reason
- * if the file can't be read, is open to group or others, or is not 32 bytes long. */
+/* Reads the secret file and derives the keys; the next secret's too, where its file is there and as
+ * good. The caller closes *out. False with one line in reason if the file can't be read, is open to
+ * group or others, or is not 32 bytes long. */
 bool seal_open(const char *path, struct seal **out, char *reason, size_t reason_size);
 
 /* Wipes and frees. NULL is allowed. */
@@ -45,6 +64,29 @@ enum seal_cipher seal_get_cipher(const struct seal *seal);
 /* SEAL_CHECK_LEN bytes that tell this secret from another one and give nothing of it away. */
 const unsigned char *seal_check_value(const struct seal *seal);
 
+/* The same of the next secret; NULL without one, and *wrong says why, a static text. */
+const unsigned char *seal_next_check_value(const struct seal *seal, const char **wrong);
+
+/* Uses the secrets as the store does: the caller is in the store's only transaction of writes of
+ * this process. One that was in use stays so, as others may read what was there before. False, with
+ * nothing changed, if a secret that is needed is missing. */
+bool seal_follow(struct seal *seal, const struct seal_rotation *rotation);
+
+/* Whether one was missing, or the next one is: its file may be there by now. */
+bool seal_lacks_secret(const struct seal *seal);
+
+/* Uses the current secret only. A while after the rotation, when nobody reads what was there in it.
+ */
+void seal_settle(struct seal *seal);
+
+/* The secret that is sealed and hashed with. */
+const struct seal_secret *seal_current(const struct seal *seal);
+
+/* The secrets that keys may be hashed with, in the order in which they must be looked up: what is
+ * not found with the older one can only have gone over to the newer one. Returns how many. */
+unsigned seal_list(const struct seal *seal,
+                   const struct seal_secret *secrets[static SEAL_SECRETS_MAX]);
+
 /* Seals a text (AEAD), bound to further bytes that are stored beside it.
  *   sealed   has room for plain.len + SEAL_OVERHEAD_LEN bytes */
 void seal_text(const struct seal *seal, struct span binding, struct span plain,
@@ -52,19 +94,23 @@ void seal_text(const struct seal *seal, struct span binding, struct span plain,
 
 /* Opens what seal_text has made.
  *   plain    has room for sealed.len - SEAL_OVERHEAD_LEN bytes
- * False if it was not sealed by this secret with this binding. */
-bool unseal_text(const struct seal *seal, struct span binding, struct span sealed, char *plain);
+ * Returns the secret that it was sealed with; NULL if it is none of them, or the binding another.
+ */
+const struct seal_secret *unseal_text(const struct seal *seal, struct span binding,
+                                      struct span sealed, char *plain);
 
 /* The same for a token's key (token/key.h), bound to its owner and id. Returns what of sealed was
  * written. */
 struct span seal_key(const struct seal *seal, int64_t user_id, int64_t token_id, const char *key,
                      unsigned char sealed[static SEAL_KEY_LEN_MAX]);
-bool unseal_key(const struct seal *seal, int64_t user_id, int64_t token_id, struct span sealed,
-                char key[static TOKEN_KEY_SIZE]);
+const struct seal_secret *unseal_key(const struct seal *seal, int64_t user_id, int64_t token_id,
+                                     struct span sealed, char key[static TOKEN_KEY_SIZE]);
 
 /* The hash that a token's key is looked up by: keyed BLAKE2b. */
 void seal_hash_key(const struct seal *seal, const char *key,
                    unsigned char hash[static SEAL_HASH_LEN]);
+void seal_hash_key_with(const struct seal_secret *secret, const char *key,
+                        unsigned char hash[static SEAL_HASH_LEN]);
 
 /* The hash that an access token or a gateway's secret is stored as: BLAKE2b. They are random and
  * long enough to need no key and no salt. */

@@ -26,10 +26,10 @@ static struct span make_binding(const unsigned char key_hash[static STORE_HASH_L
     return (struct span){(const char *)bytes, BINDING_LEN};
 }
 
-enum store_error store_unseal_answer(const struct seal *seal,
-                                     const unsigned char key_hash[static STORE_HASH_LEN],
-                                     const struct record_answer *answer,
-                                     struct store_idempotency *out)
+static enum store_error unseal(const struct seal *seal,
+                               const unsigned char key_hash[static STORE_HASH_LEN],
+                               const struct record_answer *answer, struct store_idempotency *out,
+                               const struct seal_secret **secret)
 {
     unsigned char binding[BINDING_LEN];
     store_idempotency_clear(out);
@@ -39,9 +39,18 @@ enum store_error store_unseal_answer(const struct seal *seal,
     out->answer = malloc(out->answer_len + 1);
     if (!out->answer)
         return STORE_UNAVAILABLE;
-    bool intact =
+    *secret =
         unseal_text(seal, make_binding(key_hash, answer, binding), answer->sealed, out->answer);
-    return intact ? STORE_OK : STORE_CORRUPT;
+    return *secret ? STORE_OK : STORE_CORRUPT;
+}
+
+enum store_error store_unseal_answer(const struct seal *seal,
+                                     const unsigned char key_hash[static STORE_HASH_LEN],
+                                     const struct record_answer *answer,
+                                     struct store_idempotency *out)
+{
+    const struct seal_secret *secret;
+    return unseal(seal, key_hash, answer, out, &secret);
 }
 
 enum store_error store_find_answer(struct store_txn *txn, struct store_write *write)
@@ -83,22 +92,46 @@ static enum store_error check_bounds(struct store_txn *txn, struct store_idempot
     return STORE_REMEMBERED;
 }
 
+static enum store_error put_sealed(struct store_txn *txn,
+                                   const unsigned char key_hash[static STORE_HASH_LEN],
+                                   struct record_answer *answer, struct span plain)
+{
+    unsigned char binding[BINDING_LEN], *sealed = malloc(plain.len + SEAL_OVERHEAD_LEN);
+    if (!sealed)
+        return store_txn_fail(txn, STORE_UNAVAILABLE);
+    answer->sealed = (struct span){(const char *)sealed, plain.len + SEAL_OVERHEAD_LEN};
+    seal_text(txn->seal, make_binding(key_hash, answer, binding), plain, sealed);
+    txn->rows->put_answer(txn, key_hash, answer);
+    free(sealed);
+    return txn->error;
+}
+
 static enum store_error seal_answer(struct store_txn *txn,
                                     const struct store_idempotency *idempotency, struct span plain)
 {
-    unsigned char binding[BINDING_LEN], *sealed = malloc(plain.len + SEAL_OVERHEAD_LEN);
-    struct record_answer answer = {
-        .user_id = idempotency->user_id,
-        .created_s = txn->rows->now_s(txn),
-        .sealed = {(const char *)sealed, plain.len + SEAL_OVERHEAD_LEN},
-    };
-    if (!sealed)
-        return store_txn_fail(txn, STORE_UNAVAILABLE);
+    struct record_answer answer = {.user_id = idempotency->user_id,
+                                   .created_s = txn->rows->now_s(txn)};
     memcpy(answer.request_hash, idempotency->request_hash, STORE_HASH_LEN);
-    seal_text(txn->seal, make_binding(idempotency->key_hash, &answer, binding), plain, sealed);
-    txn->rows->put_answer(txn, idempotency->key_hash, &answer);
-    free(sealed);
-    return txn->error;
+    return put_sealed(txn, idempotency->key_hash, &answer, plain);
+}
+
+enum store_error store_reseal_answer(struct store_txn *txn,
+                                     const unsigned char key_hash[static STORE_HASH_LEN],
+                                     uint64_t *count)
+{
+    struct store_idempotency plain = {.answer = NULL};
+    struct record_answer answer;
+    const struct seal_secret *secret;
+    enum store_error error = txn->rows->get_answer(txn, key_hash, &answer);
+    if (error == STORE_OK)
+        error = store_txn_fail(txn, unseal(txn->seal, key_hash, &answer, &plain, &secret));
+    if (error == STORE_OK && secret != seal_current(txn->seal)) {
+        txn->rows->delete_answer(txn, key_hash, &answer);
+        error = put_sealed(txn, key_hash, &answer, (struct span){plain.answer, plain.answer_len});
+        ++*count;
+    }
+    store_idempotency_clear(&plain);
+    return error;
 }
 
 enum store_error store_keep_answer(struct store_txn *txn, struct store_write *write)

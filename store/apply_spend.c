@@ -48,10 +48,15 @@ enum store_error store_get_by_key(struct store_txn *txn, const char *key, int64_
                                   struct token *token, struct record_keys *keys,
                                   struct record_user *owner)
 {
+    const struct seal_secret *secrets[SEAL_SECRETS_MAX];
     unsigned char hash[SEAL_HASH_LEN];
     struct record_key entry;
-    seal_hash_key(txn->seal, key, hash);
-    enum store_error error = txn->rows->get_key(txn, hash, &entry);
+    enum store_error error = STORE_NOT_FOUND;
+    unsigned count = seal_list(txn->seal, secrets);
+    for (unsigned i = 0; error == STORE_NOT_FOUND && i < count; i++) {
+        seal_hash_key_with(secrets[i], key, hash);
+        error = txn->rows->get_key(txn, hash, &entry);
+    }
     if (error != STORE_OK)
         return error;
     if (entry.until_unix_s != 0 && entry.until_unix_s <= now_unix_s)

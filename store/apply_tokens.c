@@ -89,26 +89,28 @@ enum store_error store_apply_create(struct store_txn *txn, struct store_write *w
 
 /* ---- update and rotate ---- */
 
-/* The user's own token with its key. STORE_NOT_FOUND. */
+/* The user's own token with its key, and the secret that it is sealed with. STORE_NOT_FOUND. */
 static enum store_error get_own_token(struct store_txn *txn, const struct store_write *write,
                                       int64_t token_id, struct token *token,
-                                      struct record_keys *keys)
+                                      struct record_keys *keys, const struct seal_secret **secret)
 {
     struct record_user user;
     enum store_error error = get_owner(txn, write, &user);
     if (error == STORE_OK)
         error = txn->rows->get_token(txn, write->user_id, token_id, token, keys);
-    if (error == STORE_OK &&
-        !unseal_key(txn->seal, write->user_id, token_id, keys->sealed, token->key))
-        return store_txn_fail(txn, STORE_CORRUPT);
-    return error;
+    if (error != STORE_OK)
+        return error;
+    *secret = unseal_key(txn->seal, write->user_id, token_id, keys->sealed, token->key);
+    return *secret ? STORE_OK : store_txn_fail(txn, STORE_CORRUPT);
 }
 
 enum store_error store_apply_update(struct store_txn *txn, struct store_write *write)
 {
     struct token *token = &write->token;
     struct record_keys keys;
-    enum store_error error = get_own_token(txn, write, write->update.token_id, token, &keys);
+    const struct seal_secret *secret;
+    enum store_error error =
+        get_own_token(txn, write, write->update.token_id, token, &keys, &secret);
     if (error != STORE_OK)
         return error;
     enum token_error refused = token_patch_apply(&write->update.patch, write->now_unix_s, token);
@@ -120,29 +122,36 @@ enum store_error store_apply_update(struct store_txn *txn, struct store_write *w
     return error == STORE_OK ? txn->error : store_txn_fail(txn, error);
 }
 
+struct replaced_key {
+    const struct seal_secret *secret; /* that it is hashed with */
+    char key[TOKEN_KEY_SIZE];
+};
+
 /* Stores the token with its new key. The old key's entry stays, with an end, while it is in its
  * grace. */
 static void replace_key(struct store_txn *txn, const struct store_write *write,
-                        const struct token *token,
-                        const unsigned char old_hash[static SEAL_HASH_LEN],
+                        const struct token *token, const struct replaced_key *old,
                         struct record_keys *keys)
 {
-    unsigned char new_hash[SEAL_HASH_LEN], sealed[SEAL_KEY_LEN_MAX];
+    unsigned char hash[SEAL_HASH_LEN], sealed[SEAL_KEY_LEN_MAX], old_sealed[SEAL_KEY_LEN_MAX];
     struct record_key entry = {.user_id = token->user_id, .token_id = token->id};
-    seal_hash_key(txn->seal, token->key, new_hash);
     if (keys->has_old)
         txn->rows->delete_key(txn, keys->old_hash);
     keys->has_old = write->rotate.grace_s > 0;
+    keys->old_sealed = SPAN("");
+    seal_hash_key_with(old->secret, old->key, hash);
+    if (!keys->has_old || old->secret != seal_current(txn->seal))
+        txn->rows->delete_key(txn, hash);
     if (keys->has_old) {
-        memcpy(keys->old_hash, old_hash, SEAL_HASH_LEN);
+        seal_hash_key(txn->seal, old->key, keys->old_hash);
+        keys->old_sealed = seal_key(txn->seal, token->user_id, token->id, old->key, old_sealed);
         keys->old_until_unix_s = write->now_unix_s + write->rotate.grace_s;
         entry.until_unix_s = keys->old_until_unix_s;
-        txn->rows->put_key(txn, old_hash, &entry);
-    } else {
-        txn->rows->delete_key(txn, old_hash);
+        txn->rows->put_key(txn, keys->old_hash, &entry);
     }
     entry.until_unix_s = 0;
-    txn->rows->put_key(txn, new_hash, &entry);
+    seal_hash_key(txn->seal, token->key, hash);
+    txn->rows->put_key(txn, hash, &entry);
     keys->sealed = seal_key(txn->seal, token->user_id, token->id, token->key, sealed);
     txn->rows->put_token(txn, token, keys);
 }
@@ -151,19 +160,20 @@ enum store_error store_apply_rotate(struct store_txn *txn, struct store_write *w
 {
     struct token *token = &write->token;
     struct record_keys keys;
-    unsigned char old_hash[SEAL_HASH_LEN];
-    enum store_error error = get_own_token(txn, write, write->rotate.token_id, token, &keys);
+    struct replaced_key old;
+    enum store_error error =
+        get_own_token(txn, write, write->rotate.token_id, token, &keys, &old.secret);
     if (error == STORE_OK)
         error = copy_for_caller(token, &write->text);
     if (error != STORE_OK)
         return error;
-    seal_hash_key(txn->seal, token->key, old_hash);
+    memcpy(old.key, token->key, sizeof(old.key));
     memcpy(token->key, write->rotate.key, sizeof(write->rotate.key));
     error = store_keep_answer(txn, write); /* may refuse: before the first change */
-    if (error != STORE_OK)
-        return error;
-    replace_key(txn, write, token, old_hash, &keys);
-    return txn->error;
+    if (error == STORE_OK)
+        replace_key(txn, write, token, &old, &keys);
+    explicit_bzero(old.key, sizeof(old.key));
+    return error == STORE_OK ? txn->error : error;
 }
 
 /* ---- status ---- */
@@ -211,9 +221,11 @@ enum store_error store_delete_token(struct store_txn *txn, int64_t user_id, int6
     enum store_error error = txn->rows->get_token(txn, user_id, token_id, &token, &keys);
     if (error != STORE_OK)
         return error;
-    if (!unseal_key(txn->seal, user_id, token_id, keys.sealed, token.key))
+    const struct seal_secret *secret =
+        unseal_key(txn->seal, user_id, token_id, keys.sealed, token.key);
+    if (!secret)
         return store_txn_fail(txn, STORE_CORRUPT);
-    seal_hash_key(txn->seal, token.key, hash);
+    seal_hash_key_with(secret, token.key, hash);
     explicit_bzero(token.key, strlen(token.key));
     txn->rows->delete_key(txn, hash);
     if (keys.has_old)

@@ -2,15 +2,16 @@
 
 #include <stdatomic.h>
 
+#include "store/secret.h"
 #include "store/transfer.h"
 
 /* What an engine implements, for store.c only. An engine embeds struct store and struct
  * store_reader as the first members of its own. */
 
 /* Both get the opened seal, which outlives the store; false with a reason for STORE_REFUSED. create
- * takes away again what it has made if it fails. */
+ * takes away again what it has made if it fails, or sets *perhaps: it may have been made. */
 typedef bool store_engine_create(const struct store_options *options, struct seal *seal,
-                                 unsigned owner_uid, unsigned owner_gid,
+                                 unsigned owner_uid, unsigned owner_gid, bool *perhaps,
                                  char reason[static STORE_REASON_SIZE]);
 typedef bool store_engine_open(const struct store_options *options, struct seal *seal,
                                struct store **out, char reason[static STORE_REASON_SIZE]);
@@ -47,6 +48,9 @@ typedef enum store_error store_find_foreign_keys(struct store_reader *reader, bo
     FUNCTION(has_foreign_keys, store_find_foreign_keys)                                            \
     FUNCTION(gateway_next, __typeof__(store_gateway_next))                                         \
     FUNCTION(commit, __typeof__(store_commit))                                                     \
+    FUNCTION(rotation_get, __typeof__(store_rotation_get))                                         \
+    FUNCTION(laggards_visit, __typeof__(store_laggards_visit))                                     \
+    FUNCTION(sealed_list, __typeof__(store_sealed_list))                                           \
     FUNCTION(stat, __typeof__(store_stat))                                                         \
     FUNCTION(check, __typeof__(store_check))
 /* clang-format on */
@@ -74,6 +78,11 @@ struct store {
     const char *files[STORE_FILES_MAX + 1]; /* see store_reopened_files */
     int64_t write_wait_ms;                  /* 0: no end */
     atomic_bool broken;                     /* set by the engine: see store_is_broken */
+    /* The rotation of the secret (secret.c): its generation, when the store was opened and now, 0:
+     * not seen yet; by clock_ms, when its end was seen, 0: not. */
+    int64_t opened_generation;
+    atomic_llong generation, settled_ms;
+    atomic_bool outdated; /* see store_is_outdated */
 };
 
 struct store_reader {
@@ -81,6 +90,13 @@ struct store_reader {
 };
 
 extern const struct store_engine store_lmdb_engine, store_postgresql_engine;
+
+/* secret.c: what an engine does with the state of the secret's rotation when it has read another
+ * generation than store->generation. The caller is the store's only writer of this process. Returns
+ * what is wrong, or NULL. */
+const char *store_follow(struct store *store, const struct seal_rotation *rotation);
+/* The same for a rotation that ended a while ago. Now and then. */
+void store_settle(struct store *store);
 
 /* Writes "path: why" into reason; returns false. */
 bool store_refuse(char reason[static STORE_REASON_SIZE], const char *path, const char *why);

@@ -48,7 +48,7 @@ bool store_refuse(char reason[static STORE_REASON_SIZE], const char *path, const
 
 /* With the secret file, which exists by now. */
 static bool create_sealed(const struct store_engine *engine, const struct store_options *options,
-                          unsigned owner_uid, unsigned owner_gid,
+                          unsigned owner_uid, unsigned owner_gid, bool *perhaps,
                           char reason[static STORE_REASON_SIZE])
 {
     struct seal *seal;
@@ -58,7 +58,7 @@ static bool create_sealed(const struct store_engine *engine, const struct store_
     bool give = geteuid() == 0 && owner_uid != (unsigned)-1;
     bool created = give && lchown(secret_path, owner_uid, owner_gid) != 0
                        ? store_refuse(reason, secret_path, strerror(errno))
-                       : engine->create(options, seal, owner_uid, owner_gid, reason);
+                       : engine->create(options, seal, owner_uid, owner_gid, perhaps, reason);
     seal_close(seal);
     return created &&
            (path_sync_parent(secret_path) || store_refuse(reason, secret_path, strerror(errno)));
@@ -69,11 +69,14 @@ enum store_error store_create(const struct store_options *options, unsigned owne
 {
     const char *secret_path = options->secret_path;
     const struct store_engine *engine = find_engine(options->location, reason);
+    bool perhaps = false;
     if (engine && !path_make_parents(secret_path))
         store_refuse(reason, secret_path, strerror(errno));
     else if (engine && seal_create_file(secret_path, reason, STORE_REASON_SIZE)) {
-        if (create_sealed(engine, options, owner_uid, owner_gid, reason))
+        if (create_sealed(engine, options, owner_uid, owner_gid, &perhaps, reason))
             return STORE_OK;
+        if (perhaps)
+            return STORE_UNKNOWN;
         unlink(secret_path);
     }
     return STORE_REFUSED;
@@ -83,14 +86,24 @@ enum store_error store_open(const struct store_options *options, struct store **
                             char reason[static STORE_REASON_SIZE])
 {
     struct seal *seal;
+    bool again = false;
     *out = NULL;
-    *reason = '\0';
     const struct store_engine *engine = find_engine(options->location, reason);
-    if (!engine || !seal_open(options->secret_path, &seal, reason, STORE_REASON_SIZE))
-        return STORE_REFUSED;
-    if (engine->open(options, seal, out, reason))
-        return STORE_OK;
-    seal_close(seal);
+    for (int i = 0; engine && (i == 0 || again); i++) {
+        *reason = '\0';
+        if (!seal_open(options->secret_path, &seal, reason, STORE_REASON_SIZE))
+            return STORE_REFUSED;
+        bool opened = engine->open(options, seal, out, reason);
+        /* A rotation may have begun after the secret was read. */
+        again = i == 0 && seal_lacks_secret(seal);
+        if (opened && !again)
+            return STORE_OK;
+        if (opened)
+            store_close(*out);
+        else
+            seal_close(seal);
+        *out = NULL;
+    }
     return STORE_REFUSED;
 }
 

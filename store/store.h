@@ -84,7 +84,8 @@ bool store_uses_network(const char *location);
 const char *store_owner_path(const struct store_options *options);
 
 /* Creates the secret file and an empty store, with their missing parent folders. STORE_REFUSED
- * if one of them exists or can't be made; nothing remains then but parent folders. owner_uid,
+ * if one of them exists or can't be made; nothing remains then but parent folders. STORE_UNKNOWN,
+ * over a network: the secret file remains, for the store that was perhaps made. owner_uid,
  * owner_gid   the owner of both if the caller is root; (unsigned)-1: the caller */
 enum store_error store_create(const struct store_options *options, unsigned owner_uid,
                               unsigned owner_gid, char reason[static STORE_REASON_SIZE]);
@@ -104,6 +105,10 @@ const char *const *store_reopened_files(const struct store *store);
 /* Whether STORE_BROKEN has been met. From any thread. */
 bool store_is_broken(const struct store *store);
 
+/* Whether the secret is to be rotated (secret.h): this process has to be replaced by one that opens
+ * the store with the next secret too. From any thread. */
+bool store_is_outdated(const struct store *store);
+
 /* Why the store is broken or, on a network, can't be reached at the moment: a reason like
  * store_open's. Empty where it is well, or no more is known. From any thread. */
 void store_find_trouble(struct store *store, char reason[static STORE_REASON_SIZE]);
@@ -112,7 +117,7 @@ void store_find_trouble(struct store *store, char reason[static STORE_REASON_SIZ
  * At first they wait without end. Before the store is used. */
 void store_limit_wait(struct store *store, int64_t wait_ms);
 
-/* Upkeep of the engine, to be called every half minute by processes that live long. */
+/* Upkeep of the engine, to be called every two seconds by processes that live long. */
 enum store_error store_maintain(struct store *store);
 
 /* A reader for one thread. STORE_UNAVAILABLE if there are too many. */
@@ -294,6 +299,7 @@ enum store_error store_gateway_delete(struct store *store, int64_t gateway_id);
     WRITE(DELETE, delete) WRITE(ROTATE, rotate)                                                    \
     WRITE(SPEND, spend) WRITE(SETTLE, settle) WRITE(ACCESS, access) WRITE(PURGE, purge)            \
     WRITE(FORGET, forget)                                                                          \
+    WRITE(SECRET, secret) WRITE(RESEAL, reseal)                                                    \
     WRITE(USER_ADD, user_add) WRITE(USER_CHANGE, user_change) WRITE(USER_DELETE, user_delete)      \
     WRITE(GATEWAY_ADD, gateway_add) WRITE(GATEWAY_DELETE, gateway_delete)
 /* clang-format on */
@@ -412,6 +418,14 @@ struct store_write {
             struct store_access *times;
             size_t count;
         } access;
+        /* Changes the state of the secret's rotation (secret.h). */
+        const struct seal_rotation *rotation;
+        /* Seals with the current secret those that are not; what is gone is left out. */
+        struct {
+            const struct store_sealed *items; /* secret.h */
+            size_t count;
+            uint64_t tokens, answers; /* out: how many were not */
+        } reseal;
         struct {
             struct store_user *user; /* in: name, group; out: id */
             unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN];

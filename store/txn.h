@@ -15,6 +15,7 @@ struct record_keys {
     bool has_old;       /* the key before the last rotation, in its grace or after it */
     unsigned char old_hash[SEAL_HASH_LEN];
     int64_t old_until_unix_s;
+    struct span old_sealed; /* as sealed; empty if an older version has rotated it */
 };
 
 struct record_user {
@@ -205,6 +206,8 @@ struct store_rows {
     enum store_error (*purge)(struct store_txn *txn, struct store_write *write);
     enum store_error (*forget)(struct store_txn *txn, struct store_write *write);
 
+    void (*put_rotation)(struct store_txn *txn, const struct seal_rotation *rotation);
+
     /* For imports. raise_id: ids to come are next or greater. note_foreign_keys: the store has
      * some, and remembers it for ever, as has_foreign_keys (engine.h) says. */
     void (*note_foreign_keys)(struct store_txn *txn);
@@ -266,6 +269,11 @@ enum store_error store_get_by_key(struct store_txn *txn, const char *key, int64_
  * or will be without a further refusal, and stores it, once: STORE_REMEMBERED,
  * STORE_ANSWER_TOO_LARGE. */
 store_apply_kind store_find_answer, store_keep_answer;
+
+/* Seals an answer with the current secret, if it is not. STORE_NOT_FOUND. */
+enum store_error store_reseal_answer(struct store_txn *txn,
+                                     const unsigned char key_hash[static STORE_HASH_LEN],
+                                     uint64_t *count);
 
 /* Unseals an answer; store_idempotency_clear frees it. STORE_CORRUPT, STORE_UNAVAILABLE. */
 enum store_error store_unseal_answer(const struct seal *seal,

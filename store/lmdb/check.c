@@ -195,16 +195,22 @@ static void check_key(struct check *check, const struct token *token,
                until_unix_s ? "old key" : "key");
 }
 
+/* All of a token is under one secret. */
 static void check_indexes(struct check *check, const struct token *token,
-                          const struct record_keys *keys)
+                          const struct record_keys *keys, const struct seal_secret *secret)
 {
     unsigned char hash[SEAL_HASH_LEN];
+    char old_key[TOKEN_KEY_SIZE];
     if (ids_check(check->txn, DB_IDS_BY_USER, token->user_id, token->id) == STORE_NOT_FOUND)
         report(check, "token %" PRId64 ": is not in its user's index", token->id);
-    seal_hash_key(check->txn->seal, token->key, hash);
+    seal_hash_key_with(secret, token->key, hash);
     check_key(check, token, hash, 0);
     if (keys->has_old)
         check_key(check, token, keys->old_hash, keys->old_until_unix_s);
+    if (keys->old_sealed.len > 0 && unseal_key(check->txn->seal, token->user_id, token->id,
+                                               keys->old_sealed, old_key) != secret)
+        report(check, "token %" PRId64 ": its old key can't be unsealed", token->id);
+    explicit_bzero(old_key, sizeof(old_key));
 }
 
 static void check_token(struct check *check, struct span key, struct span value)
@@ -228,13 +234,15 @@ static void check_token(struct check *check, struct span key, struct span value)
         return;
     }
     check_fields(check, &token);
-    if (!unseal_key(check->txn->seal, token.user_id, token.id, keys.sealed, token.key)) {
+    const struct seal_secret *secret =
+        unseal_key(check->txn->seal, token.user_id, token.id, keys.sealed, token.key);
+    if (!secret) {
         report(check, "token %" PRId64 ": its key can't be unsealed", token.id);
         return;
     }
     if (!check->foreign_keys && token_key_form(span_of(token.key)) != TOKEN_KEY_OWN)
         report(check, "token %" PRId64 ": its key is not well formed", token.id);
-    check_indexes(check, &token, &keys);
+    check_indexes(check, &token, &keys, secret);
     explicit_bzero(token.key, strlen(token.key));
 }
 

@@ -1,6 +1,7 @@
 /* Group commit. */
 
 #include "store/lmdb/engine.h"
+#include "store/lmdb/rotation.h"
 #include "store/lmdb/rows.h"
 
 /* Takes writes only once the transaction has begun: more queue up meanwhile. All share one
@@ -42,7 +43,10 @@ enum store_error lmdb_commit(struct store *store, store_take_writes *take, void 
     enum store_error error = write_begin((struct lmdb_store *)store, &txn);
     if (error == STORE_OK) {
         txn.base.rows = &lmdb_rows;
-        apply_all(&txn, take, context, &writes);
+        if (rotation_follow(&txn.base) == STORE_OK)
+            apply_all(&txn, take, context, &writes);
+        else
+            writes = take(context);
         rows_store_ids(&txn.base);
         error = write_end(&txn);
     } else {

@@ -44,6 +44,13 @@ enum database {
 
 enum { CLOCK_BOOT_ID_LEN = 36 };
 
+/* A slot for each loop and search thread, and for each CGI request. */
+enum { READERS_MAX = 1024 };
+struct lmdb_pids {
+    size_t count;
+    pid_t at[READERS_MAX];
+};
+
 struct lmdb_store {
     struct store base; /* first: a pointer to it is one to this */
     MDB_env *env;
@@ -64,6 +71,11 @@ struct lmdb_store {
     bool is_new; /* see struct store_options */
     unsigned char boot_id[CLOCK_BOOT_ID_LEN];
     int64_t purged_user_id; /* where the purge of idempotency records goes on */
+    /* The first reader's transaction: the process is among the readers from when the state of the
+     * secret's rotation is read. NULL once that reader has it. */
+    _Atomic(MDB_txn *) first_reader;
+    struct lmdb_pids old; /* those that had the store open at a generation of the rotation */
+    int64_t old_generation;
 };
 
 /* A transaction. After its first failure each operation in it does nothing and returns that, so
@@ -168,6 +180,7 @@ enum { ID_KEY_LEN = 8, TOKEN_KEY_ID_LEN = 16 };
 #define META_SCHEMA              "schema"
 #define META_CIPHER              "cipher"
 #define META_CHECK               "secret_check"
+#define META_ROTATION            "rotation"
 #define META_TIME                "time"
 #define META_FOREIGN_KEYS        "foreign_keys" /* 1: some tokens have, or had, foreign keys */
 #define META_NEXT_USER_ID        "next_user_id"

@@ -12,15 +12,12 @@
 #include <unistd.h>
 
 #include <linux/magic.h>
-#include <sodium.h>
-
 #include "base/path.h"
 #include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
+#include "store/lmdb/rotation.h"
 #include "store/lmdb/rows.h"
 
-/* A slot for each loop and search thread, and for each CGI request. */
-enum { READERS_MAX = 1024 };
 static const uint64_t map_size_default = UINT64_C(64) << 30;
 
 /* ---- the file system ---- */
@@ -172,6 +169,7 @@ static struct lmdb_store *new_store(const struct store_options *options, struct 
 void lmdb_close(struct store *base)
 {
     struct lmdb_store *store = (struct lmdb_store *)base;
+    mdb_txn_abort(store->first_reader);
     if (store->env)
         mdb_env_close(store->env);
     if (store->folder_fd >= 0)
@@ -186,7 +184,16 @@ enum store_error lmdb_maintain(struct store *base)
 {
     struct lmdb_txn txn = {.store = (struct lmdb_store *)base};
     int dead;
-    return db_result(&txn.base, mdb_reader_check(txn.store->env, &dead));
+    db_result(&txn.base, mdb_reader_check(txn.store->env, &dead));
+    pthread_mutex_lock(&txn.store->write_lock);
+    if (db_result(&txn.base, mdb_txn_begin(txn.store->env, NULL, MDB_RDONLY, &txn.mdb)) ==
+        STORE_OK) {
+        rotation_follow(&txn.base);
+        mdb_txn_abort(txn.mdb);
+    }
+    pthread_mutex_unlock(&txn.store->write_lock);
+    store_settle(base);
+    return txn.base.error;
 }
 
 /* ---- creating ---- */
@@ -202,7 +209,7 @@ static enum store_error write_first_records(struct lmdb_store *store)
     meta_put(&txn.base, META_FOREIGN_KEYS, 0);
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
         meta_put(&txn.base, meta_counters[i], 1);
-    meta_put_bytes(&txn.base, META_CHECK, seal_check_value(store->base.seal), SEAL_CHECK_LEN);
+    rotation_start(&txn.base);
     clock_start(&txn.base);
     return write_end(&txn);
 }
@@ -237,10 +244,11 @@ static void remove_folder(const char *folder)
 }
 
 bool lmdb_create(const struct store_options *options, struct seal *seal, unsigned owner_uid,
-                 unsigned owner_gid, char reason[static STORE_REASON_SIZE])
+                 unsigned owner_gid, bool *perhaps, char reason[static STORE_REASON_SIZE])
 {
     const char *folder = options->location;
     struct stat status;
+    (void)perhaps;
     if (lstat(folder, &status) == 0)
         return store_refuse(reason, folder, "exists already");
     if (strlen(folder) + sizeof("/data.mdb") > PATH_MAX)
@@ -278,19 +286,23 @@ static bool check_schema(struct store_txn *txn, const char *folder,
     return false;
 }
 
-static bool check_secret(struct store_txn *txn, const char *folder,
+static bool check_secret(struct store_txn *txn, const char *folder, int64_t version,
                          char reason[static STORE_REASON_SIZE])
 {
-    unsigned char expected[SEAL_CHECK_LEN];
+    struct seal_rotation rotation = {.phase = SEAL_SETTLED};
     int64_t cipher;
-    struct seal *seal = lmdb_of(txn)->store->base.seal;
-    if (meta_get_bytes(txn, META_CHECK, expected, sizeof(expected)) != STORE_OK ||
+    struct store *store = &lmdb_of(txn)->store->base;
+    struct seal *seal = store->seal;
+    if ((version == SCHEMA_VERSION
+             ? rotation_get(txn, &rotation)
+             : meta_get_bytes(txn, META_CHECK, rotation.check, SEAL_CHECK_LEN)) != STORE_OK ||
         meta_get(txn, META_CIPHER, &cipher) != STORE_OK)
         return store_refuse(
             reason, folder,
             "is damaged: its cipher or check value can't be read; restore a backup");
-    if (sodium_memcmp(expected, seal_check_value(seal), sizeof(expected)) != 0)
-        return store_refuse(reason, folder, "was made with another secret than TOKEN_SECRET's");
+    const char *wrong = store_follow(store, &rotation);
+    if (wrong)
+        return store_refuse(reason, folder, wrong);
     if (cipher != SEAL_CIPHER_CHACHA20_POLY1305 && cipher != SEAL_CIPHER_AES256_GCM)
         return store_refuse(reason, folder, "is damaged: its cipher is unknown; restore a backup");
     if (!seal_use_cipher(seal, (enum seal_cipher)cipher))
@@ -349,7 +361,7 @@ static bool check_databases(struct lmdb_store *store, const char *folder,
     if (!begin_reading(&txn, folder, reason))
         return false;
     bool good = check_schema(&txn.base, folder, reason, &version) &&
-                check_secret(&txn.base, folder, reason);
+                check_secret(&txn.base, folder, version, reason);
     if (!end_reading(&txn, folder, reason) || !good ||
         (version < SCHEMA_VERSION && !upgrade(store, folder, reason)) ||
         !begin_reading(&txn, folder, reason))
@@ -357,7 +369,12 @@ static bool check_databases(struct lmdb_store *store, const char *folder,
     good =
         open_databases(&txn.base, 0) == STORE_OK ||
         store_refuse(reason, folder, "is damaged: its databases can't be opened; restore a backup");
-    return end_reading(&txn, folder, reason) && good;
+    if (!end_reading(&txn, folder, reason) || !good || !begin_reading(&txn, folder, reason))
+        return false;
+    store->first_reader = txn.mdb;
+    good = check_secret(&txn.base, folder, SCHEMA_VERSION, reason);
+    mdb_txn_reset(txn.mdb);
+    return good;
 }
 
 static const char no_store[] = "there is no store; mount or restore it, or run tokenctl init";
@@ -430,7 +447,8 @@ enum store_error lmdb_reader_open(struct store *base, struct store_reader **out)
     struct lmdb_txn *txn = &reader->txn;
     *txn = (struct lmdb_txn){.base = {.rows = &lmdb_rows, .seal = base->seal},
                              .store = (struct lmdb_store *)base};
-    int rc = mdb_txn_begin(txn->store->env, NULL, MDB_RDONLY, &txn->mdb);
+    txn->mdb = atomic_exchange(&txn->store->first_reader, NULL);
+    int rc = txn->mdb ? MDB_SUCCESS : mdb_txn_begin(txn->store->env, NULL, MDB_RDONLY, &txn->mdb);
     /* The slots of dead processes are freed only where none is left. */
     if (rc == MDB_READERS_FULL && mdb_reader_check(txn->store->env, &dead) == MDB_SUCCESS)
         rc = mdb_txn_begin(txn->store->env, NULL, MDB_RDONLY, &txn->mdb);
@@ -439,7 +457,7 @@ enum store_error lmdb_reader_open(struct store *base, struct store_reader **out)
         free(reader);
         return error;
     }
-    mdb_txn_reset(txn->mdb);
+    mdb_txn_reset(txn->mdb); /* also if it is */
     *out = &reader->base;
     return STORE_OK;
 }

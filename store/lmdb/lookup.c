@@ -159,7 +159,7 @@ enum store_error visit_token(struct store_txn *txn, struct token *token,
     if (!unseal_key(txn->seal, token->user_id, token->id, keys->sealed, token->key))
         return db_corrupt(txn);
     visit(context, token);
-    explicit_bzero(token->key, strlen(token->key));
+    explicit_bzero(token->key, TOKEN_KEY_PREFIX_LEN + keys->sealed.len - SEAL_OVERHEAD_LEN);
     return STORE_OK;
 }
 

@@ -44,7 +44,7 @@ static unsigned code_version(struct codec *codec, unsigned char oldest, unsigned
 }
 
 /* The count first bits of a byte; the others are 0. */
-static void code_flags(struct codec *codec, bool *const flags[], size_t count)
+static inline void code_flags(struct codec *codec, bool *const flags[], size_t count)
 {
     unsigned char byte = 0;
     for (size_t i = 0; !codec->reading && i < count; i++)
@@ -119,8 +119,10 @@ static void code_token(struct codec *codec, void *value)
     bool disabled = !codec->reading && token->status == TOKEN_DISABLED;
     bool *const flags[] = {&disabled, &token->unlimited_quota, &token->model_limits_enabled,
                            &keys->has_old};
-    /* 3: longer names; 4: a sealed key of another length than ours, which are written as 3 */
-    unsigned version = code_version(codec, 2, 4, keys->sealed.len == SEAL_KEY_LEN ? 3 : 4);
+    /* 3: longer names; 4: a sealed key of another length than ours, which are written as 3 unless
+     * there is an old one */
+    bool is_3 = keys->sealed.len == SEAL_KEY_LEN && (!keys->has_old || keys->old_sealed.len == 0);
+    unsigned version = code_version(codec, 2, 4, is_3 ? 3 : 4);
     code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
     code_int(codec, &token->remain_quota);
     code_int(codec, &token->used_quota);
@@ -143,6 +145,10 @@ static void code_token(struct codec *codec, void *value)
         code_bytes(codec, keys->old_hash, sizeof(keys->old_hash));
         code_int(codec, &keys->old_until_unix_s);
     }
+    keys->old_sealed.len = codec->reading || !keys->has_old ? 0 : keys->old_sealed.len;
+    if (version == 4 && keys->has_old)
+        code_length(codec, &keys->old_sealed, 2, SEAL_KEY_LEN_MAX);
+    code_text(codec, &keys->old_sealed);
     token->status = disabled ? TOKEN_DISABLED : TOKEN_ENABLED;
 }
 
@@ -166,22 +172,27 @@ bool record_decode_token(struct span record, struct token *token, struct record_
 static void code_user(struct codec *codec, void *value)
 {
     struct record_user *user = value;
-    bool *const flags[] = {&user->disabled, &user->deleted, &user->unlimited_quota};
-    unsigned version = code_version(codec, 2, 3, 3); /* 3: role, quotas, request_count */
-    int64_t role = user->role;
-    code_flags(codec, flags, version == 2 ? 2 : 3);
+    int64_t role = codec->reading ? USER_ROLE_USER : user->role;
+    bool is_limited = !codec->reading && !user->unlimited_quota;
+    bool has_more = !codec->reading && (is_limited || role != USER_ROLE_USER || user->quota != 0 ||
+                                        user->deleted_used_quota != 0 || user->request_count != 0);
+    bool *const flags[] = {&user->disabled, &user->deleted, &is_limited};
+    /* 3: role, quotas, request_count; those of most users, without them, are written as 2 */
+    unsigned version = code_version(codec, 2, 3, has_more ? 3 : 2);
+    code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
     code_int(codec, &user->created_unix_s);
     code_bytes(codec, user->access_hash, sizeof(user->access_hash));
-    if (version == 2) {
-        user->unlimited_quota = true;
-        user->quota = user->deleted_used_quota = user->request_count = 0;
-        role = USER_ROLE_USER;
-    } else {
+    if (version == 3) {
         code_int(codec, &role);
         code_int(codec, &user->quota);
         code_int(codec, &user->deleted_used_quota);
         code_int(codec, &user->request_count);
+        codec->bad |= role < 0 || role > USER_ROLE_ROOT;
+    } else {
+        codec->bad |= is_limited;
+        user->quota = user->deleted_used_quota = user->request_count = 0;
     }
+    user->unlimited_quota = !is_limited;
     user->role = (enum user_role)role;
     code_length(codec, &user->name, 1, STORE_USER_NAME_LEN_MAX);
     code_length(codec, &user->group, 1, TOKEN_GROUP_LEN_MAX);

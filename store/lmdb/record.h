@@ -13,7 +13,7 @@
 
 enum {
     RECORD_NAME_LEN_MAX = 4 * TOKEN_NAME_CHARACTERS_MAX, /* UTF-8 */
-    RECORD_OLD_KEY_LEN = SEAL_HASH_LEN + 8,
+    RECORD_OLD_KEY_LEN = SEAL_HASH_LEN + 8 + 2 + SEAL_KEY_LEN_MAX,
     /* Of a token with one of our keys: behind version, flags and integers. */
     RECORD_TOKEN_SEALED_AT = 2 + 5 * 8,
     RECORD_TOKEN_LENGTHS_AT = RECORD_TOKEN_SEALED_AT + SEAL_KEY_LEN,

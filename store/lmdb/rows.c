@@ -4,6 +4,7 @@
 #include "store/lmdb/clock.h"
 #include "store/lmdb/ids.h"
 #include "store/lmdb/lookup.h"
+#include "store/lmdb/rotation.h"
 #include "store/lmdb/rows.h"
 
 /* ---- room ---- */
@@ -280,6 +281,7 @@ const struct store_rows lmdb_rows = {
     .get_kept = answers_get_kept,
     .purge = purge,
     .forget = answers_forget,
+    .put_rotation = rotation_put,
     .note_foreign_keys = note_foreign_keys,
     .raise_id = raise_id,
     .find_access = find_access,

@@ -15,6 +15,7 @@
 #include "store/lmdb/engine.h"
 #include "store/lmdb/ids.h"
 #include "store/lmdb/lookup.h"
+#include "store/lmdb/rotation.h"
 
 /* ---- from version 3: the index of users, answers by user, the store's time ---- */
 
@@ -80,11 +81,13 @@ static void from_version_3(struct store_txn *txn)
     index_reservations(txn);
 }
 
-/* ---- from version 4: foreign keys, and more of users, in records of new versions ---- */
+/* ---- from version 4: foreign keys, and more of users, in records of new versions; the rotation of
+ * the secret ---- */
 
 static void from_version_4(struct store_txn *txn)
 {
     meta_put(txn, META_FOREIGN_KEYS, 0);
+    rotation_start(txn);
 }
 
 /* ---- all of it ---- */

@@ -42,9 +42,15 @@ static const char *find_problem(const struct check *check, const struct pg_row *
     struct token token = row->token;
     struct token_patch patch = {.fields = ~0U, .value = token};
     unsigned char hash[SEAL_HASH_LEN];
-    if (!unseal_key(check->reader->store->seal, row->user_id, row->id, row->keys.sealed, token.key))
+    const struct seal *seal = check->reader->store->seal;
+    const struct span *old = &row->keys.old_sealed;
+    if (old->len > 0 && !unseal_key(seal, row->user_id, row->id, *old, token.key))
+        return "its old key can't be unsealed";
+    const struct seal_secret *secret =
+        unseal_key(seal, row->user_id, row->id, row->keys.sealed, token.key);
+    if (!secret)
         return "its key can't be unsealed";
-    seal_hash_key(check->reader->store->seal, token.key, hash);
+    seal_hash_key_with(secret, token.key, hash);
     bool formed = check->foreign_keys || token_key_form(span_of(token.key)) == TOKEN_KEY_OWN;
     explicit_bzero(token.key, strlen(token.key));
     if (!formed)

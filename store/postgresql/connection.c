@@ -7,8 +7,6 @@
 #include <poll.h>
 #include <stdio.h>
 
-#include <sodium.h>
-
 #include "base/clock.h"
 
 /* ---- failures ---- */
@@ -269,19 +267,18 @@ static void check_meta(struct pg_connection *connection, const PGresult *result)
     struct pg_values values = {.result = result};
     int64_t lowest_writer = pg_next_int(&values), cipher = pg_next_int(&values);
     connection->distributes = pg_next_int(&values) > 0;
-    struct span check = pg_next_span(&values);
-    if (pg_check_writer(connection, lowest_writer) == STORE_OK &&
-        (check.len != SEAL_CHECK_LEN ||
-         sodium_memcmp(check.at, seal_check_value(store->base.seal), SEAL_CHECK_LEN) != 0))
-        pg_fail(connection, STORE_BROKEN, "was made with another secret than TOKEN_SECRET's");
+    struct seal_rotation rotation;
+    pg_next_rotation(&values, &rotation);
+    bool writes = pg_check_writer(connection, lowest_writer) == STORE_OK;
     pthread_mutex_lock(&store->state_lock);
-    bool supported = connection->error != STORE_OK || store->verified ||
-                     seal_use_cipher(store->base.seal, (enum seal_cipher)cipher);
-    store->verified |= connection->error == STORE_OK && supported;
+    const char *wrong = writes ? store_follow(&store->base, &rotation) : NULL;
+    if (writes && !wrong && !store->verified &&
+        !seal_use_cipher(store->base.seal, (enum seal_cipher)cipher))
+        wrong = "its keys are sealed with a cipher that this CPU does not support";
+    store->verified |= writes && !wrong;
     pthread_mutex_unlock(&store->state_lock);
-    if (!supported)
-        pg_fail(connection, STORE_BROKEN,
-                "its keys are sealed with a cipher that this CPU does not support");
+    if (wrong)
+        pg_fail(connection, STORE_BROKEN, wrong);
 }
 
 /* Whatever the role's settings are: the warning of a cancelled wait for a standby is sent; a
@@ -311,11 +308,11 @@ static bool prepare(struct pg_connection *connection)
 {
     static const char read_meta[] =
         "SELECT lowest_writer, cipher, (SELECT count(*) FROM pg_extension WHERE extname = 'citus'),"
-        " secret_check FROM meta";
+        " secret_generation, secret_phase, secret_check, next_secret_check FROM meta";
 #define STATEMENT_SQL(name, sql) sql,
     static const char *const statements[] = {PG_STATEMENTS_SQL(STATEMENT_SQL)};
     char name[12];
-    int64_t version = set_session(connection);
+    int64_t begun_ms = clock_ms(), version = set_session(connection);
     if (connection->error != STORE_OK || !pg_upgrade_schema(connection, version))
         return false;
     pg_send_text(connection, read_meta, PG_PARAMETERS);
@@ -328,6 +325,7 @@ static bool prepare(struct pg_connection *connection)
     PGresult *result = pg_result(connection);
     if (result)
         check_meta(connection, result);
+    atomic_store(&connection->store->trusted_ms, begun_ms);
     PQclear(result);
     for (int i = 0; i < connection->statement_count; i++)
         PQclear(pg_result(connection));

@@ -61,10 +61,16 @@ struct pg_store {
     atomic_llong timeline;        /* the highest that was seen */
     atomic_llong probe_ms;        /* above 0: away; until then no connection is tried */
     atomic_llong foreign_keys_ms; /* until then there are none, by clock_ms; -1: there are some */
+    atomic_llong trusted_ms;      /* when the rotation's generation was read last */
     pthread_mutex_t state_lock, write_lock;
     /* By state_lock: */
     bool verified;     /* the seal has the store's cipher */
     char trouble[256]; /* why it is away or broken, the last time that it was */
+    /* In the table of workers; see rotation.c. */
+    unsigned char worker_id[16];
+    char machine[256];
+    bool is_worker;
+    int64_t announced_ms, announced_generation; /* as this process has done it */
     /* By write_lock: */
     struct pg_connection writer;
     struct pg_ids ids[STORE_IDS_COUNT]; /* refused writes leave no gaps */
@@ -103,8 +109,9 @@ void pg_finish(struct pg_connection *connection);
 
 /* ---- upgrade.c: the schema ---- */
 
-/* Makes it, in a database that has none of its tables. The connection has the error. */
-void pg_make_schema(struct pg_connection *connection);
+/* Makes it, in a database that has none of its tables. The connection has the error. Returns
+ * whether it was perhaps made all the same. */
+bool pg_make_schema(struct pg_connection *connection);
 
 /* Has a schema of an older version become PG_SCHEMA_VERSION's, unless another process is faster.
  * False with the connection's error, in the middle of a transaction perhaps. */
@@ -139,6 +146,16 @@ static inline int64_t pg_clamp(uint64_t value)
 {
     return value < INT64_MAX ? (int64_t)value : INT64_MAX;
 }
+
+/* rotation.c: the state of the secret's rotation from a row of it. */
+void pg_next_rotation(struct pg_values *values, struct seal_rotation *rotation);
+
+/* That nobody has a key can be said, as the generation is still the one that is known: else
+ * STORE_UNAVAILABLE. Returns STORE_NOT_FOUND. */
+enum store_error pg_confirm_unknown(struct store_reader *reader);
+
+/* The process is no worker any more. */
+void pg_end_worker(struct pg_store *store);
 
 /* Whether a token has the key of a hash; until when, 0: it is the present one. */
 bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_HASH_LEN],

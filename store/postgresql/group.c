@@ -302,13 +302,21 @@ static void queue_all(struct group *group)
 static void finish_fetch(struct group *group)
 {
     group_sync(group);
-    store_txn_fail(&group->txn, pg_check_writer(group->connection, group->meta.lowest_writer));
+    bool writes = pg_check_writer(group->connection, group->meta.lowest_writer) == STORE_OK;
+    if (writes && group->txn.error == STORE_OK &&
+        group->meta.secret_generation != atomic_load(&group->connection->store->base.generation))
+        pg_lose(group->connection); /* another connection reads the rotation's state */
+    store_txn_fail(&group->txn, group->connection->error);
 }
 
 /* In one round trip; in two where keys or reservations have to be looked up first. */
 void group_fetch(struct group *group, struct span id, int64_t *attempt)
 {
     queue(group, PG_BEGIN, PG_PARAMETERS, NULL, NULL);
+    if (group->writes->kind == STORE_SECRET) {
+        queue(group, PG_LIMIT_LOCK, PG_PARAMETERS, NULL, NULL);
+        queue(group, PG_LOCK_META, PG_PARAMETERS, NULL, NULL);
+    }
     queue(group, PG_PUT_COMMIT, pg_int(pg_span(PG_PARAMETERS, id), *attempt), take_ints, attempt);
     queue(group, PG_READ_META, PG_PARAMETERS, take_ints, &group->meta);
     for (struct store_write *write = group->writes; write; write = write->next) {

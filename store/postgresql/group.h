@@ -34,10 +34,10 @@ struct group {
     struct group_result *results, **results_end; /* of statements that were sent */
     struct group_batch users, locks, uses;       /* READ_USERS, LOCK_TOKENS, USE_TOKENS */
     struct group_row *tokens;                    /* a list of those that were fetched */
-    bool imports;                                /* rows of another store */
     bool looks_up;                               /* PG_LOOK_UPS (schema.h): a round trip more */
     struct {
         int64_t lowest_writer, now_s; /* the database's time */
+        int64_t secret_generation;
     } meta;
     size_t ids_needed[STORE_IDS_COUNT];
     int64_t raised[STORE_IDS_COUNT]; /* of an import: ids to come are these or greater */

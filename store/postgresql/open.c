@@ -2,8 +2,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "store/postgresql/engine.h"
 
 /* The location may hold a password: it is in no reason. */
@@ -128,6 +130,8 @@ static struct pg_store *new_store(const struct store_options *options, struct se
     store->writer.store = store;
     pthread_mutex_init(&store->state_lock, NULL);
     pthread_mutex_init(&store->write_lock, NULL);
+    random_fill(store->worker_id, sizeof(store->worker_id));
+    gethostname(store->machine, sizeof(store->machine) - 1);
     if (read_options(store, options->location, reason))
         return store;
     postgresql_close(&store->base);
@@ -137,6 +141,7 @@ static struct pg_store *new_store(const struct store_options *options, struct se
 void postgresql_close(struct store *base)
 {
     struct pg_store *store = (struct pg_store *)base;
+    pg_end_worker(store);
     pg_disconnect(&store->writer);
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
         free(store->ids[i].at);
@@ -147,7 +152,7 @@ void postgresql_close(struct store *base)
 }
 
 bool postgresql_create(const struct store_options *options, struct seal *seal, unsigned owner_uid,
-                       unsigned owner_gid, char reason[static STORE_REASON_SIZE])
+                       unsigned owner_gid, bool *perhaps, char reason[static STORE_REASON_SIZE])
 {
     struct pg_store *store = new_store(options, seal, reason);
     (void)owner_uid, (void)owner_gid;
@@ -158,7 +163,7 @@ bool postgresql_create(const struct store_options *options, struct seal *seal, u
     if (store->writer.error == STORE_OK && encoding && strcmp(encoding, "UTF8") != 0)
         pg_fail(&store->writer, STORE_REFUSED, "its database's encoding is not UTF8");
     if (store->writer.error == STORE_OK)
-        pg_make_schema(&store->writer);
+        *perhaps = pg_make_schema(&store->writer);
     bool created = store->writer.error == STORE_OK || refuse(reason, store->writer.message);
     postgresql_close(&store->base);
     return created;
@@ -195,13 +200,6 @@ void postgresql_find_trouble(struct store *base, char reason[static STORE_REASON
 static bool is_uri(const char *location)
 {
     return strncmp(location, "postgresql://", 13) == 0 || strncmp(location, "postgres://", 11) == 0;
-}
-
-/* The server looks after itself. */
-enum store_error postgresql_maintain(struct store *store)
-{
-    (void)store;
-    return STORE_OK;
 }
 
 #define PG_MEMBER(name, type) .name = postgresql_##name,

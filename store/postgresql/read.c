@@ -226,14 +226,13 @@ enum store_error postgresql_has_foreign_keys(struct store_reader *reader, bool *
     return STORE_OK;
 }
 
-enum store_error postgresql_token_find(struct store_reader *reader, const char *key,
-                                       int64_t now_unix_s, bool *owner_disabled,
-                                       store_visit_token *visit, void *context)
+static enum store_error find_by_hash(struct store_reader *reader, struct pg_row entry,
+                                     int64_t now_unix_s, bool *owner_disabled,
+                                     store_visit_token *visit, void *context)
 {
-    struct pg_row entry = {.id = 0}, row;
+    struct pg_row row;
     struct pg_values values;
     int64_t until_unix_s;
-    seal_hash_key(reader->store->seal, key, entry.hash);
     for (int again = 0; again < 2; again++) {
         enum store_error error = look_up(reader, PG_KEYS, &entry, again);
         if (error != STORE_OK)
@@ -255,6 +254,21 @@ enum store_error postgresql_token_find(struct store_reader *reader, const char *
         }
     }
     return STORE_NOT_FOUND;
+}
+
+enum store_error postgresql_token_find(struct store_reader *reader, const char *key,
+                                       int64_t now_unix_s, bool *owner_disabled,
+                                       store_visit_token *visit, void *context)
+{
+    const struct seal_secret *secrets[SEAL_SECRETS_MAX];
+    struct pg_row entry = {.id = 0};
+    enum store_error error = STORE_NOT_FOUND;
+    unsigned count = seal_list(reader->store->seal, secrets);
+    for (unsigned i = 0; error == STORE_NOT_FOUND && i < count; i++) {
+        seal_hash_key_with(secrets[i], key, entry.hash);
+        error = find_by_hash(reader, entry, now_unix_s, owner_disabled, visit, context);
+    }
+    return error == STORE_NOT_FOUND ? pg_confirm_unknown(reader) : error;
 }
 
 /* ---- searches: the server filters and sorts. Keys are sealed there, and it takes no keyword that

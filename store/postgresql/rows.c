@@ -46,14 +46,14 @@ void group_need_found(struct group *group, const struct group_row *found)
 }
 
 /* Whose the key is may be known since an earlier group. */
-static void need_key(struct group *group, const struct store_write *write)
+static void need_hash(struct group *group, const struct store_write *write,
+                      const struct seal_secret *secret, enum pg_table table)
 {
     unsigned char hash[SEAL_HASH_LEN];
-    seal_hash_key(group->txn.seal, write->spend.key, hash);
+    seal_hash_key_with(secret, write->spend.key, hash);
     const struct pg_known *known = pg_known(group->connection->store->known, hash);
     struct pg_row key = hashed(hash, sizeof(hash));
-    struct group_row *row = group_need(group, PG_KEYS, &key, false);
-    group->ids_needed[STORE_IDS_RESERVATION] += write->spend.ttl_s > 0;
+    struct group_row *row = group_need(group, table, &key, false);
     if (!row)
         return;
     row->reserves |= write->spend.ttl_s > 0;
@@ -66,6 +66,16 @@ static void need_key(struct group *group, const struct store_write *write)
     row->row.user_id = known->user_id;
     row->row.token_id = known->token_id;
     group_need_found(group, row);
+}
+
+/* In the order of seal_list, a statement each. */
+static void need_key(struct group *group, const struct store_write *write)
+{
+    const struct seal_secret *secrets[SEAL_SECRETS_MAX];
+    unsigned count = seal_list(group->txn.seal, secrets);
+    for (unsigned i = 0; i < count; i++)
+        need_hash(group, write, secrets[i], i + 1 < count ? PG_OLD_KEYS : PG_KEYS);
+    group->ids_needed[STORE_IDS_RESERVATION] += write->spend.ttl_s > 0;
 }
 
 void group_need_write(struct group *group, const struct store_write *write)
@@ -98,6 +108,14 @@ void group_need_write(struct group *group, const struct store_write *write)
         need_name(group, write->user_change.name);
     else if (kind == STORE_GATEWAY_DELETE)
         group_need(group, PG_GATEWAYS, PG_ROW(.id = write->gateway_delete.gateway_id), true);
+    for (size_t i = 0; kind == STORE_RESEAL && i < write->reseal.count; i++) {
+        const struct store_sealed *item = &write->reseal.items[i];
+        const struct pg_row answer = hashed(item->hash, STORE_HASH_LEN);
+        if (item->is_answer)
+            group_need(group, PG_IDEMPOTENCY, &answer, true);
+        else
+            need_tokens(group, item->user_id, &item->token_id, 1);
+    }
     for (size_t i = 0; kind == STORE_ACCESS && i < write->access.count; i++)
         need_tokens(group, write->access.times[i].user_id, &write->access.times[i].token_id, 1);
     group->looks_up |= kind == STORE_SETTLE;
@@ -273,7 +291,10 @@ static enum store_error get_key(struct store_txn *txn,
     struct pg_connection *connection = ((struct group *)txn)->connection;
     struct pg_known *known = pg_known(connection->store->known, hash);
     const struct pg_row key = hashed(hash, SEAL_HASH_LEN);
+    const struct seal_secret *secrets[SEAL_SECRETS_MAX];
     const struct group_row *found = group_find(txn, PG_KEYS, &key);
+    if (!found->exists)
+        found = group_find(txn, PG_OLD_KEYS, &key);
     int64_t user_id = found->row.user_id, token_id = found->row.token_id;
     const struct group_row *row =
         group_find(txn, PG_TOKENS, PG_ROW(.user_id = user_id, .id = token_id));
@@ -283,26 +304,26 @@ static enum store_error get_key(struct store_txn *txn,
         memcpy(known->hash, hash, SEAL_HASH_LEN);
         return STORE_OK;
     }
-    if (!found->exists || !found->remembered)
+    if (!found->exists || (!found->remembered && seal_list(txn->seal, secrets) == 1))
         return STORE_NOT_FOUND;
     memset(connection->store->known, 0, sizeof(connection->store->known)); /* look them up then */
     connection->repeat = true;
     return store_txn_fail(txn, STORE_UNAVAILABLE);
 }
 
-/* An old key's end is in the token's row only. */
+/* An old key's end is in the token's row only; the entry is there since it was the present one. */
 static void put_key(struct store_txn *txn, const unsigned char hash[static SEAL_HASH_LEN],
                     const struct record_key *entry)
 {
     struct pg_row key = hashed(hash, SEAL_HASH_LEN), row;
     key.user_id = entry->user_id;
     key.token_id = entry->token_id;
-    if (entry->until_unix_s != 0 && !((struct group *)txn)->imports)
+    row = group_find(txn, PG_TOKENS, PG_ROW(.user_id = key.user_id, .id = key.token_id))->row;
+    if (entry->until_unix_s != 0 && memcmp(row.hash, hash, SEAL_HASH_LEN) == 0)
         return;
     group_put(txn, PG_KEYS, &key);
     if (entry->until_unix_s != 0)
         return;
-    row = group_find(txn, PG_TOKENS, PG_ROW(.user_id = key.user_id, .id = key.token_id))->row;
     memcpy(row.hash, hash, SEAL_HASH_LEN);
     group_put(txn, PG_TOKENS, &row);
 }
@@ -423,6 +444,15 @@ static enum store_error forget(struct store_txn *txn, struct store_write *write)
     return txn->error;
 }
 
+static void put_rotation(struct store_txn *txn, const struct seal_rotation *rotation)
+{
+    struct pg_parameters *parameters =
+        pg_int(pg_int(PG_PARAMETERS, rotation->generation), rotation->phase);
+    pg_span(parameters, (struct span){(const char *)rotation->check, SEAL_CHECK_LEN});
+    pg_span(parameters, (struct span){(const char *)rotation->next_check, SEAL_CHECK_LEN});
+    group_send((struct group *)txn, PG_PUT_ROTATION, parameters);
+}
+
 /* ---- imports ---- */
 
 static void raise_id(struct store_txn *txn, enum store_ids kind, int64_t next)
@@ -482,6 +512,7 @@ const struct store_rows group_rows = {
     .get_kept = get_kept,
     .purge = purge,
     .forget = forget,
+    .put_rotation = put_rotation,
     .note_foreign_keys = note_foreign_keys,
     .raise_id = raise_id,
     .find_access = find_access,

@@ -26,6 +26,7 @@ places_columns[] = {COLUMN(1, user_id, 0) COLUMN(1, places.count, 0)
 
 #define COLUMNS(list, keys, uses) list, keys, (keys) + (uses), sizeof(list) / sizeof((list)[0])
 const struct pg_columns pg_columns[PG_TABLES] = {
+    [PG_OLD_KEYS] = {COLUMNS(key_columns, 1, 0), .read = PG_READ_KEY},
     [PG_KEYS] = {COLUMNS(key_columns, 1, 0), .read = PG_READ_KEY, .insert = PG_INSERT_KEY,
                  .delete = PG_DELETE_KEY},
     [PG_FOUND] = {COLUMNS(found_columns, 1, 0), .read = PG_READ_FOUND},

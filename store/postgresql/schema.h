@@ -17,7 +17,7 @@ enum pg_statement { PG_STATEMENTS_SQL(PG_STATEMENT) PG_STATEMENTS };
 
 /* In the order in which a group locks their rows. Those before PG_LOOK_UPS are looked up in a round
  * trip before the others. What a row is found by, where the name does not say it:
- *   KEYS          the hash of a token's key: whose it is
+ *   KEYS          the hash of a token's key: whose it is; OLD_KEYS: the one with the secret before
  *   FOUND         a reservation's id: whose it is; a query, not a table
  *   IDEMPOTENCY   the hash of an idempotency key
  *   NAMES         a user's name in lower case
@@ -25,7 +25,7 @@ enum pg_statement { PG_STATEMENTS_SQL(PG_STATEMENT) PG_STATEMENTS };
  *   KEPT, PLACES  a user's id: struct store_kept, store_places; queries, not tables */
 /* clang-format off */
 enum pg_table {
-    PG_KEYS, PG_FOUND, PG_LOOK_UPS,
+    PG_OLD_KEYS, PG_KEYS, PG_FOUND, PG_LOOK_UPS,
     PG_USERS = PG_LOOK_UPS, PG_TOKENS, PG_RESERVATIONS, PG_IDEMPOTENCY, PG_NAMES, PG_ACCESS,
     PG_GATEWAYS, PG_KEPT, PG_PLACES, PG_TABLES
 };

@@ -14,8 +14,7 @@ CREATE TABLE meta (
     schema_version bigint PRIMARY KEY,
     lowest_writer bigint NOT NULL, -- versions below may not write
     cipher bigint NOT NULL,
-    secret_check bytea NOT NULL,
-    foreign_keys boolean NOT NULL DEFAULT false -- some tokens have, or had, foreign keys
+    secret_check bytea NOT NULL
 );
 
 CREATE TABLE users (
@@ -26,12 +25,7 @@ CREATE TABLE users (
     disabled boolean NOT NULL, -- user.disabled
     deleted boolean NOT NULL, -- user.deleted
     created_unix_s bigint NOT NULL, -- user.created_unix_s
-    access_hash bytea NOT NULL, -- user.access_hash
-    role bigint NOT NULL DEFAULT 1, -- user.role
-    quota bigint NOT NULL DEFAULT 0, -- user.quota
-    unlimited_quota boolean NOT NULL DEFAULT true, -- user.unlimited_quota
-    deleted_used_quota bigint NOT NULL DEFAULT 0, -- user.deleted_used_quota
-    request_count bigint NOT NULL DEFAULT 0 -- user.request_count
+    access_hash bytea NOT NULL -- user.access_hash
 ) WITH (fillfactor = 70);
 
 CREATE TABLE user_names ( -- in lower case
@@ -125,7 +119,45 @@ CREATE SEQUENCE reservation_ids MAXVALUE 1048575 CYCLE;
 
 -- VERSION 2
 
+ALTER TABLE meta
+    ADD COLUMN foreign_keys boolean NOT NULL DEFAULT false, -- some tokens have, or had, foreign keys
+    -- The rotation of the secret: struct seal_rotation.
+    ADD COLUMN secret_generation bigint NOT NULL DEFAULT 1,
+    ADD COLUMN secret_phase bigint NOT NULL DEFAULT 0,
+    ADD COLUMN next_secret_check bytea NOT NULL DEFAULT '';
+
+ALTER TABLE users
+    ADD COLUMN role bigint NOT NULL DEFAULT 1, -- user.role
+    ADD COLUMN quota bigint NOT NULL DEFAULT 0, -- user.quota
+    ADD COLUMN unlimited_quota boolean NOT NULL DEFAULT true, -- user.unlimited_quota
+    ADD COLUMN deleted_used_quota bigint NOT NULL DEFAULT 0, -- user.deleted_used_quota
+    ADD COLUMN request_count bigint NOT NULL DEFAULT 0; -- user.request_count
+
+ALTER TABLE tokens
+    ADD COLUMN sealed_old_key bytea NOT NULL DEFAULT ''; -- keys.old_sealed SEAL_KEY_LEN_MAX
+
+CREATE TABLE workers ( -- of those that live, "at" is never old
+    id bytea PRIMARY KEY,
+    machine text NOT NULL,
+    pid bigint NOT NULL,
+    version text NOT NULL,
+    secret_generation bigint NOT NULL, -- when it has opened the store
+    next_secret_check bytea NOT NULL, -- of the TOKEN_SECRET.new that it has read, else empty
+    at timestamptz NOT NULL DEFAULT now()
+);
+
 -- Each group changes these tables: the server cleans them up often.
 ALTER TABLE tokens SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE reservations SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE commits SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
+
+-- Of users who come from other systems.
+ALTER TABLE users
+    ADD COLUMN role bigint NOT NULL DEFAULT 1, -- user.role
+    ADD COLUMN quota bigint NOT NULL DEFAULT 0, -- user.quota
+    ADD COLUMN unlimited_quota boolean NOT NULL DEFAULT true, -- user.unlimited_quota
+    ADD COLUMN deleted_used_quota bigint NOT NULL DEFAULT 0, -- user.deleted_used_quota
+    ADD COLUMN request_count bigint NOT NULL DEFAULT 0; -- user.request_count
+
+-- Some tokens have, or had, foreign keys.
+ALTER TABLE meta ADD COLUMN foreign_keys boolean NOT NULL DEFAULT false;

@@ -154,6 +154,18 @@ SELECT r.* FROM reservations r JOIN users u ON u.user_id = r.user_id
 WHERE NOT ended AND NOT deleted AND due_s > (SELECT floor(extract(epoch FROM now()))::bigint)
 ORDER BY r.id;
 
+-- READ_ROTATION
+SELECT secret_generation, secret_phase, secret_check, next_secret_check FROM meta;
+-- LIST_TOKENS
+SELECT user_id, id FROM tokens WHERE (user_id, id) > ($1, $2) ORDER BY user_id, id LIMIT $3;
+-- LIST_ANSWERS
+SELECT hash FROM idempotency WHERE hash > $1 ORDER BY hash LIMIT $2;
+-- READ_LAGGARDS
+-- Workers that have another next secret or opened the store before a generation; 10: LIVE_S.
+SELECT machine, pid, (secret_generation >= $1)::int::bigint, next_secret_check
+FROM workers WHERE at > now() - interval '10 s'
+    AND (secret_generation < $1 OR next_secret_check <> $2);
+
 -- A group of writes: its first round trip.
 
 -- BEGIN
@@ -164,7 +176,18 @@ ON CONFLICT (id) DO UPDATE SET repeats = commits.repeats + 1 RETURNING attempt;
 -- READ_USERS
 SELECT * FROM users WHERE user_id = ANY($1::text::bigint[]);
 -- READ_META
-SELECT lowest_writer, floor(extract(epoch FROM now()))::bigint FROM meta;
+SELECT lowest_writer, floor(extract(epoch FROM now()))::bigint, secret_generation FROM meta;
+-- LIMIT_LOCK
+SELECT set_config('lock_timeout', '500ms', true);
+-- LOCK_META
+-- Every group that has read the state before has ended then.
+LOCK TABLE meta IN ACCESS EXCLUSIVE MODE;
+-- BEAT
+INSERT INTO workers VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (id) DO UPDATE SET secret_generation = $5, next_secret_check = $6, at = now()
+RETURNING (SELECT secret_generation FROM meta);
+-- PURGE_WORKERS
+DELETE FROM workers WHERE id = $1 OR at < now() - interval '1 hour';
 -- TAKE_IDS
 -- A reservation's has the second in it: none comes again after a backup was put back.
 SELECT nextval($1::text::regclass) + CASE $1
@@ -228,6 +251,11 @@ FROM (SELECT count(*) AS n FROM reservations WHERE user_id = $1) a, LATERAL (
 
 -- Its last round trip: what has changed. UPDATE_ sets all columns, USE_ those that uses change.
 
+-- PUT_ROTATION
+-- Programs of version 1 know one secret only.
+UPDATE meta SET secret_generation = $1, secret_phase = $2, secret_check = $3, next_secret_check = $4,
+    lowest_writer = greatest(lowest_writer, 2);
+
 -- INSERT_KEY
 INSERT INTO keys VALUES ($1, $2, $3);
 -- DELETE_KEY
@@ -245,12 +273,13 @@ UPDATE users SET token_count = $2 WHERE user_id = $1;
 DELETE FROM users WHERE user_id = $1;
 -- INSERT_TOKEN
 INSERT INTO tokens VALUES
-    ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
+    ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20);
 -- UPDATE_TOKEN
 UPDATE tokens SET remain_quota = $3, used_quota = $4, accessed_unix_s = $5, name = $6,
     group_name = $7, model_limits = $8, allow_ips = $9, status = $10, unlimited_quota = $11,
     model_limits_enabled = $12, expired_unix_s = $13, created_unix_s = $14, sealed_key = $15,
-    key_hash = $16, has_old_key = $17, old_key_hash = $18, old_key_until_unix_s = $19
+    key_hash = $16, has_old_key = $17, old_key_hash = $18, old_key_until_unix_s = $19,
+    sealed_old_key = $20
 WHERE user_id = $1 AND id = $2;
 -- USE_TOKEN
 UPDATE tokens SET remain_quota = $3, used_quota = $4, accessed_unix_s = $5

@@ -108,8 +108,7 @@ enum store_error postgresql_export(struct store_reader *base, int64_t now_unix_s
 static struct group new_group(struct pg_connection *connection)
 {
     return (struct group){.txn = {.rows = &group_rows, .seal = connection->store->base.seal},
-                          .connection = connection,
-                          .imports = true};
+                          .connection = connection};
 }
 
 /* raised[]: of the groups before, and this one. */
@@ -182,5 +181,6 @@ enum store_error postgresql_import(struct store *base, int64_t now_unix_s, store
 bool postgresql_fill(const struct store_options *options, struct seal *seal,
                      char reason[static STORE_REASON_SIZE])
 {
-    return postgresql_create(options, seal, 0, 0, reason);
+    bool perhaps;
+    return postgresql_create(options, seal, 0, 0, &perhaps, reason);
 }

@@ -17,8 +17,7 @@ static size_t code_token(struct span record, unsigned char *out)
                 token.allow_ips.len <= TOKEN_ALLOW_IPS_LEN_MAX,
             "beyond the limits");
     size_t len = record_encode_token(&token, &keys, out);
-    /* Older versions are written as the newest. */
-    return record.at[0] == 3 || keys.sealed.len != SEAL_KEY_LEN ? len : 0;
+    return record.at[0] == out[0] ? len : 0; /* older versions are written as newer ones */
 }
 
 static size_t code_user(struct span record, unsigned char *out)
@@ -29,7 +28,7 @@ static size_t code_user(struct span record, unsigned char *out)
     require(user.name.len <= STORE_USER_NAME_LEN_MAX && user.group.len <= TOKEN_GROUP_LEN_MAX,
             "beyond the limits");
     size_t len = record_encode_user(0, &user, out);
-    return record.at[0] == 3 ? len : 0;
+    return record.at[0] == out[0] ? len : 0; /* version 3 may be without need of it */
 }
 
 static size_t code_reservation(struct span record, unsigned char *out)

@@ -18,19 +18,21 @@ collect_ignore = ["test_install.py", "test_run.py"] if os.environ.get("BUILD", "
 OVER_EACH = {
     f"test_{name}"
     for name in """batch create delete exact foreign_keys get idempotency keys list moving_in operations rotate
-                   search site source_document spend tokenctl tokenctl_tokens transfer update usage
+                   search secret_rotate site source_document spend tokenctl tokenctl_tokens transfer update usage
                    verify""".split()
 }
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "lmdb: about LMDB's own files or limits")
+    config.addinivalue_line("markers", "postgresql: about many machines")
 
 
 def pytest_generate_tests(metafunc):
     is_lmdbs = metafunc.definition.get_closest_marker("lmdb")
     over_each = metafunc.module.__name__ in OVER_EACH and not is_lmdbs
-    is_postgresqls = metafunc.module.__name__ == "test_postgresql"
+    is_postgresqls = (metafunc.module.__name__ == "test_postgresql"
+                      or metafunc.definition.get_closest_marker("postgresql"))
     engines = ["postgresql"] if is_postgresqls else ENGINES if over_each else ["lmdb"]
     metafunc.parametrize("engine", engines, indirect=True, scope="session")
 
@@ -43,8 +45,11 @@ def pytest_collection_modifyitems(config, items):
         return (params and params.get("engine") == "postgresql" and "cgi" in map(str, params.values())
                 and item.module.__name__ not in ("test_get", "test_idempotency"))
 
-    dropped = [item for item in items if is_more_than_enough(item)]
-    items[:] = [item for item in items if not is_more_than_enough(item)]
+    def is_left_out(item):
+        return is_more_than_enough(item) or (item.get_closest_marker("postgresql") and "postgresql" not in ENGINES)
+
+    dropped = [item for item in items if is_left_out(item)]
+    items[:] = [item for item in items if not is_left_out(item)]
     config.hook.pytest_deselected(items=dropped)
 
 

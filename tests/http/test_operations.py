@@ -9,8 +9,9 @@ import time
 
 import pytest
 import records
-from client import Client, Gateway
+from client import ISSUED, Client, Gateway, User
 from engines import ENGINES
+from peer_databases import PeerDatabase
 from service import BUILD, ROOT, Site
 
 PAGE = (ROOT / "docs/operations.md").read_text()
@@ -245,6 +246,64 @@ def test_move_to_the_other_engine(machine, alice):
     compare(machine)
 
 
+# ---- moving in ----
+
+DUMPS = {("sqlite", "new-api"): 0, ("postgresql", "new-api"): 1, ("mysql", "new-api"): 2,
+         ("sqlite", "one-api"): 0, ("postgresql", "one-api"): 1, ("mysql", "one-api"): 3}
+
+
+@pytest.mark.lmdb
+@pytest.mark.parametrize("database, name", DUMPS)
+def test_move_in(machine, database, name):
+    peer = PeerDatabase(machine.dir, database, name)
+    keys = {11: "k" * 48, 12: "q" * 48, 13: "short_old_key_16", 14: "r" * 48}
+    access_token = "Ab/+" * 7 + "cd=="
+    ISSUED.update(keys.values(), [access_token])
+    is_new = name == "new-api"
+    try:
+        peer.user(1, "root", role=100)
+        peer.user(7, "alice", access_token=access_token, group="vip", used_quota=250)
+        peer.token(11, 7, keys[11])
+        peer.token(12, 7, keys[12], unlimited_quota=False, remain_quota=100, used_quota=250)
+        peer.token(13, 1, keys[13])
+        limits = ({"model_limits_enabled": True, "model_limits": "gpt-4o", "allow_ips": "127.0.0.0/8\n::1"} if is_new
+                  else {"models": "gpt-4o", "subnet": "127.0.0.0/8,::1"})
+        peer.token(14, 7, keys[14], **limits)
+        if is_new:
+            peer.token(15, 7, "d" * 48, deleted_at="2025-01-02 03:04:05")
+        move_in(machine, peer, DUMPS[database, name])
+    finally:
+        peer.stop()
+    alice = Client(machine.send, User(7, "alice", "vip", access_token))
+    tokens = {token["id"]: token for token in alice.list().data["items"]}
+    assert set(tokens) == {11, 12, 14} and tokens[12]["name"] == "Schlüssel 12"
+    assert (tokens[12]["remain_quota"], tokens[12]["used_quota"]) == (100, 250)
+    assert (tokens[14]["model_limits"], tokens[14]["allow_ips"]) == ("gpt-4o", "127.0.0.0/8,::1")
+    assert alice.request("GET", "/api/token/11", headers={"New-Api-User": "7"}).status == 200
+    for key in keys.values():
+        assert alice.usage(key).status == 200
+    assert machine.gateway().consume(key=keys[12], amount=60).data["remain_quota"] == 40
+    assert alice.make()["id"] > 14
+    assert {user["id"]: user["name"] for user in machine.ctl("user", "list")} == {1: "root", 7: "alice"}
+
+
+def move_in(machine, peer, dump):
+    """The page's steps: dump, rehearse, switch, by which the dump is gone."""
+    heading = "Move in from New API or One API"
+    machine.environment.update(peer.environment)
+
+    def change(text):
+        return text.replace("/data/", f"{machine.dir}/").replace("--from new-api", f"--from {peer.name}")
+
+    for first in (dump, 4):
+        machine.run(heading, first, first + 1, change)
+    assert machine.ctl("stat")[0]["users"] == 0
+    machine.run(heading, dump, dump + 1, change)
+    assert (machine.dir / "backup/rows").stat().st_mode & 0o777 == 0o600
+    printed = machine.run(heading, 5, None, change)
+    assert "ok true\n" in printed and "\nusers 2\ntokens 4\n" in printed and machine.backups() == []
+
+
 # ---- upgrades ----
 
 
@@ -277,7 +336,7 @@ def test_looks(machine, heading):
 
 # ---- messages ----
 
-TOKENS = re.compile(r"""("(?:[^"\\]|\\.)*")|'(?:[^'\\]|\\.)+'|/\*.*?\*/""", re.S)
+STRING_OR_COMMENT = re.compile(r"""("(?:[^"\\]|\\.)*")|'(?:[^'\\]|\\.)+'|/\*.*?\*/""", re.S)
 TEXT = re.compile(r'"(?:[^"\\]|\\.)*"(?:\s*(?:PRI[du]64|"(?:[^"\\]|\\.)*"))*')
 PARTS = re.compile(r'"((?:[^"\\]|\\.)*)"|(PRI[du]64)')
 NOT_MESSAGES = re.compile(
@@ -299,14 +358,14 @@ def is_message(text):
 
 def template(text):
     """Of printf: what varies is an ellipsis."""
-    return re.sub(r"%(\.\*|l*|z)?([sduc]|PRI[du]64)", "…", text)
+    return re.sub(r"%(\.\*|\.\d+|l*|z)?([sduc]|PRI[du]64)", "…", text)
 
 
 def of_programs():
     """All texts in the files that write messages; the parts of one are joined."""
     for folder in ("fcgi", "store", "seal", "settings", "sandbox", "ctl", "base"):
         for path in sorted((ROOT / folder).rglob("*.[ch]")):
-            code = NOT_MESSAGES.sub("", TOKENS.sub(lambda found: found[1] or " ", path.read_text()))
+            code = NOT_MESSAGES.sub("", STRING_OR_COMMENT.sub(lambda found: found[1] or " ", path.read_text()))
             for text in TEXT.findall(code):
                 text = "".join(literal + number for literal, number in PARTS.findall(text))
                 yield path.name, template(text.replace("\\\\", "\\"))

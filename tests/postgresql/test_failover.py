@@ -2,13 +2,14 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 
 import pytest
 from service import Site
 
-from server import TORTURE, Database, Load, Server, counts, location, used
+from server import BUILD, TORTURE, USER, Database, Load, Server, counts, location, used
 
 ROUNDS = 5 if TORTURE else 1
 
@@ -77,6 +78,35 @@ def test_cancelled_wait(lonely, level):
     server.set("client_min_messages", level)
     assert cancel_waits(load, server) == (0, 3, 0)
     assert "WARNING:  canceling wait for synchronous replication" in server.log()
+
+
+@pytest.mark.parametrize("function", ["pg_cancel_backend", "pg_terminate_backend"])
+def test_init_without_a_standby(folder, function):
+    """The tables are here only: it says so, and keeps the secret, which they need."""
+    server = Server(folder / "a").start()
+    try:
+        server.set("synchronous_standby_names", "standby")
+        server.set("client_min_messages", "error")
+        os.chown(folder, USER.pw_uid, USER.pw_gid)
+
+        def tokenctl(*arguments):
+            return subprocess.Popen(
+                [BUILD / "tokenctl", *arguments], text=True, stderr=subprocess.PIPE,
+                env={"TOKEN_STORE": location(server.folder), "TOKEN_SECRET": str(folder / "new"),
+                     "TOKEN_USER": USER.pw_name})
+
+        init = tokenctl("init")
+        while init.poll() is None:
+            server.query(f"SELECT {function}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+            time.sleep(0.1)
+        assert init.returncode == 1
+        assert f"if tokenctl check finds no store, remove {folder}/new" in init.stderr.read()
+        check = tokenctl("check")
+        assert check.wait(20) == 0, check.stderr.read()
+        again = tokenctl("init")
+        assert again.wait(20) == 1 and f"{folder}/new: " in again.stderr.read()
+    finally:
+        server.kill()
 
 
 def test_repeat_that_is_refused(lonely):

@@ -261,7 +261,7 @@ static void test_other_values(void **state)
                 {"reservations", 0, settle},
                 {"answers", 0, repeat},
                 {"meta", 4 /* next_token_id */, create_one},
-                {"meta", 8 /* time */, repeat}};
+                {"meta", 9 /* time */, repeat}};
     struct temporary temporary;
     struct raw raw;
     char secret[STORE_CREDENTIAL_LEN];

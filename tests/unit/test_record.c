@@ -142,7 +142,8 @@ static void test_other_versions_are_refused(void **state)
     struct token token = {.status = TOKEN_ENABLED};
     unsigned char bytes[RECORD_TOKEN_LEN_MAX], user_bytes[RECORD_USER_LEN_MAX];
     struct record_keys keys = {.sealed = own_sealed, .has_old = true};
-    struct record_user user = {.created_unix_s = 1};
+    struct record_user user = {
+        .created_unix_s = 1, .role = USER_ROLE_USER, .unlimited_quota = true};
     size_t len = record_encode_token(&token, &keys, bytes);
     size_t user_len = record_encode_user(ID, &user, user_bytes);
     token.user_id = ID;
@@ -154,7 +155,7 @@ static void test_other_versions_are_refused(void **state)
                     (version == 3),
                 "token of version %u", version);
         require(record_decode_user(ID, (struct span){(char *)user_bytes, user_len}, &user) ==
-                    (version == 3),
+                    (version == 2),
                 "user of version %u", version);
     }
 }
@@ -286,7 +287,8 @@ static void test_users_come_back(void **state)
                                  .disabled = random_below(&random, 2),
                                  .deleted = random_below(&random, 2),
                                  .created_unix_s = random_number(&random),
-                                 .role = USER_ROLE_ADMIN,
+                                 .role =
+                                     random_below(&random, 2) ? USER_ROLE_ADMIN : USER_ROLE_USER,
                                  .quota = random_number(&random),
                                  .unlimited_quota = random_below(&random, 2),
                                  .deleted_used_quota = random_number(&random),
@@ -327,7 +329,7 @@ static void test_the_form_of_a_user(void **state)
                                .created_unix_s = 0x0102,
                                .role = USER_ROLE_ROOT,
                                .quota = 5,
-                               .unlimited_quota = true,
+                               .unlimited_quota = false,
                                .deleted_used_quota = 6,
                                .request_count = 7};
     unsigned char bytes[RECORD_USER_LEN_MAX];
@@ -342,20 +344,32 @@ static void test_the_form_of_a_user(void **state)
     assert_memory_equal(bytes, expected, sizeof(expected) - 1);
 }
 
-/* A record of version 2, as the program before wrote it. */
-static void test_a_user_of_the_version_before(void **state)
+/* As it was before there was more of users. */
+static void test_the_form_of_a_user_without_more(void **state)
 {
     (void)state;
-    char record[] = "\x02\x01\x02\x01\0\0\0\0\0\0"
-                    "HHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHH"
-                    "\x04\x03NAMEggg####";
-    struct record_user user = {.quota = 5, .deleted_used_quota = 6, .request_count = 7};
-    size_t len = seal(CHECKSUM_USER, (unsigned char *)record, sizeof(record) - 1 - CHECKSUM_LEN);
-    assert_true(record_decode_user(ID, (struct span){record, len}, &user));
-    assert_true(span_equal(user.name, SPAN("NAME")) && span_equal(user.group, SPAN("ggg")));
-    assert_true(user.disabled && !user.deleted && user.unlimited_quota);
-    assert_int_equal(user.role, USER_ROLE_USER);
-    assert_int_equal(user.quota | user.deleted_used_quota | user.request_count, 0);
+    struct record_user user = {.name = SPAN("NAME"),
+                               .group = SPAN("ggg"),
+                               .disabled = true,
+                               .created_unix_s = 0x0102,
+                               .role = USER_ROLE_USER,
+                               .unlimited_quota = true};
+    struct record_user read = {.quota = 5, .deleted_used_quota = 6, .request_count = 7};
+    unsigned char bytes[RECORD_USER_LEN_MAX];
+    memset(user.access_hash, 'H', sizeof(user.access_hash));
+    size_t len = record_encode_user(ID, &user, bytes);
+    static const char expected[] = "\x02\x01\x02\x01\0\0\0\0\0\0"
+                                   "HHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHH"
+                                   "\x04\x03NAMEggg";
+    assert_int_equal(len, sizeof(expected) - 1 + CHECKSUM_LEN);
+    assert_memory_equal(bytes, expected, sizeof(expected) - 1);
+    assert_true(record_decode_user(ID, (struct span){(char *)bytes, len}, &read));
+    assert_true(read.disabled && !read.deleted && read.unlimited_quota);
+    assert_int_equal(read.role, USER_ROLE_USER);
+    assert_int_equal(read.quota | read.deleted_used_quota | read.request_count, 0);
+    bytes[1] |= 4; /* a flag of version 3 */
+    len = seal(CHECKSUM_USER, bytes, len - CHECKSUM_LEN);
+    assert_false(record_decode_user(ID, (struct span){(char *)bytes, len}, &read));
 }
 
 static void test_users_over_the_limits_are_refused(void **state)
@@ -559,7 +573,7 @@ int main(void)
         cmocka_unit_test(test_tokens_over_the_limits_are_refused),
         cmocka_unit_test(test_users_come_back),
         cmocka_unit_test(test_the_form_of_a_user),
-        cmocka_unit_test(test_a_user_of_the_version_before),
+        cmocka_unit_test(test_the_form_of_a_user_without_more),
         cmocka_unit_test(test_users_over_the_limits_are_refused),
         cmocka_unit_test(test_reservations_come_back),
         cmocka_unit_test(test_gateways_come_back),

@@ -1,0 +1,257 @@
+/* tokenctl secret rotate. The parent handles the secret's files, and its child the store. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/path.h"
+#include "base/random.h"
+#include "ctl/child.h"
+#include "ctl/file.h"
+#include "ctl/progress.h"
+#include "store/secret.h"
+#include "store/transfer.h"
+#include "store/txn.h"
+
+/* What the child tells its parent: before the first change in the store, and at the end. */
+struct message {
+    bool is_done;
+    uint64_t tokens, answers; /* that were sealed again */
+};
+
+/* ---- the child ---- */
+
+/* Old keys that can't be sealed again. */
+struct lost_keys {
+    uint64_t count, tokens; /* tokens: all */
+    int64_t now_unix_s, until_unix_s;
+};
+
+static bool visit_row(void *context, const struct store_row *row)
+{
+    struct lost_keys *lost = context;
+    const struct record_keys *keys = &row->keys;
+    if (row->kind != STORE_ROW_TOKEN)
+        return true;
+    lost->tokens++;
+    if (!keys->has_old || keys->old_sealed.len > 0 || keys->old_until_unix_s <= lost->now_unix_s)
+        return true;
+    lost->count++;
+    if (lost->until_unix_s < keys->old_until_unix_s)
+        lost->until_unix_s = keys->old_until_unix_s;
+    return true;
+}
+
+/* Counts the tokens. Versions before this one kept only a hash of an old key. */
+static int check_old_keys(struct ctl *ctl, uint64_t *tokens)
+{
+    struct lost_keys lost = {.now_unix_s = (int64_t)time(NULL)};
+    char until[32];
+    enum store_error error = store_export(ctl->reader, lost.now_unix_s, visit_row, &lost);
+    *tokens = lost.tokens;
+    if (error != STORE_OK)
+        return ctl_fail("%s", store_error_text(error));
+    if (lost.count == 0)
+        return CTL_DONE;
+    strftime(until, sizeof(until), "%FT%TZ", gmtime(&(time_t){lost.until_unix_s}));
+    return ctl_fail("%" PRIu64 " old keys are in their grace of which an earlier version has kept "
+                    "too little to seal them again; the last one ends at %s: nothing has changed, "
+                    "run it again then",
+                    lost.count, until);
+}
+
+static void print_laggard(void *context, const char *line)
+{
+    output_text(context, "problem", span_of(line));
+    ctl_end(context, STORE_OK);
+}
+
+static void ignore_laggard(void *context, const char *line)
+{
+    (void)context, (void)line;
+}
+
+/* Where the database is busy the lock for it is waited for only a moment, as others wait too. */
+static enum store_error set_phase(struct ctl *ctl, struct seal_rotation *rotation,
+                                  enum seal_phase phase, int64_t until_ms)
+{
+    enum { PAUSE_MS = 1000 };
+    enum store_error error;
+    while ((error = store_rotation_set(ctl->store, rotation, phase)) == STORE_UNAVAILABLE &&
+           clock_ms() < until_ms)
+        poll(NULL, 0, PAUSE_MS);
+    return error;
+}
+
+/* Waits until no process has the old secret only. */
+static int await_processes(struct ctl *ctl, struct seal_rotation *rotation, int64_t until_ms)
+{
+    enum { PAUSE_MS = 100 };
+    uint64_t found = 1;
+    enum store_error error = STORE_OK;
+    while (error == STORE_OK && found > 0 && clock_ms() < until_ms) {
+        error = store_laggards_visit(ctl->reader, rotation, ignore_laggard, NULL, &found);
+        if (error == STORE_OK && found > 0)
+            poll(NULL, 0, PAUSE_MS);
+    }
+    if (error == STORE_OK && found > 0)
+        error = store_laggards_visit(ctl->reader, rotation, print_laggard, ctl, &found);
+    if (error != STORE_OK)
+        return ctl_fail("%s", store_error_text(error));
+    if (found == 0)
+        return CTL_DONE;
+    fflush(stdout);
+    error = store_rotation_set(ctl->store, rotation, SEAL_SETTLED);
+    return ctl_fail("not all processes have the new secret, see standard output: %s",
+                    error == STORE_OK ? "nothing has changed" : store_error_text(error));
+}
+
+static int announce(struct ctl *ctl, struct seal_rotation *rotation)
+{
+    enum { WAIT_S = 60, WAIT_S_MAX = 24 * 3600 };
+    int64_t wait_s = ctl->text[CTL_WAIT] ? ctl->number[CTL_WAIT] : WAIT_S;
+    int64_t until_ms = clock_ms() + (wait_s < WAIT_S_MAX ? wait_s : WAIT_S_MAX) * 1000;
+    const struct message begins = {.is_done = false};
+    if (write(ctl->parent_fd, &begins, sizeof(begins)) != (ssize_t)sizeof(begins))
+        return CTL_FAILED;
+    enum store_error error = set_phase(ctl, rotation, SEAL_ANNOUNCED, until_ms);
+    if (error != STORE_OK)
+        return ctl_fail("%s", store_error_text(error));
+    int status = await_processes(ctl, rotation, until_ms);
+    if (status != CTL_DONE)
+        return status;
+    error = set_phase(ctl, rotation, SEAL_CHANGING, until_ms);
+    return error == STORE_OK ? CTL_DONE : ctl_fail("%s", store_error_text(error));
+}
+
+/* In steps that others wait for only briefly. */
+static enum store_error reseal(struct ctl *ctl, uint64_t total, struct message *message)
+{
+    enum { STEP = 256 };
+    struct store_sealed items[STEP], after = {.token_id = 0};
+    struct progress progress;
+    enum store_error error;
+    size_t count = STEP;
+    progress_start(&progress, ctl, "tokens", 1, total);
+    while ((error = store_sealed_list(ctl->reader, &after, items, &count)) == STORE_OK &&
+           count > 0) {
+        struct store_write write = {.kind = STORE_RESEAL,
+                                    .now_unix_s = (int64_t)time(NULL),
+                                    .reseal = {.items = items, .count = count}};
+        error = store_write(ctl->store, &write);
+        if (error != STORE_OK)
+            break;
+        message->tokens += write.reseal.tokens;
+        message->answers += write.reseal.answers;
+        progress_add(&progress, count);
+        after = items[count - 1];
+        count = STEP;
+    }
+    progress_end(&progress);
+    return error;
+}
+
+static int change(struct ctl *ctl, struct seal_rotation *rotation, struct message *message)
+{
+    uint64_t total = 0;
+    int status = CTL_DONE;
+    if (rotation->phase != SEAL_CHANGING) /* an earlier run has come so far */
+        status = check_old_keys(ctl, &total);
+    if (status == CTL_DONE && rotation->phase != SEAL_CHANGING)
+        status = announce(ctl, rotation);
+    if (status != CTL_DONE)
+        return status;
+    enum store_error error = reseal(ctl, total, message);
+    if (error == STORE_OK)
+        error = set_phase(ctl, rotation, SEAL_SETTLED, INT64_MAX);
+    return error == STORE_OK ? CTL_DONE
+                             : ctl_fail("%s; run it again to go on", store_error_text(error));
+}
+
+static int work(struct ctl *ctl)
+{
+    char reason[STORE_REASON_SIZE];
+    const char *wrong;
+    struct seal_rotation rotation;
+    struct message message = {.is_done = true};
+    int status = CTL_DONE;
+    if (!ctl_open(ctl, store_owner_path(&ctl->options), reason))
+        return ctl_fail("%s", reason);
+    const unsigned char *check = seal_next_check_value(store_reader_seal(ctl->reader), &wrong);
+    enum store_error error = store_rotation_get(ctl->reader, &rotation);
+    if (!check || error != STORE_OK)
+        status = ctl_fail("%s" SEAL_NEXT_SUFFIX ": %s", ctl->options.secret_path,
+                          check ? store_error_text(error) : wrong);
+    else if (rotation.phase != SEAL_SETTLED || memcmp(rotation.check, check, SEAL_CHECK_LEN) != 0) {
+        memcpy(rotation.next_check, check, SEAL_CHECK_LEN);
+        status = change(ctl, &rotation, &message);
+    }
+    if (status == CTL_DONE &&
+        write(ctl->parent_fd, &message, sizeof(message)) != (ssize_t)sizeof(message))
+        status = CTL_FAILED;
+    return ctl_close(ctl, status);
+}
+
+/* ---- the files ---- */
+
+/* Makes the next secret beside the secret, as it is; *made whether there was none. */
+static bool make_next(const struct ctl *ctl, const char *path, bool *made)
+{
+    struct new_file file;
+    struct stat secret, next;
+    unsigned char bytes[SEAL_SECRET_LEN];
+    const char *secret_path = ctl->options.secret_path;
+    int status = CTL_DONE;
+    if (lstat(secret_path, &secret) != 0 || !S_ISREG(secret.st_mode))
+        return ctl_fail("%s: is no regular file", secret_path) == CTL_DONE;
+    *made = lstat(path, &next) != 0;
+    if (!*made || !file_begin(&file, ctl, path))
+        return !*made;
+    random_fill(bytes, sizeof(bytes));
+    if (write(file.fd, bytes, sizeof(bytes)) != (ssize_t)sizeof(bytes) ||
+        fchown(file.fd, secret.st_uid, secret.st_gid) != 0 ||
+        fchmod(file.fd, secret.st_mode & 07777) != 0)
+        status = ctl_fail("%s: %s", path, strerror(errno));
+    explicit_bzero(bytes, sizeof(bytes));
+    return file_end(&file, status) == CTL_DONE;
+}
+
+/* Returns the exit status; *message is the last one. */
+static int run_child(struct ctl *ctl, struct message *message, bool *began)
+{
+    struct ctl_child child;
+    child_catch_signals();
+    if (!child_start(ctl, work, &child))
+        return CTL_FAILED;
+    while (read(child.fd, message, sizeof(*message)) == (ssize_t)sizeof(*message))
+        *began = true;
+    return child_end(&child, "secret rotate", "restore a backup");
+}
+
+int ctl_secret_rotate(struct ctl *ctl)
+{
+    char path[PATH_MAX];
+    struct message message = {.is_done = false};
+    bool made, began = false;
+    const char *secret_path = ctl->options.secret_path;
+    snprintf(path, sizeof(path), "%s" SEAL_NEXT_SUFFIX, secret_path);
+    if (!make_next(ctl, path, &made))
+        return CTL_FAILED;
+    int status = run_child(ctl, &message, &began);
+    if (made && !began)
+        unlink(path);
+    if (status != CTL_DONE || !message.is_done)
+        return status == CTL_DONE ? CTL_FAILED : status;
+    if (rename(path, secret_path) != 0 || !path_sync_parent(secret_path))
+        return ctl_fail("%s: %s; run it again", secret_path, strerror(errno));
+    output_text(ctl, "secret", span_of(secret_path));
+    output_int(ctl, "tokens", (int64_t)message.tokens);
+    output_int(ctl, "answers", (int64_t)message.answers);
+    return ctl_end(ctl, STORE_OK);
+}

@@ -1,0 +1,72 @@
+/* The rotation of the secret: what is alike for all engines. */
+
+#include "base/clock.h"
+#include "store/engine.h"
+
+const char *store_follow(struct store *store, const struct seal_rotation *rotation)
+{
+    const struct seal_secret *secrets[SEAL_SECRETS_MAX];
+    if (!seal_follow(store->seal, rotation))
+        return rotation->phase == SEAL_CHANGING
+                   ? "its secret is being rotated: TOKEN_SECRET" SEAL_NEXT_SUFFIX
+                     " is missing, can't be read, or is another one"
+                   : "was made with another secret than TOKEN_SECRET's";
+    if (store->opened_generation == 0)
+        store->opened_generation = rotation->generation;
+    atomic_store(&store->generation, rotation->generation);
+    bool ends = rotation->phase == SEAL_SETTLED && seal_list(store->seal, secrets) > 1;
+    atomic_store(&store->settled_ms, ends ? clock_ms() : 0);
+    if (rotation->phase == SEAL_ANNOUNCED && rotation->generation != store->opened_generation)
+        atomic_store(&store->outdated, true);
+    return NULL;
+}
+
+/* Nobody reads in a snapshot for so long. */
+void store_settle(struct store *store)
+{
+    enum { SNAPSHOT_MS = 60000 };
+    int64_t settled_ms = atomic_load(&store->settled_ms);
+    if (settled_ms == 0 || clock_ms() - settled_ms < SNAPSHOT_MS)
+        return;
+    seal_settle(store->seal);
+    atomic_store(&store->settled_ms, 0);
+}
+
+bool store_is_outdated(const struct store *store)
+{
+    return atomic_load(&store->outdated);
+}
+
+enum store_error store_rotation_get(struct store_reader *reader, struct seal_rotation *rotation)
+{
+    return reader->store->engine->rotation_get(reader, rotation);
+}
+
+enum store_error store_rotation_set(struct store *store, struct seal_rotation *rotation,
+                                    enum seal_phase phase)
+{
+    struct seal_rotation next = *rotation;
+    struct store_write write = {.kind = STORE_SECRET, .rotation = &next};
+    if (rotation->phase == SEAL_CHANGING && phase == SEAL_SETTLED)
+        memcpy(next.check, rotation->next_check, sizeof(next.check));
+    next.phase = phase;
+    next.generation++;
+    enum store_error error = store_write(store, &write);
+    if (error == STORE_OK)
+        *rotation = next;
+    return error;
+}
+
+enum store_error store_laggards_visit(struct store_reader *reader,
+                                      const struct seal_rotation *rotation, store_report *report,
+                                      void *context, uint64_t *found)
+{
+    *found = 0;
+    return reader->store->engine->laggards_visit(reader, rotation, report, context, found);
+}
+
+enum store_error store_sealed_list(struct store_reader *reader, const struct store_sealed *after,
+                                   struct store_sealed *items, size_t *count)
+{
+    return reader->store->engine->sealed_list(reader, after, items, count);
+}
