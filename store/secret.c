@@ -7,8 +7,8 @@ const char *store_follow(struct store *store, const struct seal_rotation *rotati
 {
     if (!seal_follow(store->seal, rotation))
         return rotation->phase == SEAL_CHANGING
-                   ? "its secret is being rotated: TOKEN_SECRET" SEAL_NEXT_SUFFIX
-                     " is missing, can't be read, or is another one"
+                   ? "its secret is being rotated: TOKEN_SECRET.new is missing, can't be read, "
+                     "or is another one"
                    : "was made with another secret than TOKEN_SECRET's";
     if (store->opened_generation == 0)
         store->opened_generation = rotation->generation;
