@@ -42,6 +42,7 @@ struct import {
     struct import_source source;
     struct buffer in; /* what has been read; up to in_at it is used */
     size_t in_at;
+    bool writers_wait;          /* of the store: the input must not stall */
     uint64_t line, bad_lines;   /* line: the one at hand, from 1 on */
     struct import_batch *batch; /* and all else that is import.c's business */
     const char *failure;        /* static; NULL: none */
