@@ -456,6 +456,25 @@ def test_too_many_at_once_beside_others(store, target):
 # ---- interrupted ----
 
 
+@pytest.mark.lmdb
+def test_two_at_once(store, target):
+    """The second takes nothing away from the first."""
+    file = write(store, make_rows(1, 3))
+    first = subprocess.Popen([TOKENCTL, "import", "-"], env=store.with_settings(target), stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        while not (store.dir / "target.new" / "data.mdb").exists() and first.poll() is None:
+            time.sleep(0.01)
+        done = store.run_ctl("import", file, **target)
+        assert done.returncode == 1 and "another import or restore" in done.stderr, done
+        out, err = first.communicate(file.read_bytes(), timeout=60)
+        assert first.returncode == 0, err
+    finally:
+        first.kill()
+        first.wait()
+    store.ctl("check", **target)
+
+
 def start(store, *arguments, **settings):
     return subprocess.Popen([TOKENCTL, *arguments], env=store.with_settings(settings),
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
