@@ -63,6 +63,9 @@ bool ctl_find_owner(const struct settings *settings, unsigned *uid, unsigned *gi
 /* Says that restore overwrites nothing. Returns CTL_FAILED. */
 int ctl_refuse_full(const struct ctl *ctl);
 
+/* Says that rows under two secrets are neither exported nor imported. Returns CTL_FAILED. */
+int ctl_refuse_rotation(void);
+
 /* Prints a line for each problem of the store that is open. Returns CTL_FAILED, with an error
  * printed, if there are any. */
 int ctl_find_problems(struct ctl *ctl, const char *what);

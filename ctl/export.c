@@ -12,6 +12,7 @@
 #include "ctl/child.h"
 #include "ctl/file.h"
 #include "ctl/lines.h"
+#include "store/secret.h"
 #include "store/txn.h"
 
 struct export
@@ -56,26 +57,35 @@ static void append_field(struct buffer *out, const struct token_field_rule *rule
                                                              : *(const int64_t *)member);
 }
 
+/* Sealed as it is, or in clear. */
+static void append_key(struct export *export, const struct token *token, struct span sealed,
+                       struct span sealed_label, struct span label)
+{
+    char key[TOKEN_KEY_SIZE];
+    if (!export->ctl->text[CTL_CLEAR_KEYS])
+        append_hex(&export->out, sealed_label, (const unsigned char *)sealed.at, sealed.len);
+    else if (unseal_key(export->seal, token->user_id, token->id, sealed, key))
+        append_text(&export->out, label, span_of(key));
+    else
+        export->failure = store_error_text(STORE_CORRUPT);
+    explicit_bzero(key, sizeof(key));
+}
+
 static void append_token(struct export *export, const struct store_row *row)
 {
     struct buffer *out = &export->out;
-    const struct span *sealed = &row->keys.sealed;
-    char key[TOKEN_KEY_SIZE];
     buffer_append(out, SPAN("{\"kind\":\"token\""));
     for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++)
         append_field(out, &token_field_rules[i], &row->token);
-    if (!export->ctl->text[CTL_CLEAR_KEYS]) {
-        append_hex(out, SPAN(",\"sealed_key\":\""), (const unsigned char *)sealed->at, sealed->len);
-    } else if (unseal_key(export->seal, row->token.user_id, row->token.id, *sealed, key)) {
-        append_text(out, SPAN(",\"key\":"), span_of(key));
-        explicit_bzero(key, sizeof(key));
-    } else {
-        export->failure = store_error_text(STORE_CORRUPT);
-    }
+    append_key(export, &row->token, row->keys.sealed, SPAN(",\"sealed_key\":\""),
+               SPAN(",\"key\":"));
     if (row->keys.has_old) {
         append_hex(out, SPAN(",\"old_key_hash\":\""), row->keys.old_hash, SEAL_HASH_LEN);
         buffer_append_number(out, SPAN(",\"old_key_until\":"), row->keys.old_until_unix_s);
     }
+    if (row->keys.has_old && row->keys.old_sealed.len > 0)
+        append_key(export, &row->token, row->keys.old_sealed, SPAN(",\"sealed_old_key\":\""),
+                   SPAN(",\"old_key\":"));
 }
 
 static void append_reservation(struct buffer *out, const struct store_row *row)
@@ -171,6 +181,8 @@ static int send_rows(struct ctl *ctl)
     struct export export = {.ctl = ctl};
     if (!ctl_open(ctl, store_owner_path(&ctl->options), reason))
         return ctl_fail("%s", reason);
+    if (store_is_rotating(ctl->store))
+        return ctl_close(ctl, ctl_refuse_rotation());
     export.seal = store_reader_seal(ctl->reader);
     buffer_append_number(&export.out, SPAN("{\"format\":"), LINES_FORMAT);
     append_text(&export.out, SPAN(",\"keys\":"),

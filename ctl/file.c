@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -91,6 +92,17 @@ int file_end(struct new_file *file, int status)
     return status;
 }
 
+/* Waits for bytes to read; false, with errno, where nobody takes them any more. */
+static bool wait_for_bytes(int from, int to)
+{
+    struct pollfd ends[] = {{.fd = from, .events = POLLIN}, {.fd = to}};
+    if (poll(ends, 2, -1) < 0)
+        return false;
+    if (ends[1].revents & (POLLERR | POLLHUP))
+        errno = EPIPE;
+    return (ends[1].revents & (POLLERR | POLLHUP)) == 0;
+}
+
 bool file_pump(const struct ctl *ctl, int from, int to, uint64_t total)
 {
     enum { LEN = 64 * 1024 };
@@ -99,7 +111,7 @@ bool file_pump(const struct ctl *ctl, int from, int to, uint64_t total)
     struct progress progress;
     progress_start(&progress, ctl, "MB", 1000000, total);
     while (len > 0 && written >= 0 && !child_is_interrupted()) {
-        len = read(from, bytes, LEN);
+        len = wait_for_bytes(from, to) ? read(from, bytes, LEN) : -1;
         for (ssize_t at = 0; at < len && written >= 0; at += written)
             written = write(to, bytes + at, (size_t)(len - at));
         if (len > 0)

@@ -114,41 +114,55 @@ static bool read_user(struct request *request, struct store_row *row)
     return !text_is_digits(user->name) || json_in_refuse(request, "name", "is a number: ids are");
 }
 
-static bool unseal(struct request *request, const struct import_source *source, struct token *token)
+static bool unseal(struct request *request, const struct import_source *source, const char *name,
+                   const struct token *token, char key[static TOKEN_KEY_SIZE])
 {
     unsigned char sealed[SEAL_KEY_LEN_MAX];
     size_t len;
-    return read_bytes(request, "sealed_key", sealed, sizeof(sealed), &len) &&
+    return read_bytes(request, name, sealed, sizeof(sealed), &len) &&
            (unseal_key(source->seal, token->user_id, token->id,
-                       (struct span){(const char *)sealed, len}, token->key) ||
-            json_in_refuse(request, "sealed_key", "can't be unsealed"));
+                       (struct span){(const char *)sealed, len}, key) ||
+            json_in_refuse(request, name, "can't be unsealed"));
 }
 
 /* Of any form: texts that open nothing are kept too (token/key.h). */
-static bool read_key(struct request *request, const struct import_source *source,
-                     struct token *token)
+static bool read_key(struct request *request, const struct import_source *source, bool is_old,
+                     const struct token *token, char key[static TOKEN_KEY_SIZE])
 {
-    struct span key;
+    const char *name = is_old ? "old_key" : "key";
+    struct span text;
     if (source->is_sealed)
-        return unseal(request, source, token);
-    if (!need(request, "key") || !json_in_text(request, "key", &key))
+        return unseal(request, source, is_old ? "sealed_old_key" : "sealed_key", token, key);
+    if (!need(request, name) || !json_in_text(request, name, &text))
         return false;
-    if (!span_starts_with(key, SPAN("sk-")) || key.len > TOKEN_KEY_LEN_MAX)
-        return json_in_refuse(request, "key", "must be sk- and up to 255 bytes");
-    token_key_set(token->key, span_from(key, TOKEN_KEY_PREFIX_LEN));
+    if (!span_starts_with(text, SPAN("sk-")) || text.len > TOKEN_KEY_LEN_MAX)
+        return json_in_refuse(request, name, "must be sk- and up to 255 bytes");
+    token_key_set(key, span_from(text, TOKEN_KEY_PREFIX_LEN));
     return true;
 }
 
-/* The hash of an old key is of no use under another secret. */
+/* Versions before this one exported an old key's hash only: it is of no use under another secret.
+ */
 static bool read_old_key(struct request *request, struct import_source *source,
-                         struct record_keys *keys)
+                         struct store_row *row)
 {
+    struct record_keys *keys = &row->keys;
+    row->old_key[0] = '\0';
     if (!json_object_object_get(request->json, "old_key_hash"))
         return true;
-    keys->has_old = source->has_same_secret;
+    if (!read_hex(request, "old_key_hash", keys->old_hash, sizeof(keys->old_hash)) ||
+        !json_in_required(request, "old_key_until", 1, INT64_MAX, &keys->old_until_unix_s))
+        return false;
+    bool has_key =
+        json_object_object_get(request->json, source->is_sealed ? "sealed_old_key" : "old_key");
+    keys->has_old = has_key || source->has_same_secret;
     source->old_keys_left_out += !keys->has_old;
-    return read_hex(request, "old_key_hash", keys->old_hash, sizeof(keys->old_hash)) &&
-           json_in_required(request, "old_key_until", 1, INT64_MAX, &keys->old_until_unix_s);
+    if (!has_key)
+        return true;
+    if (!read_key(request, source, true, &row->token, row->old_key))
+        return false;
+    seal_hash_key(source->seal, row->old_key, keys->old_hash);
+    return true;
 }
 
 static bool read_token(struct request *request, struct import_source *source, struct store_row *row)
@@ -161,7 +175,8 @@ static bool read_token(struct request *request, struct import_source *source, st
         if (all & token_field_rules[i].field && !need(request, token_field_rules[i].name.at))
             return false;
     row->token = patch.value;
-    return read_key(request, source, &row->token) && read_old_key(request, source, &row->keys);
+    return read_key(request, source, false, &row->token, row->token.key) &&
+           read_old_key(request, source, row);
 }
 
 static bool read_reservation(struct request *request, struct store_row *row)

@@ -25,6 +25,11 @@ struct message {
     uint64_t tokens, answers; /* that were sealed again */
 };
 
+int ctl_refuse_rotation(void)
+{
+    return ctl_fail("the secret is being rotated: run tokenctl secret rotate to its end first");
+}
+
 /* ---- the child ---- */
 
 /* Old keys that can't be sealed again. */

@@ -64,7 +64,7 @@ static const char *import_token(struct store_txn *txn, struct store_import *impo
     const struct token *token = &row->token;
     struct record_keys *keys = &row->keys;
     struct record_key entry = {.user_id = token->user_id, .token_id = token->id}, found;
-    unsigned char hash[SEAL_HASH_LEN], sealed[SEAL_KEY_LEN_MAX];
+    unsigned char hash[SEAL_HASH_LEN], sealed[SEAL_KEY_LEN_MAX], old_sealed[SEAL_KEY_LEN_MAX];
     seal_hash_key(txn->seal, token->key, hash);
     if (txn->rows->get_key(txn, hash, &found) == STORE_OK)
         return "another token has this key";
@@ -76,6 +76,10 @@ static const char *import_token(struct store_txn *txn, struct store_import *impo
     if (token_key_form(span_of(token->key)) != TOKEN_KEY_OWN)
         note_foreign_keys(txn, import);
     keys->sealed = seal_key(txn->seal, token->user_id, token->id, token->key, sealed);
+    keys->old_sealed =
+        keys->has_old && row->old_key[0]
+            ? seal_key(txn->seal, token->user_id, token->id, row->old_key, old_sealed)
+            : SPAN("");
     txn->rows->add_token(txn, token, keys);
     txn->rows->put_key(txn, hash, &entry);
     entry.until_unix_s = keys->old_until_unix_s;

@@ -5,16 +5,15 @@
 
 const char *store_follow(struct store *store, const struct seal_rotation *rotation)
 {
-    const struct seal_secret *secrets[SEAL_SECRETS_MAX];
     if (!seal_follow(store->seal, rotation))
         return rotation->phase == SEAL_CHANGING
-                   ? "its secret is being rotated: TOKEN_SECRET" SEAL_NEXT_SUFFIX
-                     " is missing, can't be read, or is another one"
+                   ? "its secret is being rotated: TOKEN_SECRET.new is missing, can't be read, "
+                     "or is another one"
                    : "was made with another secret than TOKEN_SECRET's";
     if (store->opened_generation == 0)
         store->opened_generation = rotation->generation;
     atomic_store(&store->generation, rotation->generation);
-    bool ends = rotation->phase == SEAL_SETTLED && seal_list(store->seal, secrets) > 1;
+    bool ends = rotation->phase == SEAL_SETTLED && store_is_rotating(store);
     atomic_store(&store->settled_ms, ends ? clock_ms() : 0);
     if (rotation->phase == SEAL_ANNOUNCED && rotation->generation != store->opened_generation)
         atomic_store(&store->outdated, true);
@@ -35,6 +34,12 @@ void store_settle(struct store *store)
 bool store_is_outdated(const struct store *store)
 {
     return atomic_load(&store->outdated);
+}
+
+bool store_is_rotating(const struct store *store)
+{
+    const struct seal_secret *secrets[SEAL_SECRETS_MAX];
+    return seal_list(store->seal, secrets) > 1;
 }
 
 enum store_error store_rotation_get(struct store_reader *reader, struct seal_rotation *rotation)

@@ -22,6 +22,9 @@ enum store_error store_rotation_get(struct store_reader *reader, struct seal_rot
 enum store_error store_rotation_set(struct store *store, struct seal_rotation *rotation,
                                     enum seal_phase phase);
 
+/* Whether this process uses two secrets: a rotation has not ended. */
+bool store_is_rotating(const struct store *store);
+
 /* Visits a line for each process that has the store open and may have no next secret: "process 7
  * has …". To be called in the process that has announced it.
  *   found   out: their number; above 0 also where it is too early to know */

@@ -103,6 +103,7 @@ struct store_row {
         struct {
             struct token token;
             struct record_keys keys;
+            char old_key[TOKEN_KEY_SIZE]; /* of an import, with has_old; "": only its hash is known */
         };
         struct record_reservation reservation;
     };

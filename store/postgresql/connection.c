@@ -162,11 +162,31 @@ PGresult *pg_result(struct pg_connection *connection)
     PGresult *result = connection->error == STORE_OK ? take_result(connection) : NULL;
     ExecStatusType status = PQresultStatus(result);
     if (!result || status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ||
-        status == PGRES_SINGLE_TUPLE)
+        status == PGRES_SINGLE_TUPLE || status == PGRES_COPY_IN)
         return result;
     fail_by_sqlstate(connection, result);
     PQclear(result);
     return NULL;
+}
+
+/* libpq has no COPY in a pipeline. */
+void pg_copy(struct pg_connection *connection, const char *sql, struct span rows)
+{
+    PGresult *result = NULL;
+    if (connection->error != STORE_OK)
+        return;
+    if (!PQexitPipelineMode(connection->pg) || !PQsendQuery(connection->pg, sql))
+        pg_lose(connection);
+    PQclear(pg_result(connection));
+    if (connection->error == STORE_OK &&
+        (PQputCopyData(connection->pg, rows.at, (int)rows.len) != 1 ||
+         PQputCopyEnd(connection->pg, NULL) != 1))
+        pg_lose(connection);
+    PQclear(pg_result(connection));
+    while (connection->pg && wait_result(connection) && (result = PQgetResult(connection->pg)))
+        PQclear(result);
+    if (connection->pg && !PQenterPipelineMode(connection->pg))
+        pg_lose(connection);
 }
 
 /* libpq takes the mode for the statement whose results come next. */
@@ -303,7 +323,7 @@ static int64_t set_session(struct pg_connection *connection)
 }
 
 /* Statements are prepared under their numbers. */
-static bool prepare(struct pg_connection *connection)
+bool pg_prepare(struct pg_connection *connection)
 {
     static const char read_meta[] =
         "SELECT lowest_writer, cipher, (SELECT count(*) FROM pg_extension WHERE extname = 'citus'),"
@@ -343,7 +363,7 @@ static bool connect_to(struct pg_connection *connection, const struct pg_host *h
     PQsetNoticeReceiver(connection->pg, note_warning, connection);
     if (PQsetnonblocking(connection->pg, 1) != 0 || !PQenterPipelineMode(connection->pg))
         return pg_lose(connection);
-    if (check_timeline(connection) && (connection->statement_count == 0 || prepare(connection)))
+    if (check_timeline(connection) && (connection->statement_count == 0 || pg_prepare(connection)))
         return true;
     return pg_lose(connection);
 }

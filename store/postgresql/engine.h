@@ -75,11 +75,16 @@ struct pg_store {
     /* By write_lock: */
     struct pg_connection writer;
     struct pg_ids ids[STORE_IDS_COUNT]; /* refused writes leave no gaps */
+    int64_t ids_imports; /* how many imports there were when they were taken, and 1; 0: none were */
+    bool is_new;         /* made in the writer's transaction, which is not committed yet */
     struct pg_known known[PG_KNOWN];
 };
 
 /* Begins an operation; connects where there is no connection. */
 void pg_begin(struct pg_connection *connection, int64_t deadline_ms);
+
+/* Prepares the session and its statements, and verifies the store. False with a failure. */
+bool pg_prepare(struct pg_connection *connection);
 
 /* Closes the connection; the next operation opens another. */
 void pg_disconnect(struct pg_connection *connection);
@@ -104,6 +109,9 @@ void pg_sync(struct pg_connection *connection);
  * caller clears it. NULL after a failure. */
 PGresult *pg_result(struct pg_connection *connection);
 void pg_stream(struct pg_connection *connection);
+
+/* Stores rows by a COPY: they are in its binary format. Between operations of the pipeline. */
+void pg_copy(struct pg_connection *connection, const char *sql, struct span rows);
 
 /* Takes the results that are left, so that the next statements can be sent. */
 void pg_finish(struct pg_connection *connection);
@@ -167,7 +175,6 @@ bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_H
 __typeof__(store_export) postgresql_export;
 __typeof__(store_import) postgresql_import;
 __typeof__(store_find_trouble) postgresql_find_trouble;
-store_engine_fill postgresql_fill;
 #define PG_FUNCTION(name, type) type postgresql_##name;
 STORE_ENGINE(PG_FUNCTION)
 

@@ -35,10 +35,11 @@ struct group {
     struct group_result *results, **results_end; /* of statements that were sent */
     struct group_batch users, locks, uses;       /* READ_USERS, LOCK_TOKENS, USE_TOKENS */
     struct group_row *tokens;                    /* a list of those that were fetched */
+    bool imports;                                /* rows of another store */
     bool looks_up;                               /* PG_LOOK_UPS (schema.h): a round trip more */
     struct {
         int64_t lowest_writer, now_s; /* the database's time */
-        int64_t secret_generation;
+        int64_t secret_generation, imports;
     } meta;
     size_t ids_needed[STORE_IDS_COUNT];
     int64_t raised[STORE_IDS_COUNT]; /* of an import: ids to come are these or greater */
@@ -51,12 +52,20 @@ struct group {
 void group_fetch(struct group *group, struct span id, int64_t *attempt);
 
 /* The same for rows that are imported, in a transaction of several groups. */
-void group_fetch_rows(struct group *group, const struct store_row *rows, size_t count, bool begins);
+void group_fetch_rows(struct group *group, const struct store_row *rows, size_t count);
+
+/* Takes the result of a statement that was sent alone: rows of a table. */
+void group_take(struct group *group, enum pg_table table);
 
 /* Sends a change; all that have been made in memory. */
 void group_send(struct group *group, enum pg_statement statement,
                 const struct pg_parameters *parameters);
 void group_send_changes(struct group *group);
+
+/* copy.c: has all rows in memory that are wanted, by a statement for each table. Stores the rows
+ * that are new, by a COPY for each. */
+void group_look_up(struct group *group);
+void group_copy(struct group *group);
 
 /* Takes all results; the last one, or NULL. */
 const PGresult *group_sync(struct group *group);

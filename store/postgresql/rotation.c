@@ -122,8 +122,8 @@ static void report_laggard(struct pg_values *values, store_report *report, void 
     bool has_next = pg_next_span(values).len > 0;
     snprintf(line, sizeof(line), "process %lld on %.*s %s", pid, (int)machine.len, machine.at,
              !has_opened ? "has the store open with the old secret only"
-             : has_next  ? "has another TOKEN_SECRET" SEAL_NEXT_SUFFIX
-                         : "has no TOKEN_SECRET" SEAL_NEXT_SUFFIX ", or can't read it");
+             : has_next  ? "has another TOKEN_SECRET.new"
+                         : "has no TOKEN_SECRET.new, or can't read it");
     report(context, line);
 }
 

@@ -67,6 +67,57 @@ static size_t list_ciphers(struct fixture *fixture, enum seal_cipher ciphers[sta
 
 static const char known_key[] = "sk-0000000000000000000000000000000000000000001CtB1C";
 
+/* ---- two secrets ---- */
+
+/* What is sealed with either opens, and says with which; new texts are sealed with the one of the
+ * phase. */
+static void test_rotation(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct folder_file next_path;
+    const struct seal_secret *secrets[SEAL_SECRETS_MAX];
+    struct seal_rotation rotation = {.phase = SEAL_SETTLED};
+    unsigned char sealed[2][SEAL_KEY_LEN_MAX], hash[SEAL_HASH_LEN], other_hash[SEAL_HASH_LEN];
+    char key[TOKEN_KEY_SIZE];
+    const char *wrong;
+    set_up(&fixture);
+    write_file(fixture.path.path, SEAL_SECRET_LEN, 0600);
+    next_path = folder_file(&fixture.folder, "secret" SEAL_NEXT_SUFFIX);
+    assert_true(seal_create_file(next_path.path, fixture.reason, sizeof(fixture.reason)));
+    assert_true(
+        seal_open(fixture.path.path, &fixture.secret, fixture.reason, sizeof(fixture.reason)));
+    seal_use_cipher(fixture.secret, SEAL_CIPHER_CHACHA20_POLY1305);
+    memcpy(rotation.check, seal_check_value(fixture.secret), SEAL_CHECK_LEN);
+    memcpy(rotation.next_check, seal_next_check_value(fixture.secret, &wrong), SEAL_CHECK_LEN);
+    assert_true(seal_follow(fixture.secret, &rotation));
+    assert_int_equal(seal_list(fixture.secret, secrets), 1);
+    const struct span old = seal_key(fixture.secret, 1, 2, known_key, sealed[0]);
+    seal_hash_key(fixture.secret, known_key, hash);
+    rotation.phase = SEAL_CHANGING;
+    assert_true(seal_follow(fixture.secret, &rotation));
+    assert_int_equal(seal_list(fixture.secret, secrets), 2);
+    assert_true(seal_current(fixture.secret) == secrets[1]);
+    const struct span new = seal_key(fixture.secret, 1, 2, known_key, sealed[1]);
+    assert_true(unseal_key(fixture.secret, 1, 2, old, key) == secrets[0]);
+    assert_true(unseal_key(fixture.secret, 1, 2, new, key) == secrets[1]);
+    seal_hash_key_with(secrets[0], known_key, other_hash);
+    assert_memory_equal(hash, other_hash, sizeof(hash));
+    /* At the end the old one opens what a reader still has, for a while. */
+    memcpy(rotation.check, rotation.next_check, SEAL_CHECK_LEN);
+    rotation.phase = SEAL_SETTLED;
+    assert_true(seal_follow(fixture.secret, &rotation));
+    assert_true(unseal_key(fixture.secret, 1, 2, old, key) == secrets[0]);
+    seal_settle(fixture.secret);
+    assert_null(unseal_key(fixture.secret, 1, 2, old, key));
+    assert_non_null(unseal_key(fixture.secret, 1, 2, new, key));
+    rotation.check[0] ^= 1;
+    assert_false(seal_follow(fixture.secret, &rotation));
+    assert_true(seal_lacks_secret(fixture.secret));
+    assert_int_equal(unlink(next_path.path), 0);
+    tear_down(&fixture);
+}
+
 /* ---- the file ---- */
 
 static void test_create(void **state)
@@ -417,6 +468,7 @@ static int start_sodium(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rotation),
         cmocka_unit_test(test_create),
         cmocka_unit_test(test_create_overwrites_nothing),
         cmocka_unit_test(test_open),
