@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -91,6 +92,17 @@ int file_end(struct new_file *file, int status)
     return status;
 }
 
+/* Waits for bytes to read; false, with errno, where nobody takes them any more. */
+static bool wait_for_bytes(int from, int to)
+{
+    struct pollfd ends[] = {{.fd = from, .events = POLLIN}, {.fd = to}};
+    if (poll(ends, 2, -1) < 0)
+        return false;
+    if (ends[1].revents & (POLLERR | POLLHUP))
+        errno = EPIPE;
+    return (ends[1].revents & (POLLERR | POLLHUP)) == 0;
+}
+
 bool file_pump(const struct ctl *ctl, int from, int to, uint64_t total)
 {
     enum { LEN = 64 * 1024 };
@@ -99,7 +111,7 @@ bool file_pump(const struct ctl *ctl, int from, int to, uint64_t total)
     struct progress progress;
     progress_start(&progress, ctl, "MB", 1000000, total);
     while (len > 0 && written >= 0 && !child_is_interrupted()) {
-        len = read(from, bytes, LEN);
+        len = wait_for_bytes(from, to) ? read(from, bytes, LEN) : -1;
         for (ssize_t at = 0; at < len && written >= 0; at += written)
             written = write(to, bytes + at, (size_t)(len - at));
         if (len > 0)
@@ -141,18 +153,35 @@ static const char *clear_place(struct new_folder *folder, const struct settings 
     return NULL;
 }
 
+/* Two that make the store would take each other's folder away, or give it its name half made. The
+ * lock is on the folder around it, as LMDB's writers lock the store's; a child that outlives its
+ * parent still has it. */
+static const char *lock_parent(struct new_folder *folder)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s", folder->path);
+    folder->lock_fd = open(dirname(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder->lock_fd < 0)
+        return strerror(errno);
+    return flock(folder->lock_fd, LOCK_EX | LOCK_NB) == 0
+               ? NULL
+               : "another import or restore runs beside it";
+}
+
 bool folder_begin(struct new_folder *folder, const struct ctl *ctl)
 {
     const char *path = ctl->options.location;
-    *folder = (struct new_folder){.path = path};
+    *folder = (struct new_folder){.path = path, .lock_fd = -1};
     child_catch_signals();
-    const char *why = clear_place(folder, &ctl->settings);
+    const char *why = path_make_parents(path) ? lock_parent(folder) : strerror(errno);
+    if (!why)
+        why = clear_place(folder, &ctl->settings);
     if (!why &&
         snprintf(folder->part, sizeof(folder->part), "%s.new", path) >= (int)sizeof(folder->part))
         why = strerror(ENAMETOOLONG);
     if (!why)
         remove_folder(folder->part); /* of a run that was interrupted */
-    if (!why && (!path_make_parents(path) || mkdir(folder->part, 0700) != 0))
+    if (!why && mkdir(folder->part, 0700) != 0)
         why = strerror(errno);
     int fd = why ? -1 : open(folder->part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (!why && (fd < 0 || (geteuid() == 0 && fchown(fd, folder->uid, folder->gid) != 0)))
@@ -161,6 +190,8 @@ bool folder_begin(struct new_folder *folder, const struct ctl *ctl)
         close(fd);
     if (why)
         ctl_fail("%s: %s", path, why);
+    if (why && folder->lock_fd >= 0)
+        close(folder->lock_fd);
     return !why;
 }
 
@@ -174,4 +205,5 @@ bool folder_place(const struct new_folder *folder)
 void folder_end(const struct new_folder *folder)
 {
     remove_folder(folder->part);
+    close(folder->lock_fd);
 }

@@ -19,7 +19,7 @@
 #include "ctl/replace.h"
 #include "store/secret.h"
 
-enum { BATCH_MAX = 128, TOKENS_MAX = 100000 };
+enum { BATCH_MAX = 1024, TOKENS_MAX = 100000 };
 
 /* Where an id stands. */
 struct place {
@@ -33,7 +33,8 @@ struct places {
 };
 
 struct import_batch {
-    struct store_reader *full; /* of the store that is imported into, if it has users; else NULL */
+    struct store_reader *before; /* of the store that is imported into; NULL: it is made */
+    bool is_full;                /* that store has users or gateways */
     struct places tokens;
     struct places users;                          /* line: the last id of its tokens */
     struct place last[STORE_ROW_RESERVATION + 1]; /* rows of each kind: the last id, and how many */
@@ -135,7 +136,7 @@ static void report_twice(struct import *import)
         if (places->at[i].id == places->at[i - 1].id)
             report_row(import, places->at[i].line, STORE_ROW_TOKEN, places->at[i].id,
                        "another token has this id, in a line before");
-    if (batch->full && store_export(batch->full, 0, report_existing, import) != STORE_OK)
+    if (batch->before && store_export(batch->before, 0, report_existing, import) != STORE_OK)
         import_fail(import, "the store can't be read: run tokenctl check");
 }
 
@@ -167,7 +168,7 @@ static const char *find_misplaced(struct import *import, const struct store_row 
         last_id = (int64_t)user->line;
     if (id <= last_id)
         return "must stand in the order of ids";
-    if (row->kind == STORE_ROW_TOKEN && batch->full && last->line == TOKENS_MAX)
+    if (row->kind == STORE_ROW_TOKEN && batch->is_full && last->line == TOKENS_MAX)
         return "is more than 100000 tokens for a store that has users: split the file by users";
     last->id = id;
     last->line++;
@@ -265,11 +266,10 @@ static bool open_target(struct ctl *ctl, const struct import *import,
 {
     if (ctl->store)
         return true;
-    if (import->batch->full)
+    if (import->batch->before)
         return ctl_enter_sandbox(ctl, store_owner_path(&ctl->options), reason);
     ctl->options.is_new = true;
-    return store_fill(&ctl->options, reason) == STORE_OK &&
-           ctl_open(ctl, ctl->options.location, reason);
+    return ctl_open(ctl, ctl->options.location, reason);
 }
 
 /* Into *target; NULL: into the one that is made. */
@@ -323,13 +323,20 @@ static bool begin(struct ctl *ctl, struct import *import)
     return false;
 }
 
+static void set_before(struct import *import, struct store_reader *before, bool is_full)
+{
+    import->batch->before = before;
+    import->batch->is_full = is_full;
+    import->writers_wait = before != NULL;
+}
+
 /* A replace_fill. */
 static int fill_by_lines(struct ctl *ctl, struct store *full, struct store_reader *reader)
 {
     struct import import;
     if (!begin(ctl, &import))
         return CTL_FAILED;
-    import.batch->full = full ? reader : NULL;
+    set_before(&import, full ? reader : NULL, full != NULL);
     int status = import_all(&import, full);
     drop(&import);
     return full ? status : ctl_close(ctl, status);
@@ -343,10 +350,9 @@ static bool open_database(struct ctl *ctl, char reason[static STORE_REASON_SIZE]
     struct store *store;
     bool opened = store_open(&ctl->options, &store, reason) == STORE_OK;
     store_close(store);
-    if (!opened &&
-        (!strstr(reason, "there is no store") || store_fill(&ctl->options, reason) != STORE_OK))
-        return false;
-    return ctl_open(ctl, store_owner_path(&ctl->options), reason);
+    ctl->options.is_new = !opened && strstr(reason, "there is no store");
+    return (opened || ctl->options.is_new) &&
+           ctl_open(ctl, store_owner_path(&ctl->options), reason);
 }
 
 static int import_into_database(struct ctl *ctl)
@@ -362,8 +368,8 @@ static int import_into_database(struct ctl *ctl)
     if (!open_database(ctl, reason)) {
         ctl_fail("%s", reason);
     } else {
-        bool is_full = !replace_is_empty(ctl->reader);
-        import.batch->full = is_full ? ctl->reader : NULL;
+        bool is_new = ctl->options.is_new, is_full = !is_new && !replace_is_empty(ctl->reader);
+        set_before(&import, is_new ? NULL : ctl->reader, is_full);
         status = ctl->restores && is_full ? ctl_refuse_full(ctl) : import_all(&import, ctl->store);
     }
     drop(&import);

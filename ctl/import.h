@@ -28,8 +28,8 @@ typedef enum import_found import_next(struct import *import, struct request *req
 struct import_source {
     import_next *next;
     struct import_peer *peer; /* import_peer.c's; NULL: lines of tokenctl export */
-    struct seal *seal; /* TOKEN_SECRET's, with the cipher of the export */
-    bool is_sealed;    /* keys are; else in clear */
+    struct seal *seal;        /* TOKEN_SECRET's, with the cipher of the export */
+    bool is_sealed;           /* keys are; else in clear */
     bool has_same_secret;
     int64_t ids_raised;        /* the next ids of users and tokens, by so many */
     int64_t old_keys_left_out; /* out */
@@ -42,6 +42,7 @@ struct import {
     struct import_source source;
     struct buffer in; /* what has been read; up to in_at it is used */
     size_t in_at;
+    bool writers_wait;          /* of the store: the input must not stall */
     uint64_t line, bad_lines;   /* line: the one at hand, from 1 on */
     struct import_batch *batch; /* and all else that is import.c's business */
     const char *failure;        /* static; NULL: none */

@@ -1,6 +1,7 @@
 /* The lines of an export, as import_next. */
 
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <json.h>
@@ -12,8 +13,11 @@
 
 bool import_read_more(struct import *import)
 {
-    enum { LEN = 64 * 1024 };
+    enum { LEN = 64 * 1024, STALL_MS = 10000 };
     struct buffer *in = &import->in;
+    struct pollfd input = {.fd = import->ctl->parent_fd, .events = POLLIN};
+    if (import->writers_wait && poll(&input, 1, STALL_MS) == 0)
+        return import_fail(import, "its input stalls while the store's writers wait: use a file");
     in->len -= import->in_at;
     if (in->len > 0)
         memmove(in->at, in->at + import->in_at, in->len);

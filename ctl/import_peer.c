@@ -45,10 +45,10 @@ struct import_peer {
     enum { OUTSIDE, ARRAY_BEGINS, ROW_EXPECTED, ROW_ENDED } state; /* of the input */
     int fd;
     unsigned char key[crypto_stream_chacha20_KEYBYTES];
-    struct buffer out, text; /* what is not written yet; a row that is read */
+    struct buffer out; /* what is not written yet */
     int64_t written;
-    struct place *places;
-    size_t count, size, next;
+    struct buffer index; /* places */
+    size_t count, next;  /* of them */
     bool ids_are_raised, is_reported;
     int64_t user_id_max, token_id_max; /* of deleted ones, too */
     int64_t user_id;                   /* the last user */
@@ -128,31 +128,15 @@ static bool flush(struct import *import)
 {
     struct import_peer *peer = import->source.peer;
     size_t done = 0;
-    while (!peer->out.failed && done < peer->out.len) {
+    while (done < peer->out.len) {
         ssize_t len = write(peer->fd, peer->out.at + done, peer->out.len - done);
         if (len < 0)
             return import_fail(import, "its rows can't be written to a temporary file: is there "
                                        "room in TMPDIR or /var/tmp?");
         done += (size_t)len;
     }
-    if (peer->out.failed)
-        return import_fail(import, "out of memory");
     peer->written += (int64_t)done;
     buffer_clear(&peer->out);
-    return true;
-}
-
-static bool add_place(struct import_peer *peer, const struct place *place)
-{
-    if (peer->count == peer->size) {
-        size_t size = peer->size ? peer->size * 2 : 4096;
-        struct place *places = reallocarray(peer->places, size, sizeof(*places));
-        if (!places)
-            return false;
-        peer->places = places;
-        peer->size = size;
-    }
-    peer->places[peer->count++] = *place;
     return true;
 }
 
@@ -165,8 +149,10 @@ static bool write_row(struct import *import, const struct peer_row *row, uint64_
     const struct place place = {row->is_token ? row->user_id : row->id, row->is_token ? row->id : 0,
                                 peer->written + (int64_t)peer->out.len};
     char *at = buffer_reserve(&peer->out, sizeof(head) + text.len);
-    if (!at || !add_place(peer, &place))
-        return import_fail(import, "out of memory");
+    buffer_append(&peer->index, (struct span){(const char *)&place, sizeof(place)});
+    if (!at || peer->index.failed)
+        return import_fail(import, strerror(ENOMEM));
+    peer->count++;
     memcpy(at, &head, sizeof(head));
     encrypt(peer, place.offset, text, at + sizeof(head));
     peer->out.len += sizeof(head) + text.len;
@@ -182,18 +168,18 @@ static bool read_at(struct import *import, int64_t offset, void *out, size_t len
 static bool read_row(struct import *import, const struct place *place, struct head *head,
                      struct span *text)
 {
-    struct import_peer *peer = import->source.peer;
+    struct buffer *in = &import->in; /* all of the input has been read */
+    buffer_clear(in);
     if (!read_at(import, place->offset, head, sizeof(*head)))
         return false;
-    buffer_clear(&peer->text);
-    char *at = buffer_reserve(&peer->text, head->len);
+    char *at = buffer_reserve(in, head->len);
     if (!at)
-        return import_fail(import, "out of memory");
-    peer->text.len = head->len;
-    *text = buffer_span(&peer->text);
+        return import_fail(import, strerror(ENOMEM));
+    in->len = head->len;
+    *text = buffer_span(in);
     if (!read_at(import, place->offset + (int64_t)sizeof(*head), at, head->len))
         return false;
-    encrypt(peer, place->offset, *text, at);
+    encrypt(import->source.peer, place->offset, *text, at);
     return true;
 }
 
@@ -226,8 +212,7 @@ static void print_counts(struct import *import)
     if (peer->is_reported)
         return;
     peer->is_reported = true;
-    free(peer->places); /* what follows takes as much */
-    peer->places = NULL;
+    buffer_free(&peer->index); /* what follows takes as much */
     json_object_object_foreach(peer->lost, column, values)
     {
         output_text(import->ctl, "left_out", span_of(column));
@@ -240,6 +225,11 @@ static void print_counts(struct import *import)
 }
 
 /* ---- in ---- */
+
+static const struct place *places_of(const struct import_peer *peer)
+{
+    return (const struct place *)(const void *)peer->index.at;
+}
 
 static bool take_object(struct import *import, struct request *request, uint64_t line,
                         struct span text)
@@ -292,12 +282,12 @@ bool import_peer_read(struct import *import)
     if (import->failure || !flush(import))
         return false;
     if (peer->count > 0)
-        qsort(peer->places, peer->count, sizeof(*peer->places), compare_places);
+        qsort(peer->index.at, peer->count, sizeof(struct place), compare_places);
     for (size_t i = 0; i < peer->count; i++)
-        user_count += peer->places[i].token_id == 0;
+        user_count += places_of(peer)[i].token_id == 0;
     peer->names_size = 4 * user_count; /* each user may add two */
     peer->names = calloc(peer->names_size, sizeof(*peer->names));
-    return peer->names || import_fail(import, "out of memory");
+    return peer->names || import_fail(import, strerror(ENOMEM));
 }
 
 /* ---- out ---- */
@@ -326,8 +316,8 @@ static bool add_name(struct import_peer *peer, struct span name)
 static bool sum_used(struct import *import, int64_t *sum)
 {
     struct import_peer *peer = import->source.peer;
-    const struct place *place = &peer->places[peer->next];
-    const struct place *end = &peer->places[peer->count];
+    const struct place *place = places_of(peer) + peer->next;
+    const struct place *end = places_of(peer) + peer->count;
     struct head head;
     *sum = 0;
     for (; place < end && place->user_id == peer->user_id; place++) {
@@ -353,6 +343,33 @@ static bool make_user(struct import *import, struct request *request, const stru
     return true;
 }
 
+/* No id is given out again. */
+static enum import_found raise_ids(struct import_peer *peer, struct store_row *row)
+{
+    peer->ids_are_raised = true;
+    row->kind = STORE_ROW_IDS;
+    row->next_ids[STORE_IDS_USER] = peer->user_id_max + 1;
+    row->next_ids[STORE_IDS_TOKEN] = peer->token_id_max + 1;
+    return IMPORT_ROW;
+}
+
+/* Whether the row at hand can't come in, which it reports. */
+static bool is_left_out(struct import *import, const struct peer_row *row)
+{
+    struct import_peer *peer = import->source.peer;
+    const struct place *place = places_of(peer) + peer->next - 1;
+    if (peer->next > 1 && place[-1].user_id == place->user_id &&
+        place[-1].token_id == place->token_id) {
+        refuse(import, import->line, row, SPAN(""), "is there twice");
+        return true;
+    }
+    if (!row->is_token || row->user_id == peer->user_id)
+        return false;
+    peer->counts[OWNERLESS_TOKENS]++;
+    print_note(import, row, "is left out: its user is missing or deleted");
+    return true;
+}
+
 static enum import_found next(struct import *import, struct request *request, struct store_row *row)
 {
     struct import_peer *peer = import->source.peer;
@@ -360,33 +377,18 @@ static enum import_found next(struct import *import, struct request *request, st
     struct peer_row read;
     struct head head;
     struct span text = SPAN("");
-    if (!peer->ids_are_raised) { /* none is given out again */
-        peer->ids_are_raised = true;
-        row->kind = STORE_ROW_IDS;
-        row->next_ids[STORE_IDS_USER] = peer->user_id_max + 1;
-        row->next_ids[STORE_IDS_TOKEN] = peer->token_id_max + 1;
-        return IMPORT_ROW;
-    }
-    if (peer->next == peer->count) {
+    if (!peer->ids_are_raised)
+        return raise_ids(peer, row);
+    if (peer->next == peer->count)
         print_counts(import);
+    if (peer->next == peer->count ||
+        !read_row(import, places_of(peer) + peer->next++, &head, &text))
         return IMPORT_END;
-    }
-    const struct place *place = &peer->places[peer->next++];
-    if (!read_row(import, place, &head, &text))
-        return IMPORT_END;
+    import->line = head.line;
     if (!import_parse(import, request, text) || peer_row_read(request, &read) <= 0)
         return IMPORT_BAD; /* without memory: it was good before */
-    import->line = head.line;
-    if (peer->next > 1 && place[-1].user_id == place->user_id &&
-        place[-1].token_id == place->token_id) {
-        refuse(import, head.line, &read, SPAN(""), "is there twice");
+    if (is_left_out(import, &read))
         return IMPORT_NOTHING;
-    }
-    if (read.is_token && read.user_id != peer->user_id) {
-        peer->counts[OWNERLESS_TOKENS]++;
-        print_note(import, &read, "is left out: its user is missing or deleted");
-        return IMPORT_NOTHING;
-    }
     if (!(read.is_token ? peer_row_to_token(request, &read, row, &notes)
                         : make_user(import, request, &read, row, &notes)))
         return IMPORT_BAD;
@@ -434,9 +436,8 @@ void import_peer_end(struct import *import)
         close(peer->fd);
     sodium_memzero(peer->key, sizeof(peer->key));
     buffer_free(&peer->out);
-    buffer_free(&peer->text);
+    buffer_free(&peer->index);
     json_object_put(peer->lost);
-    free(peer->places);
     free(peer->names);
     free(peer);
 }

@@ -18,8 +18,6 @@ typedef bool store_engine_open(const struct store_options *options, struct seal 
 /* See store_copy_in. */
 typedef bool store_engine_copy_in(const struct store_options *options, struct seal *seal, int fd,
                                   char reason[static STORE_REASON_SIZE]);
-typedef bool store_engine_fill(const struct store_options *options, struct seal *seal,
-                               char reason[static STORE_REASON_SIZE]);
 /* Finds by the hash of an access token or a secret (seal_hash_credential). */
 typedef enum store_error
 store_find_by_hash(struct store_reader *reader,
@@ -65,7 +63,6 @@ struct store_engine {
     /* NULL: the server has tools of its own that make copies. */
     __typeof__(store_copy_out) *copy_out;
     store_engine_copy_in *copy_in;
-    store_engine_fill *fill;
     __typeof__(store_export) *export;
     __typeof__(store_import) *import;
     STORE_ENGINE(STORE_ENGINE_MEMBER)

@@ -345,18 +345,6 @@ enum store_error store_copy_in(const struct store_options *options, int fd,
     return made ? STORE_OK : STORE_REFUSED;
 }
 
-enum store_error store_fill(const struct store_options *options,
-                            char reason[static STORE_REASON_SIZE])
-{
-    struct seal *seal;
-    const struct store_engine *engine = find_engine(options->location, reason);
-    if (!engine || !seal_open(options->secret_path, &seal, reason, STORE_REASON_SIZE))
-        return STORE_REFUSED;
-    bool filled = engine->fill(options, seal, reason);
-    seal_close(seal);
-    return filled ? STORE_OK : STORE_REFUSED;
-}
-
 enum store_error store_export(struct store_reader *reader, int64_t now_unix_s,
                               store_visit_row *visit, void *context)
 {

@@ -67,8 +67,8 @@ struct store_options {
     const char *secret_path; /* TOKEN_SECRET: the secret file (seal/seal.h) */
     uint64_t size_max;       /* bytes that the store may grow to; 0: the engine's default */
     bool is_copy; /* the location is a file of store_copy_out (transfer.h), opened for reads */
-    bool is_new;  /* nobody uses it: what store_import (transfer.h) commits is on disk only at its
-                     end */
+    bool is_new;  /* made for a store_import (transfer.h), in an empty folder or database, with the
+                     secret that exists; complete, and on disk, only at the end of that */
     bool may_be_read_only; /* on a read-only file system: opened for reads; else refused there */
     bool may_be_away;      /* on a network: opened also where it can't be reached; see reason */
 };

@@ -19,11 +19,6 @@ enum { STORE_COPY_IDS = 1000000 };
 enum store_error store_copy_in(const struct store_options *options, int fd,
                                char reason[static STORE_REASON_SIZE]);
 
-/* Makes an empty store in the empty folder or database at the location, with the secret that
- * exists. STORE_REFUSED. */
-enum store_error store_fill(const struct store_options *options,
-                            char reason[static STORE_REASON_SIZE]);
-
 /* Visits all rows (store/txn.h) in one snapshot: the next ids, gateways, users, each with its
  * tokens behind it, and open reservations, each kind by id. Keys are sealed, times of reservations
  * in Unix seconds. STORE_UNAVAILABLE if visit returns false. */

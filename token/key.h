@@ -43,7 +43,7 @@ struct span token_key_strip_prefix(struct span text);
 void token_key_set(char key[static TOKEN_KEY_SIZE], struct span plain);
 
 /* What answers show of a key in place of it: its beginning with "sk-", 10 stars, and its end, of 4
- * characters each; of 2 each if it has fewer than 24 behind "sk-". It is UTF-8. Returns what of mask was
- * written.
+ * characters each; of 2 each if it has fewer than 24 behind "sk-". It is UTF-8. Returns what of
+ * mask was written.
  */
 struct span token_key_mask(const char *key, char mask[static TOKEN_KEY_MASK_LEN_MAX]);

@@ -14,7 +14,6 @@ const struct store_engine store_lmdb_engine = {.name = "lmdb",
                                                .location_matches = is_folder,
                                                .copy_out = lmdb_copy_out,
                                                .copy_in = lmdb_copy_in,
-                                               .fill = lmdb_fill,
                                                .export = lmdb_export,
                                                .import = lmdb_import,
                                                STORE_ENGINE(LMDB_MEMBER)};

@@ -8,7 +8,6 @@ __typeof__(store_copy_out) lmdb_copy_out;
 store_engine_copy_in lmdb_copy_in;
 __typeof__(store_export) lmdb_export;
 __typeof__(store_import) lmdb_import;
-store_engine_fill lmdb_fill;
 
 /* environment.c: makes an empty store in an empty folder. */
 bool fill_folder(const struct store_options *options, struct seal *seal, unsigned owner_uid,

@@ -422,9 +422,10 @@ bool lmdb_open(const struct store_options *options, struct seal *seal, struct st
     struct lmdb_store *store = new_store(options, seal, reason);
     if (!store)
         return false;
-    bool opened = (options->is_copy || check_files(folder, &status, reason)) &&
-                  open_environment(options, store, reason) &&
-                  check_databases(store, folder, reason);
+    bool opened =
+        (!options->is_new || fill_folder(options, seal, (unsigned)-1, (unsigned)-1, reason)) &&
+        (options->is_copy || check_files(folder, &status, reason)) &&
+        open_environment(options, store, reason) && check_databases(store, folder, reason);
     if (opened && geteuid() == 0 && status.st_uid != 0 &&
         !give_files_to(store, status.st_uid, status.st_gid))
         opened = store_refuse(reason, folder, strerror(errno));

@@ -200,9 +200,3 @@ enum store_error lmdb_import(struct store *base, int64_t now_unix_s, store_take_
         error = db_result(&txn.base, errno);
     return error;
 }
-
-bool lmdb_fill(const struct store_options *options, struct seal *seal,
-               char reason[static STORE_REASON_SIZE])
-{
-    return fill_folder(options, seal, (uid_t)-1, (gid_t)-1, reason);
-}

@@ -51,7 +51,7 @@ bool pg_lose(struct pg_connection *connection)
 
 static void fail_by_sqlstate(struct pg_connection *connection, const PGresult *result)
 {
-    enum action { NONE, REPEAT, LOSE };
+    enum action { NONE, REPEAT, LOSE, MISS };
     static const struct {
         const char *begin;
         enum store_error error;
@@ -63,7 +63,7 @@ static void fail_by_sqlstate(struct pg_connection *connection, const PGresult *r
         {"53100", STORE_FULL, NONE},          /* disk_full */
         {"XX001", STORE_CORRUPT, NONE},       /* data_corrupted */
         {"XX002", STORE_CORRUPT, NONE},       /* index_corrupted */
-        {"42P01", STORE_BROKEN, NONE},        /* undefined_table */
+        {"42P01", STORE_UNAVAILABLE, MISS},   /* undefined_table */
         {"42703", STORE_BROKEN, NONE},        /* undefined_column: it was changed by hand */
         {"0A000", STORE_UNAVAILABLE, LOSE},   /* the columns of a prepared statement have changed */
         {"25006", STORE_UNAVAILABLE, LOSE},   /* read only: it has become a standby */
@@ -78,10 +78,9 @@ static void fail_by_sqlstate(struct pg_connection *connection, const PGresult *r
     while (strncmp(state, states[i].begin, strlen(states[i].begin)) != 0)
         i++;
     connection->repeat |= states[i].action == REPEAT;
-    if (strcmp(state, "42P01") == 0)
-        message = "there is no store; restore it, or run tokenctl init";
+    connection->misses_store |= states[i].action == MISS;
     pg_fail(connection, states[i].error, message ? message : "");
-    if (states[i].action == LOSE)
+    if (states[i].action >= LOSE)
         pg_lose(connection);
 }
 
@@ -163,11 +162,31 @@ PGresult *pg_result(struct pg_connection *connection)
     PGresult *result = connection->error == STORE_OK ? take_result(connection) : NULL;
     ExecStatusType status = PQresultStatus(result);
     if (!result || status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ||
-        status == PGRES_SINGLE_TUPLE)
+        status == PGRES_SINGLE_TUPLE || status == PGRES_COPY_IN)
         return result;
     fail_by_sqlstate(connection, result);
     PQclear(result);
     return NULL;
+}
+
+/* libpq has no COPY in a pipeline. */
+void pg_copy(struct pg_connection *connection, const char *sql, struct span rows)
+{
+    PGresult *result = NULL;
+    if (connection->error != STORE_OK)
+        return;
+    if (!PQexitPipelineMode(connection->pg) || !PQsendQuery(connection->pg, sql))
+        pg_lose(connection);
+    PQclear(pg_result(connection));
+    if (connection->error == STORE_OK &&
+        (PQputCopyData(connection->pg, rows.at, (int)rows.len) != 1 ||
+         PQputCopyEnd(connection->pg, NULL) != 1))
+        pg_lose(connection);
+    PQclear(pg_result(connection));
+    while (connection->pg && wait_result(connection) && (result = PQgetResult(connection->pg)))
+        PQclear(result);
+    if (connection->pg && !PQenterPipelineMode(connection->pg))
+        pg_lose(connection);
 }
 
 /* libpq takes the mode for the statement whose results come next. */
@@ -304,7 +323,7 @@ static int64_t set_session(struct pg_connection *connection)
 }
 
 /* Statements are prepared under their numbers. */
-static bool prepare(struct pg_connection *connection)
+bool pg_prepare(struct pg_connection *connection)
 {
     static const char read_meta[] =
         "SELECT lowest_writer, cipher, (SELECT count(*) FROM pg_extension WHERE extname = 'citus'),"
@@ -333,27 +352,51 @@ static bool prepare(struct pg_connection *connection)
     return connection->error == STORE_OK;
 }
 
-static bool connect_to(struct pg_connection *connection, const struct pg_host *host)
+static bool connect_to(struct pg_connection *connection, const struct pg_host *host,
+                       int64_t deadline_ms)
 {
-    enum { CONNECT_MS = 2500 }; /* then another one is tried */
-    int64_t deadline_ms = clock_ms() + CONNECT_MS;
-    if (deadline_ms > connection->deadline_ms)
-        deadline_ms = connection->deadline_ms;
     connection->error = STORE_OK;
+    connection->lost = connection->misses_store = false;
     connection->pg = start(connection->store, host);
     if (!wait_connected(connection, deadline_ms))
         return pg_lose(connection);
     PQsetNoticeReceiver(connection->pg, note_warning, connection);
     if (PQsetnonblocking(connection->pg, 1) != 0 || !PQenterPipelineMode(connection->pg))
         return pg_lose(connection);
-    if (check_timeline(connection) && (connection->statement_count == 0 || prepare(connection)))
+    if (check_timeline(connection) && (connection->statement_count == 0 || pg_prepare(connection)))
         return true;
     return pg_lose(connection);
 }
 
-/* While the database is away one connection a second is tried, by one thread; the others fail at
- * once. */
-static void connect_any(struct pg_connection *connection)
+/* Tries all hosts, from the one that was in use last on. One without the store may be a new machine
+ * in the place of another: the store is missing only where each host says so. */
+static bool connect_any(struct pg_connection *connection)
+{
+    enum { CONNECT_MS = 2500 }; /* the longest for a host, if others are left */
+    struct pg_store *store = connection->store;
+    unsigned count = store->host_count, first = atomic_load(&store->host), missing = 0;
+    for (unsigned i = 0; i < count; i++) {
+        int64_t now_ms = clock_ms(), left_ms = (connection->deadline_ms - now_ms) / (count - i);
+        int64_t deadline_ms = now_ms + (left_ms < CONNECT_MS ? left_ms : CONNECT_MS);
+        if (connect_to(connection, &store->hosts[(first + i) % count], deadline_ms)) {
+            atomic_store(&store->host, (first + i) % count);
+            return true;
+        }
+        if (connection->error == STORE_BROKEN)
+            break;
+        missing += connection->misses_store;
+    }
+    connection->lost = false; /* another attempt now would be no better */
+    if (missing > 0 && connection->error != STORE_BROKEN) {
+        connection->error = STORE_OK;
+        pg_fail(connection, missing == count ? STORE_BROKEN : STORE_UNAVAILABLE,
+                "there is no store; restore it, or run tokenctl init");
+    }
+    return false;
+}
+
+/* While the database is away one thread a second tries to connect; the others fail at once. */
+static void probe(struct pg_connection *connection)
 {
     enum { PROBE_INTERVAL_MS = 1000 };
     struct pg_store *store = connection->store;
@@ -364,19 +407,12 @@ static void connect_any(struct pg_connection *connection)
         pg_fail(connection, STORE_UNAVAILABLE, "the database is away");
         return;
     }
-    for (unsigned i = 0; i < store->host_count; i++) {
-        unsigned first = atomic_load(&store->host);
-        if (connect_to(connection, &store->hosts[first])) {
-            atomic_store(&store->probe_ms, 0);
-            return;
-        }
-        connection->lost = false; /* another attempt now would be no better */
-        if (connection->error == STORE_BROKEN)
-            return;
-        atomic_compare_exchange_strong(&store->host, &first, (first + 1) % store->host_count);
+    if (connect_any(connection)) {
+        atomic_store(&store->probe_ms, 0);
+    } else {
+        keep_trouble(connection);
+        atomic_store(&store->probe_ms, clock_ms() + PROBE_INTERVAL_MS);
     }
-    keep_trouble(connection);
-    atomic_store(&store->probe_ms, clock_ms() + PROBE_INTERVAL_MS);
 }
 
 void pg_begin(struct pg_connection *connection, int64_t deadline_ms)
@@ -385,5 +421,5 @@ void pg_begin(struct pg_connection *connection, int64_t deadline_ms)
     connection->error = STORE_OK;
     connection->lost = connection->repeat = connection->warned = false;
     if (!connection->pg)
-        connect_any(connection);
+        probe(connection);
 }

@@ -20,6 +20,7 @@ struct pg_connection {
     enum store_error error; /* the operation's first failure: what follows does nothing */
     bool lost;              /* the failure was the connection's */
     bool repeat;            /* the failure was a conflict with others: worth another attempt */
+    bool misses_store;      /* the failure was that a table is missing */
     bool warned;            /* a WARNING has come */
     bool distributes;       /* the server has Citus */
     char message[256];      /* of the last failure, without its end; never a password */
@@ -57,7 +58,7 @@ struct pg_store {
     PQconninfoOption *options;
     struct pg_host hosts[PG_HOSTS_MAX];
     unsigned host_count;
-    atomic_uint host;             /* the one that is tried first */
+    atomic_uint host;             /* the one that was in use last */
     atomic_llong timeline;        /* the highest that was seen */
     atomic_llong probe_ms;        /* above 0: away; until then no connection is tried */
     atomic_llong foreign_keys_ms; /* until then there are none, by clock_ms; -1: there are some */
@@ -74,11 +75,16 @@ struct pg_store {
     /* By write_lock: */
     struct pg_connection writer;
     struct pg_ids ids[STORE_IDS_COUNT]; /* refused writes leave no gaps */
+    int64_t ids_imports; /* how many imports there were when they were taken, and 1; 0: none were */
+    bool is_new;         /* made in the writer's transaction, which is not committed yet */
     struct pg_known known[PG_KNOWN];
 };
 
 /* Begins an operation; connects where there is no connection. */
 void pg_begin(struct pg_connection *connection, int64_t deadline_ms);
+
+/* Prepares the session and its statements, and verifies the store. False with a failure. */
+bool pg_prepare(struct pg_connection *connection);
 
 /* Closes the connection; the next operation opens another. */
 void pg_disconnect(struct pg_connection *connection);
@@ -103,6 +109,9 @@ void pg_sync(struct pg_connection *connection);
  * caller clears it. NULL after a failure. */
 PGresult *pg_result(struct pg_connection *connection);
 void pg_stream(struct pg_connection *connection);
+
+/* Stores rows by a COPY: they are in its binary format. Between operations of the pipeline. */
+void pg_copy(struct pg_connection *connection, const char *sql, struct span rows);
 
 /* Takes the results that are left, so that the next statements can be sent. */
 void pg_finish(struct pg_connection *connection);
@@ -166,7 +175,6 @@ bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_H
 __typeof__(store_export) postgresql_export;
 __typeof__(store_import) postgresql_import;
 __typeof__(store_find_trouble) postgresql_find_trouble;
-store_engine_fill postgresql_fill;
 #define PG_FUNCTION(name, type) type postgresql_##name;
 STORE_ENGINE(PG_FUNCTION)
 

@@ -181,6 +181,16 @@ static void take_rows(struct group *group, void *context, struct pg_values *valu
     }
 }
 
+void group_take(struct group *group, enum pg_table table)
+{
+    PGresult *result = pg_result(group->connection);
+    if (result && keep(group, result, &(struct span){NULL, 0}))
+        take_rows(group, (void *)(uintptr_t)&pg_columns[table],
+                  &(struct pg_values){.result = result});
+    pg_finish(group->connection);
+    store_txn_fail(&group->txn, group->connection->error);
+}
+
 static void queue_rows(struct group *group, enum pg_statement statement,
                        const struct pg_parameters *parameters, enum pg_table table)
 {
@@ -286,6 +296,22 @@ static void send_ids(struct group *group)
     }
 }
 
+/* Behind the locks: an import locks all users. Drops the ids that are left, and has the group tried
+ * again, where an import may have them. */
+static void check_ids(struct group *group)
+{
+    struct pg_store *store = group->connection->store;
+    int64_t before = store->ids_imports;
+    store->ids_imports = group->meta.imports + 1;
+    if (group->txn.error != STORE_OK || before == 0 || before == store->ids_imports)
+        return;
+    for (size_t i = 0; i < STORE_IDS_COUNT; i++)
+        store->ids[i].count = 0;
+    group->connection->repeat = true;
+    store_txn_fail(&group->txn, pg_fail(group->connection, STORE_UNAVAILABLE,
+                                        "an import has taken ids: to be repeated"));
+}
+
 /* All rows that are needed; those of found keys and reservations too. */
 static void queue_all(struct group *group)
 {
@@ -318,7 +344,6 @@ void group_fetch(struct group *group, struct span id, int64_t *attempt)
         queue(group, PG_LOCK_META, PG_PARAMETERS, NULL, NULL);
     }
     queue(group, PG_PUT_COMMIT, pg_int(pg_span(PG_PARAMETERS, id), *attempt), take_ints, attempt);
-    queue(group, PG_READ_META, PG_PARAMETERS, take_ints, &group->meta);
     for (struct store_write *write = group->writes; write; write = write->next) {
         group_need_write(group, write);
         for (int i = PG_PURGE_ANSWERS; write->kind == STORE_PURGE && i <= PG_PURGE_COMMITS; i++) {
@@ -327,24 +352,25 @@ void group_fetch(struct group *group, struct span id, int64_t *attempt)
                   take_purged, write);
         }
     }
-    send_ids(group);
     queue_all(group);
+    queue(group, PG_READ_META, PG_PARAMETERS, take_ints, &group->meta);
+    send_ids(group);
     for (struct store_write *write = group->writes; write; write = write->next)
         if (write->kind == STORE_USER_DELETE)
             queue_rows(group, PG_LOCK_TOKENS_OF,
                        pg_int(pg_int(PG_PARAMETERS, write->user_id), (int64_t)write->step.max),
                        PG_TOKENS);
     finish_fetch(group);
+    check_ids(group);
 }
 
-void group_fetch_rows(struct group *group, const struct store_row *rows, size_t count, bool begins)
+void group_fetch_rows(struct group *group, const struct store_row *rows, size_t count)
 {
-    if (begins)
-        queue(group, PG_BEGIN, PG_PARAMETERS, NULL, NULL);
     queue(group, PG_READ_META, PG_PARAMETERS, take_ints, &group->meta);
     for (size_t i = 0; i < count; i++)
         group_need_row(group, &rows[i]);
-    group->looks_up = true;
+    group_sync(group);
+    group_look_up(group);
     queue_all(group);
     finish_fetch(group);
 }
@@ -359,7 +385,8 @@ static void send_change(const void *node, VISIT visit, void *context)
     const struct pg_columns *table = &pg_columns[row->table];
     bool is_use = row->stored && row->changed <= table->use_count;
     size_t count = !row->exists ? table->key_count : is_use ? table->use_count : table->count;
-    if ((visit != postorder && visit != leaf) || !(row->exists ? row->changed > 0 : row->stored))
+    if ((visit != postorder && visit != leaf) || !(row->exists ? row->changed > 0 : row->stored) ||
+        (group->imports && !row->stored)) /* group_copy */
         return;
     if (row->exists && is_use && row->table == PG_TOKENS && !group->connection->distributes)
         add_to_batch(&group->uses, row, count);

@@ -1,6 +1,7 @@
 #ifndef STORE_POSTGRESQL_GROUP_H
 #define STORE_POSTGRESQL_GROUP_H
 
+#include "base/text.h"
 #include "store/postgresql/engine.h"
 
 /* A group of writes in one transaction. The rows that they need are fetched and locked first, by
@@ -34,10 +35,11 @@ struct group {
     struct group_result *results, **results_end; /* of statements that were sent */
     struct group_batch users, locks, uses;       /* READ_USERS, LOCK_TOKENS, USE_TOKENS */
     struct group_row *tokens;                    /* a list of those that were fetched */
+    bool imports;                                /* rows of another store */
     bool looks_up;                               /* PG_LOOK_UPS (schema.h): a round trip more */
     struct {
         int64_t lowest_writer, now_s; /* the database's time */
-        int64_t secret_generation;
+        int64_t secret_generation, imports;
     } meta;
     size_t ids_needed[STORE_IDS_COUNT];
     int64_t raised[STORE_IDS_COUNT]; /* of an import: ids to come are these or greater */
@@ -50,12 +52,20 @@ struct group {
 void group_fetch(struct group *group, struct span id, int64_t *attempt);
 
 /* The same for rows that are imported, in a transaction of several groups. */
-void group_fetch_rows(struct group *group, const struct store_row *rows, size_t count, bool begins);
+void group_fetch_rows(struct group *group, const struct store_row *rows, size_t count);
+
+/* Takes the result of a statement that was sent alone: rows of a table. */
+void group_take(struct group *group, enum pg_table table);
 
 /* Sends a change; all that have been made in memory. */
 void group_send(struct group *group, enum pg_statement statement,
                 const struct pg_parameters *parameters);
 void group_send_changes(struct group *group);
+
+/* copy.c: has all rows in memory that are wanted, by a statement for each table. Stores the rows
+ * that are new, by a COPY for each. */
+void group_look_up(struct group *group);
+void group_copy(struct group *group);
 
 /* Takes all results; the last one, or NULL. */
 const PGresult *group_sync(struct group *group);
@@ -74,12 +84,27 @@ struct group_row *group_need(struct group *group, enum pg_table table, const str
 void group_put(struct store_txn *txn, enum pg_table table, const struct pg_row *from);
 void group_delete(struct store_txn *txn, enum pg_table table, const struct pg_row *key);
 
-/* rows.c: has the rows fetched that a write needs, or whose key or reservation was found. */
+/* A row by a hash, which is shorter in some tables; by a user's name, which was checked. */
+static inline struct pg_row group_hashed(const unsigned char *hash, size_t len)
+{
+    struct pg_row row = {.id = 0};
+    memcpy(row.hash, hash, len);
+    return row;
+}
+
+static inline struct pg_row group_named(struct span name,
+                                        char folded[static STORE_USER_NAME_LEN_MAX])
+{
+    text_fold(name, folded);
+    return (struct pg_row){.name = {folded, name.len}};
+}
+
+/* need.c: has the rows fetched that a write needs, or whose key or reservation was found. */
 void group_need_write(struct group *group, const struct store_write *write);
 void group_need_row(struct group *group, const struct store_row *row);
 void group_need_found(struct group *group, const struct group_row *found);
 
-/* What the kinds of writes do with rows. */
+/* rows.c: what the kinds of writes do with rows. */
 extern const struct store_rows group_rows;
 
 #endif

@@ -151,6 +151,14 @@ void postgresql_close(struct store *base)
     free(store);
 }
 
+static bool make_schema(struct pg_connection *writer)
+{
+    const char *encoding = PQparameterStatus(writer->pg, "server_encoding");
+    if (writer->error == STORE_OK && encoding && strcmp(encoding, "UTF8") != 0)
+        pg_fail(writer, STORE_REFUSED, "its database's encoding is not UTF8");
+    return writer->error == STORE_OK && pg_make_schema(writer);
+}
+
 bool postgresql_create(const struct store_options *options, struct seal *seal, unsigned owner_uid,
                        unsigned owner_gid, bool *perhaps, char reason[static STORE_REASON_SIZE])
 {
@@ -159,14 +167,23 @@ bool postgresql_create(const struct store_options *options, struct seal *seal, u
     if (!store)
         return false;
     pg_begin(&store->writer, clock_ms() + PG_DEADLINE_MS);
-    const char *encoding = PQparameterStatus(store->writer.pg, "server_encoding");
-    if (store->writer.error == STORE_OK && encoding && strcmp(encoding, "UTF8") != 0)
-        pg_fail(&store->writer, STORE_REFUSED, "its database's encoding is not UTF8");
-    if (store->writer.error == STORE_OK)
-        *perhaps = pg_make_schema(&store->writer);
+    *perhaps = make_schema(&store->writer);
     bool created = store->writer.error == STORE_OK || refuse(reason, store->writer.message);
     postgresql_close(&store->base);
     return created;
+}
+
+/* In a transaction that is left open: only an import that commits it makes the store. */
+static void make_for_import(struct pg_connection *writer)
+{
+    writer->store->is_new = true;
+    pg_send_text(writer, "BEGIN", PG_PARAMETERS);
+    pg_sync(writer);
+    PQclear(pg_result(writer));
+    pg_finish(writer);
+    make_schema(writer);
+    writer->statement_count = PG_STATEMENTS;
+    pg_prepare(writer);
 }
 
 bool postgresql_open(const struct store_options *options, struct seal *seal, struct store **out,
@@ -176,8 +193,10 @@ bool postgresql_open(const struct store_options *options, struct seal *seal, str
     if (!store)
         return false;
     struct pg_connection *writer = &store->writer;
-    writer->statement_count = PG_STATEMENTS;
+    writer->statement_count = options->is_new ? 0 : PG_STATEMENTS;
     pg_begin(writer, clock_ms() + PG_DEADLINE_MS);
+    if (options->is_new)
+        make_for_import(writer);
     if (writer->error != STORE_OK)
         refuse(reason, writer->message);
     if (writer->error == STORE_OK || (options->may_be_away && writer->error != STORE_BROKEN)) {
@@ -207,7 +226,6 @@ const struct store_engine store_postgresql_engine = {.name = "postgresql",
                                                      .location_matches = is_uri,
                                                      .uses_network = true,
                                                      .find_trouble = postgresql_find_trouble,
-                                                     .fill = postgresql_fill,
                                                      .export = postgresql_export,
                                                      .import = postgresql_import,
                                                      STORE_ENGINE(PG_MEMBER)};

@@ -121,11 +121,14 @@ CREATE SEQUENCE reservation_ids MAXVALUE 1048575 CYCLE;
 
 ALTER TABLE meta
     ADD COLUMN foreign_keys boolean NOT NULL DEFAULT false, -- some tokens have, or had, foreign keys
+    -- How many there were: ids that were taken off a sequence before may be an import's.
+    ADD COLUMN imports bigint NOT NULL DEFAULT 0,
     -- The rotation of the secret: struct seal_rotation.
     ADD COLUMN secret_generation bigint NOT NULL DEFAULT 1,
     ADD COLUMN secret_phase bigint NOT NULL DEFAULT 0,
     ADD COLUMN next_secret_check bytea NOT NULL DEFAULT '';
 
+-- Of users who come from other systems.
 ALTER TABLE users
     ADD COLUMN role bigint NOT NULL DEFAULT 1, -- user.role
     ADD COLUMN quota bigint NOT NULL DEFAULT 0, -- user.quota

@@ -1,7 +1,7 @@
 # Makes C of the .sql files: PG_SCHEMA_SQL(STATEMENT), a list of STATEMENT(version, "SQL"), and
 # PG_SCHEMA_VERSION, the last version; PG_USERS_COLUMNS(COLUMN) and so on, lists of
-# COLUMN(whether it is an integer, member, most bytes); PG_STATEMENTS_SQL(STATEMENT), a list of
-# STATEMENT(name, "SQL").
+# COLUMN(whether it is an integer, member, most bytes); PG_USERS_COPY and so on, the COPY of these
+# columns; PG_STATEMENTS_SQL(STATEMENT), a list of STATEMENT(name, "SQL").
 
 FNR == 1 {
     file = FILENAME
@@ -25,6 +25,7 @@ file == "schema" && /^(CREATE|ALTER) TABLE/ {
 
 file == "schema" && /^    .* -- [a-z0-9_.]+( [A-Z0-9_]+)?$/ {
     split(substr($0, index($0, " -- ") + 4), words, " ")
+    names[table] = names[table] (names[table] == "" ? "" : ", ") ($1 == "ADD" ? $3 : $1)
     columns[table] = columns[table] " COLUMN(" (/^    (ADD COLUMN )?[a-z_]+ bigint/) ", " words[1] ", " (words[2] == "" ? 0 : words[2]) ")"
 }
 
@@ -44,6 +45,8 @@ file == "schema" && /^    .* -- [a-z0-9_.]+( [A-Z0-9_]+)?$/ {
 
 END {
     print "\n#define PG_SCHEMA_VERSION " version
-    for (table in columns)
+    for (table in columns) {
         print "#define PG_" table "_COLUMNS(COLUMN)" columns[table]
+        print "#define PG_" table "_COPY \"COPY " table " (" names[table] ") FROM STDIN (FORMAT binary)\""
+    }
 }

@@ -176,7 +176,7 @@ ON CONFLICT (id) DO UPDATE SET repeats = commits.repeats + 1 RETURNING attempt;
 -- READ_USERS
 SELECT * FROM users WHERE user_id = ANY($1::text::bigint[]);
 -- READ_META
-SELECT lowest_writer, floor(extract(epoch FROM now()))::bigint, secret_generation FROM meta;
+SELECT lowest_writer, floor(extract(epoch FROM now()))::bigint, secret_generation, imports FROM meta;
 -- LIMIT_LOCK
 SELECT set_config('lock_timeout', '500ms', true);
 -- LOCK_META

@@ -108,23 +108,48 @@ enum store_error postgresql_export(struct store_reader *base, int64_t now_unix_s
 static struct group new_group(struct pg_connection *connection)
 {
     return (struct group){.txn = {.rows = &group_rows, .seal = connection->store->base.seal},
-                          .connection = connection};
+                          .connection = connection,
+                          .imports = true};
+}
+
+/* The lock: nobody takes names that the import may have, or ids without a look at meta.imports
+ * (check_ids). Whoever waits for it is not kept by an import whose machine is gone. */
+static enum store_error begin(struct pg_store *store)
+{
+    struct pg_connection *connection = &store->writer;
+    pg_begin(connection, clock_ms() + PG_DEADLINE_MS);
+    connection->deadline_ms = clock_ms() + TRANSFER_MS;
+    if (!store->is_new)
+        pg_send(connection, PG_BEGIN, PG_PARAMETERS);
+    pg_send_text(connection,
+                 store->is_new ? "SET LOCAL idle_in_transaction_session_timeout = 0"
+                               : "SET LOCAL idle_in_transaction_session_timeout = '1min'",
+                 PG_PARAMETERS);
+    pg_send_text(connection, "LOCK TABLE users IN EXCLUSIVE MODE", PG_PARAMETERS);
+    pg_send_text(connection, "UPDATE meta SET imports = imports + 1", PG_PARAMETERS);
+    pg_sync(connection);
+    for (int count = store->is_new ? 3 : 4; count > 0; count--)
+        PQclear(pg_result(connection));
+    pg_finish(connection);
+    return connection->error;
 }
 
 /* raised[]: of the groups before, and this one. */
 static enum store_error import_rows(struct pg_connection *connection, struct store_import *import,
-                                    struct store_row *rows, size_t count, bool begins,
+                                    struct store_row *rows, size_t count,
                                     int64_t raised[static STORE_IDS_COUNT])
 {
     struct group group = new_group(connection);
     group.results_end = &group.results;
     memcpy(group.raised, raised, sizeof(group.raised));
-    group_fetch_rows(&group, rows, count, begins);
+    group_fetch_rows(&group, rows, count);
     for (size_t i = 0; i < count && group.txn.error == STORE_OK; i++)
         store_import_row(&group.txn, import, &rows[i]);
     if (group.txn.error == STORE_OK)
         group_send_changes(&group);
     group_sync(&group);
+    if (group.txn.error == STORE_OK)
+        group_copy(&group);
     memcpy(raised, group.raised, sizeof(group.raised));
     enum store_error error = group.txn.error;
     group_clear(&group);
@@ -135,6 +160,7 @@ static enum store_error commit(struct pg_connection *connection, const int64_t *
 {
     struct group group = new_group(connection);
     group.results_end = &group.results;
+    connection->warned = false;
     group_send(
         &group, PG_RAISE_IDS,
         pg_int(pg_int(pg_int(PG_PARAMETERS, raised[STORE_IDS_USER]), raised[STORE_IDS_TOKEN]),
@@ -160,27 +186,16 @@ enum store_error postgresql_import(struct store *base, int64_t now_unix_s, store
     struct store_row *rows;
     int64_t raised[STORE_IDS_COUNT] = {0};
     size_t count;
-    bool keeps = true, begins = true;
+    bool keeps = true;
     pthread_mutex_lock(&store->write_lock);
-    pg_begin(connection, clock_ms() + PG_DEADLINE_MS);
-    connection->deadline_ms = clock_ms() + TRANSFER_MS;
-    enum store_error error = connection->error;
-    for (; error == STORE_OK && (keeps = take(context, &rows, &count)) && count > 0; begins = false)
-        error = import_rows(connection, &import, rows, count, begins, raised);
-    if (error == STORE_OK && !keeps)
-        error = STORE_REFUSED;
-    if (error == STORE_OK && !begins)
-        error = commit(connection, raised);
+    enum store_error error = begin(store);
+    while (error == STORE_OK && (keeps = take(context, &rows, &count)) && count > 0)
+        error = import_rows(connection, &import, rows, count, raised);
+    if (error == STORE_OK)
+        error = keeps ? commit(connection, raised) : STORE_REFUSED;
     if (error != STORE_OK)
         pg_disconnect(connection); /* and its transaction */
     pthread_mutex_unlock(&store->write_lock);
     free(import.refused_users);
     return error;
-}
-
-bool postgresql_fill(const struct store_options *options, struct seal *seal,
-                     char reason[static STORE_REASON_SIZE])
-{
-    bool perhaps;
-    return postgresql_create(options, seal, 0, 0, &perhaps, reason);
 }

@@ -83,8 +83,8 @@ bool pg_upgrade_schema(struct pg_connection *connection, int64_t version)
         return true;
     memcpy(why, connection->message, sizeof(why));
     snprintf(connection->message, sizeof(connection->message),
-             "upgrade of its schema from version %" PRId64 " to %d: %.200s", version,
-             PG_SCHEMA_VERSION, why);
+             "upgrade of its schema from version %" PRId64 " to %d: %s", version, PG_SCHEMA_VERSION,
+             why);
     return false;
 }
 

@@ -134,7 +134,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct span rest = fuzz_input(data, size);
     check_bearer(fuzz_take(&rest, '\n'));
     struct span text = fuzz_copy(rest);
-    require((token_key_form(text) == TOKEN_KEY_OWN) == is_key(text), "%.*s", (int)text.len, text.at);
+    require((token_key_form(text) == TOKEN_KEY_OWN) == is_key(text), "%.*s", (int)text.len,
+            text.at);
     char key[TOKEN_KEY_SIZE];
     require(token_key_read(text, key) != TOKEN_KEY_OWN || is_key(span_of(key)), "read");
     check_made_key(text);

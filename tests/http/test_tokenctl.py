@@ -278,9 +278,9 @@ def test_name_or_group_that_will_not_do(store, arguments):
 def test_list_and_show(store, client):
     client.make_many(3)
     (shown,) = store.ctl("user", "show", client.user.id)
-    assert list(shown) == ["id", "name", "group", "status", "tokens", "created_time"]
+    assert list(shown) == ["id", "name", "group", "role", "status", "tokens", "created_time"]
     assert shown["id"] == client.user.id and shown["name"] == client.user.name
-    assert (shown["group"], shown["status"], shown["tokens"]) == ("default", 1, 3)
+    assert (shown["group"], shown["role"], shown["status"], shown["tokens"]) == ("default", 1, 1, 3)
     assert shown in store.ctl("user", "list")
     for printed in (text(store, "user", "show", client.user.id), text(store, "user", "list")):
         assert client.user.name in printed

@@ -65,8 +65,8 @@ def test_tokenctl(site):
     assert again.returncode != 0
 
 
-def test_a_host_that_does_not_answer(site):
-    """It accepts connections, and that is all: the next one is tried while there is time."""
+def test_hosts_that_do_not_answer(site):
+    """They accept connections, and that is all: each of the others is tried while there is time."""
     server, environment, tokenctl = site
     silent = server.folder / "silent"
     silent.mkdir()
@@ -75,7 +75,7 @@ def test_a_host_that_does_not_answer(site):
         os.chmod(silent / ".s.PGSQL.5432", 0o777)
         listener.listen(16)
         store = environment["TOKEN_STORE"]
-        environment["TOKEN_STORE"] = store.replace("host=", f"host={silent},")
+        environment["TOKEN_STORE"] = store.replace("host=", f"host={silent},{silent},")
         try:
             assert add_user(tokenctl, "sylvia")["name"] == "sylvia"
         finally:
@@ -112,6 +112,33 @@ def test_away(site):
     finally:
         server.start()
     assert tokenctl("user", "list").returncode == 0
+
+
+def test_a_host_without_the_store(site):
+    """A new machine in the place of the first: the store is on the other, or comes back there."""
+    server, environment, tokenctl = site
+    access_token = add_user(tokenctl, "grace")["access_token"]
+    store = environment["TOKEN_STORE"]
+    empty = Server(server.folder.parent / "empty").start()
+    environment["TOKEN_STORE"] = store.replace("host=", f"host={empty.folder},")
+    try:
+        assert "grace" in tokenctl("user", "list").stdout
+        server.stop()
+        done = tokenctl("user", "list")
+        assert done.returncode == 1 and "there is no store" in done.stderr
+        with run_worker(site) as (process, program):
+            head, answer = cgi(environment, access_token, "GET", program=program)
+            assert "503" in head.splitlines()[0]
+            wait_for_log(server, "there is no store; restore it, or run tokenctl init: answering 503")
+            server.start()
+            while not cgi(environment, access_token, "GET", program=program)[1]["success"]:
+                assert process.poll() is None
+                time.sleep(0.1)
+    finally:
+        environment["TOKEN_STORE"] = store
+        empty.kill()
+        if server.process.poll() is not None:
+            server.start()
 
 
 @contextlib.contextmanager
