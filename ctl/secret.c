@@ -243,7 +243,7 @@ int ctl_secret_rotate(struct ctl *ctl)
 {
     char path[PATH_MAX];
     struct message message = {.is_done = false};
-    bool made, began = false;
+    bool made = false, began = false;
     const char *secret_path = ctl->options.secret_path;
     snprintf(path, sizeof(path), "%s" SEAL_NEXT_SUFFIX, secret_path);
     if (!make_next(ctl, path, &made))

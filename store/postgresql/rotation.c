@@ -139,7 +139,7 @@ enum store_error postgresql_laggards_visit(struct store_reader *reader,
         store->announced_generation = rotation->generation;
         store->announced_ms = clock_ms();
     }
-    *found = clock_ms() - store->announced_ms < LIVE_S * 1000;
+    *found = clock_ms() - store->announced_ms < (int64_t)LIVE_S * 1000;
     enum store_error error =
         pg_read(reader, PG_READ_LAGGARDS,
                 pg_span(pg_int(PG_PARAMETERS, rotation->generation), check), &values);
