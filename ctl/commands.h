@@ -7,9 +7,9 @@
 enum ctl_option {
     CTL_NAME,
     CTL_GROUP,
+    CTL_FROM,
     CTL_EXPIRES,
     CTL_ADD_QUOTA,
-    CTL_FROM,
     CTL_WAIT,
     CTL_CLEAR_KEYS, /* the first without a value */
     CTL_DRY_RUN,    /* all checks, and nothing changed */

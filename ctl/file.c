@@ -153,18 +153,35 @@ static const char *clear_place(struct new_folder *folder, const struct settings 
     return NULL;
 }
 
+/* Two that make the store would take each other's folder away, or give it its name half made. The
+ * lock is on the folder around it, as LMDB's writers lock the store's; a child that outlives its
+ * parent still has it. */
+static const char *lock_parent(struct new_folder *folder)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s", folder->path);
+    folder->lock_fd = open(dirname(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder->lock_fd < 0)
+        return strerror(errno);
+    return flock(folder->lock_fd, LOCK_EX | LOCK_NB) == 0
+               ? NULL
+               : "another import or restore runs beside it";
+}
+
 bool folder_begin(struct new_folder *folder, const struct ctl *ctl)
 {
     const char *path = ctl->options.location;
-    *folder = (struct new_folder){.path = path};
+    *folder = (struct new_folder){.path = path, .lock_fd = -1};
     child_catch_signals();
-    const char *why = clear_place(folder, &ctl->settings);
+    const char *why = path_make_parents(path) ? lock_parent(folder) : strerror(errno);
+    if (!why)
+        why = clear_place(folder, &ctl->settings);
     if (!why &&
         snprintf(folder->part, sizeof(folder->part), "%s.new", path) >= (int)sizeof(folder->part))
         why = strerror(ENAMETOOLONG);
     if (!why)
         remove_folder(folder->part); /* of a run that was interrupted */
-    if (!why && (!path_make_parents(path) || mkdir(folder->part, 0700) != 0))
+    if (!why && mkdir(folder->part, 0700) != 0)
         why = strerror(errno);
     int fd = why ? -1 : open(folder->part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (!why && (fd < 0 || (geteuid() == 0 && fchown(fd, folder->uid, folder->gid) != 0)))
@@ -173,6 +190,8 @@ bool folder_begin(struct new_folder *folder, const struct ctl *ctl)
         close(fd);
     if (why)
         ctl_fail("%s: %s", path, why);
+    if (why && folder->lock_fd >= 0)
+        close(folder->lock_fd);
     return !why;
 }
 
@@ -186,4 +205,5 @@ bool folder_place(const struct new_folder *folder)
 void folder_end(const struct new_folder *folder)
 {
     remove_folder(folder->part);
+    close(folder->lock_fd);
 }

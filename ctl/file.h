@@ -34,10 +34,11 @@ struct new_folder {
     uid_t uid;
     gid_t gid;
     bool replaces; /* a folder that is there and not empty */
+    int lock_fd;
 };
 
 /* Makes it beside the store that the options name, with the owner of the folder there. False, with
- * an error printed. */
+ * an error printed, also while another process makes one there. */
 bool folder_begin(struct new_folder *folder, const struct ctl *ctl);
 
 /* Gives it its name, and the folder before the other one. False with errno. */

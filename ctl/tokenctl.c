@@ -51,9 +51,9 @@ static const struct command {
 };
 /* clang-format on */
 
-static const char *const options[CTL_OPTIONS] = {"--name", "--group", "--expires",    "--add-quota",
-                                                 "--from", "--wait",  "--clear-keys", "--dry-run",
-                                                 "--json", "--quiet", "--help",       "--version"};
+static const char *const options[CTL_OPTIONS] = {
+    "--name",       "--group",   "--from", "--expires", "--add-quota", "--wait",
+    "--clear-keys", "--dry-run", "--json", "--quiet",   "--help",      "--version"};
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
@@ -137,7 +137,7 @@ static const char *read_options(struct ctl *ctl, const struct command *command,
         const char *value = ctl->text[i], *name = options[i];
         if (value && !strstr(command->argument, name))
             snprintf(fault, STORE_REASON_SIZE, "not an option of this command: %s", name);
-        else if (value && i >= CTL_EXPIRES && i < CTL_FROM &&
+        else if (value && i >= CTL_EXPIRES && i < CTL_CLEAR_KEYS &&
                  !number_parse(span_of(value), &ctl->number[i]))
             snprintf(fault, STORE_REASON_SIZE, "%s: '%s' is not a decimal number", name, value);
         given += value != NULL;

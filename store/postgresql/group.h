@@ -1,6 +1,7 @@
 #ifndef STORE_POSTGRESQL_GROUP_H
 #define STORE_POSTGRESQL_GROUP_H
 
+#include "base/text.h"
 #include "store/postgresql/engine.h"
 
 /* A group of writes in one transaction. The rows that they need are fetched and locked first, by
@@ -83,12 +84,27 @@ struct group_row *group_need(struct group *group, enum pg_table table, const str
 void group_put(struct store_txn *txn, enum pg_table table, const struct pg_row *from);
 void group_delete(struct store_txn *txn, enum pg_table table, const struct pg_row *key);
 
-/* rows.c: has the rows fetched that a write needs, or whose key or reservation was found. */
+/* A row by a hash, which is shorter in some tables; by a user's name, which was checked. */
+static inline struct pg_row group_hashed(const unsigned char *hash, size_t len)
+{
+    struct pg_row row = {.id = 0};
+    memcpy(row.hash, hash, len);
+    return row;
+}
+
+static inline struct pg_row group_named(struct span name,
+                                        char folded[static STORE_USER_NAME_LEN_MAX])
+{
+    text_fold(name, folded);
+    return (struct pg_row){.name = {folded, name.len}};
+}
+
+/* need.c: has the rows fetched that a write needs, or whose key or reservation was found. */
 void group_need_write(struct group *group, const struct store_write *write);
 void group_need_row(struct group *group, const struct store_row *row);
 void group_need_found(struct group *group, const struct group_row *found);
 
-/* What the kinds of writes do with rows. */
+/* rows.c: what the kinds of writes do with rows. */
 extern const struct store_rows group_rows;
 
 #endif

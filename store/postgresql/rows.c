@@ -1,161 +1,6 @@
 /* The rows of a group, for the kinds of writes (store/txn.h). */
 
-#include "base/text.h"
 #include "store/postgresql/group.h"
-
-/* A row by a hash, which is shorter in some tables. */
-static struct pg_row hashed(const unsigned char *hash, size_t len)
-{
-    struct pg_row row = {.id = 0};
-    memcpy(row.hash, hash, len);
-    return row;
-}
-
-/* The same by a user's name, which was checked. */
-static struct pg_row named(struct span name, char folded[static STORE_USER_NAME_LEN_MAX])
-{
-    text_fold(name, folded);
-    return (struct pg_row){.name = {folded, name.len}};
-}
-
-/* ---- what a write needs ---- */
-
-static void need_tokens(struct group *group, int64_t user_id, const int64_t *ids, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        group_need(group, PG_TOKENS, PG_ROW(.user_id = user_id, .id = ids[i]), true);
-}
-
-static void need_name(struct group *group, struct span name)
-{
-    char folded[STORE_USER_NAME_LEN_MAX];
-    struct pg_row row = named(name, folded);
-    if (name.at)
-        group_need(group, PG_NAMES, &row, true);
-}
-
-void group_need_found(struct group *group, const struct group_row *found)
-{
-    int64_t user_id = found->row.user_id;
-    group_need(group, PG_USERS, PG_ROW(.user_id = user_id), false);
-    need_tokens(group, user_id, &found->row.token_id, 1);
-    if (found->table == PG_FOUND)
-        group_need(group, PG_RESERVATIONS, PG_ROW(.user_id = user_id, .id = found->row.id), true);
-    if (found->reserves)
-        group_need(group, PG_PLACES, PG_ROW(.user_id = user_id), false);
-}
-
-/* Whose the key is may be known since an earlier group. */
-static void need_hash(struct group *group, const struct store_write *write,
-                      const struct seal_secret *secret, enum pg_table table)
-{
-    unsigned char hash[SEAL_HASH_LEN];
-    seal_hash_key_with(secret, write->spend.key, hash);
-    const struct pg_known *known = pg_known(group->connection->store->known, hash);
-    struct pg_row key = hashed(hash, sizeof(hash));
-    struct group_row *row = group_need(group, table, &key, false);
-    if (!row)
-        return;
-    row->reserves |= write->spend.ttl_s > 0;
-    row->remembered = memcmp(known->hash, hash, sizeof(hash)) == 0;
-    row->wanted = !row->remembered;
-    group->looks_up |= row->wanted;
-    if (row->wanted)
-        return;
-    row->stored = row->exists = true;
-    row->row.user_id = known->user_id;
-    row->row.token_id = known->token_id;
-    group_need_found(group, row);
-}
-
-/* In the order of seal_list, a statement each. */
-static void need_key(struct group *group, const struct store_write *write)
-{
-    const struct seal_secret *secrets[SEAL_SECRETS_MAX];
-    unsigned count = seal_list(group->txn.seal, secrets);
-    for (unsigned i = 0; i < count; i++)
-        need_hash(group, write, secrets[i], i + 1 < count ? PG_OLD_KEYS : PG_KEYS);
-    group->ids_needed[STORE_IDS_RESERVATION] += write->spend.ttl_s > 0;
-}
-
-void group_need_write(struct group *group, const struct store_write *write)
-{
-    const struct store_idempotency *idempotency = &write->idempotency;
-    int64_t user_id = write->user_id;
-    enum store_write_kind kind = write->kind;
-    size_t *ids = group->ids_needed;
-    ids[STORE_IDS_USER] += kind == STORE_USER_ADD;
-    ids[STORE_IDS_TOKEN] += kind == STORE_CREATE ? write->create.count : 0;
-    ids[STORE_IDS_GATEWAY] += kind == STORE_GATEWAY_ADD;
-    if (user_id != 0)
-        group_need(group, PG_USERS, PG_ROW(.user_id = user_id),
-                   kind == STORE_CREATE || kind == STORE_DELETE || kind >= STORE_USER_ADD);
-    if (kind == STORE_UPDATE)
-        need_tokens(group, user_id, &write->update.token_id, 1);
-    else if (kind == STORE_ROTATE)
-        need_tokens(group, user_id, &write->rotate.token_id, 1);
-    else if (kind == STORE_SET_STATUS)
-        need_tokens(group, user_id, write->set_status.ids, write->set_status.id_count);
-    else if (kind == STORE_DELETE)
-        need_tokens(group, user_id, write->delete.ids, write->delete.id_count);
-    else if (kind == STORE_SPEND)
-        need_key(group, write);
-    else if (kind == STORE_SETTLE)
-        group_need(group, PG_FOUND, PG_ROW(.id = write->settle.reservation_id), false);
-    else if (kind == STORE_USER_ADD)
-        need_name(group, span_of(write->user_add.user->name));
-    else if (kind == STORE_USER_CHANGE)
-        need_name(group, write->user_change.name);
-    else if (kind == STORE_GATEWAY_DELETE)
-        group_need(group, PG_GATEWAYS, PG_ROW(.id = write->gateway_delete.gateway_id), true);
-    for (size_t i = 0; kind == STORE_RESEAL && i < write->reseal.count; i++) {
-        const struct store_sealed *item = &write->reseal.items[i];
-        const struct pg_row answer = hashed(item->hash, STORE_HASH_LEN);
-        if (item->is_answer)
-            group_need(group, PG_IDEMPOTENCY, &answer, true);
-        else
-            need_tokens(group, item->user_id, &item->token_id, 1);
-    }
-    for (size_t i = 0; kind == STORE_ACCESS && i < write->access.count; i++)
-        need_tokens(group, write->access.times[i].user_id, &write->access.times[i].token_id, 1);
-    group->looks_up |= kind == STORE_SETTLE;
-    if (idempotency->wanted) {
-        struct pg_row key = hashed(idempotency->key_hash, STORE_HASH_LEN);
-        group_need(group, PG_IDEMPOTENCY, &key, true);
-    }
-    if (idempotency->wanted && idempotency->user_id != 0)
-        group_need(group, PG_KEPT, PG_ROW(.user_id = idempotency->user_id), false);
-    if (kind == STORE_FORGET)
-        group_need(group, PG_KEPT, PG_ROW(.user_id = user_id), false);
-}
-
-static void need_import_key(struct group *group, const unsigned char hash[static SEAL_HASH_LEN])
-{
-    const struct pg_row key = hashed(hash, SEAL_HASH_LEN);
-    group_need(group, PG_KEYS, &key, false);
-}
-
-void group_need_row(struct group *group, const struct store_row *row)
-{
-    unsigned char hash[SEAL_HASH_LEN];
-    if (row->kind == STORE_ROW_USER) {
-        const struct pg_row access = hashed(row->user.access_hash, PG_LOOK_UP_LEN);
-        group_need(group, PG_USERS, PG_ROW(.user_id = row->id), false);
-        if (record_user_has_access(&row->user))
-            group_need(group, PG_ACCESS, &access, false);
-        need_name(group, row->user.name);
-    } else if (row->kind == STORE_ROW_TOKEN) {
-        seal_hash_key(group->txn.seal, row->token.key, hash);
-        need_import_key(group, hash);
-        if (row->keys.has_old)
-            need_import_key(group, row->keys.old_hash);
-        group_need(group, PG_USERS, PG_ROW(.user_id = row->token.user_id), false);
-    } else if (row->kind == STORE_ROW_GATEWAY) {
-        group_need(group, PG_GATEWAYS, PG_ROW(.id = row->id), true);
-    } else if (row->kind == STORE_ROW_RESERVATION) {
-        group_need(group, PG_FOUND, PG_ROW(.id = row->id), false);
-    }
-}
 
 /* ---- time and ids ---- */
 
@@ -197,7 +42,7 @@ static void delete_user(struct store_txn *txn, int64_t id)
 static enum store_error find_user(struct store_txn *txn, struct span name, int64_t *id)
 {
     char folded[STORE_USER_NAME_LEN_MAX];
-    struct pg_row key = named(name, folded);
+    struct pg_row key = group_named(name, folded);
     const struct group_row *row = group_find(txn, PG_NAMES, &key);
     *id = row->row.user_id;
     return row->exists ? STORE_OK : STORE_NOT_FOUND;
@@ -206,8 +51,8 @@ static enum store_error find_user(struct store_txn *txn, struct span name, int64
 static void index_user(struct store_txn *txn, int64_t id, const struct record_user *user)
 {
     char folded[STORE_USER_NAME_LEN_MAX];
-    struct pg_row name = named(user->name, folded),
-                  access = hashed(user->access_hash, PG_LOOK_UP_LEN);
+    struct pg_row name = group_named(user->name, folded),
+                  access = group_hashed(user->access_hash, PG_LOOK_UP_LEN);
     name.user_id = access.user_id = id;
     group_put(txn, PG_NAMES, &name);
     if (record_user_has_access(user))
@@ -217,8 +62,8 @@ static void index_user(struct store_txn *txn, int64_t id, const struct record_us
 static void unindex_user(struct store_txn *txn, const struct record_user *user)
 {
     char folded[STORE_USER_NAME_LEN_MAX];
-    struct pg_row name = named(user->name, folded),
-                  access = hashed(user->access_hash, PG_LOOK_UP_LEN);
+    struct pg_row name = group_named(user->name, folded),
+                  access = group_hashed(user->access_hash, PG_LOOK_UP_LEN);
     group_delete(txn, PG_NAMES, &name);
     if (record_user_has_access(user))
         group_delete(txn, PG_ACCESS, &access);
@@ -290,7 +135,7 @@ static enum store_error get_key(struct store_txn *txn,
 {
     struct pg_connection *connection = ((struct group *)txn)->connection;
     struct pg_known *known = pg_known(connection->store->known, hash);
-    const struct pg_row key = hashed(hash, SEAL_HASH_LEN);
+    const struct pg_row key = group_hashed(hash, SEAL_HASH_LEN);
     const struct seal_secret *secrets[SEAL_SECRETS_MAX];
     const struct group_row *found = group_find(txn, PG_KEYS, &key);
     if (!found->exists)
@@ -315,7 +160,7 @@ static enum store_error get_key(struct store_txn *txn,
 static void put_key(struct store_txn *txn, const unsigned char hash[static SEAL_HASH_LEN],
                     const struct record_key *entry)
 {
-    struct pg_row key = hashed(hash, SEAL_HASH_LEN), row;
+    struct pg_row key = group_hashed(hash, SEAL_HASH_LEN), row;
     key.user_id = entry->user_id;
     key.token_id = entry->token_id;
     row = group_find(txn, PG_TOKENS, PG_ROW(.user_id = key.user_id, .id = key.token_id))->row;
@@ -330,7 +175,7 @@ static void put_key(struct store_txn *txn, const unsigned char hash[static SEAL_
 
 static void delete_key(struct store_txn *txn, const unsigned char hash[static SEAL_HASH_LEN])
 {
-    const struct pg_row key = hashed(hash, SEAL_HASH_LEN);
+    const struct pg_row key = group_hashed(hash, SEAL_HASH_LEN);
     group_delete(txn, PG_KEYS, &key);
 }
 
@@ -391,7 +236,7 @@ static enum store_error get_answer(struct store_txn *txn,
                                    const unsigned char key_hash[static STORE_HASH_LEN],
                                    struct record_answer *answer)
 {
-    const struct pg_row key = hashed(key_hash, STORE_HASH_LEN);
+    const struct pg_row key = group_hashed(key_hash, STORE_HASH_LEN);
     const struct group_row *row = group_find(txn, PG_IDEMPOTENCY, &key);
     *answer = row->row.answer;
     return row->exists ? STORE_OK : STORE_NOT_FOUND;
@@ -400,7 +245,7 @@ static enum store_error get_answer(struct store_txn *txn,
 static void put_answer(struct store_txn *txn, const unsigned char key_hash[static STORE_HASH_LEN],
                        const struct record_answer *answer)
 {
-    struct pg_row row = hashed(key_hash, STORE_HASH_LEN);
+    struct pg_row row = group_hashed(key_hash, STORE_HASH_LEN);
     struct group_row *found = group_find(txn, PG_KEPT, PG_ROW(.user_id = answer->user_id));
     struct store_kept *kept = &found->row.kept;
     row.answer = *answer;
@@ -415,7 +260,7 @@ static void delete_answer(struct store_txn *txn,
                           const unsigned char key_hash[static STORE_HASH_LEN],
                           const struct record_answer *answer)
 {
-    const struct pg_row key = hashed(key_hash, STORE_HASH_LEN);
+    const struct pg_row key = group_hashed(key_hash, STORE_HASH_LEN);
     (void)answer; /* KEPT does not count what has expired */
     group_delete(txn, PG_IDEMPOTENCY, &key);
 }
@@ -470,7 +315,7 @@ static enum store_error find_access(struct store_txn *txn,
                                     const unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN],
                                     int64_t *id)
 {
-    const struct pg_row key = hashed(hash, PG_LOOK_UP_LEN);
+    const struct pg_row key = group_hashed(hash, PG_LOOK_UP_LEN);
     const struct group_row *row = group_find(txn, PG_ACCESS, &key);
     *id = row->row.user_id;
     return row->exists ? STORE_OK : STORE_NOT_FOUND;

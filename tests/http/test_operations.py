@@ -3,6 +3,7 @@ that of the programs."""
 
 import os
 import re
+import shutil
 import subprocess
 import threading
 import time
@@ -12,7 +13,7 @@ import records
 from client import ISSUED, Client, Gateway, User
 from engines import ENGINES
 from peer_databases import PeerDatabase
-from service import BUILD, ROOT, Site
+from service import BUILD, ROOT, Site, postgresql_server
 
 PAGE = (ROOT / "docs/operations.md").read_text()
 LOST_IDS = 1_000_000
@@ -30,7 +31,7 @@ class Machine(Site):
     """An installation with its settings in token.conf, where nginx is before a pool."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(TOKEN_MAX_PER_USER="0")
         self.conf = self.dir / "token.conf"
         own = {name: value for name, value in self.environment.items()
                if name.startswith("TOKEN_") and name != "TOKEN_CONF"}
@@ -43,6 +44,9 @@ class Machine(Site):
     def set(self, **settings):
         kept = [line for line in self.conf.read_text().splitlines() if line.split("=")[0] not in settings]
         self.conf.write_text("\n".join([*kept, *(f"{name}={value}" for name, value in settings.items()), ""]))
+
+    def location(self):
+        return re.search("^TOKEN_STORE=(.*)", self.conf.read_text(), re.M)[1]
 
     def own(self, text):
         """Lines of the page with the paths of this installation."""
@@ -307,15 +311,55 @@ def move_in(machine, peer, dump):
 # ---- the secret ----
 
 
+def assert_rotated(machine, alice, token, secret):
+    """Only the new secret opens the store; the old one opens the backup from before."""
+    assert alice.verify(token["key"]).status == 204 and alice.show_key(token["id"]).data["key"] == token["key"]
+    assert (machine.dir / "secret").read_bytes() != secret and not (machine.dir / "secret.new").exists()
+    before = {"TOKEN_SECRET": str(machine.dir / "secret.before")}
+    assert (machine.dir / "secret.before").read_bytes() == secret
+    assert "another secret" in machine.run_ctl("stat", **before).stderr
+    elsewhere = str(machine.dir / "restored") if machine.ENGINE == "lmdb" else make_database("restored")
+    machine.ctl("restore", machine.dir / "backup/store-before-rotation", TOKEN_STORE=elsewhere, **before)
+    assert machine.ctl("check", TOKEN_STORE=elsewhere, **before) == [{"ok": True}]
+
+
+def make_database(name):
+    postgresql_server().query(f"DROP DATABASE IF EXISTS {name}")
+    postgresql_server().query(f"CREATE DATABASE {name}")
+    return postgresql_server().location(database=name)
+
+
 def test_change_the_secret(machine, alice):
-    machine.set(TOKEN_MAX_PER_USER="0")
-    machine.spawn("restart")
-    before, token = (machine.dir / "secret").read_bytes(), alice.make()
+    token, secret = alice.make(), (machine.dir / "secret").read_bytes()
     with Load(alice) as load:
-        printed = machine.run("Change the secret")
-    assert load.made and not load.failed and "ok true\n" in printed
-    assert (machine.dir / "secret").read_bytes() != before and not (machine.dir / "secret.new").exists()
-    assert alice.verify(token["key"]).status == 204
+        assert "ok true" in machine.run("Change the secret", 0, 1)
+    assert load.made and not load.failed
+    assert {made.data["id"] for made in load.made} < {row["id"] for row in machine.ctl("token", "list", "alice")}
+    assert_rotated(machine, alice, token, secret)
+
+
+def test_change_the_secret_of_several_machines(machine, alice):
+    if machine.ENGINE == "lmdb":
+        return  # a store of one machine
+    token, secret = alice.make(), (machine.dir / "secret").read_bytes()
+    with NewMachine() as second:
+        shutil.copy2(machine.dir / "secret", second.dir)
+        shutil.chown(second.dir / "secret", (machine.dir / "secret").owner())
+        second.set(TOKEN_STORE=machine.location())
+        second.spawn("start")
+        machine.run("Change the secret", 1, 2)
+        made = machine.dir / "secret.new"
+        assert (made.owner(), made.stat().st_size) == ((machine.dir / "secret").owner(), 32)
+        shutil.copy2(made, second.dir)
+        shutil.chown(second.dir / "secret.new", made.owner())
+        with Load(of(alice, second)) as load:
+            machine.run("Change the secret", 0, 1)
+            second.run("Change the secret", 2, 3)
+        assert load.made and not load.failed
+        second.spawn("restart")
+        assert of(alice, second).verify(token["key"]).status == 204
+        assert (second.dir / "secret").read_bytes() == (machine.dir / "secret").read_bytes()
+    assert_rotated(machine, alice, token, secret)
 
 
 # ---- upgrades ----
@@ -346,6 +390,23 @@ def test_looks(machine, heading):
     """Commands that only look."""
     machine.run(heading)
     assert len(machine.pids()) == 2
+
+
+# ---- the reference ----
+
+
+def test_reference_has_each_command():
+    """And each option: docs/reference.md is no other than tokenctl --help."""
+    usage = subprocess.run([BUILD / "tokenctl", "--help"], capture_output=True, text=True, timeout=60).stdout
+    commands = re.findall(r"^  ([a-z]+) +([a-z]*) +(.*)$", usage, re.M)
+    section = re.search(r"^## tokenctl\n(.*?)^- ", (ROOT / "docs/reference.md").read_text(), re.M | re.S)[1]
+    lines = re.sub(r"\n {5,}", " ", section)
+    for noun, verb, rest in commands:
+        found = [line for line in lines.splitlines() if re.search(rf"(tokenctl|\|) {noun}\b.*\b{verb}\b", line)]
+        assert found, (noun, verb)
+        missing = [option for option in re.findall(r"--[a-z-]+", rest) if option not in "".join(found)]
+        assert not missing, (noun, verb, missing)
+    assert len(commands) > 20
 
 
 # ---- messages ----

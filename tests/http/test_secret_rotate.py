@@ -273,6 +273,15 @@ def test_names_processes_that_do_not_end(engine):
         assert done.stderr == "tokenctl: not all processes have the new secret, see standard output: nothing has changed\n"
         assert secret(site) == before
         world.check()
+        # Rows under two secrets, perhaps, are neither exported nor imported.
+        process, lines = start(site), site.dir / "lines"
+        site.ctl("export", lines)
+        wait_until(lambda: "being rotated" in site.run_ctl("export").stderr, "it has begun")
+        process.kill()
+        process.communicate()
+        refused = site.run_ctl("import", lines)
+        assert refused.returncode == 1 and "being rotated" in refused.stderr
+        world.check()
         os.kill(stuck, signal.SIGCONT)
         rotate(site)
         world.check()

@@ -1,11 +1,13 @@
 """tokenctl export and import: all rows, out of a store and into one, or none of them."""
 
 import json
+import os
 import random
 import signal
 import subprocess
 import time
 import zlib
+from pathlib import Path
 
 import fastcgi
 import pytest
@@ -456,6 +458,25 @@ def test_too_many_at_once_beside_others(store, target):
 # ---- interrupted ----
 
 
+@pytest.mark.lmdb
+def test_two_at_once(store, target):
+    """The second takes nothing away from the first."""
+    file = write(store, make_rows(1, 3))
+    first = subprocess.Popen([TOKENCTL, "import", "-"], env=store.with_settings(target), stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        while not (store.dir / "target.new" / "data.mdb").exists() and first.poll() is None:
+            time.sleep(0.01)
+        done = store.run_ctl("import", file, **target)
+        assert done.returncode == 1 and "another import or restore" in done.stderr, done
+        out, err = first.communicate(file.read_bytes(), timeout=60)
+        assert first.returncode == 0, err
+    finally:
+        first.kill()
+        first.wait()
+    store.ctl("check", **target)
+
+
 def start(store, *arguments, **settings):
     return subprocess.Popen([TOKENCTL, *arguments], env=store.with_settings(settings),
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -488,6 +509,36 @@ def test_killed_imports(store, is_full):
             store.ctl("import", file, **settings)
         store.ctl("check", **settings)
     assert counts == {0, 20_000}
+
+
+@pytest.mark.parametrize("of_child", [False, True])
+def test_killed_exports(store, of_child):
+    """The name has all of an export or none; a second run makes it."""
+    file = store.dir / "lines"
+    store.ctl("import", write(store, make_rows(4, 5000, first=50)))
+    file.unlink()
+    draw = random.Random(8)
+    length, found = None, set()
+    for _ in range(KILLS):
+        process = start(store, "export", file)
+        began = time.monotonic()
+        if length is not None:
+            time.sleep(draw.uniform(0, length))
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            for pid in children if of_child else [process.pid]:
+                os.kill(int(pid), signal.SIGKILL)
+        _, err = process.communicate()
+        length = length or time.monotonic() - began
+        found.add(file.exists())
+        if file.exists():
+            assert len(file.read_text().splitlines()) == 20_007
+            file.unlink()
+        elif of_child:
+            assert process.returncode == 1 and b"ended by signal 9" in err
+            assert not file.with_suffix(".part").exists()
+    assert found == {False, True}
+    store.ctl("export", file)
+    assert not file.with_suffix(".part").exists()
 
 
 @pytest.mark.lmdb
