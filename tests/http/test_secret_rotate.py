@@ -267,15 +267,16 @@ def test_names_processes_that_do_not_end(engine):
         world, before = World(site), secret(site)
         stuck = min(site.pids())
         os.kill(stuck, signal.SIGSTOP)
-        done = rotate(site, "--wait", "15", status=1)
+        done = rotate(site, "--wait", "25", status=1)
         assert [json.loads(line)["problem"] for line in done.stdout.splitlines()] == [
             f"process {stuck} has the store open with the old secret only"]
         assert done.stderr == "tokenctl: not all processes have the new secret, see standard output: nothing has changed\n"
         assert secret(site) == before
         world.check()
         # Rows under two secrets, perhaps, are neither exported nor imported.
-        process, lines = start(site), site.dir / "lines"
+        lines = site.dir / "lines"
         site.ctl("export", lines)
+        process = start(site)
         wait_until(lambda: "being rotated" in site.run_ctl("export").stderr, "it has begun")
         process.kill()
         process.communicate()
