@@ -103,7 +103,8 @@ struct store_row {
         struct {
             struct token token;
             struct record_keys keys;
-            char old_key[TOKEN_KEY_SIZE]; /* of an import, with has_old; "": only its hash is known */
+            char old_key[TOKEN_KEY_SIZE]; /* of an import, with has_old; "": only its hash is known
+                                           */
         };
         struct record_reservation reservation;
     };
