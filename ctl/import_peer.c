@@ -222,6 +222,8 @@ static void print_counts(struct import *import)
     if (peer->is_reported)
         return;
     peer->is_reported = true;
+    free(peer->names); /* the check of ids that follows takes much */
+    peer->names = NULL;
     json_object_object_foreach(peer->lost, column, values)
     {
         output_text(import->ctl, "left_out", span_of(column));
