@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -222,8 +223,9 @@ static void print_counts(struct import *import)
     if (peer->is_reported)
         return;
     peer->is_reported = true;
-    free(peer->names); /* the check of ids that follows takes much */
+    free(peer->names);
     peer->names = NULL;
+    malloc_trim(0); /* the check of ids that follows takes much */
     json_object_object_foreach(peer->lost, column, values)
     {
         output_text(import->ctl, "left_out", span_of(column));
