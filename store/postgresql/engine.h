@@ -21,6 +21,7 @@ struct pg_connection {
     bool lost;              /* the failure was the connection's */
     bool repeat;            /* the failure was a conflict with others: worth another attempt */
     bool misses_store;      /* the failure was that a table is missing */
+    bool copies;            /* a COPY's result is to come */
     bool warned;            /* a WARNING has come */
     bool distributes;       /* the server has Citus */
     char message[256];      /* of the last failure, without its end; never a password */
@@ -110,7 +111,8 @@ void pg_sync(struct pg_connection *connection);
 PGresult *pg_result(struct pg_connection *connection);
 void pg_stream(struct pg_connection *connection);
 
-/* Stores rows by a COPY: they are in its binary format. Between operations of the pipeline. */
+/* Stores rows by a COPY: they are in its binary format. Between operations of the pipeline. The
+ * next statement waits for its end, and has its failure. */
 void pg_copy(struct pg_connection *connection, const char *sql, struct span rows);
 
 /* Takes the results that are left, so that the next statements can be sent. */
