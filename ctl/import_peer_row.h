@@ -19,7 +19,7 @@ struct peer_row {
     struct span allow_ips, subnet;    /* addresses: New API's, one a line; One API's, with commas */
 };
 
-enum { PEER_NOTES_MAX = 8, PEER_USER_DELETED = 3 /* a status of One API's */ };
+enum { PEER_NOTES_MAX = 12, PEER_USER_DELETED = 3 /* a status of One API's */ };
 
 /* What could not be kept of a row. */
 struct peer_notes {
@@ -34,14 +34,12 @@ int peer_row_read(struct request *request, struct peer_row *row);
 void peer_row_count_lost(const struct request *request, const struct peer_row *row,
                          struct json_object *counts);
 
-/* Whether a user's name is none here, so that -ID has to be appended. */
-bool peer_row_needs_id(const struct peer_row *row);
-
 /* Make a row of a store of it. Texts that are not as in request->json are request->text's. False
  * without memory, with request->invalid set.
  *   id_in_name       -ID is appended to the name
- *   tokens_used      the used_quota of the user's tokens */
+ *   tokens_used      the used_quota of the user's tokens
+ *   owner_group      of a token without one */
 bool peer_row_to_user(struct request *request, const struct peer_row *row, bool id_in_name,
                       int64_t tokens_used, struct store_row *user, struct peer_notes *notes);
-bool peer_row_to_token(struct request *request, const struct peer_row *row, struct store_row *token,
-                       struct peer_notes *notes);
+bool peer_row_to_token(struct request *request, const struct peer_row *row, struct span owner_group,
+                       struct store_row *token, struct peer_notes *notes);

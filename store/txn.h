@@ -103,7 +103,8 @@ struct store_row {
         struct {
             struct token token;
             struct record_keys keys;
-            char old_key[TOKEN_KEY_SIZE]; /* of an import, with has_old; "": only its hash is known */
+            char old_key[TOKEN_KEY_SIZE]; /* of an import, with has_old; "": only its hash is known
+                                           */
         };
         struct record_reservation reservation;
     };
@@ -207,6 +208,7 @@ struct store_rows {
     enum store_error (*purge)(struct store_txn *txn, struct store_write *write);
     enum store_error (*forget)(struct store_txn *txn, struct store_write *write);
 
+    int64_t (*generation)(struct store_txn *txn); /* of the rotation, as it is stored */
     void (*put_rotation)(struct store_txn *txn, const struct seal_rotation *rotation);
 
     /* For imports. raise_id: ids to come are next or greater. note_foreign_keys: the store has
@@ -270,6 +272,11 @@ enum store_error store_get_by_key(struct store_txn *txn, const char *key, int64_
  * or will be without a further refusal, and stores it, once: STORE_REMEMBERED,
  * STORE_ANSWER_TOO_LARGE. */
 store_apply_kind store_find_answer, store_keep_answer;
+
+/* Opens a token's old key. Returns its secret; NULL if it can't be opened, or is another one. */
+const struct seal_secret *store_unseal_old_key(const struct seal *seal, const struct token *token,
+                                               const struct record_keys *keys,
+                                               char key[static TOKEN_KEY_SIZE]);
 
 /* Seals an answer with the current secret, if it is not. STORE_NOT_FOUND. */
 enum store_error store_reseal_answer(struct store_txn *txn,

@@ -267,15 +267,16 @@ def test_names_processes_that_do_not_end(engine):
         world, before = World(site), secret(site)
         stuck = min(site.pids())
         os.kill(stuck, signal.SIGSTOP)
-        done = rotate(site, "--wait", "15", status=1)
+        done = rotate(site, "--wait", "25", status=1)
         assert [json.loads(line)["problem"] for line in done.stdout.splitlines()] == [
             f"process {stuck} has the store open with the old secret only"]
         assert done.stderr == "tokenctl: not all processes have the new secret, see standard output: nothing has changed\n"
         assert secret(site) == before
         world.check()
         # Rows under two secrets, perhaps, are neither exported nor imported.
-        process, lines = start(site), site.dir / "lines"
+        lines = site.dir / "lines"
         site.ctl("export", lines)
+        process = start(site)
         wait_until(lambda: "being rotated" in site.run_ctl("export").stderr, "it has begun")
         process.kill()
         process.communicate()
@@ -301,6 +302,44 @@ def copy(store, name):
     shutil.copy2(store.dir / name, store.dir / "elsewhere" / name)
     if IS_ROOT:
         shutil.chown(store.dir / "elsewhere" / name, WORKER_USER, WORKER_USER)
+
+
+def wait_until_announced(store, times=1):
+    """Each run opens the store, and announces the next secret at once."""
+    if store.ENGINE == "postgresql":
+        wait_until(lambda: store.sql("SELECT secret_generation FROM meta") == str(1 + times), "it is announced")
+    else:  # the worker, its runs, and the one that asks
+        wait_until(lambda: store.ctl("stat")[-1]["readers"] >= 2 + times, "the store is open")
+        time.sleep(1)
+
+
+def test_one_run_at_a_time(store, elsewhere):
+    """The second one on a machine ends at once; of two on different ones the first that finds that the
+    other has changed the state."""
+    world, before = World(store), secret(store)
+    worker, path = store.start_worker()
+    remote = Client(fastcgi.transport(path), world.client.user)
+    assert remote.verify(world.rotated).status == 204
+    worker.send_signal(signal.SIGSTOP)
+    first = start(store, "--wait", "60")
+    wait_until_announced(store)
+    refused = rotate(store, status=1)
+    assert refused.stderr == f"tokenctl: {store.dir}/secret: is being rotated by another run\n"
+    copy(store, "secret.new")
+    second = subprocess.Popen([TOKENCTL, "secret", "rotate", "--wait", "60"], env=store.with_settings(elsewhere),
+                              stderr=subprocess.PIPE, text=True)
+    wait_until_announced(store, 2)
+    worker.kill()
+    assert "another run has gone on with it meanwhile" in first.communicate(timeout=90)[1]
+    assert secret(store) == before and first.returncode == 1
+    second.communicate(timeout=90)
+    assert second.returncode == 0
+    new = (store.dir / "elsewhere/secret").read_bytes()
+    assert new == next_file(store).read_bytes() != before
+    world.check()
+    assert rotate(store)["tokens"] == 0
+    world.check()
+    assert_sealed_with(store, new, before)
 
 
 @pytest.mark.postgresql
@@ -366,6 +405,61 @@ def test_old_keys_of_an_earlier_version(store):
     assert secret(store) == before and not next_file(store).exists()
     (rotated,) = store.ctl("token", "find", world.old_key, **settings)
     assert rotated["id"] == world.tokens[0]["id"]
+
+
+@pytest.mark.postgresql
+def test_old_keys_beside_an_earlier_version(store):
+    """It replaced the hash of an old key, and left the sealed text of the key before that."""
+    world, before = World(store), secret(store)
+    token = world.client.make()
+    world.client.rotate(token["id"], {"grace_seconds": 3600})
+    store.sql(f"CREATE TABLE kept AS SELECT sealed_old_key FROM tokens WHERE id = {token['id']}")
+    present = world.client.rotate(token["id"], {"grace_seconds": 3600}).data["key"]
+    store.sql(f"UPDATE tokens SET sealed_old_key = (SELECT * FROM kept) WHERE id = {token['id']}")
+    done = rotate(store, status=1)
+    assert re.search("1 old keys are in their grace .*: nothing has changed", done.stderr)
+    assert secret(store) == before and not next_file(store).exists()
+    assert world.client.verify(token["key"]).status == 401
+    # Its grace is over: nothing of it is left under the old secret.
+    store.sql(f"UPDATE tokens SET old_key_until_unix_s = 1 WHERE id = {token['id']}")
+    rotate(store)
+    assert [world.client.verify(key).status for key in (token["key"], present)] == [401, 204]
+    assert store.sql(f"SELECT has_old_key, sealed_old_key FROM tokens WHERE id = {token['id']}") == "f|\\x"
+    world.check()
+    assert_sealed_with(store, secret(store), before)
+
+
+@pytest.mark.postgresql
+def test_a_database_that_loses_a_step(store):
+    """As another server may that takes the place of the first one: the old secret is not given up."""
+    world, before = World(store), secret(store)
+    token_id = world.tokens[0]["id"]
+    store.sql("CREATE TABLE lost (done boolean); INSERT INTO lost VALUES (false)")
+    store.sql(f"""CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE token bigint = to_jsonb(coalesce(NEW, OLD)) ->> CASE TG_TABLE_NAME WHEN 'keys' THEN 'token_id'
+            ELSE 'id' END;
+        BEGIN
+            IF token <> {token_id} OR (SELECT done FROM lost) THEN RETURN coalesce(NEW, OLD); END IF;
+            IF TG_TABLE_NAME = 'tokens' THEN UPDATE lost SET done = true; END IF;
+            RETURN NULL;
+        END $$""")
+    store.sql("CREATE TRIGGER lose BEFORE UPDATE ON tokens FOR EACH ROW EXECUTE FUNCTION lose()")
+    store.sql("CREATE TRIGGER lose BEFORE INSERT OR DELETE ON keys FOR EACH ROW EXECUTE FUNCTION lose()")
+    rotate(store)
+    assert store.sql("SELECT done FROM lost") == "t"
+    world.check()
+    assert_sealed_with(store, secret(store), before)
+
+
+def test_refuses_a_damaged_store(store):
+    """What can't be sealed again would need the old secret for ever, and with it the rest."""
+    world, before = World(store), secret(store)
+    world.client.make(name="damaged-token")
+    store.damage_token("damaged-token")
+    done = rotate(store, status=1)
+    assert done.stderr == "tokenctl: the store is damaged: run tokenctl check\n"
+    assert secret(store) == before and not next_file(store).exists()
+    assert world.client.verify(world.old_key).status == 204
 
 
 def test_refuses_files_that_are_no_secret(store):
