@@ -21,6 +21,8 @@
 
 enum { BATCH_MAX = 1024, TOKENS_MAX = 100000 };
 
+static const uint64_t OF_BAD_USER = UINT64_MAX;
+
 /* Where an id stands. */
 struct place {
     int64_t id;
@@ -36,7 +38,7 @@ struct import_batch {
     struct store_reader *before; /* of the store that is imported into; NULL: it is made */
     bool is_full;                /* that store has users or gateways */
     struct places tokens;
-    struct places users;                          /* line: the last id of its tokens */
+    struct places users; /* line: the last id of its tokens, or OF_BAD_USER */
     struct place last[STORE_ROW_RESERVATION + 1]; /* rows of each kind: the last id, and how many */
     size_t count;
     struct store_row rows[BATCH_MAX];
@@ -148,7 +150,17 @@ static struct place *find_user(const struct import_batch *batch, int64_t id)
                                              sizeof(*batch->users.at), store_compare_ids);
 }
 
-/* What is wrong with a row's place among the others, or NULL; notes its id. */
+/* The id of a user whose line was refused: what it has is not refused for that. */
+static void note_bad_user(struct import *import, const struct store_row *row)
+{
+    struct place *last = &import->batch->last[STORE_ROW_USER];
+    if (row->kind != STORE_ROW_USER || row->id <= last->id)
+        return;
+    last->id = row->id;
+    add_place(import, &import->batch->users, row->id, OF_BAD_USER);
+}
+
+/* What is wrong with a row's place among the others, or NULL; notes its id. "": with its user. */
 static const char *find_misplaced(struct import *import, const struct store_row *row)
 {
     struct import_batch *batch = import->batch;
@@ -159,6 +171,8 @@ static const char *find_misplaced(struct import *import, const struct store_row 
                                                              : row->reservation.user_id);
         if (!user)
             return "has a user who is in no line before it";
+        if (user->line == OF_BAD_USER)
+            return "";
     }
     if (row->kind == STORE_ROW_IDS && last->line++ > 0)
         return "is there twice";
@@ -196,9 +210,10 @@ static bool add_row(struct import *import)
     enum import_found found = import->source.next(import, request, row);
     if (found == IMPORT_BAD && request->invalid.code == VALIDATION_UNAVAILABLE)
         import_fail(import, strerror(ENOMEM));
-    else if (found == IMPORT_BAD)
+    else if (found == IMPORT_BAD) {
         import_report(import, import->line, request->invalid.field, request->invalid.text);
-    else if (found == IMPORT_ROW && (misplaced = find_misplaced(import, row)))
+        note_bad_user(import, row);
+    } else if (found == IMPORT_ROW && (misplaced = find_misplaced(import, row)) && *misplaced)
         report_row(import, import->line, row->kind, row->id, misplaced);
     if (found == IMPORT_ROW && !misplaced)
         batch->lines[batch->count++] = import->line;
