@@ -232,8 +232,10 @@ static void clear_batch(struct import *import)
             report_row(import, batch->lines[i], row->kind, row->id, row->refused);
         if (row->refused && row->kind == STORE_ROW_TOKEN)
             forget_place(&batch->tokens, batch->lines[i]);
-        if (row->kind == STORE_ROW_TOKEN)
+        if (row->kind == STORE_ROW_TOKEN) {
             explicit_bzero(batch->rows[i].token.key, TOKEN_KEY_SIZE);
+            explicit_bzero(batch->rows[i].old_key, TOKEN_KEY_SIZE);
+        }
         json_in_clear(&batch->requests[i]);
     }
     batch->count = 0;
