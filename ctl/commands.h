@@ -56,9 +56,9 @@ bool ctl_enter_sandbox(struct ctl *ctl, const char *owner_path,
  * standard output can't be written. */
 int ctl_close(struct ctl *ctl, int status);
 
-/* The owner of a new store: TOKEN_USER where root makes it; -1 where the caller keeps it. False if
- * that does not exist. */
-bool ctl_find_owner(const struct settings *settings, unsigned *uid, unsigned *gid);
+/* The owner of a new store: TOKEN_USER where root makes it; -1 where the caller keeps it. Returns
+ * what is wrong, a static text, or NULL. */
+const char *ctl_find_owner(const struct settings *settings, unsigned *uid, unsigned *gid);
 
 /* Says that restore overwrites nothing. Returns CTL_FAILED. */
 int ctl_refuse_full(const struct ctl *ctl);

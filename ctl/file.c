@@ -142,9 +142,7 @@ static const char *clear_place(struct new_folder *folder, const struct settings 
 {
     struct stat status;
     if (lstat(folder->path, &status) != 0)
-        return ctl_find_owner(settings, &folder->uid, &folder->gid)
-                   ? NULL
-                   : "the user that TOKEN_USER names (default token, or www-data) does not exist";
+        return ctl_find_owner(settings, &folder->uid, &folder->gid);
     if (!S_ISDIR(status.st_mode))
         return "is a link or no folder";
     folder->uid = status.st_uid;
