@@ -92,6 +92,18 @@ int file_end(struct new_file *file, int status)
     return status;
 }
 
+int file_end_and_print(struct new_file *file, struct ctl *ctl, int status)
+{
+    struct stat written = {.st_size = 0};
+    fstat(file->fd, &written);
+    status = file_end(file, status);
+    if (status != CTL_DONE)
+        return status;
+    output_text(ctl, "file", span_of(file->path));
+    output_int(ctl, "bytes", written.st_size);
+    return ctl_end(ctl, STORE_OK);
+}
+
 /* Waits for bytes to read; false, with errno, where nobody takes them any more. */
 static bool wait_for_bytes(int from, int to)
 {

@@ -22,6 +22,9 @@ bool file_begin(struct new_file *file, const struct ctl *ctl, const char *path);
  * Returns status, or CTL_FAILED with an error printed. */
 int file_end(struct new_file *file, int status);
 
+/* The same, and prints the file's name and length. */
+int file_end_and_print(struct new_file *file, struct ctl *ctl, int status);
+
 /* Copies bytes from one descriptor to another until the end, and shows the progress.
  *   total    bytes, about; 0: not known
  * False, with errno, if that fails or a signal interrupts it. */

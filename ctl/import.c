@@ -16,6 +16,7 @@
 #include "ctl/child.h"
 #include "ctl/file.h"
 #include "ctl/import_peer.h"
+#include "ctl/lines.h"
 #include "ctl/replace.h"
 #include "store/secret.h"
 
@@ -59,8 +60,7 @@ void import_report(struct import *import, uint64_t line, struct span field, cons
 struct span import_name_row(enum store_row_kind kind, int64_t id, struct span field,
                             char label[static IMPORT_LABEL_SIZE])
 {
-    static const char *const names[] = {"ids", "gateway", "user", "token", "reservation"};
-    int len = snprintf(label, IMPORT_LABEL_SIZE, "%s %" PRId64 ":%s%.*s", names[kind], id,
+    int len = snprintf(label, IMPORT_LABEL_SIZE, "%s %" PRId64 ":%s%.*s", lines_kinds[kind], id,
                        field.len > 0 ? " " : "", (int)field.len, field.len > 0 ? field.at : "");
     return (struct span){label, len < IMPORT_LABEL_SIZE ? (size_t)len : IMPORT_LABEL_SIZE - 1};
 }

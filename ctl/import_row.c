@@ -7,6 +7,9 @@
 #include "api/token_json.h"
 #include "base/text.h"
 #include "ctl/import.h"
+#include "ctl/lines.h"
+
+const char *const lines_kinds[] = {"ids", "gateway", "user", "token", "reservation"};
 
 static bool need(struct request *request, const char *name)
 {
@@ -201,12 +204,11 @@ static bool read_reservation(struct request *request, struct store_row *row)
 
 bool import_read_row(struct request *request, struct import_source *source, struct store_row *row)
 {
-    static const char *const kinds[] = {"ids", "gateway", "user", "token", "reservation"};
     struct span name;
     if (!need(request, "kind") || !json_in_text(request, "kind", &name))
         return false;
     size_t kind = 0;
-    while (kind < sizeof(kinds) / sizeof(kinds[0]) && !span_equal(name, span_of(kinds[kind])))
+    while (kind < STORE_ROW_KINDS && !span_equal(name, span_of(lines_kinds[kind])))
         kind++;
     row->kind = (enum store_row_kind)kind;
     switch (row->kind) {

@@ -90,9 +90,10 @@ enum store_row_kind {
     STORE_ROW_TOKEN,
     STORE_ROW_RESERVATION
 };
+enum { STORE_ROW_KINDS = STORE_ROW_RESERVATION + 1 };
 struct store_row {
     enum store_row_kind kind;
-    int64_t id; /* but of tokens, which have their own */
+    int64_t id; /* of a token as in token.id; of STORE_ROW_IDS: none */
     union {
         struct {
             int64_t next_ids[STORE_IDS_COUNT];
