@@ -31,7 +31,7 @@ struct record_user {
     int64_t request_count;
 };
 
-/* Whether the user has an access token: one who was brought in without one has none at first. */
+/* Whether the user has an access token: one who was imported without it has none at first. */
 static inline bool record_user_has_access(const struct record_user *user)
 {
     static const unsigned char none[SEAL_CREDENTIAL_HASH_LEN];
@@ -104,7 +104,7 @@ struct store_row {
         struct {
             struct token token;
             struct record_keys keys;
-            char old_key[TOKEN_KEY_SIZE]; /* of an import, with has_old; "": only its hash is known */
+            char old_key[TOKEN_KEY_SIZE]; /* imported, if has_old; "": only its hash is known */
         };
         struct record_reservation reservation;
     };
@@ -220,11 +220,13 @@ struct store_rows {
     bool (*has_gateway)(struct store_txn *txn, int64_t id);
 };
 
-/* apply_import.c: imports a row, or sets row->refused; nothing of a user who was refused. All
- * before it have been there. Returns the transaction's error. The caller frees refused_users. */
+/* apply_import.c: imports a row, or sets row->refused. To be called for all rows of an import in
+ * their order: tokens and reservations of a user who was refused are left out. Returns the
+ * transaction's error.
+ *   import   zeros at first, but for now_unix_s; the caller frees refused_users at the end */
 struct store_import {
     int64_t now_unix_s;
-    int64_t *refused_users; /* their ids, in order */
+    int64_t *refused_users; /* ids, ascending */
     size_t refused_count;
     bool foreign_keys; /* the store has noted that it has some */
 };
