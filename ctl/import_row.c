@@ -83,7 +83,7 @@ static bool read_gateway(struct request *request, struct store_row *row)
            read_hex(request, "secret_hash", gateway->secret_hash, sizeof(gateway->secret_hash));
 }
 
-/* One without an access token has no access_hash. */
+/* A user without an access token has no access_hash. */
 static bool read_access(struct request *request, struct record_user *user)
 {
     if (!json_object_object_get(request->json, "access_hash"))
@@ -128,7 +128,7 @@ static bool unseal(struct request *request, const struct import_source *source, 
             json_in_refuse(request, name, "can't be unsealed"));
 }
 
-/* Of any form: texts that open nothing are kept too (token/key.h). */
+/* Keys of any form are kept, also malformed ones (token/key.h). */
 static bool read_key(struct request *request, const struct import_source *source, bool is_old,
                      const struct token *token, char key[static TOKEN_KEY_SIZE])
 {
@@ -144,8 +144,8 @@ static bool read_key(struct request *request, const struct import_source *source
     return true;
 }
 
-/* Versions before this one exported an old key's hash only: it is of no use under another secret.
- */
+/* A token that was rotated before the store's schema had old_sealed (LMDB's version 5, PostgreSQL's
+ * 2) has only the hash of its old key, which is of no use under another secret. */
 static bool read_old_key(struct request *request, struct import_source *source,
                          struct store_row *row)
 {

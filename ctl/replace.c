@@ -18,7 +18,8 @@ struct replacement {
 struct handover {
     const struct ctl *ctl;
     struct store_reader *reader; /* of the store before; NULL: there is none */
-    struct store_write first;    /* does nothing: once it is done the transaction has begun */
+    struct store_write first; /* purges nothing. The store also takes a write when it could begin no
+                                 transaction; a second one it takes only after this is done */
     bool done;
 };
 
