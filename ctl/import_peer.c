@@ -313,7 +313,7 @@ static bool add_name(struct import_peer *peer, struct span name)
 }
 
 /* Of the tokens behind a user. */
-static bool sum_used(struct import *import, int64_t *sum)
+static bool sum_used(struct import *import, const struct peer_row *row, int64_t *sum)
 {
     struct import_peer *peer = import->source.peer;
     const struct place *place = places_of(peer) + peer->next;
@@ -323,8 +323,10 @@ static bool sum_used(struct import *import, int64_t *sum)
     for (; place < end && place->user_id == peer->user_id; place++) {
         if (!read_at(import, place->offset, &head, sizeof(head)))
             return false;
-        if (__builtin_add_overflow(*sum, place->token_id > 0 ? head.used_quota : 0, sum))
-            return import_fail(import, "the used_quota of a user's tokens is beyond 64 bits");
+        if (__builtin_add_overflow(*sum, place->token_id > 0 ? head.used_quota : 0, sum)) {
+            refuse(import, import->line, row, SPAN(""), "its tokens' used_quota is beyond 64 bits");
+            return import_fail(import, "a sum is out of range");
+        }
     }
     return true;
 }
@@ -335,11 +337,15 @@ static bool make_user(struct import *import, struct request *request, const stru
     struct import_peer *peer = import->source.peer;
     int64_t used;
     peer->user_id = row->id;
-    bool id_in_name = !add_name(peer, row->name) || peer_row_needs_id(row);
-    if (!sum_used(import, &used) || !peer_row_to_user(request, row, id_in_name, used, user, notes))
+    if (!sum_used(import, row, &used) || !peer_row_to_user(request, row, false, used, user, notes))
         return false;
-    if (id_in_name)
-        add_name(peer, user->user.name);
+    /* The name as it is here: cut, and without control characters. */
+    if (row->name.len > 0 && !text_is_digits(user->user.name) && add_name(peer, user->user.name))
+        return true;
+    notes->count = 0;
+    if (!peer_row_to_user(request, row, true, used, user, notes))
+        return false;
+    add_name(peer, user->user.name);
     return true;
 }
 
@@ -363,7 +369,7 @@ static bool is_left_out(struct import *import, const struct peer_row *row)
         refuse(import, import->line, row, SPAN(""), "is there twice");
         return true;
     }
-    if (!row->is_token || row->user_id == peer->user_id)
+    if (!row->is_token || (row->user_id > 0 && row->user_id == peer->user_id))
         return false;
     peer->counts[OWNERLESS_TOKENS]++;
     print_note(import, row, "is left out: its user is missing or deleted");
@@ -391,7 +397,7 @@ static enum import_found next(struct import *import, struct request *request, st
         return IMPORT_NOTHING;
     if (!(read.is_token ? peer_row_to_token(request, &read, row, &notes)
                         : make_user(import, request, &read, row, &notes)))
-        return IMPORT_BAD;
+        return import->failure ? IMPORT_END : IMPORT_BAD;
     for (size_t i = 0; i < notes.count; i++)
         print_note(import, &read, notes.texts[i]);
     return IMPORT_ROW;

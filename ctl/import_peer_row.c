@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <time.h>
 
 #include <json.h>
 
@@ -99,8 +100,8 @@ static const char *read_value(enum column_kind kind, struct json_object *value, 
         return read_flag(value, member);
     case TEXT:
         return json_in_read_text(value, member);
-    case IS_SET:
-        *(bool *)member = !is_empty(value);
+    case IS_SET: /* also by "" and 0: there it is compared with NULL */
+        *(bool *)member = true;
         break;
     }
     return NULL;
@@ -172,6 +173,12 @@ static int64_t at_least(int64_t min, int64_t number)
     return number < min ? min : number;
 }
 
+static void note_negative(const struct peer_row *row, struct peer_notes *notes)
+{
+    if (row->quota < 0 || row->used_quota < 0)
+        note(notes, "a quota is negative and becomes 0");
+}
+
 /* What all of a row's texts take in the form that they have here. */
 static bool reserve_texts(struct request *request)
 {
@@ -196,11 +203,6 @@ static struct span fit(struct request *request, struct span text, size_t len_max
 }
 
 /* ---- users ---- */
-
-bool peer_row_needs_id(const struct peer_row *row)
-{
-    return text_is_digits(row->name);
-}
 
 static struct span fit_user_name(struct request *request, const struct peer_row *row,
                                  bool id_in_name)
@@ -247,6 +249,7 @@ bool peer_row_to_user(struct request *request, const struct peer_row *row, bool 
         note(notes, "the group is cut to 64 bytes, or had control characters");
     if (!is_known)
         note(notes, "the role is not known and becomes 1");
+    note_negative(row, notes);
     if (row->used_quota < tokens_used)
         note(notes, "used_quota is less than that of the tokens, which counts");
     return true;
@@ -359,10 +362,25 @@ static void set_key(const struct peer_row *row, struct token *token, struct peer
         disable(token, notes, "is disabled: its key is not 16 to 128 of 0-9, A-Z, a-z and _");
 }
 
+static void set_status(const struct peer_row *row, struct token *token, struct peer_notes *notes)
+{
+    enum {
+        ENABLED = 1,
+        DISABLED = 2,
+        EXPIRED = 3,
+        EXHAUSTED = 4
+    }; /* the last two: computed here */
+    bool is_computed = row->status == EXPIRED || row->status == EXHAUSTED;
+    token->status = row->status == ENABLED || is_computed ? TOKEN_ENABLED : TOKEN_DISABLED;
+    if (is_computed && token_status_at(token, (int64_t)time(NULL)) == TOKEN_ENABLED)
+        note(notes, "is enabled: its status was expired or exhausted, its time and quota are not");
+    else if (token->status == TOKEN_DISABLED && row->status != DISABLED)
+        note(notes, "is disabled: its status is not known");
+}
+
 bool peer_row_to_token(struct request *request, const struct peer_row *row, struct store_row *out,
                        struct peer_notes *notes)
 {
-    enum { ENABLED = 1, EXPIRED = 3, EXHAUSTED = 4 }; /* the last two are computed here */
     struct token *token = &out->token;
     *out = (struct store_row){.kind = STORE_ROW_TOKEN, .id = row->id};
     if (!reserve_texts(request))
@@ -371,9 +389,6 @@ bool peer_row_to_token(struct request *request, const struct peer_row *row, stru
     token->id = row->id;
     token->user_id = row->user_id;
     token->name = fit(request, row->name, SIZE_MAX, TOKEN_NAME_CHARACTERS_MAX);
-    token->status = row->status == ENABLED || row->status == EXPIRED || row->status == EXHAUSTED
-                        ? TOKEN_ENABLED
-                        : TOKEN_DISABLED;
     token->remain_quota = at_least(0, row->quota);
     token->used_quota = at_least(0, row->used_quota);
     token->unlimited_quota = row->unlimited_quota;
@@ -382,6 +397,10 @@ bool peer_row_to_token(struct request *request, const struct peer_row *row, stru
     token->accessed_unix_s = at_least(0, row->accessed_unix_s);
     if (!span_equal(token->name, row->name))
         note(notes, "the name is cut to 255 characters, or had control characters");
+    note_negative(row, notes);
+    if (row->expired_unix_s < TOKEN_NEVER_EXPIRES)
+        note(notes, "expired_time is below -1 and becomes 0: it is expired");
+    set_status(row, token, notes);
     set_group(request, row, token, notes);
     set_models(request, row, token, notes);
     set_addresses(request, row, token, notes);

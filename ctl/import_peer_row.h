@@ -19,7 +19,7 @@ struct peer_row {
     struct span allow_ips, subnet;    /* addresses: New API's, one a line; One API's, with commas */
 };
 
-enum { PEER_NOTES_MAX = 8, PEER_USER_DELETED = 3 /* a status of One API's */ };
+enum { PEER_NOTES_MAX = 12, PEER_USER_DELETED = 3 /* a status of One API's */ };
 
 /* What could not be kept of a row. */
 struct peer_notes {
@@ -33,9 +33,6 @@ int peer_row_read(struct request *request, struct peer_row *row);
 /* Counts the row's values in columns that have no place here, by "users.COLUMN". */
 void peer_row_count_lost(const struct request *request, const struct peer_row *row,
                          struct json_object *counts);
-
-/* Whether a user's name is none here, so that -ID has to be appended. */
-bool peer_row_needs_id(const struct peer_row *row);
 
 /* Make a row of a store of it. Texts that are not as in request->json are request->text's. False
  * without memory, with request->invalid set.

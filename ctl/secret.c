@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -82,16 +83,23 @@ static void ignore_laggard(void *context, const char *line)
     (void)context, (void)line;
 }
 
+static int fail_phase(enum store_error error)
+{
+    return ctl_fail("%s; run it again to go on", error == STORE_REFUSED
+                                                     ? "another run has gone on with it meanwhile"
+                                                     : store_error_text(error));
+}
+
 /* Where the database is busy the lock for it is waited for only a moment, as others wait too. */
-static enum store_error set_phase(struct ctl *ctl, struct seal_rotation *rotation,
-                                  enum seal_phase phase, int64_t until_ms)
+static int set_phase(struct ctl *ctl, struct seal_rotation *rotation, enum seal_phase phase,
+                     int64_t until_ms)
 {
     enum { PAUSE_MS = 1000 };
     enum store_error error;
     while ((error = store_rotation_set(ctl->store, rotation, phase)) == STORE_UNAVAILABLE &&
            clock_ms() < until_ms)
         poll(NULL, 0, PAUSE_MS);
-    return error;
+    return error == STORE_OK ? CTL_DONE : fail_phase(error);
 }
 
 /* Waits until no process has the old secret only. */
@@ -112,9 +120,9 @@ static int await_processes(struct ctl *ctl, struct seal_rotation *rotation, int6
     if (found == 0)
         return CTL_DONE;
     fflush(stdout);
-    error = store_rotation_set(ctl->store, rotation, SEAL_SETTLED);
-    return ctl_fail("not all processes have the new secret, see standard output: %s",
-                    error == STORE_OK ? "nothing has changed" : store_error_text(error));
+    if (set_phase(ctl, rotation, SEAL_SETTLED, until_ms) == CTL_DONE)
+        ctl_fail("not all processes have the new secret, see standard output: nothing has changed");
+    return CTL_FAILED;
 }
 
 static int announce(struct ctl *ctl, struct seal_rotation *rotation)
@@ -125,14 +133,10 @@ static int announce(struct ctl *ctl, struct seal_rotation *rotation)
     const struct message begins = {.is_done = false};
     if (write(ctl->parent_fd, &begins, sizeof(begins)) != (ssize_t)sizeof(begins))
         return CTL_FAILED;
-    enum store_error error = set_phase(ctl, rotation, SEAL_ANNOUNCED, until_ms);
-    if (error != STORE_OK)
-        return ctl_fail("%s", store_error_text(error));
-    int status = await_processes(ctl, rotation, until_ms);
-    if (status != CTL_DONE)
-        return status;
-    error = set_phase(ctl, rotation, SEAL_CHANGING, until_ms);
-    return error == STORE_OK ? CTL_DONE : ctl_fail("%s", store_error_text(error));
+    int status = set_phase(ctl, rotation, SEAL_ANNOUNCED, until_ms);
+    if (status == CTL_DONE)
+        status = await_processes(ctl, rotation, until_ms);
+    return status == CTL_DONE ? set_phase(ctl, rotation, SEAL_CHANGING, until_ms) : status;
 }
 
 /* In steps that others wait for only briefly. */
@@ -173,10 +177,8 @@ static int change(struct ctl *ctl, struct seal_rotation *rotation, struct messag
     if (status != CTL_DONE)
         return status;
     enum store_error error = reseal(ctl, total, message);
-    if (error == STORE_OK)
-        error = set_phase(ctl, rotation, SEAL_SETTLED, INT64_MAX);
-    return error == STORE_OK ? CTL_DONE
-                             : ctl_fail("%s; run it again to go on", store_error_text(error));
+    return error == STORE_OK ? set_phase(ctl, rotation, SEAL_SETTLED, INT64_MAX)
+                             : fail_phase(error);
 }
 
 static int work(struct ctl *ctl)
@@ -205,23 +207,52 @@ static int work(struct ctl *ctl)
 
 /* ---- the files ---- */
 
+/* Locks the secret's file: one run at a time. Returns it, or -1. */
+static int lock_secret(const char *path, struct stat *status)
+{
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    const char *why = fd < 0 && errno != ELOOP ? strerror(errno)
+                      : fd < 0 || fstat(fd, status) != 0 || !S_ISREG(status->st_mode)
+                          ? "is no regular file"
+                      : flock(fd, LOCK_EX | LOCK_NB) != 0 ? "is being rotated by another run"
+                                                          : NULL;
+    if (!why)
+        return fd;
+    ctl_fail("%s: %s", path, why);
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* Of a file that was there: the store must not need it sooner than it is on the disk. */
+static bool sync_next(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    bool synced = fd >= 0 && fsync(fd) == 0 && path_sync_parent(path);
+    if (!synced)
+        ctl_fail("%s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return synced;
+}
+
 /* Makes the next secret beside the secret, as it is; *made whether there was none. */
-static bool make_next(const struct ctl *ctl, const char *path, bool *made)
+static bool make_next(const struct ctl *ctl, const char *path, const struct stat *secret,
+                      bool *made)
 {
     struct new_file file;
-    struct stat secret, next;
+    struct stat next;
     unsigned char bytes[SEAL_SECRET_LEN];
-    const char *secret_path = ctl->options.secret_path;
     int status = CTL_DONE;
-    if (lstat(secret_path, &secret) != 0 || !S_ISREG(secret.st_mode))
-        return ctl_fail("%s: is no regular file", secret_path) == CTL_DONE;
     *made = lstat(path, &next) != 0;
-    if (!*made || !file_begin(&file, ctl, path))
-        return !*made;
+    if (!*made)
+        return sync_next(path);
+    if (!file_begin(&file, ctl, path))
+        return false;
     random_fill(bytes, sizeof(bytes));
     if (write(file.fd, bytes, sizeof(bytes)) != (ssize_t)sizeof(bytes) ||
-        fchown(file.fd, secret.st_uid, secret.st_gid) != 0 ||
-        fchmod(file.fd, secret.st_mode & 07777) != 0)
+        fchown(file.fd, secret->st_uid, secret->st_gid) != 0 ||
+        fchmod(file.fd, secret->st_mode & 07777) != 0)
         status = ctl_fail("%s: %s", path, strerror(errno));
     explicit_bzero(bytes, sizeof(bytes));
     return file_end(&file, status) == CTL_DONE;
@@ -243,10 +274,12 @@ int ctl_secret_rotate(struct ctl *ctl)
 {
     char path[PATH_MAX];
     struct message message = {.is_done = false};
+    struct stat secret;
     bool made = false, began = false;
     const char *secret_path = ctl->options.secret_path;
     snprintf(path, sizeof(path), "%s" SEAL_NEXT_SUFFIX, secret_path);
-    if (!make_next(ctl, path, &made))
+    /* The lock ends with this process and its child. */
+    if (lock_secret(secret_path, &secret) < 0 || !make_next(ctl, path, &secret, &made))
         return CTL_FAILED;
     int status = run_child(ctl, &message, &began);
     if (made && !began)

@@ -3,8 +3,11 @@
 #include "store/secret.h"
 #include "store/txn.h"
 
+/* Another run may have changed the state since this one has read it. */
 enum store_error store_apply_secret(struct store_txn *txn, struct store_write *write)
 {
+    if (write->rotation->generation != txn->rows->generation(txn) + 1)
+        return store_txn_fail(txn, STORE_REFUSED);
     txn->rows->put_rotation(txn, write->rotation);
     return txn->error;
 }

@@ -18,7 +18,8 @@
 enum store_error store_rotation_get(struct store_reader *reader, struct seal_rotation *rotation);
 
 /* Changes the phase, and the secrets with it: after SEAL_CHANGING comes SEAL_SETTLED with the next
- * one, after SEAL_ANNOUNCED with the one before.
+ * one, after SEAL_ANNOUNCED with the one before. STORE_REFUSED if it is no longer as the caller has
+ * read it.
  *   rotation   as it is; out: after it */
 enum store_error store_rotation_set(struct store *store, struct seal_rotation *rotation,
                                     enum seal_phase phase);

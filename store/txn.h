@@ -208,6 +208,7 @@ struct store_rows {
     enum store_error (*purge)(struct store_txn *txn, struct store_write *write);
     enum store_error (*forget)(struct store_txn *txn, struct store_write *write);
 
+    int64_t (*generation)(struct store_txn *txn); /* of the rotation, as it is stored */
     void (*put_rotation)(struct store_txn *txn, const struct seal_rotation *rotation);
 
     /* For imports. raise_id: ids to come are next or greater. note_foreign_keys: the store has

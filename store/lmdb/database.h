@@ -108,6 +108,10 @@ struct lmdb_reader {
 struct store_txn *read_begin(struct store_reader *reader);
 void read_end(struct store_txn *txn);
 
+/* Whether the data file is still the one under its name: writes to a file that was removed or
+ * replaced would be acknowledged and lost. */
+bool data_is_in_place(const struct lmdb_store *store);
+
 /* Begins the transaction of writes; waits for the writers before. Returns its error; after STORE_OK
  * the caller ends it, in the same thread. */
 enum store_error write_begin(struct lmdb_store *store, struct lmdb_txn *txn);

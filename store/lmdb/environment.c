@@ -186,8 +186,10 @@ enum store_error lmdb_maintain(struct store *base)
     int dead;
     db_result(&txn.base, mdb_reader_check(txn.store->env, &dead));
     pthread_mutex_lock(&txn.store->write_lock);
-    if (db_result(&txn.base, mdb_txn_begin(txn.store->env, NULL, MDB_RDONLY, &txn.mdb)) ==
-        STORE_OK) {
+    if (!data_is_in_place(txn.store)) /* the reads of an idle worker would be of the old one */
+        db_result(&txn.base, MDB_PANIC);
+    else if (db_result(&txn.base, mdb_txn_begin(txn.store->env, NULL, MDB_RDONLY, &txn.mdb)) ==
+             STORE_OK) {
         rotation_follow(&txn.base);
         mdb_txn_abort(txn.mdb);
     }

@@ -24,6 +24,13 @@ enum store_error rotation_get(struct store_txn *txn, struct seal_rotation *rotat
     return txn->error;
 }
 
+int64_t rotation_generation(struct store_txn *txn)
+{
+    struct seal_rotation rotation = {.generation = 0};
+    rotation_get(txn, &rotation);
+    return rotation.generation;
+}
+
 void rotation_put(struct store_txn *txn, const struct seal_rotation *rotation)
 {
     unsigned char bytes[ROTATION_LEN];

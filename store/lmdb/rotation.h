@@ -4,6 +4,7 @@
 
 /* The state of the rotation of the secret. rotation_start: of a store that had none. */
 enum store_error rotation_get(struct store_txn *txn, struct seal_rotation *rotation);
+int64_t rotation_generation(struct store_txn *txn);
 void rotation_put(struct store_txn *txn, const struct seal_rotation *rotation);
 void rotation_start(struct store_txn *txn);
 

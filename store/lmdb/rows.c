@@ -281,6 +281,7 @@ const struct store_rows lmdb_rows = {
     .get_kept = answers_get_kept,
     .purge = purge,
     .forget = answers_forget,
+    .generation = rotation_generation,
     .put_rotation = rotation_put,
     .note_foreign_keys = note_foreign_keys,
     .raise_id = raise_id,

@@ -66,10 +66,9 @@ static void unlock_writers(struct lmdb_store *store)
 
 /* ---- the data file ---- */
 
-/* Whether the data file is still the one under its name: writes to a file that was removed or
- * replaced would be acknowledged and lost. statx without times: once they have been read, Linux
- * (6.13 and later) stores a new time with the next write, which makes its sync slower. */
-static bool is_in_place(const struct lmdb_store *store)
+/* statx without times: once they have been read, Linux (6.13 and later) stores a new time with the
+ * next write, which makes its sync slower. */
+bool data_is_in_place(const struct lmdb_store *store)
 {
     struct statx named, open_file;
     if (statx(AT_FDCWD, store->data_path, AT_EMPTY_PATH, STATX_INO, &named) == 0)
@@ -149,7 +148,7 @@ enum store_error write_begin(struct lmdb_store *store, struct lmdb_txn *txn)
     *txn = (struct lmdb_txn){.base = {.seal = store->base.seal}, .store = store};
     if (db_result(&txn->base, lock_writers(store)) != STORE_OK)
         return txn->base.error;
-    if (atomic_load(&store->base.broken) || !is_in_place(store))
+    if (atomic_load(&store->base.broken) || !data_is_in_place(store))
         db_result(&txn->base, MDB_PANIC);
     else
         db_result(&txn->base, mdb_txn_begin(store->env, NULL, 0, &txn->mdb));

@@ -289,6 +289,11 @@ static enum store_error forget(struct store_txn *txn, struct store_write *write)
     return txn->error;
 }
 
+static int64_t generation(struct store_txn *txn)
+{
+    return ((struct group *)txn)->meta.secret_generation;
+}
+
 static void put_rotation(struct store_txn *txn, const struct seal_rotation *rotation)
 {
     struct pg_parameters *parameters =
@@ -357,6 +362,7 @@ const struct store_rows group_rows = {
     .get_kept = get_kept,
     .purge = purge,
     .forget = forget,
+    .generation = generation,
     .put_rotation = put_rotation,
     .note_foreign_keys = note_foreign_keys,
     .raise_id = raise_id,

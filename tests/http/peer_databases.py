@@ -1,5 +1,6 @@
 """Databases of New API and One API, in a server of their kind."""
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -49,6 +50,7 @@ class PeerDatabase:
                      "--skip-networking", "--skip-grant-tables", "--lc-messages-dir=/usr/share/mysql",
                      "--innodb-buffer-pool-size=8M", "--innodb-log-file-size=4M", f"--user={WORKER_USER}"],
                     stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            atexit.register(self.process.kill)  # if a test fails before it can stop it
             (self.folder / ".my.cnf").write_text(f"[client]\nsocket={socket}\n")
             self.environment = {"HOME": str(self.folder)}
             wait_until(lambda: self.mysql("SELECT 1").returncode == 0, "the server answers")

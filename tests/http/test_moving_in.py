@@ -192,7 +192,11 @@ def test_what_comes_in(store, world, tool):
         assert about(notes, f"token {id}") == ["is disabled: its key is not 16 to 128 of 0-9, A-Z, a-z and _"]
     for id in (90, 91):
         assert about(notes, f"token {id}") == ["is left out: its user is missing or deleted"]
-    for id in (11, 12, 13, 14, 15, 16, 17, 18, 19, 40, 50):
+    negative = "a quota is negative and becomes 0"
+    for id, expected in [(12, [negative]), (14, ["expired_time is below -1 and becomes 0: it is expired"]),
+                         (16, ["is disabled: its status is not known"]), (17, [negative])]:
+        assert about(notes, f"token {id}") == expected
+    for id in (11, 13, 15, 18, 19, 40, 50):
         assert about(notes, f"token {id}") == []
     assert_users(store, notes)
     store.check()
@@ -213,7 +217,7 @@ def assert_users(store, notes):
     assert (rows[1]["request_count"], rows[2]["deleted_used_quota"], rows[3]["deleted_used_quota"]) == (77, 400, 0)
     assert "access_hash" not in rows[5]
     renamed = "-ID is appended to the name, which is a number or another user's but for letter case"
-    assert about(notes, "user 3") == [renamed, "used_quota is less than that of the tokens, which counts"]
+    assert about(notes, "user 3") == [renamed, "a quota is negative and becomes 0", "used_quota is less than that of the tokens, which counts"]
     assert about(notes, "user 5") == [renamed, "the role is not known and becomes 1"]
     assert not about(notes, "user 2")
 
@@ -354,14 +358,50 @@ def test_dry_run(store, world):
 
 
 def test_names(store):
+    """Also those that are the same, or a number, only after they are cut."""
+    names = {"BOB": "BOB", "bob": "bob-2", "Bob-2": "Bob-2-3", "bob-3": "bob-3", "9": "9-5", "x" * 70: "x" * 64,
+             "tab\tname": "tab name", "ü" * 40: "ü" * 32, "": "user-9", "x" * 69 + "y": "x" * 43 + "-10",
+             "Tab name": "Tab name-11", "1" * 64 + "x": "1" * 43 + "-12", "user": "user"}
     peer = Peer("new-api")
-    for id, name in enumerate(["BOB", "bob", "Bob-2", "bob-3", "9", "x" * 70, "tab\tname", "ü" * 40, ""], 1):
+    for id, name in enumerate(names, 1):
         peer.user(id, name)
     notes, _ = bring_in(store, peer.print_sqlite())
-    assert [user["name"] for user in store.ctl("user", "list")] == [
-        "BOB", "bob-2", "Bob-2-3", "bob-3", "9-5", "x" * 64, "tab name", "ü" * 32, "user-9"]
-    assert {note.split(": ")[1] for note in notes} == {f"user {id}" for id in (2, 3, 5, 6, 7, 8, 9)}
+    assert [user["name"] for user in store.ctl("user", "list")] == list(names.values())
+    changed = {id for id, (name, kept) in enumerate(names.items(), 1) if name != kept}
+    assert {note.split(": ")[1] for note in notes} == {f"user {id}" for id in changed}
     store.check()
+
+
+def test_nothing_is_opened(store):
+    """What is not NULL in deleted_at is deleted there; a status that is not computed any more is told."""
+    peer = Peer("new-api")
+    peer.user(1, "root")
+    peer.user(2, "gone", deleted_at="")
+    for id, deleted_at in enumerate(["", 0, "0000-00-00 00:00:00", "null"], 1):
+        peer.token(id, 1, draw_text(48), deleted_at=deleted_at)
+    peer.token(5, 0, draw_text(48))
+    peer.token(6, None, draw_text(48))
+    peer.token(7, -1, draw_text(48))
+    for id, values in enumerate([
+        {"status": 3}, {"status": 3, "expired_time": FUTURE}, {"status": 4},
+        {"status": 4, "unlimited_quota": 0, "remain_quota": 1},
+        {"status": 3, "expired_time": PAST}, {"status": 4, "unlimited_quota": 0}, {"status": 2}], 11):
+        peer.token(id, 1, draw_text(48), **values)
+    notes, counts = bring_in(store, peer.print_sqlite())
+    assert [counts[name] for name in ("users", "tokens", "deleted_users", "deleted_tokens", "tokens_without_user")] == [
+        1, 7, 1, 4, 3]
+    for id in (5, 6, 7):
+        assert about(notes, f"token {id}") == ["is left out: its user is missing or deleted"]
+    told = {id for id in range(11, 18) if any("is enabled: its status was" in note for note in about(notes, f"token {id}"))}
+    assert told == {11, 12, 13, 14} and len(notes) == 7
+
+
+def test_sum_beyond_64_bits(store):
+    peer = Peer("new-api")
+    peer.user(1, "root")
+    for id in (1, 2):
+        peer.token(id, 1, draw_text(48), used_quota=2**62)
+    assert problems(store, peer.print_sqlite()) == ["line 1: user 1: its tokens' used_quota is beyond 64 bits"]
 
 
 def test_beside_others(store):

@@ -267,15 +267,16 @@ def test_names_processes_that_do_not_end(engine):
         world, before = World(site), secret(site)
         stuck = min(site.pids())
         os.kill(stuck, signal.SIGSTOP)
-        done = rotate(site, "--wait", "15", status=1)
+        done = rotate(site, "--wait", "25", status=1)
         assert [json.loads(line)["problem"] for line in done.stdout.splitlines()] == [
             f"process {stuck} has the store open with the old secret only"]
         assert done.stderr == "tokenctl: not all processes have the new secret, see standard output: nothing has changed\n"
         assert secret(site) == before
         world.check()
         # Rows under two secrets, perhaps, are neither exported nor imported.
-        process, lines = start(site), site.dir / "lines"
+        lines = site.dir / "lines"
         site.ctl("export", lines)
+        process = start(site)
         wait_until(lambda: "being rotated" in site.run_ctl("export").stderr, "it has begun")
         process.kill()
         process.communicate()
@@ -301,6 +302,44 @@ def copy(store, name):
     shutil.copy2(store.dir / name, store.dir / "elsewhere" / name)
     if IS_ROOT:
         shutil.chown(store.dir / "elsewhere" / name, WORKER_USER, WORKER_USER)
+
+
+def wait_until_announced(store, times=1):
+    """Each run opens the store, and announces the next secret at once."""
+    if store.ENGINE == "postgresql":
+        wait_until(lambda: store.sql("SELECT secret_generation FROM meta") == str(1 + times), "it is announced")
+    else:  # the worker, its runs, and the one that asks
+        wait_until(lambda: store.ctl("stat")[-1]["readers"] >= 2 + times, "the store is open")
+        time.sleep(1)
+
+
+def test_one_run_at_a_time(store, elsewhere):
+    """The second one on a machine ends at once; of two on different ones the first that finds that the
+    other has changed the state."""
+    world, before = World(store), secret(store)
+    worker, path = store.start_worker()
+    remote = Client(fastcgi.transport(path), world.client.user)
+    assert remote.verify(world.rotated).status == 204
+    worker.send_signal(signal.SIGSTOP)
+    first = start(store, "--wait", "60")
+    wait_until_announced(store)
+    refused = rotate(store, status=1)
+    assert refused.stderr == f"tokenctl: {store.dir}/secret: is being rotated by another run\n"
+    copy(store, "secret.new")
+    second = subprocess.Popen([TOKENCTL, "secret", "rotate", "--wait", "60"], env=store.with_settings(elsewhere),
+                              stderr=subprocess.PIPE, text=True)
+    wait_until_announced(store, 2)
+    worker.kill()
+    assert "another run has gone on with it meanwhile" in first.communicate(timeout=90)[1]
+    assert secret(store) == before and first.returncode == 1
+    second.communicate(timeout=90)
+    assert second.returncode == 0
+    new = (store.dir / "elsewhere/secret").read_bytes()
+    assert new == next_file(store).read_bytes() != before
+    world.check()
+    assert rotate(store)["tokens"] == 0
+    world.check()
+    assert_sealed_with(store, new, before)
 
 
 @pytest.mark.postgresql

@@ -313,6 +313,24 @@ static void test_replaced_or_removed(void **state)
     }
 }
 
+/* A process that only reads notices it too. */
+static void test_maintain_notices(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(changes); i++) {
+        struct temporary temporary;
+        int64_t user_id;
+        open_store(&temporary, 0, &user_id);
+        assert_int_equal(store_maintain(temporary.store), STORE_OK);
+        changes[i].change(&temporary);
+        require(store_maintain(temporary.store) == STORE_BROKEN, "%s", changes[i].name);
+        assert_true(store_is_broken(temporary.store));
+        temporary_close(&temporary);
+        remove_files(&temporary);
+        temporary_remove(&temporary);
+    }
+}
+
 /* What stands under the name is opened, and has what was acknowledged before. */
 static void test_opened_after_it_was_replaced(void **state)
 {
@@ -421,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_writes_taken_meanwhile_share_a_commit),
         cmocka_unit_test(test_limited_address_space),
         cmocka_unit_test(test_replaced_or_removed),
+        cmocka_unit_test(test_maintain_notices),
         cmocka_unit_test(test_opened_after_it_was_replaced),
         cmocka_unit_test(test_secrets_are_not_in_the_file),
         cmocka_unit_test(test_wait_with_an_end),
