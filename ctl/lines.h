@@ -12,5 +12,5 @@
  * Hashes and sealed keys are in hexadecimal. */
 enum { LINES_FORMAT = 1 };
 
-/* The kinds of rows, by enum store_row_kind. */
+/* import_row.c: the kinds of rows, by enum store_row_kind. */
 extern const char *const lines_kinds[STORE_ROW_KINDS];
