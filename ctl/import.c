@@ -20,13 +20,13 @@
 #include "ctl/replace.h"
 #include "store/secret.h"
 
-enum { BATCH_MAX = 1024, TOKENS_MAX = 100000 };
+enum { BATCH_MAX = 1024, TOKENS_MAX = 100000, BAD_USER = -1 };
 
 /* A user or token of the input, which later rows are compared with. */
 struct seen {
     int64_t id;
     union {
-        int64_t last_token_id; /* a user's; 0: none so far */
+        int64_t last_token_id; /* a user's; 0: none so far; BAD_USER: its line was refused */
         uint64_t line;         /* a token's */
     };
 };
@@ -43,8 +43,8 @@ struct import_batch {
     struct {
         int64_t last_id;
         uint64_t count;
-    } kinds[STORE_ROW_KINDS]; /* of good rows */
-    size_t count;             /* of the members below */
+    } kinds[STORE_ROW_KINDS];
+    size_t count; /* of the members below */
     struct store_row rows[BATCH_MAX];
     uint64_t lines[BATCH_MAX];
     struct request requests[BATCH_MAX]; /* what the rows point into */
@@ -151,7 +151,19 @@ static void report_duplicates(struct import *import)
         import_fail(import, "the store can't be read: run tokenctl check");
 }
 
-/* Checks a row against those before it, and notes it. Returns what is wrong, or NULL. */
+/* Notes a user whose line is refused: its tokens and reservations are not refused for that. */
+static void note_bad_user(struct import *import, const struct store_row *row)
+{
+    int64_t *last_id = &import->batch->kinds[STORE_ROW_USER].last_id;
+    if (row->kind != STORE_ROW_USER || row->id <= *last_id)
+        return;
+    *last_id = row->id;
+    add_seen(import, &import->batch->users,
+             (struct seen){.id = row->id, .last_token_id = BAD_USER});
+}
+
+/* Checks a row against those before it, and notes it. Returns what is wrong, "" of a row that is
+ * left out with its user, or NULL. */
 static const char *find_misplaced(struct import *import, const struct store_row *row)
 {
     struct import_batch *batch = import->batch;
@@ -163,6 +175,8 @@ static const char *find_misplaced(struct import *import, const struct store_row 
                                                                      : row->reservation.user_id);
         if (!user)
             return "has a user who is in no line before it";
+        if (user->last_token_id == BAD_USER)
+            return "";
     }
     if (row->kind == STORE_ROW_IDS)
         return (*count)++ > 0 ? "is there twice" : NULL;
@@ -196,9 +210,10 @@ static bool add_row(struct import *import)
     enum import_found found = import->source.next(import, request, row);
     if (found == IMPORT_BAD && request->invalid.code == VALIDATION_UNAVAILABLE)
         import_fail(import, strerror(ENOMEM));
-    else if (found == IMPORT_BAD)
+    else if (found == IMPORT_BAD) {
         import_report(import, import->line, request->invalid.field, request->invalid.text);
-    else if (found == IMPORT_ROW && (misplaced = find_misplaced(import, row)))
+        note_bad_user(import, row);
+    } else if (found == IMPORT_ROW && (misplaced = find_misplaced(import, row)) && *misplaced)
         report_row(import, import->line, row->kind, row->id, misplaced);
     if (found == IMPORT_ROW && !misplaced)
         batch->lines[batch->count++] = import->line;

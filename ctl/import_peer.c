@@ -51,8 +51,10 @@ struct import_peer {
     size_t count, next;  /* of them */
     bool ids_are_raised, is_reported;
     int64_t user_id_max, token_id_max; /* of deleted ones, too */
-    int64_t user_id;                   /* the last user */
-    uint64_t *names;                   /* a set of hashes, 0: none */
+    int64_t user_id;                   /* the last user, */
+    char group[TOKEN_GROUP_LEN_MAX];   /* and its group */
+    size_t group_len;
+    uint64_t *names; /* a set of hashes, 0: none */
     size_t names_size;
     struct json_object *lost; /* values by column */
     int64_t counts[COUNTS];
@@ -339,6 +341,8 @@ static bool make_user(struct import *import, struct request *request, const stru
     peer->user_id = row->id;
     if (!sum_used(import, row, &used) || !peer_row_to_user(request, row, false, used, user, notes))
         return false;
+    peer->group_len = user->user.group.len;
+    memcpy(peer->group, user->user.group.at, peer->group_len);
     /* The name as it is here: cut, and without control characters. */
     if (row->name.len > 0 && !text_is_digits(user->user.name) && add_name(peer, user->user.name))
         return true;
@@ -395,7 +399,8 @@ static enum import_found next(struct import *import, struct request *request, st
         return IMPORT_BAD; /* without memory: it was good before */
     if (is_left_out(import, &read))
         return IMPORT_NOTHING;
-    if (!(read.is_token ? peer_row_to_token(request, &read, row, &notes)
+    struct span group = {peer->group, peer->group_len};
+    if (!(read.is_token ? peer_row_to_token(request, &read, group, row, &notes)
                         : make_user(import, request, &read, row, &notes)))
         return import->failure ? IMPORT_END : IMPORT_BAD;
     for (size_t i = 0; i < notes.count; i++)

@@ -37,8 +37,9 @@ void peer_row_count_lost(const struct request *request, const struct peer_row *r
 /* Make a row of a store of it. Texts that are not as in request->json are request->text's. False
  * without memory, with request->invalid set.
  *   id_in_name       -ID is appended to the name
- *   tokens_used      the used_quota of the user's tokens */
+ *   tokens_used      the used_quota of the user's tokens
+ *   owner_group      of a token without one */
 bool peer_row_to_user(struct request *request, const struct peer_row *row, bool id_in_name,
                       int64_t tokens_used, struct store_row *user, struct peer_notes *notes);
-bool peer_row_to_token(struct request *request, const struct peer_row *row, struct store_row *token,
-                       struct peer_notes *notes);
+bool peer_row_to_token(struct request *request, const struct peer_row *row, struct span owner_group,
+                       struct store_row *token, struct peer_notes *notes);

@@ -33,43 +33,61 @@ int ctl_refuse_rotation(void)
 
 /* ---- the child ---- */
 
-/* Old keys that can't be sealed again. */
-struct lost_keys {
-    uint64_t count, tokens; /* tokens: all */
-    int64_t now_unix_s, until_unix_s;
+/* The tokens' keys, by what becomes of them. */
+struct key_counts {
+    const struct seal *seal;
+    uint64_t tokens, damaged;
+    uint64_t left;                    /* under another secret than the current one */
+    uint64_t lost;                    /* old ones that can't be sealed again */
+    int64_t now_unix_s, until_unix_s; /* until: the end of the lost ones */
 };
 
 static bool visit_row(void *context, const struct store_row *row)
 {
-    struct lost_keys *lost = context;
+    struct key_counts *counts = context;
     const struct record_keys *keys = &row->keys;
+    const struct token *token = &row->token;
+    char key[TOKEN_KEY_SIZE];
     if (row->kind != STORE_ROW_TOKEN)
         return true;
-    lost->tokens++;
-    if (!keys->has_old || keys->old_sealed.len > 0 || keys->old_until_unix_s <= lost->now_unix_s)
-        return true;
-    lost->count++;
-    if (lost->until_unix_s < keys->old_until_unix_s)
-        lost->until_unix_s = keys->old_until_unix_s;
+    const struct seal_secret *secret =
+        unseal_key(counts->seal, token->user_id, token->id, keys->sealed, key);
+    counts->tokens++;
+    counts->damaged += !secret;
+    counts->left += secret != seal_current(counts->seal);
+    if (keys->has_old && keys->old_until_unix_s > counts->now_unix_s &&
+        !store_unseal_old_key(counts->seal, token, keys, key)) {
+        counts->lost++;
+        if (counts->until_unix_s < keys->old_until_unix_s)
+            counts->until_unix_s = keys->old_until_unix_s;
+    }
+    explicit_bzero(key, sizeof(key));
     return true;
 }
 
-/* Counts the tokens. Versions before this one kept only a hash of an old key. */
-static int check_old_keys(struct ctl *ctl, uint64_t *tokens)
+static enum store_error count_keys(struct ctl *ctl, struct key_counts *counts)
 {
-    struct lost_keys lost = {.now_unix_s = (int64_t)time(NULL)};
+    *counts = (struct key_counts){.seal = store_reader_seal(ctl->reader),
+                                  .now_unix_s = (int64_t)time(NULL)};
+    return store_export(ctl->reader, counts->now_unix_s, visit_row, counts);
+}
+
+/* Whether all can be sealed again. Versions before this one kept only a hash of an old key. */
+static int check_keys(struct ctl *ctl, struct key_counts *counts)
+{
     char until[32];
-    enum store_error error = store_export(ctl->reader, lost.now_unix_s, visit_row, &lost);
-    *tokens = lost.tokens;
+    enum store_error error = count_keys(ctl, counts);
+    if (error == STORE_OK && counts->damaged > 0)
+        error = STORE_CORRUPT;
     if (error != STORE_OK)
         return ctl_fail("%s", store_error_text(error));
-    if (lost.count == 0)
+    if (counts->lost == 0)
         return CTL_DONE;
-    strftime(until, sizeof(until), "%FT%TZ", gmtime(&(time_t){lost.until_unix_s}));
+    strftime(until, sizeof(until), "%FT%TZ", gmtime(&(time_t){counts->until_unix_s}));
     return ctl_fail("%" PRIu64 " old keys are in their grace of which an earlier version has kept "
                     "too little to seal them again; the last one ends at %s: nothing has changed, "
                     "run it again then",
-                    lost.count, until);
+                    counts->lost, until);
 }
 
 static void print_laggard(void *context, const char *line)
@@ -167,17 +185,23 @@ static enum store_error reseal(struct ctl *ctl, uint64_t total, struct message *
     return error;
 }
 
+/* Until nothing is left: a database may lose some of it, where another server takes its place. */
 static int change(struct ctl *ctl, struct seal_rotation *rotation, struct message *message)
 {
-    uint64_t total = 0;
+    struct key_counts counts = {.tokens = 0};
+    enum store_error error;
     int status = CTL_DONE;
     if (rotation->phase != SEAL_CHANGING) /* an earlier run has come so far */
-        status = check_old_keys(ctl, &total);
+        status = check_keys(ctl, &counts);
     if (status == CTL_DONE && rotation->phase != SEAL_CHANGING)
         status = announce(ctl, rotation);
     if (status != CTL_DONE)
         return status;
-    enum store_error error = reseal(ctl, total, message);
+    do {
+        error = reseal(ctl, counts.tokens, message);
+        if (error == STORE_OK)
+            error = count_keys(ctl, &counts);
+    } while (error == STORE_OK && counts.left > 0);
     return error == STORE_OK ? set_phase(ctl, rotation, SEAL_SETTLED, INT64_MAX)
                              : fail_phase(error);
 }

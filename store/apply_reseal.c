@@ -12,18 +12,37 @@ enum store_error store_apply_secret(struct store_txn *txn, struct store_write *w
     return txn->error;
 }
 
-/* Seals a key with the current secret.
- *   sealed   in: what it is; out: what it becomes, in bytes
- * Returns the secret that it was sealed with; NULL if that is none. */
-static const struct seal_secret *reseal_key(const struct store_txn *txn, struct token *token,
-                                            struct span *sealed,
-                                            unsigned char bytes[static SEAL_KEY_LEN_MAX])
+/* Versions before this one change the old key's hash alone: the sealed text is then of a key
+ * before it. */
+const struct seal_secret *store_unseal_old_key(const struct seal *seal, const struct token *token,
+                                               const struct record_keys *keys,
+                                               char key[static TOKEN_KEY_SIZE])
 {
+    unsigned char hash[SEAL_HASH_LEN];
     const struct seal_secret *secret =
-        unseal_key(txn->seal, token->user_id, token->id, *sealed, token->key);
-    if (secret)
-        *sealed = seal_key(txn->seal, token->user_id, token->id, token->key, bytes);
-    return secret;
+        unseal_key(seal, token->user_id, token->id, keys->old_sealed, key);
+    if (!secret)
+        return NULL;
+    seal_hash_key_with(secret, key, hash);
+    return memcmp(hash, keys->old_hash, sizeof(hash)) == 0 ? secret : NULL;
+}
+
+/* Moves the entries in the index of a token that is under another secret. */
+static void move_keys(struct store_txn *txn, const struct token *token,
+                      const struct seal_secret *secret, const struct record_keys *before,
+                      const struct record_keys *keys)
+{
+    unsigned char hash[SEAL_HASH_LEN];
+    struct record_key entry = {.user_id = token->user_id, .token_id = token->id};
+    seal_hash_key_with(secret, token->key, hash);
+    txn->rows->delete_key(txn, hash);
+    seal_hash_key(txn->seal, token->key, hash);
+    txn->rows->put_key(txn, hash, &entry);
+    entry.until_unix_s = keys->old_until_unix_s;
+    if (before->has_old)
+        txn->rows->delete_key(txn, before->old_hash);
+    if (keys->has_old)
+        txn->rows->put_key(txn, keys->old_hash, &entry);
 }
 
 /* An old key ends here if its time is up. */
@@ -32,33 +51,27 @@ static enum store_error reseal_token(struct store_txn *txn, struct store_write *
 {
     struct token token;
     struct record_keys keys, before;
-    unsigned char hash[SEAL_HASH_LEN], hash_before[SEAL_HASH_LEN], sealed[SEAL_KEY_LEN_MAX],
-        old_sealed[SEAL_KEY_LEN_MAX];
-    struct record_key entry = {.user_id = item->user_id, .token_id = item->token_id};
-    enum store_error error =
-        txn->rows->get_token(txn, item->user_id, item->token_id, &token, &keys);
+    unsigned char sealed[SEAL_KEY_LEN_MAX], old_sealed[SEAL_KEY_LEN_MAX];
+    int64_t user_id = item->user_id, id = item->token_id;
+    enum store_error error = txn->rows->get_token(txn, user_id, id, &token, &before);
     if (error != STORE_OK)
         return error;
-    before = keys;
-    keys.has_old = keys.has_old && keys.old_until_unix_s > write->now_unix_s &&
-                   reseal_key(txn, &token, &keys.old_sealed, old_sealed);
-    if (keys.has_old)
+    keys = before;
+    keys.old_sealed = SPAN("");
+    keys.has_old = before.has_old && before.old_until_unix_s > write->now_unix_s &&
+                   store_unseal_old_key(txn->seal, &token, &before, token.key);
+    if (keys.has_old) {
         seal_hash_key(txn->seal, token.key, keys.old_hash);
-    const struct seal_secret *secret = reseal_key(txn, &token, &keys.sealed, sealed);
-    if (!secret)
-        return store_txn_fail(txn, STORE_CORRUPT);
-    if (secret != seal_current(txn->seal)) {
+        keys.old_sealed = seal_key(txn->seal, user_id, id, token.key, old_sealed);
+    }
+    const struct seal_secret *secret = unseal_key(txn->seal, user_id, id, before.sealed, token.key);
+    if (!secret) {
+        store_txn_fail(txn, STORE_CORRUPT);
+    } else if (secret != seal_current(txn->seal)) {
         write->reseal.tokens++;
-        seal_hash_key_with(secret, token.key, hash_before);
-        seal_hash_key(txn->seal, token.key, hash);
+        keys.sealed = seal_key(txn->seal, user_id, id, token.key, sealed);
         txn->rows->put_token(txn, &token, &keys);
-        txn->rows->delete_key(txn, hash_before);
-        txn->rows->put_key(txn, hash, &entry);
-        entry.until_unix_s = keys.old_until_unix_s;
-        if (before.has_old)
-            txn->rows->delete_key(txn, before.old_hash);
-        if (keys.has_old)
-            txn->rows->put_key(txn, keys.old_hash, &entry);
+        move_keys(txn, &token, secret, &before, &keys);
     }
     explicit_bzero(token.key, sizeof(token.key));
     return txn->error;

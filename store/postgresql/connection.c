@@ -279,8 +279,10 @@ static bool check_timeline(struct pg_connection *connection)
     return connection->error == STORE_OK;
 }
 
-/* Whether the store is of this version and was made with this secret. */
-static void check_meta(struct pg_connection *connection, const PGresult *result)
+/* Whether the store is of this version and was made with this secret. The rotation is followed by
+ * the writer alone: its secrets must not change within a group, and what another connection has
+ * read may be older. */
+static void check_meta(struct pg_connection *connection, const PGresult *result, int64_t begun_ms)
 {
     struct pg_store *store = connection->store;
     struct pg_values values = {.result = result};
@@ -290,11 +292,14 @@ static void check_meta(struct pg_connection *connection, const PGresult *result)
     pg_next_rotation(&values, &rotation);
     bool writes = pg_check_writer(connection, lowest_writer) == STORE_OK;
     pthread_mutex_lock(&store->state_lock);
-    const char *wrong = writes ? store_follow(&store->base, &rotation) : NULL;
+    bool follows = connection == &store->writer || atomic_load(&store->base.generation) == 0;
+    const char *wrong = writes && follows ? store_follow(&store->base, &rotation) : NULL;
     if (writes && !wrong && !store->verified &&
         !seal_use_cipher(store->base.seal, (enum seal_cipher)cipher))
         wrong = "its keys are sealed with a cipher that this CPU does not support";
     store->verified |= writes && !wrong;
+    if (writes && !wrong && rotation.generation == atomic_load(&store->base.generation))
+        atomic_store(&store->trusted_ms, begun_ms);
     pthread_mutex_unlock(&store->state_lock);
     if (wrong)
         pg_fail(connection, STORE_BROKEN, wrong);
@@ -343,8 +348,7 @@ bool pg_prepare(struct pg_connection *connection)
     pg_sync(connection);
     PGresult *result = pg_result(connection);
     if (result)
-        check_meta(connection, result);
-    atomic_store(&connection->store->trusted_ms, begun_ms);
+        check_meta(connection, result, begun_ms);
     PQclear(result);
     for (int i = 0; i < connection->statement_count; i++)
         PQclear(pg_result(connection));

@@ -159,9 +159,9 @@ static inline int64_t pg_clamp(uint64_t value)
 /* rotation.c: the state of the secret's rotation from a row of it. */
 void pg_next_rotation(struct pg_values *values, struct seal_rotation *rotation);
 
-/* That nobody has a key can be said, as the generation is still the one that is known: else
- * STORE_UNAVAILABLE. Returns STORE_NOT_FOUND. */
-enum store_error pg_confirm_unknown(struct store_reader *reader);
+/* That nobody has a key can be said, as the generation is still the one that it was looked up at:
+ * else STORE_UNAVAILABLE. Returns STORE_NOT_FOUND. */
+enum store_error pg_confirm_unknown(struct store_reader *reader, int64_t generation);
 
 /* The process is no worker any more. */
 void pg_end_worker(struct pg_store *store);

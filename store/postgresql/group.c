@@ -309,8 +309,7 @@ static void check_ids(struct group *group)
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
         store->ids[i].count = 0;
     group->connection->repeat = true;
-    store_txn_fail(&group->txn, pg_fail(group->connection, STORE_UNAVAILABLE,
-                                        "an import has taken ids: to be repeated"));
+    store_txn_fail(&group->txn, pg_fail(group->connection, STORE_UNAVAILABLE, ""));
 }
 
 /* All rows that are needed; those of found keys and reservations too. */

@@ -262,13 +262,18 @@ enum store_error postgresql_token_find(struct store_reader *reader, const char *
 {
     const struct seal_secret *secrets[SEAL_SECRETS_MAX];
     struct pg_row entry = {.id = 0};
-    enum store_error error = STORE_NOT_FOUND;
-    unsigned count = seal_list(reader->store->seal, secrets);
-    for (unsigned i = 0; error == STORE_NOT_FOUND && i < count; i++) {
-        seal_hash_key_with(secrets[i], key, entry.hash);
-        error = find_by_hash(reader, entry, now_unix_s, owner_disabled, visit, context);
-    }
-    return error == STORE_NOT_FOUND ? pg_confirm_unknown(reader) : error;
+    enum store_error error;
+    int64_t generation;
+    do {
+        error = STORE_NOT_FOUND;
+        generation = atomic_load(&reader->store->generation);
+        unsigned count = seal_list(reader->store->seal, secrets);
+        for (unsigned i = 0; error == STORE_NOT_FOUND && i < count; i++) {
+            seal_hash_key_with(secrets[i], key, entry.hash);
+            error = find_by_hash(reader, entry, now_unix_s, owner_disabled, visit, context);
+        }
+    } while (error == STORE_NOT_FOUND && generation != atomic_load(&reader->store->generation));
+    return error == STORE_NOT_FOUND ? pg_confirm_unknown(reader, generation) : error;
 }
 
 /* ---- searches: the server filters and sorts. Keys are sealed there, and it takes no keyword that

@@ -34,22 +34,19 @@ enum store_error postgresql_rotation_get(struct store_reader *reader,
     return error == STORE_NOT_FOUND ? STORE_CORRUPT : error;
 }
 
-enum store_error pg_confirm_unknown(struct store_reader *reader)
+enum store_error pg_confirm_unknown(struct store_reader *reader, int64_t generation)
 {
     struct pg_store *store = (struct pg_store *)reader->store;
-    const struct seal_secret *secrets[SEAL_SECRETS_MAX];
     struct seal_rotation rotation;
     int64_t now_ms = clock_ms();
-    if (seal_list(store->base.seal, secrets) > 1 ||
-        now_ms - atomic_load(&store->trusted_ms) < TRUST_MS)
-        return STORE_NOT_FOUND;
+    if (now_ms - atomic_load(&store->trusted_ms) < TRUST_MS) /* which is of the present one */
+        return generation == atomic_load(&store->base.generation) ? STORE_NOT_FOUND
+                                                                  : STORE_UNAVAILABLE;
     enum store_error error = postgresql_rotation_get(reader, &rotation);
     if (error != STORE_OK)
         return error;
-    if (rotation.generation != atomic_load(&store->base.generation)) {
-        pg_disconnect(&((struct pg_reader *)reader)->connection); /* the next one reads it */
+    if (rotation.generation != generation) /* the writer soon knows it */
         return STORE_UNAVAILABLE;
-    }
     atomic_store(&store->trusted_ms, now_ms);
     return STORE_NOT_FOUND;
 }

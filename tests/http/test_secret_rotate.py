@@ -407,6 +407,61 @@ def test_old_keys_of_an_earlier_version(store):
     assert rotated["id"] == world.tokens[0]["id"]
 
 
+@pytest.mark.postgresql
+def test_old_keys_beside_an_earlier_version(store):
+    """It replaced the hash of an old key, and left the sealed text of the key before that."""
+    world, before = World(store), secret(store)
+    token = world.client.make()
+    world.client.rotate(token["id"], {"grace_seconds": 3600})
+    store.sql(f"CREATE TABLE kept AS SELECT sealed_old_key FROM tokens WHERE id = {token['id']}")
+    present = world.client.rotate(token["id"], {"grace_seconds": 3600}).data["key"]
+    store.sql(f"UPDATE tokens SET sealed_old_key = (SELECT * FROM kept) WHERE id = {token['id']}")
+    done = rotate(store, status=1)
+    assert re.search("1 old keys are in their grace .*: nothing has changed", done.stderr)
+    assert secret(store) == before and not next_file(store).exists()
+    assert world.client.verify(token["key"]).status == 401
+    # Its grace is over: nothing of it is left under the old secret.
+    store.sql(f"UPDATE tokens SET old_key_until_unix_s = 1 WHERE id = {token['id']}")
+    rotate(store)
+    assert [world.client.verify(key).status for key in (token["key"], present)] == [401, 204]
+    assert store.sql(f"SELECT has_old_key, sealed_old_key FROM tokens WHERE id = {token['id']}") == "f|\\x"
+    world.check()
+    assert_sealed_with(store, secret(store), before)
+
+
+@pytest.mark.postgresql
+def test_a_database_that_loses_a_step(store):
+    """As another server may that takes the place of the first one: the old secret is not given up."""
+    world, before = World(store), secret(store)
+    token_id = world.tokens[0]["id"]
+    store.sql("CREATE TABLE lost (done boolean); INSERT INTO lost VALUES (false)")
+    store.sql(f"""CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE token bigint = to_jsonb(coalesce(NEW, OLD)) ->> CASE TG_TABLE_NAME WHEN 'keys' THEN 'token_id'
+            ELSE 'id' END;
+        BEGIN
+            IF token <> {token_id} OR (SELECT done FROM lost) THEN RETURN coalesce(NEW, OLD); END IF;
+            IF TG_TABLE_NAME = 'tokens' THEN UPDATE lost SET done = true; END IF;
+            RETURN NULL;
+        END $$""")
+    store.sql("CREATE TRIGGER lose BEFORE UPDATE ON tokens FOR EACH ROW EXECUTE FUNCTION lose()")
+    store.sql("CREATE TRIGGER lose BEFORE INSERT OR DELETE ON keys FOR EACH ROW EXECUTE FUNCTION lose()")
+    rotate(store)
+    assert store.sql("SELECT done FROM lost") == "t"
+    world.check()
+    assert_sealed_with(store, secret(store), before)
+
+
+def test_refuses_a_damaged_store(store):
+    """What can't be sealed again would need the old secret for ever, and with it the rest."""
+    world, before = World(store), secret(store)
+    world.client.make(name="damaged-token")
+    store.damage_token("damaged-token")
+    done = rotate(store, status=1)
+    assert done.stderr == "tokenctl: the store is damaged: run tokenctl check\n"
+    assert secret(store) == before and not next_file(store).exists()
+    assert world.client.verify(world.old_key).status == 204
+
+
 def test_refuses_files_that_are_no_secret(store):
     before = secret(store)
     next_file(store).write_bytes(b"short")

@@ -360,6 +360,15 @@ def test_dry_run(store, target, is_full):
     assert store.ctl("import", file, **target) == [counts]
 
 
+def test_tokens_of_a_bad_user(store, target):
+    """Only their own faults are named."""
+    made = list(make_rows(2, 3))
+    made[1]["status"] = 7
+    made[3]["key"] = "nothing"
+    problems = refused(store, write(store, made), **target)
+    assert [problem.split(":")[0] for problem in problems] == ["line 2", "line 4"]
+
+
 def test_an_id_of_two_users(store, target):
     made = list(make_rows(2, 2))
     made[5]["id"], made[6]["id"] = 4, 5
