@@ -21,20 +21,20 @@
 #include "base/text.h"
 #include "ctl/import_peer_row.h"
 
-/* Where a row is in the file; a million of them must be small. */
+/* Where a row is in the temporary file. There is one for each row, in memory: it must be small. */
 struct place {
     int64_t user_id, token_id; /* token_id 0: the user, who sorts before the tokens */
     int64_t offset;
 };
 
-/* What is in front of it there. */
+/* In the file a row's JSON, encrypted, is behind this. */
 struct head {
     uint64_t line;
     int64_t used_quota; /* a token's, for the sum of its user */
     uint64_t len;
 };
 
-/* What is left out or changed often. */
+/* Counts that the report ends with. */
 enum count { DELETED_USERS, DELETED_TOKENS, OWNERLESS_TOKENS, OTHER_ROWS, NEGATIVE_QUOTAS, COUNTS };
 static const char *const count_names[COUNTS] = {"deleted_users", "deleted_tokens",
                                                 "tokens_without_user", "rows_of_other_tables",
@@ -226,7 +226,7 @@ static void print_counts(struct import *import)
     ctl_end(import->ctl, STORE_OK);
 }
 
-/* ---- in ---- */
+/* ---- into the file ---- */
 
 static const struct place *places_of(const struct import_peer *peer)
 {
@@ -292,7 +292,7 @@ bool import_peer_read(struct import *import)
     return peer->names || import_fail(import, strerror(ENOMEM));
 }
 
-/* ---- out ---- */
+/* ---- out of the file ---- */
 
 /* False if a user has this name already, letter case aside. */
 static bool add_name(struct import_peer *peer, struct span name)
@@ -314,7 +314,7 @@ static bool add_name(struct import_peer *peer, struct span name)
     return is_new;
 }
 
-/* Of the tokens behind a user. */
+/* Sums the used_quota of the user's tokens, which follow it in order. */
 static bool sum_used(struct import *import, const struct peer_row *row, int64_t *sum)
 {
     struct import_peer *peer = import->source.peer;
@@ -353,7 +353,8 @@ static bool make_user(struct import *import, struct request *request, const stru
     return true;
 }
 
-/* No id is given out again. */
+/* The first row: the next ids are above all in the input, also those of deleted rows, so that none
+ * is given out again. */
 static enum import_found raise_ids(struct import_peer *peer, struct store_row *row)
 {
     peer->ids_are_raised = true;
@@ -408,7 +409,7 @@ static enum import_found next(struct import *import, struct request *request, st
     return IMPORT_ROW;
 }
 
-/* ---- all of it ---- */
+/* ---- begin and end ---- */
 
 bool import_peer_begin(struct import *import, char reason[static STORE_REASON_SIZE])
 {
