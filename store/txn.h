@@ -275,12 +275,14 @@ enum store_error store_get_by_key(struct store_txn *txn, const char *key, int64_
  * STORE_ANSWER_TOO_LARGE. */
 store_apply_kind store_find_answer, store_keep_answer;
 
-/* Opens a token's old key. Returns its secret; NULL if it can't be opened, or is another one. */
+/* apply_reseal.c: unseals a token's old key. Returns the secret that it was sealed with; NULL if
+ * the sealed text can't be opened, or is not the key of keys->old_hash. */
 const struct seal_secret *store_unseal_old_key(const struct seal *seal, const struct token *token,
                                                const struct record_keys *keys,
                                                char key[static TOKEN_KEY_SIZE]);
 
-/* Seals an answer with the current secret, if it is not. STORE_NOT_FOUND. */
+/* Seals an answer with the current secret, and counts it in *count, if it is sealed with another.
+ * STORE_NOT_FOUND. */
 enum store_error store_reseal_answer(struct store_txn *txn,
                                      const unsigned char key_hash[static STORE_HASH_LEN],
                                      uint64_t *count);
