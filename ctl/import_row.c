@@ -22,6 +22,11 @@ static bool read_id(struct request *request, const char *name, int64_t *id)
     return json_in_required(request, name, 1, INT64_MAX - 1, id);
 }
 
+static bool refuse_hex(struct request *request, const char *name)
+{
+    return json_in_refuse(request, name, "must be hexadecimal digits, as many as it is long");
+}
+
 /* Up to size bytes. */
 static bool read_bytes(struct request *request, const char *name, unsigned char *bytes, size_t size,
                        size_t *len)
@@ -31,15 +36,14 @@ static bool read_bytes(struct request *request, const char *name, unsigned char 
         return false;
     return (sodium_hex2bin(bytes, size, text.at, text.len, NULL, len, NULL) == 0 &&
             text.len == 2 * *len) ||
-           json_in_refuse(request, name, "must be hexadecimal digits, as many as it is long");
+           refuse_hex(request, name);
 }
 
 static bool read_hex(struct request *request, const char *name, unsigned char *bytes, size_t len)
 {
     size_t read;
     return read_bytes(request, name, bytes, len, &read) &&
-           (read == len ||
-            json_in_refuse(request, name, "must be hexadecimal digits, as many as it is long"));
+           (read == len || refuse_hex(request, name));
 }
 
 /* A name or a group, as tokenctl user add takes them. */
