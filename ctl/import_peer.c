@@ -47,8 +47,10 @@ struct import_peer {
     unsigned char key[crypto_stream_chacha20_KEYBYTES];
     struct buffer out; /* what is not written yet */
     int64_t written;
-    struct buffer index; /* places */
-    size_t count, next;  /* of them */
+    struct buffer index; /* places; sorted, they are in the file at index_offset */
+    int64_t index_offset;
+    size_t count, next; /* of places */
+    struct place last;  /* of the row before the one at hand */
     bool ids_are_raised, is_reported;
     int64_t user_id_max, token_id_max; /* of deleted ones, too */
     int64_t user_id;                   /* the last user, */
@@ -167,6 +169,12 @@ static bool read_at(struct import *import, int64_t offset, void *out, size_t len
            import_fail(import, "its rows can't be read from a temporary file");
 }
 
+static bool read_place(struct import *import, size_t number, struct place *place)
+{
+    int64_t offset = import->source.peer->index_offset + (int64_t)(number * sizeof(*place));
+    return read_at(import, offset, place, sizeof(*place));
+}
+
 static bool read_row(struct import *import, const struct place *place, struct head *head,
                      struct span *text)
 {
@@ -214,7 +222,6 @@ static void print_counts(struct import *import)
     if (peer->is_reported)
         return;
     peer->is_reported = true;
-    buffer_free(&peer->index); /* what follows takes as much */
     json_object_object_foreach(peer->lost, column, values)
     {
         output_text(import->ctl, "left_out", span_of(column));
@@ -227,11 +234,6 @@ static void print_counts(struct import *import)
 }
 
 /* ---- into the file ---- */
-
-static const struct place *places_of(const struct import_peer *peer)
-{
-    return (const struct place *)(const void *)peer->index.at;
-}
 
 static bool take_object(struct import *import, struct request *request, uint64_t line,
                         struct span text)
@@ -269,27 +271,41 @@ static int compare_places(const void *left, const void *right)
     return order != 0 ? order : store_compare_ids(&a->offset, &b->offset);
 }
 
-bool import_peer_read(struct import *import)
+/* Sorts the places, and writes them behind the rows: the store's transaction takes as much memory.
+ */
+static bool sort(struct import *import)
 {
     struct import_peer *peer = import->source.peer;
+    size_t user_count = 1;
+    struct place *places = (struct place *)(void *)peer->index.at;
+    if (!flush(import))
+        return false;
+    if (peer->count > 0)
+        qsort(places, peer->count, sizeof(*places), compare_places);
+    for (size_t i = 0; i < peer->count; i++)
+        user_count += places[i].token_id == 0;
+    peer->names_size = 4 * user_count; /* each user may add two */
+    peer->names = calloc(peer->names_size, sizeof(*peer->names));
+    peer->index_offset = peer->written;
+    buffer_free(&peer->out);
+    peer->out = peer->index;
+    peer->index = (struct buffer){.at = NULL};
+    bool written = flush(import);
+    buffer_free(&peer->out);
+    return written && (peer->names || import_fail(import, strerror(ENOMEM)));
+}
+
+bool import_peer_read(struct import *import)
+{
     struct request request = {.json = NULL};
     struct span text = SPAN("");
-    size_t user_count = 1;
     bool taken = true;
     for (import->line = 1; taken && find_object(import); json_in_clear(&request)) {
         uint64_t line = import->line;
         taken = read_object(import, &text) && take_object(import, &request, line, text);
     }
     buffer_free(&request.body);
-    if (import->failure || !flush(import))
-        return false;
-    if (peer->count > 0)
-        qsort(peer->index.at, peer->count, sizeof(struct place), compare_places);
-    for (size_t i = 0; i < peer->count; i++)
-        user_count += places_of(peer)[i].token_id == 0;
-    peer->names_size = 4 * user_count; /* each user may add two */
-    peer->names = calloc(peer->names_size, sizeof(*peer->names));
-    return peer->names || import_fail(import, strerror(ENOMEM));
+    return !import->failure && sort(import);
 }
 
 /* ---- out of the file ---- */
@@ -318,14 +334,15 @@ static bool add_name(struct import_peer *peer, struct span name)
 static bool sum_used(struct import *import, const struct peer_row *row, int64_t *sum)
 {
     struct import_peer *peer = import->source.peer;
-    const struct place *place = places_of(peer) + peer->next;
-    const struct place *end = places_of(peer) + peer->count;
+    struct place place;
     struct head head;
     *sum = 0;
-    for (; place < end && place->user_id == peer->user_id; place++) {
-        if (!read_at(import, place->offset, &head, sizeof(head)))
+    for (size_t i = peer->next; i < peer->count; i++) {
+        if (!read_place(import, i, &place) || !read_at(import, place.offset, &head, sizeof(head)))
             return false;
-        if (__builtin_add_overflow(*sum, place->token_id > 0 ? head.used_quota : 0, sum)) {
+        if (place.user_id != peer->user_id)
+            break;
+        if (__builtin_add_overflow(*sum, place.token_id > 0 ? head.used_quota : 0, sum)) {
             refuse(import, import->line, row, SPAN(""), "its tokens' used_quota is beyond 64 bits");
             return import_fail(import, "a sum is out of range");
         }
@@ -365,12 +382,13 @@ static enum import_found raise_ids(struct import_peer *peer, struct store_row *r
 }
 
 /* Whether the row at hand can't come in, which it reports. */
-static bool is_left_out(struct import *import, const struct peer_row *row)
+static bool is_left_out(struct import *import, const struct place *place,
+                        const struct peer_row *row)
 {
     struct import_peer *peer = import->source.peer;
-    const struct place *place = places_of(peer) + peer->next - 1;
-    if (peer->next > 1 && place[-1].user_id == place->user_id &&
-        place[-1].token_id == place->token_id) {
+    const struct place last = peer->last;
+    peer->last = *place;
+    if (peer->next > 1 && last.user_id == place->user_id && last.token_id == place->token_id) {
         refuse(import, import->line, row, SPAN(""), "is there twice");
         return true;
     }
@@ -386,19 +404,20 @@ static enum import_found next(struct import *import, struct request *request, st
     struct import_peer *peer = import->source.peer;
     struct peer_notes notes = {.count = 0};
     struct peer_row read;
+    struct place place;
     struct head head;
     struct span text = SPAN("");
     if (!peer->ids_are_raised)
         return raise_ids(peer, row);
     if (peer->next == peer->count)
         print_counts(import);
-    if (peer->next == peer->count ||
-        !read_row(import, places_of(peer) + peer->next++, &head, &text))
+    if (peer->next == peer->count || !read_place(import, peer->next++, &place) ||
+        !read_row(import, &place, &head, &text))
         return IMPORT_END;
     import->line = head.line;
     if (!import_parse(import, request, text) || peer_row_read(request, &read) <= 0)
         return IMPORT_BAD; /* without memory: it was good before */
-    if (is_left_out(import, &read))
+    if (is_left_out(import, &place, &read))
         return IMPORT_NOTHING;
     struct span group = {peer->group, peer->group_len};
     if (!(read.is_token ? peer_row_to_token(request, &read, group, row, &notes)

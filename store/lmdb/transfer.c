@@ -160,7 +160,7 @@ static enum store_error commit_part(struct lmdb_store *store, struct lmdb_txn *t
 static bool import_rows(struct lmdb_store *store, struct lmdb_txn *txn, struct store_import *import,
                         store_take_rows *take, void *context)
 {
-    enum { PART = 4096 }; /* as many pages or some more are kept in memory */
+    enum { PART = 2048 }; /* as many pages or some more are kept in memory */
     struct store_row *rows;
     size_t count, imported = 0;
     bool keeps;
