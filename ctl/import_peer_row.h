@@ -27,8 +27,14 @@ struct peer_notes {
     const char *texts[PEER_NOTES_MAX]; /* static; each follows "token 1: " */
 };
 
-/* Reads request->json. Returns 1; 0 if it is of another table; -1 with request->invalid set. */
-int peer_row_read(struct request *request, struct peer_row *row);
+enum peer_read {
+    PEER_READ_ROW,
+    PEER_READ_OTHER, /* it is of another table */
+    PEER_READ_BAD    /* request->invalid says what is wrong */
+};
+
+/* Reads request->json. */
+enum peer_read peer_row_read(struct request *request, struct peer_row *row);
 
 /* Counts the row's values in columns that are not imported: adds 1 to counts' member "users.COLUMN"
  * or "tokens.COLUMN". */
