@@ -1,4 +1,4 @@
-/* GET /api/status: what clients need to know of the site before they have credentials. */
+/* GET /api/status: the site's name, limits and settings, for clients without credentials. */
 
 #include "api/handlers.h"
 #include "api/reply.h"

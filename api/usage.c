@@ -1,4 +1,4 @@
-/* What the holder of a key may know of it: GET /api/usage/token/ in New API's form,
+/* A token's quota, for the holder of its key: GET /api/usage/token/ in New API's form,
  * /v1/dashboard/billing/… in OpenAI's. */
 
 #include <inttypes.h>
@@ -45,7 +45,7 @@ static void append_usage(struct request *request, const struct token *token)
 
 /* ---- billing ---- */
 
-/* Quota units in money, by so many digits that a reader of doubles gets the nearest one. */
+/* Quota units in money, with the fewest digits (15 to 17) that parse to the same double. */
 static void append_money(struct buffer *body, struct span label, long double units,
                          const struct request *request)
 {
@@ -65,12 +65,13 @@ static void append_subscription(struct request *request, const struct token *tok
 {
     static const struct span limits[] = {SPAN(",\"soft_limit_usd\":"), SPAN(",\"hard_limit_usd\":"),
                                          SPAN(",\"system_hard_limit_usd\":")};
+    enum { UNLIMITED_USD = 100000000 }; /* New API's */
     struct buffer *body = &request->body;
     long double granted = (long double)token->remain_quota + (long double)token->used_quota;
     buffer_append(body, SPAN("{\"object\":\"billing_subscription\",\"has_payment_method\":true"));
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
         if (token->unlimited_quota)
-            buffer_append_number(body, limits[i], 100000000);
+            buffer_append_number(body, limits[i], UNLIMITED_USD);
         else
             append_money(body, limits[i], granted, request);
     buffer_append_number(body, SPAN(",\"access_until\":"),
@@ -78,7 +79,8 @@ static void append_subscription(struct request *request, const struct token *tok
     buffer_append(body, SPAN("}"));
 }
 
-static void append_cents(struct request *request, const struct token *token)
+/* In cents. */
+static void append_billing_usage(struct request *request, const struct token *token)
 {
     append_money(&request->body, SPAN("{\"object\":\"list\",\"total_usage\":"),
                  100 * (long double)token->used_quota, request);
@@ -140,5 +142,5 @@ enum api_step subscription_begin(struct request *request)
 
 enum api_step billing_usage_begin(struct request *request)
 {
-    return answer(request, append_cents);
+    return answer(request, append_billing_usage);
 }

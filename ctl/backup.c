@@ -67,7 +67,6 @@ static int receive_copy(struct ctl *ctl, const struct new_file *file)
 int ctl_backup(struct ctl *ctl)
 {
     struct new_file file;
-    struct stat written = {.st_size = 0};
     if (!store_has_copies(ctl->options.location))
         return ctl_export(ctl);
     if (!file_begin(&file, ctl, ctl->argument))
@@ -75,13 +74,7 @@ int ctl_backup(struct ctl *ctl)
     int status = receive_copy(ctl, &file);
     if (status == CTL_DONE)
         status = check_file(ctl, &file);
-    fstat(file.fd, &written);
-    status = file_end(&file, status);
-    if (status != CTL_DONE)
-        return status;
-    output_text(ctl, "file", span_of(ctl->argument));
-    output_int(ctl, "bytes", written.st_size);
-    return ctl_end(ctl, STORE_OK);
+    return file_end_and_print(&file, ctl, status);
 }
 
 /* ---- restore ---- */

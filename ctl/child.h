@@ -11,20 +11,21 @@ struct ctl_child {
  * child that has ended is an error. */
 void child_catch_signals(void);
 
-/* Starts one that works and exits with what work returns. False, with an error printed. */
+/* Starts a child that runs work and exits with its result. False, with an error printed. */
 bool child_start(struct ctl *ctl, ctl_command *work, struct ctl_child *child);
 
-/* In the child, before it opens anything in the store: as sandbox_become_owner; and it ends with
- * its parent. In a process without one: sandbox_become_owner. */
+/* As sandbox_become_owner; a child also arranges to be killed when its parent ends. To be called
+ * before anything in the store is opened. False with errno. */
 bool child_become_owner(const struct ctl *ctl, const char *owner_path);
 
 /* Whether SIGINT or SIGTERM came; errno is EINTR then. */
 bool child_is_interrupted(void);
 
-/* Closes the connection and waits for the end; it is killed if a signal comes. Returns its exit
- * status, or CTL_FAILED, with an error printed that begins with what and, if pages are damaged,
- * ends with the advice. */
+/* Closes the connection and waits for the child's end; kills it if SIGINT or SIGTERM comes. Returns
+ * its exit status; CTL_FAILED if a signal ended it, with an error printed that begins with what
+ * (the work's name) and, if the signal tells of damaged pages, ends with advice. */
 int child_end(struct ctl_child *child, const char *what, const char *advice);
 
-/* Kills it, and prints errno's or the interruption's error about a file. Returns CTL_FAILED. */
+/* Kills the child, and prints an error about a file: the interruption, or errno's. Returns
+ * CTL_FAILED. */
 int child_stop(struct ctl_child *child, const char *path);

@@ -3,12 +3,12 @@
 #include "settings/settings.h"
 #include "store/transfer.h"
 
-/* The options: first those that have a value, a text, then a number, then the others. */
+/* The options: those with a text, those with a number, those without a value. */
 enum ctl_option {
     CTL_NAME,
     CTL_GROUP,
     CTL_FROM,
-    CTL_EXPIRES,
+    CTL_EXPIRES, /* the first with a number */
     CTL_ADD_QUOTA,
     CTL_WAIT,
     CTL_CLEAR_KEYS, /* the first without a value */
@@ -20,23 +20,23 @@ enum ctl_option {
     CTL_OPTIONS
 };
 
-/* What a command works with. */
+/* A command's settings, arguments and store. */
 struct ctl {
     struct settings settings;
     struct store_options options; /* of the settings */
-    struct store *store;          /* open if the command needs it */
+    struct store *store;          /* NULL: not open */
     struct store_reader *reader;
     const char *text[CTL_OPTIONS]; /* the values of the options, "" without one; NULL: not given */
     int64_t number[CTL_OPTIONS];   /* of those that are numbers */
     int64_t free_bytes;            /* of the store's file system; 0: not known */
     const struct command *command;
-    const char *argument;                  /* the command's argument, or NULL */
+    const char *argument;                  /* NULL: none */
     int64_t id;                            /* of the argument, if it names something that exists */
     struct json_object *row;               /* of output; NULL: empty */
     int parent_fd;                         /* in a child (child.h): the connection; else -1 */
-    int file_fd;                           /* a child's: the file that it checks */
-    const struct replacement *replacement; /* a child's (replace.c) */
-    bool restores; /* ids are raised, as some may have been given out since */
+    int file_fd;                           /* for the child that checks a copy: its file */
+    const struct replacement *replacement; /* for replace.c's child */
+    bool restores; /* by tokenctl restore: the next ids are raised (STORE_COPY_IDS) */
 };
 
 /* Exit statuses. */
@@ -49,6 +49,7 @@ enum { CTL_WRITE_WAIT_MS = 20000 };
  * a reason. */
 bool ctl_open(struct ctl *ctl, const char *owner_path, char reason[static STORE_REASON_SIZE]);
 
+/* Gives up all rights that the open store does not need. False with a reason. */
 bool ctl_enter_sandbox(struct ctl *ctl, const char *owner_path,
                        char reason[static STORE_REASON_SIZE]);
 
@@ -56,9 +57,9 @@ bool ctl_enter_sandbox(struct ctl *ctl, const char *owner_path,
  * standard output can't be written. */
 int ctl_close(struct ctl *ctl, int status);
 
-/* The owner of a new store: TOKEN_USER where root makes it; -1 where the caller keeps it. False if
- * that does not exist. */
-bool ctl_find_owner(const struct settings *settings, unsigned *uid, unsigned *gid);
+/* The owner of a new store: TOKEN_USER where root makes it; -1 where the caller keeps it. Returns
+ * what is wrong, a static text, or NULL. */
+const char *ctl_find_owner(const struct settings *settings, unsigned *uid, unsigned *gid);
 
 /* Says that restore overwrites nothing. Returns CTL_FAILED. */
 int ctl_refuse_full(const struct ctl *ctl);

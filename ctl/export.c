@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -213,19 +212,11 @@ static int receive_rows(struct ctl *ctl, int fd)
 int ctl_export(struct ctl *ctl)
 {
     struct new_file file;
-    struct stat written = {.st_size = 0};
     if (!ctl->argument) {
         child_catch_signals();
         return receive_rows(ctl, STDOUT_FILENO);
     }
     if (!file_begin(&file, ctl, ctl->argument))
         return CTL_FAILED;
-    int status = receive_rows(ctl, file.fd);
-    fstat(file.fd, &written);
-    status = file_end(&file, status);
-    if (status != CTL_DONE)
-        return status;
-    output_text(ctl, "file", span_of(ctl->argument));
-    output_int(ctl, "bytes", written.st_size);
-    return ctl_end(ctl, STORE_OK);
+    return file_end_and_print(&file, ctl, receive_rows(ctl, file.fd));
 }

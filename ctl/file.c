@@ -92,6 +92,18 @@ int file_end(struct new_file *file, int status)
     return status;
 }
 
+int file_end_and_print(struct new_file *file, struct ctl *ctl, int status)
+{
+    struct stat written = {.st_size = 0};
+    fstat(file->fd, &written);
+    status = file_end(file, status);
+    if (status != CTL_DONE)
+        return status;
+    output_text(ctl, "file", span_of(file->path));
+    output_int(ctl, "bytes", written.st_size);
+    return ctl_end(ctl, STORE_OK);
+}
+
 /* Waits for bytes to read; false, with errno, where nobody takes them any more. */
 static bool wait_for_bytes(int from, int to)
 {
@@ -142,9 +154,7 @@ static const char *clear_place(struct new_folder *folder, const struct settings 
 {
     struct stat status;
     if (lstat(folder->path, &status) != 0)
-        return ctl_find_owner(settings, &folder->uid, &folder->gid)
-                   ? NULL
-                   : "the user that TOKEN_USER names (default token, or www-data) does not exist";
+        return ctl_find_owner(settings, &folder->uid, &folder->gid);
     if (!S_ISDIR(status.st_mode))
         return "is a link or no folder";
     folder->uid = status.st_uid;

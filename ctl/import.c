@@ -16,31 +16,35 @@
 #include "ctl/child.h"
 #include "ctl/file.h"
 #include "ctl/import_peer.h"
+#include "ctl/lines.h"
 #include "ctl/replace.h"
 #include "store/secret.h"
 
-enum { BATCH_MAX = 1024, TOKENS_MAX = 100000 };
+enum { BATCH_MAX = 1024, TOKENS_MAX = 100000, BAD_USER = -1 };
 
-static const uint64_t OF_BAD_USER = UINT64_MAX;
-
-/* Where an id stands. */
-struct place {
+/* A user or token of the input, which later rows are compared with. */
+struct seen {
     int64_t id;
-    uint64_t line;
+    union {
+        int64_t last_token_id; /* a user's; 0: none so far; BAD_USER: its line was refused */
+        uint64_t line;         /* a token's */
+    };
 };
 
-struct places {
-    struct place *at;
+struct seen_list {
+    struct seen *at;
     size_t count, size;
 };
 
 struct import_batch {
     struct store_reader *before; /* of the store that is imported into; NULL: it is made */
     bool is_full;                /* that store has users or gateways */
-    struct places tokens;
-    struct places users; /* line: the last id of its tokens, or OF_BAD_USER */
-    struct place last[STORE_ROW_RESERVATION + 1]; /* rows of each kind: the last id, and how many */
-    size_t count;
+    struct seen_list users, tokens;
+    struct {
+        int64_t last_id;
+        uint64_t count;
+    } kinds[STORE_ROW_KINDS];
+    size_t count; /* of the members below */
     struct store_row rows[BATCH_MAX];
     uint64_t lines[BATCH_MAX];
     struct request requests[BATCH_MAX]; /* what the rows point into */
@@ -61,8 +65,7 @@ void import_report(struct import *import, uint64_t line, struct span field, cons
 struct span import_name_row(enum store_row_kind kind, int64_t id, struct span field,
                             char label[static IMPORT_LABEL_SIZE])
 {
-    static const char *const names[] = {"ids", "gateway", "user", "token", "reservation"};
-    int len = snprintf(label, IMPORT_LABEL_SIZE, "%s %" PRId64 ":%s%.*s", names[kind], id,
+    int len = snprintf(label, IMPORT_LABEL_SIZE, "%s %" PRId64 ":%s%.*s", lines_kinds[kind], id,
                        field.len > 0 ? " " : "", (int)field.len, field.len > 0 ? field.at : "");
     return (struct span){label, len < IMPORT_LABEL_SIZE ? (size_t)len : IMPORT_LABEL_SIZE - 1};
 }
@@ -83,115 +86,112 @@ bool import_fail(struct import *import, const char *why)
 
 /* ---- ids ---- */
 
-static bool add_place(struct import *import, struct places *places, int64_t id, uint64_t line)
+static bool add_seen(struct import *import, struct seen_list *list, struct seen row)
 {
-    if (places->count == places->size) {
-        size_t size = places->size ? places->size * 2 : 4096;
-        struct place *at = reallocarray(places->at, size, sizeof(*at));
+    if (list->count == list->size) {
+        size_t size = list->size ? list->size * 2 : 4096;
+        struct seen *at = reallocarray(list->at, size, sizeof(*at));
         if (!at)
             return import_fail(import, strerror(ENOMEM));
-        places->at = at;
-        places->size = size;
+        list->at = at;
+        list->size = size;
     }
-    places->at[places->count++] = (struct place){id, line};
+    list->at[list->count++] = row;
     return true;
 }
 
-/* One of the last: a line is named once. */
-static void forget_place(struct places *places, uint64_t line)
+/* Gives the token of a refused line an id that no other has: a line is reported once. It is one of
+ * the last in the list. */
+static void forget_token(struct seen_list *tokens, uint64_t line)
 {
-    for (size_t i = places->count; i > 0 && places->at[i - 1].line >= line; i--)
-        if (places->at[i - 1].line == line)
-            places->at[i - 1].id = -(int64_t)line;
+    for (size_t i = tokens->count; i > 0 && tokens->at[i - 1].line >= line; i--)
+        if (tokens->at[i - 1].line == line)
+            tokens->at[i - 1].id = -(int64_t)line;
 }
 
-static int compare_places(const void *left, const void *right)
+static int compare_tokens(const void *left, const void *right)
 {
-    const struct place *a = left, *b = right;
+    const struct seen *a = left, *b = right;
     int order = store_compare_ids(&a->id, &b->id);
     return order != 0 ? order : (a->line > b->line) - (a->line < b->line);
+}
+
+/* In a list in the order of ids; NULL: it is not there. */
+static struct seen *find_seen(const struct seen_list *list, int64_t id)
+{
+    return list->count == 0
+               ? NULL
+               : bsearch(&id, list->at, list->count, sizeof(*list->at), store_compare_ids);
 }
 
 /* A store_visit_row. */
 static bool report_existing(void *context, const struct store_row *row)
 {
     struct import *import = context;
-    const struct places *places = &import->batch->tokens;
-    const struct place *place =
-        row->kind == STORE_ROW_TOKEN && places->count > 0
-            ? bsearch(&row->token.id, places->at, places->count, sizeof(*place), store_compare_ids)
-            : NULL;
-    if (place)
-        report_row(import, place->line, STORE_ROW_TOKEN, place->id,
+    const struct seen *token =
+        row->kind == STORE_ROW_TOKEN ? find_seen(&import->batch->tokens, row->token.id) : NULL;
+    if (token)
+        report_row(import, token->line, STORE_ROW_TOKEN, token->id,
                    "another token has this id, in the store");
     return true;
 }
 
-/* No engine finds a token by its id alone. */
-static void report_twice(struct import *import)
+/* Tokens whose id another one has: here, as no engine finds a token by its id alone. */
+static void report_duplicates(struct import *import)
 {
     struct import_batch *batch = import->batch;
-    const struct places *places = &batch->tokens;
-    if (places->count > 0)
-        qsort(places->at, places->count, sizeof(*places->at), compare_places);
-    for (size_t i = 1; i < places->count; i++)
-        if (places->at[i].id == places->at[i - 1].id)
-            report_row(import, places->at[i].line, STORE_ROW_TOKEN, places->at[i].id,
+    const struct seen_list *tokens = &batch->tokens;
+    if (tokens->count > 0)
+        qsort(tokens->at, tokens->count, sizeof(*tokens->at), compare_tokens);
+    for (size_t i = 1; i < tokens->count; i++)
+        if (tokens->at[i].id == tokens->at[i - 1].id)
+            report_row(import, tokens->at[i].line, STORE_ROW_TOKEN, tokens->at[i].id,
                        "another token has this id, in a line before");
     if (batch->before && store_export(batch->before, 0, report_existing, import) != STORE_OK)
         import_fail(import, "the store can't be read: run tokenctl check");
 }
 
-/* NULL: not in the input so far. */
-static struct place *find_user(const struct import_batch *batch, int64_t id)
-{
-    return batch->users.count == 0 ? NULL
-                                   : bsearch(&id, batch->users.at, batch->users.count,
-                                             sizeof(*batch->users.at), store_compare_ids);
-}
-
-/* The id of a user whose line was refused: what it has is not refused for that. */
+/* Notes a user whose line is refused: its tokens and reservations are not refused for that. */
 static void note_bad_user(struct import *import, const struct store_row *row)
 {
-    struct place *last = &import->batch->last[STORE_ROW_USER];
-    if (row->kind != STORE_ROW_USER || row->id <= last->id)
+    int64_t *last_id = &import->batch->kinds[STORE_ROW_USER].last_id;
+    if (row->kind != STORE_ROW_USER || row->id <= *last_id)
         return;
-    last->id = row->id;
-    add_place(import, &import->batch->users, row->id, OF_BAD_USER);
+    *last_id = row->id;
+    add_seen(import, &import->batch->users,
+             (struct seen){.id = row->id, .last_token_id = BAD_USER});
 }
 
-/* What is wrong with a row's place among the others, or NULL; notes its id. "": with its user. */
+/* Checks a row against those before it, and notes it. Returns what is wrong, "" of a row that is
+ * left out with its user, or NULL. */
 static const char *find_misplaced(struct import *import, const struct store_row *row)
 {
     struct import_batch *batch = import->batch;
-    struct place *last = &batch->last[row->kind], *user = NULL;
-    int64_t id = row->id, last_id = last->id;
+    int64_t *last_id = &batch->kinds[row->kind].last_id;
+    uint64_t *count = &batch->kinds[row->kind].count;
+    struct seen *user = NULL;
     if (row->kind == STORE_ROW_TOKEN || row->kind == STORE_ROW_RESERVATION) {
-        user = find_user(batch, row->kind == STORE_ROW_TOKEN ? row->token.user_id
-                                                             : row->reservation.user_id);
+        user = find_seen(&batch->users, row->kind == STORE_ROW_TOKEN ? row->token.user_id
+                                                                     : row->reservation.user_id);
         if (!user)
             return "has a user who is in no line before it";
-        if (user->line == OF_BAD_USER)
+        if (user->last_token_id == BAD_USER)
             return "";
     }
-    if (row->kind == STORE_ROW_IDS && last->line++ > 0)
-        return "is there twice";
     if (row->kind == STORE_ROW_IDS)
-        return NULL;
-    if (row->kind == STORE_ROW_TOKEN)
-        last_id = (int64_t)user->line;
-    if (id <= last_id)
+        return (*count)++ > 0 ? "is there twice" : NULL;
+    if (row->kind == STORE_ROW_TOKEN) /* in order for each user */
+        last_id = &user->last_token_id;
+    if (row->id <= *last_id)
         return "must stand in the order of ids";
-    if (row->kind == STORE_ROW_TOKEN && batch->is_full && last->line == TOKENS_MAX)
+    if (row->kind == STORE_ROW_TOKEN && batch->is_full && *count == TOKENS_MAX)
         return "is more than 100000 tokens for a store that has users: split the file by users";
-    last->id = id;
-    last->line++;
-    if (row->kind == STORE_ROW_TOKEN) {
-        user->line = (uint64_t)id;
-        add_place(import, &batch->tokens, id, import->line);
-    } else if (row->kind == STORE_ROW_USER) {
-        add_place(import, &batch->users, id, 0);
-    }
+    *last_id = row->id;
+    ++*count;
+    if (row->kind == STORE_ROW_TOKEN)
+        add_seen(import, &batch->tokens, (struct seen){.id = row->id, .line = import->line});
+    else if (row->kind == STORE_ROW_USER)
+        add_seen(import, &batch->users, (struct seen){.id = row->id});
     return NULL;
 }
 
@@ -231,9 +231,11 @@ static void clear_batch(struct import *import)
         if (row->refused)
             report_row(import, batch->lines[i], row->kind, row->id, row->refused);
         if (row->refused && row->kind == STORE_ROW_TOKEN)
-            forget_place(&batch->tokens, batch->lines[i]);
-        if (row->kind == STORE_ROW_TOKEN)
+            forget_token(&batch->tokens, batch->lines[i]);
+        if (row->kind == STORE_ROW_TOKEN) {
             explicit_bzero(batch->rows[i].token.key, TOKEN_KEY_SIZE);
+            explicit_bzero(batch->rows[i].old_key, TOKEN_KEY_SIZE);
+        }
         json_in_clear(&batch->requests[i]);
     }
     batch->count = 0;
@@ -251,7 +253,7 @@ static bool take(void *context, struct store_row **rows, size_t *count)
     *count = batch->count;
     if (*count > 0 || import->failure)
         return !import->failure;
-    report_twice(import);
+    report_duplicates(import);
     return !import->failure && import->bad_lines == 0 && !import->ctl->text[CTL_DRY_RUN];
 }
 
@@ -259,7 +261,8 @@ static bool take(void *context, struct store_row **rows, size_t *count)
 
 static int finish(struct import *import, enum store_error error)
 {
-    static const char *const kinds[] = {NULL, "gateways", "users", "tokens", "reservations"};
+    static const char *const names[STORE_ROW_KINDS] = {NULL, "gateways", "users", "tokens",
+                                                       "reservations"};
     struct ctl *ctl = import->ctl;
     fflush(stdout);
     if (import->failure)
@@ -267,14 +270,15 @@ static int finish(struct import *import, enum store_error error)
     if (import->bad_lines > 0)
         return ctl_fail("%s: %" PRIu64 " problems, listed on standard output; nothing is imported",
                         ctl->argument, import->bad_lines);
-    for (size_t i = STORE_ROW_GATEWAY; i <= STORE_ROW_RESERVATION; i++)
-        output_int(ctl, kinds[i], (int64_t)import->batch->last[i].line);
+    for (size_t i = STORE_ROW_GATEWAY; i < STORE_ROW_KINDS; i++)
+        output_int(ctl, names[i], (int64_t)import->batch->kinds[i].count);
     output_int(ctl, "old_keys_left_out", import->source.old_keys_left_out);
     if (!ctl->text[CTL_DRY_RUN])
         return ctl_end(ctl, error);
     output_bool(ctl, "dry_run", true);
     return ctl_end(ctl, error == STORE_REFUSED ? STORE_OK : error);
 }
+
 /* Opens what is imported into, if it is not open; then the secret can't be read any more. */
 static bool open_target(struct ctl *ctl, const struct import *import,
                         char reason[static STORE_REASON_SIZE])

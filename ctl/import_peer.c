@@ -22,20 +22,21 @@
 #include "base/text.h"
 #include "ctl/import_peer_row.h"
 
-/* Where a row is in the file; a million of them must be small. */
-struct place {
+/* Where a row is in the temporary file. There is one for each row, in memory until all are sorted:
+ * it must be small. */
+struct entry {
     int64_t user_id, token_id; /* token_id 0: the user, who sorts before the tokens */
     int64_t offset;
 };
 
-/* What is in front of it there. */
+/* In the file a row's JSON, encrypted, is behind this. */
 struct head {
     uint64_t line;
     int64_t used_quota; /* a token's, for the sum of its user */
     uint64_t len;
 };
 
-/* What is left out or changed often. */
+/* Counts that the report ends with. */
 enum count { DELETED_USERS, DELETED_TOKENS, OWNERLESS_TOKENS, OTHER_ROWS, NEGATIVE_QUOTAS, COUNTS };
 static const char *const count_names[COUNTS] = {"deleted_users", "deleted_tokens",
                                                 "tokens_without_user", "rows_of_other_tables",
@@ -46,12 +47,12 @@ struct import_peer {
     enum { OUTSIDE, ARRAY_BEGINS, ROW_EXPECTED, ROW_ENDED } state; /* of the input */
     int fd;
     unsigned char key[crypto_stream_chacha20_KEYBYTES];
-    struct buffer out; /* what is not written yet */
+    struct buffer out; /* bytes that are not written yet */
     int64_t written;
-    struct buffer index; /* places; sorted, they are in the file at index_offset */
+    struct buffer index; /* entries; sorted, they are in the file at index_offset */
     int64_t index_offset;
-    size_t count, next; /* of places */
-    struct place last;  /* of the row before the one at hand */
+    size_t count, next; /* of entries */
+    struct entry last;  /* of the row before the one at hand */
     bool ids_are_raised, is_reported;
     int64_t user_id_max, token_id_max; /* of deleted ones, too */
     int64_t user_id;                   /* the last user, */
@@ -91,7 +92,7 @@ static bool find_object(struct import *import)
     }
 }
 
-/* The object at hand, and moves behind it. */
+/* Reads the object that begins here, and moves behind it. */
 static bool read_object(struct import *import, struct span *text)
 {
     struct import_peer *peer = import->source.peer;
@@ -151,15 +152,15 @@ static bool write_row(struct import *import, const struct peer_row *row, uint64_
     enum { FLUSH_LEN = 32 * 1024 };
     struct import_peer *peer = import->source.peer;
     const struct head head = {line, row->used_quota > 0 ? row->used_quota : 0, text.len};
-    const struct place place = {row->is_token ? row->user_id : row->id, row->is_token ? row->id : 0,
+    const struct entry entry = {row->is_token ? row->user_id : row->id, row->is_token ? row->id : 0,
                                 peer->written + (int64_t)peer->out.len};
     char *at = buffer_reserve(&peer->out, sizeof(head) + text.len);
-    buffer_append(&peer->index, (struct span){(const char *)&place, sizeof(place)});
+    buffer_append(&peer->index, (struct span){(const char *)&entry, sizeof(entry)});
     if (!at || peer->index.failed)
         return import_fail(import, strerror(ENOMEM));
     peer->count++;
     memcpy(at, &head, sizeof(head));
-    encrypt(peer, place.offset, text, at + sizeof(head));
+    encrypt(peer, entry.offset, text, at + sizeof(head));
     peer->out.len += sizeof(head) + text.len;
     return peer->out.len < FLUSH_LEN || flush(import);
 }
@@ -170,27 +171,27 @@ static bool read_at(struct import *import, int64_t offset, void *out, size_t len
            import_fail(import, "its rows can't be read from a temporary file");
 }
 
-static bool read_place(struct import *import, size_t number, struct place *place)
+static bool read_entry(struct import *import, size_t number, struct entry *entry)
 {
-    int64_t offset = import->source.peer->index_offset + (int64_t)(number * sizeof(*place));
-    return read_at(import, offset, place, sizeof(*place));
+    int64_t offset = import->source.peer->index_offset + (int64_t)(number * sizeof(*entry));
+    return read_at(import, offset, entry, sizeof(*entry));
 }
 
-static bool read_row(struct import *import, const struct place *place, struct head *head,
+static bool read_row(struct import *import, const struct entry *entry, struct head *head,
                      struct span *text)
 {
     struct buffer *in = &import->in; /* all of the input has been read */
     buffer_clear(in);
-    if (!read_at(import, place->offset, head, sizeof(*head)))
+    if (!read_at(import, entry->offset, head, sizeof(*head)))
         return false;
     char *at = buffer_reserve(in, head->len);
     if (!at)
         return import_fail(import, strerror(ENOMEM));
     in->len = head->len;
     *text = buffer_span(in);
-    if (!read_at(import, place->offset + (int64_t)sizeof(*head), at, head->len))
+    if (!read_at(import, entry->offset + (int64_t)sizeof(*head), at, head->len))
         return false;
-    encrypt(import->source.peer, place->offset, *text, at);
+    encrypt(import->source.peer, entry->offset, *text, at);
     return true;
 }
 
@@ -237,7 +238,7 @@ static void print_counts(struct import *import)
     ctl_end(import->ctl, STORE_OK);
 }
 
-/* ---- in ---- */
+/* ---- into the file ---- */
 
 static bool take_object(struct import *import, struct request *request, uint64_t line,
                         struct span text)
@@ -248,46 +249,46 @@ static bool take_object(struct import *import, struct request *request, uint64_t
         import_report(import, line, request->invalid.field, request->invalid.text);
         return true;
     }
-    int read = peer_row_read(request, &row);
+    enum peer_read read = peer_row_read(request, &row);
     bool is_deleted = row.is_deleted || (!row.is_token && peer->has_deleted_status &&
                                          row.status == PEER_USER_DELETED);
-    if (read < 0)
+    if (read == PEER_READ_BAD)
         refuse(import, line, &row, request->invalid.field, request->invalid.text);
-    else if (read == 0)
+    else if (read == PEER_READ_OTHER)
         peer->counts[OTHER_ROWS]++;
     else if (is_deleted)
         peer->counts[row.is_token ? DELETED_TOKENS : DELETED_USERS]++;
     int64_t *id_max = row.is_token ? &peer->token_id_max : &peer->user_id_max;
-    if (read > 0 && row.id > *id_max)
+    if (read == PEER_READ_ROW && row.id > *id_max)
         *id_max = row.id;
-    if (read <= 0 || is_deleted)
+    if (read != PEER_READ_ROW || is_deleted)
         return true;
     peer->counts[NEGATIVE_QUOTAS] += row.quota < 0 || row.used_quota < 0;
     peer_row_count_lost(request, &row, peer->lost);
     return write_row(import, &row, line, text);
 }
 
-static int compare_places(const void *left, const void *right)
+static int compare_entries(const void *left, const void *right)
 {
-    const struct place *a = left, *b = right;
+    const struct entry *a = left, *b = right;
     int order = store_compare_ids(&a->user_id, &b->user_id);
     order = order != 0 ? order : store_compare_ids(&a->token_id, &b->token_id);
     return order != 0 ? order : store_compare_ids(&a->offset, &b->offset);
 }
 
-/* Sorts the places, and writes them behind the rows: the store's transaction takes as much memory.
+/* Sorts the entries, and writes them behind the rows: the store's transaction takes as much memory.
  */
 static bool sort(struct import *import)
 {
     struct import_peer *peer = import->source.peer;
     size_t user_count = 1;
-    struct place *places = (struct place *)(void *)peer->index.at;
+    struct entry *entries = (struct entry *)(void *)peer->index.at;
     if (!flush(import))
         return false;
     if (peer->count > 0)
-        qsort(places, peer->count, sizeof(*places), compare_places);
+        qsort(entries, peer->count, sizeof(*entries), compare_entries);
     for (size_t i = 0; i < peer->count; i++)
-        user_count += places[i].token_id == 0;
+        user_count += entries[i].token_id == 0;
     peer->names_size = 4 * user_count; /* each user may add two */
     peer->names = calloc(peer->names_size, sizeof(*peer->names));
     peer->index_offset = peer->written;
@@ -312,7 +313,7 @@ bool import_peer_read(struct import *import)
     return !import->failure && sort(import);
 }
 
-/* ---- out ---- */
+/* ---- out of the file ---- */
 
 /* False if a user has this name already, letter case aside. */
 static bool add_name(struct import_peer *peer, struct span name)
@@ -334,19 +335,19 @@ static bool add_name(struct import_peer *peer, struct span name)
     return is_new;
 }
 
-/* Of the tokens behind a user. */
+/* Sums the used_quota of the user's tokens, which follow it in order. */
 static bool sum_used(struct import *import, const struct peer_row *row, int64_t *sum)
 {
     struct import_peer *peer = import->source.peer;
-    struct place place;
+    struct entry entry;
     struct head head;
     *sum = 0;
     for (size_t i = peer->next; i < peer->count; i++) {
-        if (!read_place(import, i, &place) || !read_at(import, place.offset, &head, sizeof(head)))
+        if (!read_entry(import, i, &entry) || !read_at(import, entry.offset, &head, sizeof(head)))
             return false;
-        if (place.user_id != peer->user_id)
+        if (entry.user_id != peer->user_id)
             break;
-        if (__builtin_add_overflow(*sum, place.token_id > 0 ? head.used_quota : 0, sum)) {
+        if (__builtin_add_overflow(*sum, entry.token_id > 0 ? head.used_quota : 0, sum)) {
             refuse(import, import->line, row, SPAN(""), "its tokens' used_quota is beyond 64 bits");
             return import_fail(import, "a sum is out of range");
         }
@@ -374,7 +375,8 @@ static bool make_user(struct import *import, struct request *request, const stru
     return true;
 }
 
-/* No id is given out again. */
+/* The first row: the next ids are above all in the input, also those of deleted rows, so that none
+ * is given out again. */
 static enum import_found raise_ids(struct import_peer *peer, struct store_row *row)
 {
     peer->ids_are_raised = true;
@@ -385,13 +387,13 @@ static enum import_found raise_ids(struct import_peer *peer, struct store_row *r
 }
 
 /* Whether the row at hand can't come in, which it reports. */
-static bool is_left_out(struct import *import, const struct place *place,
+static bool is_left_out(struct import *import, const struct entry *entry,
                         const struct peer_row *row)
 {
     struct import_peer *peer = import->source.peer;
-    const struct place last = peer->last;
-    peer->last = *place;
-    if (peer->next > 1 && last.user_id == place->user_id && last.token_id == place->token_id) {
+    const struct entry last = peer->last;
+    peer->last = *entry;
+    if (peer->next > 1 && last.user_id == entry->user_id && last.token_id == entry->token_id) {
         refuse(import, import->line, row, SPAN(""), "is there twice");
         return true;
     }
@@ -407,20 +409,20 @@ static enum import_found next(struct import *import, struct request *request, st
     struct import_peer *peer = import->source.peer;
     struct peer_notes notes = {.count = 0};
     struct peer_row read;
-    struct place place;
+    struct entry entry;
     struct head head;
     struct span text = SPAN("");
     if (!peer->ids_are_raised)
         return raise_ids(peer, row);
     if (peer->next == peer->count)
         print_counts(import);
-    if (peer->next == peer->count || !read_place(import, peer->next++, &place) ||
-        !read_row(import, &place, &head, &text))
+    if (peer->next == peer->count || !read_entry(import, peer->next++, &entry) ||
+        !read_row(import, &entry, &head, &text))
         return IMPORT_END;
     import->line = head.line;
-    if (!import_parse(import, request, text) || peer_row_read(request, &read) <= 0)
+    if (!import_parse(import, request, text) || peer_row_read(request, &read) != PEER_READ_ROW)
         return IMPORT_BAD; /* without memory: it was good before */
-    if (is_left_out(import, &place, &read))
+    if (is_left_out(import, &entry, &read))
         return IMPORT_NOTHING;
     struct span group = {peer->group, peer->group_len};
     if (!(read.is_token ? peer_row_to_token(request, &read, group, row, &notes)
@@ -431,7 +433,7 @@ static enum import_found next(struct import *import, struct request *request, st
     return IMPORT_ROW;
 }
 
-/* ---- all of it ---- */
+/* ---- begin and end ---- */
 
 bool import_peer_begin(struct import *import, char reason[static STORE_REASON_SIZE])
 {

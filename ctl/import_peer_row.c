@@ -112,14 +112,14 @@ static bool has(const struct request *request, const char *name)
     return json_object_object_get_ex(request->json, name, NULL);
 }
 
-int peer_row_read(struct request *request, struct peer_row *row)
+enum peer_read peer_row_read(struct request *request, struct peer_row *row)
 {
     /* Vouchers have keys and users too, channels keys, logs names of users. */
     bool is_user = has(request, "username") && !has(request, "user_id");
     *row = (struct peer_row){.is_token = has(request, "key") && has(request, "user_id") &&
                                          !has(request, "redeemed_time")};
     if (!row->is_token && !is_user)
-        return 0;
+        return PEER_READ_OTHER;
     for (const struct column *column = columns_of(row); column->name; column++) {
         struct json_object *value = NULL;
         const char *wrong = NULL;
@@ -129,7 +129,7 @@ int peer_row_read(struct request *request, struct peer_row *row)
             wrong = read_value(column->kind, value, (char *)row + column->offset);
         if (wrong) {
             json_in_refuse(request, column->name, wrong);
-            return -1;
+            return PEER_READ_BAD;
         }
     }
     bool is_fit = row->id >= 1 && row->id < INT64_MAX;
@@ -137,7 +137,7 @@ int peer_row_read(struct request *request, struct peer_row *row)
         json_in_refuse(request, "id", "is out of range");
     else if (row->is_token && text_trim(row->secret, SPAN(" ")).len > TOKEN_KEY_PLAIN_LEN_MAX)
         is_fit = json_in_refuse(request, "key", "must be at most 255 bytes");
-    return is_fit ? 1 : -1;
+    return is_fit ? PEER_READ_ROW : PEER_READ_BAD;
 }
 
 void peer_row_count_lost(const struct request *request, const struct peer_row *row,

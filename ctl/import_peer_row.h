@@ -21,24 +21,30 @@ struct peer_row {
 
 enum { PEER_NOTES_MAX = 12, PEER_USER_DELETED = 3 /* a status of One API's */ };
 
-/* What could not be kept of a row. */
+/* Notes for the report, on values of a row that were changed or dropped. */
 struct peer_notes {
     size_t count;
     const char *texts[PEER_NOTES_MAX]; /* static; each follows "token 1: " */
 };
 
-/* Reads request->json. Returns 1; 0 if it is of another table; -1 with request->invalid set. */
-int peer_row_read(struct request *request, struct peer_row *row);
+enum peer_read {
+    PEER_READ_ROW,
+    PEER_READ_OTHER, /* it is of another table */
+    PEER_READ_BAD    /* request->invalid says what is wrong */
+};
 
-/* Counts the row's values in columns that have no place here, by "users.COLUMN". */
+/* Reads request->json. */
+enum peer_read peer_row_read(struct request *request, struct peer_row *row);
+
+/* Counts the row's values in columns that are not imported: adds 1 to counts' member "users.COLUMN"
+ * or "tokens.COLUMN". */
 void peer_row_count_lost(const struct request *request, const struct peer_row *row,
                          struct json_object *counts);
 
-/* Make a row of a store of it. Texts that are not as in request->json are request->text's. False
- * without memory, with request->invalid set.
- *   id_in_name       -ID is appended to the name
- *   tokens_used      the used_quota of the user's tokens
- *   owner_group      of a token without one */
+/* Convert the row to a store's. Its texts point into request->json or, where they were changed,
+ * into request->text. False without memory, with request->invalid set. id_in_name    append -ID to
+ * the name tokens_used   the sum of used_quota of the user's tokens owner_group   the group of a
+ * token that has none */
 bool peer_row_to_user(struct request *request, const struct peer_row *row, bool id_in_name,
                       int64_t tokens_used, struct store_row *user, struct peer_notes *notes);
 bool peer_row_to_token(struct request *request, const struct peer_row *row, struct span owner_group,

@@ -7,6 +7,9 @@
 #include "api/token_json.h"
 #include "base/text.h"
 #include "ctl/import.h"
+#include "ctl/lines.h"
+
+const char *const lines_kinds[] = {"ids", "gateway", "user", "token", "reservation"};
 
 static bool need(struct request *request, const char *name)
 {
@@ -19,6 +22,11 @@ static bool read_id(struct request *request, const char *name, int64_t *id)
     return json_in_required(request, name, 1, INT64_MAX - 1, id);
 }
 
+static bool refuse_hex(struct request *request, const char *name)
+{
+    return json_in_refuse(request, name, "must be hexadecimal digits, as many as it is long");
+}
+
 /* Up to size bytes. */
 static bool read_bytes(struct request *request, const char *name, unsigned char *bytes, size_t size,
                        size_t *len)
@@ -28,15 +36,14 @@ static bool read_bytes(struct request *request, const char *name, unsigned char 
         return false;
     return (sodium_hex2bin(bytes, size, text.at, text.len, NULL, len, NULL) == 0 &&
             text.len == 2 * *len) ||
-           json_in_refuse(request, name, "must be hexadecimal digits, as many as it is long");
+           refuse_hex(request, name);
 }
 
 static bool read_hex(struct request *request, const char *name, unsigned char *bytes, size_t len)
 {
     size_t read;
     return read_bytes(request, name, bytes, len, &read) &&
-           (read == len ||
-            json_in_refuse(request, name, "must be hexadecimal digits, as many as it is long"));
+           (read == len || refuse_hex(request, name));
 }
 
 /* A name or a group, as tokenctl user add takes them. */
@@ -80,7 +87,7 @@ static bool read_gateway(struct request *request, struct store_row *row)
            read_hex(request, "secret_hash", gateway->secret_hash, sizeof(gateway->secret_hash));
 }
 
-/* One without an access token has no access_hash. */
+/* A user without an access token has no access_hash. */
 static bool read_access(struct request *request, struct record_user *user)
 {
     if (!json_object_object_get(request->json, "access_hash"))
@@ -125,7 +132,7 @@ static bool unseal(struct request *request, const struct import_source *source, 
             json_in_refuse(request, name, "can't be unsealed"));
 }
 
-/* Of any form: texts that open nothing are kept too (token/key.h). */
+/* Keys of any form are kept, also malformed ones (token/key.h). */
 static bool read_key(struct request *request, const struct import_source *source, bool is_old,
                      const struct token *token, char key[static TOKEN_KEY_SIZE])
 {
@@ -141,8 +148,8 @@ static bool read_key(struct request *request, const struct import_source *source
     return true;
 }
 
-/* Versions before this one exported an old key's hash only: it is of no use under another secret.
- */
+/* A token that was rotated before the store's schema had old_sealed (LMDB's version 5, PostgreSQL's
+ * 2) has only the hash of its old key, which is of no use under another secret. */
 static bool read_old_key(struct request *request, struct import_source *source,
                          struct store_row *row)
 {
@@ -201,12 +208,11 @@ static bool read_reservation(struct request *request, struct store_row *row)
 
 bool import_read_row(struct request *request, struct import_source *source, struct store_row *row)
 {
-    static const char *const kinds[] = {"ids", "gateway", "user", "token", "reservation"};
     struct span name;
     if (!need(request, "kind") || !json_in_text(request, "kind", &name))
         return false;
     size_t kind = 0;
-    while (kind < sizeof(kinds) / sizeof(kinds[0]) && !span_equal(name, span_of(kinds[kind])))
+    while (kind < STORE_ROW_KINDS && !span_equal(name, span_of(lines_kinds[kind])))
         kind++;
     row->kind = (enum store_row_kind)kind;
     switch (row->kind) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "store/txn.h"
+
 /* What tokenctl export writes and import reads: a JSON object a line.
  *
  *   first   {"format":1,"keys":"sealed","secret":"…","cipher":…}  keys: "clear" with --clear-keys;
@@ -9,3 +11,6 @@
  *
  * Hashes and sealed keys are in hexadecimal. */
 enum { LINES_FORMAT = 1 };
+
+/* import_row.c: the kinds of rows, by enum store_row_kind. */
+extern const char *const lines_kinds[STORE_ROW_KINDS];

@@ -8,20 +8,20 @@
 
 #include "ctl/commands.h"
 
-bool ctl_find_owner(const struct settings *settings, unsigned *uid, unsigned *gid)
+const char *ctl_find_owner(const struct settings *settings, unsigned *uid, unsigned *gid)
 {
     *uid = (uid_t)-1;
     *gid = (gid_t)-1;
     if (geteuid() != 0)
-        return true;
+        return NULL;
     const struct passwd *user = getpwnam(settings->user ? settings->user : "token");
     if (!user && !settings->user)
         user = getpwnam("www-data"); /* not installed: no account of its own */
     if (!user)
-        return false;
+        return "the user that TOKEN_USER names (default token, or www-data) does not exist";
     *uid = user->pw_uid;
     *gid = user->pw_gid;
-    return true;
+    return NULL;
 }
 
 int ctl_init(struct ctl *ctl)
@@ -29,9 +29,9 @@ int ctl_init(struct ctl *ctl)
     uid_t uid;
     gid_t gid;
     char reason[STORE_REASON_SIZE];
-    if (!ctl_find_owner(&ctl->settings, &uid, &gid))
-        return ctl_fail(
-            "the user that TOKEN_USER names (default token, or www-data) does not exist");
+    const char *wrong = ctl_find_owner(&ctl->settings, &uid, &gid);
+    if (wrong)
+        return ctl_fail("%s", wrong);
     enum store_error error = store_create(&ctl->options, uid, gid, reason);
     if (error == STORE_UNKNOWN)
         return ctl_fail(

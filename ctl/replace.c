@@ -18,7 +18,9 @@ struct replacement {
 struct handover {
     const struct ctl *ctl;
     struct store_reader *reader; /* of the store before; NULL: there is none */
-    struct store_write first;    /* does nothing: once it is done the transaction has begun */
+    /* Purges nothing. The store takes a first write also to fail it, where it could begin no
+     * transaction; it comes back for a second one only within a transaction. */
+    struct store_write first;
     bool done;
 };
 

@@ -20,10 +20,10 @@
 #include "store/transfer.h"
 #include "store/txn.h"
 
-/* What the child tells its parent: before the first change in the store, and at the end. */
+/* From the child to its parent: one before the first change in the store, one at the end. */
 struct message {
-    bool is_done;
-    uint64_t tokens, answers; /* that were sealed again */
+    bool is_done;             /* nothing is left under the old secret */
+    uint64_t tokens, answers; /* how many were sealed again */
 };
 
 int ctl_refuse_rotation(void)
@@ -108,7 +108,8 @@ static int fail_phase(enum store_error error)
                                                      : store_error_text(error));
 }
 
-/* Where the database is busy the lock for it is waited for only a moment, as others wait too. */
+/* Tries it until until_ms (clock_ms). A database gives up the wait for its lock soon, as other
+ * writes queue behind that. */
 static int set_phase(struct ctl *ctl, struct seal_rotation *rotation, enum seal_phase phase,
                      int64_t until_ms)
 {
@@ -216,9 +217,10 @@ static int work(struct ctl *ctl)
         return ctl_fail("%s", reason);
     const unsigned char *check = seal_next_check_value(store_reader_seal(ctl->reader), &wrong);
     enum store_error error = store_rotation_get(ctl->reader, &rotation);
-    if (!check || error != STORE_OK)
-        status = ctl_fail("%s" SEAL_NEXT_SUFFIX ": %s", ctl->options.secret_path,
-                          check ? store_error_text(error) : wrong);
+    if (error != STORE_OK)
+        status = ctl_fail("%s", store_error_text(error));
+    else if (!check)
+        status = ctl_fail("%s" SEAL_NEXT_SUFFIX ": %s", ctl->options.secret_path, wrong);
     else if (rotation.phase != SEAL_SETTLED || memcmp(rotation.check, check, SEAL_CHECK_LEN) != 0) {
         memcpy(rotation.next_check, check, SEAL_CHECK_LEN);
         status = change(ctl, &rotation, &message);
@@ -231,7 +233,8 @@ static int work(struct ctl *ctl)
 
 /* ---- the files ---- */
 
-/* Locks the secret's file: one run at a time. Returns it, or -1. */
+/* Locks the secret's file, so that one run at a time rotates it. Returns the descriptor, or -1 with
+ * an error printed. */
 static int lock_secret(const char *path, struct stat *status)
 {
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -248,7 +251,7 @@ static int lock_secret(const char *path, struct stat *status)
     return -1;
 }
 
-/* Of a file that was there: the store must not need it sooner than it is on the disk. */
+/* Syncs a next secret that was there: it must be on the disk before the store needs it. */
 static bool sync_next(const char *path)
 {
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -260,7 +263,9 @@ static bool sync_next(const char *path)
     return synced;
 }
 
-/* Makes the next secret beside the secret, as it is; *made whether there was none. */
+/* Makes the next secret's file, with the owner and mode of the secret's, unless it is there.
+ *   made   out: it was not there
+ * False with an error printed. */
 static bool make_next(const struct ctl *ctl, const char *path, const struct stat *secret,
                       bool *made)
 {
@@ -282,7 +287,10 @@ static bool make_next(const struct ctl *ctl, const char *path, const struct stat
     return file_end(&file, status) == CTL_DONE;
 }
 
-/* Returns the exit status; *message is the last one. */
+/* Changes the store.
+ *   message   out: the child's last one
+ *   began     out: the store may need the next secret
+ * Returns the exit status. */
 static int run_child(struct ctl *ctl, struct message *message, bool *began)
 {
     struct ctl_child child;

@@ -129,6 +129,9 @@ bool seal_open(const char *path, struct seal **out, char *reason, size_t reason_
         sodium_free(seal);
         return fail(reason, reason_size, path, wrong);
     }
+    if (!seal->next_wrong &&
+        memcmp(seal->secrets[0].check, seal->secrets[1].check, SEAL_CHECK_LEN) == 0)
+        seal->next_wrong = "has the same secret as TOKEN_SECRET";
     atomic_store(&seal->current, &seal->secrets[0]);
     atomic_store(&seal->older, &seal->secrets[0]);
     *out = seal;

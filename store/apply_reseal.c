@@ -12,8 +12,8 @@ enum store_error store_apply_secret(struct store_txn *txn, struct store_write *w
     return txn->error;
 }
 
-/* Versions before this one change the old key's hash alone: the sealed text is then of a key
- * before it. */
+/* Programs of older versions, which may write to the same database, replace the old key's hash but
+ * leave its sealed text, which is then an earlier key's. */
 const struct seal_secret *store_unseal_old_key(const struct seal *seal, const struct token *token,
                                                const struct record_keys *keys,
                                                char key[static TOKEN_KEY_SIZE])

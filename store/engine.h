@@ -75,11 +75,11 @@ struct store {
     const char *files[STORE_FILES_MAX + 1]; /* see store_reopened_files */
     int64_t write_wait_ms;                  /* 0: no end */
     atomic_bool broken;                     /* set by the engine: see store_is_broken */
-    /* The rotation of the secret (secret.c): its generation, when the store was opened and now, 0:
-     * not seen yet; by clock_ms, when its end was seen, 0: not. */
-    int64_t opened_generation;
-    atomic_llong generation, settled_ms;
-    atomic_bool outdated; /* see store_is_outdated */
+    /* The rotation of the secret (secret.c). */
+    int64_t opened_generation; /* when the store was opened; 0: not read yet */
+    atomic_llong generation;   /* as read last; 0: not yet */
+    atomic_llong settled_ms;   /* when its end was read, by clock_ms; 0: no end to act upon */
+    atomic_bool outdated;      /* see store_is_outdated */
 };
 
 struct store_reader {
@@ -88,11 +88,12 @@ struct store_reader {
 
 extern const struct store_engine store_lmdb_engine, store_postgresql_engine;
 
-/* secret.c: what an engine does with the state of the secret's rotation when it has read another
- * generation than store->generation. The caller is the store's only writer of this process. Returns
- * what is wrong, or NULL. */
+/* secret.c: makes the process follow the state of the secret's rotation: to be called by an engine
+ * that has read another generation than store->generation, with the process's lock for writes.
+ * Returns what is wrong, a static text, or NULL. */
 const char *store_follow(struct store *store, const struct seal_rotation *rotation);
-/* The same for a rotation that ended a while ago. Now and then. */
+/* Takes the old secret out of use, once a rotation has ended for longer than any snapshot lasts.
+ * For store_maintain. */
 void store_settle(struct store *store);
 
 /* Writes "path: why" into reason; returns false. */

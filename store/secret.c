@@ -1,4 +1,4 @@
-/* The rotation of the secret: what is alike for all engines. */
+/* The rotation of the secret: the part that all engines share. */
 
 #include "base/clock.h"
 #include "store/engine.h"
@@ -20,10 +20,9 @@ const char *store_follow(struct store *store, const struct seal_rotation *rotati
     return NULL;
 }
 
-/* Nobody reads in a snapshot for so long. */
 void store_settle(struct store *store)
 {
-    enum { SNAPSHOT_MS = 60000 };
+    enum { SNAPSHOT_MS = 60000 }; /* no worker's read lasts longer */
     int64_t settled_ms = atomic_load(&store->settled_ms);
     if (settled_ms == 0 || clock_ms() - settled_ms < SNAPSHOT_MS)
         return;

@@ -2,16 +2,17 @@
 
 #include "store/store.h"
 
-/* The rotation of the secret: everything that is sealed in a store, or found by a keyed hash, goes
- * over from TOKEN_SECRET's secret to the next one (SEAL_NEXT_SUFFIX), while processes serve.
+/* The rotation of the secret: everything that is sealed in a store, or found by a keyed hash, is
+ * sealed and hashed again with the next secret (SEAL_NEXT_SUFFIX) in place of TOKEN_SECRET's, while
+ * processes serve.
  *
- *   SEAL_ANNOUNCED  Processes that had the store open end, and are started again: with both.
- *   SEAL_CHANGING   When none of them is left: what is written is under the next secret, and the
- *                   rest is sealed again, in steps (STORE_RESEAL).
- *   SEAL_SETTLED    When nothing is left under the old one. The file gets the other's name then.
+ *   SEAL_ANNOUNCED  Processes that have the store open end, and are started again with both
+ * secrets. SEAL_CHANGING   Once all have both: writes use the next secret, and the rows of before
+ * are sealed again with it, in steps (STORE_RESEAL). SEAL_SETTLED    Once no row is left under the
+ * old secret. tokenctl then renames the file.
  *
- * A token with its keys and their index is under one of them. Each transaction of writes reads the
- * state; a process that lacks a secret that is needed can't write. */
+ * A token's keys and their entries in the index are always under the same secret. Each transaction
+ * of writes reads the state; a process that lacks a secret that the state needs can't write. */
 
 /* The state, as it is in the store. */
 enum store_error store_rotation_get(struct store_reader *reader, struct seal_rotation *rotation);
@@ -26,9 +27,9 @@ enum store_error store_rotation_set(struct store *store, struct seal_rotation *r
 /* Whether this process uses two secrets: a rotation has not ended. */
 bool store_is_rotating(const struct store *store);
 
-/* Visits a line for each process that has the store open and may have no next secret: "process 7
- * has …". To be called in the process that has announced it.
- *   found   out: their number; above 0 also where it is too early to know */
+/* Reports a line for each process that has the store open and may lack the next secret: "process 7
+ * has …". To be called in the process that has announced the rotation.
+ *   found   out: how many there are; above 0 without a line: it is too early to know */
 enum store_error store_laggards_visit(struct store_reader *reader,
                                       const struct seal_rotation *rotation, store_report *report,
                                       void *context, uint64_t *found);
@@ -40,8 +41,8 @@ struct store_sealed {
     unsigned char hash[STORE_HASH_LEN]; /* of the answer's idempotency key */
 };
 
-/* Lists what is sealed: tokens, also of users that are being deleted, then answers; *after is where
- * the last list ended, at first zeros.
- *   count   in: room in items; out: how many; 0 at the end */
+/* Lists all that is sealed: tokens, also of users that are being deleted, then answers.
+ *   after   the last item of the list before; zeros at first
+ *   count   in: room in items; out: how many were filled in, 0 at the end */
 enum store_error store_sealed_list(struct store_reader *reader, const struct store_sealed *after,
                                    struct store_sealed *items, size_t *count);

@@ -243,8 +243,9 @@ struct store_use_answer {
     int64_t shortfall;      /* of a settle: the token could not cover this */
 };
 
-/* The key that a client means by text (token_key_read), which the store may have: a foreign one
- * only where it holds such. STORE_NOT_FOUND: malformed. Of a key of ours nothing is read. */
+/* Reads the key that a client means by text (token_key_read). STORE_NOT_FOUND if it is malformed,
+ * or foreign and the store has never held a foreign key. Only foreign keys cost a read of the
+ * store. */
 enum store_error store_key_read(struct store_reader *reader, struct span text,
                                 char key[static TOKEN_KEY_SIZE]);
 

@@ -31,7 +31,7 @@ struct record_user {
     int64_t request_count;
 };
 
-/* Whether the user has an access token: one who was brought in without one has none at first. */
+/* Whether the user has an access token: one who was imported without it has none at first. */
 static inline bool record_user_has_access(const struct record_user *user)
 {
     static const unsigned char none[SEAL_CREDENTIAL_HASH_LEN];
@@ -90,9 +90,10 @@ enum store_row_kind {
     STORE_ROW_TOKEN,
     STORE_ROW_RESERVATION
 };
+enum { STORE_ROW_KINDS = STORE_ROW_RESERVATION + 1 };
 struct store_row {
     enum store_row_kind kind;
-    int64_t id; /* but of tokens, which have their own */
+    int64_t id; /* of a token as in token.id; of STORE_ROW_IDS: none */
     union {
         struct {
             int64_t next_ids[STORE_IDS_COUNT];
@@ -103,8 +104,7 @@ struct store_row {
         struct {
             struct token token;
             struct record_keys keys;
-            char old_key[TOKEN_KEY_SIZE]; /* of an import, with has_old; "": only its hash is known
-                                           */
+            char old_key[TOKEN_KEY_SIZE]; /* imported, if has_old; "": only its hash is known */
         };
         struct record_reservation reservation;
     };
@@ -221,11 +221,13 @@ struct store_rows {
     bool (*has_gateway)(struct store_txn *txn, int64_t id);
 };
 
-/* apply_import.c: imports a row, or sets row->refused; nothing of a user who was refused. All
- * before it have been there. Returns the transaction's error. The caller frees refused_users. */
+/* apply_import.c: imports a row, or sets row->refused. To be called for all rows of an import in
+ * their order: tokens and reservations of a user who was refused are left out. Returns the
+ * transaction's error.
+ *   import   zeros at first, but for now_unix_s; the caller frees refused_users at the end */
 struct store_import {
     int64_t now_unix_s;
-    int64_t *refused_users; /* their ids, in order */
+    int64_t *refused_users; /* ids, ascending */
     size_t refused_count;
     bool foreign_keys; /* the store has noted that it has some */
 };
@@ -273,12 +275,14 @@ enum store_error store_get_by_key(struct store_txn *txn, const char *key, int64_
  * STORE_ANSWER_TOO_LARGE. */
 store_apply_kind store_find_answer, store_keep_answer;
 
-/* Opens a token's old key. Returns its secret; NULL if it can't be opened, or is another one. */
+/* apply_reseal.c: unseals a token's old key. Returns the secret that it was sealed with; NULL if
+ * the sealed text can't be opened, or is not the key of keys->old_hash. */
 const struct seal_secret *store_unseal_old_key(const struct seal *seal, const struct token *token,
                                                const struct record_keys *keys,
                                                char key[static TOKEN_KEY_SIZE]);
 
-/* Seals an answer with the current secret, if it is not. STORE_NOT_FOUND. */
+/* Seals an answer with the current secret, and counts it in *count, if it is sealed with another.
+ * STORE_NOT_FOUND. */
 enum store_error store_reseal_answer(struct store_txn *txn,
                                      const unsigned char key_hash[static STORE_HASH_LEN],
                                      uint64_t *count);

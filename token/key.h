@@ -6,9 +6,9 @@
  * CRC-32 (IEEE 802.3) of those 42 as 6 digits of base 62, most significant first. The checksum
  * refuses a mistyped key without a look-up.
  *
- * Keys that were brought in from another system are foreign: 16 to 128 characters of [0-9A-Za-z_]
+ * Keys that were imported from another system are foreign: 16 to 128 characters of [0-9A-Za-z_]
  * behind "sk-", without a checksum. A text of another form, up to TOKEN_KEY_PLAIN_LEN_MAX bytes, is
- * kept like a key but opens nothing. */
+ * stored like a key but is never valid. */
 enum {
     TOKEN_KEY_PREFIX_LEN = 3,
     TOKEN_KEY_RANDOM_LEN = 42,
@@ -42,8 +42,7 @@ struct span token_key_strip_prefix(struct span text);
 /* Writes "sk-" and plain, of up to TOKEN_KEY_PLAIN_LEN_MAX bytes without NUL. */
 void token_key_set(char key[static TOKEN_KEY_SIZE], struct span plain);
 
-/* What answers show of a key in place of it: its beginning with "sk-", 10 stars, and its end, of 4
- * characters each; of 2 each if it has fewer than 24 behind "sk-". It is UTF-8. Returns what of
- * mask was written.
- */
+/* Masks a key for answers: "sk-", its first characters, 10 stars, its last characters; 4 of each,
+ * or 2 if it has fewer than 24 behind "sk-". The key is UTF-8. Returns the part of mask that was
+ * written. */
 struct span token_key_mask(const char *key, char mask[static TOKEN_KEY_MASK_LEN_MAX]);

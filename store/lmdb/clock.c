@@ -49,7 +49,7 @@ void clock_start(struct store_txn *txn)
     put_moment(txn, read_clock(CLOCK_REALTIME));
 }
 
-/* *is_old: it is to be stored. */
+/* The store's time. *is_old: what is stored of it is to be stored anew. */
 static int64_t advance(struct store_txn *txn, bool *is_old)
 {
     unsigned char then[MOMENT_LEN];

@@ -61,6 +61,7 @@ static enum store_error export_tokens(struct transfer *transfer, int64_t user_id
     enum store_error error =
         next_token(transfer->txn, cursor, MDB_SET_RANGE, &row.token, &row.keys);
     while (error == STORE_OK) {
+        row.id = row.token.id;
         error = show(transfer, &row);
         if (error == STORE_OK)
             error = next_token(transfer->txn, cursor, MDB_NEXT, &row.token, &row.keys);

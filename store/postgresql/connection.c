@@ -15,6 +15,7 @@ void pg_disconnect(struct pg_connection *connection)
 {
     PQfinish(connection->pg);
     connection->pg = NULL;
+    connection->copies = false;
 }
 
 static void keep_trouble(const struct pg_connection *connection)
@@ -110,37 +111,7 @@ static bool wait_result(struct pg_connection *connection)
     return true;
 }
 
-/* ---- statements ---- */
-
-static const int all_binary[] = {[0 ... PG_PARAMETERS_MAX - 1] = 1};
-
-/* Statements are prepared under their numbers. */
-void pg_send(struct pg_connection *connection, enum pg_statement statement,
-             const struct pg_parameters *parameters)
-{
-    char name[12];
-    snprintf(name, sizeof(name), "%d", statement);
-    if (connection->error == STORE_OK &&
-        !PQsendQueryPrepared(connection->pg, name, parameters->count, parameters->values,
-                             parameters->lengths, all_binary, 1))
-        pg_lose(connection);
-}
-
-void pg_send_text(struct pg_connection *connection, const char *sql,
-                  const struct pg_parameters *parameters)
-{
-    if (connection->error == STORE_OK &&
-        !PQsendQueryParams(connection->pg, sql, parameters->count, NULL, parameters->values,
-                           parameters->lengths, all_binary, 1))
-        pg_lose(connection);
-}
-
-void pg_sync(struct pg_connection *connection)
-{
-    connection->busy = connection->pg != NULL;
-    if (connection->pg && !PQpipelineSync(connection->pg))
-        pg_lose(connection);
-}
+/* ---- results ---- */
 
 /* A result, whatever it is; NULL where the connection is lost. */
 static PGresult *take_result(struct pg_connection *connection)
@@ -169,23 +140,74 @@ PGresult *pg_result(struct pg_connection *connection)
     return NULL;
 }
 
-/* libpq has no COPY in a pipeline. */
-void pg_copy(struct pg_connection *connection, const char *sql, struct span rows)
+/* Takes the result of a COPY, with which the server is busy perhaps. */
+static void finish_copy(struct pg_connection *connection)
 {
-    PGresult *result = NULL;
-    if (connection->error != STORE_OK)
-        return;
-    if (!PQexitPipelineMode(connection->pg) || !PQsendQuery(connection->pg, sql))
-        pg_lose(connection);
-    PQclear(pg_result(connection));
-    if (connection->error == STORE_OK &&
-        (PQputCopyData(connection->pg, rows.at, (int)rows.len) != 1 ||
-         PQputCopyEnd(connection->pg, NULL) != 1))
-        pg_lose(connection);
+    PGresult *result;
+    connection->copies = false;
     PQclear(pg_result(connection));
     while (connection->pg && wait_result(connection) && (result = PQgetResult(connection->pg)))
         PQclear(result);
     if (connection->pg && !PQenterPipelineMode(connection->pg))
+        pg_lose(connection);
+}
+
+/* libpq has no COPY in a pipeline. */
+void pg_copy(struct pg_connection *connection, const char *sql, struct span rows)
+{
+    int unsent = 0;
+    if (connection->copies)
+        finish_copy(connection);
+    if (connection->error == STORE_OK &&
+        (!PQexitPipelineMode(connection->pg) || !PQsendQuery(connection->pg, sql)))
+        pg_lose(connection);
+    PQclear(pg_result(connection));
+    if (connection->error != STORE_OK)
+        return;
+    connection->copies = true;
+    if (PQputCopyData(connection->pg, rows.at, (int)rows.len) != 1 ||
+        PQputCopyEnd(connection->pg, NULL) != 1)
+        pg_lose(connection);
+    while (connection->pg && (unsent = PQflush(connection->pg)) > 0 &&
+           wait_socket(connection, POLLOUT, connection->deadline_ms))
+        ;
+    if (unsent != 0)
+        pg_lose(connection);
+}
+
+/* ---- statements ---- */
+
+static const int all_binary[] = {[0 ... PG_PARAMETERS_MAX - 1] = 1};
+
+/* Statements are prepared under their numbers. */
+void pg_send(struct pg_connection *connection, enum pg_statement statement,
+             const struct pg_parameters *parameters)
+{
+    char name[12];
+    snprintf(name, sizeof(name), "%d", statement);
+    if (connection->copies)
+        finish_copy(connection);
+    if (connection->error == STORE_OK &&
+        !PQsendQueryPrepared(connection->pg, name, parameters->count, parameters->values,
+                             parameters->lengths, all_binary, 1))
+        pg_lose(connection);
+}
+
+void pg_send_text(struct pg_connection *connection, const char *sql,
+                  const struct pg_parameters *parameters)
+{
+    if (connection->copies)
+        finish_copy(connection);
+    if (connection->error == STORE_OK &&
+        !PQsendQueryParams(connection->pg, sql, parameters->count, NULL, parameters->values,
+                           parameters->lengths, all_binary, 1))
+        pg_lose(connection);
+}
+
+void pg_sync(struct pg_connection *connection)
+{
+    connection->busy = connection->pg != NULL;
+    if (connection->pg && !PQpipelineSync(connection->pg))
         pg_lose(connection);
 }
 

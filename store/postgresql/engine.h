@@ -21,6 +21,7 @@ struct pg_connection {
     bool lost;              /* the failure was the connection's */
     bool repeat;            /* the failure was a conflict with others: worth another attempt */
     bool misses_store;      /* the failure was that a table is missing */
+    bool copies;            /* a COPY's result is to come */
     bool warned;            /* a WARNING has come */
     bool distributes;       /* the server has Citus */
     char message[256];      /* of the last failure, without its end; never a password */
@@ -62,7 +63,7 @@ struct pg_store {
     atomic_llong timeline;        /* the highest that was seen */
     atomic_llong probe_ms;        /* above 0: away; until then no connection is tried */
     atomic_llong foreign_keys_ms; /* until then there are none, by clock_ms; -1: there are some */
-    atomic_llong trusted_ms;      /* when the rotation's generation was read last */
+    atomic_llong trusted_ms;      /* when the rotation's generation was read last, by clock_ms */
     pthread_mutex_t state_lock, write_lock;
     /* By state_lock: */
     bool verified;     /* the seal has the store's cipher */
@@ -71,7 +72,7 @@ struct pg_store {
     unsigned char worker_id[16];
     char machine[256];
     bool is_worker;
-    int64_t announced_ms, announced_generation; /* as this process has done it */
+    int64_t announced_ms, announced_generation; /* of a rotation that this process announces */
     /* By write_lock: */
     struct pg_connection writer;
     struct pg_ids ids[STORE_IDS_COUNT]; /* refused writes leave no gaps */
@@ -110,7 +111,8 @@ void pg_sync(struct pg_connection *connection);
 PGresult *pg_result(struct pg_connection *connection);
 void pg_stream(struct pg_connection *connection);
 
-/* Stores rows by a COPY: they are in its binary format. Between operations of the pipeline. */
+/* Stores rows by a COPY: they are in its binary format. Between operations of the pipeline. The
+ * next statement waits for its end, and has its failure. */
 void pg_copy(struct pg_connection *connection, const char *sql, struct span rows);
 
 /* Takes the results that are left, so that the next statements can be sent. */
@@ -156,17 +158,19 @@ static inline int64_t pg_clamp(uint64_t value)
     return value < INT64_MAX ? (int64_t)value : INT64_MAX;
 }
 
-/* rotation.c: the state of the secret's rotation from a row of it. */
+/* rotation.c: takes the state of the secret's rotation from the next four values of a row. */
 void pg_next_rotation(struct pg_values *values, struct seal_rotation *rotation);
 
-/* That nobody has a key can be said, as the generation is still the one that it was looked up at:
- * else STORE_UNAVAILABLE. Returns STORE_NOT_FOUND. */
+/* Confirms that a key which a look-up did not find is unknown: STORE_NOT_FOUND if the rotation is
+ * still at the generation of that look-up, else STORE_UNAVAILABLE, as the key may be there under
+ * another secret. */
 enum store_error pg_confirm_unknown(struct store_reader *reader, int64_t generation);
 
-/* The process is no worker any more. */
+/* Deletes the process's row in the table of workers, if it has one. */
 void pg_end_worker(struct pg_store *store);
 
-/* Whether a token has the key of a hash; until when, 0: it is the present one. */
+/* Whether a token has the key of a hash.
+ *   until_unix_s   out: 0 of its present key; of an old one the end of its grace */
 bool pg_has_key(const struct pg_row *row, const unsigned char hash[static SEAL_HASH_LEN],
                 int64_t *until_unix_s);
 

@@ -277,7 +277,7 @@ static void take_ints(struct group *group, void *context, struct pg_values *valu
             out[i] = pg_next_int(values);
 }
 
-/* Ids that a group before has left are taken first. */
+/* Takes as many ids off the sequences as are needed beside those that earlier groups have left. */
 static void send_ids(struct group *group)
 {
     static const char *const sequences[] = {
@@ -296,8 +296,9 @@ static void send_ids(struct group *group)
     }
 }
 
-/* Behind the locks: an import locks all users. Drops the ids that are left, and has the group tried
- * again, where an import may have them. */
+/* If there was an import since ids were taken off the sequences, it may have used them: drops those
+ * that are left, and has the group tried again. To be called once locks of users are held, as they
+ * exclude an import. */
 static void check_ids(struct group *group)
 {
     struct pg_store *store = group->connection->store;

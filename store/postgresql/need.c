@@ -60,9 +60,29 @@ static void need_key(struct group *group, const struct store_write *write)
     group->ids_needed[STORE_IDS_RESERVATION] += write->spend.ttl_s > 0;
 }
 
+static void need_answer(struct group *group, const unsigned char hash[static STORE_HASH_LEN])
+{
+    const struct pg_row answer = group_hashed(hash, STORE_HASH_LEN);
+    group_need(group, PG_IDEMPOTENCY, &answer, true);
+}
+
+static void need_idempotency(struct group *group, const struct store_idempotency *idempotency)
+{
+    need_answer(group, idempotency->key_hash);
+    if (idempotency->user_id != 0)
+        group_need(group, PG_KEPT, PG_ROW(.user_id = idempotency->user_id), false);
+}
+
+static void need_sealed(struct group *group, const struct store_sealed *item)
+{
+    if (item->is_answer)
+        need_answer(group, item->hash);
+    else
+        need_tokens(group, item->user_id, &item->token_id, 1);
+}
+
 void group_need_write(struct group *group, const struct store_write *write)
 {
-    const struct store_idempotency *idempotency = &write->idempotency;
     int64_t user_id = write->user_id;
     enum store_write_kind kind = write->kind;
     size_t *ids = group->ids_needed;
@@ -90,25 +110,15 @@ void group_need_write(struct group *group, const struct store_write *write)
         need_name(group, write->user_change.name);
     else if (kind == STORE_GATEWAY_DELETE)
         group_need(group, PG_GATEWAYS, PG_ROW(.id = write->gateway_delete.gateway_id), true);
-    for (size_t i = 0; kind == STORE_RESEAL && i < write->reseal.count; i++) {
-        const struct store_sealed *item = &write->reseal.items[i];
-        const struct pg_row answer = group_hashed(item->hash, STORE_HASH_LEN);
-        if (item->is_answer)
-            group_need(group, PG_IDEMPOTENCY, &answer, true);
-        else
-            need_tokens(group, item->user_id, &item->token_id, 1);
-    }
+    else if (kind == STORE_FORGET)
+        group_need(group, PG_KEPT, PG_ROW(.user_id = user_id), false);
+    for (size_t i = 0; kind == STORE_RESEAL && i < write->reseal.count; i++)
+        need_sealed(group, &write->reseal.items[i]);
     for (size_t i = 0; kind == STORE_ACCESS && i < write->access.count; i++)
         need_tokens(group, write->access.times[i].user_id, &write->access.times[i].token_id, 1);
     group->looks_up |= kind == STORE_SETTLE;
-    if (idempotency->wanted) {
-        struct pg_row key = group_hashed(idempotency->key_hash, STORE_HASH_LEN);
-        group_need(group, PG_IDEMPOTENCY, &key, true);
-    }
-    if (idempotency->wanted && idempotency->user_id != 0)
-        group_need(group, PG_KEPT, PG_ROW(.user_id = idempotency->user_id), false);
-    if (kind == STORE_FORGET)
-        group_need(group, PG_KEPT, PG_ROW(.user_id = user_id), false);
+    if (write->idempotency.wanted)
+        need_idempotency(group, &write->idempotency);
 }
 
 static void need_import_key(struct group *group, const unsigned char hash[static SEAL_HASH_LEN])

@@ -197,8 +197,10 @@ bool postgresql_open(const struct store_options *options, struct seal *seal, str
     pg_begin(writer, clock_ms() + PG_DEADLINE_MS);
     if (options->is_new)
         make_for_import(writer);
-    if (writer->error != STORE_OK)
+    if (writer->error != STORE_OK) {
         refuse(reason, writer->message);
+        store->base.opened_generation = -1; /* the secret was read before a rotation can be seen */
+    }
     if (writer->error == STORE_OK || (options->may_be_away && writer->error != STORE_BROKEN)) {
         *out = &store->base;
         return true;

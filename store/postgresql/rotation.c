@@ -1,7 +1,7 @@
-/* The rotation of the secret (store/secret.h). Which secrets a worker has is in a row of the table
- * of workers, which it renews; one whose row is old counts for ended. Its writes are refused then,
- * as each group reads the rotation's generation; and it does not say that nobody has a key without
- * reading that too. */
+/* The rotation of the secret (store/secret.h). Each worker has a row in the table of workers, which
+ * says what secrets it has and is renewed often; a worker whose row is old counts as ended. If it
+ * lives all the same it does no harm: each group of writes reads the rotation's generation and is
+ * refused at another one, and no key is answered to be unknown without such a read. */
 
 #include <stdio.h>
 #include <unistd.h>
@@ -9,8 +9,8 @@
 #include "base/clock.h"
 #include "store/postgresql/group.h"
 
-/* LIVE_S stands in statements.sql too. A process that does not live any more must not trust what it
- * knows. */
+/* LIVE_S, the age at which a row is old, stands in statements.sql too. TRUST_MS, for how long what
+ * was read is relied on, must be less: a worker that counts as ended must not rely on it. */
 enum { LIVE_S = 10, TRUST_MS = 6000, END_MS = 1000 };
 
 void pg_next_rotation(struct pg_values *values, struct seal_rotation *rotation)
@@ -108,23 +108,24 @@ void pg_end_worker(struct pg_store *store)
     pg_finish(writer);
 }
 
-/* ---- what tokenctl asks ---- */
+/* ---- for tokenctl ---- */
 
 static void report_laggard(struct pg_values *values, store_report *report, void *context)
 {
     char line[512];
     struct span machine = pg_next_span(values);
     long long pid = pg_next_int(values);
-    bool has_opened = pg_next_int(values) != 0;
+    bool is_restarted = pg_next_int(values) != 0;
     bool has_next = pg_next_span(values).len > 0;
     snprintf(line, sizeof(line), "process %lld on %.*s %s", pid, (int)machine.len, machine.at,
-             !has_opened ? "has the store open with the old secret only"
-             : has_next  ? "has another TOKEN_SECRET.new"
-                         : "has no TOKEN_SECRET.new, or can't read it");
+             !is_restarted ? "has the store open with the old secret only"
+             : has_next    ? "has another TOKEN_SECRET.new"
+                           : "has no TOKEN_SECRET.new, or can't read it");
     report(context, line);
 }
 
-/* Programs that are no workers have no row: what they know is too old after LIVE_S. */
+/* Programs that are no workers have no row. LIVE_S after the announcement none relies on
+ * what it has read before. */
 enum store_error postgresql_laggards_visit(struct store_reader *reader,
                                            const struct seal_rotation *rotation,
                                            store_report *report, void *context, uint64_t *found)

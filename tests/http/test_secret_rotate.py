@@ -468,6 +468,10 @@ def test_refuses_files_that_are_no_secret(store):
     assert "must not be open" in rotate(store, status=1).stderr
     assert next_file(store).read_bytes() == b"short"
     next_file(store).unlink()
+    shutil.copy2(store.dir / "secret", next_file(store))
+    shutil.chown(next_file(store), *((WORKER_USER, WORKER_USER) if IS_ROOT else (None, -1)))
+    assert "has the same secret as TOKEN_SECRET" in rotate(store, status=1).stderr
+    next_file(store).unlink()
     (store.dir / "secret").rename(store.dir / "elsewhere")
     (store.dir / "secret").symlink_to(store.dir / "elsewhere")
     assert "is no regular file" in rotate(store, status=1).stderr

@@ -227,6 +227,27 @@ def away(site):
         server.start()
 
 
+@pytest.fixture
+def announced(site):
+    """Another secret, whose file is nowhere; the database is stopped then."""
+    server = site[0]
+    change = "UPDATE meta SET secret_generation = secret_generation + 1, next_secret_check = 'none', secret_phase = "
+    server.query(change + "1")
+    server.stop()
+    yield
+    if server.process.poll() is not None:
+        server.start()
+    server.query(change + "0")
+
+
+def test_secret_of_a_worker_that_starts_while_the_database_is_away(site, announced, worker):
+    """It may have been announced since it was read: the worker is to be started again."""
+    server, process = site[0], worker[0]
+    server.start()
+    assert process.wait(30) == 0
+    wait_for_log(server, "the secret is to be rotated: worker exiting, to be started again")
+
+
 def test_worker_starts_while_the_database_is_away(site, away, worker):
     """From inside the sandbox it is there as soon as the database is."""
     server, environment, tokenctl = site
