@@ -40,7 +40,7 @@ bool match_name(struct span name, struct span keyword)
 
 bool match_key(const char *key, struct span text)
 {
-    struct span all = span_of(key);
+    struct span all = {key, strlen(key)};
     text = text_trim(text, SPAN("%"));
     return span_starts_with(all, text) ||
            span_starts_with(span_from(all, TOKEN_KEY_PREFIX_LEN), token_key_strip_prefix(text));

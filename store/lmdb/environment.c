@@ -250,7 +250,7 @@ bool lmdb_create(const struct store_options *options, struct seal *seal, unsigne
 {
     const char *folder = options->location;
     struct stat status;
-    (void)perhaps;
+    *perhaps = false;
     if (lstat(folder, &status) == 0)
         return store_refuse(reason, folder, "exists already");
     if (strlen(folder) + sizeof("/data.mdb") > PATH_MAX)
