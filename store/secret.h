@@ -6,10 +6,11 @@
  * sealed and hashed again with the next secret (SEAL_NEXT_SUFFIX) in place of TOKEN_SECRET's, while
  * processes serve.
  *
- *   SEAL_ANNOUNCED  Processes that have the store open end, and are started again with both
- * secrets. SEAL_CHANGING   Once all have both: writes use the next secret, and the rows of before
- * are sealed again with it, in steps (STORE_RESEAL). SEAL_SETTLED    Once no row is left under the
- * old secret. tokenctl then renames the file.
+ * - SEAL_ANNOUNCED: processes that have the store open end, and are started again with both
+ *   secrets.
+ * - SEAL_CHANGING, once all have both: writes use the next secret, and rows from before are sealed
+ *   again with it, in steps (STORE_RESEAL).
+ * - SEAL_SETTLED, once no row is left under the old secret: tokenctl renames the file.
  *
  * A token's keys and their entries in the index are always under the same secret. Each transaction
  * of writes reads the state; a process that lacks a secret that the state needs can't write. */
