@@ -17,7 +17,8 @@ static size_t code_token(struct span record, unsigned char *out)
                 token.allow_ips.len <= TOKEN_ALLOW_IPS_LEN_MAX,
             "beyond the limits");
     size_t len = record_encode_token(&token, &keys, out);
-    return (unsigned char)record.at[0] == out[0] ? len : 0; /* older versions are written as newer ones */
+    return (unsigned char)record.at[0] == out[0] ? len
+                                                 : 0; /* older versions are written as newer ones */
 }
 
 static size_t code_user(struct span record, unsigned char *out)
@@ -28,7 +29,8 @@ static size_t code_user(struct span record, unsigned char *out)
     require(user.name.len <= STORE_USER_NAME_LEN_MAX && user.group.len <= TOKEN_GROUP_LEN_MAX,
             "beyond the limits");
     size_t len = record_encode_user(0, &user, out);
-    return (unsigned char)record.at[0] == out[0] ? len : 0; /* version 3 may be without need of it */
+    return (unsigned char)record.at[0] == out[0] ? len
+                                                 : 0; /* version 3 may be without need of it */
 }
 
 static size_t code_reservation(struct span record, unsigned char *out)
