@@ -72,7 +72,8 @@ static enum store_error count_keys(struct ctl *ctl, struct key_counts *counts)
     return store_export(ctl->reader, counts->now_unix_s, visit_row, counts);
 }
 
-/* Whether all can be sealed again. Versions before this one kept only a hash of an old key. */
+/* Whether all can be sealed again. Before schema version 5 of LMDB and 2 of PostgreSQL only a hash
+ * of an old key was kept. */
 static int check_keys(struct ctl *ctl, struct key_counts *counts)
 {
     char until[32];
