@@ -121,7 +121,8 @@ static void code_token(struct codec *codec, void *value)
                            &keys->has_old};
     /* 3: longer names; 4: a sealed key of another length than ours, which are written as 3 unless
      * there is an old one */
-    bool is_3 = keys->sealed.len == SEAL_KEY_LEN && (!keys->has_old || keys->old_sealed.len == 0);
+    bool is_3 = !codec->reading && /* when read they are not set yet */
+                keys->sealed.len == SEAL_KEY_LEN && (!keys->has_old || keys->old_sealed.len == 0);
     unsigned version = code_version(codec, 2, 4, is_3 ? 3 : 4);
     code_flags(codec, flags, sizeof(flags) / sizeof(flags[0]));
     code_int(codec, &token->remain_quota);
