@@ -21,6 +21,8 @@ static struct {
     {ROUTE_TOKEN, "^/verify$", " * ", {0}},
     {ROUTE_TOKEN, "^/(consume|reserve|settle|cancel)$", " POST ", {0}},
     {ROUTE_USAGE, "^/$", " GET HEAD ", {0}},
+    {ROUTE_STATUS, "^/$", " GET HEAD ", {0}},
+    {ROUTE_BILLING, "^/(subscription|usage)/?$", " GET HEAD ", {0}},
 };
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): libFuzzer's */
@@ -87,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int64_t id = 0;
     char text[ROUTE_PATH_SIZE];
     struct span path = route_path(&input, text, &root);
-    require(path.len > 0 && (root == ROUTE_TOKEN || root == ROUTE_USAGE), "no path");
+    require(path.len > 0 && root <= ROUTE_BILLING, "no path");
     const struct route *route = route_find(input.method, root, path, &known, &id);
     const char *methods = methods_of(root, path);
     require(known == (methods != NULL), "%.*s", (int)path.len, path.at);
