@@ -10,9 +10,11 @@
 
 #include "base/text.h"
 #include "store/lmdb/answers.h"
+#include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
 #include "store/lmdb/ids.h"
 #include "store/lmdb/lookup.h"
+#include "store/lmdb/rotation.h"
 
 /* Items of one size, as many as there are. */
 struct items {
@@ -383,6 +385,26 @@ static void check_free_entry(struct check *check, struct span key, struct span v
 
 /* ---- all of it ---- */
 
+/* What has just been read of meta. The check goes on. */
+static void report_meta(struct check *check, const char *name)
+{
+    if (check->txn->error != STORE_CORRUPT)
+        return;
+    report(check, "%s: can't be read", name);
+    check->txn->error = STORE_OK;
+}
+
+static void read_meta(struct check *check)
+{
+    struct seal_rotation rotation;
+    meta_get(check->txn, META_FOREIGN_KEYS, &check->foreign_keys);
+    report_meta(check, META_FOREIGN_KEYS);
+    rotation_get(check->txn, &rotation);
+    report_meta(check, META_ROTATION);
+    clock_read(check->txn);
+    report_meta(check, META_TIME);
+}
+
 static void read_counters(struct check *check)
 {
     for (size_t i = 0; i < STORE_IDS_COUNT; i++) {
@@ -392,10 +414,6 @@ static void read_counters(struct check *check)
             check->next[i] = INT64_MAX; /* nothing more is reported about it */
             check->txn->error = STORE_OK;
         }
-    }
-    if (meta_get(check->txn, META_FOREIGN_KEYS, &check->foreign_keys) == STORE_CORRUPT) {
-        report(check, "foreign_keys: can't be read");
-        check->txn->error = STORE_OK;
     }
 }
 
@@ -435,6 +453,7 @@ static void check_all(struct check *check)
                   {DB_ANSWERS, "answers", check_idempotency},
                   {DB_FREE_LIST, "free list", check_free_entry}};
     read_counters(check);
+    read_meta(check);
     for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]); i++)
         each_entry(check, passes[i].database, passes[i].name, passes[i].visit);
     check_counts(check);
