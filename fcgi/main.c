@@ -216,6 +216,7 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
         return false;
     if (fastcgi)
         log_error(level, "");
+    log_store_state(worker); /* spawn.sh's check of new settings reads it */
     return true;
 }
 
