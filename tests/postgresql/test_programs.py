@@ -243,6 +243,7 @@ def announced(site):
 def test_secret_of_a_worker_that_starts_while_the_database_is_away(site, announced, worker):
     """It may have been announced since it was read: the worker is to be started again."""
     server, process = site[0], worker[0]
+    wait_for_log(server, "answering 503 until it can be reached")
     server.start()
     assert process.wait(30) == 0
     wait_for_log(server, "the secret is to be rotated: worker exiting, to be started again")
