@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -53,12 +54,19 @@ bool child_start(struct ctl *ctl, ctl_command *work, struct ctl_child *child)
     return child->pid > 0;
 }
 
-bool child_become_owner(const struct ctl *ctl, const char *owner_path)
+bool child_become_owner(const struct ctl *ctl, const char *owner_path,
+                        char reason[static STORE_REASON_SIZE])
 {
-    bool became = sandbox_become_owner(owner_path);
-    if (became && ctl->parent_fd >= 0)
+    if (!sandbox_become_owner(owner_path)) {
+        int error = errno;
+        snprintf(reason, STORE_REASON_SIZE, "%s: becoming its owner: %s", owner_path,
+                 strerror(error));
+        errno = error;
+        return false;
+    }
+    if (ctl->parent_fd >= 0)
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of the user id would take it back */
-    return became;
+    return true;
 }
 
 bool child_is_interrupted(void)

@@ -15,8 +15,9 @@ void child_catch_signals(void);
 bool child_start(struct ctl *ctl, ctl_command *work, struct ctl_child *child);
 
 /* As sandbox_become_owner; a child also arranges to be killed when its parent ends. To be called
- * before anything in the store is opened. False with errno. */
-bool child_become_owner(const struct ctl *ctl, const char *owner_path);
+ * before anything in the store is opened. False with errno and a reason. */
+bool child_become_owner(const struct ctl *ctl, const char *owner_path,
+                        char reason[static STORE_REASON_SIZE]);
 
 /* Whether SIGINT or SIGTERM came; errno is EINTR then. */
 bool child_is_interrupted(void);

@@ -369,7 +369,7 @@ static bool open_database(struct ctl *ctl, char reason[static STORE_REASON_SIZE]
     struct store *store;
     bool opened = store_open(&ctl->options, &store, reason) == STORE_OK;
     store_close(store);
-    ctl->options.is_new = !opened && strstr(reason, "there is no store");
+    ctl->options.is_new = !opened && strstr(reason, STORE_MISSING);
     return (opened || ctl->options.is_new) &&
            ctl_open(ctl, store_owner_path(&ctl->options), reason);
 }
@@ -377,11 +377,10 @@ static bool open_database(struct ctl *ctl, char reason[static STORE_REASON_SIZE]
 static int import_into_database(struct ctl *ctl)
 {
     char reason[STORE_REASON_SIZE];
-    const char *owner_path = store_owner_path(&ctl->options);
     struct import import;
     int status = CTL_FAILED;
-    if (!child_become_owner(ctl, owner_path))
-        return ctl_fail("%s: becoming its owner: %s", owner_path, strerror(errno));
+    if (!child_become_owner(ctl, store_owner_path(&ctl->options), reason))
+        return ctl_fail("%s", reason);
     if (!begin(ctl, &import))
         return status;
     if (!open_database(ctl, reason)) {

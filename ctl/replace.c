@@ -78,9 +78,8 @@ static int work(struct ctl *ctl)
     struct store *before = NULL;
     struct store_reader *reader = NULL;
     int status;
-    if (!child_become_owner(ctl, folder->part))
-        status = ctl_fail("%s: becoming its owner: %s", folder->part, strerror(errno));
-    else if (folder->replaces && store_open(&ctl->options, &before, reason) != STORE_OK)
+    if (!child_become_owner(ctl, folder->part, reason) ||
+        (folder->replaces && store_open(&ctl->options, &before, reason) != STORE_OK))
         status = ctl_fail("%s", reason);
     else if (before && store_reader_open(before, &reader) != STORE_OK)
         status = ctl_fail("too many processes read the store");

@@ -198,11 +198,8 @@ bool ctl_open(struct ctl *ctl, const char *owner_path, char reason[static STORE_
 {
     const char *location = ctl->options.location;
     /* Before anything there is opened: its owner may have planted links. */
-    if (!child_become_owner(ctl, owner_path) && errno != ENOENT) {
-        snprintf(reason, STORE_REASON_SIZE, "%s: becoming its owner: %s", owner_path,
-                 strerror(errno));
+    if (!child_become_owner(ctl, owner_path, reason) && errno != ENOENT)
         return false;
-    }
     if (!sigbus_catch(report_fault, location, "restore a backup") ||
         store_open(&ctl->options, &ctl->store, reason) != STORE_OK)
         return false;

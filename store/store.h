@@ -73,6 +73,9 @@ struct store_options {
     bool may_be_away;      /* on a network: opened also where it can't be reached; see reason */
 };
 
+/* In the reason of store_open where there is no store. */
+#define STORE_MISSING "there is no store"
+
 /* The size of a buffer for a reason: one line without its end. */
 enum { STORE_REASON_SIZE = 512 };
 

@@ -379,7 +379,7 @@ static bool check_databases(struct lmdb_store *store, const char *folder,
     return good;
 }
 
-static const char no_store[] = "there is no store; mount or restore it, or run tokenctl init";
+static const char no_store[] = STORE_MISSING "; mount or restore it, or run tokenctl init";
 
 /* LMDB opens its files by their names and follows links: a file that another account has planted
  * would be written. Returns what is wrong with a file, or NULL; of a missing lock.mdb nothing. */

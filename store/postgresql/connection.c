@@ -416,7 +416,7 @@ static bool connect_any(struct pg_connection *connection)
     if (missing > 0 && connection->error != STORE_BROKEN) {
         connection->error = STORE_OK;
         pg_fail(connection, missing == count ? STORE_BROKEN : STORE_UNAVAILABLE,
-                "there is no store; restore it, or run tokenctl init");
+                STORE_MISSING "; restore it, or run tokenctl init");
     }
     return false;
 }

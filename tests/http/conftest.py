@@ -7,6 +7,7 @@ import pytest
 pytest.register_assert_rewrite("client", "contract", "fastcgi", "service")
 
 import fastcgi  # noqa: E402
+from client import Client  # noqa: E402
 from engines import ENGINES  # noqa: E402
 from service import Site, Store  # noqa: E402
 
@@ -95,6 +96,14 @@ def gateway(site):
 def send(request, site):
     """Both transports, without nginx."""
     return fastcgi.transport(site.socket) if request.param == "fastcgi" else site.cgi
+
+
+@pytest.fixture(params=["nginx", "fastcgi", "cgi"])
+def client(request, site, user):
+    """A client over each transport, for what a key's holder asks."""
+    if request.param == "nginx":
+        return user
+    return Client(fastcgi.transport(site.socket) if request.param == "fastcgi" else site.cgi)
 
 
 @pytest.fixture

@@ -8,13 +8,6 @@ from service import Store
 MAX = 2**63 - 1
 
 
-@pytest.fixture(params=["nginx", "fastcgi", "cgi"])
-def client(request, site, user):
-    if request.param == "nginx":
-        return user
-    return Client(fastcgi.transport(site.socket) if request.param == "fastcgi" else site.cgi)
-
-
 def subscription(limit, until=0):
     return {
         "object": "billing_subscription",

@@ -3,13 +3,12 @@
 import json
 import random
 import subprocess
-import time
 
 import pytest
 from client import ISSUED, Client, User
 from peers import PRINTS, Peer
 from service import TOKENCTL, Site, Store
-from test_transfer import other, start
+from test_transfer import kill_within, other, start
 
 LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 KILLS = 6
@@ -458,13 +457,7 @@ def test_killed(store):
     length = None
     for number in range(KILLS):
         settings = other(store, f"killed{number}")
-        process = start(store, "import", "--from", "new-api", file, **settings)
-        began = time.monotonic()
-        if length is not None:
-            time.sleep(random.uniform(0, length))
-            process.kill()
-        process.communicate()
-        length = length or time.monotonic() - began
+        length = kill_within(start(store, "import", "--from", "new-api", file, **settings), length)
         done = store.run_ctl("stat", "--json", **settings)
         count = json.loads(done.stdout)["tokens"] if done.returncode == 0 else 0
         assert count in (0, 5000)

@@ -338,9 +338,8 @@ def test_change_the_secret(machine, alice):
     assert_rotated(machine, alice, token, secret)
 
 
+@pytest.mark.postgresql
 def test_change_the_secret_of_several_machines(machine, alice):
-    if machine.ENGINE == "lmdb":
-        return  # a store of one machine
     token, secret = alice.make(), (machine.dir / "secret").read_bytes()
     with NewMachine() as second:
         shutil.copy2(machine.dir / "secret", second.dir)

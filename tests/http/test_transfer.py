@@ -491,6 +491,16 @@ def start(store, *arguments, **settings):
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+def kill_within(process, length_s, draw=random):
+    """Kills it at a random moment of the seconds that it takes; None: lets it end. Returns those."""
+    began = time.monotonic()
+    if length_s is not None:
+        time.sleep(draw.uniform(0, length_s))
+        process.kill()
+    process.communicate()
+    return length_s or time.monotonic() - began
+
+
 @pytest.mark.parametrize("is_full", [False, True])
 def test_killed_imports(store, is_full):
     """All of it is there, or nothing; the next run makes it, or says that it is there."""
@@ -503,13 +513,7 @@ def test_killed_imports(store, is_full):
             settings["TOKEN_SECRET"] = str(store.dir / f"secret{number}")
             store.ctl("init", **settings)
             store.ctl("user", "add", "somebody", **settings)
-        process = start(store, "import", file, **settings)
-        began = time.monotonic()
-        if length is not None:
-            time.sleep(draw.uniform(0, length))
-            process.kill()
-        process.communicate()
-        length = length or time.monotonic() - began
+        length = kill_within(start(store, "import", file, **settings), length, draw)
         done = store.run_ctl("stat", "--json", **settings)
         assert done.returncode == 0 or (not is_full and "there is no store" in done.stderr)
         count = json.loads(done.stdout)["tokens"] if done.returncode == 0 else 0

@@ -1,19 +1,11 @@
 """GET /api/usage/token/: the quota of a key, for its holder."""
 
-import fastcgi
 import pytest
 from client import Client, key_checksum
 from service import Store
 
 UNKNOWN_KEY = "sk-" + "0" * 42 + key_checksum("sk-" + "0" * 48)
 MAX = 2**63 - 1
-
-
-@pytest.fixture(params=["nginx", "fastcgi", "cgi"])
-def client(request, site, user):
-    if request.param == "nginx":
-        return user
-    return Client(fastcgi.transport(site.socket) if request.param == "fastcgi" else site.cgi)
 
 
 def test_form(user, gateway, client):
