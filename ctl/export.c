@@ -110,10 +110,11 @@ static void append_user(struct buffer *out, const struct store_row *row)
                          row->user.disabled ? TOKEN_DISABLED : TOKEN_ENABLED);
     buffer_append_number(out, SPAN(",\"created_time\":"), row->user.created_unix_s);
     buffer_append_number(out, SPAN(",\"role\":"), row->user.role);
-    buffer_append_number(out, SPAN(",\"quota\":"), row->user.quota);
-    buffer_append_bool(out, SPAN(",\"unlimited_quota\":"), row->user.unlimited_quota);
-    buffer_append_number(out, SPAN(",\"deleted_used_quota\":"), row->user.deleted_used_quota);
-    buffer_append_number(out, SPAN(",\"request_count\":"), row->user.request_count);
+    buffer_append_number(out, SPAN(",\"quota\":"), row->user.account.quota);
+    buffer_append_bool(out, SPAN(",\"unlimited_quota\":"), row->user.account.unlimited_quota);
+    buffer_append_number(out, SPAN(",\"deleted_used_quota\":"),
+                         row->user.account.deleted_used_quota);
+    buffer_append_number(out, SPAN(",\"request_count\":"), row->user.account.request_count);
     if (record_user_has_access(&row->user))
         append_hex(out, SPAN(",\"access_hash\":\""), row->user.access_hash,
                    sizeof(row->user.access_hash));

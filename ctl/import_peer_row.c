@@ -236,9 +236,9 @@ bool peer_row_to_user(struct request *request, const struct peer_row *row, bool 
     user->disabled = row->status != ENABLED;
     user->created_unix_s = at_least(0, row->created_unix_s);
     user->role = is_known ? (enum user_role)row->role : USER_ROLE_USER;
-    user->quota = at_least(0, row->quota);
-    user->request_count = at_least(0, row->request_count);
-    user->deleted_used_quota = at_least(0, at_least(0, row->used_quota) - tokens_used);
+    user->account.quota = at_least(0, row->quota);
+    user->account.request_count = at_least(0, row->request_count);
+    user->account.deleted_used_quota = at_least(0, at_least(0, row->used_quota) - tokens_used);
     if (access_token.len > 0)
         seal_hash_credential(access_token, user->access_hash);
     if (id_in_name)

@@ -107,10 +107,11 @@ static bool read_user(struct request *request, struct store_row *row)
         json_in_required(request, "status", TOKEN_ENABLED, TOKEN_DISABLED, &status) &&
         json_in_required(request, "created_time", 0, INT64_MAX, &user->created_unix_s) &&
         json_in_required(request, "role", USER_ROLE_USER, USER_ROLE_ROOT, &role) &&
-        json_in_required(request, "quota", 0, INT64_MAX, &user->quota) &&
-        read_bool(request, "unlimited_quota", &user->unlimited_quota) &&
-        json_in_required(request, "deleted_used_quota", 0, INT64_MAX, &user->deleted_used_quota) &&
-        json_in_required(request, "request_count", 0, INT64_MAX, &user->request_count) &&
+        json_in_required(request, "quota", 0, INT64_MAX, &user->account.quota) &&
+        read_bool(request, "unlimited_quota", &user->account.unlimited_quota) &&
+        json_in_required(request, "deleted_used_quota", 0, INT64_MAX,
+                         &user->account.deleted_used_quota) &&
+        json_in_required(request, "request_count", 0, INT64_MAX, &user->account.request_count) &&
         read_access(request, user);
     if (!read)
         return false;

@@ -18,7 +18,7 @@ enum store_error store_apply_user_add(struct store_txn *txn, struct store_write 
     struct record_user record = {.name = span_of(user->name),
                                  .group = span_of(user->group),
                                  .role = USER_ROLE_USER,
-                                 .unlimited_quota = true,
+                                 .account.unlimited_quota = true,
                                  .created_unix_s = write->now_unix_s};
     memcpy(record.access_hash, write->user_add.access_hash, sizeof(record.access_hash));
     enum store_error error = check_name(txn, record.name, 0);

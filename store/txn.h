@@ -25,10 +25,7 @@ struct record_user {
     int64_t created_unix_s;
     unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN]; /* zeros: see record_user_has_access */
     enum user_role role;
-    int64_t quota; /* units left; kept, but nothing is checked by it yet */
-    bool unlimited_quota;
-    int64_t deleted_used_quota; /* units that its deleted tokens had used */
-    int64_t request_count;
+    struct token_account account;
 };
 
 /* Whether the user has an access token: one who was imported without it has none at first. */
@@ -44,7 +41,8 @@ static inline const char *record_user_problem(const struct record_user *user)
     if (user->role != USER_ROLE_USER && user->role != USER_ROLE_ADMIN &&
         user->role != USER_ROLE_ROOT)
         return "its role is none of 1, 10 and 100";
-    return user->quota < 0 || user->deleted_used_quota < 0 || user->request_count < 0
+    const struct token_account *account = &user->account;
+    return account->quota < 0 || account->deleted_used_quota < 0 || account->request_count < 0
                ? "a quota or count of it is below 0"
                : NULL;
 }

@@ -9,6 +9,7 @@ struct token token_default(void)
         .model_limits = SPAN(""),
         .allow_ips = SPAN(""),
         .group = {NULL, 0},
+        .refill_day = 1,
     };
 }
 

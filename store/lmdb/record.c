@@ -174,9 +174,10 @@ static void code_user(struct codec *codec, void *value)
 {
     struct record_user *user = value;
     int64_t role = codec->reading ? USER_ROLE_USER : user->role;
-    bool is_limited = !codec->reading && !user->unlimited_quota;
-    bool has_more = !codec->reading && (is_limited || role != USER_ROLE_USER || user->quota != 0 ||
-                                        user->deleted_used_quota != 0 || user->request_count != 0);
+    bool is_limited = !codec->reading && !user->account.unlimited_quota;
+    bool has_more = !codec->reading &&
+                    (is_limited || role != USER_ROLE_USER || user->account.quota != 0 ||
+                     user->account.deleted_used_quota != 0 || user->account.request_count != 0);
     bool *const flags[] = {&user->disabled, &user->deleted, &is_limited};
     /* 3: role, quotas, request_count; those of most users, without them, are written as 2 */
     unsigned version = code_version(codec, 2, 3, has_more ? 3 : 2);
@@ -185,15 +186,15 @@ static void code_user(struct codec *codec, void *value)
     code_bytes(codec, user->access_hash, sizeof(user->access_hash));
     if (version == 3) {
         code_int(codec, &role);
-        code_int(codec, &user->quota);
-        code_int(codec, &user->deleted_used_quota);
-        code_int(codec, &user->request_count);
+        code_int(codec, &user->account.quota);
+        code_int(codec, &user->account.deleted_used_quota);
+        code_int(codec, &user->account.request_count);
         codec->bad |= role < 0 || role > USER_ROLE_ROOT;
     } else {
         codec->bad |= is_limited;
-        user->quota = user->deleted_used_quota = user->request_count = 0;
+        user->account.quota = user->account.deleted_used_quota = user->account.request_count = 0;
     }
-    user->unlimited_quota = !is_limited;
+    user->account.unlimited_quota = !is_limited;
     user->role = (enum user_role)role;
     code_length(codec, &user->name, 1, STORE_USER_NAME_LEN_MAX);
     code_length(codec, &user->group, 1, TOKEN_GROUP_LEN_MAX);

@@ -131,10 +131,10 @@ ALTER TABLE meta
 -- Of users who come from other systems.
 ALTER TABLE users
     ADD COLUMN role bigint NOT NULL DEFAULT 1, -- user.role
-    ADD COLUMN quota bigint NOT NULL DEFAULT 0, -- user.quota
-    ADD COLUMN unlimited_quota boolean NOT NULL DEFAULT true, -- user.unlimited_quota
-    ADD COLUMN deleted_used_quota bigint NOT NULL DEFAULT 0, -- user.deleted_used_quota
-    ADD COLUMN request_count bigint NOT NULL DEFAULT 0; -- user.request_count
+    ADD COLUMN quota bigint NOT NULL DEFAULT 0, -- user.account.quota
+    ADD COLUMN unlimited_quota boolean NOT NULL DEFAULT true, -- user.account.unlimited_quota
+    ADD COLUMN deleted_used_quota bigint NOT NULL DEFAULT 0, -- user.account.deleted_used_quota
+    ADD COLUMN request_count bigint NOT NULL DEFAULT 0; -- user.account.request_count
 
 ALTER TABLE tokens
     ADD COLUMN sealed_old_key bytea NOT NULL DEFAULT ''; -- keys.old_sealed SEAL_KEY_LEN_MAX

@@ -277,7 +277,7 @@ static void change_user_number(struct raw *raw, size_t which, int64_t number)
     struct raw_bytes record = raw_get(raw, raw->users, raw_user_key(2)), more;
     struct record_user user;
     assert_true(record_decode_user(2, (struct span){(char *)record.at, record.len}, &user));
-    user.quota = 1; /* so that they are in the record */
+    user.account.quota = 1; /* so that they are in the record */
     more.len = record_encode_user(2, &user, more.at);
     put_little64(more.at + 2 + 8 + SEAL_CREDENTIAL_HASH_LEN + 8 * which, number);
     raw_seal(&more, CHECKSUM_USER, 2, 0);

@@ -143,7 +143,7 @@ static void test_other_versions_are_refused(void **state)
     unsigned char bytes[RECORD_TOKEN_LEN_MAX], user_bytes[RECORD_USER_LEN_MAX];
     struct record_keys keys = {.sealed = own_sealed, .has_old = true};
     struct record_user user = {
-        .created_unix_s = 1, .role = USER_ROLE_USER, .unlimited_quota = true};
+        .created_unix_s = 1, .role = USER_ROLE_USER, .account.unlimited_quota = true};
     size_t len = record_encode_token(&token, &keys, bytes);
     size_t user_len = record_encode_user(ID, &user, user_bytes);
     token.user_id = ID;
@@ -289,10 +289,10 @@ static void test_users_come_back(void **state)
                                  .created_unix_s = random_number(&random),
                                  .role =
                                      random_below(&random, 2) ? USER_ROLE_ADMIN : USER_ROLE_USER,
-                                 .quota = random_number(&random),
-                                 .unlimited_quota = random_below(&random, 2),
-                                 .deleted_used_quota = random_number(&random),
-                                 .request_count = random_number(&random)};
+                                 .account.quota = random_number(&random),
+                                 .account.unlimited_quota = random_below(&random, 2),
+                                 .account.deleted_used_quota = random_number(&random),
+                                 .account.request_count = random_number(&random)};
         struct record_user out;
         unsigned char bytes[RECORD_USER_LEN_MAX];
         random_bytes(&random, in.access_hash, sizeof(in.access_hash));
@@ -312,10 +312,10 @@ static void test_users_come_back(void **state)
         assert_int_equal(in.deleted, out.deleted);
         assert_int_equal(in.created_unix_s, out.created_unix_s);
         assert_int_equal(in.role, out.role);
-        assert_int_equal(in.quota, out.quota);
-        assert_int_equal(in.unlimited_quota, out.unlimited_quota);
-        assert_int_equal(in.deleted_used_quota, out.deleted_used_quota);
-        assert_int_equal(in.request_count, out.request_count);
+        assert_int_equal(in.account.quota, out.account.quota);
+        assert_int_equal(in.account.unlimited_quota, out.account.unlimited_quota);
+        assert_int_equal(in.account.deleted_used_quota, out.account.deleted_used_quota);
+        assert_int_equal(in.account.request_count, out.account.request_count);
         assert_memory_equal(in.access_hash, out.access_hash, sizeof(in.access_hash));
     }
 }
@@ -328,10 +328,10 @@ static void test_the_form_of_a_user(void **state)
                                .disabled = true,
                                .created_unix_s = 0x0102,
                                .role = USER_ROLE_ROOT,
-                               .quota = 5,
-                               .unlimited_quota = false,
-                               .deleted_used_quota = 6,
-                               .request_count = 7};
+                               .account.quota = 5,
+                               .account.unlimited_quota = false,
+                               .account.deleted_used_quota = 6,
+                               .account.request_count = 7};
     unsigned char bytes[RECORD_USER_LEN_MAX];
     memset(user.access_hash, 'H', sizeof(user.access_hash));
     size_t len = record_encode_user(ID, &user, bytes);
@@ -353,8 +353,9 @@ static void test_the_form_of_a_user_without_more(void **state)
                                .disabled = true,
                                .created_unix_s = 0x0102,
                                .role = USER_ROLE_USER,
-                               .unlimited_quota = true};
-    struct record_user read = {.quota = 5, .deleted_used_quota = 6, .request_count = 7};
+                               .account.unlimited_quota = true};
+    struct record_user read = {
+        .account.quota = 5, .account.deleted_used_quota = 6, .account.request_count = 7};
     unsigned char bytes[RECORD_USER_LEN_MAX];
     memset(user.access_hash, 'H', sizeof(user.access_hash));
     size_t len = record_encode_user(ID, &user, bytes);
@@ -364,9 +365,10 @@ static void test_the_form_of_a_user_without_more(void **state)
     assert_int_equal(len, sizeof(expected) - 1 + CHECKSUM_LEN);
     assert_memory_equal(bytes, expected, sizeof(expected) - 1);
     assert_true(record_decode_user(ID, (struct span){(char *)bytes, len}, &read));
-    assert_true(read.disabled && !read.deleted && read.unlimited_quota);
+    assert_true(read.disabled && !read.deleted && read.account.unlimited_quota);
     assert_int_equal(read.role, USER_ROLE_USER);
-    assert_int_equal(read.quota | read.deleted_used_quota | read.request_count, 0);
+    assert_int_equal(
+        read.account.quota | read.account.deleted_used_quota | read.account.request_count, 0);
     bytes[1] |= 4; /* a flag of version 3 */
     len = seal(CHECKSUM_USER, bytes, len - CHECKSUM_LEN);
     assert_false(record_decode_user(ID, (struct span){(char *)bytes, len}, &read));
