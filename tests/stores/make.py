@@ -1,13 +1,13 @@
 """Makes a store with an earlier version's programs, for test_old_stores: python3 make.py BUILD NAME. It writes
-NAME.tar.xz (secret and store) and NAME.json (what its clients know). The programs believe that it is 2100, by the
-library of clock.c: nothing that the tests look at ends before they run. TOKEN_STORE=postgresql://... makes it
-there, and only NAME.json and the secret, for a pg_dump."""
+NAME.mdb.xz (LMDB's data file) and NAME.json (its secret, and what its clients know). The programs believe that it
+is 2100, by the library of clock.c: nothing that the tests look at ends before they run. With
+TOKEN_STORE=postgresql://... the store is made there, for a pg_dump."""
 
 import json
+import lzma
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -120,14 +120,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         old = Old(Path(sys.argv[1]).resolve(), Path(folder))
         old.ctl("init")
-        Path(f"{name}.json").write_text(json.dumps(fill(old), indent=1) + "\n")
+        known = {"secret": (old.folder / "secret").read_bytes().hex(), **fill(old)}
         old.ctl("check")
-        if "TOKEN_STORE" in os.environ:
-            os.replace(old.folder / "secret", f"{name}.secret")
-            return
-        with tarfile.open(f"{name}.tar.xz", "w:xz", preset=9) as archive:
-            archive.add(old.folder / "secret", "secret")
-            archive.add(old.folder / "store/data.mdb", "store/data.mdb")
+        Path(f"{name}.json").write_text(json.dumps(known, indent=1) + "\n")
+        if "TOKEN_STORE" not in os.environ:
+            data = (old.folder / "store/data.mdb").read_bytes()
+            Path(f"{name}.mdb.xz").write_bytes(lzma.compress(data, preset=9))
 
 
 if __name__ == "__main__":
