@@ -95,11 +95,12 @@ struct question {
 };
 
 /* Expired and exhausted tokens are answered. */
-static void visit(void *context, const struct token *token)
+static void visit(void *context, const struct store_use_view *view)
 {
     const struct question *question = context;
     struct request *request = question->request;
-    if (token->status == TOKEN_DISABLED)
+    const struct token *token = view->token;
+    if (view->owner_disabled || token->status == TOKEN_DISABLED)
         request->usage_refusal = TOKEN_REFUSED_DISABLED;
     else if (token->allow_ips.len > 0 &&
              !limits_allow_ip(token->allow_ips, request->input.remote_addr))
@@ -114,18 +115,14 @@ static enum api_step answer(struct request *request,
     struct question question = {request, append};
     char key[TOKEN_KEY_SIZE];
     struct span sent = auth_key(&request->input);
-    bool owner_disabled = false;
     enum store_error error = store_key_read(request->api->reader, sent, key);
     if (error == STORE_OK)
-        error = store_token_find(request->api->reader, key, request->now_unix_s, &owner_disabled,
-                                 visit, &question);
+        error = store_token_find(request->api->reader, key, request->now_unix_s, visit, &question);
     if (error == STORE_NOT_FOUND)
         return reply_refusal(request,
                              sent.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_UNKNOWN);
     if (error != STORE_OK)
         return reply_store_error(request, error);
-    if (owner_disabled)
-        request->usage_refusal = TOKEN_REFUSED_DISABLED;
     return request->usage_refusal == TOKEN_GOOD ? API_REPLIED
                                                 : reply_refusal(request, request->usage_refusal);
 }

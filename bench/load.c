@@ -83,7 +83,8 @@ static enum store_error open_store(const struct options *options, struct store *
 static enum store_error add_users(struct filling *filling, FILE *file)
 {
     for (size_t i = 0; i < filling->options->users; i++) {
-        struct store_user user = {.group = "default"};
+        struct store_user user = {
+            .group = "default", .role = USER_ROLE_USER, .account = {.unlimited_quota = true}};
         char access[STORE_CREDENTIAL_LEN];
         snprintf(user.name, sizeof(user.name), "user-%06zu", i);
         enum store_error error = store_user_add(filling->store, (int64_t)time(NULL), &user, access);

@@ -47,7 +47,8 @@ static int end_with_secret(struct ctl *ctl, const char *name,
 
 int ctl_user_add(struct ctl *ctl)
 {
-    struct store_user user = {.group = "default"};
+    struct store_user user = {
+        .group = "default", .role = USER_ROLE_USER, .account = {.unlimited_quota = true}};
     char access_token[STORE_CREDENTIAL_LEN] = "";
     if (!check_labels(ctl, ctl->argument))
         return CTL_FAILED;
@@ -103,9 +104,16 @@ int ctl_user_set(struct ctl *ctl)
 {
     if (!check_labels(ctl, ctl->text[CTL_NAME]))
         return CTL_FAILED;
-    return ctl_end_change(ctl, "set",
-                          store_user_set(ctl->store, ctl->id, span_of(ctl->text[CTL_NAME]),
-                                         span_of(ctl->text[CTL_GROUP])));
+    struct store_user_patch patch = {.fields = 0};
+    if (ctl->text[CTL_NAME]) {
+        patch.fields |= STORE_USER_NAME;
+        memcpy(patch.value.name, ctl->text[CTL_NAME], strlen(ctl->text[CTL_NAME]));
+    }
+    if (ctl->text[CTL_GROUP]) {
+        patch.fields |= STORE_USER_GROUP;
+        memcpy(patch.value.group, ctl->text[CTL_GROUP], strlen(ctl->text[CTL_GROUP]));
+    }
+    return ctl_end_change(ctl, "set", store_user_change(ctl->store, ctl->id, &patch));
 }
 
 int ctl_user_rotate(struct ctl *ctl)
@@ -116,14 +124,21 @@ int ctl_user_rotate(struct ctl *ctl)
     return end_with_secret(ctl, "access_token", access_token, error);
 }
 
+static enum store_error set_disabled(struct ctl *ctl, bool disabled)
+{
+    const struct store_user_patch patch = {.fields = STORE_USER_STATUS,
+                                           .value = {.disabled = disabled}};
+    return store_user_change(ctl->store, ctl->id, &patch);
+}
+
 int ctl_user_disable(struct ctl *ctl)
 {
-    return ctl_end_change(ctl, "disabled", store_user_set_disabled(ctl->store, ctl->id, true));
+    return ctl_end_change(ctl, "disabled", set_disabled(ctl, true));
 }
 
 int ctl_user_enable(struct ctl *ctl)
 {
-    return ctl_end_change(ctl, "enabled", store_user_set_disabled(ctl->store, ctl->id, false));
+    return ctl_end_change(ctl, "enabled", set_disabled(ctl, false));
 }
 
 int ctl_user_delete(struct ctl *ctl)

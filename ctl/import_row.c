@@ -9,7 +9,8 @@
 #include "ctl/import.h"
 #include "ctl/lines.h"
 
-const char *const lines_kinds[] = {"ids", "gateway", "user", "token", "reservation"};
+const char *const lines_kinds[] = {"ids",   "gateway", "user",  "token", "reservation",
+                                   "group", "grant",   "model", "usage", "audit"};
 
 static bool need(struct request *request, const char *name)
 {
@@ -228,6 +229,8 @@ bool import_read_row(struct request *request, struct import_source *source, stru
         return read_token(request, source, row);
     case STORE_ROW_RESERVATION:
         return read_reservation(request, row);
+    default:
+        break;
     }
     return json_in_refuse(request, "kind", "is not known to this version");
 }

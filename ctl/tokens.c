@@ -134,16 +134,19 @@ static struct span read_key(const char *argument, char line[static TOKEN_KEY_SIZ
     return (struct span){line, strcspn(line, "\r\n")};
 }
 
+static void print_use(void *context, const struct store_use_view *view)
+{
+    print_token(context, view->token);
+}
+
 int ctl_token_find(struct ctl *ctl)
 {
     char line[TOKEN_KEY_SIZE], key[TOKEN_KEY_SIZE];
-    bool owner_disabled;
     enum store_error error = store_key_read(ctl->reader, read_key(ctl->argument, line), key);
     if (error == STORE_NOT_FOUND)
         return ctl_fail("not a valid key: wrong format or checksum");
     if (error == STORE_OK)
-        error = store_token_find(ctl->reader, key, (int64_t)time(NULL), &owner_disabled,
-                                 print_token, ctl);
+        error = store_token_find(ctl->reader, key, (int64_t)time(NULL), print_use, ctl);
     if (error == STORE_NOT_FOUND)
         return ctl_fail("nobody has this key");
     return ctl_end(ctl, error);

@@ -17,9 +17,13 @@ enum store_error store_apply_user_add(struct store_txn *txn, struct store_write 
     struct store_user *user = write->user_add.user;
     struct record_user record = {.name = span_of(user->name),
                                  .group = span_of(user->group),
-                                 .role = USER_ROLE_USER,
-                                 .account.unlimited_quota = true,
-                                 .created_unix_s = write->now_unix_s};
+                                 .role = user->role,
+                                 .created_unix_s = write->now_unix_s,
+                                 .account = {.unlimited_quota = user->account.unlimited_quota,
+                                             .quota = user->account.quota,
+                                             .rpm_limit = user->account.rpm_limit,
+                                             .tpm_limit = user->account.tpm_limit,
+                                             .max_tokens = user->account.max_tokens}};
     memcpy(record.access_hash, write->user_add.access_hash, sizeof(record.access_hash));
     enum store_error error = check_name(txn, record.name, 0);
     if (error == STORE_OK)
@@ -44,25 +48,63 @@ static void copy_texts(struct record_user *user, struct user_texts *texts)
     user->group.at = texts->group;
 }
 
+/* Refuses a quota that would be out of range. */
+static enum store_error change_account(const struct store_user_patch *patch,
+                                       struct token_account *account)
+{
+    const struct token_account *value = &patch->value.account;
+    int64_t quota = patch->fields & STORE_USER_QUOTA ? value->quota : account->quota;
+    if (__builtin_add_overflow(quota, patch->add_quota, &quota))
+        return STORE_QUOTA_TOO_HIGH;
+    if (quota < 0)
+        return STORE_QUOTA_TOO_LOW;
+    account->quota = quota;
+    if (patch->fields & STORE_USER_UNLIMITED)
+        account->unlimited_quota = value->unlimited_quota;
+    else if (patch->fields & STORE_USER_QUOTA)
+        account->unlimited_quota = false;
+    if (patch->fields & STORE_USER_RPM_LIMIT)
+        account->rpm_limit = value->rpm_limit;
+    if (patch->fields & STORE_USER_TPM_LIMIT)
+        account->tpm_limit = value->tpm_limit;
+    if (patch->fields & STORE_USER_MAX_TOKENS)
+        account->max_tokens = value->max_tokens;
+    return STORE_OK;
+}
+
+/* The new texts are the patch's. */
+static void change_rest(const struct store_user_patch *patch, struct record_user *user)
+{
+    if (patch->fields & STORE_USER_NAME)
+        user->name = span_of(patch->value.name);
+    if (patch->fields & STORE_USER_GROUP)
+        user->group = span_of(patch->value.group);
+    if (patch->fields & STORE_USER_ROLE)
+        user->role = patch->value.role;
+    if (patch->fields & STORE_USER_STATUS)
+        user->disabled = patch->value.disabled;
+}
+
 enum store_error store_apply_user_change(struct store_txn *txn, struct store_write *write)
 {
-    struct record_user user;
+    const struct store_user_patch *patch = &write->user_change.patch;
+    struct record_user user, before;
     struct user_texts texts;
     enum store_error error = store_get_user(txn, write->user_id, &user);
-    if (error == STORE_OK && write->user_change.name.at)
-        error = check_name(txn, write->user_change.name, write->user_id);
+    if (error == STORE_OK && patch->fields & STORE_USER_NAME)
+        error = check_name(txn, span_of(patch->value.name), write->user_id);
+    if (error == STORE_OK)
+        error = change_account(patch, &user.account);
     if (error != STORE_OK)
         return error;
     copy_texts(&user, &texts);
-    txn->rows->unindex_user(txn, &user);
+    before = user;
+    change_rest(patch, &user);
     if (write->user_change.access_hash)
         memcpy(user.access_hash, write->user_change.access_hash, sizeof(user.access_hash));
-    if (write->user_change.disabled)
-        user.disabled = *write->user_change.disabled;
-    if (write->user_change.name.at)
-        user.name = write->user_change.name;
-    if (write->user_change.group.at)
-        user.group = write->user_change.group;
+    if (!span_equal(user.group, before.group))
+        txn->rows->follow_owner(txn, write->user_id, before.group);
+    txn->rows->unindex_user(txn, &before);
     txn->rows->index_user(txn, write->user_id, &user);
     txn->rows->put_user(txn, write->user_id, &user);
     return txn->error;

@@ -131,6 +131,22 @@ enum store_error store_import_row(struct store_txn *txn, struct store_import *im
     case STORE_ROW_RESERVATION:
         row->refused = import_reservation(txn, import, row);
         break;
+    case STORE_ROW_GROUP:
+        txn->rows->put_group(txn, row->name, &row->group);
+        break;
+    case STORE_ROW_GRANT:
+        txn->rows->put_grant(txn, row->grant.user_id, row->grant.group, true);
+        break;
+    case STORE_ROW_MODEL:
+        txn->rows->put_model(txn, row->name, true);
+        break;
+    case STORE_ROW_USAGE:
+        txn->rows->add_usage(txn, row->usage.user_id, row->usage.token_id, row->usage.day,
+                             row->usage.units, row->usage.requests);
+        break;
+    case STORE_ROW_AUDIT:
+        txn->rows->import_audit(txn, &row->audit);
+        break;
     }
     return txn->error;
 }

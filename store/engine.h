@@ -39,6 +39,12 @@ typedef enum store_error store_find_foreign_keys(struct store_reader *reader, bo
     FUNCTION(reader_close, __typeof__(store_reader_close))                                         \
     FUNCTION(user_find, __typeof__(store_user_find))                                               \
     FUNCTION(user_next, __typeof__(store_user_next))                                               \
+    FUNCTION(user_page, __typeof__(store_user_page))                                               \
+    FUNCTION(group_list, __typeof__(store_group_list))                                             \
+    FUNCTION(grant_list, __typeof__(store_grant_list))                                             \
+    FUNCTION(model_list, __typeof__(store_model_list))                                             \
+    FUNCTION(usage_read, __typeof__(store_usage_read))                                             \
+    FUNCTION(audit_read, __typeof__(store_audit_read))                                             \
     FUNCTION(token_get, __typeof__(store_token_get))                                               \
     FUNCTION(token_page, __typeof__(store_token_page))                                             \
     FUNCTION(token_search, __typeof__(store_token_search))                                         \

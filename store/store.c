@@ -232,11 +232,54 @@ enum store_error store_key_read(struct store_reader *reader, struct span text,
 }
 
 enum store_error store_token_find(struct store_reader *reader, const char *key, int64_t now_unix_s,
-                                  bool *owner_disabled, store_visit_token *visit, void *context)
+                                  store_visit_use *visit, void *context)
 {
-    return reader->store->engine->token_find(reader, key, now_unix_s, owner_disabled, visit,
-                                             context);
+    return reader->store->engine->token_find(reader, key, now_unix_s, visit, context);
 }
+
+enum store_error store_user_page(struct store_reader *reader,
+                                 const struct store_user_search *search, uint64_t *total,
+                                 store_visit_user *visit, void *context)
+{
+    *total = 0;
+    return reader->store->engine->user_page(reader, search, total, visit, context);
+}
+
+/* ---- groups, models, usage, audit ---- */
+
+enum store_error store_group_list(struct store_reader *reader, int64_t user_id, bool *checked,
+                                  store_visit_group *visit, void *context)
+{
+    *checked = false;
+    return reader->store->engine->group_list(reader, user_id, checked, visit, context);
+}
+
+enum store_error store_grant_list(struct store_reader *reader, int64_t user_id,
+                                  store_visit_grant *visit, void *context)
+{
+    return reader->store->engine->grant_list(reader, user_id, visit, context);
+}
+
+enum store_error store_model_list(struct store_reader *reader, store_visit_model *visit,
+                                  void *context)
+{
+    return reader->store->engine->model_list(reader, visit, context);
+}
+
+enum store_error store_usage_read(struct store_reader *reader, int64_t user_id, int64_t token_id,
+                                  int64_t first_day, store_visit_day *visit, void *context)
+{
+    return reader->store->engine->usage_read(reader, user_id, token_id, first_day, visit, context);
+}
+
+enum store_error store_audit_read(struct store_reader *reader,
+                                  const struct store_audit_search *search, store_visit_audit *visit,
+                                  void *context)
+{
+    return reader->store->engine->audit_read(reader, search, visit, context);
+}
+
+/* ---- uses ---- */
 
 void store_fill_use_answer(const struct token *token, struct store_use_answer *answer)
 {
@@ -259,27 +302,26 @@ void store_fill_use_answer(const struct token *token, struct store_use_answer *a
 struct use_check {
     const struct token_use *use;
     int64_t now_unix_s;
-    bool owner_disabled;
     enum token_refusal *refusal;
     struct store_use_answer *answer;
 };
 
-static void check_use(void *context, const struct token *token)
+static void check_use(void *context, const struct store_use_view *view)
 {
     const struct use_check *check = context;
-    *check->refusal = check->owner_disabled ? TOKEN_REFUSED_USER
-                                            : token_use_check(token, check->use, check->now_unix_s);
+    *check->refusal = view->owner_disabled
+                          ? TOKEN_REFUSED_USER
+                          : token_use_check(view->token, check->use, check->now_unix_s);
     if (*check->refusal == TOKEN_GOOD)
-        store_fill_use_answer(token, check->answer);
+        store_fill_use_answer(view->token, check->answer);
 }
 
 enum store_error store_token_check_use(struct store_reader *reader, const char *key,
                                        const struct token_use *use, int64_t now_unix_s,
                                        enum token_refusal *refusal, struct store_use_answer *answer)
 {
-    struct use_check check = {use, now_unix_s, false, refusal, answer};
-    enum store_error error =
-        store_token_find(reader, key, now_unix_s, &check.owner_disabled, check_use, &check);
+    struct use_check check = {use, now_unix_s, refusal, answer};
+    enum store_error error = store_token_find(reader, key, now_unix_s, check_use, &check);
     if (error == STORE_NOT_FOUND)
         *refusal = TOKEN_REFUSED_UNKNOWN;
     return error == STORE_NOT_FOUND ? STORE_OK : error;

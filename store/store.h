@@ -35,6 +35,9 @@
     ERROR(QUOTA_TOO_LOW, "the token has less quota left than that")                                \
     ERROR(QUOTA_TOO_HIGH, "the token's quota would be out of range")                               \
     ERROR(NAME_TOO_LONG, "the name is too long")                                                   \
+    ERROR(FORBIDDEN, "the administrator may not change this user")                                 \
+    ERROR(GROUP, "the group is not available to the user")                                         \
+    ERROR(NO_GROUP, "no such group")                                                               \
     /* Failures: nothing was done, but for STORE_UNKNOWN. */                                       \
     ERROR(FULL, "store full: no space on the disk, or TOKEN_MAP_SIZE reached")                     \
     ERROR(UNAVAILABLE, "not done: the store is locked, the database does not answer, or memory is short")      \
@@ -66,6 +69,7 @@ struct store_options {
     const char *location;    /* TOKEN_STORE: a folder */
     const char *secret_path; /* TOKEN_SECRET: the secret file (seal/seal.h) */
     uint64_t size_max;       /* bytes that the store may grow to; 0: the engine's default */
+    unsigned audit_days;     /* that audit records are kept; 0: none are made */
     bool is_copy; /* the location is a file of store_copy_out (transfer.h), opened for reads */
     bool is_new;  /* made for a store_import (transfer.h), in an empty folder or database, with the
                      secret that exists; complete, and on disk, only at the end of that */
@@ -149,6 +153,42 @@ struct store_user {
     bool disabled;
     int64_t created_unix_s;
     uint64_t token_count;
+    struct token_account account;
+};
+
+/* Which members of a user are set. */
+enum store_user_field {
+    STORE_USER_NAME = 1 << 0,
+    STORE_USER_GROUP = 1 << 1,
+    STORE_USER_ROLE = 1 << 2,
+    STORE_USER_STATUS = 1 << 3, /* disabled */
+    STORE_USER_QUOTA = 1 << 4,
+    STORE_USER_UNLIMITED = 1 << 5,
+    STORE_USER_RPM_LIMIT = 1 << 6,
+    STORE_USER_TPM_LIMIT = 1 << 7,
+    STORE_USER_MAX_TOKENS = 1 << 8
+};
+
+/* A change of a user: those members of value that are in fields, checked by the caller. A quota
+ * without STORE_USER_UNLIMITED makes it finite. */
+struct store_user_patch {
+    unsigned fields; /* of enum store_user_field */
+    struct store_user value;
+    int64_t add_quota; /* to quota; 0 beside it */
+};
+
+/* Who makes a change, for its audit record and its rights. */
+enum store_actor_kind {
+    STORE_ACTOR_NONE, /* upkeep: no record */
+    STORE_ACTOR_USER,
+    STORE_ACTOR_ADMIN, /* a user by a role: the transaction checks it, STORE_FORBIDDEN */
+    STORE_ACTOR_GATEWAY,
+    STORE_ACTOR_TOKENCTL
+};
+struct store_actor {
+    enum store_actor_kind kind;
+    int64_t id;                      /* of the user or gateway; else 0 */
+    struct span address, request_id; /* absent: not known */
 };
 
 /* Finds the user of an access token, by its hash. STORE_DENIED if nobody has it;
@@ -167,9 +207,10 @@ enum store_error store_user_get(struct store_reader *reader, int64_t user_id,
 enum store_error store_user_next(struct store_reader *reader, int64_t after_id,
                                  struct store_user *user);
 
-/* Adds a user with the name and group of *user (checked by the caller) and sets its id.
- * STORE_NAME_TAKEN: names differ in more than the case of ASCII letters.
- *   access_token   out: the new access token, of which only a hash is stored; no NUL at its end */
+/* Adds a user with the name, group, role, quota, unlimited_quota and limits of *user (checked by
+ * the caller) and sets its id. STORE_NAME_TAKEN: names differ in more than the case of ASCII
+ * letters. access_token   out: the new access token, of which only a hash is stored; no NUL at its
+ * end */
 enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct store_user *user,
                                 char access_token[static STORE_CREDENTIAL_LEN]);
 
@@ -177,13 +218,9 @@ enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct 
 enum store_error store_user_rotate(struct store *store, int64_t user_id,
                                    char access_token[static STORE_CREDENTIAL_LEN]);
 
-/* Sets name and group (checked by the caller); an absent span leaves it. STORE_NO_USER,
- * STORE_NAME_TAKEN. */
-enum store_error store_user_set(struct store *store, int64_t user_id, struct span name,
-                                struct span group);
-
-/* STORE_NO_USER. */
-enum store_error store_user_set_disabled(struct store *store, int64_t user_id, bool disabled);
+/* Changes a user. STORE_NO_USER, STORE_NAME_TAKEN, STORE_QUOTA_TOO_LOW, STORE_QUOTA_TOO_HIGH. */
+enum store_error store_user_change(struct store *store, int64_t user_id,
+                                   const struct store_user_patch *patch);
 
 /* Purges the user's idempotency records; *count is how many there were. STORE_NO_USER. */
 enum store_error store_user_forget(struct store *store, int64_t user_id, uint64_t *count);
@@ -191,6 +228,88 @@ enum store_error store_user_forget(struct store *store, int64_t user_id, uint64_
 /* Deletes a user and its tokens. The user is gone with the first commit, its tokens go in several;
  * if that is cut off, another call continues. STORE_NO_USER. */
 enum store_error store_user_delete(struct store *store, int64_t user_id);
+
+/* A search of users: absent spans and 0 do not narrow it. */
+struct store_user_search {
+    struct span keyword; /* in the name: match_name (token/match.h); or the id */
+    struct span group;
+    uint64_t offset, limit;
+};
+typedef void store_visit_user(void *context, const struct store_user *user);
+
+/* Visits a page of users, greatest id first; *total is how many match. It may read all users. */
+enum store_error store_user_page(struct store_reader *reader,
+                                 const struct store_user_search *search, uint64_t *total,
+                                 store_visit_user *visit, void *context);
+
+/* ---- groups and models ---- */
+
+enum { STORE_DESCRIPTION_LEN_MAX = 255, STORE_MODEL_LEN_MAX = 255, STORE_RATIO_ONE = 1000000 };
+
+struct store_group {
+    char name[TOKEN_GROUP_LEN_MAX + 1];
+    char description[STORE_DESCRIPTION_LEN_MAX + 1];
+    bool is_public;
+    int64_t ratio_millionths; /* of a price; told, not applied */
+};
+
+/* Visits the groups by name, all, or those that a user may use: its own, public and granted ones.
+ *   user_id   0: all
+ *   checked   out, before the first visit: whether groups are checked; else there may be none */
+typedef void store_visit_group(void *context, const struct store_group *group);
+enum store_error store_group_list(struct store_reader *reader, int64_t user_id, bool *checked,
+                                  store_visit_group *visit, void *context);
+
+/* Visits what users were granted, by user and name; user_id 0: of all. */
+typedef void store_visit_grant(void *context, int64_t user_id, struct span group);
+enum store_error store_grant_list(struct store_reader *reader, int64_t user_id,
+                                  store_visit_grant *visit, void *context);
+
+/* Visits the models that operators have listed, by name. */
+typedef void store_visit_model(void *context, struct span name);
+enum store_error store_model_list(struct store_reader *reader, store_visit_model *visit,
+                                  void *context);
+
+/* ---- usage by day ---- */
+
+enum { STORE_USAGE_DAYS = 400 };
+
+/* Visits the days with use from first_day on (struct token_usage), in their order: of a token, or
+ * (token_id 0) of all that a user's tokens have used. STORE_NOT_FOUND, STORE_NO_USER. */
+typedef void store_visit_day(void *context, int64_t day, int64_t units, int64_t requests);
+enum store_error store_usage_read(struct store_reader *reader, int64_t user_id, int64_t token_id,
+                                  int64_t first_day, store_visit_day *visit, void *context);
+
+/* ---- audit ---- */
+
+enum { STORE_AUDIT_PER_USER_MAX = 100000 };
+
+/* The record of a change. */
+struct store_audit {
+    int64_t id; /* grows with time */
+    int64_t time_unix_s;
+    struct span action; /* "token.create" */
+    struct store_actor actor;
+    int64_t user_id, token_id; /* that it is about; 0: none */
+    struct span changes;       /* JSON: {"name":["a","b"]} */
+};
+
+/* A search of records: 0 and absent spans do not narrow it. */
+struct store_audit_search {
+    int64_t user_id, token_id;
+    struct span action; /* exactly, or its beginning before ".*" */
+    enum store_actor_kind actor_kind;
+    int64_t actor_id;
+    int64_t before_id; /* 0: from the newest on */
+    int64_t since_unix_s;
+    uint64_t limit;
+};
+
+/* Visits records, newest first; those of one user are found without reading others. */
+typedef void store_visit_audit(void *context, const struct store_audit *record);
+enum store_error store_audit_read(struct store_reader *reader,
+                                  const struct store_audit_search *search, store_visit_audit *visit,
+                                  void *context);
 
 /* ---- reading tokens ---- */
 
@@ -259,11 +378,26 @@ enum store_error store_token_check_use(struct store_reader *reader, const char *
                                        enum token_refusal *refusal,
                                        struct store_use_answer *answer);
 
-/* Visits the token that has a key, whatever its status; its member key is empty.
- * STORE_NOT_FOUND if no token has it.
- *   owner_disabled   out, before the visit */
+/* A group, as a use of it is checked. */
+struct store_group_right {
+    bool checked;             /* whether groups are */
+    bool allowed;             /* the owner may use it; true where groups are not checked */
+    int64_t ratio_millionths; /* where they are */
+};
+
+/* A token that was found by its key, with what uses of it depend on, in one snapshot. */
+struct store_use_view {
+    const struct token *token; /* its member key is empty; not refilled */
+    bool owner_disabled;
+    const struct token_account *account; /* the owner's */
+    struct store_group_right right;      /* to the token's group */
+    int64_t now_ns;                      /* the store's time */
+};
+
+/* Visits the token that has a key, whatever its status. STORE_NOT_FOUND if no token has it. */
+typedef void store_visit_use(void *context, const struct store_use_view *view);
 enum store_error store_token_find(struct store_reader *reader, const char *key, int64_t now_unix_s,
-                                  bool *owner_disabled, store_visit_token *visit, void *context);
+                                  store_visit_use *visit, void *context);
 
 /* The owner of a token; reads user after user. STORE_NOT_FOUND. */
 enum store_error store_token_owner(struct store_reader *reader, int64_t token_id, int64_t *user_id);
@@ -305,7 +439,9 @@ enum store_error store_gateway_delete(struct store *store, int64_t gateway_id);
     WRITE(FORGET, forget)                                                                          \
     WRITE(SECRET, secret) WRITE(RESEAL, reseal)                                                    \
     WRITE(USER_ADD, user_add) WRITE(USER_CHANGE, user_change) WRITE(USER_DELETE, user_delete)      \
-    WRITE(GATEWAY_ADD, gateway_add) WRITE(GATEWAY_DELETE, gateway_delete)
+    WRITE(GATEWAY_ADD, gateway_add) WRITE(GATEWAY_DELETE, gateway_delete)                          \
+    WRITE(GROUP_PUT, group_put) WRITE(GROUP_DELETE, group_delete)                                  \
+    WRITE(GROUPS_CHECK, groups_check) WRITE(GRANT, grant) WRITE(MODEL_PUT, model_put)
 /* clang-format on */
 
 #define STORE_WRITE_CONSTANT(constant, name) STORE_##constant,
@@ -362,6 +498,7 @@ struct store_write {
     int64_t user_id;
     bool by_administrator; /* tokens of a disabled user may be written */
     int64_t now_unix_s;
+    struct store_actor actor;
     struct store_idempotency idempotency;
     union {
         /* Creates all or none. In: what a client may set, and the keys; an absent group becomes the
@@ -435,10 +572,9 @@ struct store_write {
             unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN];
         } user_add;
         struct {
-            const unsigned char *access_hash; /* NULL: stays */
-            const bool *disabled;             /* NULL: stays */
-            struct span name, group;          /* absent: stays */
-        } user_change;
+            const unsigned char *access_hash; /* NULL: stays; zeros: no access token any more */
+            struct store_user_patch patch;
+        } user_change; /* STORE_FORBIDDEN, STORE_QUOTA_TOO_LOW, STORE_QUOTA_TOO_HIGH */
         /* A part of a longer work, of the kind
          *   STORE_PURGE         purges expired idempotency records, and reservations
          *   STORE_FORGET        purges the user's idempotency records
@@ -456,6 +592,19 @@ struct store_write {
         struct {
             int64_t gateway_id; /* STORE_NOT_FOUND */
         } gateway_delete;
+        /* Adds or changes a group; groups are checked from the first one on. */
+        const struct store_group *group_put;
+        struct span group_delete; /* its name. STORE_NO_GROUP */
+        bool groups_check;        /* whether groups are checked from now on */
+        /* Grants user_id a group, or revokes it. STORE_NO_USER, STORE_NO_GROUP. */
+        struct {
+            struct span group;
+            bool granted;
+        } grant;
+        struct {
+            struct span name;
+            bool listed; /* false: not any more */
+        } model_put;
     };
     /* Out, of STORE_UPDATE and STORE_ROTATE: the token after it, and what its spans point into. */
     struct token token;

@@ -53,6 +53,12 @@ struct record_gateway {
     unsigned char secret_hash[SEAL_CREDENTIAL_HASH_LEN];
 };
 
+struct record_group {
+    struct span description;
+    bool is_public;
+    int64_t ratio_millionths;
+};
+
 /* A reservation. Once it has ended it keeps the answer for repetitions. */
 struct record_reservation {
     int64_t gateway_id, user_id, token_id;
@@ -86,9 +92,14 @@ enum store_row_kind {
     STORE_ROW_GATEWAY,
     STORE_ROW_USER,
     STORE_ROW_TOKEN,
-    STORE_ROW_RESERVATION
+    STORE_ROW_RESERVATION,
+    STORE_ROW_GROUP,
+    STORE_ROW_GRANT,
+    STORE_ROW_MODEL,
+    STORE_ROW_USAGE,
+    STORE_ROW_AUDIT
 };
-enum { STORE_ROW_KINDS = STORE_ROW_RESERVATION + 1 };
+enum { STORE_ROW_KINDS = STORE_ROW_AUDIT + 1 };
 struct store_row {
     enum store_row_kind kind;
     int64_t id; /* of a token as in token.id; of STORE_ROW_IDS: none */
@@ -96,6 +107,7 @@ struct store_row {
         struct {
             int64_t next_ids[STORE_IDS_COUNT];
             bool foreign_keys; /* the store holds, or held, some */
+            bool groups_checked;
         };
         struct record_gateway gateway;
         struct record_user user;
@@ -105,6 +117,18 @@ struct store_row {
             char old_key[TOKEN_KEY_SIZE]; /* imported, if has_old; "": only its hash is known */
         };
         struct record_reservation reservation;
+        struct {
+            struct span name; /* of a group or model */
+            struct record_group group;
+        };
+        struct {
+            int64_t user_id;
+            struct span group; /* that the user was granted */
+        } grant;
+        struct {
+            int64_t user_id, token_id, day, units, requests; /* day 0: of all older days */
+        } usage;
+        struct store_audit audit;
     };
     const char *refused; /* out: why it was not imported, a static text; NULL: it was */
 };
@@ -149,6 +173,10 @@ struct store_rows {
      * the engine does not know. */
     bool (*take_room)(struct store_txn *txn, const struct store_write *write);
     int64_t (*now_s)(struct store_txn *txn); /* the store's time; may change a row */
+    /* The same in nanoseconds, and the wall clock that days and refills go by: the write's, or the
+     * database's. */
+    int64_t (*now_ns)(struct store_txn *txn);
+    int64_t (*wall_s)(struct store_txn *txn, const struct store_write *write);
     enum store_error (*take_id)(struct store_txn *txn, enum store_ids kind, int64_t *id);
 
     /* Users; get_user also finds those that are being deleted. find_user: by name. index_user and
@@ -172,6 +200,8 @@ struct store_rows {
     void (*delete_token)(struct store_txn *txn, int64_t user_id, int64_t token_id);
     enum store_error (*first_token)(struct store_txn *txn, int64_t user_id, int64_t *token_id);
     uint64_t (*count_tokens)(struct store_txn *txn, int64_t user_id);
+    /* The user's tokens whose group_is_old and is that one get the group "". */
+    void (*follow_owner)(struct store_txn *txn, int64_t user_id, struct span group);
 
     enum store_error (*get_key)(struct store_txn *txn,
                                 const unsigned char hash[static SEAL_HASH_LEN],
@@ -187,6 +217,37 @@ struct store_rows {
     /* drop_reservation: the oldest one that has ended or is due. */
     void (*get_places)(struct store_txn *txn, int64_t user_id, struct store_places *places);
     void (*drop_reservation)(struct store_txn *txn, int64_t user_id);
+    /* A token's open reservations: not ended, and due after the store's time. Counts up to max.
+     *   due_s   out: when the first is due, if there are some */
+    uint64_t (*count_open)(struct store_txn *txn, int64_t user_id, int64_t token_id, uint64_t max,
+                           int64_t *due_s);
+
+    /* Groups: groups_checked is the switch. delete_group deletes what was granted of it too, and
+     * delete_user what the user was granted. get_group: STORE_NOT_FOUND, as delete_group. */
+    bool (*groups_checked)(struct store_txn *txn);
+    void (*check_groups)(struct store_txn *txn, bool checked);
+    enum store_error (*get_group)(struct store_txn *txn, struct span name,
+                                  struct record_group *group);
+    void (*put_group)(struct store_txn *txn, struct span name, const struct record_group *group);
+    enum store_error (*delete_group)(struct store_txn *txn, struct span name);
+    bool (*has_grant)(struct store_txn *txn, int64_t user_id, struct span group);
+    void (*put_grant)(struct store_txn *txn, int64_t user_id, struct span group, bool granted);
+    /* Models; false: deletes it, where it is listed. */
+    void (*put_model)(struct store_txn *txn, struct span name, bool listed);
+
+    /* Usage of the days before those in the rows of tokens and users; token_id 0: of the user.
+     * add_usage adds to a day, either way. fold_usage moves days before that one to day 0.
+     * delete_usage: of a token that is deleted. delete_user deletes all of a user. */
+    void (*add_usage)(struct store_txn *txn, int64_t user_id, int64_t token_id, int64_t day,
+                      int64_t units, int64_t requests);
+    void (*fold_usage)(struct store_txn *txn, int64_t user_id, int64_t token_id, int64_t day);
+    void (*delete_usage)(struct store_txn *txn, int64_t user_id, int64_t token_id);
+
+    /* Stores a record, with an id of its own; STORE_PURGE deletes those that are too old, and of a
+     * user with more than STORE_AUDIT_PER_USER_MAX the oldest. import_audit: with the id that it
+     * has. */
+    void (*add_audit)(struct store_txn *txn, const struct store_audit *record);
+    void (*import_audit)(struct store_txn *txn, const struct store_audit *record);
 
     void (*add_gateway)(struct store_txn *txn, int64_t id, const struct record_gateway *gateway);
     enum store_error (*delete_gateway)(struct store_txn *txn, int64_t id);
@@ -251,6 +312,11 @@ static inline int store_compare_ids(const void *left, const void *right)
     const int64_t *a = left, *b = right;
     return (*a > *b) - (*a < *b);
 }
+
+/* Whether a user may use a group, and its ratio. An empty group is the user's own. (apply_groups.c)
+ */
+struct store_group_right store_find_right(struct store_txn *txn, int64_t user_id,
+                                          const struct record_user *user, struct span group);
 
 /* ---- the kinds ---- */
 

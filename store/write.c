@@ -118,7 +118,6 @@ enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct 
         .kind = STORE_USER_ADD, .now_unix_s = now_unix_s, .user_add = {.user = user}};
     draw_credential(access_token, write.user_add.access_hash);
     user->created_unix_s = now_unix_s;
-    user->role = USER_ROLE_USER;
     user->disabled = false;
     user->token_count = 0;
     return store_write(store, &write);
@@ -134,19 +133,11 @@ enum store_error store_user_rotate(struct store *store, int64_t user_id,
     return store_write(store, &write);
 }
 
-enum store_error store_user_set(struct store *store, int64_t user_id, struct span name,
-                                struct span group)
-{
-    struct store_write write = {.kind = STORE_USER_CHANGE,
-                                .user_id = user_id,
-                                .user_change = {.name = name, .group = group}};
-    return store_write(store, &write);
-}
-
-enum store_error store_user_set_disabled(struct store *store, int64_t user_id, bool disabled)
+enum store_error store_user_change(struct store *store, int64_t user_id,
+                                   const struct store_user_patch *patch)
 {
     struct store_write write = {
-        .kind = STORE_USER_CHANGE, .user_id = user_id, .user_change = {.disabled = &disabled}};
+        .kind = STORE_USER_CHANGE, .user_id = user_id, .user_change = {.patch = *patch}};
     return store_write(store, &write);
 }
 

@@ -44,6 +44,10 @@ void token_spend(struct token *token, int64_t amount);
 struct token_reservation {
     int64_t reserved;  /* 0 or more */
     bool from_remain;  /* taken from remain_quota; else the token was unlimited */
+    bool from_balance; /* taken from the owner's quota; else that was unlimited */
+    int64_t day;       /* on which it was made: its units belong to that; 0: not known */
+    int64_t
+        refill_period; /* the token's then: of an earlier one nothing goes back to remain_quota */
     int64_t amount;    /* out: what it took in the end */
     int64_t shortfall; /* out: what the token could not cover */
 };

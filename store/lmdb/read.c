@@ -120,7 +120,7 @@ enum store_error lmdb_token_get(struct store_reader *reader, int64_t user_id, in
 }
 
 enum store_error lmdb_token_find(struct store_reader *reader, const char *key, int64_t now_unix_s,
-                                 bool *owner_disabled, store_visit_token *visit, void *context)
+                                 store_visit_use *visit, void *context)
 {
     struct token token;
     struct record_keys keys;
@@ -128,9 +128,10 @@ enum store_error lmdb_token_find(struct store_reader *reader, const char *key, i
     struct store_txn *txn = read_begin(reader);
     enum store_error error = store_get_by_key(txn, key, now_unix_s, &token, &keys, &owner);
     if (error == STORE_OK) {
-        *owner_disabled = owner.disabled;
         token.key[0] = '\0';
-        visit(context, &token);
+        visit(context, &(struct store_use_view){.token = &token,
+                                                .owner_disabled = owner.disabled,
+                                                .account = &owner.account});
     }
     read_end(txn);
     return error;

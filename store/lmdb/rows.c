@@ -72,6 +72,11 @@ static void note_foreign_keys(struct store_txn *txn)
     meta_put(txn, META_FOREIGN_KEYS, 1);
 }
 
+static void follow_owner(struct store_txn *txn, int64_t user_id, struct span group)
+{
+    (void)txn, (void)user_id, (void)group;
+}
+
 void rows_store_ids(struct store_txn *txn)
 {
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
@@ -266,6 +271,7 @@ const struct store_rows lmdb_rows = {
     .delete_token = delete_token,
     .first_token = first_token,
     .count_tokens = count_tokens,
+    .follow_owner = follow_owner,
     .get_key = lookup_key,
     .put_key = put_key,
     .delete_key = delete_key,

@@ -106,8 +106,8 @@ void group_need_write(struct group *group, const struct store_write *write)
         group_need(group, PG_FOUND, PG_ROW(.id = write->settle.reservation_id), false);
     else if (kind == STORE_USER_ADD)
         need_name(group, span_of(write->user_add.user->name));
-    else if (kind == STORE_USER_CHANGE)
-        need_name(group, write->user_change.name);
+    else if (kind == STORE_USER_CHANGE && write->user_change.patch.fields & STORE_USER_NAME)
+        need_name(group, span_of(write->user_change.patch.value.name));
     else if (kind == STORE_GATEWAY_DELETE)
         group_need(group, PG_GATEWAYS, PG_ROW(.id = write->gateway_delete.gateway_id), true);
     else if (kind == STORE_FORGET)

@@ -227,9 +227,10 @@ enum store_error postgresql_has_foreign_keys(struct store_reader *reader, bool *
 }
 
 static enum store_error find_by_hash(struct store_reader *reader, struct pg_row entry,
-                                     int64_t now_unix_s, bool *owner_disabled,
-                                     store_visit_token *visit, void *context)
+                                     int64_t now_unix_s, store_visit_use *visit, void *context)
 {
+    const struct token_account account = {.unlimited_quota = true};
+    struct store_use_view view = {.account = &account};
     struct pg_row row;
     struct pg_values values;
     int64_t until_unix_s;
@@ -243,13 +244,14 @@ static enum store_error find_by_hash(struct store_reader *reader, struct pg_row 
             return error;
         if (error != STORE_OK || PQgetisnull(values.result, 0, 0))
             continue;
-        *owner_disabled = pg_next_int(&values) != 0;
+        view.owner_disabled = pg_next_int(&values) != 0;
         if (!pg_next_row(&values, PG_TOKENS, &row))
             return STORE_CORRUPT;
         if (pg_has_key(&row, entry.hash, &until_unix_s) &&
             (until_unix_s == 0 || until_unix_s > now_unix_s)) {
             row.token.key[0] = '\0';
-            visit(context, &row.token);
+            view.token = &row.token;
+            visit(context, &view);
             return STORE_OK;
         }
     }
@@ -257,8 +259,7 @@ static enum store_error find_by_hash(struct store_reader *reader, struct pg_row 
 }
 
 enum store_error postgresql_token_find(struct store_reader *reader, const char *key,
-                                       int64_t now_unix_s, bool *owner_disabled,
-                                       store_visit_token *visit, void *context)
+                                       int64_t now_unix_s, store_visit_use *visit, void *context)
 {
     const struct seal_secret *secrets[SEAL_SECRETS_MAX];
     struct pg_row entry = {.id = 0};
@@ -270,7 +271,7 @@ enum store_error postgresql_token_find(struct store_reader *reader, const char *
         unsigned count = seal_list(reader->store->seal, secrets);
         for (unsigned i = 0; error == STORE_NOT_FOUND && i < count; i++) {
             seal_hash_key_with(secrets[i], key, entry.hash);
-            error = find_by_hash(reader, entry, now_unix_s, owner_disabled, visit, context);
+            error = find_by_hash(reader, entry, now_unix_s, visit, context);
         }
     } while (error == STORE_NOT_FOUND && generation != atomic_load(&reader->store->generation));
     return error == STORE_NOT_FOUND ? pg_confirm_unknown(reader, generation) : error;

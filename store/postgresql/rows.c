@@ -123,6 +123,11 @@ static enum store_error first_token(struct store_txn *txn, int64_t user_id, int6
     return row ? STORE_OK : STORE_NOT_FOUND;
 }
 
+static void follow_owner(struct store_txn *txn, int64_t user_id, struct span group)
+{
+    (void)txn, (void)user_id, (void)group;
+}
+
 static uint64_t count_tokens(struct store_txn *txn, int64_t user_id)
 {
     return (uint64_t)group_find(txn, PG_USERS, PG_ROW(.user_id = user_id))->row.count;
@@ -347,6 +352,7 @@ const struct store_rows group_rows = {
     .delete_token = delete_token,
     .first_token = first_token,
     .count_tokens = count_tokens,
+    .follow_owner = follow_owner,
     .get_key = get_key,
     .put_key = put_key,
     .delete_key = delete_key,

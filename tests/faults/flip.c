@@ -133,7 +133,10 @@ static void make_store(void)
     if (store_gateway_add(store, NOW, &gateway, known.gateway_secret) != STORE_OK)
         die("gateway");
     for (int i = 0; i < USERS; i++) {
-        struct store_user user = {.name = {'u', (char)('0' + i)}, .group = "vip"};
+        struct store_user user = {.name = {'u', (char)('0' + i)},
+                                  .group = "vip",
+                                  .role = USER_ROLE_USER,
+                                  .account = {.unlimited_quota = true}};
         if (store_user_add(store, NOW, &user, known.access_tokens[i]) != STORE_OK)
             die("user");
         create_tokens(store, user.id, tokens_of[i]);

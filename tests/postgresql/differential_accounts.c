@@ -24,7 +24,7 @@ static struct span pick_user_name(void)
 
 static void add_user(void)
 {
-    struct store_user user = {.id = 0};
+    struct store_user user = {.role = USER_ROLE_USER, .account = {.unlimited_quota = true}};
     char access_token[STORE_CREDENTIAL_LEN];
     struct span name = pick_user_name(), group = pick_group();
     memcpy(user.name, name.at, name.len);
@@ -62,8 +62,8 @@ static void change_user(void)
     if (kind ==
         2) /* when expired answers go, and are not counted any more, is the engine's affair */
         purge();
-    enum store_error error = kind == 0   ? store_user_set(store(), id, name, group)
-                             : kind == 1 ? store_user_set_disabled(store(), id, below(4) == 0)
+    enum store_error error = kind == 0   ? set_user(store(), id, name, group)
+                             : kind == 1 ? set_user_disabled(store(), id, below(4) == 0)
                              : kind == 2 ? store_user_forget(store(), id, &count)
                                          : store_user_rotate(store(), id, access_token);
     fprintf(out, "change %zu of user", kind);

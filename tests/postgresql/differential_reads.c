@@ -180,6 +180,12 @@ static void search_tokens(void)
     fprintf(out, " total %" PRIu64, total);
 }
 
+static void print_use_view(void *context, const struct store_use_view *view)
+{
+    print_token(context, view->token);
+    fprintf(out, " %d", view->owner_disabled);
+}
+
 static void use_key(void)
 {
     const char *key = pick_key();
@@ -187,7 +193,6 @@ static void use_key(void)
     struct buffer models = {NULL, 0, 0, false};
     struct store_use_answer answer = {.models = below(2) ? &models : NULL};
     enum token_refusal refusal = TOKEN_GOOD;
-    bool disabled = false;
     fputs("use", out);
     print_error_of(store_token_check_use(reader(), key, &use, time_s, &refusal, &answer));
     fprintf(out, " refusal %d", (int)refusal);
@@ -195,8 +200,7 @@ static void use_key(void)
         print_use(&answer);
         fprintf(out, " %" PRId64, answer.accessed_unix_s);
     }
-    print_error_of(store_token_find(reader(), key, time_s, &disabled, print_token, NULL));
-    fprintf(out, " %d", disabled);
+    print_error_of(store_token_find(reader(), key, time_s, print_use_view, NULL));
     buffer_free(&models);
 }
 

@@ -48,7 +48,10 @@ static void create(const struct store_options *options)
 {
     char reason[STORE_REASON_SIZE], access_token[STORE_CREDENTIAL_LEN];
     struct store *store;
-    struct store_user user = {.name = "alice", .group = "vip"};
+    struct store_user user = {.name = "alice",
+                              .group = "vip",
+                              .role = USER_ROLE_USER,
+                              .account = {.unlimited_quota = true}};
     struct token tokens[3];
     for (size_t i = 0; i < 3; i++) {
         tokens[i] = token_default();

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "store/store.h"
+#include "tests/change_user.h"
 
 struct folder {
     char path[64];
@@ -181,7 +182,8 @@ static inline int64_t temporary_add_user(struct temporary *temporary,
                                          char access_token[static STORE_CREDENTIAL_LEN])
 {
     static int count;
-    struct store_user user = {.group = "vip"};
+    struct store_user user = {
+        .group = "vip", .role = USER_ROLE_USER, .account = {.unlimited_quota = true}};
     snprintf(user.name, sizeof(user.name), "user%d", ++count);
     assert_int_equal(store_user_add(temporary->store, 1000, &user, access_token), STORE_OK);
     return user.id;

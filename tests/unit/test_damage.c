@@ -8,6 +8,12 @@ static void ignore(void *context, const struct token *token)
     (void)token;
 }
 
+static void ignore_use(void *context, const struct store_use_view *view)
+{
+    (void)context;
+    (void)view;
+}
+
 static void test_reading_a_damaged_token(void **state)
 {
     (void)state;
@@ -131,7 +137,6 @@ static void test_looking_up_a_damaged_entry(void **state)
         const struct token_use use = {.amount = 0};
         enum token_refusal refusal;
         struct store_use_answer answer;
-        bool disabled;
         struct raw_bytes damaged = value;
         damaged.at[bit / 8] ^= (unsigned char)(1U << bit % 8);
         raw_open(&raw, &temporary);
@@ -140,10 +145,9 @@ static void test_looking_up_a_damaged_entry(void **state)
         temporary_open(&temporary);
         assert_int_equal(store_token_check_use(temporary.reader, key, &use, 0, &refusal, &answer),
                          STORE_CORRUPT);
-        assert_int_equal(store_token_find(temporary.reader, key, 0, &disabled, ignore, NULL),
+        assert_int_equal(store_token_find(temporary.reader, key, 0, ignore_use, NULL),
                          STORE_CORRUPT);
-        assert_int_equal(store_token_find(temporary.reader, other, 0, &disabled, ignore, NULL),
-                         STORE_OK);
+        assert_int_equal(store_token_find(temporary.reader, other, 0, ignore_use, NULL), STORE_OK);
         struct store_write spend = {.kind = STORE_SPEND, .spend = {.use = use}};
         memcpy(spend.spend.key, key, sizeof(key));
         assert_int_equal(store_write(temporary.store, &spend), STORE_CORRUPT);
@@ -161,7 +165,6 @@ static void test_index_and_tokens_that_differ(void **state)
     struct raw raw;
     struct raw_bytes hash, value;
     char key[TOKEN_KEY_LEN + 1];
-    bool disabled;
     fill_store(&temporary);
     temporary_open(&temporary);
     assert_int_equal(store_token_get(temporary.reader, 1, 2, take_key, key), STORE_OK);
@@ -173,8 +176,7 @@ static void test_index_and_tokens_that_differ(void **state)
     raw_delete(&raw, raw.token_by_key, hash, NULL);
     raw_commit(&raw);
     temporary_open(&temporary);
-    assert_int_equal(store_token_find(temporary.reader, key, 0, &disabled, ignore, NULL),
-                     STORE_CORRUPT);
+    assert_int_equal(store_token_find(temporary.reader, key, 0, ignore_use, NULL), STORE_CORRUPT);
     struct store_write delete = {
         .kind = STORE_DELETE, .user_id = user_id, .delete = {.ids = &token_id, .id_count = 1}};
     assert_int_equal(store_write(temporary.store, &delete), STORE_CORRUPT);

@@ -419,12 +419,11 @@ static void test_wait_with_an_end(void **state)
     for (size_t i = 0; i < COUNT_OF(paths); i++) {
         int fd = open(paths[i].path, O_RDONLY | O_CLOEXEC);
         assert_true(fd >= 0 && flock(fd, LOCK_EX) == 0);
-        assert_int_equal(store_user_set_disabled(temporary.store, user_id, true),
-                         STORE_UNAVAILABLE);
+        assert_int_equal(set_user_disabled(temporary.store, user_id, true), STORE_UNAVAILABLE);
         close(fd);
         assert_int_equal(store_user_get(temporary.reader, user_id, &user), STORE_OK);
         assert_false(user.disabled);
-        assert_int_equal(store_user_set_disabled(temporary.store, user_id, false), STORE_OK);
+        assert_int_equal(set_user_disabled(temporary.store, user_id, false), STORE_OK);
     }
     temporary_check(&temporary);
     temporary_remove(&temporary);

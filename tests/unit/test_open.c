@@ -370,7 +370,7 @@ static void test_read_only(void **state)
     temporary_open(&temporary);
     temporary_check(&temporary);
     assert_int_equal(temporary_stat(temporary.reader, "users"), 1);
-    assert_int_not_equal(store_user_set_disabled(temporary.store, 1, true), STORE_OK);
+    assert_int_not_equal(set_user_disabled(temporary.store, 1, true), STORE_OK);
     temporary_close(&temporary);
     raw_open(&raw, &temporary);
     raw_put(&raw, raw.meta, raw_text("schema"), raw_meta("schema", 3));

@@ -505,7 +505,7 @@ static void toggle_user(struct model *model)
 {
     int64_t id = 1 + (int64_t)below(model, USERS);
     model->user_disabled[id] = below(model, 4) == 0;
-    assert_int_equal(store_user_set_disabled(model->temporary.store, id, model->user_disabled[id]),
+    assert_int_equal(set_user_disabled(model->temporary.store, id, model->user_disabled[id]),
                      STORE_OK);
 }
 

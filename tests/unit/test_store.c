@@ -366,8 +366,7 @@ static void test_refused_writes_leave_nothing(void **state)
     struct model_user *user = &model->users[0], *other = &model->users[1];
     const int64_t strangers[] = {1, 1, 2};
     int64_t first;
-    assert_int_equal(store_user_set_disabled(model->temporary.store, model->users[3].id, true),
-                     STORE_OK);
+    assert_int_equal(set_user_disabled(model->temporary.store, model->users[3].id, true), STORE_OK);
     assert_int_equal(
         temporary_create_tokens(model->temporary.store, model->users[2].id, 2, 0, 0, &first),
         STORE_OK);
@@ -645,7 +644,7 @@ static void test_status_of_many(void **state)
     assert_int_equal(write.set_status.set_count, 4);
     assert_int_equal(write.set_status.refused_count, 0);
     assert_int_equal(status_of(temporary.reader, user_id, expired), TOKEN_DISABLED);
-    assert_int_equal(store_user_set_disabled(store, user_id, true), STORE_OK);
+    assert_int_equal(set_user_disabled(store, user_id, true), STORE_OK);
     assert_int_equal(set_status(store, user_id, TOKEN_ENABLED, ids, 2, &write),
                      STORE_USER_DISABLED);
     assert_int_equal(set_status(store, 1000, TOKEN_ENABLED, ids, 2, &write), STORE_NO_USER);

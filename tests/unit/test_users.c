@@ -23,7 +23,11 @@ static void test_add_and_get(void **state)
     static const char *const groups[] = {"default", "", "\xE7\xBB\x84"};
     const char *const names[] = {longest, "alice", "\xE7\xBB\x84"};
     for (size_t i = 0; i < COUNT_OF(groups); i++) {
-        struct store_user in = {.disabled = true, .token_count = 9}, out;
+        struct store_user in = {.disabled = true,
+                                .token_count = 9,
+                                .role = USER_ROLE_USER,
+                                .account = {.unlimited_quota = true}},
+                          out;
         snprintf(in.name, sizeof(in.name), "%s", names[i]);
         snprintf(in.group, sizeof(in.group), "%s", groups[i]);
         assert_int_equal(store_user_add(temporary.store, 12345, &in, access_token), STORE_OK);
@@ -88,7 +92,10 @@ static void test_names(void **state)
     (void)state;
     struct temporary temporary;
     char access_token[STORE_CREDENTIAL_LEN];
-    struct store_user alice = {.name = "Alice"}, bob = {.name = "bob"}, again = {.name = "aLICE"};
+    struct store_user
+        alice = {.name = "Alice", .role = USER_ROLE_USER, .account = {.unlimited_quota = true}},
+        bob = {.name = "bob", .role = USER_ROLE_USER, .account = {.unlimited_quota = true}},
+        again = {.name = "aLICE", .role = USER_ROLE_USER, .account = {.unlimited_quota = true}};
     int64_t id;
     open_store(&temporary);
     struct store *store = temporary.store;
@@ -108,16 +115,16 @@ static void test_names(void **state)
                      STORE_NO_USER);
 
     const struct span stays = {NULL, 0};
-    assert_int_equal(store_user_set(store, bob.id, SPAN("alice"), stays), STORE_NAME_TAKEN);
-    assert_int_equal(store_user_set(store, alice.id, SPAN("ALICE"), SPAN("g")), STORE_OK);
+    assert_int_equal(set_user(store, bob.id, SPAN("alice"), stays), STORE_NAME_TAKEN);
+    assert_int_equal(set_user(store, alice.id, SPAN("ALICE"), SPAN("g")), STORE_OK);
     assert_int_equal(store_user_get(reader, alice.id, &alice), STORE_OK);
     assert_string_equal(alice.name, "ALICE");
     assert_string_equal(alice.group, "g");
-    assert_int_equal(store_user_set(store, bob.id, SPAN("carol"), stays), STORE_OK);
+    assert_int_equal(set_user(store, bob.id, SPAN("carol"), stays), STORE_OK);
     assert_int_equal(store_user_find(reader, SPAN("bob"), &id), STORE_NO_USER);
     assert_int_equal(store_user_find(reader, SPAN("carol"), &id), STORE_OK);
     assert_int_equal(id, bob.id);
-    assert_int_equal(store_user_set(store, 99, SPAN("dave"), stays), STORE_NO_USER);
+    assert_int_equal(set_user(store, 99, SPAN("dave"), stays), STORE_NO_USER);
     assert_int_equal(user_of(reader, access_span(access_token)), bob.id); /* it stayed */
     assert_int_equal(store_user_delete(store, alice.id), STORE_OK);
     assert_int_equal(store_user_add(store, 1, &again, access_token), STORE_OK);
@@ -136,7 +143,7 @@ static void test_disable_and_enable(void **state)
     int64_t id = temporary_add_user(&temporary, access_token);
     temporary_add_user(&temporary, others);
     for (int i = 0; i < 2; i++) { /* twice is no error */
-        assert_int_equal(store_user_set_disabled(temporary.store, id, true), STORE_OK);
+        assert_int_equal(set_user_disabled(temporary.store, id, true), STORE_OK);
         assert_int_equal(store_user_get(temporary.reader, id, &user), STORE_OK);
         assert_true(user.disabled);
     }
@@ -146,10 +153,10 @@ static void test_disable_and_enable(void **state)
     assert_int_equal(found, id);
     assert_int_equal(temporary_create_tokens(temporary.store, id, 1, 0, 0, &first),
                      STORE_USER_DISABLED);
-    assert_int_equal(store_user_set_disabled(temporary.store, id, false), STORE_OK);
+    assert_int_equal(set_user_disabled(temporary.store, id, false), STORE_OK);
     assert_int_equal(user_of(temporary.reader, access_span(access_token)), id);
     assert_int_equal(temporary_create_tokens(temporary.store, id, 1, 0, 0, &first), STORE_OK);
-    assert_int_equal(store_user_set_disabled(temporary.store, 99, true), STORE_NO_USER);
+    assert_int_equal(set_user_disabled(temporary.store, 99, true), STORE_NO_USER);
     temporary_check(&temporary);
     temporary_remove(&temporary);
 }
@@ -258,7 +265,7 @@ static void test_delete_that_was_cut_off(void **state)
     assert_int_equal(store_user_next(temporary.reader, 0, &user), STORE_NO_USER);
     assert_int_equal(user_of(temporary.reader, access_span(access_token)), 0);
     assert_int_equal(store_user_rotate(temporary.store, id, new), STORE_NO_USER);
-    assert_int_equal(store_user_set_disabled(temporary.store, id, false), STORE_NO_USER);
+    assert_int_equal(set_user_disabled(temporary.store, id, false), STORE_NO_USER);
     assert_int_equal(temporary_create_tokens(temporary.store, id, 1, 0, 0, &first), STORE_NO_USER);
     temporary_check(&temporary);
     assert_int_equal(store_user_delete(temporary.store, id), STORE_OK);
