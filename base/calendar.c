@@ -1,6 +1,7 @@
 #include "base/calendar.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 enum { DAY_S = 86400, DAYS_OF_400_YEARS = 146097, DAYS_BEFORE_1970_03 = 719468 };
@@ -9,6 +10,13 @@ enum { DAY_S = 86400, DAYS_OF_400_YEARS = 146097, DAYS_BEFORE_1970_03 = 719468 }
 static int64_t divide(int64_t number, int64_t by)
 {
     return number / by - (number % by < 0);
+}
+
+void calendar_set_zone(const char *name)
+{
+    if (setenv("TZ", name, true) != 0)
+        abort(); /* no memory */
+    tzset();
 }
 
 int64_t calendar_day(int64_t unix_s)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* The Gregorian calendar, extended to all years. A day is a number of days since 1970-01-01, up to
@@ -12,8 +13,12 @@ struct calendar_date {
 
 enum { CALENDAR_TEXT_SIZE = 32 };
 
-/* The day at a time in the process's time zone: TZ, as tzset has read it. Of times that the zone's
- * rules do not reach, that of UTC. */
+/* Sets the process's time zone, a name of the tz database, whose file is read now: calendar_day
+ * needs no file. Before any thread is started. */
+void calendar_set_zone(const char *name);
+
+/* The day at a time in the process's time zone. Of times that localtime_r does not reach, in UTC.
+ */
 int64_t calendar_day(int64_t unix_s);
 
 /* The date of a day, and the day of a date. */
