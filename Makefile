@@ -50,7 +50,19 @@ endef
 .PHONY: all always unit-tests run test test-asan test-tsan coverage lint format deps install uninstall clean libfcgi
 .SECONDARY:
 
-all: $(BUILD)/token.fcgi $(BUILD)/tokenctl
+# The console's files as they are, and the API's reference.
+CONSOLE = $(patsubst %,$(BUILD)/%,$(wildcard console/*) console/api.html)
+
+all: $(BUILD)/token.fcgi $(BUILD)/tokenctl $(CONSOLE)
+
+$(BUILD)/console/%: console/%
+	@mkdir -p $(@D)
+	@cp $< $@
+
+$(BUILD)/console/api.html: dev/api_html.py openapi.yaml
+	@mkdir -p $(@D)
+	@echo '  GEN $@'
+	@$(PYTHON) $^ >$@.new; case $$? in 0) mv $@.new $@ ;; 3) echo 'api.html is left out: python3-yaml is missing (make deps)' ;; *) exit 1 ;; esac
 
 $(BUILD)/token.fcgi: $(call object,$(COMMON) $(WORKER)) | libfcgi
 	$(link)
@@ -148,6 +160,7 @@ format:
 
 LIB  = $(DESTDIR)$(PREFIX)/lib/token
 BIN  = $(DESTDIR)$(PREFIX)/bin
+SHARE = $(DESTDIR)$(PREFIX)/share/token
 DOC  = $(DESTDIR)$(PREFIX)/share/doc/token
 CONF = $(DESTDIR)$(SYSCONFDIR)/token
 with_sysconfdir = sed 's|/etc/token|$(SYSCONFDIR)/token|'
@@ -156,11 +169,12 @@ with_sysconfdir = sed 's|/etc/token|$(SYSCONFDIR)/token|'
 install: all
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && ! getent passwd token >/dev/null; then \
 	    useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin token; fi
-	install -d '$(LIB)' '$(BIN)' '$(DOC)/docs' '$(DOC)/bench' '$(CONF)'
+	install -d '$(LIB)' '$(BIN)' '$(DOC)/docs' '$(DOC)/bench' '$(CONF)' '$(SHARE)/console'
 	install -m 755 $(BUILD)/token.fcgi '$(LIB)'
 	$(with_sysconfdir) spawn.sh >'$(LIB)/spawn.sh' && chmod 755 '$(LIB)/spawn.sh'
 	install -m 755 $(BUILD)/tokenctl '$(BIN)'
 	install -m 644 *.md *.example openapi.yaml '$(DOC)'
+	install -m 644 $(wildcard console/*) $(wildcard $(BUILD)/console/api.html) '$(SHARE)/console'
 	install -m 644 docs/*.md '$(DOC)/docs'
 	install -m 644 bench/results.md '$(DOC)/bench'
 	[ -e '$(CONF)/token.conf' ] || install -m 644 token.conf.example '$(CONF)/token.conf'
@@ -168,9 +182,9 @@ install: all
 # Store, secret, account, and a token.conf with changes stay.
 uninstall:
 	rm -f '$(LIB)/token.fcgi' '$(LIB)/spawn.sh' '$(BIN)/tokenctl'
-	rm -rf '$(DOC)'
+	rm -rf '$(DOC)' '$(SHARE)/console'
 	! cmp -s token.conf.example '$(CONF)/token.conf' || rm '$(CONF)/token.conf'
-	-rmdir --ignore-fail-on-non-empty '$(LIB)' '$(CONF)' 2>/dev/null
+	-rmdir --ignore-fail-on-non-empty '$(LIB)' '$(CONF)' '$(SHARE)' 2>/dev/null
 
 clean:
 	rm -rf build

@@ -7,13 +7,13 @@ set -eu
 packages() {
     case $1 in
     build) echo gcc make pkg-config libc6-dev libfcgi-dev libjson-c-dev liblmdb-dev libsodium-dev \
-        libseccomp-dev libxxhash-dev zlib1g-dev ;;
+        libseccomp-dev libxxhash-dev zlib1g-dev python3-yaml ;;
     run) echo nginx-light spawn-fcgi multiwatch libfcgi-bin util-linux curl ;;
     postgresql) echo libpq-dev postgresql ;;
     # llvm: llvm-symbolizer names the lines in a fuzz target's report.
     test) packages build; packages run; packages postgresql
         echo python3-pytest python3-pytest-timeout python3-pytest-xdist python3-requests \
-            python3-yaml python3-jsonschema libxxhash0 libcmocka-dev clang libclang-rt-dev llvm \
+            python3-jsonschema libxxhash0 libcmocka-dev clang libclang-rt-dev llvm \
             apache2-bin libapache2-mod-fcgid lighttpd caddy sqlite3 mariadb-server-core \
             mariadb-client-core ;;
     torture) packages test; echo haproxy uwsgi-core fcgiwrap ;;

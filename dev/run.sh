@@ -170,6 +170,7 @@ write_nginx_conf() {
         -e "s|listen 127.0.0.1:8080|listen 127.0.0.1:$port|" \
         -e "s|listen 127.0.0.1:8081|listen 127.0.0.1:$internal_port|" \
         -e 's|geo .token_is_own_address {|&\n        127.0.0.0/8 1;|' \
+        -e "s|alias .*|alias '../${BUILD:-build}/console/';|" \
         -e 's|access_log .*|access_log access.log token;|' \
         -e 's|^http {|&\n    client_body_temp_path tmp/body;\n    fastcgi_temp_path tmp/fastcgi;\n    proxy_temp_path tmp/proxy;\n    scgi_temp_path tmp/scgi;\n    uwsgi_temp_path tmp/uwsgi;|' \
         "$here/nginx.conf.example" >"$var/nginx.conf"
@@ -212,7 +213,8 @@ print_usage() {
     user=$(member demo id) access_token=$(member demo access_token) secret=$(member gateway secret)
     internal=http://127.0.0.1:$internal_port/api/token/
     printf 'url %s\nuser %s\naccess_token %s\n' "$url" "$user" "$access_token"
-    printf 'internal %s\ngateway_secret %s\n\n' "$internal" "$secret"
+    printf 'internal %s\ngateway_secret %s\n' "$internal" "$secret"
+    printf 'console %s#user=%s&token=%s\n\n' "http://127.0.0.1:$port/console/" "$user" "$access_token"
     id=$(example_id)
     echo '# create one, create several, list, get'
     request_line -X POST -d "'{\"name\":\"first\",\"unlimited_quota\":true}'" "$url"

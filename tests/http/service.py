@@ -419,6 +419,7 @@ class Site(Store):
         configuration = self.dir / "nginx.conf"
         configuration.write_text(self.nginx_configuration())
         (self.dir / "tmp").mkdir()
+        shutil.copytree(BUILD / "console", self.dir / "console")
         self.nginx = subprocess.Popen(
             ["/usr/sbin/nginx", "-p", self.dir, "-c", configuration, "-e", self.dir / "nginx.log"],
             stdin=subprocess.DEVNULL,
@@ -455,6 +456,7 @@ class Site(Store):
             *changes,
         ]
         text = (ROOT / name).read_text()
+        text = re.sub(r"alias .*", "alias console/;", text)
         text = re.sub(r"access_log [^ ]*", f"access_log {self.dir}/access.log", text)
         for pattern, replacement in once:
             text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)

@@ -1,0 +1,202 @@
+/* The console: who is signed in, the frame around the pages, and which page the address names:
+ * `#PAGE?NAME=VALUE&…`. */
+
+import { accountPage } from "./account.js";
+import { base, events, self, site } from "./api.js";
+import { button } from "./buttons.js";
+import { closeDialogs } from "./dialog.js";
+import { h, keepFocus } from "./dom.js";
+import { auditPage, historyPage } from "./history.js";
+import { icon } from "./icons.js";
+import { importPage } from "./import.js";
+import { applyLanguage, errorText, nextLanguage, setLanguage, t } from "./language.js";
+import { choices, choose, isAdministrator, session, signInByLink, signOut } from "./session.js";
+import { signInPage } from "./sign-in.js";
+import { tokensPage } from "./tokens.js";
+import { usersPage } from "./users.js";
+import { words } from "./words.js";
+
+/* A page: (parameters, setParameters) -> {title, node}, and if it has them: back, the address of the page
+ * above it; reload(). */
+const PAGES = { tokens: tokensPage, import: importPage, account: accountPage, history: historyPage };
+const ADMINISTRATORS_PAGES = { users: usersPage, audit: auditPage };
+
+const main = h("main", { id: "main", tabindex: -1 });
+const notice = h("p", { class: "notice", role: "status", hidden: true, testid: "notice" });
+let page = null;
+let asked = 0;
+
+/* ---- signing in and out ---- */
+
+async function load() {
+  const [status, person, groups, models] = await Promise.all([site(), self.get(), self.groups(), self.models()]);
+  Object.assign(session, { site: status, self: person, groups, models });
+  drawFrame();
+  await showPage();
+}
+
+async function start() {
+  if (!session.credentials) return showSignIn();
+  try {
+    await load();
+  } catch (error) {
+    if (session.credentials) showFailure(error, start);
+  }
+}
+
+function showSignIn(message) {
+  signOut();
+  asked++; // what is still being loaded is dropped
+  page = null;
+  closeDialogs();
+  main.replaceChildren(signInPage(load, message));
+  drawFrame();
+  main.querySelector("[autofocus]").focus();
+}
+
+function leave() {
+  history.replaceState(null, "", location.pathname);
+  showSignIn();
+}
+
+/* ---- the frame ---- */
+
+function drawFrame() {
+  document.title = [page?.title, session.site?.system_name ?? t("nav_tokens")].filter(Boolean).join(" · ");
+  keepFocus(() => document.body.replaceChildren(skipLink(), header(), notice, main));
+}
+
+const skipLink = () =>
+  h("a", { class: "skip", href: "#main", click: (event) => { event.preventDefault(); main.focus(); } }, t("skip"));
+
+function header() {
+  const name = session.site?.system_name ?? t("nav_tokens");
+  const brand = h("a", { class: "brand", href: "#tokens" }, icon("key"), name);
+  return h("header", {}, brand, session.self && navigation(), h("div", { class: "row end" },
+    session.self && unitButton(),
+    button(words[nextLanguage()].name, switchLanguage, { testid: "lang", class: "quiet", lang: words[nextLanguage()].tag }),
+    session.self && h("span", { class: "who", testid: "who" }, session.self.username),
+    session.self && button(t("sign_out"), leave, { testid: "signout", class: "quiet" })));
+}
+
+function navigation() {
+  const names = Object.keys(isAdministrator() ? { ...PAGES, ...ADMINISTRATORS_PAGES } : PAGES);
+  const present = readAddress().name;
+  return h("nav", { "aria-label": t("pages_of_console") },
+    names.map((name) => h("a", { href: `#${name}`, testid: `nav-${name}`, "aria-current": name === present && "page" }, t(`nav_${name}`))),
+    h("a", { href: new URL("console/api.html", base).href, testid: "nav-api" }, t("nav_api")));
+}
+
+function unitButton() {
+  const other = choices.unit === "money" ? "units" : "money";
+  return button(t(`as_${other}`), () => switchUnit(other), { testid: "unit", class: "quiet", title: t(`as_${other}_title`) });
+}
+
+function switchUnit(unit) {
+  choose("unit", unit);
+  drawFrame();
+  return showPage();
+}
+
+function switchLanguage() {
+  setLanguage(nextLanguage());
+  if (!session.self) return showSignIn();
+  drawFrame();
+  return showPage();
+}
+
+/* ---- pages ---- */
+
+function readAddress() {
+  const [name, query] = location.hash.slice(1).split("?");
+  const isKnown = name in PAGES || (name in ADMINISTRATORS_PAGES && isAdministrator());
+  return { name: isKnown ? name : "tokens", params: Object.fromEntries(new URLSearchParams(query)) };
+}
+
+/* Keeps what a page shows in the address, so that a reload shows it again. */
+function writeAddress(name, params) {
+  const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value));
+  history.replaceState(null, "", `#${name}${query.size > 0 ? `?${query}` : ""}`);
+}
+
+/* A page that comes after another one was asked for is dropped. */
+async function showPage() {
+  const number = ++asked;
+  const { name, params } = readAddress();
+  const loading = setTimeout(() => main.replaceChildren(h("p", { class: "loading" }, t("loading"))), 300);
+  try {
+    const shown = await { ...PAGES, ...ADMINISTRATORS_PAGES }[name](params, (changed) => writeAddress(name, changed));
+    if (number !== asked) return;
+    page = shown;
+    const back = page.back && h("a", { href: page.back, class: "back" }, `‹ ${t("back")}`);
+    main.replaceChildren(h("div", { class: "title" }, back || "", h("h1", { tabindex: -1 }, page.title)), page.node);
+    drawFrame();
+  } catch (error) {
+    if (number === asked) showFailure(error, showPage);
+  } finally {
+    clearTimeout(loading);
+  }
+}
+
+function showFailure(error, again) {
+  main.replaceChildren(h("div", { class: "state", role: "alert", testid: "failed" },
+    h("p", {}, errorText(error)), button(t("try_again"), again, { testid: "retry" })));
+  drawFrame();
+}
+
+async function followAddress() {
+  if (!session.self) return;
+  closeDialogs();
+  await showPage();
+  main.querySelector("h1")?.focus();
+}
+
+/* ---- what the service and the network say ---- */
+
+let ticking;
+
+function showWait({ detail: seconds }) {
+  let left = seconds;
+  const draw = () => showNotice(t("waiting", { n: left }));
+  clearInterval(ticking);
+  ticking = setInterval(() => left > 1 && (left--, draw()), 1000);
+  draw();
+}
+
+function showNotice(text) {
+  notice.textContent = text;
+  notice.hidden = !text;
+}
+
+function endNotice() {
+  clearInterval(ticking);
+  showNotice(navigator.onLine ? "" : t("offline"));
+}
+
+function focusSearch(event) {
+  const isTyping = event.target.closest?.("input, textarea, select, dialog");
+  const search = document.querySelector("[data-testid=search]");
+  if (event.key !== "/" || isTyping || !search || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  search.focus();
+  search.select();
+}
+
+events.addEventListener("wait", showWait);
+events.addEventListener("go", endNotice);
+events.addEventListener("refused", ({ detail: error }) => showSignIn(errorText(error)));
+addEventListener("offline", endNotice);
+addEventListener("online", () => {
+  endNotice();
+  page?.reload?.();
+});
+addEventListener("hashchange", () => {
+  signInByLink() ? start() : followAddress();
+});
+addEventListener("keydown", focusSearch);
+
+signInByLink();
+applyLanguage();
+drawFrame();
+if ("rawJSON" in JSON && CSS.supports("color", "light-dark(red, red)")) start();
+else main.replaceChildren(h("p", { class: "state" }, t("old_browser")));

@@ -1,0 +1,65 @@
+/* What stands above a list: filters and the order. A filter is
+ *
+ *   label     its name, for who can't see it
+ *   input     an <input> or <select>, whose value "" means no filter
+ *   members   (value) -> the members of the list's query; default: {[name]: value} */
+
+import { iconButton } from "./buttons.js";
+import { select } from "./controls.js";
+import { h } from "./dom.js";
+import { t } from "./language.js";
+
+const TYPING_MS = 250; // a question follows when the typing pauses
+
+const members = ({ name, members: own }, value) => (own ? own(value) : { [name]: value });
+
+export const isUnused = ({ input }) => input.value === "";
+
+export function filterNode(filter, list) {
+  let timer;
+  const ask = (delay) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => list.change(members(filter, filter.input.value.trim())), delay);
+  };
+  filter.input.ariaLabel = filter.label;
+  filter.input.addEventListener("input", () => ask(filter.input.tagName === "SELECT" ? 0 : TYPING_MS));
+  filter.input.addEventListener("keydown", (event) => event.key === "Enter" && ask(0));
+  return filter.input;
+}
+
+/* Empties all; returns the members of a query without filters. */
+export function clear(filters) {
+  for (const { input } of filters) input.value = "";
+  return Object.assign({}, ...filters.map((filter) => members(filter, "")));
+}
+
+/* "/" on the page gives it the focus. */
+export const searchInput = (value, placeholder) =>
+  h("input", { type: "search", testid: "search", value, placeholder, autocomplete: "off", spellcheck: "false" });
+
+export const selectInput = (value, options, attributes) => select(value, options, attributes).input;
+
+/* ---- the order ---- */
+
+const SORTS = ["id", "name", "created_time", "expired_time", "accessed_time", "remain_quota", "used_quota"];
+
+/* A control that chooses it; state(query) is what table.js needs. */
+export function createSorter(list) {
+  const options = SORTS.map((name) => [name, t(`sort_${name}`)]);
+  const by = selectInput(list.query.sort, options, { testid: "sort", "aria-label": t("sort_by") });
+  by.addEventListener("input", () => list.change({ sort: by.value }));
+  const flip = () => list.change({ order: list.query.order === "asc" ? "desc" : "asc" });
+  const order = iconButton("order", t("flip_order"), flip, { testid: "order" });
+  return {
+    node: h("span", { class: "sorter" }, by, order),
+    show(query) {
+      by.value = query.sort;
+      order.classList.toggle("ascending", query.order === "asc");
+    },
+    state: ({ sort, order: way }) => ({
+      by: sort,
+      isAscending: way === "asc",
+      change: (name) => (name === sort ? flip() : list.change({ sort: name, order: "asc" })),
+    }),
+  };
+}

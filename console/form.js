@@ -1,0 +1,63 @@
+/* A form from a table of fields. A field is
+ *
+ *   name      the word of its label is `field_NAME`, that of its hint, if there is one, `hint_NAME`
+ *   control   (object) -> a control (controls.js) with the object's value
+ *   patch     (value, object) -> the members to send if the value was changed
+ *
+ * read() returns the members of all fields that were changed. */
+
+import { ControlError } from "./controls.js";
+import { h, newId } from "./dom.js";
+import { has, t } from "./language.js";
+import { stringify } from "./json.js";
+
+export function createForm(fields, object) {
+  const parts = fields.map((field) => createPart(field, field.control(object)));
+  const read = () => Object.assign({}, ...parts.map((part) => part.read(object)));
+  return { nodes: parts.map((part) => part.node), read };
+}
+
+function createPart(field, control) {
+  const before = valueOf(control);
+  const id = (control.input.id ||= newId());
+  const problem = h("p", { class: "problem", id: newId() });
+  const hint = has(`hint_${field.name}`) && h("p", { class: "hint", id: newId() }, t(`hint_${field.name}`));
+  const label = h("label", { for: id }, t(`field_${field.name}`));
+  control.input.setAttribute("aria-describedby", [problem.id, hint && hint.id].filter(Boolean).join(" "));
+  const node = h("div", { class: "field" }, label, control.node, problem, hint);
+
+  const showProblem = (message) => {
+    problem.textContent = message;
+    control.input.ariaInvalid = message ? "true" : null;
+  };
+  const read = (object) => {
+    showProblem("");
+    try {
+      const value = control.get();
+      return stringify(value) === before ? {} : field.patch(value, object);
+    } catch (error) {
+      if (error instanceof ControlError) error.showAtField = () => showAtField(control, showProblem, error);
+      throw error;
+    }
+  };
+  return { node, read };
+}
+
+function showAtField(control, showProblem, error) {
+  showProblem(error.message);
+  control.input.closest("details")?.setAttribute("open", "");
+  control.input.focus();
+}
+
+/* What counts as unchanged; a control that must be filled in has no value yet. */
+function valueOf(control) {
+  try {
+    return stringify(control.get());
+  } catch {
+    return undefined;
+  }
+}
+
+/* Fields that are rarely needed, behind a summary; open if one has a value. */
+export const folded = (summary, isOpen, nodes) =>
+  h("details", { open: isOpen }, h("summary", {}, summary), h("div", { class: "grid" }, nodes));

@@ -1,0 +1,40 @@
+/* The page before one is signed in. */
+
+import { h, newId, runBusy } from "./dom.js";
+import { errorText, t } from "./language.js";
+import { signIn, signOut } from "./session.js";
+
+/* load: loads what the console needs with the new credentials; message: why one is here again. */
+export function signInPage(load, message = "") {
+  const token = field("signin_token", { type: "password", autocomplete: "current-password", testid: "signin-token", autofocus: true });
+  const user = field("signin_user", { type: "text", inputmode: "numeric", autocomplete: "username", testid: "signin-user" });
+  const failure = h("p", { class: "failure", role: "alert", testid: "signin-failure" }, message);
+  const go = h("button", { type: "submit", class: "primary", testid: "signin-submit" }, t("sign_in"));
+
+  const work = async () => {
+    failure.textContent = "";
+    const typed = token.input.value.trim().replace(/^Bearer\s+/i, "");
+    if (!/^[\x21-\x7e]+$/.test(typed)) return fail(t("bad_access_token"));
+    signIn(user.input.value.trim(), typed);
+    await load();
+  };
+  const fail = (text) => {
+    failure.textContent = text;
+    token.input.focus();
+  };
+  const submit = (event) => {
+    event.preventDefault();
+    runBusy(go, work, (error) => {
+      signOut();
+      fail(errorText(error));
+    });
+  };
+  return h("form", { class: "sign-in card", novalidate: true, submit },
+    h("h1", {}, t("sign_in")), h("p", {}, t("signin_hint")), token.node, user.node, failure, go);
+}
+
+function field(word, attributes) {
+  const id = newId();
+  const input = h("input", { id, spellcheck: "false", ...attributes });
+  return { input, node: h("div", { class: "field" }, h("label", { for: id }, t(word)), input) };
+}

@@ -1,0 +1,107 @@
+/* The dialogs that create, edit and rotate a token. */
+
+import { newIdempotencyKey, tokens } from "./api.js";
+import { button } from "./buttons.js";
+import { integer, select } from "./controls.js";
+import { tokensCsv } from "./csv.js";
+import { openDialog } from "./dialog.js";
+import { saveFile } from "./files.js";
+import { createForm, folded } from "./form.js";
+import { stringify } from "./json.js";
+import { t } from "./language.js";
+import { showSecrets } from "./secret.js";
+import { toast } from "./toast.js";
+import { hasLimits, limitFields, mainFields, NEW_TOKEN } from "./token-fields.js";
+
+const COUNT_MAX = 100; // of one request, which creates all or none
+
+const countField = {
+  name: "count",
+  control: () => integer(1, { min: 1, max: COUNT_MAX, testid: "field-count" }),
+  patch: (count) => ({ count }),
+};
+
+/* Resolves with the created tokens, undefined if it was cancelled. */
+export async function createToken() {
+  const [name, ...others] = mainFields;
+  const form = tokenForm([name, countField, ...others], NEW_TOKEN);
+  const post = createRepeatable((body, key) => tokens.create(body, key));
+  const created = await openDialog({
+    title: t("new_token"),
+    body: form.nodes,
+    submit: { label: t("create"), work: () => post(toCreate(form.read())) },
+  });
+  if (created) await showKeys([created].flat());
+  return created;
+}
+
+/* One token, or an array of several with numbered names. */
+function toCreate({ count = 1, ...token }) {
+  if (count === 1) return token;
+  return Array.from({ length: count }, (_, i) => ({ ...token, name: `${token.name ?? ""}-${i + 1}` }));
+}
+
+/* Sends a body with an Idempotency-Key that stays the same while the body does: if an answer is lost, the
+ * person can press the button again. */
+export function createRepeatable(send) {
+  let text, key;
+  return (body) => {
+    if (stringify(body) !== text) [text, key] = [stringify(body), newIdempotencyKey()];
+    return send(body, key);
+  };
+}
+
+export function showKeys(created) {
+  const save = () => saveFile("keys.csv", "text/csv", tokensCsv(created, { withKeys: true }));
+  return showSecrets({
+    title: t("created", { n: created.length }),
+    text: t("created_hint"),
+    secrets: created.map(({ name, key }) => ({ name, secret: key })),
+    more: [button(t("export_csv"), save)],
+  });
+}
+
+/* Resolves with the changed token, undefined if nothing was changed. */
+export function editToken(token, owner) {
+  const form = tokenForm(mainFields, token);
+  const work = async () => {
+    const patch = form.read();
+    if (Object.keys(patch).length === 0) return undefined;
+    const changed = await tokens.update({ id: token.id, ...patch }, owner);
+    toast(t("saved"));
+    return changed;
+  };
+  return openDialog({ title: t("edit_title", { name: token.name || `#${token.id}` }), body: form.nodes, submit: { label: t("save"), work } });
+}
+
+function tokenForm(fields, token) {
+  const main = createForm(fields, token);
+  const limits = createForm(limitFields, token);
+  return {
+    nodes: [main.nodes, folded(t("limits_and_refill"), hasLimits(token), limits.nodes)],
+    read: () => ({ ...main.read(), ...limits.read() }),
+  };
+}
+
+const GRACES_S = [0, 900, 3600, 86400];
+
+const graceField = {
+  name: "grace",
+  control: () => select("0", GRACES_S.map((s) => [String(s), t(`grace_${s}`)]), { testid: "field-grace" }),
+  patch: (value) => ({ grace: Number(value) }),
+};
+
+/* Resolves with the token with its new key, undefined if it was cancelled. */
+export async function rotateToken(token) {
+  const name = token.name || `#${token.id}`;
+  const form = createForm([graceField], {});
+  const post = createRepeatable((grace, key) => tokens.rotate(token.id, grace, key));
+  const rotated = await openDialog({
+    title: t("rotate_title", { name }),
+    body: [t("rotate_text"), form.nodes],
+    submit: { label: t("rotate"), work: () => post(form.read().grace ?? 0) },
+  });
+  if (rotated)
+    await showSecrets({ title: t("rotated", { name }), text: t("created_hint"), secrets: [{ secret: rotated.key }] });
+  return rotated;
+}

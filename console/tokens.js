@@ -1,0 +1,154 @@
+/* The page of tokens: one's own, or for administrators a user's. */
+
+import { tokens, users } from "./api.js";
+import { button, copy, iconButton, menu } from "./buttons.js";
+import { tokensCsv } from "./csv.js";
+import { confirm } from "./dialog.js";
+import { h } from "./dom.js";
+import { saveFile } from "./files.js";
+import { searchInput, selectInput } from "./filters.js";
+import { t } from "./language.js";
+import { createList } from "./list.js";
+import { session } from "./session.js";
+import { toast } from "./toast.js";
+import { createToken, editToken, rotateToken } from "./token-dialogs.js";
+import { copyMenu, keyCell } from "./token-key.js";
+import { tokenColumns } from "./token-columns.js";
+import { DISABLED, ENABLED, STATUSES } from "./token-status.js";
+import { showHistory } from "./history.js";
+import { showUsage } from "./usage.js";
+
+/* params: of the address, owner (a user id) and the query; setParams: keeps the query in the address. */
+export async function tokensPage(params, setParams) {
+  const owner = params.owner;
+  const user = owner && (await users.get(owner));
+  const list = createList({
+    caption: t("nav_tokens"),
+    columns: tokenColumns((token) => keyCell(token, owner), (token) => actionCell(token, list, owner)),
+    attributes: (token) => ({ id: `token-${token.id}`, testid: "row", "data-token-id": token.id }),
+    fetchPage: (query) => tokens.page(query, owner),
+    query: readQuery(params),
+    filters: createFilters(params, owner),
+    tools: owner ? [] : [button(t("new_token"), () => create(list), { testid: "new-token", class: "primary", iconName: "plus" })],
+    batch: (list) => batchButtons(list, owner),
+    empty: owner ? [h("p", {}, t("no_tokens_of_user"))] : [h("h2", {}, t("no_tokens")), h("p", {}, t("no_tokens_hint"))],
+    onQuery: ({ keyword, status, group, sort, order }) => setParams({ owner, keyword, status, group, sort, order }),
+  });
+  list.reload();
+  return {
+    title: owner ? t("tokens_of", { name: user.username }) : t("nav_tokens"),
+    back: owner && "#users",
+    node: list.node,
+    reload: list.reload,
+  };
+}
+
+const readQuery = ({ keyword = "", status = "", group = "", sort = "id", order = "desc" }) =>
+  ({ keyword, token: "", status, group, sort, order });
+
+function createFilters({ keyword = "", status = "", group = "" }, owner) {
+  const statuses = [["", t("all_statuses")], ...Object.entries(STATUSES).map(([value, word]) => [value, t(`status_${word}`)])];
+  const groups = [["", t("all_groups")], ...Object.keys(session.groups).map((name) => [name, name])];
+  return [
+    {
+      label: t("search"),
+      input: searchInput(keyword, t(owner ? "search_names" : "search_tokens")),
+      members: (text) => (isKey(text) && !owner ? { keyword: "", token: text } : { keyword: text, token: "" }),
+    },
+    { name: "status", label: t("column_status"), input: selectInput(status, statuses, { testid: "filter-status" }) },
+    { name: "group", label: t("field_group"), input: selectInput(group, groups, { testid: "filter-group" }) },
+  ];
+}
+
+/* A key or its beginning is searched as one: it must get neither into the address nor into a log. */
+const isKey = (text) => /^sk-/.test(text) || /^[0-9A-Za-z_]{40,}$/.test(text);
+
+async function create(list) {
+  const created = await createToken();
+  if (created) await list.reload();
+}
+
+/* ---- one row ---- */
+
+function actionCell(token, list, owner) {
+  const name = token.name || `#${token.id}`;
+  const label = (word) => `${t(word)}: ${name}`;
+  return h("div", { class: "actions" },
+    toggle(token, list, owner, label("toggle")),
+    iconButton("edit", label("edit"), () => edit(token, list, owner), { testid: "edit" }),
+    !owner && iconButton("rotate", label("rotate"), () => rotate(token, list), { testid: "rotate" }),
+    iconButton("remove", label("delete"), () => remove([token], list, owner), { testid: "delete" }),
+    menu(label("more"), [
+      !owner && copyMenu(token),
+      button(t("usage"), () => showUsage(name, (days) => tokens.usage(token.id, days, owner)), { testid: "usage", iconName: "chart" }),
+      button(t("history"), () => showHistory(name, { token_id: token.id, user_id: owner }), { testid: "history", iconName: "clock" }),
+    ]),
+  );
+}
+
+/* Expired and exhausted tokens are enabled: only their owner's "off" is off. */
+function toggle(token, list, owner, label) {
+  const isOn = token.status !== DISABLED;
+  const flip = async () => {
+    list.replace(await tokens.setStatus(token.id, isOn ? DISABLED : ENABLED, owner));
+    toast(t(isOn ? "disabled_one" : "enabled_one", { name: token.name || `#${token.id}` }));
+  };
+  const node = iconButton("knob", label, flip, { testid: "toggle", role: "switch", "aria-checked": String(isOn) });
+  node.classList.add("switch");
+  return node;
+}
+
+async function edit(token, list, owner) {
+  const changed = await editToken(token, owner);
+  if (changed) list.replace(changed);
+}
+
+async function rotate(token, list) {
+  const rotated = await rotateToken(token);
+  if (rotated) list.replace(rotated);
+}
+
+async function remove(items, list, owner) {
+  const ids = items.map(({ id }) => id);
+  const done = await confirm({
+    title: t("delete_title", { n: ids.length }),
+    text: t("delete_text", { n: ids.length, names: names(items) }),
+    label: t("delete"),
+    work: () => (ids.length === 1 ? tokens.remove(ids[0], owner) : tokens.removeAll(ids, owner)),
+  });
+  if (!done) return;
+  await list.reload();
+  toast(t("deleted", { n: ids.length }));
+}
+
+const NAMES_MAX = 10;
+
+function names(items) {
+  const shown = items.slice(0, NAMES_MAX).map(({ id, name }) => (name ? `${name} (#${id})` : `#${id}`));
+  const rest = items.length - shown.length;
+  return shown.join(", ") + (rest > 0 ? ` ${t("and_more", { n: rest })}` : "");
+}
+
+/* ---- several rows ---- */
+
+function batchButtons(list, owner) {
+  return [
+    !owner && button(t("copy_keys"), () => copyKeys(list.selectedItems()), { testid: "batch-copy" }),
+    button(t("enable"), () => setStatuses(list, ENABLED, owner), { testid: "batch-enable" }),
+    button(t("disable"), () => setStatuses(list, DISABLED, owner), { testid: "batch-disable" }),
+    button(t("export_csv"), () => saveFile("tokens.csv", "text/csv", tokensCsv(list.selectedItems())), { testid: "batch-export" }),
+    button(t("delete"), () => remove(list.selectedItems(), list, owner), { testid: "batch-delete", class: "danger" }),
+  ].filter(Boolean);
+}
+
+async function copyKeys(items) {
+  const keys = await tokens.keys(items.map(({ id }) => id));
+  await copy(items.map(({ id }) => keys[id]).filter(Boolean).join("\n"), t("copied_keys", { n: items.length }));
+}
+
+async function setStatuses(list, status, owner) {
+  const { data, refused } = await tokens.setStatuses(list.selectedItems().map(({ id }) => id), status, owner);
+  await list.reload();
+  const done = t(status === ENABLED ? "enabled_n" : "disabled_n", { n: data });
+  toast(refused.length > 0 ? `${done} ${t("refused_n", { n: refused.length })}` : done, { isError: refused.length > 0 });
+}

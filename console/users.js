@@ -1,0 +1,185 @@
+/* The page of users, for administrators. */
+
+import { tokens, users } from "./api.js";
+import { button, iconButton, menu } from "./buttons.js";
+import { chip, lines, muted, quotaBar } from "./cells.js";
+import { text } from "./controls.js";
+import { confirm, openDialog } from "./dialog.js";
+import { h } from "./dom.js";
+import { searchInput } from "./filters.js";
+import { createForm, folded } from "./form.js";
+import { number, quota } from "./format.js";
+import { icon } from "./icons.js";
+import { t } from "./language.js";
+import { createList } from "./list.js";
+import { showSecrets } from "./secret.js";
+import { isRoot } from "./session.js";
+import { toast } from "./toast.js";
+import { STATUSES } from "./token-status.js";
+import { limitFields, mainFields, NEW_USER, roleField } from "./user-fields.js";
+
+const ENABLED = 1;
+
+export async function usersPage(params, setParams) {
+  const { keyword = "", group = "" } = params;
+  const list = createList({
+    caption: t("nav_users"),
+    columns: columns((user) => actionCell(user, list)),
+    attributes: (user) => ({ id: `user-${user.id}`, testid: "user-row", "data-user-id": user.id }),
+    fetchPage: users.page,
+    query: { keyword, group },
+    filters: [
+      { name: "keyword", label: t("search"), input: searchInput(keyword, t("search_users")) },
+      { name: "group", label: t("field_group"), input: text(group, { type: "search", class: "short", placeholder: t("field_group"), testid: "filter-group" }).input },
+    ],
+    tools: [
+      button(t("find_key"), findKey, { testid: "find-key", iconName: "key" }),
+      button(t("new_user"), () => create(list), { testid: "new-user", class: "primary", iconName: "plus" }),
+    ],
+    empty: h("p", {}, t("no_users")),
+    onQuery: ({ keyword: word, group: name }) => setParams({ keyword: word, group: name }),
+  });
+  list.reload();
+  return { title: t("nav_users"), node: list.node, reload: list.reload };
+}
+
+const columns = (actions) => [
+  { name: "username", cell: (user) => lines(user.username, `#${user.id}`) },
+  { name: "group", cell: (user) => user.group },
+  { name: "role", cell: (user) => t(`role_${user.role}`) },
+  { name: "status", cell: (user) => chip(user.status === ENABLED ? "enabled" : "disabled") },
+  { name: "balance", cell: balanceCell },
+  { name: "requests", cell: (user) => number(user.request_count) },
+  { name: "limits", cell: limitsCell },
+  { name: "actions", cell: actions },
+];
+
+function balanceCell({ unlimited_quota, quota: left, used_quota }) {
+  if (unlimited_quota) return lines(t("unlimited"), t("used", { quota: quota(used_quota) }));
+  return quotaBar(BigInt(used_quota), BigInt(left) + BigInt(used_quota));
+}
+
+function limitsCell(user) {
+  const limits = limitFields.map(({ name }) => name).filter((name) => user[name] > 0);
+  return limits.length > 0 ? limits.map((name) => h("div", {}, t(`value_${name}`, { n: number(user[name]) }))) : muted(t("none"));
+}
+
+/* ---- one user ---- */
+
+/* What an administrator may not do to oneself or to peers, the service refuses, and says so. */
+function actionCell(user, list) {
+  const label = (word) => `${t(word)}: ${user.username}`;
+  const isOn = user.status === ENABLED;
+  const flip = () => manage(user, isOn ? "disable" : "enable", list, t(isOn ? "disabled_one" : "enabled_one", { name: user.username }));
+  const node = iconButton("knob", label("toggle"), flip, { testid: "user-toggle", role: "switch", "aria-checked": String(isOn) });
+  node.classList.add("switch");
+  return h("div", { class: "actions" },
+    node,
+    h("a", { class: "icon-button", href: `#tokens?owner=${user.id}`, testid: "user-tokens", "aria-label": label("nav_tokens"), title: label("nav_tokens") }, icon("list")),
+    iconButton("edit", label("edit"), () => edit(user, list), { testid: "user-edit" }),
+    iconButton("remove", label("delete"), () => remove(user, list), { testid: "user-delete" }),
+    menu(label("more"), [
+      button(t("void_access_token"), () => rotate(user, list), { testid: "user-rotate", iconName: "rotate" }),
+      isRoot() && button(t(user.role >= 10 ? "demote" : "promote"), () => setRole(user, list), { testid: "user-role", iconName: "key" }),
+      h("a", { class: "button", href: `#audit?user_id=${user.id}`, testid: "user-audit" }, icon("clock"), t("history")),
+    ]),
+  );
+}
+
+async function manage(user, action, list, message) {
+  const answer = await users.manage(user.id, action);
+  await list.reload();
+  toast(message);
+  return answer;
+}
+
+function userForm(fields, user) {
+  const main = createForm(fields, user);
+  const limits = createForm(limitFields, user);
+  const isLimited = limitFields.some(({ name }) => user[name] > 0);
+  return {
+    nodes: [main.nodes, folded(t("limits"), isLimited, limits.nodes)],
+    read: () => ({ ...main.read(), ...limits.read() }),
+  };
+}
+
+async function create(list) {
+  const form = userForm([...mainFields, roleField], NEW_USER);
+  const created = await openDialog({
+    title: t("new_user"),
+    body: form.nodes,
+    submit: { label: t("create"), work: () => users.create({ group: NEW_USER.group, ...form.read() }) },
+  });
+  if (!created) return;
+  const secrets = [{ name: t("user_n", { id: created.id }), secret: created.access_token }];
+  await showSecrets({ title: t("user_created"), text: t("secret_once"), secrets, isOnce: true });
+  await list.reload();
+}
+
+async function edit(user, list) {
+  const form = userForm(mainFields, user);
+  const work = async () => {
+    const patch = form.read();
+    if (Object.keys(patch).length === 0) return;
+    await users.update({ id: user.id, ...patch });
+    toast(t("saved"));
+  };
+  await openDialog({ title: t("edit_title", { name: user.username }), body: form.nodes, submit: { label: t("save"), work } });
+  await list.reload();
+}
+
+async function remove(user, list) {
+  const done = await confirm({
+    title: t("delete_user_title"),
+    text: t("delete_user_text", { name: user.username, id: user.id }),
+    label: t("delete"),
+    work: () => users.remove(user.id),
+  });
+  if (!done) return;
+  await list.reload();
+  toast(t("deleted_user", { name: user.username }));
+}
+
+async function setRole(user, list) {
+  const isPromotion = user.role < 10;
+  const word = isPromotion ? "promote" : "demote";
+  await confirm({
+    title: t(`${word}_title`, { name: user.username }),
+    text: t(`${word}_text`),
+    label: t(word),
+    work: () => manage(user, word, list, t("saved")),
+  });
+}
+
+/* Only root is told the new access token. */
+async function rotate(user) {
+  const answer = await confirm({
+    title: t("void_title", { name: user.username }),
+    text: t(isRoot() ? "void_text_root" : "void_text"),
+    label: t("void_access_token"),
+    work: () => users.manage(user.id, "rotate"),
+  });
+  if (!answer) return;
+  if (!answer.access_token) return toast(t("voided", { name: user.username }));
+  await showSecrets({ title: t("void_title", { name: user.username }), text: t("secret_once"), secrets: [{ secret: answer.access_token }], isOnce: true });
+}
+
+/* ---- whose key is it? ---- */
+
+async function findKey() {
+  const result = h("div", { "aria-live": "polite", testid: "found" });
+  const field = { name: "key", control: () => text("", { testid: "field-key", autofocus: true, class: "mono" }), patch: (key) => ({ key }) };
+  const form = createForm([field], {});
+  const work = async () => {
+    result.replaceChildren();
+    const found = await tokens.find(form.read().key ?? "");
+    result.replaceChildren(...foundNodes(found));
+    return false;
+  };
+  await openDialog({ title: t("find_key"), body: [form.nodes, result], submit: { label: t("find"), work } });
+}
+
+function foundNodes({ user_id: user, token_id: token, name, status }) {
+  const link = h("a", { href: `#tokens?owner=${user}`, click: () => link.closest("dialog").close() }, t("user_n", { id: user }));
+  return [h("p", {}, h("b", {}, name || t("no_name")), ` (#${token}) `, chip(STATUSES[status])), h("p", {}, t("belongs_to"), " ", link)];
+}
