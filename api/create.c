@@ -9,6 +9,7 @@
 #include "api/json_in.h"
 #include "api/reply.h"
 #include "api/token_json.h"
+#include "base/calendar.h"
 #include "seal/key_pool.h"
 
 enum {
@@ -24,7 +25,9 @@ static bool read_token(struct request *request, struct json_object *json, struct
     if (!token_json_read(request, json, token_fields_set_by(TOKEN_SET_CREATE), &patch))
         return false;
     *token = token_default();
-    if (token_patch_apply(&patch, request->now_unix_s, token) != TOKEN_OK) {
+    token->remain_quota = patch.value.refill_amount; /* if none is sent */
+    if (token_patch_apply(&patch, request->now_unix_s, calendar_day(request->now_unix_s), token) !=
+        TOKEN_OK) {
         request->invalid.code = VALIDATION_NAME_TOO_LONG; /* a new token knows no other error */
         return json_in_refuse(request, "name", "");
     }

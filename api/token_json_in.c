@@ -5,6 +5,7 @@
 #include "api/json_in.h"
 #include "api/token_json.h"
 #include "token/limits.h"
+#include "token/refill.h"
 
 /* Each reads a value, which is not null, into the member. Returns NULL, or what is wrong. */
 
@@ -16,6 +17,15 @@ static const char *read_status(struct json_object *value, enum token_status *mem
     if (number < TOKEN_ENABLED || number > TOKEN_EXHAUSTED)
         number = 0;
     *member = (enum token_status)number;
+    return wrong;
+}
+
+static const char *read_refill(struct json_object *value, enum token_refill *member)
+{
+    struct span name = SPAN("");
+    const char *wrong = json_in_read_text(value, &name);
+    if (!wrong && !token_refill_read(name, member))
+        wrong = token_field_rules[TOKEN_FIELD_NUMBER_REFILL_INTERVAL].message;
     return wrong;
 }
 
@@ -87,6 +97,8 @@ static const char *read_member(struct request *request, struct json_object *valu
         return NULL;
     case TOKEN_KIND_STATUS:
         return read_status(value, member);
+    case TOKEN_KIND_REFILL:
+        return read_refill(value, member);
     case TOKEN_KIND_NAME:
     case TOKEN_KIND_TEXT:
         return read_text(request, value, member);

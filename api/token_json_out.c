@@ -2,6 +2,8 @@
  * per token; a tree of json-c objects costs five times as much. */
 
 #include "api/token_json.h"
+#include "base/calendar.h"
+#include "token/refill.h"
 
 /* A line of code for each field of the table; a loop over it makes a list of 20 dearer (see
  * docs/performance.md). */
@@ -14,6 +16,7 @@
 #define WRITE_KEY(name, value)                                                                     \
     at = write_text(at, name);                                                                     \
     at = write_key(at, value, mask_key);
+#define WRITE_REFILL(name, value)    at = write_json(write_text(at, name), token_refill_name(value));
 #define WRITE_NAME(name, value)      at = write_json(write_text(at, name), value);
 #define WRITE_TEXT(name, value)      WRITE_NAME(name, value)
 #define WRITE_MODELS(name, value)    WRITE_NAME(name, value)
@@ -45,8 +48,14 @@ void token_json_append(struct buffer *buffer, const struct token *token, int64_t
                        bool mask_key)
 {
     char *begin = buffer_reserve(buffer, token_json_len_max(token)), *at = begin;
+    struct token refilled;
     if (!at)
         return;
+    if (token->refill_interval != TOKEN_REFILL_NONE) {
+        refilled = *token;
+        token_refill(&refilled, calendar_day(now_unix_s));
+        token = &refilled;
+    }
     TOKEN_FIELDS(WRITE_FIELD)
     *begin = '{'; /* for the comma before the first */
     at = write_text(at, SPAN("}"));

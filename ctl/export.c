@@ -13,6 +13,7 @@
 #include "ctl/lines.h"
 #include "store/secret.h"
 #include "store/txn.h"
+#include "token/refill.h"
 
 struct export
 {
@@ -48,6 +49,8 @@ static void append_field(struct buffer *out, const struct token_field_rule *rule
     buffer_append(out, rule->name);
     if (token_field_is_text(rule))
         append_text(out, SPAN("\":"), token_field_text(rule, token));
+    else if (rule->kind == TOKEN_KIND_REFILL)
+        append_text(out, SPAN("\":"), token_refill_name(token->refill_interval));
     else if (rule->kind == TOKEN_KIND_BOOLEAN)
         buffer_append_bool(out, SPAN("\":"), *(const bool *)member);
     else

@@ -180,7 +180,8 @@ static bool read_token(struct request *request, struct import_source *source, st
     struct token_patch patch = {.value = token_default()};
     if (!read_id(request, "id", &row->id) || !token_json_read(request, request->json, all, &patch))
         return false;
-    for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++) /* a status that is computed is no field */
+    /* Exports of the versions before have no more. A status that is computed is no field. */
+    for (size_t i = 0; i < TOKEN_FIELD_NUMBER_RPM_LIMIT; i++)
         if (all & token_field_rules[i].field && !need(request, token_field_rules[i].name.at))
             return false;
     row->token = patch.value;

@@ -8,6 +8,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/calendar.h"
 #include "base/number.h"
 #include "base/sigbus.h"
 #include "ctl/child.h"
@@ -229,9 +230,11 @@ static bool prepare(struct ctl *ctl, char reason[static STORE_REASON_SIZE])
     const struct settings *settings = &ctl->settings;
     if (!settings_read(environ, &ctl->settings, reason, STORE_REASON_SIZE))
         return false;
+    calendar_set_zone(settings->timezone);
     ctl->options = (struct store_options){.location = settings->store_path,
                                           .secret_path = settings->secret_path,
                                           .size_max = settings->map_size,
+                                          .audit_days = (unsigned)settings->audit_days,
                                           .may_be_read_only = ctl->command->run == ctl_check ||
                                                               ctl->command->run == ctl_stat};
     if (!ctl->command->needs_store)

@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/calendar.h"
 #include "ctl/commands.h"
+#include "token/refill.h"
 
 static void add_field(struct ctl *ctl, const struct token_field_rule *rule,
                       const struct token *token)
@@ -14,29 +16,36 @@ static void add_field(struct ctl *ctl, const struct token_field_rule *rule,
         output_text(ctl, name, token_field_text(rule, token));
     else if (rule->kind == TOKEN_KIND_STATUS)
         output_int(ctl, name, token_status_at(token, (int64_t)time(NULL)));
+    else if (rule->kind == TOKEN_KIND_REFILL)
+        output_text(ctl, name, token_refill_name(token->refill_interval));
     else if (rule->kind == TOKEN_KIND_INTEGER)
         output_int(ctl, name, *(const int64_t *)member);
     else if (rule->kind == TOKEN_KIND_BOOLEAN)
         output_bool(ctl, name, *(const bool *)member);
 }
 
-static void print_token(void *context, const struct token *token)
+static void print_token(void *context, const struct token *stored)
 {
     struct ctl *ctl = context;
+    struct token token = *stored;
+    token_refill(&token, calendar_day((int64_t)time(NULL)));
     for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++)
-        add_field(ctl, &token_field_rules[i], token);
+        add_field(ctl, &token_field_rules[i], &token);
     ctl_end(ctl, STORE_OK);
 }
 
-static void print_row(void *context, const struct token *token)
+static void print_row(void *context, const struct token *stored)
 {
+    int64_t now_unix_s = (int64_t)time(NULL);
+    struct token token = *stored;
     if (((const struct ctl *)context)->text[CTL_JSON]) {
-        print_token(context, token);
+        print_token(context, stored);
         return;
     }
-    printf("%-12lld %-7d %-20lld %-20lld %.*s\n", (long long)token->id,
-           (int)token_status_at(token, (int64_t)time(NULL)), (long long)token->remain_quota,
-           (long long)token->used_quota, (int)token->name.len, token->name.at);
+    token_refill(&token, calendar_day(now_unix_s));
+    printf("%-12lld %-7d %-20lld %-20lld %.*s\n", (long long)token.id,
+           (int)token_status_at(&token, now_unix_s), (long long)token.remain_quota,
+           (long long)token.used_quota, (int)token.name.len, token.name.at);
 }
 
 int ctl_token_list(struct ctl *ctl)

@@ -16,6 +16,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "base/calendar.h"
 #include "base/sigbus.h"
 #include "fcgi/cgi.h"
 #include "fcgi/log.h"
@@ -193,9 +194,11 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
     unsigned descriptors = sandbox_raise_descriptors(reason, STORE_REASON_SIZE);
     if (descriptors == 0 || !settings_read(environ, settings, reason, STORE_REASON_SIZE))
         return false;
+    calendar_set_zone(settings->timezone);
     struct store_options options = {.location = settings->store_path,
                                     .secret_path = settings->secret_path,
                                     .size_max = settings->map_size,
+                                    .audit_days = (unsigned)settings->audit_days,
                                     .may_be_away = true};
     if (!sigbus_catch(log_error, settings->store_path, "worker exiting") ||
         store_open(&options, &worker->process.store, reason) != STORE_OK)

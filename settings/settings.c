@@ -76,6 +76,24 @@ static bool set_origin(const struct setting *setting, const char *value, void *f
            (strcmp(value, "*") == 0 || (host && host > value && host[3] && !strchr(host + 3, '/')));
 }
 
+/* A name of the tz database whose file tzset will find. */
+static bool set_zone(const struct setting *setting, const char *value, void *field)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-/";
+    const char *folder = getenv("TZDIR");
+    char path[4096], magic[4] = "";
+    snprintf(path, sizeof(path), "%s/%s", folder && *folder ? folder : "/usr/share/zoneinfo",
+             value);
+    bool is_name = value[0] != '/' && value[strspn(value, allowed)] == '\0';
+    int fd = is_name ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    bool is_zone = fd >= 0 && read(fd, magic, sizeof(magic)) == sizeof(magic) &&
+                   memcmp(magic, "TZif", sizeof(magic)) == 0; /* RFC 8536 */
+    if (fd >= 0)
+        close(fd);
+    return set_text(setting, value, field) && (is_zone || strcmp(value, "UTC") == 0);
+}
+
 #define FIELD(name) offsetof(struct settings, name)
 
 static const struct setting known[] = {
@@ -94,6 +112,10 @@ static const struct setting known[] = {
      .form = "a name in UTF-8 of at most 255 bytes", .max = 255},
     {"TOKEN_QUOTA_PER_UNIT", set_number, FIELD(quota_per_unit), .form = "a number above 0",
      .min = 1, .max = INT64_MAX},
+    {"TOKEN_TIMEZONE", set_zone, FIELD(timezone),
+     .form = "a time zone of /usr/share/zoneinfo, such as Europe/Berlin"},
+    {"TOKEN_AUDIT_DAYS", set_number, FIELD(audit_days), .form = "a number from 0 to 36500",
+     .max = 36500},
     {"TOKEN_SANDBOX", set_flag, FIELD(sandbox), .form = "on or off", .yes = "on", .no = "off"},
     {"TOKEN_MAP_SIZE", set_number, FIELD(map_size), .form = "a size from 1M to 64T, such as 64G",
      .min = UINT64_C(1) << 20, .max = UINT64_C(1) << 46, .is_size = true},
@@ -231,6 +253,8 @@ bool settings_read(char **environment, struct settings *settings, char *reason, 
         .name_max = 30,
         .system_name = "token",
         .quota_per_unit = 500000,
+        .timezone = "UTC",
+        .audit_days = 90,
         .map_size = UINT64_C(64) << 30,
         .sandbox = true,
     };

@@ -13,9 +13,11 @@ struct settings {
     const char *user;        /* the workers' user; NULL: not given */
     const char *cors_origin; /* NULL: no CORS headers */
     const char *system_name; /* of /api/status */
+    const char *timezone;    /* of days, refills and usage: a name of the tz database */
     uint64_t max_per_user;   /* tokens a user may have; 0: no limit */
     uint64_t name_max;       /* characters of a token's name, 1 to 255 */
     uint64_t quota_per_unit; /* quota units that are one unit of money, above 0 */
+    uint64_t audit_days;     /* that audit records are kept, up to 36,500; 0: none are made */
     uint64_t map_size;       /* bytes of address space for the store */
     uint64_t workers;        /* processes in the pool; 0: not given */
     uint64_t threads;        /* event loops in this process, 1 to 64; 0: not given */

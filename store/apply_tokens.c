@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/calendar.h"
 #include "store/txn.h"
 
 /* The user whose tokens are to be written. STORE_NO_USER, STORE_USER_DISABLED. */
@@ -113,7 +114,8 @@ enum store_error store_apply_update(struct store_txn *txn, struct store_write *w
         get_own_token(txn, write, write->update.token_id, token, &keys, &secret);
     if (error != STORE_OK)
         return error;
-    enum token_error refused = token_patch_apply(&write->update.patch, write->now_unix_s, token);
+    enum token_error refused = token_patch_apply(&write->update.patch, write->now_unix_s,
+                                                 calendar_day(write->now_unix_s), token);
     if (refused != TOKEN_OK)
         return STORE_ENABLE_EXPIRED + (refused - TOKEN_ENABLE_EXPIRED);
     error = copy_for_caller(token, &write->text);
@@ -188,7 +190,8 @@ static enum store_error set_status(struct store_txn *txn, struct store_write *wr
     enum store_error error = txn->rows->get_token(txn, write->user_id, token_id, &token, &keys);
     if (error != STORE_OK)
         return error == STORE_NOT_FOUND ? STORE_OK : error;
-    if (token_patch_apply(&patch, write->now_unix_s, &token) != TOKEN_OK) {
+    if (token_patch_apply(&patch, write->now_unix_s, calendar_day(write->now_unix_s), &token) !=
+        TOKEN_OK) {
         write->set_status.refused[write->set_status.refused_count++] = token_id;
         return STORE_OK;
     }

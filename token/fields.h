@@ -14,6 +14,7 @@ enum token_kind {
     TOKEN_KIND_INTEGER,  /* int64_t; min to max */
     TOKEN_KIND_BOOLEAN,  /* bool */
     TOKEN_KIND_STATUS,   /* enum token_status; answers show what holds now */
+    TOKEN_KIND_REFILL,   /* enum token_refill; in JSON its name */
     TOKEN_KIND_KEY,      /* the key: never set by a client, masked or left out in some answers */
     TOKEN_KIND_NAME,     /* struct span of UTF-8; up to max characters */
     TOKEN_KIND_TEXT,     /* struct span of UTF-8; up to max bytes */
@@ -53,7 +54,17 @@ enum token_setter {
     FIELD(EXPIRED, expired_time, expired_unix_s, INTEGER, BOTH, TOKEN_NEVER_EXPIRES, INT64_MAX,    \
           "must be 0 or more, or -1 for never")                                                    \
     FIELD(CREATED, created_time, created_unix_s, INTEGER, NEVER, INT64_MIN, INT64_MAX, "")         \
-    FIELD(ACCESSED, accessed_time, accessed_unix_s, INTEGER, NEVER, INT64_MIN, INT64_MAX, "")
+    FIELD(ACCESSED, accessed_time, accessed_unix_s, INTEGER, NEVER, INT64_MIN, INT64_MAX, "")      \
+    FIELD(RPM_LIMIT, rpm_limit, rpm_limit, INTEGER, BOTH, 0, 1000000, "must be 0 to 1000000")      \
+    FIELD(TPM_LIMIT, tpm_limit, tpm_limit, INTEGER, BOTH, 0, 1000000000000000,                     \
+          "must be 0 to 1000000000000000")                                                         \
+    FIELD(MAX_PARALLEL_REQUESTS, max_parallel_requests, max_parallel_requests, INTEGER, BOTH, 0,   \
+          1000, "must be 0 to 1000")                                                               \
+    FIELD(REFILL_AMOUNT, refill_amount, refill_amount, INTEGER, BOTH, 0, INT64_MAX,                \
+          "must be 0 or more")                                                                     \
+    FIELD(REFILL_INTERVAL, refill_interval, refill_interval, REFILL, BOTH, TOKEN_REFILL_NONE,      \
+          TOKEN_REFILL_MONTH, "must be none, day, week or month")                                  \
+    FIELD(REFILL_DAY, refill_day, refill_day, INTEGER, BOTH, 1, 31, "must be 1 to 31")
 /* clang-format on */
 
 #define TOKEN_STATUS_MESSAGE "must be 1 (enabled) or 2 (disabled)"

@@ -1,6 +1,7 @@
 #include "token/patch.h"
 
 #include "base/text.h"
+#include "token/refill.h"
 
 /* A number's value or a text's length, as the field's limits count it. */
 static int64_t measure(const struct token_field_rule *rule, const struct token *value)
@@ -13,6 +14,8 @@ static int64_t measure(const struct token_field_rule *rule, const struct token *
         return *(const int64_t *)token_field_at(rule, value);
     if (rule->kind == TOKEN_KIND_STATUS)
         return value->status;
+    if (rule->kind == TOKEN_KIND_REFILL)
+        return value->refill_interval;
     return rule->min; /* no limits */
 }
 
@@ -57,8 +60,10 @@ static enum token_error change_quota(const struct token_patch *patch, const stru
                                      struct token *changed)
 {
     int64_t more = patch->add_quota;
-    bool as_read = patch->fields & TOKEN_FIELD_USED_QUOTA && !token->unlimited_quota &&
-                   !changed->unlimited_quota; /* else no spend has changed it */
+    bool is_finite = !token->unlimited_quota && !changed->unlimited_quota;
+    bool has_refill = token->refill_interval || changed->refill_interval;
+    /* Else not only spends have changed it. */
+    bool as_read = patch->fields & TOKEN_FIELD_USED_QUOTA && is_finite && !has_refill;
     if (as_read)
         more = patch->value.used_quota - token->used_quota;
     changed->used_quota = token->used_quota;
@@ -70,14 +75,16 @@ static enum token_error change_quota(const struct token_patch *patch, const stru
     return as_read ? TOKEN_OK : TOKEN_QUOTA_TOO_LOW;
 }
 
-enum token_error token_patch_apply(const struct token_patch *patch, int64_t now_unix_s,
+enum token_error token_patch_apply(const struct token_patch *patch, int64_t now_unix_s, int64_t day,
                                    struct token *token)
 {
+    token_refill(token, day);
     struct token changed = *token;
     if (patch->fields & TOKEN_FIELD_NAME && !span_equal(patch->value.name, token->name) &&
         text_count_characters(patch->value.name) > patch->name_max)
         return TOKEN_NAME_TOO_LONG;
     copy_fields(patch, &changed);
+    token_refill_start(&changed, day);
     enum token_error error = change_quota(patch, token, &changed);
     if (error != TOKEN_OK)
         return error;

@@ -38,9 +38,10 @@ enum token_error {
     TOKEN_NAME_TOO_LONG   /* and it is not the one that the token has */
 };
 
-/* Applies a checked patch. A status of TOKEN_EXPIRED or TOKEN_EXHAUSTED is ignored: clients send
- * answers back. What a finite token has spent since the patch's used_quota comes off its
- * remain_quota, down to 0. token's new spans are those of the patch. Returns an error with token
- * unchanged. */
-enum token_error token_patch_apply(const struct token_patch *patch, int64_t now_unix_s,
+/* Brings the token up to date (token/refill.h) and applies a checked patch. Of its refill the next
+ * period is the first. A status of TOKEN_EXPIRED or TOKEN_EXHAUSTED is ignored: clients send
+ * answers back. What a finite token without a refill has spent since the patch's used_quota comes
+ * off its remain_quota, down to 0. token's new spans are those of the patch. Returns an error with
+ * nothing of the patch applied. day is that of now_unix_s (base/calendar.h). */
+enum token_error token_patch_apply(const struct token_patch *patch, int64_t now_unix_s, int64_t day,
                                    struct token *token);

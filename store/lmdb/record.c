@@ -165,6 +165,10 @@ size_t record_encode_token(const struct token *token, const struct record_keys *
 
 bool record_decode_token(struct span record, struct token *token, struct record_keys *keys)
 {
+    /* Until they are stored. */
+    memset((char *)token + offsetof(struct token, rpm_limit), 0,
+           offsetof(struct token, key) - offsetof(struct token, rpm_limit));
+    token->refill_day = 1;
     return decode(token_context(token), code_token, &(struct token_parts){token, keys}, record);
 }
 

@@ -148,6 +148,8 @@ bool pg_next_row(struct pg_values *values, enum pg_table table, struct pg_row *r
     if (table == PG_TOKENS) {
         row->token.user_id = row->user_id;
         row->token.id = row->id;
+        if (row->token.refill_day == 0) /* until it is stored */
+            row->token.refill_day = 1;
     }
     return true;
 }

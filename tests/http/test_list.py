@@ -5,7 +5,8 @@ import pytest
 # The order in which an answer shows a token's fields.
 FIELDS = (
     "id user_id name key status remain_quota used_quota unlimited_quota model_limits_enabled "
-    "model_limits allow_ips group expired_time created_time accessed_time"
+    "model_limits allow_ips group expired_time created_time accessed_time rpm_limit tpm_limit "
+    "max_parallel_requests refill_amount refill_interval refill_day"
 ).split()
 
 INT64_MAX = 2**63 - 1

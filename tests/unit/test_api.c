@@ -324,7 +324,9 @@ static void test_create_answers_the_token(void **state)
         "\",\"status\":3,\"remain_quota\":9223372036854775807,\"used_quota\":0,"
         "\"unlimited_quota\":false,\"model_limits_enabled\":true,\"model_limits\":\"a,b,c\","
         "\"allow_ips\":\"10.0.0.0/8,::1\",\"group\":\"vip\",\"expired_time\":1,"
-        "\"created_time\":1700000000,\"accessed_time\":1700000000}}";
+        "\"created_time\":1700000000,\"accessed_time\":1700000000,\"rpm_limit\":0,"
+        "\"tpm_limit\":0,\"max_parallel_requests\":0,\"refill_amount\":0,"
+        "\"refill_interval\":\"none\",\"refill_day\":1}}";
     struct span body = body_of(&fixture);
     size_t before_len = sizeof(before) - 1, after_len = sizeof(after) - 1;
     assert_int_equal(body.len, before_len + 48 + after_len);

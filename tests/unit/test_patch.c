@@ -292,7 +292,8 @@ static void test_fields_in_the_patch_change(void **state)
             expected.group = other.group;
         if (fields & TOKEN_FIELD_EXPIRED)
             expected.expired_unix_s = other.expired_unix_s;
-        require(token_patch_apply(&patch, NOW, &token) == TOKEN_OK, "fields %x", fields);
+        require(token_patch_apply(&patch, NOW, NOW / 86400, &token) == TOKEN_OK, "fields %x",
+                fields);
         require(token_same(&token, &expected), "fields %x", fields);
     }
 }
@@ -403,7 +404,7 @@ static void test_enabling(void **state)
         struct token token = before;
         struct token_patch patch = patched(enabling[i].new_status, enabling[i].new_expired,
                                            enabling[i].new_quota, enabling[i].new_unlimited);
-        enum token_error error = token_patch_apply(&patch, NOW, &token);
+        enum token_error error = token_patch_apply(&patch, NOW, NOW / 86400, &token);
         require(error == enabling[i].error, "row %zu: error %d", i, (int)error);
         require(token_status_at(&token, NOW) == enabling[i].reads, "row %zu: reads %d", i,
                 (int)token_status_at(&token, NOW));
@@ -430,7 +431,7 @@ static void test_enabling_holds_for_all(void **state)
             int status = statuses[new % 5];
             struct token_patch patch =
                 patched(status, expiries[new / 5 % 6], quotas[new / 30 % 3], unlimiteds[new / 90]);
-            enum token_error error = token_patch_apply(&patch, NOW, &token);
+            enum token_error error = token_patch_apply(&patch, NOW, NOW / 86400, &token);
             enum token_status was = token_status_at(&before, NOW),
                               is = token_status_at(&token, NOW);
             refused += error != TOKEN_OK;
@@ -492,7 +493,7 @@ static void test_quota_that_is_spent(void **state)
         patch.value.used_quota = rows[i].used;
         patch.fields |= rows[i].remain != NONE ? TOKEN_FIELD_REMAIN_QUOTA : 0;
         patch.fields |= rows[i].used != NONE ? TOKEN_FIELD_USED_QUOTA : 0;
-        require(token_patch_apply(&patch, NOW, &token) == rows[i].error, "row %zu", i);
+        require(token_patch_apply(&patch, NOW, NOW / 86400, &token) == rows[i].error, "row %zu", i);
         require(token.used_quota == before.used_quota, "row %zu: used", i);
         if (rows[i].error != TOKEN_OK)
             require(token_same(&token, &before), "row %zu: changed though refused", i);
@@ -508,15 +509,15 @@ static void test_enabling_by_the_resulting_quota(void **state)
     struct token token = stored(2, NEVER, 0);
     struct token_patch patch = {.fields = TOKEN_FIELD_STATUS, .value.status = TOKEN_ENABLED};
     patch.add_quota = 1;
-    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_OK);
+    assert_int_equal(token_patch_apply(&patch, NOW, NOW / 86400, &token), TOKEN_OK);
     token = stored(2, NEVER, 0);
     token.used_quota = 7;
     patch.add_quota = 0;
     patch.fields |= TOKEN_FIELD_REMAIN_QUOTA | TOKEN_FIELD_USED_QUOTA;
     patch.value.remain_quota = 7;
-    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_ENABLE_EXHAUSTED);
+    assert_int_equal(token_patch_apply(&patch, NOW, NOW / 86400, &token), TOKEN_ENABLE_EXHAUSTED);
     patch.value.remain_quota = 8;
-    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_OK);
+    assert_int_equal(token_patch_apply(&patch, NOW, NOW / 86400, &token), TOKEN_OK);
     assert_int_equal(token.remain_quota, 1);
 }
 
@@ -528,15 +529,16 @@ static void test_name_max(void **state)
     struct token_patch patch = {.fields = TOKEN_FIELD_NAME | TOKEN_FIELD_GROUP, .name_max = 2};
     patch.value.group = SPAN("h");
     patch.value.name = SPAN("\xC3\xA9\xE4\xBB\xA4");
-    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_OK);
+    assert_int_equal(token_patch_apply(&patch, NOW, NOW / 86400, &token), TOKEN_OK);
     patch.name_max = 1;
-    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_OK); /* it is the present one */
+    assert_int_equal(token_patch_apply(&patch, NOW, NOW / 86400, &token),
+                     TOKEN_OK); /* it is the present one */
     patch.value.name = SPAN("ab");
     patch.value.group = SPAN("i");
-    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_NAME_TOO_LONG);
+    assert_int_equal(token_patch_apply(&patch, NOW, NOW / 86400, &token), TOKEN_NAME_TOO_LONG);
     assert_span_equal(token.group, SPAN("h"));
     patch.fields = TOKEN_FIELD_GROUP;
-    assert_int_equal(token_patch_apply(&patch, NOW, &token), TOKEN_OK);
+    assert_int_equal(token_patch_apply(&patch, NOW, NOW / 86400, &token), TOKEN_OK);
 }
 
 int main(void)

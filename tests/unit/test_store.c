@@ -206,7 +206,7 @@ static void expect_update(struct model_user *user, const struct store_write *wri
         [TOKEN_QUOTA_TOO_HIGH] = STORE_QUOTA_TOO_HIGH,
         [TOKEN_NAME_TOO_LONG] = STORE_NAME_TOO_LONG,
     };
-    enum token_error error = token_patch_apply(&write->update.patch, NOW, token);
+    enum token_error error = token_patch_apply(&write->update.patch, NOW, NOW / 86400, token);
     assert_int_equal(write->error, errors[error]);
     if (error == TOKEN_OK)
         assert_true(token_same(&write->token, token));
