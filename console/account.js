@@ -13,7 +13,7 @@ import { usage } from "./usage.js";
 
 export async function accountPage() {
   const user = (session.self = await self.get());
-  const bars = h("div", { "aria-live": "polite" }, h("p", { class: "loading" }, t("loading")));
+  const bars = h("div", { class: "stack", "aria-live": "polite" }, h("p", { class: "loading" }, t("loading")));
   const node = h("div", { class: "cards" },
     card(t("balance"), balance(user)),
     card(t("facts"), facts(user)),

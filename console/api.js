@@ -147,8 +147,8 @@ export const tokens = {
 /* A search goes in a body, as a key must not stand in a URL. */
 function tokenPage({ keyword, token, ...rest }, query) {
   if (!keyword && !token) return request("GET", "api/token/", { query: { ...rest, ...query } });
-  const body = { ...rest, keyword, token };
-  if (body.status) body.status = Number(body.status);
+  const members = { ...rest, keyword, token, status: rest.status && Number(rest.status) };
+  const body = Object.fromEntries(Object.entries(members).filter(([, value]) => value !== ""));
   return request("POST", "api/token/search", { body, query });
 }
 

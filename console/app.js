@@ -29,14 +29,19 @@ let asked = 0;
 /* ---- signing in and out ---- */
 
 async function load() {
-  const [status, person, groups, models] = await Promise.all([site(), self.get(), self.groups(), self.models()]);
+  const all = [session.site ?? site(), self.get(), self.groups(), self.models()];
+  const [status, person, groups, models] = await Promise.all(all);
   Object.assign(session, { site: status, self: person, groups, models });
   drawFrame();
   await showPage();
 }
 
 async function start() {
-  if (!session.credentials) return showSignIn();
+  if (!session.credentials) {
+    showSignIn();
+    session.site = await site().catch(() => null); // for its name; the sign-in does without
+    return drawFrame();
+  }
   try {
     await load();
   } catch (error) {

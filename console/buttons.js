@@ -22,6 +22,13 @@ export const iconButton = (iconName, label, work, attributes = {}) =>
     icon(iconName),
   );
 
+/* A switch that is on or off. */
+export const switchButton = (label, isOn, work, attributes) =>
+  h("button", {
+    type: "button", class: "switch", role: "switch", "aria-checked": String(isOn),
+    "aria-label": label, title: label, click: onClick(work), ...attributes,
+  });
+
 /* Buttons that open beside their opener. Escape and a click elsewhere close it (popover). */
 export function menu(label, items) {
   const opener = h(

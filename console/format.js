@@ -66,19 +66,20 @@ export function dateTime(unixS) {
 const LAST_DATE_MS = 8.64e15; // of JavaScript
 export const toDate = (unixS) => new Date(Math.min(Number(unixS) * 1000, LAST_DATE_MS));
 
-const SPANS = [
-  ["year", 365 * DAY_S],
-  ["month", 30 * DAY_S],
-  ["day", DAY_S],
-  ["hour", 3600],
-  ["minute", 60],
-  ["second", 1],
+/* Units, their length, and from how many on they are used: "in 40 days" says more than "next month". */
+const UNITS = [
+  ["year", 365 * DAY_S, 2],
+  ["month", 30 * DAY_S, 3],
+  ["day", DAY_S, 1],
+  ["hour", 3600, 1],
+  ["minute", 60, 1],
+  ["second", 1, 0],
 ];
 
 /* "in 3 days", "2 hours ago". */
 function relative(unixS) {
   const seconds = Number(unixS) - nowS();
-  const [unit, length] = SPANS.find(([, span]) => Math.abs(seconds) >= span) ?? SPANS.at(-1);
+  const [unit, length] = UNITS.find(([, span, count]) => Math.abs(seconds) >= span * count);
   return new Intl.RelativeTimeFormat(language(), { numeric: "auto" }).format(
     Math.trunc(seconds / length),
     unit,
@@ -92,7 +93,7 @@ export function time(unixS) {
 }
 
 export const timeOrNever = (unixS) =>
-  unixS === NEVER ? h("span", { class: "muted" }, t("never")) : time(unixS);
+  unixS === NEVER ? h("span", { class: "muted" }, t("expires_never")) : time(unixS);
 
 /* A time for <input type=datetime-local>, in the reader's zone, and back. */
 export function timeInput(unixS) {

@@ -50,7 +50,7 @@ const show = (value) =>
 /* ---- a list that grows downwards ---- */
 
 /* fetchPage: ({before, size, ...query}) -> {items, next}; returns node and change(query). */
-function createLog(fetchPage, caption) {
+function createLog(fetchPage, caption, shownColumns = columns) {
   const place = h("div", { class: "place", "aria-live": "polite" });
   const more = button(t("older"), () => load(), { testid: "older" });
   const node = h("section", {}, place, h("div", { class: "pager" }, more));
@@ -71,7 +71,7 @@ function createLog(fetchPage, caption) {
   function draw() {
     const attributes = ({ id }) => ({ id: `record-${id}`, testid: "record" });
     const empty = h("div", { class: "state", testid: "empty" }, h("p", {}, t("no_history")));
-    const table = records.length > 0 ? createTable({ caption, columns, objects: records, attributes }).node : empty;
+    const table = records.length > 0 ? createTable({ caption, columns: shownColumns, objects: records, attributes }).node : empty;
     more.hidden = next === null;
     keepFocus(() => place.replaceChildren(table), place);
   }
@@ -94,7 +94,8 @@ function createLog(fetchPage, caption) {
 
 /* query: token_id, and user_id for administrators. */
 export async function showHistory(name, query) {
-  const log = createLog(query.user_id ? users.log : self.log, t("history"));
+  const others = columns.filter(({ name }) => name !== "subject"); // it is this one
+  const log = createLog(query.user_id ? users.log : self.log, t("history"), others);
   await log.change(query);
   await openDialog({ title: t("history_of", { name }), body: log.node, isWide: true });
 }

@@ -101,7 +101,7 @@ function check(row) {
       problems.push(`${field}: ${t(word)}`);
     }
   }
-  if (!token.unlimited_quota && token.remain_quota === undefined && !token.refill_amount) problems.push(t("bad_no_quota"));
+  if (!token.unlimited_quota && !row.remain_quota && !row.refill_amount) problems.push(t("bad_no_quota"));
   return { token, problems };
 }
 

@@ -1,7 +1,7 @@
 /* The page of tokens: one's own, or for administrators a user's. */
 
 import { tokens, users } from "./api.js";
-import { button, copy, iconButton, menu } from "./buttons.js";
+import { button, copy, iconButton, menu, switchButton } from "./buttons.js";
 import { tokensCsv } from "./csv.js";
 import { confirm } from "./dialog.js";
 import { h } from "./dom.js";
@@ -73,7 +73,7 @@ async function create(list) {
 function actionCell(token, list, owner) {
   const name = token.name || `#${token.id}`;
   const label = (word) => `${t(word)}: ${name}`;
-  return h("div", { class: "actions" },
+  return h("div", { class: "action-row" },
     toggle(token, list, owner, label("toggle")),
     iconButton("edit", label("edit"), () => edit(token, list, owner), { testid: "edit" }),
     !owner && iconButton("rotate", label("rotate"), () => rotate(token, list), { testid: "rotate" }),
@@ -93,9 +93,7 @@ function toggle(token, list, owner, label) {
     list.replace(await tokens.setStatus(token.id, isOn ? DISABLED : ENABLED, owner));
     toast(t(isOn ? "disabled_one" : "enabled_one", { name: token.name || `#${token.id}` }));
   };
-  const node = iconButton("knob", label, flip, { testid: "toggle", role: "switch", "aria-checked": String(isOn) });
-  node.classList.add("switch");
-  return node;
+  return switchButton(label, isOn, flip, { testid: "toggle" });
 }
 
 async function edit(token, list, owner) {

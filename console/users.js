@@ -1,7 +1,7 @@
 /* The page of users, for administrators. */
 
 import { tokens, users } from "./api.js";
-import { button, iconButton, menu } from "./buttons.js";
+import { button, iconButton, menu, switchButton } from "./buttons.js";
 import { chip, lines, muted, quotaBar } from "./cells.js";
 import { text } from "./controls.js";
 import { confirm, openDialog } from "./dialog.js";
@@ -71,10 +71,8 @@ function actionCell(user, list) {
   const label = (word) => `${t(word)}: ${user.username}`;
   const isOn = user.status === ENABLED;
   const flip = () => manage(user, isOn ? "disable" : "enable", list, t(isOn ? "disabled_one" : "enabled_one", { name: user.username }));
-  const node = iconButton("knob", label("toggle"), flip, { testid: "user-toggle", role: "switch", "aria-checked": String(isOn) });
-  node.classList.add("switch");
-  return h("div", { class: "actions" },
-    node,
+  return h("div", { class: "action-row" },
+    switchButton(label("toggle"), isOn, flip, { testid: "user-toggle" }),
     h("a", { class: "icon-button", href: `#tokens?owner=${user.id}`, testid: "user-tokens", "aria-label": label("nav_tokens"), title: label("nav_tokens") }, icon("list")),
     iconButton("edit", label("edit"), () => edit(user, list), { testid: "user-edit" }),
     iconButton("remove", label("delete"), () => remove(user, list), { testid: "user-delete" }),
