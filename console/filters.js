@@ -16,20 +16,31 @@ const members = ({ name, members: own }, value) => (own ? own(value) : { [name]:
 export const isUnused = ({ input }) => input.value === "";
 
 export function filterNode(filter, list) {
+  const { input } = filter;
+  let asked = input.value;
   let timer;
-  const ask = (delay) => {
+  const ask = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => list.change(members(filter, filter.input.value.trim())), delay);
+    if (input.value === asked) return;
+    asked = input.value;
+    list.change(members(filter, asked.trim()));
   };
-  filter.input.ariaLabel = filter.label;
-  filter.input.addEventListener("input", () => ask(filter.input.tagName === "SELECT" ? 0 : TYPING_MS));
-  filter.input.addEventListener("keydown", (event) => event.key === "Enter" && ask(0));
-  return filter.input;
+  input.ariaLabel = filter.label;
+  input.addEventListener("change", ask);
+  input.addEventListener("keydown", (event) => event.key === "Enter" && ask());
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(ask, TYPING_MS);
+  });
+  filter.clear = () => {
+    input.value = asked = "";
+  };
+  return input;
 }
 
 /* Empties all; returns the members of a query without filters. */
 export function clear(filters) {
-  for (const { input } of filters) input.value = "";
+  for (const filter of filters) filter.clear();
   return Object.assign({}, ...filters.map((filter) => members(filter, "")));
 }
 
@@ -47,7 +58,7 @@ const SORTS = ["id", "name", "created_time", "expired_time", "accessed_time", "r
 export function createSorter(list) {
   const options = SORTS.map((name) => [name, t(`sort_${name}`)]);
   const by = selectInput(list.query.sort, options, { testid: "sort", "aria-label": t("sort_by") });
-  by.addEventListener("input", () => list.change({ sort: by.value }));
+  by.addEventListener("change", () => list.change({ sort: by.value }));
   const flip = () => list.change({ order: list.query.order === "asc" ? "desc" : "asc" });
   const order = iconButton("order", t("flip_order"), flip, { testid: "order" });
   return {
