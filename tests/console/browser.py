@@ -168,10 +168,16 @@ class Page:
 
     def clipboard(self):
         """What was copied; pasted into a field, as a person would."""
-        script = "const area = document.createElement('textarea'); area.id = 'paste'; document.body.append(area); area.focus()"
-        self.driver.execute_script(script)
-        self.press(Keys.CONTROL, "v")
-        return self.driver.execute_script("const area = document.querySelector('#paste'); area.remove(); return area.value")
+        self.driver.execute_script("""
+            const area = document.createElement("textarea");
+            area.id = "paste";
+            (document.querySelector("dialog[open]") ?? document.body).append(area);
+            area.focus();""")
+        webdriver.ActionChains(self.driver).key_down(Keys.CONTROL).send_keys("v").key_up(Keys.CONTROL).perform()
+        return self.driver.execute_script("""
+            const area = document.querySelector("#paste");
+            area.remove();
+            return area.value;""")
 
     def download(self, name):
         path = self.browser.downloads / name
