@@ -216,8 +216,8 @@ SELECT * FROM idempotency;
 -- EXPORT_IDS
 SELECT floor(extract(epoch FROM now()))::bigint, u.last_value + u.is_called::int,
     t.last_value + t.is_called::int, g.last_value + g.is_called::int, 1::bigint,
-    (SELECT foreign_keys::int::bigint FROM meta)
-FROM user_ids u, token_ids t, gateway_ids g;
+    m.foreign_keys::int::bigint, m.groups_checked::int::bigint
+FROM meta m, user_ids u, token_ids t, gateway_ids g;
 -- EXPORT_GATEWAYS
 SELECT * FROM gateways ORDER BY id;
 -- EXPORT_USERS
@@ -227,6 +227,18 @@ WHERE NOT deleted ORDER BY u.user_id, t.id;
 SELECT r.* FROM reservations r JOIN users u ON u.user_id = r.user_id
 WHERE NOT ended AND NOT deleted AND due_s > (SELECT floor(extract(epoch FROM now()))::bigint)
 ORDER BY r.id;
+-- EXPORT_GROUPS
+SELECT * FROM groups ORDER BY name;
+-- EXPORT_GRANTS
+SELECT g.* FROM grants g JOIN users u ON u.user_id = g.user_id WHERE NOT deleted
+ORDER BY g.user_id, g.group_name;
+-- EXPORT_MODELS
+SELECT * FROM models ORDER BY name;
+-- EXPORT_USAGE
+SELECT d.* FROM usage d JOIN users u ON u.user_id = d.user_id WHERE NOT deleted
+ORDER BY d.user_id, d.token_id, d.day;
+-- EXPORT_AUDIT
+SELECT * FROM audit ORDER BY id;
 
 -- READ_ROTATION
 SELECT secret_generation, secret_phase, secret_check, next_secret_check FROM meta;
