@@ -103,7 +103,8 @@ void store_idempotency_init(struct store_idempotency *idempotency, struct span s
 
 /* ---- users and gateways ---- */
 
-const char *const store_actor_names[] = {"none", "user", "admin", "gateway", "tokenctl"};
+const char *const store_actor_names[STORE_ACTOR_KINDS] = {"none", "user", "admin", "gateway",
+                                                          "tokenctl"};
 
 void store_draw_credential(char credential[static STORE_CREDENTIAL_LEN],
                            unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN])
