@@ -209,6 +209,7 @@ static enum store_error write_first_records(struct lmdb_store *store)
     meta_put(&txn.base, META_SCHEMA, SCHEMA_VERSION);
     meta_put(&txn.base, META_CIPHER, seal_get_cipher(store->base.seal));
     meta_put(&txn.base, META_FOREIGN_KEYS, 0);
+    meta_put(&txn.base, META_GROUPS, 0);
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
         meta_put(&txn.base, meta_counters[i], 1);
     rotation_start(&txn.base);
