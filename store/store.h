@@ -499,17 +499,19 @@ struct store_write {
     bool by_administrator; /* tokens of a disabled user may be written */
     int64_t now_unix_s;
     struct store_actor actor;
+    char owner_group[TOKEN_GROUP_LEN_MAX]; /* out: what spans of tokens point into */
     struct store_idempotency idempotency;
     union {
         /* Creates all or none. In: what a client may set, and the keys; an absent group becomes the
-         * user's. Out: ids, user ids and times. STORE_LIMIT. */
+         * user's. Out: ids, user ids, times and groups. STORE_LIMIT, STORE_GROUP. */
         struct {
             struct token *tokens;
             size_t count;
-            uint64_t max_per_user; /* 0: no limit */
-            char user_group[TOKEN_GROUP_LEN_MAX];
+            uint64_t max_per_user; /* of users without max_tokens; 0: no limit */
+            uint64_t limit;        /* out, of STORE_LIMIT: how many the user may have */
+            size_t refused;        /* out, of STORE_GROUP: which of them */
         } create;
-        /* STORE_NOT_FOUND, and those of enum token_error. */
+        /* STORE_NOT_FOUND, STORE_GROUP, and those of enum token_error. */
         struct {
             int64_t token_id;
             struct token_patch patch;

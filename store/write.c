@@ -101,7 +101,9 @@ void store_idempotency_init(struct store_idempotency *idempotency, struct span s
     hash_pair(SPAN(""), request, idempotency->request_hash);
 }
 
-/* ---- users and gateways ---- */
+/* ---- users and gateways: by tokenctl ---- */
+
+static const struct store_actor tokenctl = {.kind = STORE_ACTOR_TOKENCTL};
 
 /* Draws a credential, which the caller hands out once, and its hash, which is stored. */
 static void draw_credential(char credential[static STORE_CREDENTIAL_LEN],
@@ -114,8 +116,10 @@ static void draw_credential(char credential[static STORE_CREDENTIAL_LEN],
 enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct store_user *user,
                                 char access_token[static STORE_CREDENTIAL_LEN])
 {
-    struct store_write write = {
-        .kind = STORE_USER_ADD, .now_unix_s = now_unix_s, .user_add = {.user = user}};
+    struct store_write write = {.kind = STORE_USER_ADD,
+                                .actor = tokenctl,
+                                .now_unix_s = now_unix_s,
+                                .user_add = {.user = user}};
     draw_credential(access_token, write.user_add.access_hash);
     user->created_unix_s = now_unix_s;
     user->disabled = false;
@@ -127,8 +131,10 @@ enum store_error store_user_rotate(struct store *store, int64_t user_id,
                                    char access_token[static STORE_CREDENTIAL_LEN])
 {
     unsigned char hash[SEAL_CREDENTIAL_HASH_LEN];
-    struct store_write write = {
-        .kind = STORE_USER_CHANGE, .user_id = user_id, .user_change = {.access_hash = hash}};
+    struct store_write write = {.kind = STORE_USER_CHANGE,
+                                .actor = tokenctl,
+                                .user_id = user_id,
+                                .user_change = {.access_hash = hash}};
     draw_credential(access_token, hash);
     return store_write(store, &write);
 }
@@ -136,8 +142,10 @@ enum store_error store_user_rotate(struct store *store, int64_t user_id,
 enum store_error store_user_change(struct store *store, int64_t user_id,
                                    const struct store_user_patch *patch)
 {
-    struct store_write write = {
-        .kind = STORE_USER_CHANGE, .user_id = user_id, .user_change = {.patch = *patch}};
+    struct store_write write = {.kind = STORE_USER_CHANGE,
+                                .actor = tokenctl,
+                                .user_id = user_id,
+                                .user_change = {.patch = *patch}};
     return store_write(store, &write);
 }
 
@@ -149,7 +157,7 @@ enum store_error store_user_forget(struct store *store, int64_t user_id, uint64_
 
 enum store_error store_user_delete(struct store *store, int64_t user_id)
 {
-    struct store_write write = {.kind = STORE_USER_DELETE, .user_id = user_id};
+    struct store_write write = {.kind = STORE_USER_DELETE, .actor = tokenctl, .user_id = user_id};
     return write_steps(store, &write, &(uint64_t){0});
 }
 
@@ -157,8 +165,10 @@ enum store_error store_gateway_add(struct store *store, int64_t now_unix_s,
                                    struct store_gateway *gateway,
                                    char secret[static STORE_CREDENTIAL_LEN])
 {
-    struct store_write write = {
-        .kind = STORE_GATEWAY_ADD, .now_unix_s = now_unix_s, .gateway_add = {.gateway = gateway}};
+    struct store_write write = {.kind = STORE_GATEWAY_ADD,
+                                .actor = tokenctl,
+                                .now_unix_s = now_unix_s,
+                                .gateway_add = {.gateway = gateway}};
     draw_credential(secret, write.gateway_add.secret_hash);
     gateway->created_unix_s = now_unix_s;
     return store_write(store, &write);
@@ -167,6 +177,7 @@ enum store_error store_gateway_add(struct store *store, int64_t now_unix_s,
 enum store_error store_gateway_delete(struct store *store, int64_t gateway_id)
 {
     struct store_write write = {.kind = STORE_GATEWAY_DELETE,
+                                .actor = tokenctl,
                                 .gateway_delete = {.gateway_id = gateway_id}};
     return store_write(store, &write);
 }
