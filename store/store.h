@@ -188,7 +188,7 @@ enum store_actor_kind {
 struct store_actor {
     enum store_actor_kind kind;
     int64_t id;                      /* of the user or gateway; else 0 */
-    struct span address, request_id; /* absent: not known */
+    struct span address, request_id; /* visible ASCII, or absent: not known */
 };
 
 /* Finds the user of an access token, by its hash. STORE_DENIED if nobody has it;
@@ -435,7 +435,8 @@ enum store_error store_gateway_delete(struct store *store, int64_t gateway_id);
 #define STORE_WRITES(WRITE)                                                                        \
     WRITE(CREATE, create) WRITE(UPDATE, update) WRITE(SET_STATUS, set_status)                      \
     WRITE(DELETE, delete) WRITE(ROTATE, rotate)                                                    \
-    WRITE(SPEND, spend) WRITE(SETTLE, settle) WRITE(ACCESS, access) WRITE(PURGE, purge)            \
+    WRITE(SPEND, spend) WRITE(SETTLE, settle) WRITE(ACCESS, access) WRITE(REVEAL, reveal)          \
+    WRITE(PURGE, purge)                                                                            \
     WRITE(FORGET, forget)                                                                          \
     WRITE(SECRET, secret) WRITE(RESEAL, reseal)                                                    \
     WRITE(USER_ADD, user_add) WRITE(USER_CHANGE, user_change) WRITE(USER_DELETE, user_delete)      \
@@ -483,6 +484,13 @@ struct store_idempotency {
 void store_idempotency_init(struct store_idempotency *idempotency, struct span scope,
                             struct span key, struct span request,
                             struct span (*render)(struct store_write *write));
+
+/* A key that was shown in full, for its audit record. */
+enum { STORE_ORIGIN_LEN_MAX = 64 }; /* of an address or a request's id */
+struct store_reveal {
+    int64_t time_unix_s, user_id, token_id;
+    char address[STORE_ORIGIN_LEN_MAX + 1], request_id[STORE_ORIGIN_LEN_MAX + 1];
+};
 
 /* The last use of a token. */
 struct store_access {
@@ -561,6 +569,11 @@ struct store_write {
             struct store_access *times;
             size_t count;
         } access;
+        /* Stores audit records. */
+        struct {
+            const struct store_reveal *reveals;
+            size_t count;
+        } reveal;
         /* Changes the state of the secret's rotation (secret.h). */
         const struct seal_rotation *rotation;
         /* Seals with the current secret those that are not; what is gone is left out. */
