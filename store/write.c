@@ -105,9 +105,10 @@ void store_idempotency_init(struct store_idempotency *idempotency, struct span s
 
 static const struct store_actor tokenctl = {.kind = STORE_ACTOR_TOKENCTL};
 
-/* Draws a credential, which the caller hands out once, and its hash, which is stored. */
-static void draw_credential(char credential[static STORE_CREDENTIAL_LEN],
-                            unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN])
+const char *const store_actor_names[] = {"none", "user", "admin", "gateway", "tokenctl"};
+
+void store_draw_credential(char credential[static STORE_CREDENTIAL_LEN],
+                           unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN])
 {
     random_base62(credential, STORE_CREDENTIAL_LEN);
     seal_hash_credential((struct span){credential, STORE_CREDENTIAL_LEN}, hash);
@@ -120,7 +121,7 @@ enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct 
                                 .actor = tokenctl,
                                 .now_unix_s = now_unix_s,
                                 .user_add = {.user = user}};
-    draw_credential(access_token, write.user_add.access_hash);
+    store_draw_credential(access_token, write.user_add.access_hash);
     user->created_unix_s = now_unix_s;
     user->disabled = false;
     user->token_count = 0;
@@ -135,7 +136,7 @@ enum store_error store_user_rotate(struct store *store, int64_t user_id,
                                 .actor = tokenctl,
                                 .user_id = user_id,
                                 .user_change = {.access_hash = hash}};
-    draw_credential(access_token, hash);
+    store_draw_credential(access_token, hash);
     return store_write(store, &write);
 }
 
@@ -169,7 +170,7 @@ enum store_error store_gateway_add(struct store *store, int64_t now_unix_s,
                                 .actor = tokenctl,
                                 .now_unix_s = now_unix_s,
                                 .gateway_add = {.gateway = gateway}};
-    draw_credential(secret, write.gateway_add.secret_hash);
+    store_draw_credential(secret, write.gateway_add.secret_hash);
     gateway->created_unix_s = now_unix_s;
     return store_write(store, &write);
 }
