@@ -186,7 +186,7 @@ enum store_actor_kind {
     STORE_ACTOR_TOKENCTL
 };
 enum { STORE_ACTOR_KINDS = STORE_ACTOR_TOKENCTL + 1 };
-extern const char *const store_actor_names[]; /* by kind: "user" */
+extern const char *const store_actor_names[STORE_ACTOR_KINDS]; /* by kind: "user" */
 struct store_actor {
     enum store_actor_kind kind;
     int64_t id;                      /* of the user or gateway; else 0 */
