@@ -52,7 +52,7 @@ enum store_error store_apply_user_add(struct store_txn *txn, struct store_write 
     txn->rows->put_user(txn, user->id, &record);
     txn->rows->index_user(txn, user->id, &record);
     audit_append_user(&changes, NULL, &record);
-    audit_add(txn, write, "user.create", user->id, 0, &changes);
+    audit_record(txn, write, "user.create", user->id, 0, &changes);
     return txn->error;
 }
 
@@ -132,13 +132,13 @@ static void audit_change(struct store_txn *txn, const struct store_write *write,
     bool is_status = write->user_change.patch.fields == STORE_USER_STATUS;
     audit_append_user(&changes, before, after);
     if (write->user_change.access_hash)
-        audit_add(txn, write, "user.rotate", write->user_id, 0, &changes);
+        audit_record(txn, write, "user.rotate", write->user_id, 0, &changes);
     else
-        audit_add_changed(txn, write,
-                          !is_status        ? "user.update"
-                          : after->disabled ? "user.disable"
-                                            : "user.enable",
-                          write->user_id, 0, &changes);
+        audit_record_changed(txn, write,
+                             !is_status        ? "user.update"
+                             : after->disabled ? "user.disable"
+                                               : "user.enable",
+                             write->user_id, 0, &changes);
 }
 
 enum store_error store_apply_user_change(struct store_txn *txn, struct store_write *write)
@@ -190,7 +190,7 @@ static enum store_error mark_deleted(struct store_txn *txn, const struct store_w
     user.deleted = true;
     txn->rows->put_user(txn, user_id, &user);
     audit_append(&changes, "username", audit_text(user.name), (struct audit_value){AUDIT_NONE});
-    audit_add(txn, write, "user.delete", user_id, 0, &changes);
+    audit_record(txn, write, "user.delete", user_id, 0, &changes);
     return txn->error;
 }
 
@@ -225,7 +225,7 @@ enum store_error store_apply_gateway_add(struct store_txn *txn, struct store_wri
     txn->rows->add_gateway(txn, gateway->id, &record);
     audit_append(&changes, "id", none, audit_int(gateway->id));
     audit_append(&changes, "name", none, audit_text(record.name));
-    audit_add(txn, write, "gateway.create", 0, 0, &changes);
+    audit_record(txn, write, "gateway.create", 0, 0, &changes);
     return txn->error;
 }
 
@@ -237,6 +237,6 @@ enum store_error store_apply_gateway_delete(struct store_txn *txn, struct store_
     if (error != STORE_OK)
         return error;
     audit_append(&changes, "id", audit_int(id), (struct audit_value){AUDIT_NONE});
-    audit_add(txn, write, "gateway.delete", 0, 0, &changes);
+    audit_record(txn, write, "gateway.delete", 0, 0, &changes);
     return txn->error;
 }

@@ -60,7 +60,7 @@ enum store_error store_apply_group_put(struct store_txn *txn, struct store_write
     begin_checks(txn, &changes);
     txn->rows->put_group(txn, name, &record);
     if (is_new || changes.len > name_len)
-        audit_add(txn, write, is_new ? "group.create" : "group.update", 0, 0, &changes);
+        audit_record(txn, write, is_new ? "group.create" : "group.update", 0, 0, &changes);
     buffer_free(&changes);
     return txn->error;
 }
@@ -72,7 +72,7 @@ enum store_error store_apply_group_delete(struct store_txn *txn, struct store_wr
     if (error != STORE_OK)
         return error == STORE_NOT_FOUND ? STORE_NO_GROUP : error;
     append_name(&changes, write->group_delete, true, false);
-    audit_add(txn, write, "group.delete", 0, 0, &changes);
+    audit_record(txn, write, "group.delete", 0, 0, &changes);
     return txn->error;
 }
 
@@ -84,7 +84,7 @@ enum store_error store_apply_groups_check(struct store_txn *txn, struct store_wr
         return txn->error;
     txn->rows->check_groups(txn, after);
     audit_append(&changes, "checked", audit_bool(before), audit_bool(after));
-    audit_add(txn, write, after ? "group.on" : "group.off", 0, 0, &changes);
+    audit_record(txn, write, after ? "group.on" : "group.off", 0, 0, &changes);
     return txn->error;
 }
 
@@ -104,7 +104,7 @@ enum store_error store_apply_grant(struct store_txn *txn, struct store_write *wr
         return txn->error;
     txn->rows->put_grant(txn, write->user_id, name, granted);
     append_name(&changes, name, !granted, granted);
-    audit_add(txn, write, granted ? "group.grant" : "group.revoke", write->user_id, 0, &changes);
+    audit_record(txn, write, granted ? "group.grant" : "group.revoke", write->user_id, 0, &changes);
     return txn->error;
 }
 
@@ -114,6 +114,6 @@ enum store_error store_apply_model_put(struct store_txn *txn, struct store_write
     bool listed = write->model_put.listed;
     txn->rows->put_model(txn, write->model_put.name, listed);
     append_name(&changes, write->model_put.name, !listed, listed);
-    audit_add(txn, write, listed ? "model.create" : "model.delete", 0, 0, &changes);
+    audit_record(txn, write, listed ? "model.create" : "model.delete", 0, 0, &changes);
     return txn->error;
 }

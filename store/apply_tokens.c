@@ -134,7 +134,7 @@ static void audit_create(struct store_txn *txn, const struct store_write *write)
         audit_append_token(&changes, NULL, &tokens[0]);
     else
         audit_append_ids(&changes, &ids, true);
-    audit_add(txn, write, "token.create", write->user_id, is_one ? tokens[0].id : 0, &changes);
+    audit_record(txn, write, "token.create", write->user_id, is_one ? tokens[0].id : 0, &changes);
 }
 
 enum store_error store_apply_create(struct store_txn *txn, struct store_write *write)
@@ -217,8 +217,8 @@ enum store_error store_apply_update(struct store_txn *txn, struct store_write *w
     else
         store_txn_fail(txn, error);
     bool is_status = write->update.patch.fields == TOKEN_FIELD_STATUS;
-    audit_add_changed(txn, write, is_status ? "token.status" : "token.update", write->user_id, id,
-                      &changes);
+    audit_record_changed(txn, write, is_status ? "token.status" : "token.update", write->user_id,
+                         id, &changes);
     return txn->error;
 }
 
@@ -255,7 +255,7 @@ static void replace_key(struct store_txn *txn, const struct store_write *write,
     txn->rows->put_key(txn, hash, &entry);
     keys->sealed = seal_key(txn->seal, token->user_id, token->id, token->key, sealed);
     put_token(txn, token, owner, keys, false);
-    audit_add(txn, write, "token.rotate", token->user_id, token->id, &(struct buffer){0});
+    audit_record(txn, write, "token.rotate", token->user_id, token->id, &(struct buffer){0});
 }
 
 enum store_error store_apply_rotate(struct store_txn *txn, struct store_write *write)
@@ -315,8 +315,8 @@ static void audit_status(struct store_txn *txn, const struct store_write *write,
     if (changed->count > 1)
         audit_append_ids(&changes, changed, true);
     audit_append(&changes, "status", audit_int(other), audit_int(status));
-    audit_add(txn, write, "token.status", write->user_id,
-              changed->count == 1 ? changed->listed[0] : 0, &changes);
+    audit_record(txn, write, "token.status", write->user_id,
+                 changed->count == 1 ? changed->listed[0] : 0, &changes);
 }
 
 enum store_error store_apply_set_status(struct store_txn *txn, struct store_write *write)
@@ -393,8 +393,8 @@ enum store_error store_apply_delete(struct store_txn *txn, struct store_write *w
     if (deleted.count > 1)
         audit_append_ids(&changes, &deleted, false);
     if (error == STORE_OK && deleted.count > 0)
-        audit_add(txn, write, "token.delete", write->user_id,
-                  deleted.count == 1 ? deleted.listed[0] : 0, &changes);
+        audit_record(txn, write, "token.delete", write->user_id,
+                     deleted.count == 1 ? deleted.listed[0] : 0, &changes);
     buffer_free(&changes); /* of a failure */
     return error == STORE_OK ? txn->error : error;
 }

@@ -162,8 +162,8 @@ enum store_error store_apply_reveal(struct store_txn *txn, struct store_write *w
     return txn->error;
 }
 
-void audit_add(struct store_txn *txn, const struct store_write *write, const char *action,
-               int64_t user_id, int64_t token_id, struct buffer *changes)
+void audit_record(struct store_txn *txn, const struct store_write *write, const char *action,
+                  int64_t user_id, int64_t token_id, struct buffer *changes)
 {
     buffer_append(changes, changes->len == 0 ? SPAN("{}") : SPAN("}"));
     if (changes->failed)
