@@ -119,12 +119,13 @@ static enum api_step answer(struct request *request,
     if (error == STORE_OK)
         error = store_token_find(request->api->reader, key, request->now_unix_s, visit, &question);
     if (error == STORE_NOT_FOUND)
-        return reply_refusal(request,
-                             sent.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_UNKNOWN);
+        return reply_refusal(request, sent.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_UNKNOWN,
+                             NULL);
     if (error != STORE_OK)
         return reply_store_error(request, error);
-    return request->usage_refusal == TOKEN_GOOD ? API_REPLIED
-                                                : reply_refusal(request, request->usage_refusal);
+    return request->usage_refusal == TOKEN_GOOD
+               ? API_REPLIED
+               : reply_refusal(request, request->usage_refusal, NULL);
 }
 
 enum api_step usage_begin(struct request *request)

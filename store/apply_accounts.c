@@ -35,19 +35,6 @@ enum store_error store_apply_user_add(struct store_txn *txn, struct store_write 
     return txn->error;
 }
 
-/* The texts of a user, which lie in its row: that moves when others are changed. */
-struct user_texts {
-    char name[STORE_USER_NAME_LEN_MAX], group[TOKEN_GROUP_LEN_MAX];
-};
-
-static void copy_texts(struct record_user *user, struct user_texts *texts)
-{
-    memcpy(texts->name, user->name.at, user->name.len);
-    memcpy(texts->group, user->group.at, user->group.len);
-    user->name.at = texts->name;
-    user->group.at = texts->group;
-}
-
 /* Refuses a quota that would be out of range. */
 static enum store_error change_account(const struct store_user_patch *patch,
                                        struct token_account *account)
@@ -89,7 +76,7 @@ enum store_error store_apply_user_change(struct store_txn *txn, struct store_wri
 {
     const struct store_user_patch *patch = &write->user_change.patch;
     struct record_user user, before;
-    struct user_texts texts;
+    struct store_user_texts texts;
     enum store_error error = store_get_user(txn, write->user_id, &user);
     if (error == STORE_OK && patch->fields & STORE_USER_NAME)
         error = check_name(txn, span_of(patch->value.name), write->user_id);
@@ -97,7 +84,7 @@ enum store_error store_apply_user_change(struct store_txn *txn, struct store_wri
         error = change_account(patch, &user.account);
     if (error != STORE_OK)
         return error;
-    copy_texts(&user, &texts);
+    store_keep_texts(&user, &texts);
     before = user;
     change_rest(patch, &user);
     if (write->user_change.access_hash)
@@ -114,13 +101,13 @@ enum store_error store_apply_user_change(struct store_txn *txn, struct store_wri
 static enum store_error mark_deleted(struct store_txn *txn, int64_t user_id)
 {
     struct record_user user;
-    struct user_texts texts;
+    struct store_user_texts texts;
     enum store_error error = txn->rows->get_user(txn, user_id, &user);
     if (error == STORE_NOT_FOUND)
         return STORE_NO_USER;
     if (error != STORE_OK || user.deleted)
         return error;
-    copy_texts(&user, &texts);
+    store_keep_texts(&user, &texts);
     txn->rows->unindex_user(txn, &user);
     user.deleted = true;
     txn->rows->put_user(txn, user_id, &user);
