@@ -1,5 +1,7 @@
 #include "base/buffer.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -86,6 +88,18 @@ void buffer_append_bool(struct buffer *buffer, struct span label, bool value)
 {
     buffer_append(buffer, label);
     buffer_append(buffer, value ? SPAN("true") : SPAN("false"));
+}
+
+void buffer_append_millionths(struct buffer *buffer, int64_t millionths)
+{
+    enum { ONE = 1000000 };
+    char text[2 * INT_LEN_MAX];
+    int len =
+        snprintf(text, sizeof(text), "%" PRId64 ".%06" PRId64, millionths / ONE, millionths % ONE);
+    while (text[len - 1] == '0')
+        len--;
+    len -= text[len - 1] == '.';
+    buffer_append(buffer, (struct span){text, (size_t)len});
 }
 
 void buffer_append_json(struct buffer *buffer, struct span text)

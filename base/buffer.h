@@ -28,6 +28,8 @@ void buffer_append_string(struct buffer *buffer, const char *text);
 void buffer_append_int(struct buffer *buffer, int64_t number); /* in decimal */
 void buffer_append_number(struct buffer *buffer, struct span label, int64_t number); /* both */
 void buffer_append_bool(struct buffer *buffer, struct span label, bool value); /* true or false */
+/* Millionths in decimal, without zeros at the end: 800000 is "0.8". */
+void buffer_append_millionths(struct buffer *buffer, int64_t millionths); /* 0 or more */
 void buffer_append_json(struct buffer *buffer, struct span text); /* quoted, RFC 8259 section 7 */
 
 /* The content, valid until the next append. */

@@ -19,3 +19,20 @@ bool number_parse(struct span text, int64_t *number)
     *number = opposite;
     return true;
 }
+
+bool number_parse_millionths(struct span text, int64_t *millionths)
+{
+    enum { DIGITS = 6, ONE = 1000000 };
+    struct span whole = span_cut(&text, '.');
+    int64_t number = 0, part = 0;
+    if (text.len > DIGITS || !number_parse(whole, &number) || !is_digit(whole.at[0]) ||
+        (text.len > 0 && (!is_digit(text.at[0]) || !number_parse(text, &part))))
+        return false;
+    for (size_t i = text.len; i < DIGITS; i++)
+        part *= 10;
+    if (__builtin_mul_overflow(number, ONE, &number) ||
+        __builtin_add_overflow(number, part, &number))
+        return false;
+    *millionths = number;
+    return true;
+}

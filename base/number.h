@@ -12,3 +12,6 @@ static inline bool is_digit(char c)
 /* Reads a decimal int64: an optional '-', then digits only. Returns false, with *number
  * unchanged, if the text has another form or the number is beyond int64. */
 bool number_parse(struct span text, int64_t *number);
+
+/* The same of millionths: "0.8" is 800000. 0 or more, with at most six digits behind the point. */
+bool number_parse_millionths(struct span text, int64_t *millionths);

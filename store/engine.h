@@ -79,6 +79,7 @@ struct store {
     const struct store_engine *engine;
     struct seal *seal;
     const char *files[STORE_FILES_MAX + 1]; /* see store_reopened_files */
+    unsigned audit_days;                    /* struct store_options */
     int64_t write_wait_ms;                  /* 0: no end */
     atomic_bool broken;                     /* set by the engine: see store_is_broken */
     /* The rotation of the secret (secret.c). */

@@ -98,8 +98,10 @@ enum store_error store_open(const struct store_options *options, struct store **
         bool opened = engine->open(options, seal, out, reason);
         /* A rotation may have begun after the secret was read. */
         again = i == 0 && seal_lacks_secret(seal);
-        if (opened && !again)
+        if (opened && !again) {
+            (*out)->audit_days = options->audit_days;
             return STORE_OK;
+        }
         if (opened)
             store_close(*out);
         else

@@ -243,9 +243,9 @@ struct store_rows {
     void (*fold_usage)(struct store_txn *txn, int64_t user_id, int64_t token_id, int64_t day);
     void (*delete_usage)(struct store_txn *txn, int64_t user_id, int64_t token_id);
 
-    /* Stores a record, with an id of its own; STORE_PURGE deletes those that are too old, and of a
-     * user with more than STORE_AUDIT_PER_USER_MAX the oldest. import_audit: with the id that it
-     * has. */
+    /* Stores a record, with an id of its own, unless the store's audit_days is 0; STORE_PURGE
+     * deletes those that are too old, and of a user with more than STORE_AUDIT_PER_USER_MAX the
+     * oldest. import_audit: with the id that it has. */
     void (*add_audit)(struct store_txn *txn, const struct store_audit *record);
     void (*import_audit)(struct store_txn *txn, const struct store_audit *record);
 

@@ -8,7 +8,7 @@ import pytest
 
 from server import BUILD, ROOT, USER, counts
 
-SCHEMA_1 = (ROOT / "tests/postgresql/schema_1.sql").read_text()
+SCHEMAS = [(ROOT / f"tests/postgresql/schema_{version}.sql").read_text() for version in (1, 2)]
 COLUMNS = (
     "SELECT table_name, string_agg(column_name, ',' ORDER BY ordinal_position)"
     " FROM information_schema.columns WHERE table_schema = 'public'"
@@ -33,9 +33,10 @@ def table_columns(database):
     return dict(line.split("|") for line in database.query(COLUMNS).splitlines())
 
 
-@pytest.fixture
-def old(database):
-    """A database with the rows of a load, in tables as version 1 made them."""
+@pytest.fixture(params=range(1, len(SCHEMAS) + 1))
+def old(request, database):
+    """A database with the rows of a load, in tables as an earlier version made them."""
+    database.version = request.param
     counts(database.load.spender("spend-keys", database.load.key, 5, 5))
     database.query("INSERT INTO gateways VALUES (nextval('gateway_ids'), 'g', 1, '\\x00');"
                    "INSERT INTO reservations SELECT user_id, 7 + id, id, 1, 2, false, 0, 0, 1, 2, true, 3,"
@@ -43,13 +44,14 @@ def old(database):
     database.new_schema = database.query(SCHEMA)
     database.query("ALTER SCHEMA public RENAME TO made;"
                    f"CREATE SCHEMA public AUTHORIZATION {database.name};"
-                   f"SET ROLE {database.name}; {SCHEMA_1}")
+                   f"SET ROLE {database.name}; {''.join(SCHEMAS[: request.param])}")
     database.columns = table_columns(database)
     for table, names in database.columns.items():
         database.query(f"INSERT INTO {table} SELECT {names} FROM made.{table}")
     for ids in ("user_ids", "token_ids", "gateway_ids", "reservation_ids"):
         database.query(f"SELECT setval('{ids}', last_value, is_called) FROM made.{ids}")
-    database.query("UPDATE meta SET schema_version = 1, lowest_writer = 1; DROP SCHEMA made CASCADE")
+    database.query(f"UPDATE meta SET schema_version = {request.param}, lowest_writer = {request.param};"
+                   "DROP SCHEMA made CASCADE")
     return database
 
 
@@ -71,14 +73,14 @@ def test_upgrade(old):
     after = read_rows(old, old.columns)
     versions = before.pop("meta"), after.pop("meta")
     assert after == before
-    assert versions[0][0].startswith("1|1|") and not versions[1][0].startswith("1|")
+    assert versions[0][0].startswith(2 * f"{old.version}|") and not versions[1][0].startswith(f"{old.version}|")
     assert old.query(SCHEMA) == old.new_schema
     assert old.load.spend_once(3) == (3, 0, 0)
     assert "ok true" in tokenctl(old, "check").stdout
 
 
 def test_changes_only_add(old):
-    """Rows that programs of version 1 write have all that is needed."""
+    """Rows that programs of that version write have all that is needed."""
     tokenctl(old, "user", "list")
     columns = table_columns(old)
     for table, names in old.columns.items():
@@ -133,9 +135,9 @@ def test_upgrade_that_is_not_allowed(old):
               f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {old.name}")
     done = tokenctl(old, "user", "list")
     assert done.returncode == 1
-    assert "TOKEN_STORE: upgrade of its schema from version 1 to " in done.stderr
+    assert f"TOKEN_STORE: upgrade of its schema from version {old.version} to " in done.stderr
     assert ": must be owner of table " in done.stderr
-    assert old.query(VERSION) == "1"
+    assert old.query(VERSION) == str(old.version)
 
 
 def test_newer_schema(database):

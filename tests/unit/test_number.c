@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "base/buffer.h"
 #include "base/number.h"
 #include "tests/unit/random.h"
 
@@ -38,6 +39,41 @@ static void test_numbers(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         int64_t number = 77;
         require(parse(rows[i].text, &number) && number == rows[i].number, "%s", rows[i].text);
+    }
+}
+
+static void test_millionths(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *shown; /* shown NULL: refused */
+        int64_t number;
+    } rows[] = {
+        {"0", "0", 0},
+        {"1", "1", 1000000},
+        {"0.8", "0.8", 800000},
+        {"10.50", "10.5", 10500000},
+        {"0.000001", "0.000001", 1},
+        {"9223372036854.775807", "9223372036854.775807", INT64_MAX},
+        {"9223372036854.775808", NULL, 0},
+        {"0.0000001", NULL, 0},
+        {"-1", NULL, 0},
+        {"1.-1", NULL, 0},
+        {".5", NULL, 0},
+        {"1.2.3", NULL, 0},
+        {"x", NULL, 0},
+        {"", NULL, 0},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct buffer text = {0};
+        int64_t number = 77;
+        bool parsed = number_parse_millionths(span_of(rows[i].text), &number);
+        require(parsed == (rows[i].shown != NULL) && number == (parsed ? rows[i].number : 77), "%s",
+                rows[i].text);
+        buffer_append_millionths(&text, number);
+        if (parsed)
+            assert_span_equal(buffer_span(&text), span_of(rows[i].shown));
+        buffer_free(&text);
     }
 }
 
@@ -100,6 +136,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_millionths),
         cmocka_unit_test(test_others),
         cmocka_unit_test(test_round_trip),
     };
