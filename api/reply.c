@@ -305,19 +305,6 @@ void reply_options(struct request *request)
 
 /* ---- keys in use ---- */
 
-void reply_append_ratio(struct buffer *buffer, struct span label, int64_t ratio_millionths)
-{
-    char text[32];
-    int len = snprintf(text, sizeof(text), "%" PRId64 ".%06" PRId64,
-                       ratio_millionths / STORE_RATIO_ONE, ratio_millionths % STORE_RATIO_ONE);
-    while (text[len - 1] == '0')
-        len--;
-    if (text[len - 1] == '.')
-        len--;
-    buffer_append(buffer, label);
-    buffer_append(buffer, (struct span){text, (size_t)len});
-}
-
 enum api_step reply_refusal(struct request *request, enum token_refusal refusal,
                             const struct store_use_answer *answer)
 {
@@ -346,7 +333,8 @@ enum api_step reply_verified(struct request *request, enum token_refusal refusal
     append_header(head, SPAN("\r\nX-Token-Group: "),
                   (struct span){answer->group, answer->group_len});
     if (answer->right.checked) {
-        reply_append_ratio(head, SPAN("X-Token-Group-Ratio: "), answer->right.ratio_millionths);
+        buffer_append(head, SPAN("X-Token-Group-Ratio: "));
+        buffer_append_millionths(head, answer->right.ratio_millionths);
         buffer_append(head, SPAN("\r\n"));
     }
     if (answer->has_models)

@@ -35,8 +35,5 @@ enum api_step reply_refusal(struct request *request, enum token_refusal refusal,
 enum api_step reply_verified(struct request *request, enum token_refusal refusal,
                              const struct store_use_answer *answer);
 
-/* Appends a group's ratio, as few digits as it has: 0.8. */
-void reply_append_ratio(struct buffer *buffer, struct span label, int64_t ratio_millionths);
-
 /* The answer to OPTIONS for a known path. */
 void reply_options(struct request *request);

@@ -64,8 +64,10 @@ static void render(struct request *request, const struct store_use_answer *answe
     buffer_append_number(body, SPAN(",\"user_id\":"), answer->user_id);
     buffer_append(body, SPAN(",\"group\":"));
     buffer_append_json(body, (struct span){answer->group, answer->group_len});
-    if (answer->right.checked)
-        reply_append_ratio(body, SPAN(",\"group_ratio\":"), answer->right.ratio_millionths);
+    if (answer->right.checked) {
+        buffer_append(body, SPAN(",\"group_ratio\":"));
+        buffer_append_millionths(body, answer->right.ratio_millionths);
+    }
     buffer_append_number(body, SPAN(",\"remain_quota\":"), answer->remain_quota);
     buffer_append_bool(body, SPAN(",\"unlimited_quota\":"), answer->unlimited_quota);
     if (answer->reservation_id > 0) {
