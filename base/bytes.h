@@ -22,6 +22,12 @@ static inline int64_t get_big64(const unsigned char *at)
     return (int64_t)be64toh(big);
 }
 
+static inline void put_big32(void *at, uint32_t value)
+{
+    uint32_t big = htobe32(value);
+    memcpy(at, &big, sizeof(big));
+}
+
 static inline void put_little64(unsigned char *at, int64_t value)
 {
     uint64_t little = htole64((uint64_t)value);

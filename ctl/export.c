@@ -59,6 +59,13 @@ static void append_field(struct buffer *out, const struct token_field_rule *rule
                                                              : *(const int64_t *)member);
 }
 
+static void append_not_0(struct buffer *out, struct span label, int64_t number)
+{
+    if (number != 0)
+        buffer_append_number(out, label, number);
+}
+#define APPEND_STATE(of, member, name) append_not_0(out, SPAN(",\"" name "\":"), (of)->member);
+
 /* Sealed as it is, or in clear. */
 static void append_key(struct export *export, const struct token *token, struct span sealed,
                        struct span sealed_label, struct span label)
@@ -79,6 +86,8 @@ static void append_token(struct export *export, const struct store_row *row)
     buffer_append(out, SPAN("{\"kind\":\"token\""));
     for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++)
         append_field(out, &token_field_rules[i], &row->token);
+    LINES_STATE(APPEND_STATE, &row->token)
+    append_not_0(out, SPAN(",\"refill_period\":"), row->token.refill_period);
     append_key(export, &row->token, row->keys.sealed, SPAN(",\"sealed_key\":\""),
                SPAN(",\"key\":"));
     if (row->keys.has_old) {
@@ -99,6 +108,9 @@ static void append_reservation(struct buffer *out, const struct store_row *row)
     buffer_append_number(out, SPAN(",\"token_id\":"), reservation->token_id);
     buffer_append_number(out, SPAN(",\"reserved\":"), reservation->units.reserved);
     buffer_append_bool(out, SPAN(",\"from_remain\":"), reservation->units.from_remain);
+    buffer_append_bool(out, SPAN(",\"from_balance\":"), reservation->units.from_balance);
+    append_not_0(out, SPAN(",\"day\":"), reservation->units.day);
+    append_not_0(out, SPAN(",\"refill_period\":"), reservation->units.refill_period);
     buffer_append_number(out, SPAN(",\"created_time\":"), reservation->created_s);
     buffer_append_number(out, SPAN(",\"due_time\":"), reservation->due_s);
     append_text(out, SPAN(",\"group\":"), reservation->group);
@@ -106,6 +118,7 @@ static void append_reservation(struct buffer *out, const struct store_row *row)
 
 static void append_user(struct buffer *out, const struct store_row *row)
 {
+    const struct token_account *account = &row->user.account;
     buffer_append_number(out, SPAN("{\"kind\":\"user\",\"id\":"), row->id);
     append_text(out, SPAN(",\"name\":"), row->user.name);
     append_text(out, SPAN(",\"group\":"), row->user.group);
@@ -113,11 +126,14 @@ static void append_user(struct buffer *out, const struct store_row *row)
                          row->user.disabled ? TOKEN_DISABLED : TOKEN_ENABLED);
     buffer_append_number(out, SPAN(",\"created_time\":"), row->user.created_unix_s);
     buffer_append_number(out, SPAN(",\"role\":"), row->user.role);
-    buffer_append_number(out, SPAN(",\"quota\":"), row->user.account.quota);
-    buffer_append_bool(out, SPAN(",\"unlimited_quota\":"), row->user.account.unlimited_quota);
-    buffer_append_number(out, SPAN(",\"deleted_used_quota\":"),
-                         row->user.account.deleted_used_quota);
-    buffer_append_number(out, SPAN(",\"request_count\":"), row->user.account.request_count);
+    buffer_append_number(out, SPAN(",\"quota\":"), account->quota);
+    buffer_append_bool(out, SPAN(",\"unlimited_quota\":"), account->unlimited_quota);
+    buffer_append_number(out, SPAN(",\"deleted_used_quota\":"), account->deleted_used_quota);
+    buffer_append_number(out, SPAN(",\"request_count\":"), account->request_count);
+    append_not_0(out, SPAN(",\"rpm_limit\":"), account->rpm_limit);
+    append_not_0(out, SPAN(",\"tpm_limit\":"), account->tpm_limit);
+    append_not_0(out, SPAN(",\"max_tokens\":"), account->max_tokens);
+    LINES_STATE(APPEND_STATE, account)
     if (record_user_has_access(&row->user))
         append_hex(out, SPAN(",\"access_hash\":\""), row->user.access_hash,
                    sizeof(row->user.access_hash));
@@ -130,6 +146,38 @@ static void append_gateway(struct buffer *out, const struct store_row *row)
     buffer_append_number(out, SPAN(",\"created_time\":"), row->gateway.created_unix_s);
     append_hex(out, SPAN(",\"secret_hash\":\""), row->gateway.secret_hash,
                sizeof(row->gateway.secret_hash));
+}
+
+static void append_group(struct buffer *out, const struct store_row *row)
+{
+    append_text(out, SPAN("{\"kind\":\"group\",\"name\":"), row->name);
+    append_text(out, SPAN(",\"description\":"), row->group.description);
+    buffer_append_bool(out, SPAN(",\"public\":"), row->group.is_public);
+    buffer_append_number(out, SPAN(",\"ratio_millionths\":"), row->group.ratio_millionths);
+}
+
+static void append_usage(struct buffer *out, const struct store_row *row)
+{
+    buffer_append_number(out, SPAN("{\"kind\":\"usage\",\"user_id\":"), row->usage.user_id);
+    buffer_append_number(out, SPAN(",\"token_id\":"), row->usage.token_id);
+    buffer_append_number(out, SPAN(",\"day\":"), row->usage.day);
+    buffer_append_number(out, SPAN(",\"units\":"), row->usage.units);
+    buffer_append_number(out, SPAN(",\"requests\":"), row->usage.requests);
+}
+
+static void append_audit(struct buffer *out, const struct store_row *row)
+{
+    const struct store_audit *audit = &row->audit;
+    buffer_append_number(out, SPAN("{\"kind\":\"audit\",\"id\":"), audit->id);
+    buffer_append_number(out, SPAN(",\"time\":"), audit->time_unix_s);
+    append_text(out, SPAN(",\"action\":"), audit->action);
+    append_text(out, SPAN(",\"actor\":"), span_of(lines_actors[audit->actor.kind]));
+    append_not_0(out, SPAN(",\"actor_id\":"), audit->actor.id);
+    append_not_0(out, SPAN(",\"user_id\":"), audit->user_id);
+    append_not_0(out, SPAN(",\"token_id\":"), audit->token_id);
+    append_text(out, SPAN(",\"address\":"), audit->actor.address);
+    append_text(out, SPAN(",\"request_id\":"), audit->actor.request_id);
+    append_text(out, SPAN(",\"changes\":"), audit->changes);
 }
 
 static bool flush(struct export *export)
@@ -155,25 +203,52 @@ static bool end_line(struct export *export)
     return !export->failure && (export->out.len < FLUSH_LEN || flush(export));
 }
 
+static void append_ids(struct buffer *out, const struct store_row *row)
+{
+    buffer_append_number(out, SPAN("{\"kind\":\"ids\",\"user\":"), row->next_ids[STORE_IDS_USER]);
+    buffer_append_number(out, SPAN(",\"token\":"), row->next_ids[STORE_IDS_TOKEN]);
+    buffer_append_number(out, SPAN(",\"gateway\":"), row->next_ids[STORE_IDS_GATEWAY]);
+    buffer_append_number(out, SPAN(",\"reservation\":"), row->next_ids[STORE_IDS_RESERVATION]);
+    buffer_append_bool(out, SPAN(",\"foreign_keys\":"), row->foreign_keys);
+    buffer_append_bool(out, SPAN(",\"groups_checked\":"), row->groups_checked);
+}
+
 static bool append_row(void *context, const struct store_row *row)
 {
     struct export *export = context;
     struct buffer *out = &export->out;
-    if (row->kind == STORE_ROW_IDS) {
-        buffer_append_number(out, SPAN("{\"kind\":\"ids\",\"user\":"),
-                             row->next_ids[STORE_IDS_USER]);
-        buffer_append_number(out, SPAN(",\"token\":"), row->next_ids[STORE_IDS_TOKEN]);
-        buffer_append_number(out, SPAN(",\"gateway\":"), row->next_ids[STORE_IDS_GATEWAY]);
-        buffer_append_number(out, SPAN(",\"reservation\":"), row->next_ids[STORE_IDS_RESERVATION]);
-        buffer_append_bool(out, SPAN(",\"foreign_keys\":"), row->foreign_keys);
-    } else if (row->kind == STORE_ROW_GATEWAY) {
+    switch (row->kind) {
+    case STORE_ROW_IDS:
+        append_ids(out, row);
+        break;
+    case STORE_ROW_GATEWAY:
         append_gateway(out, row);
-    } else if (row->kind == STORE_ROW_USER) {
+        break;
+    case STORE_ROW_USER:
         append_user(out, row);
-    } else if (row->kind == STORE_ROW_TOKEN) {
+        break;
+    case STORE_ROW_TOKEN:
         append_token(export, row);
-    } else {
+        break;
+    case STORE_ROW_RESERVATION:
         append_reservation(out, row);
+        break;
+    case STORE_ROW_GROUP:
+        append_group(out, row);
+        break;
+    case STORE_ROW_GRANT:
+        buffer_append_number(out, SPAN("{\"kind\":\"grant\",\"user_id\":"), row->grant.user_id);
+        append_text(out, SPAN(",\"group\":"), row->grant.group);
+        break;
+    case STORE_ROW_MODEL:
+        append_text(out, SPAN("{\"kind\":\"model\",\"name\":"), row->name);
+        break;
+    case STORE_ROW_USAGE:
+        append_usage(out, row);
+        break;
+    case STORE_ROW_AUDIT:
+        append_audit(out, row);
+        break;
     }
     return end_line(export);
 }

@@ -39,6 +39,8 @@ struct seen_list {
 struct import_batch {
     struct store_reader *before; /* of the store that is imported into; NULL: it is made */
     bool is_full;                /* that store has users or gateways */
+    bool has_ended;              /* all rows were taken, and the record of the import */
+    char changes[160];           /* of that record */
     struct seen_list users, tokens;
     struct {
         int64_t last_id;
@@ -162,6 +164,56 @@ static void note_bad_user(struct import *import, const struct store_row *row)
              (struct seen){.id = row->id, .last_token_id = BAD_USER});
 }
 
+/* Whose rows must stand behind it: a user's id; 0: of a kind that has none. */
+static int64_t find_owner(const struct store_row *row)
+{
+    switch (row->kind) {
+    case STORE_ROW_TOKEN:
+        return row->token.user_id;
+    case STORE_ROW_RESERVATION:
+        return row->reservation.user_id;
+    case STORE_ROW_GRANT:
+        return row->grant.user_id;
+    case STORE_ROW_USAGE:
+        return row->usage.user_id;
+    default:
+        return 0;
+    }
+}
+
+struct existing_groups {
+    const struct store_row *row; /* of a group */
+    bool differs;                /* a group has its name */
+};
+
+/* A store_visit_group. */
+static void compare_group(void *context, const struct store_group *group)
+{
+    struct existing_groups *existing = context;
+    const struct store_row *row = existing->row;
+    existing->differs |= row->kind == STORE_ROW_GROUP &&
+                         span_equal(row->name, span_of(group->name)) &&
+                         (!span_equal(row->group.description, span_of(group->description)) ||
+                          row->group.is_public != group->is_public ||
+                          row->group.ratio_millionths != group->ratio_millionths);
+}
+
+/* What the store's users have would change by groups of the file. */
+static const char *compare_groups(struct import *import, const struct store_row *row)
+{
+    struct existing_groups existing = {.row = row};
+    bool checked = false;
+    if (!import->batch->is_full || (row->kind != STORE_ROW_GROUP && row->kind != STORE_ROW_IDS))
+        return NULL;
+    if (store_group_list(import->batch->before, 0, &checked, compare_group, &existing) != STORE_OK)
+        import_fail(import, "the store can't be read: run tokenctl check");
+    if (existing.differs)
+        return "another group has this name";
+    return row->kind == STORE_ROW_IDS && row->groups_checked && !checked
+               ? "groups are checked there, but not in this store: add its groups first"
+               : NULL;
+}
+
 /* Checks a row against those before it, and notes it. Returns what is wrong, "" of a row that is
  * left out with its user, or NULL. */
 static const char *find_misplaced(struct import *import, const struct store_row *row)
@@ -169,20 +221,17 @@ static const char *find_misplaced(struct import *import, const struct store_row 
     struct import_batch *batch = import->batch;
     int64_t *last_id = &batch->kinds[row->kind].last_id;
     uint64_t *count = &batch->kinds[row->kind].count;
-    struct seen *user = NULL;
-    if (row->kind == STORE_ROW_TOKEN || row->kind == STORE_ROW_RESERVATION) {
-        user = find_seen(&batch->users, row->kind == STORE_ROW_TOKEN ? row->token.user_id
-                                                                     : row->reservation.user_id);
-        if (!user)
-            return "has a user who is in no line before it";
-        if (user->last_token_id == BAD_USER)
-            return "";
-    }
-    if (row->kind == STORE_ROW_IDS)
-        return (*count)++ > 0 ? "is there twice" : NULL;
+    int64_t owner = find_owner(row);
+    struct seen *user = owner != 0 ? find_seen(&batch->users, owner) : NULL;
+    if (owner != 0 && !user)
+        return "has a user who is in no line before it";
+    if (user && user->last_token_id == BAD_USER)
+        return "";
+    if (row->kind == STORE_ROW_IDS && *count > 0)
+        return "is there twice";
     if (row->kind == STORE_ROW_TOKEN) /* in order for each user */
         last_id = &user->last_token_id;
-    if (row->id <= *last_id)
+    if (row->id != 0 && row->id <= *last_id)
         return "must stand in the order of ids";
     if (row->kind == STORE_ROW_TOKEN && batch->is_full && *count == TOKENS_MAX)
         return "is more than 100000 tokens for a store that has users: split the file by users";
@@ -192,7 +241,7 @@ static const char *find_misplaced(struct import *import, const struct store_row 
         add_seen(import, &batch->tokens, (struct seen){.id = row->id, .line = import->line});
     else if (row->kind == STORE_ROW_USER)
         add_seen(import, &batch->users, (struct seen){.id = row->id});
-    return NULL;
+    return compare_groups(import, row);
 }
 
 /* ---- batches ---- */
@@ -215,6 +264,8 @@ static bool add_row(struct import *import)
         note_bad_user(import, row);
     } else if (found == IMPORT_ROW && (misplaced = find_misplaced(import, row)) && *misplaced)
         report_row(import, import->line, row->kind, row->id, misplaced);
+    if (found == IMPORT_ROW && row->kind == STORE_ROW_AUDIT && batch->is_full)
+        row->audit.id = 0; /* the store's own records may have it */
     if (found == IMPORT_ROW && !misplaced)
         batch->lines[batch->count++] = import->line;
     else
@@ -241,19 +292,35 @@ static void clear_batch(struct import *import)
     batch->count = 0;
 }
 
+/* The last row of an import. */
+static void record_import(struct import_batch *batch)
+{
+    snprintf(batch->changes, sizeof(batch->changes),
+             "{\"users\":[0,%" PRIu64 "],\"tokens\":[0,%" PRIu64 "]}",
+             batch->kinds[STORE_ROW_USER].count, batch->kinds[STORE_ROW_TOKEN].count);
+    batch->rows[0] = (struct store_row){.kind = STORE_ROW_AUDIT,
+                                        .audit = {.time_unix_s = (int64_t)time(NULL),
+                                                  .action = SPAN("import"),
+                                                  .actor.kind = STORE_ACTOR_TOKENCTL,
+                                                  .changes = span_of(batch->changes)}};
+    batch->has_ended = true;
+}
+
 /* A store_take_rows. */
 static bool take(void *context, struct store_row **rows, size_t *count)
 {
     struct import *import = context;
     struct import_batch *batch = import->batch;
     clear_batch(import);
-    while (batch->count < BATCH_MAX && add_row(import))
+    while (!batch->has_ended && batch->count < BATCH_MAX && add_row(import))
         ;
     *rows = batch->rows;
     *count = batch->count;
-    if (*count > 0 || import->failure)
+    if (*count > 0 || import->failure || batch->has_ended)
         return !import->failure;
     report_duplicates(import);
+    *count = 1;
+    record_import(batch);
     return !import->failure && import->bad_lines == 0 && !import->ctl->text[CTL_DRY_RUN];
 }
 
@@ -261,8 +328,9 @@ static bool take(void *context, struct store_row **rows, size_t *count)
 
 static int finish(struct import *import, enum store_error error)
 {
-    static const char *const names[STORE_ROW_KINDS] = {NULL, "gateways", "users", "tokens",
-                                                       "reservations"};
+    static const char *const names[STORE_ROW_KINDS] = {
+        NULL,     "gateways", "users",  "tokens", "reservations",
+        "groups", "grants",   "models", "usage",  "audit"};
     struct ctl *ctl = import->ctl;
     fflush(stdout);
     if (import->failure)

@@ -11,6 +11,10 @@
 
 const char *const lines_kinds[] = {"ids",   "gateway", "user",  "token", "reservation",
                                    "group", "grant",   "model", "usage", "audit"};
+const char *const lines_actors[] = {"none", "user", "admin", "gateway", "tokenctl"};
+
+#define READ_STATE(of, member, name)                                                               \
+    json_in_integer(request, name, INT64_MIN, INT64_MAX, &(of)->member) &&
 
 static bool need(struct request *request, const char *name)
 {
@@ -57,12 +61,27 @@ static bool read_label(struct request *request, const char *name, struct span *t
            json_in_refuse(request, name, "must be 1 to 64 bytes without control characters");
 }
 
+/* A text that may be empty. */
+static bool read_text(struct request *request, const char *name, size_t len_max, struct span *text)
+{
+    *text = SPAN("");
+    return json_in_text(request, name, text) &&
+           (text->len <= len_max || json_in_refuse(request, name, "is too long"));
+}
+
 static bool read_bool(struct request *request, const char *name, bool *value)
 {
     struct json_object *member = json_object_object_get(request->json, name);
     *value = json_object_get_boolean(member);
     return json_object_is_type(member, json_type_boolean) ||
            json_in_refuse(request, name, "must be true or false");
+}
+
+/* One that earlier versions did not write: false there. */
+static bool read_new_bool(struct request *request, const char *name, bool *value)
+{
+    *value = false;
+    return !json_object_object_get(request->json, name) || read_bool(request, name, value);
 }
 
 static bool read_ids(struct request *request, const struct import_source *source,
@@ -72,7 +91,8 @@ static bool read_ids(struct request *request, const struct import_source *source
                 read_id(request, "token", &row->next_ids[STORE_IDS_TOKEN]) &&
                 read_id(request, "gateway", &row->next_ids[STORE_IDS_GATEWAY]) &&
                 read_id(request, "reservation", &row->next_ids[STORE_IDS_RESERVATION]) &&
-                read_bool(request, "foreign_keys", &row->foreign_keys);
+                read_bool(request, "foreign_keys", &row->foreign_keys) &&
+                read_new_bool(request, "groups_checked", &row->groups_checked);
     if (read && row->next_ids[STORE_IDS_USER] < INT64_MAX - source->ids_raised)
         row->next_ids[STORE_IDS_USER] += source->ids_raised;
     if (read && row->next_ids[STORE_IDS_TOKEN] < INT64_MAX - source->ids_raised)
@@ -98,22 +118,37 @@ static bool read_access(struct request *request, struct record_user *user)
             json_in_refuse(request, "access_hash", "is of no access token"));
 }
 
+static bool read_limit(struct request *request, enum token_field_number number, int64_t *limit)
+{
+    const struct token_field_rule *rule = &token_field_rules[number];
+    return json_in_integer(request, rule->name.at, rule->min, rule->max, limit);
+}
+
+/* used_quota is that of the tokens in lines behind it, beside deleted_used_quota. */
+static bool read_account(struct request *request, struct token_account *account)
+{
+    bool read = json_in_required(request, "quota", 0, INT64_MAX, &account->quota) &&
+                read_bool(request, "unlimited_quota", &account->unlimited_quota) &&
+                json_in_required(request, "deleted_used_quota", 0, INT64_MAX,
+                                 &account->deleted_used_quota) &&
+                json_in_required(request, "request_count", 0, INT64_MAX, &account->request_count) &&
+                read_limit(request, TOKEN_FIELD_NUMBER_RPM_LIMIT, &account->rpm_limit) &&
+                read_limit(request, TOKEN_FIELD_NUMBER_TPM_LIMIT, &account->tpm_limit) &&
+                json_in_integer(request, "max_tokens", 0, INT64_MAX, &account->max_tokens);
+    account->used_quota = account->deleted_used_quota;
+    return read && LINES_STATE(READ_STATE, account) true;
+}
+
 static bool read_user(struct request *request, struct store_row *row)
 {
     struct record_user *user = &row->user;
     int64_t status, role;
-    bool read =
-        read_id(request, "id", &row->id) && read_label(request, "name", &user->name) &&
-        read_label(request, "group", &user->group) &&
-        json_in_required(request, "status", TOKEN_ENABLED, TOKEN_DISABLED, &status) &&
-        json_in_required(request, "created_time", 0, INT64_MAX, &user->created_unix_s) &&
-        json_in_required(request, "role", USER_ROLE_USER, USER_ROLE_ROOT, &role) &&
-        json_in_required(request, "quota", 0, INT64_MAX, &user->account.quota) &&
-        read_bool(request, "unlimited_quota", &user->account.unlimited_quota) &&
-        json_in_required(request, "deleted_used_quota", 0, INT64_MAX,
-                         &user->account.deleted_used_quota) &&
-        json_in_required(request, "request_count", 0, INT64_MAX, &user->account.request_count) &&
-        read_access(request, user);
+    bool read = read_id(request, "id", &row->id) && read_label(request, "name", &user->name) &&
+                read_label(request, "group", &user->group) &&
+                json_in_required(request, "status", TOKEN_ENABLED, TOKEN_DISABLED, &status) &&
+                json_in_required(request, "created_time", 0, INT64_MAX, &user->created_unix_s) &&
+                json_in_required(request, "role", USER_ROLE_USER, USER_ROLE_ROOT, &role) &&
+                read_account(request, &user->account) && read_access(request, user);
     if (!read)
         return false;
     user->disabled = status == TOKEN_DISABLED;
@@ -185,7 +220,10 @@ static bool read_token(struct request *request, struct import_source *source, st
         if (all & token_field_rules[i].field && !need(request, token_field_rules[i].name.at))
             return false;
     row->token = patch.value;
-    return read_key(request, source, false, &row->token, row->token.key) &&
+    return json_in_integer(request, "refill_period", INT64_MIN, INT64_MAX,
+                           &row->token.refill_period) &&
+           LINES_STATE(READ_STATE, &row->token)
+               read_key(request, source, false, &row->token, row->token.key) &&
            read_old_key(request, source, row);
 }
 
@@ -200,6 +238,10 @@ static bool read_reservation(struct request *request, struct store_row *row)
                 json_in_required(request, "created_time", 0, INT64_MAX, &reservation->created_s) &&
                 json_in_required(request, "due_time", 0, INT64_MAX, &reservation->due_s) &&
                 read_bool(request, "from_remain", &reservation->units.from_remain) &&
+                read_new_bool(request, "from_balance", &reservation->units.from_balance) &&
+                json_in_integer(request, "day", 0, INT64_MAX, &reservation->units.day) &&
+                json_in_integer(request, "refill_period", INT64_MIN, INT64_MAX,
+                                &reservation->units.refill_period) &&
                 need(request, "group") && json_in_text(request, "group", &reservation->group);
     if (!read)
         return false;
@@ -207,6 +249,60 @@ static bool read_reservation(struct request *request, struct store_row *row)
         return json_in_refuse(request, "group", "must be at most 64 bytes");
     reservation->units.amount = reservation->units.reserved;
     return true;
+}
+
+static bool read_group(struct request *request, struct store_row *row)
+{
+    return read_label(request, "name", &row->name) &&
+           read_text(request, "description", STORE_DESCRIPTION_LEN_MAX, &row->group.description) &&
+           read_bool(request, "public", &row->group.is_public) &&
+           json_in_required(request, "ratio_millionths", 0, INT64_MAX,
+                            &row->group.ratio_millionths);
+}
+
+static bool read_model(struct request *request, struct store_row *row)
+{
+    return need(request, "name") && read_text(request, "name", STORE_MODEL_LEN_MAX, &row->name) &&
+           (row->name.len > 0 || json_in_refuse(request, "name", "is empty"));
+}
+
+static bool read_usage(struct request *request, struct store_row *row)
+{
+    return read_id(request, "user_id", &row->usage.user_id) &&
+           json_in_required(request, "token_id", 0, INT64_MAX, &row->usage.token_id) &&
+           json_in_required(request, "day", 0, INT64_MAX, &row->usage.day) &&
+           json_in_required(request, "units", INT64_MIN, INT64_MAX, &row->usage.units) &&
+           json_in_required(request, "requests", INT64_MIN, INT64_MAX, &row->usage.requests);
+}
+
+static bool read_actor(struct request *request, struct store_actor *actor)
+{
+    struct span kind;
+    if (!need(request, "actor") || !json_in_text(request, "actor", &kind))
+        return false;
+    unsigned number = 0;
+    while (number < STORE_ACTOR_KINDS && !span_equal(kind, span_of(lines_actors[number])))
+        number++;
+    actor->kind = (enum store_actor_kind)number;
+    return (number < STORE_ACTOR_KINDS ||
+            json_in_refuse(request, "actor", "is not known to this version")) &&
+           json_in_integer(request, "actor_id", 0, INT64_MAX, &actor->id) &&
+           read_text(request, "address", STORE_AUDIT_TEXT_LEN_MAX, &actor->address) &&
+           read_text(request, "request_id", STORE_AUDIT_TEXT_LEN_MAX, &actor->request_id);
+}
+
+static bool read_audit(struct request *request, struct store_row *row)
+{
+    struct store_audit *audit = &row->audit;
+    bool read = read_id(request, "id", &row->id) && need(request, "action") &&
+                json_in_required(request, "time", 0, INT64_MAX, &audit->time_unix_s) &&
+                read_text(request, "action", STORE_AUDIT_TEXT_LEN_MAX, &audit->action) &&
+                json_in_integer(request, "user_id", 0, INT64_MAX, &audit->user_id) &&
+                json_in_integer(request, "token_id", 0, INT64_MAX, &audit->token_id) &&
+                read_text(request, "changes", STORE_AUDIT_CHANGES_LEN_MAX, &audit->changes) &&
+                read_actor(request, &audit->actor);
+    audit->id = row->id;
+    return read;
 }
 
 bool import_read_row(struct request *request, struct import_source *source, struct store_row *row)
@@ -229,8 +325,17 @@ bool import_read_row(struct request *request, struct import_source *source, stru
         return read_token(request, source, row);
     case STORE_ROW_RESERVATION:
         return read_reservation(request, row);
-    default:
-        break;
+    case STORE_ROW_GROUP:
+        return read_group(request, row);
+    case STORE_ROW_GRANT:
+        return read_id(request, "user_id", &row->grant.user_id) &&
+               read_label(request, "group", &row->grant.group);
+    case STORE_ROW_MODEL:
+        return read_model(request, row);
+    case STORE_ROW_USAGE:
+        return read_usage(request, row);
+    case STORE_ROW_AUDIT:
+        return read_audit(request, row);
     }
     return json_in_refuse(request, "kind", "is not known to this version");
 }

@@ -185,6 +185,7 @@ enum store_actor_kind {
     STORE_ACTOR_GATEWAY,
     STORE_ACTOR_TOKENCTL
 };
+enum { STORE_ACTOR_KINDS = STORE_ACTOR_TOKENCTL + 1 };
 struct store_actor {
     enum store_actor_kind kind;
     int64_t id;                      /* of the user or gateway; else 0 */
@@ -282,7 +283,11 @@ enum store_error store_usage_read(struct store_reader *reader, int64_t user_id, 
 
 /* ---- audit ---- */
 
-enum { STORE_AUDIT_PER_USER_MAX = 100000 };
+enum {
+    STORE_AUDIT_PER_USER_MAX = 100000,
+    STORE_AUDIT_TEXT_LEN_MAX = 255, /* of an action, an address, a request id */
+    STORE_AUDIT_CHANGES_LEN_MAX = 65535
+};
 
 /* The record of a change. */
 struct store_audit {

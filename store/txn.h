@@ -110,9 +110,9 @@ struct store_row {
             bool groups_checked;
         };
         struct record_gateway gateway;
-        struct record_user user;
+        struct record_user user; /* imported: used_quota without that of its tokens */
         struct {
-            struct token token;
+            struct token token; /* exported: a group of the owner's by its name is empty, too */
             struct record_keys keys;
             char old_key[TOKEN_KEY_SIZE]; /* imported, if has_old; "": only its hash is known */
         };
@@ -128,7 +128,7 @@ struct store_row {
         struct {
             int64_t user_id, token_id, day, units, requests; /* day 0: of all older days */
         } usage;
-        struct store_audit audit;
+        struct store_audit audit; /* imported with id 0: it gets one */
     };
     const char *refused; /* out: why it was not imported, a static text; NULL: it was */
 };
@@ -292,6 +292,9 @@ struct store_import {
 };
 enum store_error store_import_row(struct store_txn *txn, struct store_import *import,
                                   struct store_row *row);
+
+/* Moves times from one clock to another; 0 stays. */
+void store_shift_rates(struct token_rates *rates, int64_t difference_s);
 
 /* Does the write, or finds the answer that it got before, and returns its error. It checks
  * everything before its first change: a refusal leaves nothing in the transaction, which goes on; a

@@ -76,6 +76,8 @@ struct pg_store {
     /* By write_lock: */
     struct pg_connection writer;
     struct pg_ids ids[STORE_IDS_COUNT]; /* refused writes leave no gaps */
+    bool groups_checked; /* as an earlier group has read it: another has to know it before it reads
+                          */
     int64_t ids_imports; /* how many imports there were when they were taken, and 1; 0: none were */
     bool is_new;         /* made in the writer's transaction, which is not committed yet */
     struct pg_known known[PG_KNOWN];

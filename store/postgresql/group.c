@@ -3,6 +3,8 @@
 #include <search.h>
 #include <stdlib.h>
 
+#include "base/bytes.h"
+
 /* ---- rows in memory ---- */
 
 static int compare_rows(const void *left, const void *right)
@@ -48,8 +50,9 @@ static struct group_row *obtain(struct group *group, enum pg_table table, const 
         found = tsearch(row, &group->rows, compare_rows);
     }
     if (found && *found == row) {
-        if (table == PG_NAMES)
-            keep(group, NULL, &row->row.name);
+        for (size_t i = 0; i < pg_columns[table].key_count; i++)
+            if (pg_is_span(&pg_columns[table].columns[i]))
+                keep(group, NULL, &row->row.name);
         return row;
     }
     free(row);
@@ -88,7 +91,8 @@ void group_put(struct store_txn *txn, enum pg_table table, const struct pg_row *
         memcpy(to, (const char *)from + column->offset, column->size);
         if (pg_is_span(column))
             keep((struct group *)txn, NULL, to);
-        row->changed = i < row->changed ? row->changed : i + 1;
+        row->used |= column->is_use;
+        row->changed |= !column->is_use;
     }
     if (row)
         row->exists = true;
@@ -197,13 +201,24 @@ static void queue_rows(struct group *group, enum pg_statement statement,
     queue(group, statement, parameters, take_rows, (void *)(uintptr_t)&pg_columns[table]);
 }
 
-static void add_to_batch(struct group_batch *batch, const struct group_row *row, size_t count)
+/* PostgreSQL's binary array of bigint: dimensions, flags, type, length, first index; then each
+ * number behind its length. */
+static const unsigned char array_head[20] = {[3] = 1, [11] = 20, [19] = 1};
+enum { ARRAY_LENGTH_AT = 12, ARRAY_ITEM_LEN = 12 };
+
+/* A row's key or, for a use, what pg_bind_use takes of it. */
+static void add_to_batch(struct group_batch *batch, const struct group_row *row, bool is_use)
 {
-    for (size_t i = 0; i < count; i++) {
-        const struct pg_column *column = &pg_columns[row->table].columns[i];
-        const void *value = (const char *)&row->row + column->offset;
-        buffer_append_number(&batch->arrays[i], batch->arrays[i].len ? SPAN(",") : SPAN("{"),
-                             *(const int64_t *)value);
+    const struct pg_columns *table = &pg_columns[row->table];
+    struct pg_parameters *values =
+        is_use ? pg_bind_use(PG_PARAMETERS, row->table, &row->row)
+               : pg_bind(PG_PARAMETERS, row->table, table->key_count, &row->row);
+    for (int i = 0; i < values->count; i++) {
+        struct buffer *array = &batch->arrays[i];
+        if (array->len == 0)
+            buffer_append(array, (struct span){(const char *)array_head, sizeof(array_head)});
+        buffer_append(array, (struct span){"\0\0\0\10", 4});
+        buffer_append(array, (struct span){values->values[i], 8});
     }
 }
 
@@ -212,11 +227,13 @@ static void queue_batch(struct group *group, struct group_batch *batch, enum pg_
 {
     struct pg_parameters *parameters = PG_PARAMETERS;
     for (struct buffer *array = batch->arrays; array < batch->arrays + GROUP_ARRAYS; array++) {
-        buffer_append_string(array, "}");
         if (array->failed)
             store_txn_fail(&group->txn, STORE_UNAVAILABLE);
-        if (array->len > 1)
-            pg_span(parameters, buffer_span(array));
+        if (array->failed || array->len == 0)
+            continue;
+        size_t count = (array->len - sizeof(array_head)) / ARRAY_ITEM_LEN;
+        put_big32(array->at + ARRAY_LENGTH_AT, (uint32_t)count);
+        pg_span(parameters, buffer_span(array));
     }
     if (parameters->count > 0)
         queue_rows(group, statement, parameters, table);
@@ -231,15 +248,22 @@ static void queue_row(const void *node, VISIT visit, void *context)
     struct group_row *row = *(struct group_row *const *)node;
     const struct pg_columns *table = &pg_columns[row->table];
     bool is_turn = visit == postorder || visit == leaf;
-    if (!is_turn || !row->wanted || (group->looks_up && row->table >= PG_LOOK_UPS))
+    if (!is_turn || !row->wanted || (group->looks_up && row->table >= PG_LOOK_UPS) ||
+        row->table == PG_OPEN)
         return;
     row->wanted = false;
+    if (row->table > PG_USERS)
+        queue_batch(group, &group->user_locks, PG_LOCK_USERS, PG_USERS);
     if (row->table > PG_TOKENS)
-        queue_batch(group, &group->locks, PG_LOCK_TOKENS, PG_TOKENS);
+        queue_batch(group, &group->token_locks, PG_LOCK_TOKENS, PG_TOKENS);
+    if (row->table == PG_USERS && group->wants_groups)
+        add_to_batch(&group->grants, row, false);
     if (row->table == PG_USERS && !row->locks)
-        add_to_batch(&group->users, row, 1);
+        add_to_batch(&group->users, row, false);
+    else if (row->table == PG_USERS && !group->connection->distributes)
+        add_to_batch(&group->user_locks, row, false);
     else if (row->table == PG_TOKENS && !group->connection->distributes)
-        add_to_batch(&group->locks, row, 2);
+        add_to_batch(&group->token_locks, row, false);
     else
         queue_rows(group, row->locks ? table->lock : table->read,
                    pg_bind(PG_PARAMETERS, row->table, table->key_count, &row->row), row->table);
@@ -296,6 +320,13 @@ static void send_ids(struct group *group)
     }
 }
 
+/* The group is tried again. */
+static void repeat(struct group *group)
+{
+    group->connection->repeat = true;
+    store_txn_fail(&group->txn, pg_fail(group->connection, STORE_UNAVAILABLE, ""));
+}
+
 /* If there was an import since ids were taken off the sequences, it may have used them: drops those
  * that are left, and has the group tried again. To be called once locks of users are held, as they
  * exclude an import. */
@@ -308,8 +339,7 @@ static void check_ids(struct group *group)
         return;
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
         store->ids[i].count = 0;
-    group->connection->repeat = true;
-    store_txn_fail(&group->txn, pg_fail(group->connection, STORE_UNAVAILABLE, ""));
+    repeat(group);
 }
 
 /* All rows that are needed; those of found keys and reservations too. */
@@ -321,18 +351,56 @@ static void queue_all(struct group *group)
         group->looks_up = false;
     }
     twalk_r(group->rows, queue_row, group);
-    queue_batch(group, &group->locks, PG_LOCK_TOKENS, PG_TOKENS);
+    queue_batch(group, &group->user_locks, PG_LOCK_USERS, PG_USERS);
+    queue_batch(group, &group->token_locks, PG_LOCK_TOKENS, PG_TOKENS);
     queue_batch(group, &group->users, PG_READ_USERS, PG_USERS);
+    queue_batch(group, &group->grants, PG_READ_GRANTS, PG_GRANTS);
+    if (group->wants_groups)
+        queue_rows(group, PG_READ_ALL_GROUPS, PG_PARAMETERS, PG_GROUPS);
 }
 
+/* For twalk_r: what is open of tokens that have a limit, or may have one soon. */
+static void queue_open(const void *node, VISIT visit, void *context)
+{
+    struct group *group = context;
+    const struct group_row *row = *(struct group_row *const *)node;
+    if ((visit != postorder && visit != leaf) || row->table != PG_OPEN || !row->wanted)
+        return;
+    const struct group_row *token = group_find(
+        &group->txn, PG_TOKENS, PG_ROW(.user_id = row->row.user_id, .id = row->row.token_id));
+    if (token->row.token.max_parallel_requests > 0 || group->updates)
+        queue_rows(group, PG_READ_OPEN, pg_bind(PG_PARAMETERS, PG_OPEN, 2, &row->row), PG_OPEN);
+}
+
+/* In a round trip more, that of the limits of open reservations. */
 static void finish_fetch(struct group *group)
 {
+    struct pg_store *store = group->connection->store;
     group_sync(group);
+    twalk_r(group->rows, queue_open, group);
+    if (group->results)
+        group_sync(group);
+    if (group->txn.error == STORE_OK) {
+        store->groups_checked = group->meta.groups_checked != 0;
+        if (store->groups_checked && !group->wants_groups && !group->imports)
+            repeat(group);
+    }
     bool writes = pg_check_writer(group->connection, group->meta.lowest_writer) == STORE_OK;
     if (writes && group->txn.error == STORE_OK &&
         group->meta.secret_generation != atomic_load(&group->connection->store->base.generation))
         pg_lose(group->connection); /* another connection reads the rotation's state */
     store_txn_fail(&group->txn, group->connection->error);
+}
+
+static void queue_purges(struct group *group, struct store_write *write)
+{
+    struct pg_parameters *max = pg_int(PG_PARAMETERS, (int64_t)write->step.max);
+    int64_t audit_days = group->connection->store->base.audit_days;
+    write->step.more = false;
+    for (int i = PG_PURGE_ANSWERS; i <= PG_PURGE_AUDIT_OF; i++)
+        queue(group, (enum pg_statement)i, max, take_purged, write);
+    if (audit_days > 0)
+        queue(group, PG_PURGE_AUDIT, pg_int(max, audit_days), take_purged, write);
 }
 
 /* In one round trip; in two where keys or reservations have to be looked up first. */
@@ -344,13 +412,11 @@ void group_fetch(struct group *group, struct span id, int64_t *attempt)
         queue(group, PG_LOCK_META, PG_PARAMETERS, NULL, NULL);
     }
     queue(group, PG_PUT_COMMIT, pg_int(pg_span(PG_PARAMETERS, id), *attempt), take_ints, attempt);
+    group->wants_groups = group->connection->store->groups_checked;
     for (struct store_write *write = group->writes; write; write = write->next) {
         group_need_write(group, write);
-        for (int i = PG_PURGE_ANSWERS; write->kind == STORE_PURGE && i <= PG_PURGE_COMMITS; i++) {
-            write->step.more = false;
-            queue(group, (enum pg_statement)i, pg_int(PG_PARAMETERS, (int64_t)write->step.max),
-                  take_purged, write);
-        }
+        if (write->kind == STORE_PURGE)
+            queue_purges(group, write);
     }
     queue_all(group);
     queue(group, PG_READ_META, PG_PARAMETERS, take_ints, &group->meta);
@@ -383,26 +449,28 @@ static void send_change(const void *node, VISIT visit, void *context)
     struct group *group = context;
     const struct group_row *row = *(struct group_row *const *)node;
     const struct pg_columns *table = &pg_columns[row->table];
-    bool is_use = row->stored && row->changed <= table->use_count;
-    size_t count = !row->exists ? table->key_count : is_use ? table->use_count : table->count;
-    if ((visit != postorder && visit != leaf) || !(row->exists ? row->changed > 0 : row->stored) ||
+    bool is_use = row->stored && !row->changed;
+    if ((visit != postorder && visit != leaf) ||
+        !(row->exists ? row->used || row->changed : row->stored) ||
         (group->imports && !row->stored)) /* group_copy */
         return;
-    if (row->exists && is_use && row->table == PG_TOKENS && !group->connection->distributes)
-        add_to_batch(&group->uses, row, count);
+    if (!row->exists)
+        group_send(group, table->delete,
+                   pg_bind(PG_PARAMETERS, row->table, table->key_count, &row->row));
+    else if (!is_use)
+        group_send(group, row->stored ? table->update : table->insert,
+                   pg_bind(PG_PARAMETERS, row->table, table->count, &row->row));
+    else if (!group->connection->distributes)
+        add_to_batch(row->table == PG_USERS ? &group->user_uses : &group->token_uses, row, true);
     else
-        group_send(group,
-                   !row->exists  ? table->delete
-                   : is_use      ? table->use
-                   : row->stored ? table->update
-                                 : table->insert,
-                   pg_bind(PG_PARAMETERS, row->table, count, &row->row));
+        group_send(group, table->use, pg_bind_use(PG_PARAMETERS, row->table, &row->row));
 }
 
 void group_send_changes(struct group *group)
 {
     twalk_r(group->rows, send_change, group);
-    queue_batch(group, &group->uses, PG_USE_TOKENS, PG_TOKENS);
+    queue_batch(group, &group->user_uses, PG_USE_USERS, PG_USERS);
+    queue_batch(group, &group->token_uses, PG_USE_TOKENS, PG_TOKENS);
 }
 
 /* Ids that were not taken are left for the next group if this one is committed: else their sequence

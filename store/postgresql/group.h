@@ -15,14 +15,14 @@ struct group_row {
     bool reserves;          /* of a key: what is kept of the user's reservations is needed too */
     bool remembered;        /* of a key: as an earlier group has found it */
     bool stored, exists;    /* in the database; in memory */
-    size_t changed;         /* how many columns, up to the last that was changed in memory */
+    bool used, changed;     /* in memory: of the columns that uses change; of the others */
     struct group_row *next; /* of group.tokens */
     struct pg_row row;
 };
 
-/* Rows of integers for one statement: an array of each column, as text. A statement for each row
- * would be most of the cost of a spend. */
-enum { GROUP_ARRAYS = 5 };
+/* Rows of integers for one statement: an array of each column, in the binary format. A statement
+ * for each row would be most of the cost of a spend. */
+enum { GROUP_ARRAYS = 12 };
 struct group_batch {
     struct buffer arrays[GROUP_ARRAYS];
 };
@@ -33,13 +33,16 @@ struct group {
     struct store_write *writes;
     void *rows;                                  /* a tree (tsearch), in the order of locks */
     struct group_result *results, **results_end; /* of statements that were sent */
-    struct group_batch users, locks, uses;       /* READ_USERS, LOCK_TOKENS, USE_TOKENS */
-    struct group_row *tokens;                    /* a list of those that were fetched */
-    bool imports;                                /* rows of another store */
-    bool looks_up;                               /* PG_LOOK_UPS (schema.h): a round trip more */
+    /* READ_USERS, LOCK_USERS, LOCK_TOKENS, READ_GRANTS, USE_USERS, USE_TOKENS */
+    struct group_batch users, user_locks, token_locks, grants, user_uses, token_uses;
+    struct group_row *tokens; /* a list of those that were fetched */
+    bool imports;             /* rows of another store */
+    bool looks_up;            /* PG_LOOK_UPS (schema.h): a round trip more */
+    bool wants_groups;        /* all groups, and what the users were granted */
+    bool updates; /* tokens: what reservations need may be another than the database has */
     struct {
-        int64_t lowest_writer, now_s; /* the database's time */
-        int64_t secret_generation, imports;
+        int64_t lowest_writer, now_s, now_ns; /* the database's time */
+        int64_t secret_generation, imports, groups_checked;
     } meta;
     size_t ids_needed[STORE_IDS_COUNT];
     int64_t raised[STORE_IDS_COUNT]; /* of an import: ids to come are these or greater */
@@ -106,5 +109,24 @@ void group_need_found(struct group *group, const struct group_row *found);
 
 /* rows.c: what the kinds of writes do with rows. */
 extern const struct store_rows group_rows;
+
+/* rows_accounts.c: members of it. */
+#define GROUP_ROWS(FUNCTION)                                                                       \
+    FUNCTION(groups_checked)                                                                       \
+    FUNCTION(check_groups)                                                                         \
+    FUNCTION(get_group)                                                                            \
+    FUNCTION(put_group)                                                                            \
+    FUNCTION(delete_group)                                                                         \
+    FUNCTION(has_grant)                                                                            \
+    FUNCTION(put_grant)                                                                            \
+    FUNCTION(put_model)                                                                            \
+    FUNCTION(add_usage)                                                                            \
+    FUNCTION(fold_usage)                                                                           \
+    FUNCTION(delete_usage)                                                                         \
+    FUNCTION(add_audit)                                                                            \
+    FUNCTION(import_audit)
+#define GROUP_ROWS_DECLARATION(name)                                                               \
+    __typeof__(*((struct store_rows *)NULL)->name) group_rows_##name;
+GROUP_ROWS(GROUP_ROWS_DECLARATION)
 
 #endif

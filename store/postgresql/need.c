@@ -19,12 +19,14 @@ static void need_name(struct group *group, struct span name)
 void group_need_found(struct group *group, const struct group_row *found)
 {
     int64_t user_id = found->row.user_id;
-    group_need(group, PG_USERS, PG_ROW(.user_id = user_id), false);
+    group_need(group, PG_USERS, PG_ROW(.user_id = user_id), true);
     need_tokens(group, user_id, &found->row.token_id, 1);
     if (found->table == PG_FOUND)
         group_need(group, PG_RESERVATIONS, PG_ROW(.user_id = user_id, .id = found->row.id), true);
-    if (found->reserves)
-        group_need(group, PG_PLACES, PG_ROW(.user_id = user_id), false);
+    if (!found->reserves)
+        return;
+    group_need(group, PG_PLACES, PG_ROW(.user_id = user_id), false);
+    group_need(group, PG_OPEN, PG_ROW(.user_id = user_id, .token_id = found->row.token_id), false);
 }
 
 /* Whose the key is may be known since an earlier group. */
@@ -92,6 +94,10 @@ void group_need_write(struct group *group, const struct store_write *write)
     if (user_id != 0)
         group_need(group, PG_USERS, PG_ROW(.user_id = user_id),
                    kind == STORE_CREATE || kind == STORE_DELETE || kind >= STORE_USER_ADD);
+    if (write->actor.kind == STORE_ACTOR_ADMIN)
+        group_need(group, PG_USERS, PG_ROW(.user_id = write->actor.id), false);
+    group->updates |= kind == STORE_UPDATE;
+    group->wants_groups |= kind >= STORE_GROUP_PUT && kind <= STORE_GRANT;
     if (kind == STORE_UPDATE)
         need_tokens(group, user_id, &write->update.token_id, 1);
     else if (kind == STORE_ROTATE)

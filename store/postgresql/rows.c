@@ -9,6 +9,17 @@ static int64_t now_s(struct store_txn *txn)
     return ((struct group *)txn)->meta.now_s;
 }
 
+static int64_t now_ns(struct store_txn *txn)
+{
+    return ((struct group *)txn)->meta.now_ns;
+}
+
+static int64_t wall_s(struct store_txn *txn, const struct store_write *write)
+{
+    (void)write; /* workers' clocks differ */
+    return now_s(txn);
+}
+
 static enum store_error take_id(struct store_txn *txn, enum store_ids kind, int64_t *id)
 {
     const struct pg_ids *ids = &((struct group *)txn)->connection->store->ids[kind];
@@ -36,7 +47,10 @@ static void put_user(struct store_txn *txn, int64_t id, const struct record_user
 
 static void delete_user(struct store_txn *txn, int64_t id)
 {
+    struct group *group = (struct group *)txn;
     group_delete(txn, PG_USERS, PG_ROW(.user_id = id));
+    group_send(group, PG_DELETE_GRANTS_OF, pg_int(PG_PARAMETERS, id));
+    group_send(group, PG_DELETE_USAGE_OF, pg_int(PG_PARAMETERS, id));
 }
 
 static enum store_error find_user(struct store_txn *txn, struct span name, int64_t *id)
@@ -125,7 +139,13 @@ static enum store_error first_token(struct store_txn *txn, int64_t user_id, int6
 
 static void follow_owner(struct store_txn *txn, int64_t user_id, struct span group)
 {
-    (void)txn, (void)user_id, (void)group;
+    group_send((struct group *)txn, PG_FOLLOW_OWNER,
+               pg_span(pg_int(PG_PARAMETERS, user_id), group));
+    for (struct group_row *row = ((struct group *)txn)->tokens; row; row = row->next) {
+        struct token *token = &row->row.token;
+        if (row->row.user_id == user_id && token->group_is_old && span_equal(token->group, group))
+            token->group = SPAN("");
+    }
 }
 
 static uint64_t count_tokens(struct store_txn *txn, int64_t user_id)
@@ -197,15 +217,40 @@ static enum store_error get_reservation(struct store_txn *txn, int64_t id,
     return row->exists ? STORE_OK : STORE_NOT_FOUND;
 }
 
+/* One that was made or has ended, in what is open of its token. */
+static void count_change(struct store_txn *txn, const struct record_reservation *reservation)
+{
+    struct group_row *open = group_find(
+        txn, PG_OPEN, PG_ROW(.user_id = reservation->user_id, .token_id = reservation->token_id));
+    int64_t due_s = reservation->due_s;
+    if (!open->exists || due_s <= now_s(txn))
+        return;
+    if (reservation->ended)
+        open->row.count--;
+    else if (open->row.count++ == 0 || due_s < open->row.due_s)
+        open->row.due_s = due_s;
+}
+
 /* A new one is not looked for in its group: nobody knows its id yet. */
 static void put_reservation(struct store_txn *txn, int64_t id,
                             const struct record_reservation *reservation)
 {
     int64_t user_id = reservation->user_id;
+    const struct pg_row *row = PG_ROW(.user_id = user_id, .id = id, .reservation = *reservation);
     if (!reservation->ended)
-        group_find(txn, PG_PLACES, PG_ROW(.user_id = user_id))->row.places.count++;
-    group_put(txn, PG_RESERVATIONS,
-              PG_ROW(.user_id = user_id, .id = id, .reservation = *reservation));
+        group_find(txn, PG_PLACES, row)->row.places.count++;
+    group_put(txn, PG_RESERVATIONS, row);
+    count_change(txn, reservation);
+}
+
+static uint64_t count_open(struct store_txn *txn, int64_t user_id, int64_t token_id, uint64_t max,
+                           int64_t *due_s)
+{
+    const struct pg_row *open =
+        &group_find(txn, PG_OPEN, PG_ROW(.user_id = user_id, .token_id = token_id))->row;
+    uint64_t count = (uint64_t)open->count;
+    *due_s = open->due_s;
+    return count < max ? count : max;
 }
 
 static void get_places(struct store_txn *txn, int64_t user_id, struct store_places *places)
@@ -337,41 +382,44 @@ static bool has_gateway(struct store_txn *txn, int64_t id)
 }
 
 /* take_room is absent: the server says when its disk is full. */
-const struct store_rows group_rows = {
-    .now_s = now_s,
-    .take_id = take_id,
-    .get_user = get_user,
-    .put_user = put_user,
-    .delete_user = delete_user,
-    .find_user = find_user,
-    .index_user = index_user,
-    .unindex_user = unindex_user,
-    .get_token = get_token,
-    .put_token = put_token,
-    .add_token = add_token,
-    .delete_token = delete_token,
-    .first_token = first_token,
-    .count_tokens = count_tokens,
-    .follow_owner = follow_owner,
-    .get_key = get_key,
-    .put_key = put_key,
-    .delete_key = delete_key,
-    .get_reservation = get_reservation,
-    .put_reservation = put_reservation,
-    .get_places = get_places,
-    .drop_reservation = drop_reservation,
-    .add_gateway = add_gateway,
-    .delete_gateway = delete_gateway,
-    .get_answer = get_answer,
-    .put_answer = put_answer,
-    .delete_answer = delete_answer,
-    .get_kept = get_kept,
-    .purge = purge,
-    .forget = forget,
-    .generation = generation,
-    .put_rotation = put_rotation,
-    .note_foreign_keys = note_foreign_keys,
-    .raise_id = raise_id,
-    .find_access = find_access,
-    .has_gateway = has_gateway,
-};
+const struct store_rows group_rows = {.now_s = now_s,
+                                      .now_ns = now_ns,
+                                      .wall_s = wall_s,
+                                      .take_id = take_id,
+                                      .get_user = get_user,
+                                      .put_user = put_user,
+                                      .delete_user = delete_user,
+                                      .find_user = find_user,
+                                      .index_user = index_user,
+                                      .unindex_user = unindex_user,
+                                      .get_token = get_token,
+                                      .put_token = put_token,
+                                      .add_token = add_token,
+                                      .delete_token = delete_token,
+                                      .first_token = first_token,
+                                      .count_tokens = count_tokens,
+                                      .follow_owner = follow_owner,
+                                      .get_key = get_key,
+                                      .put_key = put_key,
+                                      .delete_key = delete_key,
+                                      .get_reservation = get_reservation,
+                                      .put_reservation = put_reservation,
+                                      .get_places = get_places,
+                                      .drop_reservation = drop_reservation,
+                                      .count_open = count_open,
+                                      .add_gateway = add_gateway,
+                                      .delete_gateway = delete_gateway,
+                                      .get_answer = get_answer,
+                                      .put_answer = put_answer,
+                                      .delete_answer = delete_answer,
+                                      .get_kept = get_kept,
+                                      .purge = purge,
+                                      .forget = forget,
+                                      .generation = generation,
+                                      .put_rotation = put_rotation,
+                                      .note_foreign_keys = note_foreign_keys,
+                                      .raise_id = raise_id,
+                                      .find_access = find_access,
+                                      .has_gateway = has_gateway,
+#define GROUP_ROWS_MEMBER(name) .name = group_rows_##name,
+                                      GROUP_ROWS(GROUP_ROWS_MEMBER)};

@@ -22,24 +22,30 @@ enum pg_statement { PG_STATEMENTS_SQL(PG_STATEMENT) PG_STATEMENTS };
  *   IDEMPOTENCY   the hash of an idempotency key
  *   NAMES         a user's name in lower case
  *   ACCESS        the first PG_LOOK_UP_LEN bytes of the hash of an access token
- *   KEPT, PLACES  a user's id: struct store_kept, store_places; queries, not tables */
+ *   KEPT, PLACES  a user's id: struct store_kept, store_places; queries, not tables
+ *   OPEN          a token: its open reservations; a query, not a table */
 /* clang-format off */
 enum pg_table {
     PG_OLD_KEYS, PG_KEYS, PG_FOUND, PG_LOOK_UPS,
     PG_USERS = PG_LOOK_UPS, PG_TOKENS, PG_RESERVATIONS, PG_IDEMPOTENCY, PG_NAMES, PG_ACCESS,
-    PG_GATEWAYS, PG_KEPT, PG_PLACES, PG_TABLES
+    PG_GATEWAYS, PG_GROUPS, PG_GRANTS, PG_MODELS, PG_USAGE, PG_AUDIT, PG_KEPT, PG_PLACES, PG_OPEN,
+    PG_TABLES
 };
 /* clang-format on */
 
 /* A row of any table. */
 struct pg_row {
     int64_t user_id, id, token_id;
-    int64_t count; /* USERS: of the user's tokens; KEPT: of all answers, also expired ones */
+    /* USERS: of the user's tokens; KEPT: of all answers, also expired ones; OPEN */
+    int64_t count;
     union {
         unsigned char hash[STORE_HASH_LEN], short_hash[SEAL_HASH_LEN];
     };
     union {
-        struct span name;
+        struct {
+            struct span name; /* NAMES, GROUPS, GRANTS, MODELS */
+            struct record_group group;
+        };
         struct record_user user;
         struct {
             struct token token; /* with ids of its own */
@@ -48,8 +54,13 @@ struct pg_row {
         struct record_reservation reservation;
         struct record_answer answer;
         struct record_gateway gateway;
+        struct {
+            int64_t day, units, requests;
+        } usage;
+        struct store_audit audit; /* with ids of its own */
         struct store_kept kept;
         struct store_places places;
+        int64_t due_s; /* OPEN: of the first */
     };
 };
 
@@ -61,14 +72,14 @@ enum { PG_LOOK_UP_LEN = SEAL_HASH_LEN };
 
 struct pg_column {
     bool is_int;         /* of 64 bits, or an enum */
+    bool is_use;         /* uses change it; it is of 64 bits then */
     size_t offset, size; /* of the member of struct pg_row */
     size_t len_max;      /* of a span; else 0 */
 };
 
 struct pg_columns {
     const struct pg_column *columns;
-    /* How many columns the key has; the key and what uses change (schema.sql); all. */
-    size_t key_count, use_count, count;
+    size_t key_count, count; /* of columns: those of the key, all */
     /* 0 (READ_KEY) where a table needs none. use sets the columns that uses change, update all. */
     enum pg_statement read, lock, insert, use, update, delete;
 };
@@ -77,7 +88,7 @@ extern const struct pg_columns pg_columns[PG_TABLES];
 
 /* ---- parameters of statements ---- */
 
-enum { PG_PARAMETERS_MAX = 20 };
+enum { PG_PARAMETERS_MAX = 34 };
 
 /* In their order. Bytes and texts are not copied. */
 struct pg_parameters {
@@ -91,9 +102,11 @@ struct pg_parameters {
 struct pg_parameters *pg_int(struct pg_parameters *parameters, int64_t value);
 /* Bytes or a text; NULL where they are absent. */
 struct pg_parameters *pg_span(struct pg_parameters *parameters, struct span bytes);
-/* The first columns of a row. */
+/* The first columns of a row; those of its key and those that uses change. */
 struct pg_parameters *pg_bind(struct pg_parameters *parameters, enum pg_table table, size_t count,
                               const struct pg_row *row);
+struct pg_parameters *pg_bind_use(struct pg_parameters *parameters, enum pg_table table,
+                                  const struct pg_row *row);
 
 /* Whether a text can be a parameter: PostgreSQL takes no other. No row has such a text. */
 bool pg_is_text(struct span text);

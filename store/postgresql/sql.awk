@@ -1,7 +1,7 @@
 # Makes C of the .sql files: PG_SCHEMA_SQL(STATEMENT), a list of STATEMENT(version, "SQL"), and
 # PG_SCHEMA_VERSION, the last version; PG_USERS_COLUMNS(COLUMN) and so on, lists of
-# COLUMN(whether it is an integer, member, most bytes); PG_USERS_COPY and so on, the COPY of these
-# columns; PG_STATEMENTS_SQL(STATEMENT), a list of STATEMENT(name, "SQL").
+# COLUMN(whether it is an integer, whether uses change it, member, most bytes); PG_USERS_COPY and so
+# on, the COPY of these columns; PG_STATEMENTS_SQL(STATEMENT), a list of STATEMENT(name, "SQL").
 
 FNR == 1 {
     file = FILENAME
@@ -23,10 +23,12 @@ file == "schema" && /^(CREATE|ALTER) TABLE/ {
     table = toupper($3)
 }
 
-file == "schema" && /^    .* -- [a-z0-9_.]+( [A-Z0-9_]+)?$/ {
-    split(substr($0, index($0, " -- ") + 4), words, " ")
+file == "schema" && /^    .* -- (use )?[a-z0-9_.]+( [A-Z0-9_]+)?$/ {
+    comment = substr($0, index($0, " -- ") + 4)
+    is_use = sub(/^use /, "", comment)
+    split(comment, words, " ")
     names[table] = names[table] (names[table] == "" ? "" : ", ") ($1 == "ADD" ? $3 : $1)
-    columns[table] = columns[table] " COLUMN(" (/^    (ADD COLUMN )?[a-z_]+ bigint/) ", " words[1] ", " (words[2] == "" ? 0 : words[2]) ")"
+    columns[table] = columns[table] " COLUMN(" (/^    (ADD COLUMN )?[a-z_]+ bigint/) ", " is_use ", " words[1] ", " (words[2] == "" ? 0 : words[2]) ")"
 }
 
 {

@@ -2,9 +2,9 @@
 -- are prepared in this order. Parameters and results are binary: bigint, boolean, bytea, text.
 --
 -- Most are about one row or one user's rows, so that Citus can distribute the tables. Citus also runs
--- the purges, the checks and READ_USERS, as they lock nothing before they write. LOCK_TOKENS and
--- USE_TOKENS are only for servers without Citus: one statement for all tokens of a group costs a third
--- of one for each token.
+-- the purges, the checks and READ_USERS, as they lock nothing before they write. LOCK_USERS,
+-- LOCK_TOKENS, USE_USERS and USE_TOKENS are only for servers without Citus: one statement for all
+-- tokens of a group costs a third of one for each token.
 --
 -- SELECT * is of the columns of schema.sql in their order; what a newer version has added comes behind
 -- them and is not looked at. (SELECT … now()) is evaluated once, not for each row.
@@ -174,9 +174,16 @@ BEGIN ISOLATION LEVEL READ COMMITTED;
 INSERT INTO commits (id, attempt) VALUES ($1, $2)
 ON CONFLICT (id) DO UPDATE SET repeats = commits.repeats + 1 RETURNING attempt;
 -- READ_USERS
-SELECT * FROM users WHERE user_id = ANY($1::text::bigint[]);
+SELECT * FROM users WHERE user_id = ANY($1::bigint[]);
 -- READ_META
-SELECT lowest_writer, floor(extract(epoch FROM now()))::bigint, secret_generation, imports FROM meta;
+SELECT lowest_writer, floor(extract(epoch FROM now()))::bigint,
+    (extract(epoch FROM now()) * 1000000000)::bigint, secret_generation, imports,
+    groups_checked::int::bigint
+FROM meta;
+-- READ_ALL_GROUPS
+SELECT * FROM groups;
+-- READ_GRANTS
+SELECT * FROM grants WHERE user_id = ANY($1::bigint[]);
 -- LIMIT_LOCK
 SELECT set_config('lock_timeout', '500ms', true);
 -- LOCK_META
@@ -208,6 +215,18 @@ DELETE FROM reservations WHERE (user_id, id) IN (
 -- PURGE_COMMITS
 DELETE FROM commits WHERE id IN (
     SELECT id FROM commits WHERE at < now() - interval '1 hour' ORDER BY at LIMIT $1);
+-- PURGE_AUDIT_OF
+-- 100000: STORE_AUDIT_PER_USER_MAX. Who has so many is met among those who have changed something last.
+DELETE FROM audit WHERE (user_id, id) IN (
+    SELECT a.user_id, a.id
+    FROM (SELECT DISTINCT user_id FROM (SELECT user_id FROM audit ORDER BY id DESC LIMIT $1) l) u,
+        LATERAL (SELECT user_id, id FROM audit WHERE user_id = u.user_id AND user_id <> 0
+            ORDER BY id DESC LIMIT $1 OFFSET 100000) a);
+-- PURGE_AUDIT
+-- By days. Records that were imported later are found when those before them are gone.
+DELETE FROM audit WHERE (user_id, id) IN (
+    SELECT user_id, id FROM (SELECT * FROM audit ORDER BY id LIMIT $1) a
+    WHERE time_unix_s <= (SELECT floor(extract(epoch FROM now()))::bigint) - $2::bigint * 86400);
 -- READ_FOUND
 SELECT id, user_id, token_id FROM reservations WHERE id = $1;
 
@@ -215,12 +234,17 @@ SELECT id, user_id, token_id FROM reservations WHERE id = $1;
 
 -- LOCK_USER
 SELECT * FROM users WHERE user_id = $1 FOR UPDATE;
+-- LOCK_USERS
+-- Several, in the order of the array.
+SELECT u.*
+FROM unnest($1::bigint[]) k (user_id),
+    LATERAL (SELECT * FROM users WHERE user_id = k.user_id FOR UPDATE) u;
 -- LOCK_TOKEN
 SELECT * FROM tokens WHERE user_id = $1 AND id = $2 FOR UPDATE;
 -- LOCK_TOKENS
 -- Several, in the order of the arrays.
 SELECT t.*
-FROM unnest($1::text::bigint[], $2::text::bigint[]) k (user_id, id),
+FROM unnest($1::bigint[], $2::bigint[]) k (user_id, id),
     LATERAL (SELECT * FROM tokens WHERE user_id = k.user_id AND id = k.id FOR UPDATE) t;
 -- LOCK_TOKENS_OF
 SELECT * FROM tokens WHERE user_id = $1 ORDER BY id LIMIT $2 FOR UPDATE;
@@ -248,56 +272,84 @@ FROM (SELECT count(*) AS n FROM reservations WHERE user_id = $1) a, LATERAL (
         coalesce(min(due_s), 0) AS due_s
     FROM (SELECT ended, due_s FROM reservations
         WHERE user_id = $1 AND n >= 10000 ORDER BY id LIMIT 1000) b) c;
+-- READ_OPEN
+-- Of a token, what is open, and when the first is due.
+SELECT $1::bigint, $2::bigint, count(*), coalesce(min(due_s), 0) FROM reservations
+WHERE user_id = $1 AND token_id = $2 AND NOT ended
+    AND due_s > (SELECT floor(extract(epoch FROM now()))::bigint);
 
 -- Its last round trip: what has changed. UPDATE_ sets all columns, USE_ those that uses change.
 
 -- PUT_ROTATION
--- Programs of version 1 know one secret only.
-UPDATE meta SET secret_generation = $1, secret_phase = $2, secret_check = $3, next_secret_check = $4,
-    lowest_writer = greatest(lowest_writer, 2);
+UPDATE meta SET secret_generation = $1, secret_phase = $2, secret_check = $3, next_secret_check = $4;
 
 -- INSERT_KEY
 INSERT INTO keys VALUES ($1, $2, $3);
 -- DELETE_KEY
 DELETE FROM keys WHERE hash = $1;
 -- INSERT_USER
-INSERT INTO users VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+INSERT INTO users VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+    $18, $19, $20, $21, $22, $23);
 -- UPDATE_USER
 UPDATE users SET token_count = $2, name = $3, group_name = $4, disabled = $5, deleted = $6,
     created_unix_s = $7, access_hash = $8, role = $9, quota = $10, unlimited_quota = $11,
-    deleted_used_quota = $12, request_count = $13
+    deleted_used_quota = $12, request_count = $13, used_quota = $14, rpm_limit = $15, tpm_limit = $16,
+    max_tokens = $17, requests_full_ns = $18, units_full_ns = $19, usage_day = $20, usage_units = $21,
+    usage_requests = $22, dated_units = $23
 WHERE user_id = $1;
 -- USE_USER
-UPDATE users SET token_count = $2 WHERE user_id = $1;
+UPDATE users SET token_count = $2, quota = $3, request_count = $4, used_quota = $5,
+    requests_full_ns = $6, units_full_ns = $7, usage_day = $8, usage_units = $9, usage_requests = $10,
+    dated_units = $11
+WHERE user_id = $1;
+-- USE_USERS
+UPDATE users t SET token_count = u.token_count, quota = u.quota, request_count = u.request_count,
+    used_quota = u.used_quota, requests_full_ns = u.requests_full_ns, units_full_ns = u.units_full_ns,
+    usage_day = u.usage_day, usage_units = u.usage_units, usage_requests = u.usage_requests,
+    dated_units = u.dated_units
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+    $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
+    u (user_id, token_count, quota, request_count, used_quota, requests_full_ns, units_full_ns,
+        usage_day, usage_units, usage_requests, dated_units)
+WHERE t.user_id = u.user_id;
 -- DELETE_USER
 DELETE FROM users WHERE user_id = $1;
 -- INSERT_TOKEN
-INSERT INTO tokens VALUES
-    ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20);
+INSERT INTO tokens VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+    $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34);
 -- UPDATE_TOKEN
-UPDATE tokens SET remain_quota = $3, used_quota = $4, accessed_unix_s = $5, name = $6,
-    group_name = $7, model_limits = $8, allow_ips = $9, status = $10, unlimited_quota = $11,
-    model_limits_enabled = $12, expired_unix_s = $13, created_unix_s = $14, sealed_key = $15,
-    key_hash = $16, has_old_key = $17, old_key_hash = $18, old_key_until_unix_s = $19,
-    sealed_old_key = $20
+UPDATE tokens SET remain_quota = $3, used_quota = $4, accessed_unix_s = $5, name = $6, group_name = $7,
+    model_limits = $8, allow_ips = $9, status = $10, unlimited_quota = $11, model_limits_enabled = $12,
+    expired_unix_s = $13, created_unix_s = $14, sealed_key = $15, key_hash = $16, has_old_key = $17,
+    old_key_hash = $18, old_key_until_unix_s = $19, sealed_old_key = $20, rpm_limit = $21,
+    tpm_limit = $22, max_parallel_requests = $23, refill_amount = $24, refill_interval = $25,
+    refill_day = $26, refill_period = $27, requests_full_ns = $28, units_full_ns = $29, usage_day = $30,
+    usage_units = $31, usage_requests = $32, dated_units = $33, group_is_old = $34
 WHERE user_id = $1 AND id = $2;
 -- USE_TOKEN
-UPDATE tokens SET remain_quota = $3, used_quota = $4, accessed_unix_s = $5
+UPDATE tokens SET remain_quota = $3, used_quota = $4, accessed_unix_s = $5, refill_period = $6,
+    requests_full_ns = $7, units_full_ns = $8, usage_day = $9, usage_units = $10, usage_requests = $11,
+    dated_units = $12
 WHERE user_id = $1 AND id = $2;
 -- USE_TOKENS
 UPDATE tokens t SET remain_quota = u.remain_quota, used_quota = u.used_quota,
-    accessed_unix_s = u.accessed_unix_s
-FROM unnest($1::text::bigint[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint[],
-    $5::text::bigint[]) u (user_id, id, remain_quota, used_quota, accessed_unix_s)
+    accessed_unix_s = u.accessed_unix_s, refill_period = u.refill_period,
+    requests_full_ns = u.requests_full_ns, units_full_ns = u.units_full_ns, usage_day = u.usage_day,
+    usage_units = u.usage_units, usage_requests = u.usage_requests, dated_units = u.dated_units
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+    $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+    u (user_id, id, remain_quota, used_quota, accessed_unix_s, refill_period, requests_full_ns,
+        units_full_ns, usage_day, usage_units, usage_requests, dated_units)
 WHERE t.user_id = u.user_id AND t.id = u.id;
 -- DELETE_TOKEN
 DELETE FROM tokens WHERE user_id = $1 AND id = $2;
 -- INSERT_RESERVATION
-INSERT INTO reservations VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
+INSERT INTO reservations VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+    $17);
 -- UPDATE_RESERVATION
-UPDATE reservations SET token_id = $3, gateway_id = $4, reserved = $5, from_remain = $6,
-    amount = $7, shortfall = $8, created_s = $9, due_s = $10, ended = $11, remain_quota = $12,
-    unlimited_quota = $13, group_name = $14
+UPDATE reservations SET token_id = $3, gateway_id = $4, reserved = $5, from_remain = $6, amount = $7,
+    shortfall = $8, created_s = $9, due_s = $10, ended = $11, remain_quota = $12, unlimited_quota = $13,
+    group_name = $14, from_balance = $15, day = $16, refill_period = $17
 WHERE user_id = $1 AND id = $2;
 -- DROP_RESERVATION
 DELETE FROM reservations WHERE user_id = $1 AND id = (
@@ -330,6 +382,48 @@ DELETE FROM access_hashes WHERE hash = $1;
 INSERT INTO gateways VALUES ($1, $2, $3, $4);
 -- DELETE_GATEWAY
 DELETE FROM gateways WHERE id = $1;
+-- FOLLOW_OWNER
+UPDATE tokens SET group_name = '' WHERE user_id = $1 AND group_is_old AND group_name = $2;
+-- CHECK_GROUPS
+UPDATE meta SET groups_checked = $1::bigint <> 0;
+-- PUT_GROUP
+INSERT INTO groups VALUES ($1, $2, $3, $4)
+ON CONFLICT (name) DO UPDATE SET description = $2, is_public = $3, ratio_millionths = $4;
+-- DELETE_GROUP
+DELETE FROM groups WHERE name = $1;
+-- DELETE_GRANTS
+DELETE FROM grants WHERE group_name = $1;
+-- PUT_GRANT
+INSERT INTO grants VALUES ($1, $2) ON CONFLICT DO NOTHING;
+-- DELETE_GRANT
+DELETE FROM grants WHERE user_id = $1 AND group_name = $2;
+-- DELETE_GRANTS_OF
+DELETE FROM grants WHERE user_id = $1;
+-- PUT_MODEL
+INSERT INTO models VALUES ($1) ON CONFLICT DO NOTHING;
+-- DELETE_MODEL
+DELETE FROM models WHERE name = $1;
+-- ADD_USAGE
+INSERT INTO usage VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (user_id, token_id, day)
+DO UPDATE SET units = usage.units + excluded.units, requests = usage.requests + excluded.requests;
+-- FOLD_USAGE
+WITH folded AS (
+    DELETE FROM usage WHERE user_id = $1 AND token_id = $2 AND day > 0 AND day < $3
+    RETURNING units, requests)
+INSERT INTO usage SELECT $1::bigint, $2::bigint, 0, sum(units), sum(requests) FROM folded HAVING count(*) > 0
+ON CONFLICT (user_id, token_id, day)
+DO UPDATE SET units = usage.units + excluded.units, requests = usage.requests + excluded.requests;
+-- DELETE_USAGE
+DELETE FROM usage WHERE user_id = $1 AND token_id = $2;
+-- DELETE_USAGE_OF
+DELETE FROM usage WHERE user_id = $1;
+-- ADD_AUDIT
+-- The id has the seconds since 2026 in it, as those of the other engine.
+INSERT INTO audit VALUES ($1, ((floor(extract(epoch FROM now()))::bigint - 1767225600) << 20)
+    + nextval('audit_ids'), $2, $3, $4, $5, $6, $7, $8, $9);
+-- IMPORT_AUDIT
+INSERT INTO audit VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING;
 -- RAISE_IDS
 SELECT setval('user_ids', greatest($1::bigint, u.last_value + u.is_called::int), false),
     setval('token_ids', greatest($2::bigint, t.last_value + t.is_called::int), false),

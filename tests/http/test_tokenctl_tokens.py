@@ -25,6 +25,12 @@ FIELDS = [
     "expired_time",
     "created_time",
     "accessed_time",
+    "rpm_limit",
+    "tpm_limit",
+    "max_parallel_requests",
+    "refill_amount",
+    "refill_interval",
+    "refill_day",
 ]
 
 
