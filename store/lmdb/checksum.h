@@ -17,7 +17,11 @@ enum checksum_kind {
     CHECKSUM_RESERVATION,
     CHECKSUM_KEY,
     CHECKSUM_META,
-    CHECKSUM_USER_INDEX
+    CHECKSUM_USER_INDEX,
+    CHECKSUM_GROUP,
+    CHECKSUM_AUDIT,
+    CHECKSUM_USAGE,
+    CHECKSUM_ENTRY
 };
 
 /* A value's key: one or two numbers that no other value of its kind has. */

@@ -95,6 +95,18 @@ enum store_error db_delete(struct store_txn *txn, enum database database, struct
         txn, mdb_del(lmdb_of(txn)->mdb, lmdb_of(txn)->store->dbis[database], &key_val, NULL));
 }
 
+void db_delete_all(struct store_txn *txn, enum database database, struct span prefix)
+{
+    unsigned char found[DB_KEY_LEN_MAX];
+    struct span key = prefix, value = {NULL, 0};
+    while (db_seek(txn, database, &key, &value, MDB_SET_RANGE) == STORE_OK &&
+           key.len <= sizeof(found) && span_starts_with(key, prefix)) {
+        memcpy(found, key.at, key.len); /* it moves when it is deleted */
+        db_delete(txn, database, span_of_bytes(found, key.len));
+        key = prefix;
+    }
+}
+
 uint64_t db_count(struct store_txn *txn, enum database database)
 {
     MDB_stat stat = {.ms_entries = 0};

@@ -32,8 +32,17 @@ enum { IDS_DATABASE_FLAGS = MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP };
     DATABASE(GATEWAYS, "gateways", 0) /* by id */                                                  \
     DATABASE(RESERVATIONS, "reservations", 0) /* by id */                                          \
     DATABASE(RESERVATIONS_BY_USER, "reservations_by_user", IDS_DATABASE_FLAGS) /* ids.h */         \
+    DATABASE(RESERVATIONS_BY_TOKEN, "reservations_by_token", 0) /* those that have not ended, by   \
+                                                          token id, store's time when due, id */   \
     DATABASE(ANSWERS, "answers", 0) /* answers.c */                                                \
-    DATABASE(ANSWERS_BY_USER, "answers_by_user", 0)
+    DATABASE(ANSWERS_BY_USER, "answers_by_user", 0)                                                \
+    DATABASE(GROUPS, "groups", 0) /* by name */                                                    \
+    DATABASE(GRANTS, "grants", 0) /* by user id and group */                                       \
+    DATABASE(MODELS, "models", 0) /* by name */                                                    \
+    DATABASE(USAGE, "usage", 0) /* by user id, token id, day */                                    \
+    DATABASE(AUDIT, "audit", 0) /* by id: audit.c */                                               \
+    DATABASE(AUDIT_BY_USER, "audit_by_user", IDS_DATABASE_FLAGS) /* ids.h */                       \
+    DATABASE(AUDIT_RECENT, NULL, 0) /* by id; in the database of databases: audit.c */
 /* clang-format on */
 
 #define DATABASE_CONSTANT(constant, ...) DB_##constant,
@@ -69,6 +78,7 @@ struct lmdb_store {
     size_t page_size; /* bytes */
     bool read_only;
     bool is_new; /* see struct store_options */
+    unsigned audit_days;
     unsigned char boot_id[CLOCK_BOOT_ID_LEN];
     int64_t purged_user_id; /* where the purge of idempotency records goes on */
     /* The first reader's transaction: the process is among the readers from when the state of the
@@ -84,12 +94,14 @@ struct lmdb_txn {
     struct store_txn base; /* first */
     struct lmdb_store *store;
     MDB_txn *mdb;
-    int64_t now_s;                       /* the store's time (clock.h); 0: not read yet */
+    int64_t now_s, now_ns;               /* the store's time (clock.h); 0: not read yet */
     int64_t now_unix_s;                  /* the write's */
     int64_t stored_ids[STORE_IDS_COUNT]; /* the next ids, without those taken; 0: not read yet */
     int64_t ended_id;                    /* the reservation that get_places has found */
-    size_t taken;                        /* bytes that its writes take, about: see txn_take_room */
-    size_t room;                         /* and that all of them may take */
+    int64_t owner_id; /* of a read: whose group is kept in owner_group; 0: none */
+    struct span owner_group;
+    size_t taken; /* bytes that its writes take, about: see txn_take_room */
+    size_t room;  /* and that all of them may take */
 };
 
 static inline struct lmdb_txn *lmdb_of(struct store_txn *txn)
@@ -157,6 +169,11 @@ unsigned char *db_reserve(struct store_txn *txn, enum database database, struct 
 /* STORE_NOT_FOUND if there is none. */
 enum store_error db_delete(struct store_txn *txn, enum database database, struct span key);
 
+/* Deletes all entries whose keys begin with a prefix. Keys have up to DB_KEY_LEN_MAX bytes, as
+ * LMDB's default is. */
+enum { DB_KEY_LEN_MAX = 511 };
+void db_delete_all(struct store_txn *txn, enum database database, struct span prefix);
+
 /* The number of entries; 0 after a failure. */
 uint64_t db_count(struct store_txn *txn, enum database database);
 
@@ -180,13 +197,19 @@ enum { ID_KEY_LEN = 8, TOKEN_KEY_ID_LEN = 16 };
     span_of_bytes((uint64_t[]){htobe64((uint64_t)(user_id)), htobe64((uint64_t)(token_id))},       \
                   TOKEN_KEY_ID_LEN)
 
+#define THREE_IDS_KEY(a, b, c)                                                                     \
+    span_of_bytes(                                                                                 \
+        (uint64_t[]){htobe64((uint64_t)(a)), htobe64((uint64_t)(b)), htobe64((uint64_t)(c))},      \
+        3 * ID_KEY_LEN)
+
 /* Numbers in DB_META. STORE_CORRUPT if there is none. */
 #define META_SCHEMA              "schema"
 #define META_CIPHER              "cipher"
 #define META_CHECK               "secret_check"
 #define META_ROTATION            "rotation"
 #define META_TIME                "time"
-#define META_FOREIGN_KEYS        "foreign_keys" /* 1: some tokens have, or had, foreign keys */
+#define META_FOREIGN_KEYS        "foreign_keys"   /* 1: some tokens have, or had, foreign keys */
+#define META_GROUPS              "groups_checked" /* 1: if there are groups, they are */
 #define META_NEXT_USER_ID        "next_user_id"
 #define META_NEXT_TOKEN_ID       "next_token_id"
 #define META_NEXT_GATEWAY_ID     "next_gateway_id"

@@ -9,11 +9,15 @@ store_engine_copy_in lmdb_copy_in;
 __typeof__(store_export) lmdb_export;
 __typeof__(store_import) lmdb_import;
 
+/* read.c: a user as it is shown. Returns the transaction's error. */
+enum store_error fill_user(struct store_txn *txn, int64_t user_id, const struct record_user *from,
+                           struct store_user *user);
+
 /* environment.c: makes an empty store in an empty folder. */
 bool fill_folder(const struct store_options *options, struct seal *seal, unsigned owner_uid,
                  unsigned owner_gid, char reason[static STORE_REASON_SIZE]);
 
-enum { SCHEMA_VERSION_OLDEST = 3, SCHEMA_VERSION = 5 };
+enum { SCHEMA_VERSION_OLDEST = 3, SCHEMA_VERSION = 6 };
 
 /* upgrade.c: brings a store of an older version up to SCHEMA_VERSION, in a write transaction that
  * has opened all databases, after a copy of the data file beside it, data.mdb.VERSION. If it

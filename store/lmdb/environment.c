@@ -158,6 +158,7 @@ static struct lmdb_store *new_store(const struct store_options *options, struct 
         return NULL;
     }
     store->base = (struct store){.engine = &store_lmdb_engine, .seal = seal};
+    store->audit_days = options->audit_days;
     store->folder_fd = store->fairness_fd = -1;
     pthread_mutex_init(&store->write_lock, NULL);
     clock_read_boot_id(store->boot_id);
@@ -209,6 +210,7 @@ static enum store_error write_first_records(struct lmdb_store *store)
     meta_put(&txn.base, META_SCHEMA, SCHEMA_VERSION);
     meta_put(&txn.base, META_CIPHER, seal_get_cipher(store->base.seal));
     meta_put(&txn.base, META_FOREIGN_KEYS, 0);
+    meta_put(&txn.base, META_GROUPS, 0);
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
         meta_put(&txn.base, meta_counters[i], 1);
     rotation_start(&txn.base);

@@ -85,10 +85,34 @@ enum store_error ids_count(struct store_txn *txn, enum database index, int64_t u
     return error == STORE_NOT_FOUND ? STORE_OK : error;
 }
 
+enum store_error ids_before(struct store_txn *txn, enum database index, int64_t user_id,
+                            int64_t *id)
+{
+    struct span key = ID_KEY(user_id), value = span_of_bytes(id, sizeof(*id));
+    MDB_cursor *cursor = db_cursor_open(txn, index);
+    if (!cursor)
+        return txn->error;
+    enum store_error error = db_cursor_get(txn, cursor, &key, &value, MDB_GET_BOTH_RANGE);
+    if (error == STORE_OK)
+        error = db_cursor_get(txn, cursor, &key, &value, MDB_PREV_DUP);
+    else if (error == STORE_NOT_FOUND && /* all are below */
+             (error = db_cursor_get(txn, cursor, &key, &value, MDB_SET)) == STORE_OK)
+        error = db_cursor_get(txn, cursor, &key, &value, MDB_LAST_DUP);
+    if (error == STORE_OK)
+        *id = id_in_page(value, 0);
+    mdb_cursor_close(cursor);
+    return error;
+}
+
 enum store_error ids_check(struct store_txn *txn, enum database index, int64_t user_id, int64_t id)
 {
     struct span key = ID_KEY(user_id), value = span_of_bytes(&id, sizeof(id));
     return db_seek(txn, index, &key, &value, MDB_GET_BOTH);
+}
+
+enum store_error ids_put(struct store_txn *txn, enum database index, int64_t user_id, int64_t id)
+{
+    return db_put(txn, index, ID_KEY(user_id), span_of_bytes(&id, sizeof(id)), 0);
 }
 
 /* MDB_APPENDDUP fills pages completely; a plain put would split them in halves. By key and value,

@@ -18,6 +18,13 @@ enum store_error lookup_from(struct store_txn *txn, enum database database, int6
     return STORE_OK;
 }
 
+void entry_put(struct store_txn *txn, enum database database, struct span key)
+{
+    unsigned char record[CHECKSUM_LEN];
+    size_t len = record_encode_entry(key, record);
+    db_put(txn, database, key, span_of_bytes(record, len), 0);
+}
+
 /* ---- users ---- */
 
 enum store_error lookup_user(struct store_txn *txn, int64_t user_id, struct record_user *user)
@@ -152,12 +159,24 @@ enum store_error next_token(struct store_txn *txn, MDB_cursor *cursor, MDB_curso
     return record_decode_token(record, token, keys) ? STORE_OK : db_corrupt(txn);
 }
 
+struct span find_owner_group(struct store_txn *txn, int64_t user_id)
+{
+    struct lmdb_txn *lmdb = lmdb_of(txn);
+    struct record_user user;
+    if (lmdb->owner_id != user_id)
+        lmdb->owner_group = lookup_user(txn, user_id, &user) == STORE_OK ? user.group : SPAN("");
+    lmdb->owner_id = user_id;
+    return lmdb->owner_group;
+}
+
 enum store_error visit_token(struct store_txn *txn, struct token *token,
                              const struct record_keys *keys, store_visit_token *visit,
                              void *context)
 {
     if (!unseal_key(txn->seal, token->user_id, token->id, keys->sealed, token->key))
         return db_corrupt(txn);
+    if (token->group.len == 0)
+        token->group = find_owner_group(txn, token->user_id);
     visit(context, token);
     explicit_bzero(token->key, TOKEN_KEY_PREFIX_LEN + keys->sealed.len - SEAL_OVERHEAD_LEN);
     return STORE_OK;

@@ -10,6 +10,9 @@
 enum store_error lookup_from(struct store_txn *txn, enum database database, int64_t *id,
                              struct span *record);
 
+/* Puts an entry whose key says all. */
+void entry_put(struct store_txn *txn, enum database database, struct span key);
+
 /* A user, also one that is being deleted. STORE_NOT_FOUND. */
 enum store_error lookup_user(struct store_txn *txn, int64_t user_id, struct record_user *user);
 void user_put(struct store_txn *txn, int64_t user_id, const struct record_user *user);
@@ -37,6 +40,10 @@ enum store_error lookup_key(struct store_txn *txn, const unsigned char hash[stat
  * the token there. STORE_NOT_FOUND if the user has no more. */
 enum store_error next_token(struct store_txn *txn, MDB_cursor *cursor, MDB_cursor_op step,
                             struct token *token, struct record_keys *keys);
+
+/* The group of a user, which tokens without a group of their own are shown with; empty if there is
+ * no such user. In a transaction of reads. */
+struct span find_owner_group(struct store_txn *txn, int64_t user_id);
 
 /* Unseals the token's key and shows the token to visit. */
 enum store_error visit_token(struct store_txn *txn, struct token *token,

@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
 #include "store/lmdb/ids.h"
 #include "store/lmdb/lookup.h"
@@ -30,13 +31,14 @@ enum store_error lmdb_user_find(struct store_reader *reader, struct span name, i
     return error == STORE_NOT_FOUND ? STORE_NO_USER : error;
 }
 
-static enum store_error fill_user(struct store_txn *txn, int64_t user_id,
-                                  const struct record_user *from, struct store_user *user)
+enum store_error fill_user(struct store_txn *txn, int64_t user_id, const struct record_user *from,
+                           struct store_user *user)
 {
     *user = (struct store_user){.id = user_id,
                                 .role = from->role,
                                 .disabled = from->disabled,
-                                .created_unix_s = from->created_unix_s};
+                                .created_unix_s = from->created_unix_s,
+                                .account = from->account};
     memcpy(user->name, from->name.at, from->name.len);
     memcpy(user->group, from->group.at, from->group.len);
     return ids_count(txn, DB_IDS_BY_USER, user_id, &user->token_count);
@@ -128,10 +130,22 @@ enum store_error lmdb_token_find(struct store_reader *reader, const char *key, i
     struct store_txn *txn = read_begin(reader);
     enum store_error error = store_get_by_key(txn, key, now_unix_s, &token, &keys, &owner);
     if (error == STORE_OK) {
+        const struct token_account *account = &owner.account;
+        bool has_rate = token.rpm_limit > 0 || token.tpm_limit > 0 || account->rpm_limit > 0 ||
+                        account->tpm_limit > 0;
+        struct store_use_view view = {
+            .token = &token,
+            .owner_disabled = owner.disabled,
+            .account = account,
+            .right = store_find_right(txn, token.user_id, &owner, token.group),
+            .now_ns = has_rate ? clock_read_ns(txn) : 0,
+        };
         token.key[0] = '\0';
-        visit(context, &(struct store_use_view){.token = &token,
-                                                .owner_disabled = owner.disabled,
-                                                .account = &owner.account});
+        if (token.group.len == 0)
+            token.group = owner.group;
+        error = txn->error;
+        if (error == STORE_OK)
+            visit(context, &view);
     }
     read_end(txn);
     return error;

@@ -1,6 +1,7 @@
 /* The rows of a transaction, for the kinds of writes (store/txn.h). */
 
 #include "store/lmdb/answers.h"
+#include "store/lmdb/audit.h"
 #include "store/lmdb/clock.h"
 #include "store/lmdb/ids.h"
 #include "store/lmdb/lookup.h"
@@ -72,11 +73,6 @@ static void note_foreign_keys(struct store_txn *txn)
     meta_put(txn, META_FOREIGN_KEYS, 1);
 }
 
-static void follow_owner(struct store_txn *txn, int64_t user_id, struct span group)
-{
-    (void)txn, (void)user_id, (void)group;
-}
-
 void rows_store_ids(struct store_txn *txn)
 {
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
@@ -88,6 +84,8 @@ void rows_store_ids(struct store_txn *txn)
 
 static void delete_user(struct store_txn *txn, int64_t id)
 {
+    db_delete_all(txn, DB_GRANTS, ID_KEY(id));
+    db_delete_all(txn, DB_USAGE, ID_KEY(id));
     db_expect(txn, db_delete(txn, DB_USERS, ID_KEY(id)));
 }
 
@@ -154,6 +152,20 @@ static uint64_t count_tokens(struct store_txn *txn, int64_t user_id)
     return count;
 }
 
+static void follow_owner(struct store_txn *txn, int64_t user_id, struct span group)
+{
+    struct token token = {.user_id = user_id};
+    struct record_keys keys;
+    MDB_cursor *cursor = db_cursor_open(txn, DB_TOKENS);
+    for (; cursor && next_token(txn, cursor, MDB_SET_RANGE, &token, &keys) == STORE_OK; token.id++)
+        if (token.group_is_old && span_equal(token.group, group)) {
+            token.group = SPAN("");
+            put_token(txn, &token, &keys);
+        }
+    if (cursor)
+        mdb_cursor_close(cursor);
+}
+
 static void put_key(struct store_txn *txn, const unsigned char hash[static SEAL_HASH_LEN],
                     const struct record_key *entry)
 {
@@ -170,6 +182,20 @@ static void delete_key(struct store_txn *txn, const unsigned char hash[static SE
 
 /* ---- reservations ---- */
 
+#define OPEN_KEY(id, reservation) THREE_IDS_KEY((reservation)->token_id, (reservation)->due_s, id)
+
+void reservation_index_open(struct store_txn *txn, int64_t id,
+                            const struct record_reservation *reservation)
+{
+    entry_put(txn, DB_RESERVATIONS_BY_TOKEN, OPEN_KEY(id, reservation));
+}
+
+static void unindex_open(struct store_txn *txn, int64_t id,
+                         const struct record_reservation *reservation)
+{
+    db_expect(txn, db_delete(txn, DB_RESERVATIONS_BY_TOKEN, OPEN_KEY(id, reservation)));
+}
+
 static enum store_error get_reservation(struct store_txn *txn, int64_t id,
                                         struct record_reservation *reservation)
 {
@@ -180,21 +206,51 @@ static enum store_error get_reservation(struct store_txn *txn, int64_t id,
                : error;
 }
 
-/* A new one is open. */
+/* A new one is open, one that is changed has ended. */
 static void put_reservation(struct store_txn *txn, int64_t id,
                             const struct record_reservation *reservation)
 {
     unsigned char record[RECORD_RESERVATION_LEN_MAX];
     size_t len = record_encode_reservation(id, reservation, record);
-    if (!reservation->ended)
+    if (reservation->ended) {
+        unindex_open(txn, id, reservation);
+    } else {
         ids_append(txn, DB_RESERVATIONS_BY_USER, reservation->user_id, id);
+        reservation_index_open(txn, id, reservation);
+    }
     db_put(txn, DB_RESERVATIONS, ID_KEY(id), span_of_bytes(record, len), 0);
 }
 
-static void delete_reservation(struct store_txn *txn, int64_t user_id, int64_t id)
+static void delete_reservation(struct store_txn *txn, int64_t id,
+                               const struct record_reservation *reservation)
 {
+    if (!reservation->ended)
+        unindex_open(txn, id, reservation);
+    db_expect(txn, ids_delete(txn, DB_RESERVATIONS_BY_USER, reservation->user_id, id));
     db_expect(txn, db_delete(txn, DB_RESERVATIONS, ID_KEY(id)));
-    db_expect(txn, ids_delete(txn, DB_RESERVATIONS_BY_USER, user_id, id));
+}
+
+static uint64_t count_open(struct store_txn *txn, int64_t user_id, int64_t token_id, uint64_t max,
+                           int64_t *due_s)
+{
+    uint64_t count = 0;
+    struct span key = THREE_IDS_KEY(token_id, clock_now(txn) + 1, 0), value = {NULL, 0};
+    MDB_cursor *cursor = db_cursor_open(txn, DB_RESERVATIONS_BY_TOKEN);
+    (void)user_id;
+    for (MDB_cursor_op op = MDB_SET_RANGE;
+         cursor && count < max && db_cursor_get(txn, cursor, &key, &value, op) == STORE_OK;
+         op = MDB_NEXT) {
+        const unsigned char *ids = (const unsigned char *)key.at;
+        if (!record_decode_entry(key, value))
+            db_corrupt(txn);
+        else if (get_big64(ids) != token_id)
+            break;
+        else if (count++ == 0)
+            *due_s = get_big64(ids + ID_KEY_LEN);
+    }
+    if (cursor)
+        mdb_cursor_close(cursor);
+    return count;
 }
 
 /* Looks for the oldest one to drop, where that is needed. */
@@ -225,7 +281,11 @@ static void get_places(struct store_txn *txn, int64_t user_id, struct store_plac
 
 static void drop_reservation(struct store_txn *txn, int64_t user_id)
 {
-    delete_reservation(txn, user_id, lmdb_of(txn)->ended_id);
+    struct record_reservation reservation;
+    int64_t id = lmdb_of(txn)->ended_id;
+    (void)user_id;
+    if (db_expect(txn, get_reservation(txn, id, &reservation)) == STORE_OK)
+        delete_reservation(txn, id, &reservation);
 }
 
 /* ---- purging ---- */
@@ -243,7 +303,7 @@ static bool purge_reservations(struct store_txn *txn, size_t max)
             error = db_corrupt(txn);
         if (error != STORE_OK || clock_now(txn) - reservation.due_s < STORE_IDEMPOTENCY_S)
             return false;
-        delete_reservation(txn, reservation.user_id, id);
+        delete_reservation(txn, id, &reservation);
     }
     return true;
 }
@@ -252,12 +312,21 @@ static enum store_error purge(struct store_txn *txn, struct store_write *write)
 {
     write->step.more = purge_reservations(txn, write->step.max);
     write->step.more |= answers_purge(txn, write->step.max);
+    write->step.more |= audit_purge(txn, write->step.max);
     return txn->error;
+}
+
+static int64_t wall_s(struct store_txn *txn, const struct store_write *write)
+{
+    (void)txn;
+    return write->now_unix_s;
 }
 
 const struct store_rows lmdb_rows = {
     .take_room = take_room,
     .now_s = clock_now,
+    .now_ns = clock_now_ns,
+    .wall_s = wall_s,
     .take_id = take_id,
     .get_user = lookup_user,
     .put_user = user_put,
@@ -279,6 +348,20 @@ const struct store_rows lmdb_rows = {
     .put_reservation = put_reservation,
     .get_places = get_places,
     .drop_reservation = drop_reservation,
+    .count_open = count_open,
+    .groups_checked = groups_checked,
+    .check_groups = groups_check,
+    .get_group = groups_get,
+    .put_group = groups_put,
+    .delete_group = groups_delete,
+    .has_grant = grants_has,
+    .put_grant = grants_put,
+    .put_model = models_put,
+    .add_usage = usage_add,
+    .fold_usage = usage_fold,
+    .delete_usage = usage_delete,
+    .add_audit = audit_add,
+    .import_audit = audit_import,
     .add_gateway = add_gateway,
     .delete_gateway = delete_gateway,
     .get_answer = answers_get,

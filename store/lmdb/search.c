@@ -3,10 +3,12 @@
 
 #include <stdlib.h>
 
+#include "base/calendar.h"
 #include "store/lmdb/engine.h"
 #include "store/lmdb/ids.h"
 #include "store/lmdb/lookup.h"
 #include "token/match.h"
+#include "token/refill.h"
 
 /* ---- one pass over a user's tokens, in the order of ids ---- */
 
@@ -15,6 +17,7 @@ struct pass {
     const struct store_search *search;
     MDB_cursor *cursor;
     bool ascending, started;
+    int64_t day;        /* of the search */
     struct token token; /* the one at hand */
     struct record_keys keys;
 };
@@ -32,11 +35,18 @@ static enum store_error first_token(struct pass *pass)
     return next_token(pass->txn, pass->cursor, is_last ? MDB_LAST : MDB_PREV, token, &pass->keys);
 }
 
+static struct span shown_group(const struct pass *pass)
+{
+    const struct token *token = &pass->token;
+    return token->group.len > 0 ? token->group : find_owner_group(pass->txn, token->user_id);
+}
+
 static bool matches(struct pass *pass)
 {
     const struct store_search *search = pass->search;
     struct token *token = &pass->token;
-    if ((search->group.at && !span_equal(search->group, token->group)) ||
+    token_refill(token, pass->day);
+    if ((search->group.at && !span_equal(search->group, shown_group(pass))) ||
         (search->status && search->status != token_status_at(token, search->now_unix_s)) ||
         (search->keyword.len > 0 && !match_name(token->name, search->keyword)))
         return false;
@@ -193,6 +203,7 @@ enum store_error lmdb_token_search(struct store_reader *reader, const struct sto
     struct store_txn *txn = read_begin(reader);
     enum store_error error = txn->error;
     struct pass pass = {.txn = txn, .search = search, .cursor = db_cursor_open(txn, DB_TOKENS)};
+    pass.day = calendar_day(search->now_unix_s);
     pass.ascending = search->sort || search->ascending;
     if (pass.cursor) {
         error = search->sort ? search_sorted(&pass, total, visit, context)

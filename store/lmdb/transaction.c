@@ -17,6 +17,7 @@ struct store_txn *read_begin(struct store_reader *reader)
 {
     struct store_txn *txn = &((struct lmdb_reader *)reader)->txn.base;
     txn->error = STORE_OK;
+    lmdb_of(txn)->owner_id = 0;
     if (atomic_load(&reader->store->broken))
         txn->error = STORE_BROKEN;
     else

@@ -16,6 +16,7 @@
 #include "store/lmdb/ids.h"
 #include "store/lmdb/lookup.h"
 #include "store/lmdb/rotation.h"
+#include "store/lmdb/rows.h"
 
 /* ---- from version 3: the index of users, answers by user, the store's time ---- */
 
@@ -90,10 +91,63 @@ static void from_version_4(struct store_txn *txn)
     rotation_start(txn);
 }
 
+/* ---- from version 5: what a user's tokens have used; open reservations by token ---- */
+
+/* The sum of what the user's tokens have used. The cursor is at the first of them or of a later
+ * user, or before all. */
+static int64_t sum_used(struct store_txn *txn, MDB_cursor *cursor, int64_t user_id)
+{
+    struct token token = {.user_id = user_id};
+    struct record_keys keys;
+    int64_t sum = 0;
+    for (MDB_cursor_op op = MDB_SET_RANGE; next_token(txn, cursor, op, &token, &keys) == STORE_OK;
+         op = MDB_NEXT)
+        if (token.used_quota < 0 || __builtin_add_overflow(sum, token.used_quota, &sum))
+            db_corrupt(txn);
+    return sum;
+}
+
+static void sum_users(struct store_txn *txn)
+{
+    struct span record;
+    MDB_cursor *cursor = db_cursor_open(txn, DB_TOKENS);
+    for (int64_t id = 1; cursor && lookup_from(txn, DB_USERS, &id, &record) == STORE_OK; id++) {
+        struct record_user user;
+        if (!record_decode_user(id, record, &user) ||
+            __builtin_add_overflow(sum_used(txn, cursor, id), user.account.deleted_used_quota,
+                                   &user.account.used_quota))
+            db_corrupt(txn);
+        else if (user.account.used_quota != 0)
+            user_put(txn, id, &user);
+    }
+    if (cursor)
+        mdb_cursor_close(cursor);
+}
+
+static void index_open(struct store_txn *txn)
+{
+    struct span record;
+    struct record_reservation reservation;
+    for (int64_t id = 1; lookup_from(txn, DB_RESERVATIONS, &id, &record) == STORE_OK; id++) {
+        if (!record_decode_reservation(id, record, &reservation))
+            db_corrupt(txn);
+        else if (!reservation.ended)
+            reservation_index_open(txn, id, &reservation);
+    }
+}
+
+static void from_version_5(struct store_txn *txn)
+{
+    meta_put(txn, META_GROUPS, 0);
+    sum_users(txn);
+    index_open(txn);
+}
+
 /* ---- all of it ---- */
 
 /* From SCHEMA_VERSION_OLDEST on, a version each. */
-static void (*const steps[])(struct store_txn *txn) = {from_version_3, from_version_4};
+static void (*const steps[])(struct store_txn *txn) = {from_version_3, from_version_4,
+                                                       from_version_5};
 _Static_assert(SCHEMA_VERSION_OLDEST + sizeof(steps) / sizeof(steps[0]) == SCHEMA_VERSION, "steps");
 
 /* A running program keeps a reader slot. One of this version holds one only briefly, before it

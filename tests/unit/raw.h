@@ -9,12 +9,13 @@
 #include "base/bytes.h"
 #include "store/lmdb/checksum.h"
 #include "store/lmdb/database.h"
+#include "store/lmdb/record.h"
 
 struct raw {
     MDB_env *env;
     MDB_txn *txn;
     MDB_dbi meta, users, user_index, tokens, ids_by_user, token_by_key, gateways, reservations,
-        answers;
+        reservations_by_token, answers, groups, grants, usage, audit, audit_by_user, recent;
 };
 
 /* The store must not be open. */
@@ -23,18 +24,33 @@ static inline void raw_open(struct raw *raw, const struct temporary *temporary)
     assert_null(temporary->store);
     assert_ptr_equal(temporary->options.location, temporary->store_path.path); /* LMDB's */
     assert_int_equal(mdb_env_create(&raw->env), 0);
-    assert_int_equal(mdb_env_set_maxdbs(raw->env, 16), 0);
+    assert_int_equal(mdb_env_set_maxdbs(raw->env, 24), 0);
     assert_int_equal(mdb_env_open(raw->env, temporary->options.location, 0, 0600), 0);
     assert_int_equal(mdb_txn_begin(raw->env, NULL, 0, &raw->txn), 0);
-    assert_int_equal(mdb_dbi_open(raw->txn, "meta", 0, &raw->meta), 0);
-    assert_int_equal(mdb_dbi_open(raw->txn, "users", 0, &raw->users), 0);
-    assert_int_equal(mdb_dbi_open(raw->txn, "user_index", 0, &raw->user_index), 0);
-    assert_int_equal(mdb_dbi_open(raw->txn, "tokens", 0, &raw->tokens), 0);
-    assert_int_equal(mdb_dbi_open(raw->txn, "ids_by_user", 0, &raw->ids_by_user), 0);
-    assert_int_equal(mdb_dbi_open(raw->txn, "token_by_key", 0, &raw->token_by_key), 0);
-    assert_int_equal(mdb_dbi_open(raw->txn, "gateways", 0, &raw->gateways), 0);
-    assert_int_equal(mdb_dbi_open(raw->txn, "reservations", 0, &raw->reservations), 0);
-    assert_int_equal(mdb_dbi_open(raw->txn, "answers", 0, &raw->answers), 0);
+    const struct {
+        const char *name;
+        MDB_dbi *dbi;
+    } databases[] = {
+        {"meta", &raw->meta},
+        {"users", &raw->users},
+        {"user_index", &raw->user_index},
+        {"tokens", &raw->tokens},
+        {"ids_by_user", &raw->ids_by_user},
+        {"token_by_key", &raw->token_by_key},
+        {"gateways", &raw->gateways},
+        {"reservations", &raw->reservations},
+        {"reservations_by_token", &raw->reservations_by_token},
+        {"answers", &raw->answers},
+        {"groups", &raw->groups},
+        {"grants", &raw->grants},
+        {"usage", &raw->usage},
+        {"audit", &raw->audit},
+        {"audit_by_user", &raw->audit_by_user},
+        {NULL, &raw->recent},
+    };
+    for (size_t i = 0; i < COUNT_OF(databases); i++)
+        require(mdb_dbi_open(raw->txn, databases[i].name, 0, databases[i].dbi) == 0, "%s",
+                databases[i].name ? databases[i].name : "-");
 }
 
 static inline void raw_commit(struct raw *raw)
@@ -91,6 +107,24 @@ static inline struct raw_bytes raw_meta(const char *name, int64_t number)
     value.len =
         checksum_put(checksum_context_of(CHECKSUM_META, span_of(name)), value.at, value.len);
     return value;
+}
+
+/* Puts an entry whose key says all. */
+static inline void raw_put_entry(struct raw *raw, MDB_dbi dbi, struct raw_bytes key)
+{
+    struct raw_bytes value;
+    value.len = record_encode_entry((struct span){(char *)key.at, key.len}, value.at);
+    MDB_val key_val = {key.len, key.at}, value_val = {value.len, value.at};
+    assert_int_equal(mdb_put(raw->txn, dbi, &key_val, &value_val, 0), 0);
+}
+
+static inline struct raw_bytes raw_three_ids_key(int64_t a, int64_t b, int64_t c)
+{
+    unsigned char at[24];
+    put_big64(at, a);
+    put_big64(at + 8, b);
+    put_big64(at + 16, c);
+    return raw_bytes(at, sizeof(at));
 }
 
 /* Gives a record that was changed the checksum that is right for it under this key. */

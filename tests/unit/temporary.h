@@ -204,6 +204,7 @@ static inline enum store_error temporary_create_tokens(struct store *store, int6
         for (size_t i = 0; i < count; i++) {
             tokens[i] = token_default();
             tokens[i].name = SPAN("name");
+            tokens[i].group = SPAN(""); /* the owner's */
             tokens[i].unlimited_quota = true;
             tokens[i].model_limits = (struct span){models, models_len};
             token_key_generate(tokens[i].key);

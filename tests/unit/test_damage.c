@@ -262,8 +262,8 @@ static void test_other_values(void **state)
                 {"gateways", 0, authenticate_gateway},
                 {"reservations", 0, settle},
                 {"answers", 0, repeat},
-                {"meta", 4 /* next_token_id */, create_one},
-                {"meta", 9 /* time */, repeat}};
+                {"meta", 5 /* next_token_id */, create_one},
+                {"meta", 10 /* time */, repeat}};
     struct temporary temporary;
     struct raw raw;
     char secret[STORE_CREDENTIAL_LEN];

@@ -52,6 +52,7 @@ static void put_reservations(const struct temporary *temporary, const int64_t *m
         raw_put(&raw, raw.reservations, raw_user_key((int64_t)i + 1), record);
         int64_t id = (int64_t)i + 1;
         raw_put(&raw, by_user, raw_user_key(0), raw_bytes(&id, sizeof(id)));
+        raw_put_entry(&raw, raw.reservations_by_token, raw_three_ids_key(0, made_s[i] + 600, id));
     }
     raw_commit(&raw);
 }

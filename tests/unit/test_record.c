@@ -139,7 +139,7 @@ static void test_tokens_of_other_lengths_are_refused(void **state)
 static void test_other_versions_are_refused(void **state)
 {
     (void)state;
-    struct token token = {.status = TOKEN_ENABLED};
+    struct token token = {.status = TOKEN_ENABLED, .refill_day = 1};
     unsigned char bytes[RECORD_TOKEN_LEN_MAX], user_bytes[RECORD_USER_LEN_MAX];
     struct record_keys keys = {.sealed = own_sealed, .has_old = true};
     struct record_user user = {
@@ -173,6 +173,8 @@ static void test_the_form_of_a_token(void **state)
         .model_limits = SPAN("mm"),
         .allow_ips = SPAN("1"),
         .group = SPAN("ggg"),
+        .group_is_old = true,
+        .refill_day = 1,
         .expired_unix_s = -1,
         .created_unix_s = 0x1122,
         .accessed_unix_s = 4,
@@ -227,7 +229,12 @@ static void test_a_token_of_the_version_before(void **state)
 {
     (void)state;
     enum { AT_NAME_LEN = RECORD_TOKEN_LENGTHS_AT };
-    struct token in = {.name = SPAN("NAME"), .group = SPAN("ggg"), .used_quota = 7}, out = in;
+    struct token in = {.name = SPAN("NAME"),
+                       .group = SPAN("ggg"),
+                       .group_is_old = true,
+                       .refill_day = 1,
+                       .used_quota = 7},
+                 out = in;
     struct record_keys keys = {.sealed = own_sealed, .has_old = true, .old_until_unix_s = 5};
     struct span record = encode(&in, &keys);
     unsigned char *bytes = (unsigned char *)(uintptr_t)record.at;

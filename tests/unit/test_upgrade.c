@@ -192,7 +192,7 @@ static void test_older_program_at_work(void **state)
     make_version_3(&old);
     pid_t child = start_program(&old);
     check_refused(&old, "is in use by programs of schema version 3");
-    check_refused(&old, "version 5");
+    check_refused(&old, "version 6");
     assert_int_equal(access(old.copy_path.path, F_OK), -1);
     kill(child, SIGKILL); /* its reader stays in the table */
     assert_int_equal(waitpid(child, NULL, 0), child);
