@@ -126,7 +126,7 @@ static int64_t next_id(struct store_txn *txn, int64_t time_unix_s)
     return last < least ? least : last + 1;
 }
 
-void audit_add(struct store_txn *txn, const struct store_audit *record)
+void lmdb_audit_add(struct store_txn *txn, const struct store_audit *record)
 {
     unsigned char bytes[RECORD_AUDIT_LEN_MAX];
     struct store_audit audit = *record;

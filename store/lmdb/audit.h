@@ -6,7 +6,7 @@
  * database of databases: each commit writes its page anyway. Before they fill it all of them move
  * to DB_AUDIT and DB_AUDIT_BY_USER. Their ids are greater than those in DB_AUDIT. Its other keys
  * are names, which come after ids. */
-void audit_add(struct store_txn *txn, const struct store_audit *record);
+void lmdb_audit_add(struct store_txn *txn, const struct store_audit *record);
 void audit_import(struct store_txn *txn, const struct store_audit *record);
 
 /* Deletes up to max records that are too old; returns whether others are left. */
