@@ -135,7 +135,8 @@ static enum api_step begin(struct request *request)
         return API_REPLIED;
     /* A refusal of a key's or gateway's must not look like permission. */
     request->failures_answer_200 =
-        request->api->settings->http_status_200 && request->route->caller == ROUTE_USER;
+        request->api->settings->http_status_200 &&
+        (request->route->caller == ROUTE_USER || request->route->caller == ROUTE_OWNER);
     if (!auth_check(request) || !check_body(request))
         return API_REPLIED;
     enum api_step step = request->route->begin(request);
@@ -157,6 +158,7 @@ enum api_step api_begin(struct api *api, struct request *request, int64_t now_un
     if (step == API_REPLIED && request->head.len == 0)
         reply_success(request);
     request->write.user_id = request->user_id;
+    request->write.by_administrator = request_is_for_other(request);
     request->write.now_unix_s = now_unix_s;
     return step;
 }
@@ -165,6 +167,11 @@ int64_t api_write_wait_ms_max(const struct request *request)
 {
     enum { VERIFY_MS = 5000, OTHER_MS = 20000 }; /* a web server waits 10 s for auth_request */
     return request->route->caller == ROUTE_KEY ? VERIFY_MS : OTHER_MS;
+}
+
+void api_search(struct request *request, struct store_reader *reader)
+{
+    request->do_search(request, reader);
 }
 
 void api_finish(struct request *request)

@@ -22,14 +22,15 @@ void request_free(struct request *request);
 void request_clear(struct request *request);
 
 /* Does a request up to the point where it has to wait. After API_WRITES, store_write or
- * store_commit has to be called with &request->write, in any thread. */
+ * store_commit has to be called with &request->write, in any thread, as long as
+ * store_write_goes_on. */
 enum api_step api_begin(struct api *api, struct request *request, int64_t now_unix_s);
 
 /* After API_WRITES: how long the write may wait, in milliseconds since the request was read. One
  * that has not begun by then must not be done: its error is set to STORE_UNAVAILABLE. */
 int64_t api_write_wait_ms_max(const struct request *request);
 
-/* After API_SEARCHES: searches, in any thread, with a reader of that thread. */
+/* After API_SEARCHES: reads, in any thread, with a reader of that thread. */
 void api_search(struct request *request, struct store_reader *reader);
 
 /* Makes the reply of what has been done, in the thread of api_begin.

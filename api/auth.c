@@ -2,6 +2,7 @@
 
 #include <strings.h>
 
+#include "api/query.h"
 #include "api/reply.h"
 #include "base/number.h"
 #include "base/text.h"
@@ -58,8 +59,9 @@ static const char *check_user(struct request *request, enum store_error *error)
     if (named.len > 0 && !number_parse(named, &named_id))
         return "New-Api-User header is wrong: send 'New-Api-User: <user id>', a decimal number, or "
                "leave it out";
-    *error = store_user_authenticate(request->api->reader, access_token, &request->user_id);
-    if (!store_is_failure(*error) && named.len > 0 && named_id != request->user_id)
+    *error = store_user_authenticate(request->api->reader, access_token, &request->caller_id);
+    request->user_id = request->caller_id;
+    if (!store_is_failure(*error) && named.len > 0 && named_id != request->caller_id)
         *error = STORE_DENIED;
     return NULL;
 }
@@ -76,17 +78,70 @@ static const char *check_gateway(struct request *request, enum store_error *erro
                  "'X-Gateway-Token: <gateway secret>'";
 }
 
+/* ---- administrators ---- */
+
+static bool is_administrator(struct request *request)
+{
+    struct store_user *user = &request->user;
+    enum store_error error = store_user_get(request->api->reader, request->caller_id, user);
+    if (error == STORE_OK && user->role < USER_ROLE_ADMIN)
+        error = STORE_FORBIDDEN;
+    request->caller_role = user->role;
+    if (error != STORE_OK)
+        reply_store_error(request, error);
+    return error == STORE_OK;
+}
+
+bool auth_act_on(struct request *request, int64_t user_id)
+{
+    enum store_error error = store_user_get(request->api->reader, user_id, &request->user);
+    request->user_id = user_id;
+    if (error == STORE_OK && request_is_for_other(request) &&
+        request->user.role >= request->caller_role)
+        error = STORE_FORBIDDEN;
+    if (error != STORE_OK)
+        reply_store_error(request, error);
+    return error == STORE_OK;
+}
+
+/* The user_id of the query: the caller's own changes nothing. */
+static bool check_user_id(struct request *request)
+{
+    char value[QUERY_VALUE_SIZE];
+    struct span text = query_get(request->input.query, "user_id", value);
+    int64_t user_id;
+    if (text.len == 0)
+        return true;
+    bool is_number = number_parse(text, &user_id);
+    if (is_number && user_id == request->caller_id)
+        return true;
+    request->failures_answer_200 = false; /* a refusal must not look like permission */
+    if (!is_number)
+        reply_invalid_field(request, "user_id", "must be a user's id");
+    else if (request->route->caller == ROUTE_OWNER)
+        reply_store_error(request, STORE_FORBIDDEN);
+    else
+        return is_administrator(request) && auth_act_on(request, user_id);
+    return false;
+}
+
 bool auth_check(struct request *request)
 {
+    const struct route *route = request->route;
+    bool is_users = route->caller >= ROUTE_USER && route->caller <= ROUTE_ADMIN;
     enum store_error error = STORE_OK;
     const char *message = NULL;
-    if (request->route->caller == ROUTE_USER)
+    if (is_users)
         message = check_user(request, &error);
-    else if (request->route->caller == ROUTE_GATEWAY)
+    else if (route->caller == ROUTE_GATEWAY)
         message = check_gateway(request, &error);
     if (message)
         reply_failure(request, 401, message);
     else if (error != STORE_OK)
         reply_store_error(request, error);
-    return !message && error == STORE_OK;
+    if (message || error != STORE_OK)
+        return false;
+    if (route->caller == ROUTE_ADMIN)
+        return is_administrator(request);
+    return !is_users || route->root != ROUTE_TOKEN || check_user_id(request);
 }

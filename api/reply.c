@@ -225,7 +225,7 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
         const char *message, *code; /* code NULL: the status's */
     } failures[STORE_REFUSED + 1] = {
         [STORE_NOT_FOUND] = {404, "Token does not exist", NULL},
-        [STORE_NO_USER] = {401, denied, NULL},
+        [STORE_NO_USER] = {401, denied, NULL}, /* the caller */
         [STORE_DENIED] = {401, denied, NULL},
         [STORE_USER_DISABLED] = {403, "User is disabled", "user_disabled"},
         [STORE_NAME_TAKEN] = {409, "Another user has this name", "name_taken"},
@@ -252,6 +252,9 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
         [STORE_QUOTA_TOO_HIGH] = {400, "Invalid parameters: remain_quota would be out of range",
                                   NULL},
         [STORE_NAME_TOO_LONG] = {400, name_too_long, "name"},
+        [STORE_GROUP] = {400, "Invalid parameters: group is not available to you", "group"},
+        [STORE_NO_GROUP] = {400, "Invalid parameters: group does not exist", "group"},
+        [STORE_FORBIDDEN] = {403, "You have no right to this", NULL},
         [STORE_CORRUPT] = {503, "The token could not be read", NULL},
         [STORE_UNKNOWN] =
             {503,
@@ -261,6 +264,12 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
     char detail[32] = "";
     if (!failures[error].message)
         return reply_failure(request, 503, "Service is temporarily unavailable");
+    if (request->root == ROUTE_USERS && error == STORE_QUOTA_TOO_LOW)
+        return fail(request, 409, "The user has less quota left than that", "", "quota_too_low");
+    if (request->root == ROUTE_USERS && error == STORE_QUOTA_TOO_HIGH)
+        return reply_invalid_field(request, "quota", "would be out of range");
+    if (error == STORE_NO_USER && request_is_for_other(request))
+        return reply_failure(request, 404, "User does not exist");
     if (error == STORE_LIMIT)
         snprintf(detail, sizeof(detail), " (%" PRIu64 ")", request->api->settings->max_per_user);
     return fail(request, failures[error].status, failures[error].message, detail,

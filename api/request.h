@@ -54,20 +54,25 @@ enum api_step {
 };
 
 /* The collections. */
-enum route_root { ROUTE_TOKEN, ROUTE_USAGE, ROUTE_STATUS, ROUTE_BILLING };
+enum route_root { ROUTE_TOKEN, ROUTE_USAGE, ROUTE_STATUS, ROUTE_BILLING, ROUTE_USERS, ROUTE_LOG };
 
 struct request;
 
 /* The credentials that a route wants. */
 enum route_caller {
     ROUTE_ANYONE,  /* none */
-    ROUTE_USER,    /* Authorization and New-Api-User */
+    ROUTE_USER,    /* Authorization and New-Api-User; on tokens' routes an administrator may name
+                      another user by user_id */
+    ROUTE_OWNER,   /* the same, but nobody may name another */
+    ROUTE_ADMIN,   /* the same, of an administrator */
     ROUTE_GATEWAY, /* X-Gateway-Token */
     ROUTE_KEY      /* a token's key, which the handler checks */
 };
 
 typedef enum api_step route_begin(struct request *request);
 typedef void route_render(struct request *request);
+/* A read that may take long: with the reader of any thread. Sets search_error. */
+typedef void route_search(struct request *request, struct store_reader *reader);
 
 /* A method on a path. */
 struct route {
@@ -99,8 +104,11 @@ struct request {
     struct span path;                /* below the collection, from the '/' on */
     int64_t path_id;                 /* the path's :id */
     bool failures_answer_200;        /* TOKEN_HTTP_STATUS=200 holds for the route */
-    int64_t user_id;                 /* authenticated, on a user's route */
-    int64_t gateway_id;              /* or on a gateway's */
+    int64_t caller_id;               /* the authenticated user */
+    enum user_role caller_role;      /* on administrators' routes, and for another user */
+    int64_t user_id;                 /* who the request is about: the caller, or another user for an
+                                        administrator */
+    int64_t gateway_id;              /* authenticated, on a gateway's route */
 
     struct validation_error invalid; /* the first fault of the input */
     struct token *tokens;            /* of a create */
@@ -109,14 +117,31 @@ struct request {
     char own_group[TOKEN_GROUP_LEN_MAX]; /* of an update */
     int64_t *ids;                        /* of a batch */
     size_t id_count;
+    route_search *do_search;
     struct store_search search;
+    struct store_audit_search audit;
     enum token_refusal usage_refusal; /* of a key whose holder asks */
     int64_t page;
-    uint64_t total; /* tokens found, on all pages */
+    uint64_t total; /* found, on all pages */
     enum store_error search_error;
+    struct store_user user; /* whom an administrator acts on, or adds; or the caller */
+    unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN];
+    char access_token[STORE_CREDENTIAL_LEN]; /* a new one, told once */
 
     /* Last: their memory is kept from request to request. */
     struct buffer received;   /* the transport's: input.body may point here */
     struct buffer head, body; /* the reply: CGI's header lines with the empty line, and the body */
     struct buffer text;       /* texts made from the input: spans of write and search point here */
 };
+
+/* Whether an administrator acts on another user. */
+static inline bool request_is_for_other(const struct request *request)
+{
+    return request->user_id != request->caller_id;
+}
+
+/* Whether answers mask keys. An administrator is never shown another's. */
+static inline bool request_masks_keys(const struct request *request)
+{
+    return request->api->settings->mask_keys || request_is_for_other(request);
+}

@@ -5,19 +5,20 @@
 
 /* clang-format off */
 static const struct route routes[] = {
-    {ROUTE_TOKEN, "GET", "/", ROUTE_USER, list_begin, search_render},
-    {ROUTE_TOKEN, "POST", "/", ROUTE_USER, create_begin, create_render},
+    {ROUTE_TOKEN, "GET", "/", ROUTE_USER, list_begin, page_render},
+    {ROUTE_TOKEN, "POST", "/", ROUTE_OWNER, create_begin, create_render},
     {ROUTE_TOKEN, "PUT", "/", ROUTE_USER, update_begin, update_render},
-    {ROUTE_TOKEN, "GET", "/search", ROUTE_USER, search_begin, search_render},
-    {ROUTE_TOKEN, "POST", "/search", ROUTE_USER, search_begin, search_render},
+    {ROUTE_TOKEN, "GET", "/search", ROUTE_USER, search_begin, page_render},
+    {ROUTE_TOKEN, "POST", "/search", ROUTE_USER, search_begin, page_render},
     {ROUTE_TOKEN, "GET", "/:id", ROUTE_USER, get_begin, NULL},
     {ROUTE_TOKEN, "DELETE", "/:id", ROUTE_USER, delete_begin, delete_render},
-    {ROUTE_TOKEN, "POST", "/:id/key", ROUTE_USER, key_begin, NULL},
-    {ROUTE_TOKEN, "POST", "/:id/rotate", ROUTE_USER, rotate_begin, update_render},
+    {ROUTE_TOKEN, "POST", "/:id/key", ROUTE_OWNER, key_begin, NULL},
+    {ROUTE_TOKEN, "POST", "/:id/rotate", ROUTE_OWNER, rotate_begin, update_render},
     {ROUTE_TOKEN, "GET", "/:id/usage", ROUTE_USER, token_days_begin, NULL},
     {ROUTE_TOKEN, "POST", "/batch", ROUTE_USER, delete_batch_begin, delete_batch_render},
     {ROUTE_TOKEN, "POST", "/batch/status", ROUTE_USER, status_batch_begin, status_batch_render},
-    {ROUTE_TOKEN, "POST", "/batch/keys", ROUTE_USER, keys_begin, NULL},
+    {ROUTE_TOKEN, "POST", "/batch/keys", ROUTE_OWNER, keys_begin, NULL},
+    {ROUTE_TOKEN, "POST", "/find", ROUTE_ADMIN, find_begin, NULL},
     {ROUTE_TOKEN, "*", "/verify", ROUTE_KEY, verify_begin, verify_render},
     {ROUTE_TOKEN, "POST", "/consume", ROUTE_GATEWAY, consume_begin, consume_render},
     {ROUTE_TOKEN, "POST", "/reserve", ROUTE_GATEWAY, reserve_begin, consume_render},
@@ -28,6 +29,20 @@ static const struct route routes[] = {
     {ROUTE_BILLING, "GET", "/subscription", ROUTE_KEY, subscription_begin, NULL},
     {ROUTE_BILLING, "GET", "/usage", ROUTE_KEY, billing_usage_begin, NULL},
     {ROUTE_STATUS, "GET", "/", ROUTE_ANYONE, site_begin, NULL},
+    {ROUTE_USERS, "GET", "/self", ROUTE_USER, self_begin, NULL},
+    {ROUTE_USERS, "POST", "/self/rotate", ROUTE_USER, self_rotate_begin, user_change_render},
+    {ROUTE_USERS, "GET", "/self/groups", ROUTE_USER, self_groups_begin, NULL},
+    {ROUTE_USERS, "GET", "/self/usage", ROUTE_USER, user_days_begin, NULL},
+    {ROUTE_USERS, "GET", "/models", ROUTE_USER, models_begin, NULL},
+    {ROUTE_USERS, "GET", "/", ROUTE_ADMIN, users_begin, page_render},
+    {ROUTE_USERS, "POST", "/", ROUTE_ADMIN, user_add_begin, user_add_render},
+    {ROUTE_USERS, "PUT", "/", ROUTE_ADMIN, user_update_begin, user_change_render},
+    {ROUTE_USERS, "GET", "/search", ROUTE_ADMIN, users_begin, page_render},
+    {ROUTE_USERS, "POST", "/manage", ROUTE_ADMIN, user_manage_begin, user_change_render},
+    {ROUTE_USERS, "GET", "/:id", ROUTE_ADMIN, user_get_begin, NULL},
+    {ROUTE_USERS, "DELETE", "/:id", ROUTE_ADMIN, user_delete_begin, user_change_render},
+    {ROUTE_LOG, "GET", "/", ROUTE_ADMIN, log_begin, log_render},
+    {ROUTE_LOG, "GET", "/self", ROUTE_USER, log_self_begin, log_render},
 };
 /* clang-format on */
 
@@ -36,8 +51,9 @@ enum { ROUTE_COUNT = sizeof(routes) / sizeof(routes[0]) };
 /* Takes the first root off, with a prefix of the site before it (/gateway/api/token). */
 static bool strip_root(struct span *path, enum route_root *root)
 {
-    static const char *const roots[] = {"/api/token", "/api/usage/token", "/api/status",
-                                        "/v1/dashboard/billing"};
+    static const char *const roots[] = {"/api/token",  "/api/usage/token",
+                                        "/api/status", "/v1/dashboard/billing",
+                                        "/api/user",   "/api/log"};
     for (struct span rest = *path; rest.len > 0; rest = span_from(rest, 1))
         for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
             struct span name = span_of(roots[i]);
@@ -85,7 +101,8 @@ struct span route_path(const struct request_input *input, char text[ROUTE_PATH_S
     bool is_program = script.len > 3 && span_equal(span_from(script, script.len - 3), SPAN("cgi"));
     if (!strip_root(&path, root) && (input->path_info.len > 0 || is_program))
         path = input->path_info;
-    return path.len > 0 ? path : SPAN("/");
+    bool is_exact = *root == ROUTE_USERS || *root == ROUTE_LOG; /* "/" is administrators' there */
+    return path.len > 0 || is_exact ? path : SPAN("/");
 }
 
 static bool matches_pattern(const char *pattern, struct span path, int64_t *id)
@@ -107,12 +124,13 @@ static bool matches_pattern(const char *pattern, struct span path, int64_t *id)
     return true;
 }
 
-/* A slash at the end changes nothing: front ends of the family send it. But gateways' routes and
- * /verify are guarded by web servers, by their exact names. */
+/* A slash at the end changes nothing: front ends of the family send it. But administrators' and
+ * gateways' routes and /verify are guarded by web servers, by their exact names. */
 static bool matches_path(const struct route *route, struct span path, int64_t *id)
 {
     bool has_slash = path.len > 1 && path.at[path.len - 1] == '/' && path.at[path.len - 2] != '/';
-    bool is_guarded = route->caller == ROUTE_GATEWAY || route->method[0] == '*';
+    bool is_guarded =
+        route->caller == ROUTE_ADMIN || route->caller == ROUTE_GATEWAY || route->method[0] == '*';
     if (has_slash && !is_guarded)
         path.len--;
     return matches_pattern(route->pattern, path, id);

@@ -68,5 +68,5 @@ void token_json_visit(void *context, const struct token *token)
     struct buffer *body = &request->body;
     if (body->len > 0 && body->at[body->len - 1] == '}')
         buffer_append(body, SPAN(","));
-    token_json_append(body, token, request->now_unix_s, request->api->settings->mask_keys);
+    token_json_append(body, token, request->now_unix_s, request_masks_keys(request));
 }

@@ -71,7 +71,7 @@ enum api_step update_begin(struct request *request)
 /* Of a rotation too, which shows the new key. */
 void update_render(struct request *request)
 {
-    bool mask_key = request->api->settings->mask_keys && request->write.kind == STORE_UPDATE;
+    bool mask_key = request_masks_keys(request) && request->write.kind == STORE_UPDATE;
     reply_begin_data(request);
     token_json_append(&request->body, &request->write.token, request->now_unix_s, mask_key);
     reply_end_data(request);

@@ -171,7 +171,7 @@ static void append_audit(struct buffer *out, const struct store_row *row)
     buffer_append_number(out, SPAN("{\"kind\":\"audit\",\"id\":"), audit->id);
     buffer_append_number(out, SPAN(",\"time\":"), audit->time_unix_s);
     append_text(out, SPAN(",\"action\":"), audit->action);
-    append_text(out, SPAN(",\"actor\":"), span_of(lines_actors[audit->actor.kind]));
+    append_text(out, SPAN(",\"actor\":"), span_of(store_actor_names[audit->actor.kind]));
     append_not_0(out, SPAN(",\"actor_id\":"), audit->actor.id);
     append_not_0(out, SPAN(",\"user_id\":"), audit->user_id);
     append_not_0(out, SPAN(",\"token_id\":"), audit->token_id);

@@ -11,7 +11,6 @@
 
 const char *const lines_kinds[] = {"ids",   "gateway", "user",  "token", "reservation",
                                    "group", "grant",   "model", "usage", "audit"};
-const char *const lines_actors[] = {"none", "user", "admin", "gateway", "tokenctl"};
 
 #define READ_STATE(of, member, name)                                                               \
     json_in_integer(request, name, INT64_MIN, INT64_MAX, &(of)->member) &&
@@ -281,7 +280,7 @@ static bool read_actor(struct request *request, struct store_actor *actor)
     if (!need(request, "actor") || !json_in_text(request, "actor", &kind))
         return false;
     unsigned number = 0;
-    while (number < STORE_ACTOR_KINDS && !span_equal(kind, span_of(lines_actors[number])))
+    while (number < STORE_ACTOR_KINDS && !span_equal(kind, span_of(store_actor_names[number])))
         number++;
     actor->kind = (enum store_actor_kind)number;
     return (number < STORE_ACTOR_KINDS ||

@@ -23,5 +23,5 @@ enum { LINES_FORMAT = 1 };
     MEMBER(of, usage.requests, "usage_requests")                                                   \
     MEMBER(of, usage.dated_units, "dated_units")
 
-/* import_row.c: the kinds of rows, by enum store_row_kind; of actors, by enum store_actor_kind. */
-extern const char *const lines_kinds[STORE_ROW_KINDS], *const lines_actors[STORE_ACTOR_KINDS];
+/* import_row.c: the kinds of rows, by enum store_row_kind. */
+extern const char *const lines_kinds[STORE_ROW_KINDS];

@@ -109,7 +109,9 @@ static bool serve(char **environment, struct store *store, struct api *api, stru
     enum api_step step = api_begin(api, request, (int64_t)time(NULL));
     if (step == API_WRITES) {
         store_limit_wait(store, api_write_wait_ms_max(request));
-        store_write(store, &request->write);
+        do
+            store_write(store, &request->write);
+        while (store_write_goes_on(&request->write));
     }
     if (step == API_SEARCHES)
         api_search(request, reader);

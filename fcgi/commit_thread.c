@@ -27,10 +27,11 @@ struct batch {
 
 static size_t count_items(const struct store_write *write)
 {
-    size_t more = write->kind == STORE_CREATE       ? write->create.count
-                  : write->kind == STORE_DELETE     ? write->delete.id_count
-                  : write->kind == STORE_SET_STATUS ? write->set_status.id_count
-                                                    : 0;
+    size_t more = write->kind == STORE_CREATE        ? write->create.count
+                  : write->kind == STORE_DELETE      ? write->delete.id_count
+                  : write->kind == STORE_SET_STATUS  ? write->set_status.id_count
+                  : write->kind == STORE_USER_DELETE ? write->step.max
+                                                     : 0;
     return 1 + more;
 }
 
@@ -68,18 +69,29 @@ static void log_failures(struct commit_thread *thread)
     thread->log_failures_ms = now_ms + FAILURES_INTERVAL_MS;
 }
 
+/* Queues a write that goes on once more, behind those that came meanwhile. */
+static void push_again(struct commit_thread *thread, struct batch *batch, struct job *job)
+{
+    TAILQ_REMOVE(&batch->taken, job, entry);
+    job->begun = true;
+    job->deadline_ms = 0;
+    work_queue_push(&thread->queue, job);
+}
+
 static void commit(struct commit_thread *thread)
 {
     struct batch batch = {.queue = &thread->queue};
-    struct job *job;
+    struct job *job, *next;
     TAILQ_INIT(&batch.taken);
     TAILQ_INIT(&batch.late);
     store_commit(thread->store, take_writes, &batch); /* each write has its error */
-    TAILQ_FOREACH(job, &batch.taken, entry)
-    {
+    for (job = TAILQ_FIRST(&batch.taken); job; job = next) {
+        next = TAILQ_NEXT(job, entry);
         if (store_is_failure(job->write->error)) {
             thread->failed_count++;
             thread->failure = job->write->error;
+        } else if (store_write_goes_on(job->write)) {
+            push_again(thread, &batch, job);
         }
     }
     work_queue_give_back(&batch.taken);

@@ -304,7 +304,7 @@ static void begin(struct connection *connection)
     connection->state = CONNECTION_WAITING;
     connection->deadline_ms = 0;
     if (step == API_SEARCHES) {
-        job->user_id = request->user_id;
+        job->user_id = request->caller_id;
         work_queue_push(&loop->process->search_thread.queue, job);
         return;
     }

@@ -43,7 +43,7 @@ void work_queue_push(struct work_queue *queue, struct job *job)
 {
     struct job *other;
     pthread_mutex_lock(&queue->lock);
-    job->waiting = true;
+    job->waiting = !job->begun;
     job->queue = queue;
     TAILQ_FOREACH_REVERSE(other, &queue->jobs, job_list, entry)
     {

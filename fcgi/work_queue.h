@@ -14,6 +14,7 @@ struct store_write;
 /* Part of a connection, which must not move or be freed before the job is back. */
 struct job {
     bool waiting;              /* to begin; guarded by the lock of queue */
+    bool begun;                /* it goes on, and can't be cancelled any more */
     struct store_write *write; /* for the commit thread */
     struct request *request;   /* for the search thread */
     int64_t deadline_ms;       /* of clock_ms: not to be begun later; 0: none */

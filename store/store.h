@@ -186,6 +186,7 @@ enum store_actor_kind {
     STORE_ACTOR_TOKENCTL
 };
 enum { STORE_ACTOR_KINDS = STORE_ACTOR_TOKENCTL + 1 };
+extern const char *const store_actor_names[STORE_ACTOR_KINDS]; /* by kind: "user" */
 struct store_actor {
     enum store_actor_kind kind;
     int64_t id;                      /* of the user or gateway; else 0 */
@@ -214,6 +215,10 @@ enum store_error store_user_next(struct store_reader *reader, int64_t after_id,
  * end */
 enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct store_user *user,
                                 char access_token[static STORE_CREDENTIAL_LEN]);
+
+/* Draws a credential, which the caller hands out once, and its hash, which is stored. */
+void store_draw_credential(char credential[static STORE_CREDENTIAL_LEN],
+                           unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN]);
 
 /* Replaces the access token. STORE_NO_USER. */
 enum store_error store_user_rotate(struct store *store, int64_t user_id,
@@ -624,6 +629,13 @@ struct store_write {
     struct store_write *next; /* in a list */
     void *context;            /* the caller's own */
 };
+
+/* Whether the write is a longer work of which only a part is done: it has to be done again, until
+ * this is false. */
+static inline bool store_write_goes_on(const struct store_write *write)
+{
+    return write->kind == STORE_USER_DELETE && write->error == STORE_OK && write->step.more;
+}
 
 /* Does one write and commits it durably. Returns its error. */
 enum store_error store_write(struct store *store, struct store_write *write);

@@ -103,9 +103,10 @@ void store_idempotency_init(struct store_idempotency *idempotency, struct span s
 
 /* ---- users and gateways ---- */
 
-/* Draws a credential, which the caller hands out once, and its hash, which is stored. */
-static void draw_credential(char credential[static STORE_CREDENTIAL_LEN],
-                            unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN])
+const char *const store_actor_names[] = {"none", "user", "admin", "gateway", "tokenctl"};
+
+void store_draw_credential(char credential[static STORE_CREDENTIAL_LEN],
+                           unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN])
 {
     random_base62(credential, STORE_CREDENTIAL_LEN);
     seal_hash_credential((struct span){credential, STORE_CREDENTIAL_LEN}, hash);
@@ -116,7 +117,7 @@ enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct 
 {
     struct store_write write = {
         .kind = STORE_USER_ADD, .now_unix_s = now_unix_s, .user_add = {.user = user}};
-    draw_credential(access_token, write.user_add.access_hash);
+    store_draw_credential(access_token, write.user_add.access_hash);
     user->created_unix_s = now_unix_s;
     user->disabled = false;
     user->token_count = 0;
@@ -129,7 +130,7 @@ enum store_error store_user_rotate(struct store *store, int64_t user_id,
     unsigned char hash[SEAL_CREDENTIAL_HASH_LEN];
     struct store_write write = {
         .kind = STORE_USER_CHANGE, .user_id = user_id, .user_change = {.access_hash = hash}};
-    draw_credential(access_token, hash);
+    store_draw_credential(access_token, hash);
     return store_write(store, &write);
 }
 
@@ -159,7 +160,7 @@ enum store_error store_gateway_add(struct store *store, int64_t now_unix_s,
 {
     struct store_write write = {
         .kind = STORE_GATEWAY_ADD, .now_unix_s = now_unix_s, .gateway_add = {.gateway = gateway}};
-    draw_credential(secret, write.gateway_add.secret_hash);
+    store_draw_credential(secret, write.gateway_add.secret_hash);
     gateway->created_unix_s = now_unix_s;
     return store_write(store, &write);
 }

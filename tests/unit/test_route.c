@@ -46,7 +46,7 @@ static void test_path(void **state)
         {NULL, "/cgi-bin/token.cgi", "/", ROUTE_TOKEN, NULL}, /* the program's own name */
         {"/5", "/cgi-bin/token.cgi", "/5", ROUTE_TOKEN, NULL},
         {NULL, "/api/tokens/7", "/api/tokens/7", ROUTE_TOKEN, NULL},
-        {NULL, "/api/user", "/api/user", ROUTE_TOKEN, NULL},
+        {NULL, "/api/users", "/api/users", ROUTE_TOKEN, NULL},
         /* the second collection */
         {NULL, "/api/usage/token", "/", ROUTE_USAGE, NULL},
         {"/", "/api/usage/token", "/", ROUTE_USAGE, NULL},
@@ -64,6 +64,12 @@ static void test_path(void **state)
         {"/api/token/verify", "/api/status", "/api/token/verify", ROUTE_STATUS, NULL},
         {"/api/status", "/api/token", "/api/status", ROUTE_TOKEN, NULL},
         {"/api/usage/tokens", NULL, "/api/usage/tokens", ROUTE_TOKEN, NULL},
+        /* whose slash counts */
+        {"/api/user/", NULL, "/", ROUTE_USERS, NULL},
+        {NULL, "/gateway/api/user", "", ROUTE_USERS, NULL},
+        {"/self", "/api/user", "/self", ROUTE_USERS, NULL},
+        {"/api/log", NULL, "", ROUTE_LOG, NULL},
+        {"/", "/api/log", "/", ROUTE_LOG, NULL},
         /* a subrequest of nginx: all but its location is the original request's */
         {NULL, NULL, "/verify", ROUTE_TOKEN, "/verify"},
         {NULL, NULL, "/verify", ROUTE_TOKEN, "/api/token/verify"},
@@ -249,18 +255,18 @@ static void test_renders_and_callers(void **state)
         enum route_caller caller;
         void (*render)(struct request *);
     } rows[] = {
-        {"GET", "/", ROUTE_USER, search_render},
-        {"GET", "/search", ROUTE_USER, search_render},
+        {"GET", "/", ROUTE_USER, page_render},
+        {"GET", "/search", ROUTE_USER, page_render},
         {"GET", "/5", ROUTE_USER, NULL},
-        {"POST", "/", ROUTE_USER, create_render},
+        {"POST", "/", ROUTE_OWNER, create_render},
         {"PUT", "/", ROUTE_USER, update_render},
         {"DELETE", "/5", ROUTE_USER, delete_render},
         {"POST", "/batch", ROUTE_USER, delete_batch_render},
-        {"POST", "/batch/keys", ROUTE_USER, NULL},
+        {"POST", "/batch/keys", ROUTE_OWNER, NULL},
         {"POST", "/batch/status", ROUTE_USER, status_batch_render},
-        {"POST", "/search", ROUTE_USER, search_render},
-        {"POST", "/5/key", ROUTE_USER, NULL},
-        {"POST", "/5/rotate", ROUTE_USER, update_render},
+        {"POST", "/search", ROUTE_USER, page_render},
+        {"POST", "/5/key", ROUTE_OWNER, NULL},
+        {"POST", "/5/rotate", ROUTE_OWNER, update_render},
         {"GET", "/verify", ROUTE_KEY, verify_render},
         {"POST", "/consume", ROUTE_GATEWAY, consume_render},
         {"POST", "/reserve", ROUTE_GATEWAY, consume_render},
