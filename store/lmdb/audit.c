@@ -11,7 +11,10 @@ enum {
     NODE_LEN = 18 /* of LMDB for an entry, with its key */
 };
 
-/* Whether a key of DB_AUDIT_RECENT is an id: those are below 2^56, and no name begins so. */
+/* So that the key begins with a zero, as no name does. */
+#define ID_MAX (INT64_C(1) << 55)
+
+/* Whether a key of DB_AUDIT_RECENT is an id. */
 static bool is_id(struct span key)
 {
     return key.len == ID_KEY_LEN && key.at[0] == '\0';
@@ -37,8 +40,8 @@ static enum store_error find_before(struct store_txn *txn, enum database databas
     return error;
 }
 
-enum store_error audit_before(struct store_txn *txn, enum database database, int64_t *id,
-                              struct store_audit *record)
+enum store_error audit_rows_before(struct store_txn *txn, enum database database, int64_t *id,
+                                   struct store_audit *record)
 {
     struct span value;
     enum store_error error = find_before(txn, database, id, &value);
@@ -117,7 +120,9 @@ static int64_t next_id(struct store_txn *txn, int64_t time_unix_s)
 {
     enum { YEAR_2026_UNIX_S = 1767225600, IDS_A_SECOND = 1 << 20 };
     struct span value;
-    int64_t last = INT64_MAX, least = (time_unix_s - YEAR_2026_UNIX_S) * IDS_A_SECOND;
+    int64_t last = INT64_MAX, least = 0;
+    if (time_unix_s > YEAR_2026_UNIX_S && time_unix_s <= ID_MAX / IDS_A_SECOND)
+        least = (time_unix_s - YEAR_2026_UNIX_S) * IDS_A_SECOND;
     enum store_error error = find_before(txn, DB_AUDIT_RECENT, &last, &value);
     if (error == STORE_NOT_FOUND)
         error = find_before(txn, DB_AUDIT, &last, &value);
@@ -126,11 +131,24 @@ static int64_t next_id(struct store_txn *txn, int64_t time_unix_s)
     return last < least ? least : last + 1;
 }
 
-void lmdb_audit_add(struct store_txn *txn, const struct store_audit *record)
+/* A record as it fits its row: what comes from a client may be longer. */
+static struct store_audit cut_record(const struct store_audit *record)
+{
+    struct store_audit cut = *record;
+    struct span *const texts[] = {&cut.action, &cut.actor.address, &cut.actor.request_id};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        if (texts[i]->len > RECORD_AUDIT_TEXT_LEN_MAX)
+            texts[i]->len = RECORD_AUDIT_TEXT_LEN_MAX;
+    if (cut.changes.len > RECORD_AUDIT_CHANGES_LEN_MAX)
+        cut.changes = SPAN("{}");
+    return cut;
+}
+
+void audit_rows_add(struct store_txn *txn, const struct store_audit *record)
 {
     unsigned char bytes[RECORD_AUDIT_LEN_MAX];
-    struct store_audit audit = *record;
-    if (lmdb_of(txn)->store->audit_days == 0)
+    struct store_audit audit = cut_record(record);
+    if (lmdb_of(txn)->store->base.audit_days == 0)
         return;
     audit.id = next_id(txn, audit.time_unix_s);
     struct span value = span_of_bytes(bytes, record_encode_audit(&audit, bytes));
@@ -143,12 +161,14 @@ void lmdb_audit_add(struct store_txn *txn, const struct store_audit *record)
         file_record(txn, audit.id, value, true);
 }
 
-void audit_import(struct store_txn *txn, const struct store_audit *record)
+void audit_rows_import(struct store_txn *txn, const struct store_audit *record)
 {
     unsigned char bytes[RECORD_AUDIT_LEN_MAX];
-    struct store_audit audit = *record;
+    struct store_audit audit = cut_record(record);
     struct span value;
     file_recent(txn); /* ids to come are greater */
+    if (audit.id < 1 || audit.id > ID_MAX)
+        audit.id = next_id(txn, audit.time_unix_s);
     while (db_get(txn, DB_AUDIT, ID_KEY(audit.id), &value) == STORE_OK)
         audit.id++;
     file_record(txn, audit.id, span_of_bytes(bytes, record_encode_audit(&audit, bytes)), false);
@@ -156,10 +176,10 @@ void audit_import(struct store_txn *txn, const struct store_audit *record)
 
 /* ---- purging ---- */
 
-bool audit_purge(struct store_txn *txn, size_t max)
+bool audit_rows_purge(struct store_txn *txn, size_t max)
 {
     enum { DAY_S = 24 * 3600 };
-    int64_t days = lmdb_of(txn)->store->audit_days, id = 0;
+    int64_t days = lmdb_of(txn)->store->base.audit_days, id = 0;
     int64_t until_unix_s = clock_wall() - days * DAY_S;
     struct store_audit record;
     struct span value;
@@ -203,7 +223,7 @@ static enum store_error next_record(struct store_txn *txn, const struct store_au
                                     enum database database, int64_t *id, struct store_audit *record)
 {
     if (search->user_id == 0 || database == DB_AUDIT_RECENT)
-        return audit_before(txn, database, id, record);
+        return audit_rows_before(txn, database, id, record);
     enum store_error error = ids_before(txn, DB_AUDIT_BY_USER, search->user_id, id);
     struct span value;
     if (error == STORE_OK)

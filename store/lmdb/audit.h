@@ -6,13 +6,13 @@
  * database of databases: each commit writes its page anyway. Before they fill it all of them move
  * to DB_AUDIT and DB_AUDIT_BY_USER. Their ids are greater than those in DB_AUDIT. Its other keys
  * are names, which come after ids. */
-void lmdb_audit_add(struct store_txn *txn, const struct store_audit *record);
-void audit_import(struct store_txn *txn, const struct store_audit *record);
+void audit_rows_add(struct store_txn *txn, const struct store_audit *record);
+void audit_rows_import(struct store_txn *txn, const struct store_audit *record);
 
 /* Deletes up to max records that are too old; returns whether others are left. */
-bool audit_purge(struct store_txn *txn, size_t max);
+bool audit_rows_purge(struct store_txn *txn, size_t max);
 
 /* The record with the greatest id below *id in DB_AUDIT or DB_AUDIT_RECENT; *id becomes its. The
  * record's member id and spans are set. STORE_NOT_FOUND. */
-enum store_error audit_before(struct store_txn *txn, enum database database, int64_t *id,
-                              struct store_audit *record);
+enum store_error audit_rows_before(struct store_txn *txn, enum database database, int64_t *id,
+                                   struct store_audit *record);

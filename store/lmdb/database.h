@@ -78,7 +78,6 @@ struct lmdb_store {
     size_t page_size; /* bytes */
     bool read_only;
     bool is_new; /* see struct store_options */
-    unsigned audit_days;
     unsigned char boot_id[CLOCK_BOOT_ID_LEN];
     int64_t purged_user_id; /* where the purge of idempotency records goes on */
     /* The first reader's transaction: the process is among the readers from when the state of the

@@ -158,7 +158,6 @@ static struct lmdb_store *new_store(const struct store_options *options, struct 
         return NULL;
     }
     store->base = (struct store){.engine = &store_lmdb_engine, .seal = seal};
-    store->audit_days = options->audit_days;
     store->folder_fd = store->fairness_fd = -1;
     pthread_mutex_init(&store->write_lock, NULL);
     clock_read_boot_id(store->boot_id);

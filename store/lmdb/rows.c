@@ -312,7 +312,7 @@ static enum store_error purge(struct store_txn *txn, struct store_write *write)
 {
     write->step.more = purge_reservations(txn, write->step.max);
     write->step.more |= answers_purge(txn, write->step.max);
-    write->step.more |= audit_purge(txn, write->step.max);
+    write->step.more |= audit_rows_purge(txn, write->step.max);
     return txn->error;
 }
 
@@ -360,8 +360,8 @@ const struct store_rows lmdb_rows = {
     .add_usage = usage_add,
     .fold_usage = usage_fold,
     .delete_usage = usage_delete,
-    .add_audit = lmdb_audit_add,
-    .import_audit = audit_import,
+    .add_audit = audit_rows_add,
+    .import_audit = audit_rows_import,
     .add_gateway = add_gateway,
     .delete_gateway = delete_gateway,
     .get_answer = answers_get,

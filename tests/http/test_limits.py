@@ -30,8 +30,8 @@ def limits(reply):
     return {name: value for name, value in reply.headers.items() if name in NAMES}
 
 
-def account(site, user):
-    return next(row for row in site.ctl("user", "list") if row["id"] == user.user.id)
+def account(user):
+    return user.request("GET", "/api/user/self").data
 
 
 # ---- rates ----
@@ -47,18 +47,18 @@ def test_requests_a_minute(site, user):
     key = user.make(rpm_limit=2)["key"]
     first = verify(site, key)
     assert first.status == 204 and first.headers["ratelimit-policy"] == '"rpm";q=2;w=60'
-    assert re.fullmatch('"rpm";r=1;t=(30|29)', first.headers["ratelimit"])
+    assert first.headers["ratelimit"] == '"rpm";r=1;t=30'
     assert first.headers["x-ratelimit-limit-requests"] == "2"
     assert first.headers["x-ratelimit-remaining-requests"] == "1"
-    assert first.headers["x-ratelimit-reset-requests"] in ("30s", "29s")
+    assert first.headers["x-ratelimit-reset-requests"] == "30s"
     assert "x-ratelimit-limit-tokens" not in first.headers and "retry-after" not in first.headers
     second = verify(site, key, cost=5)
     assert second.status == 204 and second.headers["x-ratelimit-remaining-requests"] == "0"
     for _ in range(3):
         refused = verify(site, key)
         assert refused.verdict == (403, "rate") and 1 <= int(refused.headers["retry-after"]) <= 30
-        assert refused.headers["x-ratelimit-reset-requests"] in ("1m0s", "59s", "58s", "57s")
-    assert account(site, user)["request_count"] == 2
+        assert re.fullmatch("1m0s|[345][0-9]s", refused.headers["x-ratelimit-reset-requests"])
+    assert account(user)["request_count"] == 2
 
 
 def test_units_a_minute(site, user, gateway):
@@ -67,10 +67,10 @@ def test_units_a_minute(site, user, gateway):
     assert verify(site, key).headers["ratelimit"] == '"tpm";r=600;t=0'
     assert gateway.consume(key=key, amount=900).status == 200
     reply = gateway.consume(key=key, amount=1)
-    assert reply.refusal == (429, "rate") and 30 <= int(reply.headers["retry-after"]) <= 31
+    assert reply.refusal == (429, "rate") and 1 <= int(reply.headers["retry-after"]) <= 31
     assert reply.headers["ratelimit-policy"] == '"tpm";q=600;w=60'
-    assert re.fullmatch('"tpm";r=0;t=(90|8[0-9])', reply.headers["ratelimit"])
-    assert re.fullmatch("1m(30|2[0-9])s", reply.headers["x-ratelimit-reset-tokens"])
+    assert re.fullmatch('"tpm";r=0;t=[6-9][0-9]', reply.headers["ratelimit"])
+    assert re.fullmatch("1m[0-9]+s", reply.headers["x-ratelimit-reset-tokens"])
     assert verify(site, key).status == 204
 
 
@@ -90,7 +90,7 @@ def test_both_limits(site, user):
     key = user.make(rpm_limit=60, tpm_limit=100)["key"]
     reply = verify(site, key, cost=40)
     assert reply.headers["ratelimit-policy"] == '"rpm";q=60;w=60, "tpm";q=100;w=60'
-    assert re.fullmatch('"rpm";r=59;t=1, "tpm";r=[67][0-9];t=2[0-9]', reply.headers["ratelimit"])
+    assert reply.headers["ratelimit"] == '"rpm";r=59;t=1, "tpm";r=60;t=24'
 
 
 def test_what_a_later_check_refuses_takes_no_rate(site, user, gateway):
@@ -142,7 +142,7 @@ def test_parallel(user, gateway):
     key = user.make(max_parallel_requests=2)["key"]
     kept = [gateway.reserve(key=key, amount=1, ttl_seconds=ttl).data["reservation"] for ttl in (30, 60)]
     reply = gateway.reserve(key=key, amount=1)
-    assert reply.refusal == (429, "parallel") and 25 <= int(reply.headers["retry-after"]) <= 30
+    assert reply.refusal == (429, "parallel") and 1 <= int(reply.headers["retry-after"]) <= 30
     assert gateway.consume(key=key, amount=1).status == 200
     gateway.cancel(reservation=kept[0]).data
     assert gateway.reserve(key=key, amount=1).status == 200
@@ -196,11 +196,11 @@ def test_balance(site, user, gateway, poor):
     for refused in (verify(site, one["key"]), verify(site, one["key"], cost=1)):
         assert refused.verdict == (403, "balance")
     assert gateway.reserve(key=one["key"], amount=0).refusal == (403, "balance")
-    now = account(site, user)
+    now = account(user)
     assert (now["quota"], now["used_quota"], now["request_count"]) == (0, 10, 2)
 
 
-def test_settles_take_what_both_have(site, user, gateway, poor):
+def test_settles_take_what_both_have(user, gateway, poor):
     token = user.make(unlimited_quota=False, remain_quota=100)
     poor(20)
     kept = [gateway.reserve(key=token["key"], amount=5).data["reservation"] for _ in range(3)]
@@ -208,17 +208,17 @@ def test_settles_take_what_both_have(site, user, gateway, poor):
     assert (more["amount"], more["shortfall"], more["remain_quota"]) == (10, 40, 80)
     assert gateway.cancel(reservation=kept[1]).data["remain_quota"] == 85
     assert gateway.settle(reservation=kept[2], amount=0).data["remain_quota"] == 90
-    now = account(site, user)
+    now = account(user)
     assert (now["quota"], now["used_quota"], now["request_count"]) == (10, 10, 2)
 
 
-def test_only_what_was_taken_goes_back(site, user, gateway, poor):
+def test_only_what_was_taken_goes_back(user, gateway, poor):
     """From an owner without a limit nothing was taken."""
     token = user.make()
     kept = gateway.reserve(key=token["key"], amount=5).data["reservation"]
     poor(20)
     gateway.cancel(reservation=kept).data
-    now = account(site, user)
+    now = account(user)
     assert (now["quota"], now["used_quota"], now["request_count"]) == (20, 0, 0)
 
 
@@ -227,12 +227,12 @@ def test_a_reservation_outlives_its_token(site, user, gateway, poor):
     poor(100)
     kept = [gateway.reserve(key=token["key"], amount=10).data["reservation"] for _ in range(3)]
     user.delete(token["id"])
-    assert account(site, user)["used_quota"] == 30
+    assert account(user)["used_quota"] == 30
     assert gateway.settle(reservation=kept[0], amount=4).data["amount"] == 4
     assert gateway.cancel(reservation=kept[1]).data["amount"] == 0
     ended = gateway.settle(reservation=kept[2], amount=500).data
     assert (ended["amount"], ended["shortfall"]) == (96, 404)
-    now = account(site, user)
+    now = account(user)
     assert (now["quota"], now["used_quota"], now["request_count"]) == (0, 100, 2)
     site.check()
 
@@ -248,7 +248,7 @@ def test_a_balance_is_raced():
         for spender in spenders[:1]:  # what cancelled reservations have left
             spender.exhausted = False
             spender.run()
-        (user,) = pool.ctl("user", "list")
+        user = account(pool.owner)
         assert (user["quota"], user["used_quota"]) == (0, quota)
         assert sum(spender.accepted for spender in spenders) == quota
         assert sum(pool.quotas(token)[1] for token in tokens) == quota
@@ -315,7 +315,7 @@ def test_a_reservation_of_the_period_before():
         assert spender.post("settle", reservation=str(kept[0]), amount="4").data["remain_quota"] == 45
         assert spender.post("cancel", reservation=str(kept[1])).data["remain_quota"] == 45
         assert pool.quotas(token) == (45, 9)
-        (user,) = pool.ctl("user", "list")
+        user = account(pool.owner)
         assert (user["quota"], user["used_quota"], user["request_count"]) == (991, 9, 2)
         now = days_of(pool.owner, token, 5)
         assert [day for day in now if day[1:] != (0, 0)] == [(then[0][0], 4, 1), (now[-1][0], 5, 1)]
