@@ -190,7 +190,7 @@ extern const char *const store_actor_names[STORE_ACTOR_KINDS]; /* by kind: "user
 struct store_actor {
     enum store_actor_kind kind;
     int64_t id;                      /* of the user or gateway; else 0 */
-    struct span address, request_id; /* absent: not known */
+    struct span address, request_id; /* visible ASCII, or absent: not known */
 };
 
 /* Finds the user of an access token, by its hash. STORE_DENIED if nobody has it;
@@ -359,6 +359,13 @@ enum store_error store_token_search(struct store_reader *reader, const struct st
 
 enum { STORE_MODELS_LEN_MAX = 2048 };
 
+/* A group, as a use of it is checked. */
+struct store_group_right {
+    bool checked;             /* whether groups are */
+    bool allowed;             /* the owner may use it; true where groups are not checked */
+    int64_t ratio_millionths; /* where they are */
+};
+
 /* What is answered about a token that was used. */
 struct store_use_answer {
     int64_t token_id, user_id;
@@ -366,9 +373,13 @@ struct store_use_answer {
     bool unlimited_quota;
     char group[TOKEN_GROUP_LEN_MAX];
     size_t group_len;
+    struct store_group_right right;
     int64_t accessed_unix_s; /* before this use, if nothing was taken */
-    struct buffer *models;   /* in: the caller's, for model_limits; NULL: not wanted */
-    bool has_models;         /* they are enabled and within STORE_MODELS_LEN_MAX */
+    /* Also of a use that was refused. */
+    struct token_limit requests, units;
+    int64_t retry_after_s; /* see token_use_check */
+    struct buffer *models; /* in: the caller's, for model_limits; NULL: not wanted */
+    bool has_models;       /* they are enabled and within STORE_MODELS_LEN_MAX */
     /* Of reservations only. */
     int64_t reservation_id; /* 0: none */
     int64_t amount;         /* taken in the end */
@@ -381,19 +392,13 @@ struct store_use_answer {
 enum store_error store_key_read(struct store_reader *reader, struct span text,
                                 char key[static TOKEN_KEY_SIZE]);
 
-/* Checks a use of a key and takes nothing. The answer is filled in if *refusal is TOKEN_GOOD.
+/* Checks a use of a key and takes nothing: a use that has to be counted may be refused without a
+ * write.
  *   key   well formed (token/key.h) */
 enum store_error store_token_check_use(struct store_reader *reader, const char *key,
                                        const struct token_use *use, int64_t now_unix_s,
                                        enum token_refusal *refusal,
                                        struct store_use_answer *answer);
-
-/* A group, as a use of it is checked. */
-struct store_group_right {
-    bool checked;             /* whether groups are */
-    bool allowed;             /* the owner may use it; true where groups are not checked */
-    int64_t ratio_millionths; /* where they are */
-};
 
 /* A token that was found by its key, with what uses of it depend on, in one snapshot. */
 struct store_use_view {
@@ -445,7 +450,8 @@ enum store_error store_gateway_delete(struct store *store, int64_t gateway_id);
 #define STORE_WRITES(WRITE)                                                                        \
     WRITE(CREATE, create) WRITE(UPDATE, update) WRITE(SET_STATUS, set_status)                      \
     WRITE(DELETE, delete) WRITE(ROTATE, rotate)                                                    \
-    WRITE(SPEND, spend) WRITE(SETTLE, settle) WRITE(ACCESS, access) WRITE(PURGE, purge)            \
+    WRITE(SPEND, spend) WRITE(SETTLE, settle) WRITE(ACCESS, access) WRITE(REVEAL, reveal)          \
+    WRITE(PURGE, purge)                                                                            \
     WRITE(FORGET, forget)                                                                          \
     WRITE(SECRET, secret) WRITE(RESEAL, reseal)                                                    \
     WRITE(USER_ADD, user_add) WRITE(USER_CHANGE, user_change) WRITE(USER_DELETE, user_delete)      \
@@ -494,6 +500,13 @@ void store_idempotency_init(struct store_idempotency *idempotency, struct span s
                             struct span key, struct span request,
                             struct span (*render)(struct store_write *write));
 
+/* A key that was shown in full, for its audit record. */
+enum { STORE_ORIGIN_LEN_MAX = 64 }; /* of an address or a request's id */
+struct store_reveal {
+    int64_t time_unix_s, user_id, token_id;
+    char address[STORE_ORIGIN_LEN_MAX + 1], request_id[STORE_ORIGIN_LEN_MAX + 1];
+};
+
 /* The last use of a token. */
 struct store_access {
     int64_t user_id, token_id, accessed_unix_s;
@@ -509,17 +522,19 @@ struct store_write {
     bool by_administrator; /* tokens of a disabled user may be written */
     int64_t now_unix_s;
     struct store_actor actor;
+    char owner_group[TOKEN_GROUP_LEN_MAX]; /* out: what spans of tokens point into */
     struct store_idempotency idempotency;
     union {
         /* Creates all or none. In: what a client may set, and the keys; an absent group becomes the
-         * user's. Out: ids, user ids and times. STORE_LIMIT. */
+         * user's. Out: ids, user ids, times and groups. STORE_LIMIT, STORE_GROUP. */
         struct {
             struct token *tokens;
             size_t count;
-            uint64_t max_per_user; /* 0: no limit */
-            char user_group[TOKEN_GROUP_LEN_MAX];
+            uint64_t max_per_user; /* of users without max_tokens; 0: no limit */
+            uint64_t limit;        /* out, of STORE_LIMIT: how many the user may have */
+            size_t refused;        /* out, of STORE_GROUP: which of them */
         } create;
-        /* STORE_NOT_FOUND, and those of enum token_error. */
+        /* STORE_NOT_FOUND, STORE_GROUP, and those of enum token_error. */
         struct {
             int64_t token_id;
             struct token_patch patch;
@@ -554,14 +569,15 @@ struct store_write {
             int64_t gateway_id;             /* of a reservation: the gateway that may settle it */
             int64_t ttl_s;                  /* above 0: as a reservation of that many seconds */
             enum token_refusal refusal;     /* out */
-            struct store_use_answer answer; /* out if refusal is TOKEN_GOOD */
+            struct store_use_answer answer; /* out */
         } spend;
         /* Ends a reservation at an amount. One whose time is up has been settled at what it took.
          * Each ends once; later the first answer is given again. Of a token that has been deleted
-         * nothing is moved, and remain_quota is 0. STORE_NO_RESERVATION, also if the user has
-         * been deleted. */
+         * the owner's sums are moved, and remain_quota is 0. STORE_NO_RESERVATION, also if the user
+         * has been deleted. */
         struct {
             int64_t gateway_id, reservation_id, amount;
+            bool cancels;                   /* at 0, and its request is not counted */
             struct store_use_answer answer; /* out */
         } settle;
         /* Stores times of last use; of tokens that are gone none. */
@@ -569,6 +585,11 @@ struct store_write {
             struct store_access *times;
             size_t count;
         } access;
+        /* Stores audit records. */
+        struct {
+            const struct store_reveal *reveals;
+            size_t count;
+        } reveal;
         /* Changes the state of the secret's rotation (secret.h). */
         const struct seal_rotation *rotation;
         /* Seals with the current secret those that are not; what is gone is left out. */

@@ -2,6 +2,7 @@
 
 #include "tests/unit/token_same.h"
 #include "token/patch.h"
+#include "token/refill.h"
 
 /* ---- limits ---- */
 
