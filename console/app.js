@@ -1,25 +1,29 @@
 /* The console: who is signed in, the frame around the pages, and which page the address names:
  * `#PAGE?NAME=VALUE&…`. */
 
-import { accountPage } from "./account.js";
 import { base, events, self, site } from "./api.js";
 import { button } from "./buttons.js";
 import { closeDialogs } from "./dialog.js";
 import { h, keepFocus } from "./dom.js";
-import { auditPage, historyPage } from "./history.js";
 import { icon } from "./icons.js";
-import { importPage } from "./import.js";
 import { applyLanguage, errorText, nextLanguage, setLanguage, t } from "./language.js";
 import { choices, choose, isAdministrator, session, signInByLink, signOut } from "./session.js";
-import { signInPage } from "./sign-in.js";
 import { tokensPage } from "./tokens.js";
-import { usersPage } from "./users.js";
 import { words } from "./words.js";
 
 /* A page: (parameters, setParameters) -> {title, node}, and if it has them: back, the address of the page
  * above it; reload(). */
-const PAGES = { tokens: tokensPage, import: importPage, account: accountPage, history: historyPage };
-const ADMINISTRATORS_PAGES = { users: usersPage, audit: auditPage };
+const PAGES = {
+  tokens: tokensPage,
+  import: async (...parameters) => (await import("./import.js")).importPage(...parameters),
+  account: async (...parameters) => (await import("./account.js")).accountPage(...parameters),
+  history: async (...parameters) => (await import("./history.js")).historyPage(...parameters),
+};
+
+const ADMINISTRATORS_PAGES = {
+  users: async (...parameters) => (await import("./users.js")).usersPage(...parameters),
+  audit: async (...parameters) => (await import("./history.js")).auditPage(...parameters),
+};
 
 const main = h("main", { id: "main", tabindex: -1 });
 const notice = h("p", { class: "notice", role: "status", hidden: true, testid: "notice" });
@@ -38,7 +42,7 @@ async function load() {
 
 async function start() {
   if (!session.credentials) {
-    showSignIn();
+    await showSignIn();
     session.site = await site().catch(() => null); // for its name; the sign-in does without
     return drawFrame();
   }
@@ -49,13 +53,15 @@ async function start() {
   }
 }
 
-function showSignIn(message) {
+async function showSignIn(message) {
   signOut();
   asked++; // what is still being loaded is dropped
   page = null;
   closeDialogs();
-  main.replaceChildren(signInPage(load, message));
+  main.replaceChildren();
   drawFrame();
+  const { signInPage } = await import("./sign-in.js");
+  main.replaceChildren(signInPage(load, message));
   main.querySelector("[autofocus]").focus();
 }
 

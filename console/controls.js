@@ -5,7 +5,7 @@
  *   get()     the value, of the kind that it was made with; throws a ControlError that says what is wrong
  */
 
-import { h, newId } from "./dom.js";
+import { h, newId, selectElement } from "./dom.js";
 import { dateTime, nowS, NEVER, number, parseQuota, parseTimeInput, quota, quotaInput, isMoney, timeInput } from "./format.js";
 import { t } from "./language.js";
 
@@ -41,9 +41,7 @@ export function integer(value, { min, max, ...attributes }) {
 
 /* options: [value, label] pairs. */
 export function select(value, options, attributes = {}) {
-  const nodes = options.map(([name, label]) => h("option", { value: name }, label));
-  const input = h("select", attributes, nodes);
-  input.value = value;
+  const input = selectElement(value, options, attributes);
   return { node: input, input, get: () => input.value };
 }
 

@@ -1,5 +1,6 @@
 /* Comma-separated values (RFC 4180), out and in. */
 
+import { h } from "./dom.js";
 import { NEVER, toDate } from "./format.js";
 
 const TOKEN_FIELDS = [
@@ -11,13 +12,20 @@ const TOKEN_FIELDS = [
 const TIMES = new Set(["expired_time", "created_time", "accessed_time"]);
 
 /* One line a token, with headings; keys only where they are asked for. */
-export function tokensCsv(tokens, { withKeys = false } = {}) {
+function tokensCsv(tokens, { withKeys = false } = {}) {
   const fields = withKeys ? ["name", "key", ...TOKEN_FIELDS.filter((name) => name !== "name")] : TOKEN_FIELDS;
   const rows = tokens.map((token) => fields.map((name) => (TIMES.has(name) ? isoTime(token[name]) : token[name] ?? "")));
   return [fields, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }
 
 const isoTime = (unixS) => (unixS === NEVER ? "never" : toDate(unixS).toISOString());
+
+/* Saves it as a file. */
+export function saveCsv(name, tokens, options) {
+  const url = URL.createObjectURL(new Blob([tokensCsv(tokens, options)], { type: "text/csv" }));
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
 
 /* Spreadsheets run a text that begins like a formula: an apostrophe makes it a text for them. */
 function cell(value) {

@@ -20,6 +20,14 @@ function setAttribute(node, name, value) {
   else node.setAttribute(name === "testid" ? "data-testid" : name, value === true ? "" : value);
 }
 
+/* A <select>; options: [value, label] pairs. */
+export function selectElement(value, options, attributes = {}) {
+  const nodes = options.map(([name, label]) => h("option", { value: name }, label));
+  const node = h("select", attributes, nodes);
+  node.value = value;
+  return node;
+}
+
 /* An element for scripts only: its ids are unique on the page. */
 let idCount = 0;
 export const newId = () => `id${++idCount}`;

@@ -5,8 +5,7 @@
  *   members   (value) -> the members of the list's query; default: {[name]: value} */
 
 import { iconButton } from "./buttons.js";
-import { select } from "./controls.js";
-import { h } from "./dom.js";
+import { h, selectElement } from "./dom.js";
 import { t } from "./language.js";
 
 const TYPING_MS = 250; // a question follows when the typing pauses
@@ -48,8 +47,6 @@ export function clear(filters) {
 export const searchInput = (value, placeholder) =>
   h("input", { type: "search", testid: "search", value, placeholder, autocomplete: "off", spellcheck: "false" });
 
-export const selectInput = (value, options, attributes) => select(value, options, attributes).input;
-
 /* ---- the order ---- */
 
 const SORTS = ["id", "name", "created_time", "expired_time", "accessed_time", "remain_quota", "used_quota"];
@@ -57,7 +54,7 @@ const SORTS = ["id", "name", "created_time", "expired_time", "accessed_time", "r
 /* A control that chooses it; state(query) is what table.js needs. */
 export function createSorter(list) {
   const options = SORTS.map((name) => [name, t(`sort_${name}`)]);
-  const by = selectInput(list.query.sort, options, { testid: "sort", "aria-label": t("sort_by") });
+  const by = selectElement(list.query.sort, options, { testid: "sort", "aria-label": t("sort_by") });
   by.addEventListener("change", () => list.change({ sort: by.value }));
   const flip = () => list.change({ order: list.query.order === "asc" ? "desc" : "asc" });
   const order = iconButton("order", t("flip_order"), flip, { testid: "order" });

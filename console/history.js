@@ -4,8 +4,8 @@ import { self, users } from "./api.js";
 import { lines, muted } from "./cells.js";
 import { button } from "./buttons.js";
 import { openDialog } from "./dialog.js";
-import { h, keepFocus } from "./dom.js";
-import { filterNode, selectInput } from "./filters.js";
+import { h, keepFocus, selectElement } from "./dom.js";
+import { filterNode } from "./filters.js";
 import { dateTime, time } from "./format.js";
 import { has, errorText, t } from "./language.js";
 import { createTable } from "./table.js";
@@ -112,7 +112,7 @@ async function logPage({ title, fetchPage, names, params, setParams }) {
   const log = createLog(fetchPage, title);
   const actions = [["", t("all_actions")], ...ACTIONS.map((action) => [action, actionName(action)])];
   const filters = [
-    { name: "action", label: t("column_action"), input: selectInput(params.action ?? "", actions, { testid: "filter-action" }) },
+    { name: "action", label: t("column_action"), input: selectElement(params.action ?? "", actions, { testid: "filter-action" }) },
     ...names.map((name) => ({ name, label: t(`filter_${name}`), input: idInput(name, params[name] ?? "") })),
   ];
   const change = (members) => {

@@ -37,6 +37,7 @@ export const has = (word) => word in words[language()];
 /* What to tell of an error: for the API's codes by their word, in which {message} is the server's text. */
 export function errorText(error) {
   if (error.code === undefined) console.error(error); // of this program
-  const word = `error_${error.code}`;
+  const isImport = error instanceof TypeError && /module/.test(error.message); // a file was not loaded
+  const word = `error_${isImport ? "offline" : error.code}`;
   return has(word) ? t(word, { message: error.message }) : error.message;
 }

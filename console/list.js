@@ -3,12 +3,11 @@
 
 import { button } from "./buttons.js";
 import { clear, createSorter, filterNode, isUnused } from "./filters.js";
-import { h, keepFocus } from "./dom.js";
+import { h, keepFocus, selectElement } from "./dom.js";
 import { number } from "./format.js";
 import { errorText, t } from "./language.js";
 import { choices, choose } from "./session.js";
 import { createSelection, createTable } from "./table.js";
-import { select } from "./controls.js";
 
 const PAGE_SIZES = [10, 20, 50, 100];
 
@@ -116,10 +115,10 @@ function createPager(list) {
   const previous = button(t("previous"), () => go(-1), { testid: "page-previous" });
   const next = button(t("next"), () => go(1), { testid: "page-next" });
   const text = h("span", { testid: "page" });
-  const size = select(String(list.query.size), PAGE_SIZES.map((n) => [n, t("per_page", { n })]), {
+  const size = selectElement(String(list.query.size), PAGE_SIZES.map((n) => [n, t("per_page", { n })]), {
     testid: "page-size", "aria-label": t("page_size"), change: resize,
   });
-  const node = h("nav", { class: "pager", "aria-label": t("pages"), hidden: true }, size.node, text, previous, next);
+  const node = h("nav", { class: "pager", "aria-label": t("pages"), hidden: true }, size, text, previous, next);
   let last = 1;
 
   return {

@@ -3,9 +3,8 @@
 import { newIdempotencyKey, tokens } from "./api.js";
 import { button } from "./buttons.js";
 import { integer, select } from "./controls.js";
-import { tokensCsv } from "./csv.js";
+import { saveCsv } from "./csv.js";
 import { openDialog } from "./dialog.js";
-import { saveFile } from "./files.js";
 import { createForm, folded } from "./form.js";
 import { stringify } from "./json.js";
 import { t } from "./language.js";
@@ -52,7 +51,7 @@ export function createRepeatable(send) {
 }
 
 export function showKeys(created) {
-  const save = () => saveFile("keys.csv", "text/csv", tokensCsv(created, { withKeys: true }));
+  const save = () => saveCsv("keys.csv", created, { withKeys: true });
   return showSecrets({
     title: t("created", { n: created.length }),
     text: t("created_hint"),

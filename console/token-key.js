@@ -1,11 +1,10 @@
 /* A token's key: masked in the list, shown and copied on demand. */
 
-import { base, tokens } from "./api.js";
+import { tokens } from "./api.js";
 import { button, copy, iconButton } from "./buttons.js";
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { t } from "./language.js";
-import { session } from "./session.js";
 
 /* As the service masks keys (TOKEN_KEYS=masked); it may also have sent them in full. */
 function mask(key) {
@@ -34,32 +33,14 @@ export function keyCell(token, owner) {
   );
 }
 
-/* ---- lines to paste ---- */
+/* ---- lines to paste (token-lines.js) ---- */
 
-const shellQuote = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
+const LINES = ["curl", "environment", "python", "javascript"];
 
-const LINES = {
-  curl: (key, url, model) => {
-    const body = JSON.stringify({ model, messages: [{ role: "user", content: "Hello" }] });
-    return `curl ${url}/chat/completions -H 'Authorization: Bearer ${key}' -H 'Content-Type: application/json' -d ${shellQuote(body)}`;
-  },
-  environment: (key, url) => `export OPENAI_API_KEY=${key}\nexport OPENAI_BASE_URL=${shellQuote(url)}`,
-  python: (key, url) => `from openai import OpenAI\n\nclient = OpenAI(api_key="${key}", base_url=${JSON.stringify(url)})`,
-  javascript: (key, url) => `import OpenAI from "openai";\n\nconst client = new OpenAI({ apiKey: "${key}", baseURL: ${JSON.stringify(url)} });`,
-};
-
-/* Buttons that copy lines with the key, for a client of the gateway beside this service. */
 export const copyMenu = (token) =>
-  Object.entries(LINES).map(([name, line]) =>
-    button(t(`copy_${name}`), async () => copy(line(await tokens.key(token.id), gatewayUrl(), modelOf(token)), t("copied")), {
-      testid: `copy-${name}`,
-      iconName: "code",
-    }));
+  LINES.map((name) => button(t(`copy_${name}`), () => copyLine(name, token), { testid: `copy-${name}`, iconName: "code" }));
 
-const gatewayUrl = () => new URL("v1", base).href;
-
-/* A model that the token may use. */
-function modelOf({ model_limits_enabled, model_limits }) {
-  const limits = model_limits_enabled ? model_limits.split(",") : [];
-  return limits.find((model) => model && !model.endsWith("*")) ?? session.models[0] ?? "gpt-4o";
+async function copyLine(name, token) {
+  const { tokenLine } = await import("./token-lines.js");
+  await copy(tokenLine(name, token, await tokens.key(token.id)));
 }

@@ -2,21 +2,22 @@
 
 import { tokens, users } from "./api.js";
 import { button, copy, iconButton, menu, switchButton } from "./buttons.js";
-import { tokensCsv } from "./csv.js";
 import { confirm } from "./dialog.js";
-import { h } from "./dom.js";
-import { saveFile } from "./files.js";
-import { searchInput, selectInput } from "./filters.js";
+import { h, selectElement } from "./dom.js";
+import { searchInput } from "./filters.js";
 import { t } from "./language.js";
 import { createList } from "./list.js";
 import { session } from "./session.js";
 import { toast } from "./toast.js";
-import { createToken, editToken, rotateToken } from "./token-dialogs.js";
 import { copyMenu, keyCell } from "./token-key.js";
 import { tokenColumns } from "./token-columns.js";
 import { DISABLED, ENABLED, STATUSES } from "./token-status.js";
-import { showHistory } from "./history.js";
-import { showUsage } from "./usage.js";
+
+/* What is needed on a click only. */
+const dialogs = () => import("./token-dialogs.js");
+const csv = () => import("./csv.js");
+const historyPages = () => import("./history.js");
+const usageDialog = () => import("./usage.js");
 
 /* params: of the address, owner (a user id) and the query; setParams: keeps the query in the address. */
 export async function tokensPage(params, setParams) {
@@ -55,8 +56,8 @@ function createFilters({ keyword = "", status = "", group = "" }, owner) {
       input: searchInput(keyword, t(owner ? "search_names" : "search_tokens")),
       members: (text) => (isKey(text) && !owner ? { keyword: "", token: text } : { keyword: text, token: "" }),
     },
-    { name: "status", label: t("column_status"), input: selectInput(status, statuses, { testid: "filter-status" }) },
-    { name: "group", label: t("field_group"), input: selectInput(group, groups, { testid: "filter-group" }) },
+    { name: "status", label: t("column_status"), input: selectElement(status, statuses, { testid: "filter-status" }) },
+    { name: "group", label: t("field_group"), input: selectElement(group, groups, { testid: "filter-group" }) },
   ];
 }
 
@@ -64,6 +65,7 @@ function createFilters({ keyword = "", status = "", group = "" }, owner) {
 const isKey = (text) => /^sk-/.test(text) || /^[0-9A-Za-z_]{40,}$/.test(text);
 
 async function create(list) {
+  const { createToken } = await dialogs();
   const created = await createToken();
   if (created) await list.reload();
 }
@@ -80,8 +82,8 @@ function actionCell(token, list, owner) {
     iconButton("remove", label("delete"), () => remove([token], list, owner), { testid: "delete" }),
     menu(label("more"), [
       !owner && copyMenu(token),
-      button(t("usage"), () => showUsage(name, (days) => tokens.usage(token.id, days, owner)), { testid: "usage", iconName: "chart" }),
-      button(t("history"), () => showHistory(name, { token_id: token.id, user_id: owner }), { testid: "history", iconName: "clock" }),
+      button(t("usage"), () => usage(token, name, owner), { testid: "usage", iconName: "chart" }),
+      button(t("history"), () => history(token, name, owner), { testid: "history", iconName: "clock" }),
     ]),
   );
 }
@@ -97,13 +99,25 @@ function toggle(token, list, owner, label) {
 }
 
 async function edit(token, list, owner) {
+  const { editToken } = await dialogs();
   const changed = await editToken(token, owner);
   if (changed) list.replace(changed);
 }
 
 async function rotate(token, list) {
+  const { rotateToken } = await dialogs();
   const rotated = await rotateToken(token);
   if (rotated) list.replace(rotated);
+}
+
+async function usage(token, name, owner) {
+  const { showUsage } = await usageDialog();
+  await showUsage(name, (days) => tokens.usage(token.id, days, owner));
+}
+
+async function history(token, name, owner) {
+  const { showHistory } = await historyPages();
+  await showHistory(name, { token_id: token.id, user_id: owner });
 }
 
 async function remove(items, list, owner) {
@@ -134,9 +148,14 @@ function batchButtons(list, owner) {
     !owner && button(t("copy_keys"), () => copyKeys(list.selectedItems()), { testid: "batch-copy" }),
     button(t("enable"), () => setStatuses(list, ENABLED, owner), { testid: "batch-enable" }),
     button(t("disable"), () => setStatuses(list, DISABLED, owner), { testid: "batch-disable" }),
-    button(t("export_csv"), () => saveFile("tokens.csv", "text/csv", tokensCsv(list.selectedItems())), { testid: "batch-export" }),
+    button(t("export_csv"), () => exportCsv(list.selectedItems()), { testid: "batch-export" }),
     button(t("delete"), () => remove(list.selectedItems(), list, owner), { testid: "batch-delete", class: "danger" }),
   ].filter(Boolean);
+}
+
+async function exportCsv(items) {
+  const { saveCsv } = await csv();
+  saveCsv("tokens.csv", items);
 }
 
 async function copyKeys(items) {

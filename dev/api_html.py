@@ -20,7 +20,8 @@ except ImportError:
 METHODS = ("get", "post", "put", "delete")  # OPTIONS are browsers' preflights
 
 # Members of bodies, and path parameters, that are variables in examples.
-VARIABLES = {"id": "ID", "ids": "ID", "key": "KEY", "reservation": "RESERVATION"}
+VARIABLES = {"id": "ID", "ids": "ID", "key": "KEY", "reservation": "RESERVATION", "username": "NAME"}
+TEXTS = ("KEY", "NAME")  # the others are numbers
 
 HEADERS = {  # by security scheme
     "accessToken": ("Authorization", "Bearer ", "ACCESS_TOKEN"),
@@ -31,12 +32,12 @@ HEADERS = {  # by security scheme
 INTRODUCTION = """
 The examples use these values. For curl and Python they are environment variables:
 
-    export URL=http://127.0.0.1:8080 ACCESS_TOKEN=… GATEWAY_SECRET=… KEY=sk-… ID=1 RESERVATION=1
+    export URL=http://127.0.0.1:8080 ACCESS_TOKEN=… GATEWAY_SECRET=… KEY=sk-… ID=1 RESERVATION=1 NAME=alice
 
 and for JavaScript constants:
 
     const url = "http://127.0.0.1:8080", accessToken = "…", gatewaySecret = "…", key = "sk-…", id = 1,
-      reservation = 1;
+      reservation = 1, name = "alice";
 
 `URL` is that of the public server. Routes of gateways and administrators, and /api/token/verify, are on the
 internal one, by default http://127.0.0.1:8081.
@@ -51,7 +52,7 @@ class Variable:
 
     def __repr__(self):  # in a Python literal
         text = f'os.environ["{self.name}"]'
-        return text if self.name == "KEY" else f"int({text})"
+        return text if self.name in TEXTS else f"int({text})"
 
 
 def camel(name):
@@ -157,7 +158,7 @@ class Example:
     @staticmethod
     def in_shell_quotes(variable):
         """A variable within a text in single quotes."""
-        quote = '"' if variable.name == "KEY" else ""
+        quote = '"' if variable.name in TEXTS else ""
         return f"""{quote}'"${variable.name}"'{quote}"""
 
     def python(self):

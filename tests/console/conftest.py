@@ -28,6 +28,11 @@ def browser():
         yield running
 
 
+@pytest.fixture(scope="session")
+def gateway(site):
+    return site.gateway()
+
+
 @pytest.fixture
 def user(site):
     """A client of a user without tokens."""

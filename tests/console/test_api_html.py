@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 
 import contract
 import pytest
-from service import BUILD, INTERNAL_PATH, Store
+from client import Gateway
+from service import BUILD, INTERNAL_PATH
 
 import browser as browsers
 
@@ -41,7 +42,7 @@ class World:
         user = site.add_user()
         client = site.http(user)
         token = client.make(unlimited_quota=False, remain_quota=10**9)
-        gateway = site.http_gateway(self.secret)
+        gateway = Gateway(site.send, self.secret)
         reservation = gateway.reserve(key=token["key"], amount=100).data["reservation"]
         is_administrators = ADMINISTRATORS.search(path) or path.endswith("/find")
         return {
@@ -51,6 +52,7 @@ class World:
             "KEY": token["key"],
             "ID": str(user.id if ADMINISTRATORS.search(path) else token["id"]),
             "RESERVATION": str(reservation),
+            "NAME": f"name-of-{user.id}",
         }
 
 

@@ -93,10 +93,10 @@ def test_a_disabled_user(page, site, user):
 # ---- account ----
 
 
-def test_account(page, site, user):
+def test_account(page, site, gateway, user):
     token = user.make(unlimited_quota=False, remain_quota=10**6)
     site.ctl("user", "set", user.user.id, "--quota", 2**60)
-    site.gateway().consume(key=token["key"], amount=1234)
+    gateway.consume(key=token["key"], amount=1234)
     page.click("nav-account")
     page.wait_until(lambda: page.get("balance").text == f"{2**60 - 1234:,}", "the balance")
     page.wait_for("1 of 1,000")

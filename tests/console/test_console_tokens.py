@@ -264,9 +264,9 @@ def test_delete_asks(page, user):
     assert user.get(token["id"]).status == 404
 
 
-def test_usage(page, site, user):
+def test_usage(page, gateway, user):
     token = user.make(unlimited_quota=False, remain_quota=2**62)
-    site.gateway().consume(key=token["key"], amount=2**60 + 1)
+    gateway.consume(key=token["key"], amount=2**60 + 1)
     reload(page)
     page.click_in(token, "usage")
     page.wait_for(f"{2**60 + 1:,} in 1 requests, in 30 days.")
@@ -492,26 +492,26 @@ def test_edit_sends_what_changed(page, user):
     assert page.focused() == "edit"
 
 
-def test_what_is_spent_meanwhile_is_not_given_back(page, site, user):
+def test_what_is_spent_meanwhile_is_not_given_back(page, gateway, user):
     token = user.make(name="busy", unlimited_quota=False, remain_quota=1000)
     reload(page)
     page.click_in(token, "edit")
     page.fill("field-quota", "1500")
     page.wait_for("Adds 500.")
-    site.gateway().consume(key=token["key"], amount=300)
+    gateway.consume(key=token["key"], amount=300)
     page.submit()
     left = user.get(token["id"]).data
     assert (left["remain_quota"], left["used_quota"]) == (1200, 300)
     page.wait_until(lambda: cell(page, token, "quota") == "300 / 1,500", "the row shows it")
 
 
-def test_a_quota_can_be_taken_away(page, site, user):
+def test_a_quota_can_be_taken_away(page, gateway, user):
     token = user.make(unlimited_quota=False, remain_quota=1000)
     reload(page)
     page.click_in(token, "edit")
     page.fill("field-quota", "100")
     page.wait_for("Takes 900 away.")
-    site.gateway().consume(key=token["key"], amount=300)
+    gateway.consume(key=token["key"], amount=300)
     page.click("submit")
     page.wait_for("less quota left")
     page.click("cancel")
