@@ -229,9 +229,10 @@ static const char *find_misplaced(struct import *import, const struct store_row 
         return "";
     if (row->kind == STORE_ROW_IDS && *count > 0)
         return "is there twice";
-    if (row->kind == STORE_ROW_TOKEN) /* in order for each user */
+    if (user && row->kind == STORE_ROW_TOKEN) /* in order for each user */
         last_id = &user->last_token_id;
-    if (row->id != 0 && row->id <= *last_id)
+    bool is_again = row->id == *last_id && row->kind != STORE_ROW_AUDIT; /* two may have one id */
+    if (row->id != 0 && (row->id < *last_id || is_again))
         return "must stand in the order of ids";
     if (row->kind == STORE_ROW_TOKEN && batch->is_full && *count == TOKENS_MAX)
         return "is more than 100000 tokens for a store that has users: split the file by users";
@@ -264,8 +265,6 @@ static bool add_row(struct import *import)
         note_bad_user(import, row);
     } else if (found == IMPORT_ROW && (misplaced = find_misplaced(import, row)) && *misplaced)
         report_row(import, import->line, row->kind, row->id, misplaced);
-    if (found == IMPORT_ROW && row->kind == STORE_ROW_AUDIT && batch->is_full)
-        row->audit.id = 0; /* the store's own records may have it */
     if (found == IMPORT_ROW && !misplaced)
         batch->lines[batch->count++] = import->line;
     else

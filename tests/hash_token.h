@@ -21,7 +21,14 @@ static inline void hash_token(crypto_generichash_state *state, const struct toke
                                token->model_limits_enabled,
                                token->expired_unix_s,
                                token->created_unix_s,
-                               token->accessed_unix_s};
+                               token->accessed_unix_s,
+                               token->rpm_limit,
+                               token->tpm_limit,
+                               token->max_parallel_requests,
+                               token->refill_amount,
+                               token->refill_interval,
+                               token->refill_day,
+                               token->refill_period};
     const struct span texts[] = {token->name, token->group, token->model_limits, token->allow_ips};
     hash_bytes(state, numbers, sizeof(numbers));
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {

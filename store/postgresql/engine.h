@@ -150,9 +150,12 @@ enum store_error pg_read(struct store_reader *base, enum pg_statement statement,
                          const struct pg_parameters *parameters, struct pg_values *values);
 enum store_error pg_next(struct store_reader *base, struct pg_values *values);
 
-/* Shows the token in a row to visit, with its key. visit may be NULL. */
+/* Shows the token in a row behind its owner's group to visit, with its key. visit may be NULL. */
 enum store_error pg_visit_token(struct store_reader *reader, struct pg_values *values,
                                 store_visit_token *visit, void *context);
+
+/* A user as callers see it. */
+void pg_fill_user(const struct pg_row *row, struct store_user *user);
 
 /* As a parameter of LIMIT and OFFSET. */
 static inline int64_t pg_clamp(uint64_t value)

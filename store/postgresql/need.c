@@ -152,5 +152,7 @@ void group_need_row(struct group *group, const struct store_row *row)
         group_need(group, PG_GATEWAYS, PG_ROW(.id = row->id), true);
     } else if (row->kind == STORE_ROW_RESERVATION) {
         group_need(group, PG_FOUND, PG_ROW(.id = row->id), false);
+    } else if (row->kind == STORE_ROW_USAGE && row->usage.token_id != 0) {
+        need_tokens(group, row->usage.user_id, &row->usage.token_id, 1);
     }
 }

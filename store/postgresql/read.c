@@ -4,10 +4,12 @@
 
 #include <sodium.h>
 
+#include "base/calendar.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "store/postgresql/engine.h"
 #include "token/match.h"
+#include "token/refill.h"
 
 /* ---- readers ---- */
 
@@ -138,6 +140,18 @@ enum store_error postgresql_user_find(struct store_reader *reader, struct span n
     return not_found_is(STORE_NO_USER, error);
 }
 
+void pg_fill_user(const struct pg_row *row, struct store_user *user)
+{
+    *user = (struct store_user){.id = row->user_id,
+                                .role = row->user.role,
+                                .disabled = row->user.disabled,
+                                .created_unix_s = row->user.created_unix_s,
+                                .token_count = (uint64_t)row->count,
+                                .account = row->user.account};
+    memcpy(user->name, row->user.name.at, row->user.name.len);
+    memcpy(user->group, row->user.group.at, row->user.group.len);
+}
+
 enum store_error postgresql_user_next(struct store_reader *reader, int64_t after_id,
                                       struct store_user *user)
 {
@@ -146,13 +160,7 @@ enum store_error postgresql_user_next(struct store_reader *reader, int64_t after
         read_row(reader, PG_READ_NEXT_USER, pg_int(PG_PARAMETERS, after_id), PG_USERS, &row);
     if (error != STORE_OK)
         return not_found_is(STORE_NO_USER, error);
-    *user = (struct store_user){.id = row.user_id,
-                                .role = row.user.role,
-                                .disabled = row.user.disabled,
-                                .created_unix_s = row.user.created_unix_s,
-                                .token_count = (uint64_t)row.count};
-    memcpy(user->name, row.user.name.at, row.user.name.len);
-    memcpy(user->group, row.user.group.at, row.user.group.len);
+    pg_fill_user(&row, user);
     return STORE_OK;
 }
 
@@ -163,9 +171,12 @@ enum store_error pg_visit_token(struct store_reader *reader, struct pg_values *v
 {
     struct pg_row row;
     struct token *token = &row.token;
+    struct span owner_group = pg_next_span(values);
     if (!pg_next_row(values, PG_TOKENS, &row) ||
         !unseal_key(reader->store->seal, token->user_id, token->id, row.keys.sealed, token->key))
         return STORE_CORRUPT;
+    if (token->group.len == 0)
+        token->group = owner_group;
     if (visit)
         visit(context, token);
     explicit_bzero(token->key, strlen(token->key));
@@ -181,6 +192,12 @@ enum store_error postgresql_token_get(struct store_reader *reader, int64_t user_
     return error == STORE_OK ? pg_visit_token(reader, &values, visit, context) : error;
 }
 
+/* A page without a token is a row of the total, and the owner's group. */
+static bool is_total_alone(const struct pg_values *values)
+{
+    return PQgetisnull(values->result, 0, values->column + 1);
+}
+
 enum store_error postgresql_token_page(struct store_reader *reader, int64_t user_id,
                                        uint64_t offset, uint64_t limit, uint64_t *total,
                                        store_visit_token *visit, void *context)
@@ -191,8 +208,7 @@ enum store_error postgresql_token_page(struct store_reader *reader, int64_t user
     enum store_error error = pg_read(reader, PG_READ_PAGE, parameters, &values);
     while (error == STORE_OK) {
         *total = (uint64_t)pg_next_int(&values);
-        /* Without a token there is a row of the total alone. */
-        if (!PQgetisnull(values.result, 0, values.column))
+        if (!is_total_alone(&values))
             error = pg_visit_token(reader, &values, visit, context);
         error = error == STORE_OK ? pg_next(reader, &values) : error;
     }
@@ -226,12 +242,25 @@ enum store_error postgresql_has_foreign_keys(struct store_reader *reader, bool *
     return STORE_OK;
 }
 
+static void next_right(struct pg_values *values, struct store_group_right *right)
+{
+    bool checked = pg_next_int(values) != 0;
+    bool has_ratio = !PQgetisnull(values->result, values->row, values->column);
+    int64_t ratio_millionths = pg_next_int(values);
+    bool allowed = pg_next_int(values) != 0;
+    *right = (struct store_group_right){.allowed = true};
+    if (checked)
+        *right = (struct store_group_right){.checked = true,
+                                            .allowed = allowed,
+                                            .ratio_millionths =
+                                                has_ratio ? ratio_millionths : STORE_RATIO_ONE};
+}
+
 static enum store_error find_by_hash(struct store_reader *reader, struct pg_row entry,
                                      int64_t now_unix_s, store_visit_use *visit, void *context)
 {
-    const struct token_account account = {.unlimited_quota = true};
-    struct store_use_view view = {.account = &account};
-    struct pg_row row;
+    struct pg_row user, row;
+    struct store_use_view view = {.token = &row.token, .account = &user.user.account};
     struct pg_values values;
     int64_t until_unix_s;
     for (int again = 0; again < 2; again++) {
@@ -242,15 +271,20 @@ static enum store_error find_by_hash(struct store_reader *reader, struct pg_row 
                         pg_int(pg_int(PG_PARAMETERS, entry.user_id), entry.token_id), &values);
         if (store_is_failure(error))
             return error;
-        if (error != STORE_OK || PQgetisnull(values.result, 0, 0))
+        if (error != STORE_OK)
             continue;
-        view.owner_disabled = pg_next_int(&values) != 0;
-        if (!pg_next_row(&values, PG_TOKENS, &row))
+        view.now_ns = pg_next_int(&values);
+        next_right(&values, &view.right);
+        bool is_user = pg_next_row(&values, PG_USERS, &user);
+        values.column = PQfnumber(values.result, "id") - 1; /* a token's user_id is before it */
+        if (!is_user || !pg_next_row(&values, PG_TOKENS, &row))
             return STORE_CORRUPT;
         if (pg_has_key(&row, entry.hash, &until_unix_s) &&
             (until_unix_s == 0 || until_unix_s > now_unix_s)) {
             row.token.key[0] = '\0';
-            view.token = &row.token;
+            view.owner_disabled = user.user.disabled;
+            if (row.token.group.len == 0)
+                row.token.group = user.user.group;
             visit(context, &view);
             return STORE_OK;
         }
@@ -306,10 +340,20 @@ static enum store_error visit_row(struct store_reader *reader, struct pg_values 
     int64_t total = pg_next_int(values);
     if (!streams)
         pass->total = (uint64_t)total;
-    if (PQgetisnull(values->result, 0, values->column)) /* no token in the page */
+    if (is_total_alone(values))
         return STORE_OK;
     return streams ? pg_visit_token(reader, values, visit_match, pass)
                    : pg_visit_token(reader, values, pass->visit, pass->context);
+}
+
+/* When the periods began that the refills of a day are of: an array of PG_SEARCH. */
+static void append_periods(struct buffer *out, int64_t day)
+{
+    buffer_append_number(out, SPAN("{"), token_refill_period(TOKEN_REFILL_DAY, 1, day));
+    buffer_append_number(out, SPAN(","), token_refill_period(TOKEN_REFILL_WEEK, 1, day));
+    for (int64_t first = 1; first <= 31; first++)
+        buffer_append_number(out, SPAN(","), token_refill_period(TOKEN_REFILL_MONTH, first, day));
+    buffer_append_string(out, "}");
 }
 
 enum store_error postgresql_token_search(struct store_reader *reader,
@@ -319,6 +363,7 @@ enum store_error postgresql_token_search(struct store_reader *reader,
     const struct span none = {NULL, 0};
     bool is_text = pg_is_text(search->keyword), streams = search->key.len > 0 || !is_text;
     struct search_pass pass = {search, 0, visit, context};
+    struct buffer periods = {.at = NULL};
     struct pg_values values;
     struct pg_parameters *parameters =
         pg_int(pg_int(PG_PARAMETERS, search->user_id), search->now_unix_s);
@@ -330,7 +375,11 @@ enum store_error postgresql_token_search(struct store_reader *reader,
            streams ? INT64_MAX : pg_clamp(search->limit));
     pg_span(parameters, search->sort ? search->sort->name : SPAN("id"));
     pg_int(parameters, search->ascending ? 1 : -1);
-    enum store_error error = pg_read(reader, PG_SEARCH, parameters, &values);
+    append_periods(&periods, calendar_day(search->now_unix_s));
+    pg_span(parameters, buffer_span(&periods));
+    enum store_error error =
+        periods.failed ? STORE_UNAVAILABLE : pg_read(reader, PG_SEARCH, parameters, &values);
+    buffer_free(&periods);
     while (error == STORE_OK) {
         error = visit_row(reader, &values, &pass, streams);
         error = error == STORE_OK ? pg_next(reader, &values) : error;

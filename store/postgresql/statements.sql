@@ -23,13 +23,37 @@ SELECT * FROM access_hashes WHERE hash = $1;
 SELECT * FROM users WHERE user_id = $1;
 -- READ_NEXT_USER
 SELECT * FROM users WHERE user_id > $1 AND NOT deleted ORDER BY user_id LIMIT 1;
+-- READ_USERS_PAGE
+-- Keyword, the id that it may be, group, offset, limit; the keyword as in SEARCH.
+WITH found AS (
+    SELECT u.*
+    FROM users u, (SELECT lower(replace(replace($1::text, '\', '\\'), '_', '\_') COLLATE "C")) p (part)
+    WHERE NOT deleted
+        AND (part IS NULL OR user_id = $2::bigint OR lower(name) LIKE
+            CASE WHEN strpos(part, '%') > 0 THEN part ELSE '%' || part || '%' END)
+        AND ($3::text IS NULL OR group_name = $3))
+SELECT (SELECT count(*) FROM found), page.*
+FROM (SELECT) one LEFT JOIN (
+    SELECT * FROM found ORDER BY user_id DESC LIMIT $5 OFFSET $4) page ON true
+ORDER BY user_id DESC;
 -- READ_TOKEN
-SELECT * FROM tokens WHERE user_id = $1 AND id = $2;
--- READ_OWNER_AND_TOKEN
-SELECT (SELECT disabled::int::bigint FROM users WHERE user_id = $1 AND NOT deleted), t.*
+-- Behind the owner's group: it is shown where the token's is ''.
+SELECT (SELECT group_name FROM users WHERE user_id = $1), t.*
 FROM tokens t WHERE user_id = $1 AND id = $2;
+-- READ_OWNER_AND_TOKEN
+-- The time, and the right to the token's group: whether groups are checked, its ratio, whether the
+-- owner may use it.
+SELECT (extract(epoch FROM now()) * 1000000000)::bigint,
+    (SELECT (groups_checked AND EXISTS (SELECT FROM groups))::int::bigint FROM meta), ratio_millionths,
+    (t.group_name IN ('', u.group_name) OR is_public OR EXISTS (
+        SELECT FROM grants r
+        WHERE g.name IS NOT NULL AND r.user_id = $1 AND r.group_name = t.group_name))::int::bigint,
+    u.*, t.*
+FROM users u JOIN tokens t ON t.user_id = u.user_id AND t.id = $2
+    LEFT JOIN groups g ON g.name = coalesce(nullif(t.group_name, ''), u.group_name)
+WHERE u.user_id = $1 AND NOT deleted;
 -- READ_PAGE
-SELECT token_count, t.*
+SELECT token_count, u.group_name, t.*
 FROM users u LEFT JOIN (
     SELECT * FROM tokens
     WHERE user_id = $1 AND id <= (
@@ -43,31 +67,81 @@ SELECT count(*), coalesce(sum(token_count), 0)::bigint, pg_database_size(current
 FROM users;
 -- SEARCH
 -- User, time, keyword, group, status, offset, limit, name of the field that is sorted by, 1: from the
--- least on, -1: from the greatest. A % in the keyword stands for any text (match_name), without one
+-- least on, -1: from the greatest; the days on which the present periods of refills began: days, weeks,
+-- months by the day that they begin on. A token's quota is that of token_refill. A % in the keyword stands for any text (match_name), without one
 -- it is a part of the name. With COLLATE "C" lower() changes ASCII letters only. The status is that
 -- of token_status_at. Never expiring is last.
 WITH found AS (
     SELECT t.*, $9::bigint * CASE $8::text
-            WHEN 'remain_quota' THEN remain_quota WHEN 'used_quota' THEN used_quota
+            WHEN 'remain_quota' THEN remains WHEN 'used_quota' THEN used_quota
             WHEN 'created_time' THEN created_unix_s WHEN 'accessed_time' THEN accessed_unix_s
             WHEN 'expired_time' THEN coalesce(nullif(expired_unix_s, -1), 9223372036854775807)
             ELSE 0 END AS number,
-        CASE $8 WHEN 'name' THEN name WHEN 'group' THEN group_name
+        CASE $8 WHEN 'name' THEN name WHEN 'group' THEN shown
             WHEN 'model_limits' THEN model_limits WHEN 'allow_ips' THEN allow_ips END AS word
-    FROM tokens t, (SELECT lower(replace(replace($3::text, '\', '\\'), '_', '\_') COLLATE "C")) p (part)
+    FROM tokens t, (SELECT lower(replace(replace($3::text, '\', '\\'), '_', '\_') COLLATE "C")) p (part),
+        LATERAL (SELECT CASE WHEN ($10::text::bigint[])[CASE refill_interval
+                WHEN 3 THEN 2 + refill_day ELSE refill_interval END] > refill_period
+            THEN refill_amount ELSE remain_quota END) r (remains),
+        LATERAL (SELECT coalesce(nullif(group_name, ''),
+            (SELECT group_name FROM users WHERE user_id = $1))) s (shown)
     WHERE user_id = $1
         AND (part IS NULL OR lower(name) LIKE
             CASE WHEN strpos(part, '%') > 0 THEN part ELSE '%' || part || '%' END)
-        AND ($4::text IS NULL OR group_name = $4)
+        AND ($4::text IS NULL OR shown = $4)
         AND ($5::bigint = 0 OR $5 = CASE WHEN status = 2 THEN 2
             WHEN expired_unix_s <> -1 AND expired_unix_s <= $2::bigint THEN 3
-            WHEN NOT unlimited_quota AND remain_quota = 0 THEN 4 ELSE 1 END))
-SELECT (SELECT count(*) FROM found), page.*
+            WHEN NOT unlimited_quota AND remains = 0 THEN 4 ELSE 1 END))
+SELECT (SELECT count(*) FROM found), (SELECT group_name FROM users WHERE user_id = $1), page.*
 FROM (SELECT) one LEFT JOIN (
     SELECT * FROM found
     ORDER BY number, CASE WHEN $9 > 0 THEN word END, CASE WHEN $9 < 0 THEN word END DESC, $9 * id
     LIMIT $7 OFFSET $6) page ON true
 ORDER BY number, CASE WHEN $9 > 0 THEN word END, CASE WHEN $9 < 0 THEN word END DESC, $9 * id;
+
+-- Groups, models, usage, audit records.
+
+-- READ_GROUPS
+-- All of them, or those that a user may use.
+SELECT (SELECT (groups_checked AND EXISTS (SELECT FROM groups))::int::bigint FROM meta), g.*
+FROM (SELECT WHERE $1::bigint = 0 OR EXISTS (
+        SELECT FROM users WHERE user_id = $1 AND NOT deleted)) one
+    LEFT JOIN (
+        SELECT * FROM groups
+        WHERE $1 = 0 OR is_public OR name = (SELECT group_name FROM users WHERE user_id = $1)
+            OR name IN (SELECT group_name FROM grants WHERE user_id = $1)) g ON true
+ORDER BY name;
+-- LIST_GRANTS
+SELECT * FROM grants WHERE $1::bigint = 0 OR user_id = $1 ORDER BY user_id, group_name;
+-- READ_MODELS
+SELECT * FROM models ORDER BY name;
+-- READ_USAGE
+-- Where the clock was set back, the day of a row may be another row too.
+WITH own AS (
+    SELECT usage_day AS day, usage_units AS units, usage_requests AS requests
+    FROM users WHERE user_id = $1 AND $2::bigint = 0 AND NOT deleted
+    UNION ALL SELECT t.usage_day, t.usage_units, t.usage_requests
+    FROM tokens t JOIN users u ON u.user_id = t.user_id
+    WHERE t.user_id = $1 AND id = $2 AND NOT deleted)
+SELECT day, sum(units)::bigint, sum(requests)::bigint
+FROM (SELECT * FROM own
+    UNION ALL SELECT day, units, requests FROM usage
+    WHERE user_id = $1 AND token_id = $2 AND day >= $3 AND EXISTS (SELECT FROM own)) d
+GROUP BY day ORDER BY day;
+-- READ_AUDIT
+-- Id that is before, limit, token, action, beginning of it, actor's kind, its id, time.
+SELECT * FROM audit
+WHERE id < $1 AND ($3::bigint = 0 OR token_id = $3) AND ($4::text IS NULL OR action = $4)
+    AND ($5::text IS NULL OR starts_with(action, $5)) AND ($6::bigint = 0 OR actor_kind = $6)
+    AND ($7::bigint = 0 OR actor_id = $7) AND time_unix_s >= $8
+ORDER BY id DESC LIMIT $2;
+-- READ_AUDIT_OF
+-- The same, and a user.
+SELECT * FROM audit
+WHERE id < $1 AND ($3::bigint = 0 OR token_id = $3) AND ($4::text IS NULL OR action = $4)
+    AND ($5::text IS NULL OR starts_with(action, $5)) AND ($6::bigint = 0 OR actor_kind = $6)
+    AND ($7::bigint = 0 OR actor_id = $7) AND time_unix_s >= $8 AND user_id = $9
+ORDER BY id DESC LIMIT $2;
 
 -- tokenctl check: what the server compares, kind and id of what has a problem, and the problem; then
 -- what is sealed.
@@ -77,16 +151,21 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 -- CHECK_TABLES
 -- A copy of each table's columns: Citus joins tables that are distributed by different columns only so.
 WITH users AS MATERIALIZED (
-    SELECT user_id, name, deleted, access_hash, token_count, role, quota, deleted_used_quota,
-        request_count FROM users),
+    SELECT user_id, name, deleted, access_hash, token_count, role, quota, used_quota,
+        deleted_used_quota, request_count, usage_units, dated_units FROM users),
 user_names AS MATERIALIZED (SELECT name, user_id FROM user_names),
 access_hashes AS MATERIALIZED (SELECT hash, user_id FROM access_hashes),
 tokens AS MATERIALIZED (
-    SELECT user_id, id, used_quota, key_hash, old_key_hash, has_old_key FROM tokens),
+    SELECT user_id, id, used_quota, key_hash, old_key_hash, has_old_key, usage_units, dated_units
+    FROM tokens),
 keys AS MATERIALIZED (SELECT hash, user_id, token_id FROM keys),
 gateways AS MATERIALIZED (SELECT id FROM gateways),
 reservations AS MATERIALIZED (
-    SELECT user_id, token_id, id, reserved, amount, shortfall, ended FROM reservations)
+    SELECT user_id, token_id, id, reserved, amount, shortfall, ended FROM reservations),
+groups AS MATERIALIZED (SELECT name, ratio_millionths FROM groups),
+grants AS MATERIALIZED (SELECT user_id FROM grants),
+dated AS MATERIALIZED (
+    SELECT user_id, token_id, sum(units) AS units FROM usage GROUP BY user_id, token_id)
 SELECT 'user', user_id, 'is not found by its name'
 FROM users u WHERE NOT deleted AND NOT EXISTS (
     SELECT FROM user_names n WHERE n.name = lower(u.name) AND n.user_id = u.user_id)
@@ -101,7 +180,22 @@ WHERE hash IS DISTINCT FROM substring(access_hash FOR 16)
 UNION ALL SELECT 'user', user_id, 'its role is none of 1, 10 and 100'
 FROM users WHERE role NOT IN (1, 10, 100)
 UNION ALL SELECT 'user', user_id, 'a quota or count of it is below 0'
-FROM users WHERE least(quota, deleted_used_quota, request_count) < 0
+FROM users WHERE least(quota, used_quota, deleted_used_quota, request_count) < 0
+UNION ALL SELECT 'user', user_id, 'its used_quota is not the sum of its tokens'''
+FROM users LEFT JOIN (SELECT user_id, sum(used_quota) AS used FROM tokens GROUP BY user_id) t
+    USING (user_id)
+WHERE used_quota <> least(coalesce(used, 0) + deleted_used_quota, 9223372036854775807)
+UNION ALL SELECT 'user', user_id, 'its usage by day is not the sum of the days'
+FROM users LEFT JOIN (SELECT * FROM dated WHERE token_id = 0) d USING (user_id)
+WHERE dated_units <> usage_units + coalesce(units, 0)
+UNION ALL SELECT 'user', user_id, 'does not exist, but has usage'
+FROM dated d WHERE token_id = 0 AND NOT EXISTS (SELECT FROM users u WHERE u.user_id = d.user_id)
+UNION ALL SELECT 'user', user_id, 'does not exist, but was granted a group'
+FROM grants g WHERE NOT EXISTS (SELECT FROM users u WHERE u.user_id = g.user_id)
+UNION ALL SELECT 'user', user_id, 'is above the last id, but has audit records'
+FROM audit WHERE user_id > (SELECT last_value FROM user_ids)
+UNION ALL SELECT 'groups', count(*), 'without a name, or with a ratio below 0'
+FROM groups WHERE name = '' OR ratio_millionths < 0 HAVING count(*) > 0
 UNION ALL SELECT 'user', user_id, 'the count of its tokens is another'
 FROM users LEFT JOIN (SELECT user_id, count(*) AS count FROM tokens GROUP BY user_id) t
     USING (user_id)
@@ -118,6 +212,13 @@ UNION ALL SELECT 'token', id, 'its user does not exist'
 FROM tokens t WHERE NOT EXISTS (SELECT FROM users u WHERE u.user_id = t.user_id)
 UNION ALL SELECT 'token', id, 'its used_quota is below 0'
 FROM tokens WHERE used_quota < 0
+UNION ALL SELECT 'token', id, 'its usage by day is not the sum of the days'
+FROM tokens LEFT JOIN (SELECT user_id, token_id AS id, units FROM dated WHERE token_id <> 0) d
+    USING (user_id, id)
+WHERE dated_units <> usage_units + coalesce(units, 0)
+UNION ALL SELECT 'token', token_id, 'does not exist, but has usage'
+FROM dated d WHERE token_id <> 0 AND NOT EXISTS (
+    SELECT FROM tokens t WHERE t.user_id = d.user_id AND t.id = d.token_id)
 UNION ALL SELECT 'token', id, 'is not found by its key'
 FROM tokens t LEFT JOIN keys k ON hash = key_hash
 WHERE (k.user_id = t.user_id AND token_id = id) IS NOT TRUE
@@ -142,8 +243,8 @@ SELECT * FROM idempotency;
 -- EXPORT_IDS
 SELECT floor(extract(epoch FROM now()))::bigint, u.last_value + u.is_called::int,
     t.last_value + t.is_called::int, g.last_value + g.is_called::int, 1::bigint,
-    (SELECT foreign_keys::int::bigint FROM meta)
-FROM user_ids u, token_ids t, gateway_ids g;
+    m.foreign_keys::int::bigint, m.groups_checked::int::bigint
+FROM meta m, user_ids u, token_ids t, gateway_ids g;
 -- EXPORT_GATEWAYS
 SELECT * FROM gateways ORDER BY id;
 -- EXPORT_USERS
@@ -153,6 +254,18 @@ WHERE NOT deleted ORDER BY u.user_id, t.id;
 SELECT r.* FROM reservations r JOIN users u ON u.user_id = r.user_id
 WHERE NOT ended AND NOT deleted AND due_s > (SELECT floor(extract(epoch FROM now()))::bigint)
 ORDER BY r.id;
+-- EXPORT_GROUPS
+SELECT * FROM groups ORDER BY name;
+-- EXPORT_GRANTS
+SELECT g.* FROM grants g JOIN users u ON u.user_id = g.user_id WHERE NOT deleted
+ORDER BY g.user_id, g.group_name;
+-- EXPORT_MODELS
+SELECT * FROM models ORDER BY name;
+-- EXPORT_USAGE
+SELECT d.* FROM usage d JOIN users u ON u.user_id = d.user_id WHERE NOT deleted
+ORDER BY d.user_id, d.token_id, d.day;
+-- EXPORT_AUDIT
+SELECT * FROM audit ORDER BY id;
 
 -- READ_ROTATION
 SELECT secret_generation, secret_phase, secret_check, next_secret_check FROM meta;
@@ -178,7 +291,7 @@ SELECT * FROM users WHERE user_id = ANY($1::bigint[]);
 -- READ_META
 SELECT lowest_writer, floor(extract(epoch FROM now()))::bigint,
     (extract(epoch FROM now()) * 1000000000)::bigint, secret_generation, imports,
-    groups_checked::int::bigint
+    (groups_checked AND EXISTS (SELECT FROM groups))::int::bigint
 FROM meta;
 -- READ_ALL_GROUPS
 SELECT * FROM groups;

@@ -29,6 +29,7 @@ static enum store_error show_ids(struct transfer *transfer, struct pg_values *va
     for (size_t i = 0; i < STORE_IDS_COUNT; i++)
         row.next_ids[i] = pg_next_int(values);
     row.foreign_keys = pg_next_int(values) != 0;
+    row.groups_checked = pg_next_int(values) != 0;
     return show(transfer, &row);
 }
 
@@ -48,6 +49,8 @@ static enum store_error show_user(struct transfer *transfer, struct pg_values *v
     enum store_error error = STORE_OK;
     if (!pg_next_row(values, PG_USERS, &from))
         return STORE_CORRUPT;
+    struct span owner_group = from.user.group;
+    store_shift_rates(&from.user.account.rates, transfer->difference_s);
     if (from.user_id != transfer->user_id)
         error = show(transfer, &(struct store_row){
                                    .kind = STORE_ROW_USER, .id = from.user_id, .user = from.user});
@@ -57,6 +60,9 @@ static enum store_error show_user(struct transfer *transfer, struct pg_values *v
         return error;
     if (!pg_next_row(values, PG_TOKENS, &from))
         return STORE_CORRUPT;
+    store_shift_rates(&from.token.rates, transfer->difference_s);
+    if (from.token.group_is_old && span_equal(from.token.group, owner_group))
+        from.token.group = SPAN("");
     return show(transfer, &(struct store_row){.kind = STORE_ROW_TOKEN,
                                               .id = from.id,
                                               .token = from.token,
@@ -76,16 +82,65 @@ static enum store_error show_reservation(struct transfer *transfer, struct pg_va
     return show(transfer, &row);
 }
 
+static enum store_error show_group(struct transfer *transfer, struct pg_values *values)
+{
+    struct pg_row from;
+    if (!pg_next_row(values, PG_GROUPS, &from))
+        return STORE_CORRUPT;
+    return show(transfer, &(struct store_row){
+                              .kind = STORE_ROW_GROUP, .name = from.name, .group = from.group});
+}
+
+static enum store_error show_grant(struct transfer *transfer, struct pg_values *values)
+{
+    struct pg_row from;
+    if (!pg_next_row(values, PG_GRANTS, &from))
+        return STORE_CORRUPT;
+    return show(transfer, &(struct store_row){.kind = STORE_ROW_GRANT,
+                                              .grant = {from.user_id, .group = from.name}});
+}
+
+static enum store_error show_model(struct transfer *transfer, struct pg_values *values)
+{
+    struct pg_row from;
+    if (!pg_next_row(values, PG_MODELS, &from))
+        return STORE_CORRUPT;
+    return show(transfer, &(struct store_row){.kind = STORE_ROW_MODEL, .name = from.name});
+}
+
+static enum store_error show_usage(struct transfer *transfer, struct pg_values *values)
+{
+    struct pg_row from;
+    if (!pg_next_row(values, PG_USAGE, &from))
+        return STORE_CORRUPT;
+    return show(transfer, &(struct store_row){.kind = STORE_ROW_USAGE,
+                                              .usage = {from.user_id, from.token_id, from.usage.day,
+                                                        from.usage.units, from.usage.requests}});
+}
+
+static enum store_error show_audit(struct transfer *transfer, struct pg_values *values)
+{
+    struct pg_row from;
+    if (!pg_next_row(values, PG_AUDIT, &from))
+        return STORE_CORRUPT;
+    struct store_row row = {.kind = STORE_ROW_AUDIT, .id = from.id, .audit = from.audit};
+    row.audit.id = from.id;
+    row.audit.user_id = from.user_id;
+    row.audit.token_id = from.token_id;
+    return show(transfer, &row);
+}
+
 enum store_error postgresql_export(struct store_reader *base, int64_t now_unix_s,
                                    store_visit_row *visit, void *context)
 {
     static const struct {
         enum pg_statement statement;
         enum store_error (*show)(struct transfer *transfer, struct pg_values *values);
-    } passes[] = {{PG_EXPORT_IDS, show_ids},
-                  {PG_EXPORT_GATEWAYS, show_gateway},
-                  {PG_EXPORT_USERS, show_user},
-                  {PG_EXPORT_RESERVATIONS, show_reservation}};
+    } passes[] = {{PG_EXPORT_IDS, show_ids},      {PG_EXPORT_GATEWAYS, show_gateway},
+                  {PG_EXPORT_USERS, show_user},   {PG_EXPORT_RESERVATIONS, show_reservation},
+                  {PG_EXPORT_GROUPS, show_group}, {PG_EXPORT_GRANTS, show_grant},
+                  {PG_EXPORT_MODELS, show_model}, {PG_EXPORT_USAGE, show_usage},
+                  {PG_EXPORT_AUDIT, show_audit}};
     struct pg_reader *reader = (struct pg_reader *)base;
     struct transfer transfer = {base, visit, context, now_unix_s, 0};
     struct pg_values values;

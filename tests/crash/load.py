@@ -67,6 +67,8 @@ def token_state(token, shared=False):
             0 if shared else token["remain_quota"], 0 if shared else token["used_quota"],
             token["unlimited_quota"], token["model_limits_enabled"], token["model_limits"],
             token["allow_ips"], token["group"], token["expired_time"], token["created_time"],
+            token["rpm_limit"], token["tpm_limit"], token["max_parallel_requests"],
+            token["refill_amount"], token["refill_interval"], token["refill_day"],
         )
     )
 
@@ -224,6 +226,10 @@ class Worker:
                 for _ in range(self.chance.randrange(300, 600) if self.large else 4)
             )
             fields["model_limits_enabled"] = False
+        if self.chance.random() < 0.3:
+            fields["max_parallel_requests"] = self.chance.choice([0, 1000])
+            fields["refill_amount"] = self.chance.choice([0, 10, 2**63 - 1])
+            fields["refill_day"] = self.chance.randrange(1, 32)
         return fields
 
     # ---- operations ----

@@ -28,6 +28,7 @@
 #include "store/lmdb/record.h"
 #include "tests/crash/log.h"
 #include "tests/unit/random.h"
+#include "token/refill.h"
 
 enum { SECTOR = 512, FLYING_MAX = 64, UNSYNCED_MAX = 1 << 16, NAMED_MAX = 20, CHILDREN_MAX = 64 };
 
@@ -525,16 +526,17 @@ static void compare_token(void *context, const struct token *token)
         return;
     }
     bool shared = object->shared;
-    int len = snprintf(text, sizeof(text),
-                       "%" PRId64 "|%.*s|%.*s|%d|%" PRId64 "|%" PRId64
-                       "|%d|%d|%.*s|%.*s|%.*s|%" PRId64 "|%" PRId64,
-                       token->user_id, (int)token->name.len, token->name.at, TOKEN_KEY_LEN,
-                       token->key, (int)token_status_at(token, token->created_unix_s),
-                       shared ? 0 : token->remain_quota, shared ? 0 : token->used_quota,
-                       token->unlimited_quota, token->model_limits_enabled,
-                       (int)token->model_limits.len, token->model_limits.at,
-                       (int)token->allow_ips.len, token->allow_ips.at, (int)token->group.len,
-                       token->group.at, token->expired_unix_s, token->created_unix_s);
+    int len = snprintf(
+        text, sizeof(text),
+        "%" PRId64 "|%.*s|%.*s|%d|%" PRId64 "|%" PRId64 "|%d|%d|%.*s|%.*s|%.*s|%" PRId64 "|%" PRId64
+        "|%" PRId64 "|%" PRId64 "|%" PRId64 "|%" PRId64 "|%s|%" PRId64,
+        token->user_id, (int)token->name.len, token->name.at, TOKEN_KEY_LEN, token->key,
+        (int)token_status_at(token, token->created_unix_s), shared ? 0 : token->remain_quota,
+        shared ? 0 : token->used_quota, token->unlimited_quota, token->model_limits_enabled,
+        (int)token->model_limits.len, token->model_limits.at, (int)token->allow_ips.len,
+        token->allow_ips.at, (int)token->group.len, token->group.at, token->expired_unix_s,
+        token->created_unix_s, token->rpm_limit, token->tpm_limit, token->max_parallel_requests,
+        token->refill_amount, token_refill_name(token->refill_interval).at, token->refill_day);
     compare(object, text, (size_t)len);
     if (shared)
         compare_spent(object, token);

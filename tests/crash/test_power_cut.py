@@ -73,6 +73,8 @@ def test_replay_notices_wrong_answers(small):
         "remain_quota": 0, "used_quota": 0, "unlimited_quota": True,
         "model_limits_enabled": False, "model_limits": "", "allow_ips": "", "group": "default",
         "expired_time": -1, "created_time": 0,
+        "rpm_limit": 0, "tpm_limit": 0, "max_parallel_requests": 0, "refill_amount": 0, "refill_interval": "none",
+        "refill_day": 1,
     }
     listed = small.ctl("token", "list", owner["id"])
     shared = {token["name"]: token for token in listed}

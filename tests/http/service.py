@@ -46,7 +46,8 @@ WITHOUT_LIMITS = (
 )
 
 # Routes that nginx.conf.example has on the internal server only.
-INTERNAL_PATH = re.compile(r"/(verify|consume|reserve|settle|cancel|find)(\?|\Z)")
+INTERNAL_PATH = re.compile(r"/(verify|consume|reserve|settle|cancel|find)(\?|\Z)"
+                           r"|\A/api/(user/(search|manage|[0-9]+|)|log/)(\?|\Z)")
 
 # Settings of the surrounding `make test` or shell must not reach the programs.
 CLEAN_ENVIRONMENT = {
@@ -208,10 +209,11 @@ class Store:
         assert done.returncode == 0, done
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def add_user(self, name=None, group=None):
+    def add_user(self, name=None, group=None, role=None):
         self.user_count += 1
         name = name or f"user{self.user_count}"
-        (added,) = self.ctl("user", "add", name, *(["--group", group] if group else []))
+        options = (("--group", group), ("--role", role))
+        (added,) = self.ctl("user", "add", name, *(word for option in options if option[1] for word in option))
         ISSUED.add(added["access_token"])
         return User(**added)
 

@@ -13,7 +13,11 @@ from client import ISSUED, Client, Gateway, key_checksum
 from service import IS_ROOT, ROOT, WORKER_USER, Store, free_port, wait_until
 
 TORTURE = os.environ.get("TORTURE") == "1"
-GUARDED = "(verify|consume|reserve|settle|cancel)"
+GUARDED = "(token/(verify|consume|reserve|settle|cancel|find)|user(/(search|manage|[0-9]+))?|log)"
+GUARDED_PATHS = [
+    *(f"token/{name}" for name in ("verify", "consume", "reserve", "settle", "cancel", "find")),
+    "user/", "user/search", "user/manage", "user/1", "log/",
+]
 MODULES = "/usr/lib/apache2/modules"
 UNKNOWN_KEY = "sk-" + "0" * 42 + key_checksum("sk-" + "0" * 48)
 
@@ -150,8 +154,8 @@ class Lighttpd(Host):
             f'server.modules = ()\n'
             f'$SERVER["socket"] == "127.0.0.1:{self.internal_port}" {{ }}\n'
         ) + self.public().replace(
-            f'$HTTP["url"] =~ "^/api/token/{GUARDED}',
-            f'$SERVER["socket"] == "127.0.0.1:{self.port}" {{ $HTTP["url"] =~ "^/api/token/{GUARDED}',
+            f'$HTTP["url"] =~ "^/api/{GUARDED}',
+            f'$SERVER["socket"] == "127.0.0.1:{self.port}" {{ $HTTP["url"] =~ "^/api/{GUARDED}',
         ).replace('url.access-deny = ( "" ) }', 'url.access-deny = ( "" ) } }')
 
     def commands(self):
@@ -259,6 +263,7 @@ def host(request):
         running.send = client.transport(running.port)
         running.ask_inside = client.transport(running.internal_port)
         running.gateway = Gateway(running.ask_inside, running.add_gateway())
+        running.administrator = Client(running.send, running.add_user(role="admin"))
         yield running
         running.check()
 
@@ -390,15 +395,29 @@ def test_gateway(host, user):
     assert host.gateway.cancel(reservation=reservation).data["remain_quota"] == 3
 
 
-@pytest.mark.parametrize("name", GUARDED[1:-1].split("|"))
-def test_guarded_routes_are_not_public(host, user, name):
-    sent = {"X-Gateway-Token": host.gateway.secret, "X-Api-Key": user.make()["key"]}
-    encoded = "%" + name[:1].encode().hex() + name[1:]
-    for form in ("{}", "{}/", "{}//", "/{}", "./{}", "x/../{}", "%2e/{}", "{}?a", encoded, "../token/{}",
-                 "api/token/{}", "x/api/token/{}", "../usage/token/{}", "../usage/token/api/token/{}"):
-        reply = host.send("GET", "/api/token/" + form.format(name), sent, None)
-        assert reply.status in (400, 403, 404), (form, reply)
-        assert "x-token-id" not in reply.headers
+@pytest.mark.parametrize("path", GUARDED_PATHS)
+def test_guarded_routes_are_not_public(host, user, path):
+    root, name = path.split("/")
+    sent = {**host.administrator.credentials, "X-Gateway-Token": host.gateway.secret, "X-Api-Key": user.make()["key"]}
+    encoded = "%" + name[:1].encode().hex() + name[1:] if name else f"../%{root[:1].encode().hex()}{root[1:]}/"
+    for form in ("{}", "{}/", "{}//", "/{}", "./{}", "x/../{}", "%2e/{}", "{}?a", encoded, f"../{root}/{{}}",
+                 f"api/{root}/{{}}", f"x/api/{root}/{{}}", "../usage/token/{}", f"../usage/token/api/{root}/{{}}"):
+        if not name and form in ("../usage/token/{}",):
+            continue  # users'
+        for method in ("GET", "POST"):
+            reply = host.send(method, f"/api/{root}/" + form.format(name), sent, b"{}" if method == "POST" else None)
+            assert reply.status in (400, 403, 404), (form, reply)
+            assert "x-token-id" not in reply.headers
+
+
+def test_users_and_administrators(host, user):
+    ask = Client(host.send, user.user)
+    for path in ("/api/user/self", "/api/user/self/", "/api/user/self/groups", "/api/user/models", "/api/log/self"):
+        assert ask.request("GET", path).status == 200
+    inside = Client(host.ask_inside, host.administrator.user)
+    assert inside.request("GET", f"/api/user/{user.user.id}").data["username"] == user.user.name
+    assert inside.request("GET", "/api/log/?size=1").data["items"] is not None
+    assert inside.request("GET", "/api/user/?size=1").data["total"] > 1
 
 
 @pytest.mark.parametrize("path", ["/api/tokens", "/api/usage/tokenx", "/api/statusx", "/v1/dashboard", "/api/", "/"])

@@ -88,7 +88,10 @@ def test_encoded_letters(site, first):
 
 @pytest.mark.parametrize(
     "path", ["/metrics", "/healthz", "/metrics/", "/healthz/", "/api/user/", "/api/user/1", "/api/log/",
-             "/_token/logged/api/token/", "/_token/quiet/api/token/verify", "/_token/error"]
+             "/api/user", "/api/log", "/api/user/search", "/api/user/search/", "/api/user/manage", "/api/user/manage/",
+             "/api/user/1/", "/api/user/selfish", "/api/user/modelsx", "/api/user/models/1", "/api/log/selfx",
+             "/api/user/self/../1", "/api/user/self%2F..%2F1", "/api/log/self/../", "//api//user//1",
+             "/api/token/../user/1", "/_token/logged/api/user/1", "/_token/logged/api/token/", "/_token/quiet/api/token/verify", "/_token/error"]
 )
 def test_other_paths_are_not_public(site, path):
     assert failure(ask(site.port, "GET", path)) == (404, "not_found")
@@ -108,6 +111,20 @@ def test_internal_server_has_all_routes(site, gateway, user):
 
 
 @pytest.mark.parametrize("path", ["/", "/verify", "/3", "/search", "/x/verify", "/_token/error"])
+def test_administrators_have_the_internal_server(site):
+    administrator = site.http(site.add_user(role="admin"))
+    for path in ("/api/user/", "/api/user/search?keyword=a", f"/api/user/{administrator.user.id}", "/api/log/"):
+        assert failure(ask(site.port, "GET", path, None, administrator.credentials)) == (404, "not_found")
+        assert ask(site.internal_port, "GET", path, None, administrator.credentials).status == 200
+
+
+@pytest.mark.parametrize("path", ["/api/user/self", "/api/user/self/", "/api/user/self/groups", "/api/user/models",
+                                  "/api/user/models/", "/api/log/self", "/api/log/self/"])
+def test_users_ask_about_themselves(site, user, path):
+    for port in (site.port, site.internal_port):
+        assert ask(port, "GET", path, None, user.credentials).json["success"] is True
+
+
 def test_internal_server_has_no_other_paths(site, user, path):
     reply = ask(site.internal_port, "GET", path, None, user.credentials)
     assert failure(reply) == (404, "not_found")

@@ -208,6 +208,14 @@ struct token pick_token(void)
     token.group = pick_group();
     token.expired_unix_s = pick_expiry();
     token.used_quota = pick_amount();
+    if (below(3) == 0) {
+        token.rpm_limit = (int64_t)below(3) * 500000;
+        token.tpm_limit = (int64_t)below(1000);
+        token.max_parallel_requests = (int64_t)below(3);
+        token.refill_amount = pick_amount();
+        token.refill_interval = (enum token_refill)below(TOKEN_REFILL_MONTH + 1);
+        token.refill_day = 1 + (int64_t)below(31);
+    }
     return token;
 }
 
@@ -234,8 +242,12 @@ void print_token(void *context, const struct token *token)
     print_text(token->model_limits);
     print_text(token->allow_ips);
     print_text(token->group);
-    fprintf(out, " times %" PRId64 " %" PRId64 " %" PRId64 ";", token->expired_unix_s,
+    fprintf(out, " times %" PRId64 " %" PRId64 " %" PRId64, token->expired_unix_s,
             token->created_unix_s, token->accessed_unix_s);
+    fprintf(out, " limits %" PRId64 " %" PRId64 " %" PRId64, token->rpm_limit, token->tpm_limit,
+            token->max_parallel_requests);
+    fprintf(out, " refill %" PRId64 " %d %" PRId64 " %" PRId64 ";", token->refill_amount,
+            (int)token->refill_interval, token->refill_day, token->refill_period);
 }
 
 void print_token_and_key(void *context, const struct token *token)

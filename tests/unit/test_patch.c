@@ -2,6 +2,7 @@
 
 #include "tests/unit/token_same.h"
 #include "token/patch.h"
+#include "token/refill.h"
 
 /* ---- limits ---- */
 
@@ -234,6 +235,7 @@ static struct token sample(void)
         .expired_unix_s = NEVER,
         .created_unix_s = 5,
         .accessed_unix_s = 6,
+        .refill_day = 1,
     };
 }
 
@@ -258,6 +260,12 @@ static void test_fields_in_the_patch_change(void **state)
         .allow_ips = SPAN("::1"),
         .group = SPAN("h"),
         .expired_unix_s = FUTURE,
+        .rpm_limit = 60,
+        .tpm_limit = 61,
+        .max_parallel_requests = 62,
+        .refill_amount = 63,
+        .refill_interval = TOKEN_REFILL_MONTH,
+        .refill_day = 31,
     };
     static const enum token_field settable[] = {TOKEN_FIELD_NAME,
                                                 TOKEN_FIELD_STATUS,
@@ -267,7 +275,13 @@ static void test_fields_in_the_patch_change(void **state)
                                                 TOKEN_FIELD_MODEL_LIMITS,
                                                 TOKEN_FIELD_ALLOW_IPS,
                                                 TOKEN_FIELD_GROUP,
-                                                TOKEN_FIELD_EXPIRED};
+                                                TOKEN_FIELD_EXPIRED,
+                                                TOKEN_FIELD_RPM_LIMIT,
+                                                TOKEN_FIELD_TPM_LIMIT,
+                                                TOKEN_FIELD_MAX_PARALLEL_REQUESTS,
+                                                TOKEN_FIELD_REFILL_AMOUNT,
+                                                TOKEN_FIELD_REFILL_INTERVAL,
+                                                TOKEN_FIELD_REFILL_DAY};
     for (unsigned set = 0; set < 1U << COUNT_OF(settable); set++) {
         unsigned fields = 0;
         for (size_t i = 0; i < COUNT_OF(settable); i++)
@@ -292,6 +306,19 @@ static void test_fields_in_the_patch_change(void **state)
             expected.group = other.group;
         if (fields & TOKEN_FIELD_EXPIRED)
             expected.expired_unix_s = other.expired_unix_s;
+        if (fields & TOKEN_FIELD_RPM_LIMIT)
+            expected.rpm_limit = other.rpm_limit;
+        if (fields & TOKEN_FIELD_TPM_LIMIT)
+            expected.tpm_limit = other.tpm_limit;
+        if (fields & TOKEN_FIELD_MAX_PARALLEL_REQUESTS)
+            expected.max_parallel_requests = other.max_parallel_requests;
+        if (fields & TOKEN_FIELD_REFILL_AMOUNT)
+            expected.refill_amount = other.refill_amount;
+        if (fields & TOKEN_FIELD_REFILL_INTERVAL)
+            expected.refill_interval = other.refill_interval;
+        if (fields & TOKEN_FIELD_REFILL_DAY)
+            expected.refill_day = other.refill_day;
+        token_refill_start(&expected, NOW / 86400);
         require(token_patch_apply(&patch, NOW, NOW / 86400, &token) == TOKEN_OK, "fields %x",
                 fields);
         require(token_same(&token, &expected), "fields %x", fields);
