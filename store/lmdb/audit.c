@@ -11,14 +11,7 @@ enum {
     NODE_LEN = 18 /* of LMDB for an entry, with its key */
 };
 
-/* So that the key begins with a zero, as no name does. */
-#define ID_MAX (INT64_C(1) << 55)
-
-/* Whether a key of DB_AUDIT_RECENT is an id. */
-static bool is_id(struct span key)
-{
-    return key.len == ID_KEY_LEN && key.at[0] == '\0';
-}
+#define ID_MAX (INT64_C(1) << 55) /* see audit_is_id */
 
 /* The entry with the greatest id below *id. */
 static enum store_error find_before(struct store_txn *txn, enum database database, int64_t *id,
@@ -33,7 +26,7 @@ static enum store_error find_before(struct store_txn *txn, enum database databas
     if (!store_is_failure(error))
         error = db_cursor_get(txn, cursor, &key, value, error == STORE_OK ? MDB_PREV : MDB_LAST);
     mdb_cursor_close(cursor);
-    if (error == STORE_OK && !is_id(key))
+    if (error == STORE_OK && !audit_is_id(key))
         return database == DB_AUDIT_RECENT ? STORE_NOT_FOUND : db_corrupt(txn);
     if (error == STORE_OK)
         *id = get_big64((const unsigned char *)key.at);
@@ -83,7 +76,7 @@ static enum store_error first_recent(struct store_txn *txn, int64_t *id, struct 
     struct span key = ID_KEY(0);
     *value = (struct span){NULL, 0};
     enum store_error error = db_seek(txn, DB_AUDIT_RECENT, &key, value, MDB_SET_RANGE);
-    if (error != STORE_OK || !is_id(key))
+    if (error != STORE_OK || !audit_is_id(key))
         return error == STORE_OK ? STORE_NOT_FOUND : error;
     *id = get_big64((const unsigned char *)key.at);
     return STORE_OK;
