@@ -149,6 +149,31 @@ static enum api_step begin(struct request *request)
     return step;
 }
 
+/* For audit records: what is visible and not too long. */
+static struct span visible(struct span text)
+{
+    bool is_visible = text.len <= STORE_ORIGIN_LEN_MAX;
+    for (size_t i = 0; is_visible && i < text.len; i++)
+        is_visible = text.at[i] > ' ' && text.at[i] < 0x7F;
+    return is_visible ? text : SPAN("");
+}
+
+static struct store_actor find_actor(const struct request *request)
+{
+    const struct request_input *input = &request->input;
+    struct store_actor actor = {.address = visible(input->remote_addr),
+                                .request_id = visible(input->request_id)};
+    if (request->caller_id != 0) {
+        bool is_admin = request->route->caller == ROUTE_ADMIN || request_is_for_other(request);
+        actor.kind = is_admin ? STORE_ACTOR_ADMIN : STORE_ACTOR_USER;
+        actor.id = request->caller_id;
+    } else if (request->gateway_id != 0) {
+        actor.kind = STORE_ACTOR_GATEWAY;
+        actor.id = request->gateway_id;
+    }
+    return actor;
+}
+
 enum api_step api_begin(struct api *api, struct request *request, int64_t now_unix_s)
 {
     request->api = api;
@@ -160,7 +185,22 @@ enum api_step api_begin(struct api *api, struct request *request, int64_t now_un
     request->write.user_id = request->user_id;
     request->write.by_administrator = request_is_for_other(request);
     request->write.now_unix_s = now_unix_s;
+    request->write.actor = find_actor(request);
     return step;
+}
+
+size_t api_list_reveals(const struct request *request, struct store_reveal *reveals)
+{
+    for (size_t i = 0; i < request->revealed_count; i++) {
+        const struct store_actor *actor = &request->write.actor;
+        struct store_reveal *reveal = &reveals[i];
+        *reveal = (struct store_reveal){.time_unix_s = request->now_unix_s,
+                                        .user_id = request->user_id,
+                                        .token_id = request->revealed[i]};
+        write_text(reveal->address, actor->address);
+        write_text(reveal->request_id, actor->request_id);
+    }
+    return request->revealed_count;
 }
 
 int64_t api_write_wait_ms_max(const struct request *request)

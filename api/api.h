@@ -26,6 +26,11 @@ void request_clear(struct request *request);
  * store_write_goes_on. */
 enum api_step api_begin(struct api *api, struct request *request, int64_t now_unix_s);
 
+/* After API_REPLIED: the audit records of the keys that the reply shows in full, which the
+ * transport has to store (STORE_REVEAL), sooner or later. Returns how many of the API_REVEALED_MAX
+ * places are filled in. */
+size_t api_list_reveals(const struct request *request, struct store_reveal *reveals);
+
 /* After API_WRITES: how long the write may wait, in milliseconds since the request was read. One
  * that has not begun by then must not be done: its error is set to STORE_UNAVAILABLE. */
 int64_t api_write_wait_ms_max(const struct request *request);

@@ -5,8 +5,6 @@
 #include "api/reply.h"
 #include "api/token_json.h"
 
-enum { KEYS_COUNT_MAX = 100 };
-
 static enum api_step read_token(struct request *request, store_visit_token *append)
 {
     reply_begin_data(request);
@@ -33,7 +31,10 @@ static void append_key(void *context, const struct token *token)
 
 enum api_step key_begin(struct request *request)
 {
-    return read_token(request, append_key);
+    enum api_step step = read_token(request, append_key);
+    request->revealed = &request->path_id;
+    request->revealed_count = request->head.len == 0; /* no failure */
+    return step;
 }
 
 /* ,"7":"sk-…" */
@@ -56,18 +57,24 @@ static bool occurs_before(const int64_t *ids, size_t at)
 
 enum api_step keys_begin(struct request *request)
 {
-    if (!json_in_ids(request, KEYS_COUNT_MAX))
+    if (!json_in_ids(request, API_REVEALED_MAX))
         return reply_invalid(request);
     reply_begin_data(request);
     buffer_append(&request->body, SPAN("{\"keys\":{"));
+    size_t shown = 0;
     for (size_t i = 0; i < request->id_count && !request->body.failed; i++) {
         if (occurs_before(request->ids, i))
             continue;
-        enum store_error error = store_token_get(request->api->reader, request->user_id,
-                                                 request->ids[i], append_member, request);
-        if (error != STORE_OK && error != STORE_NOT_FOUND)
+        int64_t id = request->ids[i];
+        enum store_error error =
+            store_token_get(request->api->reader, request->user_id, id, append_member, request);
+        if (error == STORE_OK)
+            request->ids[shown++] = id; /* the ids before i have been dealt with */
+        else if (error != STORE_NOT_FOUND)
             return reply_store_error(request, error);
     }
+    request->revealed = request->ids;
+    request->revealed_count = shown;
     buffer_append(&request->body, SPAN("}}"));
     reply_end_data(request);
     return API_REPLIED;

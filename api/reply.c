@@ -149,6 +149,21 @@ enum api_step reply_invalid_field(struct request *request, const char *field, co
     return reply_invalid(request);
 }
 
+/* Names the group that a token may not have, and the element of an array. */
+static enum api_step refuse_group(struct request *request)
+{
+    const struct store_write *write = &request->write;
+    bool is_create = write->kind == STORE_CREATE;
+    struct span group = is_create ? write->create.tokens[write->create.refused].group
+                                  : write->update.patch.value.group;
+    char element[32] = "", detail[128 + TOKEN_GROUP_LEN_MAX];
+    if (is_create && request->token_list)
+        snprintf(element, sizeof(element), "[%zu].", write->create.refused);
+    snprintf(detail, sizeof(detail), ": %sgroup %.*s is not available to you", element,
+             (int)group.len, group.at);
+    return fail(request, 400, "Invalid parameters", detail, "group");
+}
+
 enum api_step reply_store_error(struct request *request, enum store_error error)
 {
     static const struct {
@@ -183,7 +198,6 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
         [STORE_QUOTA_TOO_HIGH] = {400, "Invalid parameters: remain_quota would be out of range",
                                   NULL},
         [STORE_NAME_TOO_LONG] = {400, name_too_long, "name"},
-        [STORE_GROUP] = {400, "Invalid parameters: group is not available to you", "group"},
         [STORE_NO_GROUP] = {400, "Invalid parameters: group does not exist", "group"},
         [STORE_FORBIDDEN] = {403, "You have no right to this", NULL},
         [STORE_CORRUPT] = {503, "The token could not be read", NULL},
@@ -193,6 +207,8 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
              "unknown"},
     };
     char detail[32] = "";
+    if (error == STORE_GROUP)
+        return refuse_group(request);
     if (!failures[error].message)
         return reply_failure(request, 503, "Service is temporarily unavailable");
     if (request->root == ROUTE_USERS && error == STORE_QUOTA_TOO_LOW)
@@ -202,7 +218,7 @@ enum api_step reply_store_error(struct request *request, enum store_error error)
     if (error == STORE_NO_USER && request_is_for_other(request))
         return reply_failure(request, 404, "User does not exist");
     if (error == STORE_LIMIT)
-        snprintf(detail, sizeof(detail), " (%" PRIu64 ")", request->api->settings->max_per_user);
+        snprintf(detail, sizeof(detail), " (%" PRIu64 ")", request->write.create.limit);
     return fail(request, failures[error].status, failures[error].message, detail,
                 failures[error].code);
 }

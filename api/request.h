@@ -5,7 +5,7 @@
 
 /* The request context: what came, what is being done about it, and the reply. */
 
-enum { API_BODY_LEN_MAX = 1024 * 1024, ROUTE_PATH_SIZE = 256 };
+enum { API_BODY_LEN_MAX = 1024 * 1024, API_REVEALED_MAX = 100, ROUTE_PATH_SIZE = 256 };
 
 /* CGI's variables (RFC 3875 section 4.1) that a request is read from, and their members. */
 /* clang-format off */
@@ -17,6 +17,7 @@ enum { API_BODY_LEN_MAX = 1024 * 1024, ROUTE_PATH_SIZE = 256 };
     VARIABLE(QUERY_STRING, query)                                                                  \
     VARIABLE(CONTENT_LENGTH, content_length)                                                       \
     VARIABLE(REMOTE_ADDR, remote_addr)                                                             \
+    VARIABLE(REQUEST_ID, request_id) /* nginx's $request_id, for audit records */                  \
     VARIABLE(HTTP_AUTHORIZATION, authorization)                                                    \
     VARIABLE(HTTP_NEW_API_USER, new_api_user)                                                      \
     VARIABLE(HTTP_X_API_KEY, x_api_key)                                                            \
@@ -93,6 +94,9 @@ struct request {
     struct request_input input;
     struct store_access used; /* reply: the token that /verify found good, with its access time as
                                  stored; the transport records the use. token_id 0: none */
+    const int64_t
+        *revealed;         /* reply: the tokens whose keys are in it, which the transport records */
+    size_t revealed_count; /* up to API_REVEALED_MAX */
     struct json_object *json; /* the parsed body: spans of write point here */
 
     struct api *api;
@@ -113,9 +117,8 @@ struct request {
     struct validation_error invalid; /* the first fault of the input */
     struct token *tokens;            /* of a create */
     size_t token_count;
-    bool token_list;                     /* the create's body is an array, and so is its answer */
-    char own_group[TOKEN_GROUP_LEN_MAX]; /* of an update */
-    int64_t *ids;                        /* of a batch */
+    bool token_list; /* the create's body is an array, and so is its answer */
+    int64_t *ids;    /* of a batch */
     size_t id_count;
     route_search *do_search;
     struct store_search search;

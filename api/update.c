@@ -15,19 +15,6 @@ static bool is_status_only(struct span query)
     return text.len > 0 && !span_equal(text, SPAN("0")) && !span_equal(text, SPAN("false"));
 }
 
-/* An empty group is the user's own. */
-static enum store_error use_own_group(struct request *request, struct span *group)
-{
-    struct store_user user;
-    enum store_error error = store_user_get(request->api->reader, request->user_id, &user);
-    if (error != STORE_OK)
-        return error;
-    group->len = strlen(user.group);
-    memcpy(request->own_group, user.group, group->len);
-    group->at = request->own_group;
-    return STORE_OK;
-}
-
 /* A status alone has to be there, and to be one that can be set. */
 static bool read_status(struct request *request, struct token_patch *patch)
 {
@@ -57,11 +44,6 @@ enum api_step update_begin(struct request *request)
         !json_in_required(request, "id", INT64_MIN, INT64_MAX, &write->update.token_id) ||
         !(is_status_only(request->input.query) ? read_status : read_all)(request, patch))
         return reply_invalid(request);
-    if (patch->fields & TOKEN_FIELD_GROUP && patch->value.group.len == 0) {
-        enum store_error error = use_own_group(request, &patch->value.group);
-        if (error != STORE_OK)
-            return reply_store_error(request, error);
-    }
     /* The texts that the update leaves as they are are not known yet. */
     buffer_reserve(&request->body,
                    REPLY_ENVELOPE_LEN_MAX + token_json_len_max(&write->update.patch.value));

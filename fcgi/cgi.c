@@ -91,12 +91,17 @@ static void work_in_background(struct store *store, const struct request *reques
     int64_t now_unix_s = (int64_t)time(NULL);
     struct store_access used = request->used;
     struct store_write access = {.kind = STORE_ACCESS, .access = {.times = &used, .count = 1}};
+    struct store_reveal reveals[API_REVEALED_MAX];
+    struct store_write reveal = {.kind = STORE_REVEAL, .reveal.reveals = reveals};
     bool more;
     store_limit_wait(store, BACKGROUND_WAIT_MS);
     if (used.token_id != 0 && access_times_need(&used, now_unix_s)) {
         used.accessed_unix_s = now_unix_s;
         store_write(store, &access);
     }
+    reveal.reveal.count = api_list_reveals(request, reveals);
+    if (reveal.reveal.count > 0)
+        store_write(store, &reveal);
     if (getpid() % 256 == 0)
         store_purge(store, &more);
 }

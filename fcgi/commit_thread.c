@@ -115,10 +115,24 @@ static void store_access_times(struct commit_thread *thread, bool all, int64_t n
         store_write(thread->store, &write); /* if it fails, the next use is recorded again */
 }
 
+static void store_reveals(struct commit_thread *thread)
+{
+    struct store_write write = {.kind = STORE_REVEAL, .reveal.reveals = thread->taken_reveals};
+    pthread_mutex_lock(&thread->times_lock);
+    write.reveal.count = thread->reveal_count;
+    memcpy(thread->taken_reveals, thread->reveals,
+           thread->reveal_count * sizeof(thread->reveals[0]));
+    thread->reveal_count = 0;
+    pthread_mutex_unlock(&thread->times_lock);
+    if (write.reveal.count > 0)
+        store_write(thread->store, &write);
+}
+
 static void work_in_background(struct commit_thread *thread)
 {
     int64_t now_ms = clock_ms();
     store_access_times(thread, false, (int64_t)time(NULL));
+    store_reveals(thread);
     if (thread->purge_more || now_ms - thread->purged_ms >= PURGE_INTERVAL_MS) {
         thread->purged_ms = now_ms;
         store_purge(thread->store, &thread->purge_more);
@@ -139,6 +153,16 @@ void commit_thread_record_use(struct commit_thread *thread, const struct store_a
     pthread_mutex_unlock(&thread->times_lock);
 }
 
+void commit_thread_record_reveals(struct commit_thread *thread, const struct request *request)
+{
+    if (request->revealed_count == 0)
+        return;
+    pthread_mutex_lock(&thread->times_lock);
+    if (request->revealed_count <= REVEALS_MAX - thread->reveal_count)
+        thread->reveal_count += api_list_reveals(request, &thread->reveals[thread->reveal_count]);
+    pthread_mutex_unlock(&thread->times_lock);
+}
+
 /* ---- the thread ---- */
 
 static void *run(void *context)
@@ -151,6 +175,7 @@ static void *run(void *context)
         work_in_background(thread);
     }
     store_access_times(thread, true, (int64_t)time(NULL));
+    store_reveals(thread);
     return NULL;
 }
 

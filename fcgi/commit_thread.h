@@ -1,7 +1,10 @@
 #pragma once
 
+#include "api/api.h"
 #include "fcgi/access_times.h"
 #include "fcgi/work_queue.h"
+
+enum { REVEALS_MAX = 4096 };
 
 /* The thread that does the writes: all that were queued during one commit share the next. It also
  * stores the last uses of tokens, purges what has expired, frees the slots of dead readers, and
@@ -11,8 +14,10 @@ struct commit_thread {
      * if its deadline had passed when it was to begin. */
     struct work_queue queue;
     struct store *store;
-    pthread_mutex_t times_lock;
+    pthread_mutex_t times_lock; /* of what is recorded */
     struct access_times times;
+    struct store_reveal reveals[REVEALS_MAX], taken_reveals[REVEALS_MAX];
+    size_t reveal_count;
     int64_t purged_ms, maintained_ms; /* of clock_ms */
     bool purge_more;
     /* Failed writes that are not logged yet, the error of the last, and when they may be logged. */
@@ -28,6 +33,11 @@ bool commit_thread_start(struct commit_thread *thread, struct store *store);
  * any thread. */
 void commit_thread_record_use(struct commit_thread *thread, const struct store_access *used,
                               int64_t now_unix_s);
+
+/* Has the audit records of the keys that a reply shows stored within the next second. Those that
+ * are lost with the process, or when they can't be stored, or come after REVEALS_MAX others in that
+ * second, are missing. From any thread. */
+void commit_thread_record_reveals(struct commit_thread *thread, const struct request *request);
 
 /* Does what has been submitted and recorded and ends the thread, if it was started. */
 void commit_thread_stop(struct commit_thread *thread);

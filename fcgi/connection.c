@@ -294,6 +294,7 @@ static void begin(struct connection *connection)
     enum api_step step = api_begin(loop->api, request, now_unix_s);
     if (request->used.token_id != 0)
         commit_thread_record_use(&loop->process->commit_thread, &request->used, now_unix_s);
+    commit_thread_record_reveals(&loop->process->commit_thread, request);
     if (step == API_REPLIED) {
         send_reply(connection);
         return;

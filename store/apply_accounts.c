@@ -1,6 +1,22 @@
 /* Writes of users and gateways. */
 
-#include "store/txn.h"
+#include "store/audit.h"
+
+enum store_error store_check_actor(struct store_txn *txn, const struct store_write *write,
+                                   int64_t user_id, enum user_role before, enum user_role after)
+{
+    struct record_user actor;
+    if (write->actor.kind != STORE_ACTOR_ADMIN)
+        return STORE_OK;
+    enum store_error error = store_get_user(txn, write->actor.id, &actor);
+    if (store_is_failure(error))
+        return error;
+    bool is_allowed =
+        write->actor.id == user_id ? before == after : actor.role > before && actor.role > after;
+    return error == STORE_OK && !actor.disabled && actor.role >= USER_ROLE_ADMIN && is_allowed
+               ? STORE_OK
+               : STORE_FORBIDDEN;
+}
 
 /* STORE_NAME_TAKEN where another user has the name. */
 static enum store_error check_name(struct store_txn *txn, struct span name, int64_t user_id)
@@ -25,13 +41,18 @@ enum store_error store_apply_user_add(struct store_txn *txn, struct store_write 
                                              .tpm_limit = user->account.tpm_limit,
                                              .max_tokens = user->account.max_tokens}};
     memcpy(record.access_hash, write->user_add.access_hash, sizeof(record.access_hash));
-    enum store_error error = check_name(txn, record.name, 0);
+    struct buffer changes = {0};
+    enum store_error error = store_check_actor(txn, write, 0, record.role, record.role);
+    if (error == STORE_OK)
+        error = check_name(txn, record.name, 0);
     if (error == STORE_OK)
         error = txn->rows->take_id(txn, STORE_IDS_USER, &user->id);
     if (error != STORE_OK)
         return error;
     txn->rows->put_user(txn, user->id, &record);
     txn->rows->index_user(txn, user->id, &record);
+    audit_append_user(&changes, NULL, &record);
+    audit_record(txn, write, "user.create", user->id, 0, &changes);
     return txn->error;
 }
 
@@ -85,20 +106,59 @@ static void change_rest(const struct store_user_patch *patch, struct record_user
         user->disabled = patch->value.disabled;
 }
 
+/* Whether the actor may make the change: STORE_FORBIDDEN. An administrator gives nobody else a
+ * credential but as root. */
+static enum store_error check_rights(struct store_txn *txn, const struct store_write *write,
+                                     const struct record_user *user)
+{
+    static const unsigned char none[SEAL_CREDENTIAL_HASH_LEN];
+    const struct store_user_patch *patch = &write->user_change.patch;
+    const unsigned char *hash = write->user_change.access_hash;
+    struct record_user actor;
+    enum store_error error =
+        store_check_actor(txn, write, write->user_id, user->role,
+                          patch->fields & STORE_USER_ROLE ? patch->value.role : user->role);
+    if (error != STORE_OK || write->actor.kind != STORE_ACTOR_ADMIN || !hash ||
+        memcmp(hash, none, sizeof(none)) == 0)
+        return error;
+    error = store_get_user(txn, write->actor.id, &actor);
+    return error == STORE_OK && actor.role < USER_ROLE_ROOT ? STORE_FORBIDDEN : error;
+}
+
+static void audit_change(struct store_txn *txn, const struct store_write *write,
+                         const struct record_user *before, const struct record_user *after)
+{
+    struct buffer changes = {0};
+    bool is_status = write->user_change.patch.fields == STORE_USER_STATUS;
+    audit_append_user(&changes, before, after);
+    if (write->user_change.access_hash)
+        audit_record(txn, write, "user.rotate", write->user_id, 0, &changes);
+    else
+        audit_record_changed(txn, write,
+                             !is_status        ? "user.update"
+                             : after->disabled ? "user.disable"
+                                               : "user.enable",
+                             write->user_id, 0, &changes);
+}
+
 enum store_error store_apply_user_change(struct store_txn *txn, struct store_write *write)
 {
     const struct store_user_patch *patch = &write->user_change.patch;
     struct record_user user, before;
     struct user_texts texts;
     enum store_error error = store_get_user(txn, write->user_id, &user);
+    if (error == STORE_OK)
+        error = check_rights(txn, write, &user);
     if (error == STORE_OK && patch->fields & STORE_USER_NAME)
         error = check_name(txn, span_of(patch->value.name), write->user_id);
+    before = user;
     if (error == STORE_OK)
         error = change_account(patch, &user.account);
     if (error != STORE_OK)
         return error;
-    copy_texts(&user, &texts);
-    before = user;
+    copy_texts(&before, &texts);
+    user.name = before.name;
+    user.group = before.group;
     change_rest(patch, &user);
     if (write->user_change.access_hash)
         memcpy(user.access_hash, write->user_change.access_hash, sizeof(user.access_hash));
@@ -107,33 +167,40 @@ enum store_error store_apply_user_change(struct store_txn *txn, struct store_wri
     txn->rows->unindex_user(txn, &before);
     txn->rows->index_user(txn, write->user_id, &user);
     txn->rows->put_user(txn, write->user_id, &user);
+    audit_change(txn, write, &before, &user);
     return txn->error;
 }
 
 /* Its name is free from now on. */
-static enum store_error mark_deleted(struct store_txn *txn, int64_t user_id)
+static enum store_error mark_deleted(struct store_txn *txn, const struct store_write *write)
 {
+    int64_t user_id = write->user_id;
     struct record_user user;
     struct user_texts texts;
+    struct buffer changes = {0};
     enum store_error error = txn->rows->get_user(txn, user_id, &user);
     if (error == STORE_NOT_FOUND)
         return STORE_NO_USER;
+    if (error == STORE_OK && !user.deleted)
+        error = store_check_actor(txn, write, user_id, user.role, user.role);
     if (error != STORE_OK || user.deleted)
         return error;
     copy_texts(&user, &texts);
     txn->rows->unindex_user(txn, &user);
     user.deleted = true;
     txn->rows->put_user(txn, user_id, &user);
+    audit_append(&changes, "username", audit_text(user.name), (struct audit_value){AUDIT_NONE});
+    audit_record(txn, write, "user.delete", user_id, 0, &changes);
     return txn->error;
 }
 
 enum store_error store_apply_user_delete(struct store_txn *txn, struct store_write *write)
 {
     int64_t id;
-    enum store_error error = mark_deleted(txn, write->user_id);
+    enum store_error error = mark_deleted(txn, write);
     for (size_t i = 0; error == STORE_OK && i < write->step.max; i++) {
         error = txn->rows->first_token(txn, write->user_id, &id);
-        if (error == STORE_OK && store_delete_token(txn, write->user_id, id) != STORE_OK)
+        if (error == STORE_OK && store_delete_token(txn, write->user_id, id, NULL) != STORE_OK)
             return store_txn_fail(txn, STORE_CORRUPT);
     }
     if (error != STORE_OK && error != STORE_NOT_FOUND)
@@ -150,13 +217,26 @@ enum store_error store_apply_gateway_add(struct store_txn *txn, struct store_wri
     struct record_gateway record = {.name = span_of(gateway->name),
                                     .created_unix_s = write->now_unix_s};
     memcpy(record.secret_hash, write->gateway_add.secret_hash, sizeof(record.secret_hash));
+    struct buffer changes = {0};
+    const struct audit_value none = {AUDIT_NONE};
     enum store_error error = txn->rows->take_id(txn, STORE_IDS_GATEWAY, &gateway->id);
-    if (error == STORE_OK)
-        txn->rows->add_gateway(txn, gateway->id, &record);
-    return error;
+    if (error != STORE_OK)
+        return error;
+    txn->rows->add_gateway(txn, gateway->id, &record);
+    audit_append(&changes, "id", none, audit_int(gateway->id));
+    audit_append(&changes, "name", none, audit_text(record.name));
+    audit_record(txn, write, "gateway.create", 0, 0, &changes);
+    return txn->error;
 }
 
 enum store_error store_apply_gateway_delete(struct store_txn *txn, struct store_write *write)
 {
-    return txn->rows->delete_gateway(txn, write->gateway_delete.gateway_id);
+    struct buffer changes = {0};
+    int64_t id = write->gateway_delete.gateway_id;
+    enum store_error error = txn->rows->delete_gateway(txn, id);
+    if (error != STORE_OK)
+        return error;
+    audit_append(&changes, "id", audit_int(id), (struct audit_value){AUDIT_NONE});
+    audit_record(txn, write, "gateway.delete", 0, 0, &changes);
+    return txn->error;
 }

@@ -205,8 +205,6 @@ enum store_error store_import_row(struct store_txn *txn, struct store_import *im
         row->refused = import_usage(txn, import, row);
         break;
     case STORE_ROW_AUDIT:
-        if (!txn->rows->add_audit)
-            break; /* not yet */
         if (row->audit.id == 0)
             txn->rows->add_audit(txn, &row->audit);
         else

@@ -1,14 +1,21 @@
 /* Writes of the rotation of the secret. */
 
+#include "store/audit.h"
 #include "store/secret.h"
-#include "store/txn.h"
 
 /* Another run may have changed the state since this one has read it. */
 enum store_error store_apply_secret(struct store_txn *txn, struct store_write *write)
 {
     if (write->rotation->generation != txn->rows->generation(txn) + 1)
         return store_txn_fail(txn, STORE_REFUSED);
+    static const struct span phases[] = {[SEAL_SETTLED] = SPAN("settled"),
+                                         [SEAL_ANNOUNCED] = SPAN("announced"),
+                                         [SEAL_CHANGING] = SPAN("changing")};
+    struct buffer changes = {0};
     txn->rows->put_rotation(txn, write->rotation);
+    audit_append(&changes, "phase", (struct audit_value){AUDIT_NONE},
+                 audit_text(phases[write->rotation->phase]));
+    audit_record(txn, write, "secret.rotate", 0, 0, &changes);
     return txn->error;
 }
 

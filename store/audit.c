@@ -144,8 +144,26 @@ void audit_append_ids(struct buffer *changes, const struct audit_ids *ids, bool 
 
 /* ---- records ---- */
 
-void audit_add(struct store_txn *txn, const struct store_write *write, const char *action,
-               int64_t user_id, int64_t token_id, struct buffer *changes)
+enum store_error store_apply_reveal(struct store_txn *txn, struct store_write *write)
+{
+    for (size_t i = 0; i < write->reveal.count && txn->error == STORE_OK; i++) {
+        const struct store_reveal *reveal = &write->reveal.reveals[i];
+        const struct store_audit record = {.time_unix_s = reveal->time_unix_s,
+                                           .action = SPAN("token.reveal"),
+                                           .actor = {.kind = STORE_ACTOR_USER,
+                                                     .id = reveal->user_id,
+                                                     .address = span_of(reveal->address),
+                                                     .request_id = span_of(reveal->request_id)},
+                                           .user_id = reveal->user_id,
+                                           .token_id = reveal->token_id,
+                                           .changes = SPAN("{}")};
+        txn->rows->add_audit(txn, &record);
+    }
+    return txn->error;
+}
+
+void audit_record(struct store_txn *txn, const struct store_write *write, const char *action,
+                  int64_t user_id, int64_t token_id, struct buffer *changes)
 {
     buffer_append(changes, changes->len == 0 ? SPAN("{}") : SPAN("}"));
     if (changes->failed)

@@ -64,5 +64,14 @@ void audit_append_ids(struct buffer *changes, const struct audit_ids *ids, bool 
 /* Adds the record of a write, unless its actor is STORE_ACTOR_NONE, and frees changes. A failure is
  * the transaction's.
  *   user_id, token_id   that it is about; 0: none, or ids */
-void audit_add(struct store_txn *txn, const struct store_write *write, const char *action,
-               int64_t user_id, int64_t token_id, struct buffer *changes);
+void audit_record(struct store_txn *txn, const struct store_write *write, const char *action,
+                  int64_t user_id, int64_t token_id, struct buffer *changes);
+
+/* The same, but only if there are changes. */
+static inline void audit_record_changed(struct store_txn *txn, const struct store_write *write,
+                                        const char *action, int64_t user_id, int64_t token_id,
+                                        struct buffer *changes)
+{
+    if (changes->len > 0 || changes->failed)
+        audit_record(txn, write, action, user_id, token_id, changes);
+}

@@ -190,7 +190,7 @@ extern const char *const store_actor_names[STORE_ACTOR_KINDS]; /* by kind: "user
 struct store_actor {
     enum store_actor_kind kind;
     int64_t id;                      /* of the user or gateway; else 0 */
-    struct span address, request_id; /* absent: not known */
+    struct span address, request_id; /* visible ASCII, or absent: not known */
 };
 
 /* Finds the user of an access token, by its hash. STORE_DENIED if nobody has it;
@@ -445,7 +445,8 @@ enum store_error store_gateway_delete(struct store *store, int64_t gateway_id);
 #define STORE_WRITES(WRITE)                                                                        \
     WRITE(CREATE, create) WRITE(UPDATE, update) WRITE(SET_STATUS, set_status)                      \
     WRITE(DELETE, delete) WRITE(ROTATE, rotate)                                                    \
-    WRITE(SPEND, spend) WRITE(SETTLE, settle) WRITE(ACCESS, access) WRITE(PURGE, purge)            \
+    WRITE(SPEND, spend) WRITE(SETTLE, settle) WRITE(ACCESS, access) WRITE(REVEAL, reveal)          \
+    WRITE(PURGE, purge)                                                                            \
     WRITE(FORGET, forget)                                                                          \
     WRITE(SECRET, secret) WRITE(RESEAL, reseal)                                                    \
     WRITE(USER_ADD, user_add) WRITE(USER_CHANGE, user_change) WRITE(USER_DELETE, user_delete)      \
@@ -494,6 +495,13 @@ void store_idempotency_init(struct store_idempotency *idempotency, struct span s
                             struct span key, struct span request,
                             struct span (*render)(struct store_write *write));
 
+/* A key that was shown in full, for its audit record. */
+enum { STORE_ORIGIN_LEN_MAX = 64 }; /* of an address or a request's id */
+struct store_reveal {
+    int64_t time_unix_s, user_id, token_id;
+    char address[STORE_ORIGIN_LEN_MAX + 1], request_id[STORE_ORIGIN_LEN_MAX + 1];
+};
+
 /* The last use of a token. */
 struct store_access {
     int64_t user_id, token_id, accessed_unix_s;
@@ -509,17 +517,19 @@ struct store_write {
     bool by_administrator; /* tokens of a disabled user may be written */
     int64_t now_unix_s;
     struct store_actor actor;
+    char owner_group[TOKEN_GROUP_LEN_MAX]; /* out: what spans of tokens point into */
     struct store_idempotency idempotency;
     union {
         /* Creates all or none. In: what a client may set, and the keys; an absent group becomes the
-         * user's. Out: ids, user ids and times. STORE_LIMIT. */
+         * user's. Out: ids, user ids, times and groups. STORE_LIMIT, STORE_GROUP. */
         struct {
             struct token *tokens;
             size_t count;
-            uint64_t max_per_user; /* 0: no limit */
-            char user_group[TOKEN_GROUP_LEN_MAX];
+            uint64_t max_per_user; /* of users without max_tokens; 0: no limit */
+            uint64_t limit;        /* out, of STORE_LIMIT: how many the user may have */
+            size_t refused;        /* out, of STORE_GROUP: which of them */
         } create;
-        /* STORE_NOT_FOUND, and those of enum token_error. */
+        /* STORE_NOT_FOUND, STORE_GROUP, and those of enum token_error. */
         struct {
             int64_t token_id;
             struct token_patch patch;
@@ -569,6 +579,11 @@ struct store_write {
             struct store_access *times;
             size_t count;
         } access;
+        /* Stores audit records. */
+        struct {
+            const struct store_reveal *reveals;
+            size_t count;
+        } reveal;
         /* Changes the state of the secret's rotation (secret.h). */
         const struct seal_rotation *rotation;
         /* Seals with the current secret those that are not; what is gone is left out. */

@@ -327,8 +327,16 @@ typedef enum store_error store_apply_kind(struct store_txn *txn, struct store_wr
 #define STORE_APPLY_DECLARATION(constant, name) store_apply_kind store_apply_##name;
 STORE_WRITES(STORE_APPLY_DECLARATION)
 
-/* apply_tokens.c: deletes one token with its keys' entries. STORE_NOT_FOUND. */
-enum store_error store_delete_token(struct store_txn *txn, int64_t user_id, int64_t token_id);
+/* apply_tokens.c: deletes one token with its keys' entries and its usage. STORE_NOT_FOUND.
+ *   changes   out, for its audit record (audit.h); NULL: not wanted */
+enum store_error store_delete_token(struct store_txn *txn, int64_t user_id, int64_t token_id,
+                                    struct buffer *changes);
+
+/* apply_accounts.c: whether the write's actor may change a user, where it acts by a role
+ * (STORE_ACTOR_ADMIN): one below it, or itself but for its role. STORE_FORBIDDEN.
+ *   before, after   the user's role; before is after's of a user that is added */
+enum store_error store_check_actor(struct store_txn *txn, const struct store_write *write,
+                                   int64_t user_id, enum user_role before, enum user_role after);
 
 /* apply_spend.c: the token and the owner of a key that is valid at now_unix_s. STORE_NOT_FOUND if
  * no token has it or its owner is deleted. */

@@ -101,9 +101,12 @@ void store_idempotency_init(struct store_idempotency *idempotency, struct span s
     hash_pair(SPAN(""), request, idempotency->request_hash);
 }
 
-/* ---- users and gateways ---- */
+/* ---- users and gateways: by tokenctl ---- */
 
-const char *const store_actor_names[] = {"none", "user", "admin", "gateway", "tokenctl"};
+static const struct store_actor tokenctl = {.kind = STORE_ACTOR_TOKENCTL};
+
+const char *const store_actor_names[STORE_ACTOR_KINDS] = {"none", "user", "admin", "gateway",
+                                                          "tokenctl"};
 
 void store_draw_credential(char credential[static STORE_CREDENTIAL_LEN],
                            unsigned char hash[static SEAL_CREDENTIAL_HASH_LEN])
@@ -115,8 +118,10 @@ void store_draw_credential(char credential[static STORE_CREDENTIAL_LEN],
 enum store_error store_user_add(struct store *store, int64_t now_unix_s, struct store_user *user,
                                 char access_token[static STORE_CREDENTIAL_LEN])
 {
-    struct store_write write = {
-        .kind = STORE_USER_ADD, .now_unix_s = now_unix_s, .user_add = {.user = user}};
+    struct store_write write = {.kind = STORE_USER_ADD,
+                                .actor = tokenctl,
+                                .now_unix_s = now_unix_s,
+                                .user_add = {.user = user}};
     store_draw_credential(access_token, write.user_add.access_hash);
     user->created_unix_s = now_unix_s;
     user->disabled = false;
@@ -128,8 +133,10 @@ enum store_error store_user_rotate(struct store *store, int64_t user_id,
                                    char access_token[static STORE_CREDENTIAL_LEN])
 {
     unsigned char hash[SEAL_CREDENTIAL_HASH_LEN];
-    struct store_write write = {
-        .kind = STORE_USER_CHANGE, .user_id = user_id, .user_change = {.access_hash = hash}};
+    struct store_write write = {.kind = STORE_USER_CHANGE,
+                                .actor = tokenctl,
+                                .user_id = user_id,
+                                .user_change = {.access_hash = hash}};
     store_draw_credential(access_token, hash);
     return store_write(store, &write);
 }
@@ -137,8 +144,10 @@ enum store_error store_user_rotate(struct store *store, int64_t user_id,
 enum store_error store_user_change(struct store *store, int64_t user_id,
                                    const struct store_user_patch *patch)
 {
-    struct store_write write = {
-        .kind = STORE_USER_CHANGE, .user_id = user_id, .user_change = {.patch = *patch}};
+    struct store_write write = {.kind = STORE_USER_CHANGE,
+                                .actor = tokenctl,
+                                .user_id = user_id,
+                                .user_change = {.patch = *patch}};
     return store_write(store, &write);
 }
 
@@ -150,7 +159,7 @@ enum store_error store_user_forget(struct store *store, int64_t user_id, uint64_
 
 enum store_error store_user_delete(struct store *store, int64_t user_id)
 {
-    struct store_write write = {.kind = STORE_USER_DELETE, .user_id = user_id};
+    struct store_write write = {.kind = STORE_USER_DELETE, .actor = tokenctl, .user_id = user_id};
     return write_steps(store, &write, &(uint64_t){0});
 }
 
@@ -158,8 +167,10 @@ enum store_error store_gateway_add(struct store *store, int64_t now_unix_s,
                                    struct store_gateway *gateway,
                                    char secret[static STORE_CREDENTIAL_LEN])
 {
-    struct store_write write = {
-        .kind = STORE_GATEWAY_ADD, .now_unix_s = now_unix_s, .gateway_add = {.gateway = gateway}};
+    struct store_write write = {.kind = STORE_GATEWAY_ADD,
+                                .actor = tokenctl,
+                                .now_unix_s = now_unix_s,
+                                .gateway_add = {.gateway = gateway}};
     store_draw_credential(secret, write.gateway_add.secret_hash);
     gateway->created_unix_s = now_unix_s;
     return store_write(store, &write);
@@ -168,6 +179,7 @@ enum store_error store_gateway_add(struct store *store, int64_t now_unix_s,
 enum store_error store_gateway_delete(struct store *store, int64_t gateway_id)
 {
     struct store_write write = {.kind = STORE_GATEWAY_DELETE,
+                                .actor = tokenctl,
                                 .gateway_delete = {.gateway_id = gateway_id}};
     return store_write(store, &write);
 }

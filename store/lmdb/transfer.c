@@ -14,6 +14,8 @@ struct transfer {
     store_visit_row *visit;
     void *context;
     int64_t difference_s; /* of the clock to the store's time */
+    int64_t user_id;      /* whose rows come, and whether the user is exported */
+    bool has_user;
 };
 
 /* ---- out ---- */
@@ -26,13 +28,16 @@ static enum store_error show(struct transfer *transfer, const struct store_row *
 static enum store_error export_ids(struct transfer *transfer)
 {
     struct store_row row = {.kind = STORE_ROW_IDS};
-    int64_t foreign_keys = 0;
+    int64_t foreign_keys = 0, groups_checked = 0;
     enum store_error error = STORE_OK;
     for (size_t i = 0; error == STORE_OK && i < STORE_IDS_COUNT; i++)
         error = meta_get(transfer->txn, meta_counters[i], &row.next_ids[i]);
     if (error == STORE_OK)
         error = meta_get(transfer->txn, META_FOREIGN_KEYS, &foreign_keys);
+    if (error == STORE_OK)
+        error = meta_get(transfer->txn, META_GROUPS, &groups_checked);
     row.foreign_keys = foreign_keys != 0;
+    row.groups_checked = groups_checked != 0;
     return error == STORE_OK ? show(transfer, &row) : error;
 }
 
@@ -52,7 +57,8 @@ static enum store_error export_gateways(struct transfer *transfer)
 }
 
 /* In the order of ids. */
-static enum store_error export_tokens(struct transfer *transfer, int64_t user_id)
+static enum store_error export_tokens(struct transfer *transfer, int64_t user_id,
+                                      struct span owner_group)
 {
     struct store_row row = {.kind = STORE_ROW_TOKEN, .token = {.user_id = user_id}};
     MDB_cursor *cursor = db_cursor_open(transfer->txn, DB_TOKENS);
@@ -62,6 +68,9 @@ static enum store_error export_tokens(struct transfer *transfer, int64_t user_id
         next_token(transfer->txn, cursor, MDB_SET_RANGE, &row.token, &row.keys);
     while (error == STORE_OK) {
         row.id = row.token.id;
+        store_shift_rates(&row.token.rates, transfer->difference_s);
+        if (row.token.group_is_old && span_equal(row.token.group, owner_group))
+            row.token.group = SPAN("");
         error = show(transfer, &row);
         if (error == STORE_OK)
             error = next_token(transfer->txn, cursor, MDB_NEXT, &row.token, &row.keys);
@@ -82,10 +91,12 @@ static enum store_error export_users(struct transfer *transfer)
             return error;
         if (!record_decode_user(row.id, record, &row.user))
             return db_corrupt(transfer->txn);
+        store_shift_rates(&row.user.account.rates, transfer->difference_s);
         if (!row.user.deleted)
             error = show(transfer, &row);
         if (error == STORE_OK)
-            error = row.user.deleted ? STORE_NOT_FOUND : export_tokens(transfer, row.id);
+            error = row.user.deleted ? STORE_NOT_FOUND
+                                     : export_tokens(transfer, row.id, row.user.group);
     }
     return error;
 }
@@ -115,10 +126,94 @@ static enum store_error export_reservations(struct transfer *transfer, int64_t n
     return error;
 }
 
+/* Of a user who is being deleted nothing is exported. */
+static bool is_exported(struct transfer *transfer, int64_t user_id)
+{
+    struct record_user user;
+    if (user_id != transfer->user_id)
+        transfer->has_user = store_get_user(transfer->txn, user_id, &user) == STORE_OK;
+    transfer->user_id = user_id;
+    return transfer->has_user;
+}
+
+static enum store_error show_group(struct transfer *transfer, struct span key, struct span value)
+{
+    struct store_row row = {.kind = STORE_ROW_GROUP, .name = key};
+    return record_decode_group(key, value, &row.group) ? show(transfer, &row)
+                                                       : db_corrupt(transfer->txn);
+}
+
+static enum store_error show_grant(struct transfer *transfer, struct span key, struct span value)
+{
+    struct store_row row = {.kind = STORE_ROW_GRANT};
+    if (key.len < ID_KEY_LEN || !record_decode_entry(key, value))
+        return db_corrupt(transfer->txn);
+    row.grant.user_id = get_big64((const unsigned char *)key.at);
+    row.grant.group = span_from(key, ID_KEY_LEN);
+    return is_exported(transfer, row.grant.user_id) ? show(transfer, &row) : STORE_OK;
+}
+
+static enum store_error show_model(struct transfer *transfer, struct span key, struct span value)
+{
+    return record_decode_entry(key, value)
+               ? show(transfer, &(struct store_row){.kind = STORE_ROW_MODEL, .name = key})
+               : db_corrupt(transfer->txn);
+}
+
+static enum store_error show_usage(struct transfer *transfer, struct span key, struct span value)
+{
+    struct store_row row = {.kind = STORE_ROW_USAGE};
+    struct record_usage usage;
+    if (!record_decode_usage(key, value, &usage))
+        return db_corrupt(transfer->txn);
+    row.usage.user_id = usage.user_id;
+    row.usage.token_id = usage.token_id;
+    row.usage.day = usage.day;
+    row.usage.units = usage.units;
+    row.usage.requests = usage.requests;
+    return is_exported(transfer, usage.user_id) ? show(transfer, &row) : STORE_OK;
+}
+
+/* Behind the ids of recent records are names of databases. */
+static enum store_error show_audit(struct transfer *transfer, struct span key, struct span value)
+{
+    struct store_row row = {.kind = STORE_ROW_AUDIT};
+    if (key.at[0] != '\0')
+        return STORE_NOT_FOUND;
+    row.id = key.len == ID_KEY_LEN ? get_big64((const unsigned char *)key.at) : 0;
+    return record_decode_audit(row.id, value, &row.audit) ? show(transfer, &row)
+                                                          : db_corrupt(transfer->txn);
+}
+
+typedef enum store_error show_entry(struct transfer *transfer, struct span key, struct span value);
+
+/* STORE_NOT_FOUND at the end. */
+static enum store_error export_entries(struct transfer *transfer, enum database database,
+                                       show_entry *show_one)
+{
+    struct span key = {NULL, 0}, value = {NULL, 0};
+    MDB_cursor *cursor = db_cursor_open(transfer->txn, database);
+    if (!cursor)
+        return transfer->txn->error;
+    enum store_error error = db_cursor_get(transfer->txn, cursor, &key, &value, MDB_FIRST);
+    while (error == STORE_OK) {
+        error = show_one(transfer, key, value);
+        if (error == STORE_OK)
+            error = db_cursor_get(transfer->txn, cursor, &key, &value, MDB_NEXT);
+    }
+    mdb_cursor_close(cursor);
+    return error;
+}
+
 enum store_error lmdb_export(struct store_reader *reader, int64_t now_unix_s,
                              store_visit_row *visit, void *context)
 {
-    struct transfer transfer = {read_begin(reader), visit, context, 0};
+    static const struct {
+        enum database database;
+        show_entry *show;
+    } entries[] = {{DB_GROUPS, show_group}, {DB_GRANTS, show_grant}, {DB_MODELS, show_model},
+                   {DB_USAGE, show_usage},  {DB_AUDIT, show_audit},  {DB_AUDIT_RECENT, show_audit}};
+    struct transfer transfer = {.txn = read_begin(reader), .visit = visit, .context = context};
     struct store_txn *txn = transfer.txn;
     int64_t now_s = clock_read(txn);
     transfer.difference_s = now_unix_s - now_s;
@@ -131,6 +226,8 @@ enum store_error lmdb_export(struct store_reader *reader, int64_t now_unix_s,
         error = export_users(&transfer);
     if (error == STORE_NOT_FOUND)
         error = export_reservations(&transfer, now_s);
+    for (size_t i = 0; error == STORE_NOT_FOUND && i < sizeof(entries) / sizeof(entries[0]); i++)
+        error = export_entries(&transfer, entries[i].database, entries[i].show);
     read_end(txn);
     if (txn->error != STORE_OK)
         return txn->error;
@@ -142,7 +239,9 @@ enum store_error lmdb_export(struct store_reader *reader, int64_t now_unix_s,
 static size_t row_len(const struct store_row *row)
 {
     enum { RECORDS = 1024 };
-    return RECORDS + (row->kind == STORE_ROW_TOKEN ? token_texts_len(&row->token) : 0);
+    return RECORDS + (row->kind == STORE_ROW_TOKEN   ? token_texts_len(&row->token)
+                      : row->kind == STORE_ROW_AUDIT ? row->audit.changes.len
+                                                     : 0);
 }
 
 /* Ends the transaction, and begins another. */

@@ -44,7 +44,7 @@ FROM tokens t WHERE user_id = $1 AND id = $2;
 -- The time, and the right to the token's group: whether groups are checked, its ratio, whether the
 -- owner may use it.
 SELECT (extract(epoch FROM now()) * 1000000000)::bigint,
-    (SELECT groups_checked::int::bigint FROM meta), ratio_millionths,
+    (SELECT (groups_checked AND EXISTS (SELECT FROM groups))::int::bigint FROM meta), ratio_millionths,
     (t.group_name IN ('', u.group_name) OR is_public OR EXISTS (
         SELECT FROM grants r
         WHERE g.name IS NOT NULL AND r.user_id = $1 AND r.group_name = t.group_name))::int::bigint,
@@ -103,7 +103,7 @@ ORDER BY number, CASE WHEN $9 > 0 THEN word END, CASE WHEN $9 < 0 THEN word END 
 
 -- READ_GROUPS
 -- All of them, or those that a user may use.
-SELECT (SELECT groups_checked::int::bigint FROM meta), g.*
+SELECT (SELECT (groups_checked AND EXISTS (SELECT FROM groups))::int::bigint FROM meta), g.*
 FROM (SELECT WHERE $1::bigint = 0 OR EXISTS (
         SELECT FROM users WHERE user_id = $1 AND NOT deleted)) one
     LEFT JOIN (
@@ -151,16 +151,21 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 -- CHECK_TABLES
 -- A copy of each table's columns: Citus joins tables that are distributed by different columns only so.
 WITH users AS MATERIALIZED (
-    SELECT user_id, name, deleted, access_hash, token_count, role, quota, deleted_used_quota,
-        request_count FROM users),
+    SELECT user_id, name, deleted, access_hash, token_count, role, quota, used_quota,
+        deleted_used_quota, request_count, usage_units, dated_units FROM users),
 user_names AS MATERIALIZED (SELECT name, user_id FROM user_names),
 access_hashes AS MATERIALIZED (SELECT hash, user_id FROM access_hashes),
 tokens AS MATERIALIZED (
-    SELECT user_id, id, used_quota, key_hash, old_key_hash, has_old_key FROM tokens),
+    SELECT user_id, id, used_quota, key_hash, old_key_hash, has_old_key, usage_units, dated_units
+    FROM tokens),
 keys AS MATERIALIZED (SELECT hash, user_id, token_id FROM keys),
 gateways AS MATERIALIZED (SELECT id FROM gateways),
 reservations AS MATERIALIZED (
-    SELECT user_id, token_id, id, reserved, amount, shortfall, ended FROM reservations)
+    SELECT user_id, token_id, id, reserved, amount, shortfall, ended FROM reservations),
+groups AS MATERIALIZED (SELECT name, ratio_millionths FROM groups),
+grants AS MATERIALIZED (SELECT user_id FROM grants),
+dated AS MATERIALIZED (
+    SELECT user_id, token_id, sum(units) AS units FROM usage GROUP BY user_id, token_id)
 SELECT 'user', user_id, 'is not found by its name'
 FROM users u WHERE NOT deleted AND NOT EXISTS (
     SELECT FROM user_names n WHERE n.name = lower(u.name) AND n.user_id = u.user_id)
@@ -175,7 +180,22 @@ WHERE hash IS DISTINCT FROM substring(access_hash FOR 16)
 UNION ALL SELECT 'user', user_id, 'its role is none of 1, 10 and 100'
 FROM users WHERE role NOT IN (1, 10, 100)
 UNION ALL SELECT 'user', user_id, 'a quota or count of it is below 0'
-FROM users WHERE least(quota, deleted_used_quota, request_count) < 0
+FROM users WHERE least(quota, used_quota, deleted_used_quota, request_count) < 0
+UNION ALL SELECT 'user', user_id, 'its used_quota is not the sum of its tokens'''
+FROM users LEFT JOIN (SELECT user_id, sum(used_quota) AS used FROM tokens GROUP BY user_id) t
+    USING (user_id)
+WHERE used_quota <> least(coalesce(used, 0) + deleted_used_quota, 9223372036854775807)
+UNION ALL SELECT 'user', user_id, 'its usage by day is not the sum of the days'
+FROM users LEFT JOIN (SELECT * FROM dated WHERE token_id = 0) d USING (user_id)
+WHERE dated_units <> usage_units + coalesce(units, 0)
+UNION ALL SELECT 'user', user_id, 'does not exist, but has usage'
+FROM dated d WHERE token_id = 0 AND NOT EXISTS (SELECT FROM users u WHERE u.user_id = d.user_id)
+UNION ALL SELECT 'user', user_id, 'does not exist, but was granted a group'
+FROM grants g WHERE NOT EXISTS (SELECT FROM users u WHERE u.user_id = g.user_id)
+UNION ALL SELECT 'user', user_id, 'is above the last id, but has audit records'
+FROM audit WHERE user_id > (SELECT last_value FROM user_ids)
+UNION ALL SELECT 'groups', count(*), 'without a name, or with a ratio below 0'
+FROM groups WHERE name = '' OR ratio_millionths < 0 HAVING count(*) > 0
 UNION ALL SELECT 'user', user_id, 'the count of its tokens is another'
 FROM users LEFT JOIN (SELECT user_id, count(*) AS count FROM tokens GROUP BY user_id) t
     USING (user_id)
@@ -192,6 +212,13 @@ UNION ALL SELECT 'token', id, 'its user does not exist'
 FROM tokens t WHERE NOT EXISTS (SELECT FROM users u WHERE u.user_id = t.user_id)
 UNION ALL SELECT 'token', id, 'its used_quota is below 0'
 FROM tokens WHERE used_quota < 0
+UNION ALL SELECT 'token', id, 'its usage by day is not the sum of the days'
+FROM tokens LEFT JOIN (SELECT user_id, token_id AS id, units FROM dated WHERE token_id <> 0) d
+    USING (user_id, id)
+WHERE dated_units <> usage_units + coalesce(units, 0)
+UNION ALL SELECT 'token', token_id, 'does not exist, but has usage'
+FROM dated d WHERE token_id <> 0 AND NOT EXISTS (
+    SELECT FROM tokens t WHERE t.user_id = d.user_id AND t.id = d.token_id)
 UNION ALL SELECT 'token', id, 'is not found by its key'
 FROM tokens t LEFT JOIN keys k ON hash = key_hash
 WHERE (k.user_id = t.user_id AND token_id = id) IS NOT TRUE
@@ -264,7 +291,7 @@ SELECT * FROM users WHERE user_id = ANY($1::bigint[]);
 -- READ_META
 SELECT lowest_writer, floor(extract(epoch FROM now()))::bigint,
     (extract(epoch FROM now()) * 1000000000)::bigint, secret_generation, imports,
-    groups_checked::int::bigint
+    (groups_checked AND EXISTS (SELECT FROM groups))::int::bigint
 FROM meta;
 -- READ_ALL_GROUPS
 SELECT * FROM groups;

@@ -6,7 +6,8 @@
 #include "base/clock.h"
 #include "store/postgresql/engine.h"
 
-enum { SCHEMA_MS = 60000 };
+/* An upgrade reads all tokens and writes all users: minutes where there are very many. */
+enum { SCHEMA_MS = 60000, UPGRADE_MS = 3600000 };
 
 /* Runs what was sent. Returns the last result's number, or 0. */
 static int64_t run(struct pg_connection *connection, size_t statement_count)
@@ -70,7 +71,7 @@ bool pg_upgrade_schema(struct pg_connection *connection, int64_t version)
     char why[sizeof(connection->message)];
     if (version >= PG_SCHEMA_VERSION)
         return true;
-    connection->deadline_ms = clock_ms() + SCHEMA_MS;
+    connection->deadline_ms = clock_ms() + UPGRADE_MS;
     for (size_t i = 0; i < sizeof(locks) / sizeof(locks[0]); i++)
         pg_send_text(connection, locks[i], PG_PARAMETERS);
     size_t count = send_versions(connection, run(connection, sizeof(locks) / sizeof(locks[0])));
@@ -78,6 +79,7 @@ bool pg_upgrade_schema(struct pg_connection *connection, int64_t version)
                  pg_int(PG_PARAMETERS, PG_SCHEMA_VERSION));
     pg_send_text(connection, "COMMIT", PG_PARAMETERS);
     run(connection, count + 2);
+    connection->deadline_ms = clock_ms() + PG_DEADLINE_MS;
     connection->warned = false; /* about a standby: its lack is met by the next commit */
     if (connection->error == STORE_OK)
         return true;

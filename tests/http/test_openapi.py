@@ -139,7 +139,8 @@ def test_paths():
     for path, item in SPEC["paths"].items():
         if path.startswith("x-"):
             continue
-        assert path.startswith(("/api/token/", "/api/usage/token/", "/api/status", "/v1/dashboard/billing/"))
+        assert path.startswith(("/api/token/", "/api/usage/token/", "/api/status", "/v1/dashboard/billing/", "/api/user/",
+                                "/api/log/"))
         check_object("path", item)
         parameters = [check_parameter(node) for node in item.get("parameters", [])]
         in_path = [node["name"] for node in parameters if node["in"] == "path"]
@@ -205,6 +206,42 @@ PLAIN = {
     "keySubscription": ("GET", SUBSCRIPTION, None),
     "keyBillingUsage": ("GET", BILLING_USAGE, None),
     "siteStatus": ("GET", "/api/status", None),
+    "getSelf": ("GET", "/api/user/self", None),
+    "rotateSelf": ("POST", "/api/user/self/rotate", None),
+    "getSelfGroups": ("GET", "/api/user/self/groups", None),
+    "listModels": ("GET", "/api/user/models", None),
+    "listOwnLog": ("GET", "/api/log/self", None),
+    "listUsers": ("GET", "/api/user/", None),
+    "createUser": ("POST", "/api/user/", {"username": ""}),
+    "updateUser": ("PUT", "/api/user/", {"id": 1}),
+    "searchUsers": ("GET", "/api/user/search", None),
+    "getUser": ("GET", "/api/user/1", None),
+    "deleteUser": ("DELETE", "/api/user/1", None),
+    "manageUser": ("POST", "/api/user/manage", {"id": 1, "action": "rotate"}),
+    "findToken": ("POST", "/api/token/find", {"key": ""}),
+    "listLog": ("GET", "/api/log/", None),
+    "optionsSelf": ("OPTIONS", "/api/user/self", None),
+    "optionsSelfRotate": ("OPTIONS", "/api/user/self/rotate", None),
+    "optionsSelfGroups": ("OPTIONS", "/api/user/self/groups", None),
+    "optionsModels": ("OPTIONS", "/api/user/models", None),
+    "optionsOwnLog": ("OPTIONS", "/api/log/self", None),
+    "optionsUsers": ("OPTIONS", "/api/user/", None),
+    "optionsUserSearch": ("OPTIONS", "/api/user/search", None),
+    "optionsUser": ("OPTIONS", "/api/user/1", None),
+    "optionsManage": ("OPTIONS", "/api/user/manage", None),
+    "optionsFind": ("OPTIONS", "/api/token/find", None),
+    "optionsLog": ("OPTIONS", "/api/log/", None),
+    "/api/user/self": ("POST", "/api/user/self", {}),
+    "/api/user/self/rotate": ("GET", "/api/user/self/rotate", None),
+    "/api/user/self/groups": ("POST", "/api/user/self/groups", {}),
+    "/api/user/models": ("DELETE", "/api/user/models", None),
+    "/api/log/self": ("POST", "/api/log/self", {}),
+    "/api/user/": ("DELETE", "/api/user/", None),
+    "/api/user/search": ("POST", "/api/user/search", {}),
+    "/api/user/{id}": ("POST", "/api/user/1", {}),
+    "/api/user/manage": ("GET", "/api/user/manage", None),
+    "/api/token/find": ("GET", "/api/token/find", None),
+    "/api/log/": ("POST", "/api/log/", {}),
     "optionsStatuses": ("OPTIONS", "/api/token/batch/status", None),
     "optionsSearch": ("OPTIONS", "/api/token/search", None),
     "optionsKey": ("OPTIONS", "/api/token/1/key", None),
@@ -241,6 +278,7 @@ NO_CONTENT = "no-content"  # stands for the example of an answer without a body
 
 
 GATEWAYS = ("consume", "reserve", "settle", "cancel")
+ADMINISTRATORS = ("createUser", "updateUser", "manageUser", "findToken")
 
 
 class Scene:
@@ -254,7 +292,7 @@ class Scene:
         self.operation = operation
         self.body = body  # the request's example of the same name
 
-    def plain(self, client=None, headers=None, body=None, token_id=None):
+    def plain(self, client=None, headers=None, body=None, token_id=None, query=""):
         method, target, usual = PLAIN[self.operation]
         if token_id is not None:
             target = target.replace("/1", f"/{token_id}")
@@ -265,7 +303,18 @@ class Scene:
                 "setStatuses": {"ids": [token_id], "status": 2},
             }.get(self.operation, usual)
         usually = self.gateway if self.operation in GATEWAYS else self.user
-        return (client or usually).request(method, target, body or usual, headers)
+        return (client or usually).request(method, target + query, body or usual, headers)
+
+    def administrator(self, role="admin"):
+        return self.site.http(self.site.add_user(role=role))
+
+    def caller(self):
+        """A client with the right to the operation; None for the usual one."""
+        return self.administrator() if self.operation in ADMINISTRATORS else None
+
+    def administer(self, role="admin", **body):
+        """Sends the request's example, with the fresh user's id."""
+        return self.plain(self.administrator(role), body={**(self.body or {}), "id": self.user.user.id, **body})
 
     def use(self, made=None, key=None, **body):
         """Sends the request's example, or just an amount, with the key of a fresh token."""
@@ -290,6 +339,54 @@ class Scene:
         made = {"name": "API Token", "remain_quota": 1000000, **(made or {})}
         token = self.user.create(made).data
         return self.user.update({**self.body, "id": token["id"]}, query)
+
+
+def no_user(scene):
+    administrator = scene.administrator()
+    if scene.operation in ("updateUser", "manageUser"):
+        return scene.plain(administrator, body={"id": 2**40, "action": "enable"})
+    if scene.operation in ("getUser", "deleteUser"):
+        return scene.plain(administrator, token_id=2**40)
+    return scene.plain(administrator, query=f"?user_id={2**40}")
+
+
+def past_all_users(scene):
+    reply = scene.administrator().request("GET", "/api/user/?p=1000000")
+    assert reply.data["total"] >= 2
+    return replace(reply, body=json.dumps({**reply.json, "data": {**reply.data, "total": 2}}).encode())
+
+
+def add_user(scene):
+    reply = scene.plain(scene.administrator(), body={**scene.body, "username": f"added {scene.user.user.name}"})
+    assert reply.data["id"] > scene.user.user.id
+    return reply
+
+
+def add_to_quota(scene):
+    assert scene.administer(quota=1000, add_quota=None).status == 200
+    return scene.administer()
+
+
+def of_fresh_user(scene):
+    return scene.plain(scene.administrator(), token_id=scene.user.user.id)
+
+
+def own_log(scene):
+    """Of a fresh user who has rotated the access token."""
+    access_token = scene.user.request("POST", "/api/user/self/rotate").data["access_token"]
+    user = replace(scene.user.user, access_token=access_token)
+    if scene.operation == "listOwnLog":
+        return scene.site.http(user).request("GET", "/api/log/self?action=user.rotate")
+    return scene.administrator().request("GET", f"/api/log/?action=user.rotate&user_id={user.id}&actor=user")
+
+
+def found_key(scene):
+    token = scene.user.make(name="API Token")
+    return scene.plain(scene.administrator(), body={"key": token["key"]})
+
+
+def as_administrator(**body):
+    return lambda scene: scene.plain(scene.administrator(), body=body or None)
 
 
 def page(scene):
@@ -374,6 +471,8 @@ def unreadable_token(scene):
         return scene.plain(user, {"Authorization": f"Bearer {token['key']}"})
     if scene.operation in ("consume", "reserve"):
         return scene.plain(token["gateway"], body={"key": token["key"], "amount": 1})
+    if scene.operation == "findToken":
+        return scene.plain(token["administrator"], body={"key": token["key"]})
     if scene.operation in ("settle", "cancel"):
         body = {"reservation": token["reservation"], "amount": 0}
         return scene.plain(token["gateway"], body=body)
@@ -668,15 +767,53 @@ SCENARIOS = {
     "subscription": billing,
     "billing-usage": billing,
     "site": lambda scene: scene.plain(headers={"Authorization": None, "New-Api-User": None}),
+    # users
+    "self": lambda scene: scene.plain(),
+    "self-rotated": lambda scene: scene.plain(),
+    "groups": lambda scene: scene.plain(),
+    "models": lambda scene: scene.plain(),
+    "own-log": own_log,
+    "log-empty": lambda scene: scene.plain(query="?action=none"),
+    "before-malformed": lambda scene: scene.plain(query="?before=a-b"),
+    # administrators
+    "users-past-the-end": past_all_users,
+    "users-found": lambda scene: scene.plain(scene.administrator(), query=f"?keyword={scene.user.user.name}%25&group=default"),
+    "user-added": add_user,
+    "username-missing": as_administrator(group="default"),
+    "username-number": as_administrator(username="12"),
+    "username-taken": lambda scene: scene.plain(
+        scene.administrator(), body={"username": scene.user.user.name.upper()}
+    ),
+    "user-updated": lambda scene: scene.administer(),
+    "user-more-quota": add_to_quota,
+    "user-quota-twice": lambda scene: scene.administer(quota=1, add_quota=1),
+    "user-quota-out-of-range": lambda scene: [
+        scene.administer(add_quota=2**63 - 1), scene.administer(add_quota=1)][1],
+    "user-quota-too-low": lambda scene: scene.administer(add_quota=-1),
+    "username-taken-by-other": lambda scene: scene.administer(username=scene.site.add_user().name),
+    "user": of_fresh_user,
+    "user-deleted": of_fresh_user,
+    "user-disabled-by-admin": lambda scene: scene.administer(),
+    "user-rotated": lambda scene: scene.administer(),
+    "user-rotated-by-root": lambda scene: scene.administer("root"),
+    "action-unknown": lambda scene: scene.administer(action="make"),
+    "key-found": found_key,
+    "find-key-missing": as_administrator(no="key"),
+    "log": own_log,
+    "actor-malformed": lambda scene: scene.plain(scene.administrator(), query="?actor=me"),
+    "no-right": lambda scene: scene.plain(query=f"?user_id={2**40}"),
+    "user-not-found": no_user,
     # several operations
     "authorization-missing": authorization(Authorization=None),
     "authorization-malformed": authorization(Authorization="Basic dXNlcjpwYXNz"),
     "user-malformed": authorization(New_Api_User="alice"),
     "credentials-wrong": authorization(Authorization="Bearer wrong"),
     "user-disabled": disabled,
-    "token-not-found": lambda scene: scene.plain(token_id=2**40),
+    "token-not-found": lambda scene: scene.plain(
+        scene.caller(), token_id=2**40, body={"key": UNKNOWN_KEY} if scene.operation == "findToken" else None,
+    ),
     "token-unreadable": unreadable_token,
-    "body-too-large": lambda scene: scene.plain(body=b" " * (1 << 20) + b"{}"),
+    "body-too-large": lambda scene: scene.plain(scene.caller(), body=b" " * (1 << 20) + b"{}"),
     "too-many-requests": too_many,
     "unavailable": lambda scene: scene.plain(scene.fixture("down").http()),
     "path-not-found": lambda scene: scene.plain(token_id="x"),
@@ -704,7 +841,8 @@ def damaged_record():
         token = user.make(name="to be cut")
         reserved = gateway.reserve(key=token["key"], amount=1).data
         site.damage_version("to be cut")
-        yield user, {**token, "gateway": gateway, "reservation": reserved["reservation"]}
+        administrator = site.http(site.add_user(role="admin"))
+        yield user, {**token, "gateway": gateway, "reservation": reserved["reservation"], "administrator": administrator}
 
 
 @pytest.fixture(scope="module")
@@ -757,6 +895,7 @@ def examples_of(operation, status, response, bodies):
 # These differ from run to run; only their type is compared.
 VOLATILE = {
     *("id", "user_id", "key", "created_time", "accessed_time", "token_id", "reservation"),
+    *("username", "display_name", "access_token", "time", "address", "request_id"),
     *("1", "2"),  # keys by id
 }
 
@@ -811,5 +950,5 @@ def test_each_request_example_has_its_answer():
 def test_parameters_examples(user):
     """The example of a parameter is accepted."""
     for path, asked in (("/api/token/", user.list), ("/api/token/search", user.search)):
-        for parameter in SPEC["paths"][path]["get"]["parameters"]:
+        for parameter in map(resolve, SPEC["paths"][path]["get"]["parameters"]):
             assert asked(f"?{parameter['name']}={parameter['example']}").status == 200

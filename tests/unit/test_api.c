@@ -936,6 +936,7 @@ static void test_store_errors(void **state)
             assert_int_equal(write->user_id, ALICE);
             assert_int_equal(write->now_unix_s, NOW);
             write->error = rows[i].error;
+            write->create.limit = 1000;
             api_finish(fixture.request);
             require(check_reply(&fixture) == rows[i].status, "write %zu, row %zu", w, i);
             char code[64];
