@@ -85,11 +85,72 @@ void reply_success(struct request *request)
     end_head(request);
 }
 
+/* ---- what is told of limits ---- */
+
+/* draft-ietf-httpapi-ratelimit-headers-10: policies or limits, requests before units. */
+static void append_rate(struct buffer *head, const struct store_use_answer *answer, bool policy)
+{
+    const struct {
+        const char *name;
+        const struct token_limit *limit;
+    } rates[] = {{"rpm", &answer->requests}, {"tpm", &answer->units}};
+    struct span before = policy ? SPAN("RateLimit-Policy: ") : SPAN("RateLimit: ");
+    for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+        const struct token_limit *limit = rates[i].limit;
+        char text[96];
+        if (limit->limit == 0)
+            continue;
+        if (policy)
+            snprintf(text, sizeof(text), "\"%s\";q=%" PRId64 ";w=60", rates[i].name, limit->limit);
+        else
+            snprintf(text, sizeof(text), "\"%s\";r=%" PRId64 ";t=%" PRId64, rates[i].name,
+                     limit->left, limit->full_s);
+        buffer_append(head, before);
+        buffer_append_string(head, text);
+        before = SPAN(", ");
+    }
+    buffer_append(head, SPAN("\r\n"));
+}
+
+/* As OpenAI's SDKs read them; a time is "1m3s". */
+static void append_openai(struct buffer *head, const char *what, const struct token_limit *limit)
+{
+    char text[256];
+    if (limit->limit == 0)
+        return;
+    int len = snprintf(text, sizeof(text),
+                       "x-ratelimit-limit-%s: %" PRId64 "\r\n"
+                       "x-ratelimit-remaining-%s: %" PRId64 "\r\n"
+                       "x-ratelimit-reset-%s: ",
+                       what, limit->limit, what, limit->left, what);
+    if (limit->full_s >= 60)
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "%" PRId64 "m", limit->full_s / 60);
+    snprintf(text + len, sizeof(text) - (size_t)len, "%" PRId64 "s\r\n", limit->full_s % 60);
+    buffer_append_string(head, text);
+}
+
+/* What is told of limits, if the token or its owner has some, and when to come again. */
+static void append_limits(struct buffer *head, const struct store_use_answer *answer)
+{
+    if (answer->requests.limit > 0 || answer->units.limit > 0) {
+        append_rate(head, answer, true);
+        append_rate(head, answer, false);
+        append_openai(head, "requests", &answer->requests);
+        append_openai(head, "tokens", &answer->units);
+    }
+    if (answer->retry_after_s > 0) {
+        buffer_append_number(head, SPAN("Retry-After: "), answer->retry_after_s);
+        buffer_append(head, SPAN("\r\n"));
+    }
+}
+
 /* ---- failures ---- */
 
-/* Ends a failure; what was there of a reply is dropped. code NULL: the status's. */
-static enum api_step fail(struct request *request, int status, const char *message,
-                          const char *detail, const char *code)
+/* Ends a failure; what was there of a reply is dropped. code NULL: the status's. answer NULL: it is
+ * about no use of a key. */
+static enum api_step fail_use(struct request *request, int status, const char *message,
+                              const char *detail, const char *code,
+                              const struct store_use_answer *answer)
 {
     char text[512];
     struct buffer *head = &request->head, *body = &request->body;
@@ -103,7 +164,9 @@ static enum api_step fail(struct request *request, int status, const char *messa
     buffer_append(head, SPAN(REPLY_CONTENT_HEADERS));
     if (status == 405)
         append_header(head, SPAN("Allow: "), request->allow);
-    if (status == 429) {
+    if (answer) {
+        append_limits(head, answer);
+    } else if (status == 429) {
         buffer_append_number(head, SPAN("Retry-After: "), request->write.idempotency.retry_after_s);
         buffer_append(head, SPAN("\r\n"));
     }
@@ -115,6 +178,12 @@ static enum api_step fail(struct request *request, int status, const char *messa
     buffer_append(body, SPAN("}"));
     end_head(request);
     return API_REPLIED;
+}
+
+static enum api_step fail(struct request *request, int status, const char *message,
+                          const char *detail, const char *code)
+{
+    return fail_use(request, status, message, detail, code, NULL);
 }
 
 enum api_step reply_failure(struct request *request, int status, const char *message)
@@ -261,10 +330,12 @@ void reply_options(struct request *request)
 
 /* ---- keys in use ---- */
 
-enum api_step reply_refusal(struct request *request, enum token_refusal refusal)
+enum api_step reply_refusal(struct request *request, enum token_refusal refusal,
+                            const struct store_use_answer *answer)
 {
-    const struct token_refusal_answer *answer = &token_refusal_answers[refusal];
-    return fail(request, answer->status, answer->message, "", answer->reason);
+    const struct token_refusal_answer *refused = &token_refusal_answers[refusal];
+    int status = refusal == TOKEN_REFUSED_RATE ? 429 : refused->status;
+    return fail_use(request, status, refused->message, "", refused->reason, answer);
 }
 
 enum api_step reply_verified(struct request *request, enum token_refusal refusal,
@@ -274,6 +345,8 @@ enum api_step reply_verified(struct request *request, enum token_refusal refusal
     struct buffer *head = &request->head;
     buffer_append_string(head, find_status(refused->status)->line);
     buffer_append(head, SPAN("Cache-Control: no-store\r\n"));
+    if (answer)
+        append_limits(head, answer);
     if (refusal != TOKEN_GOOD) {
         append_header(head, SPAN("X-Token-Reason: "), span_of(refused->reason));
         buffer_append(head, SPAN("Content-Length: 0\r\n\r\n"));
@@ -284,6 +357,11 @@ enum api_step reply_verified(struct request *request, enum token_refusal refusal
     /* without control characters, as stored */
     append_header(head, SPAN("\r\nX-Token-Group: "),
                   (struct span){answer->group, answer->group_len});
+    if (answer->right.checked) {
+        buffer_append(head, SPAN("X-Token-Group-Ratio: "));
+        buffer_append_millionths(head, answer->right.ratio_millionths);
+        buffer_append(head, SPAN("\r\n"));
+    }
     if (answer->has_models)
         append_header(head, SPAN("X-Token-Models: "), buffer_span(answer->models));
     if (answer->unlimited_quota)

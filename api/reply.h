@@ -24,11 +24,14 @@ enum api_step reply_invalid(struct request *request); /* as request->invalid say
 enum api_step reply_invalid_field(struct request *request, const char *field, const char *text);
 enum api_step reply_store_error(struct request *request, enum store_error error);
 
-/* Ends the reply to a gateway or key holder whose key is refused, with the reason as "code". */
-enum api_step reply_refusal(struct request *request, enum token_refusal refusal);
+/* Ends the reply to a gateway or key holder whose key is refused, with the reason as "code".
+ *   answer   what is told of limits; NULL: nothing */
+enum api_step reply_refusal(struct request *request, enum token_refusal refusal,
+                            const struct store_use_answer *answer);
 
 /* Ends the reply to nginx's auth_request: headers only, and always 204, 401 or 403, as nginx makes
- * 500 of any other. answer is used if refusal is TOKEN_GOOD. */
+ * 500 of any other.
+ *   answer   NULL: there is no such token */
 enum api_step reply_verified(struct request *request, enum token_refusal refusal,
                              const struct store_use_answer *answer);
 

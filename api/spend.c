@@ -37,7 +37,7 @@ static enum api_step begin_spend(struct request *request, int64_t ttl_s)
         return reply_store_error(request, error);
     if (error != STORE_OK)
         return reply_refusal(request,
-                             key.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED);
+                             key.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED, NULL);
     request->write.kind = STORE_SPEND;
     request->write.spend.gateway_id = request->gateway_id;
     request->write.spend.ttl_s = ttl_s;
@@ -64,6 +64,10 @@ static void render(struct request *request, const struct store_use_answer *answe
     buffer_append_number(body, SPAN(",\"user_id\":"), answer->user_id);
     buffer_append(body, SPAN(",\"group\":"));
     buffer_append_json(body, (struct span){answer->group, answer->group_len});
+    if (answer->right.checked) {
+        buffer_append(body, SPAN(",\"group_ratio\":"));
+        buffer_append_millionths(body, answer->right.ratio_millionths);
+    }
     buffer_append_number(body, SPAN(",\"remain_quota\":"), answer->remain_quota);
     buffer_append_bool(body, SPAN(",\"unlimited_quota\":"), answer->unlimited_quota);
     if (answer->reservation_id > 0) {
@@ -79,7 +83,7 @@ static void render(struct request *request, const struct store_use_answer *answe
 void consume_render(struct request *request)
 {
     if (request->write.spend.refusal != TOKEN_GOOD)
-        reply_refusal(request, request->write.spend.refusal);
+        reply_refusal(request, request->write.spend.refusal, &request->write.spend.answer);
     else
         render(request, &request->write.spend.answer);
 }
@@ -91,6 +95,7 @@ static enum api_step begin_settle(struct request *request, bool wants_amount)
     struct store_write *write = &request->write;
     write->kind = STORE_SETTLE;
     write->settle.gateway_id = request->gateway_id;
+    write->settle.cancels = !wants_amount;
     if (!json_in_parse(request, false) ||
         (wants_amount &&
          !json_in_required(request, "amount", 0, INT64_MAX, &write->settle.amount)) ||

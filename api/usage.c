@@ -1,5 +1,6 @@
 /* A token's quota, for the holder of its key: GET /api/usage/token/ in New API's form,
- * /v1/dashboard/billing/… in OpenAI's. */
+ * /v1/dashboard/billing/… in OpenAI's. And what was used by day: /api/usage/token/days for the
+ * holder, GET /:id/usage of a user's token, /api/user/self/usage of all of them. */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,8 +8,12 @@
 
 #include "api/auth.h"
 #include "api/handlers.h"
+#include "api/query.h"
 #include "api/reply.h"
+#include "base/calendar.h"
+#include "base/number.h"
 #include "token/limits.h"
+#include "token/refill.h"
 
 /* {"a":true,"b":true} of "a,b". */
 static void append_models(struct buffer *body, struct span models)
@@ -87,6 +92,70 @@ static void append_billing_usage(struct request *request, const struct token *to
     buffer_append(&request->body, SPAN("}"));
 }
 
+/* ---- by day ---- */
+
+/* The last days, up to today. */
+struct days {
+    int64_t first, count;
+    struct {
+        int64_t units, requests;
+    } used[STORE_USAGE_DAYS];
+};
+
+static void add_day(void *context, int64_t day, int64_t units, int64_t requests)
+{
+    struct days *days = context;
+    if (day < days->first || day >= days->first + days->count)
+        return;
+    days->used[day - days->first].units += units;
+    days->used[day - days->first].requests += requests;
+}
+
+static void append_days(struct buffer *body, const struct days *days)
+{
+    char date[CALENDAR_TEXT_SIZE];
+    buffer_append(body, SPAN("{\"days\":["));
+    for (int64_t i = 0; i < days->count; i++) {
+        buffer_append(body, i == 0 ? SPAN("{\"date\":\"") : SPAN(",{\"date\":\""));
+        buffer_append_string(body, calendar_format(days->first + i, date));
+        buffer_append_number(body, SPAN("\",\"units\":"), days->used[i].units);
+        buffer_append_number(body, SPAN(",\"requests\":"), days->used[i].requests);
+        buffer_append(body, SPAN("}"));
+    }
+    buffer_append(body, SPAN("]}"));
+}
+
+/* token_id 0: all of the user's. */
+static enum api_step answer_days(struct request *request, int64_t user_id, int64_t token_id)
+{
+    enum { DAYS_DEFAULT = 30 };
+    char value[QUERY_VALUE_SIZE];
+    struct span sent = query_get(request->input.query, "days", value);
+    struct days days = {.count = DAYS_DEFAULT};
+    if (sent.len > 0 &&
+        (!number_parse(sent, &days.count) || days.count < 1 || days.count > STORE_USAGE_DAYS))
+        return reply_invalid_field(request, "days", "must be 1 to 400");
+    days.first = calendar_day(request->now_unix_s) - days.count + 1;
+    enum store_error error =
+        store_usage_read(request->api->reader, user_id, token_id, days.first, add_day, &days);
+    if (error != STORE_OK)
+        return reply_store_error(request, error);
+    reply_begin_data(request);
+    append_days(&request->body, &days);
+    reply_end_data(request);
+    return API_REPLIED;
+}
+
+enum api_step token_days_begin(struct request *request)
+{
+    return answer_days(request, request->user_id, request->path_id);
+}
+
+enum api_step user_days_begin(struct request *request)
+{
+    return answer_days(request, request->user_id, 0);
+}
+
 /* ---- routes ---- */
 
 struct question {
@@ -99,14 +168,15 @@ static void visit(void *context, const struct store_use_view *view)
 {
     const struct question *question = context;
     struct request *request = question->request;
-    const struct token *token = view->token;
-    if (view->owner_disabled || token->status == TOKEN_DISABLED)
+    struct token token = *view->token;
+    token_refill(&token, calendar_day(request->now_unix_s));
+    if (view->owner_disabled || token.status == TOKEN_DISABLED)
         request->usage_refusal = TOKEN_REFUSED_DISABLED;
-    else if (token->allow_ips.len > 0 &&
-             !limits_allow_ip(token->allow_ips, request->input.remote_addr))
+    else if (token.allow_ips.len > 0 &&
+             !limits_allow_ip(token.allow_ips, request->input.remote_addr))
         request->usage_refusal = TOKEN_REFUSED_ADDRESS;
     else
-        question->append(request, token);
+        question->append(request, &token);
 }
 
 static enum api_step answer(struct request *request,
@@ -119,12 +189,13 @@ static enum api_step answer(struct request *request,
     if (error == STORE_OK)
         error = store_token_find(request->api->reader, key, request->now_unix_s, visit, &question);
     if (error == STORE_NOT_FOUND)
-        return reply_refusal(request,
-                             sent.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_UNKNOWN);
+        return reply_refusal(request, sent.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_UNKNOWN,
+                             NULL);
     if (error != STORE_OK)
         return reply_store_error(request, error);
-    return request->usage_refusal == TOKEN_GOOD ? API_REPLIED
-                                                : reply_refusal(request, request->usage_refusal);
+    return request->usage_refusal == TOKEN_GOOD
+               ? API_REPLIED
+               : reply_refusal(request, request->usage_refusal, NULL);
 }
 
 enum api_step usage_begin(struct request *request)
@@ -140,4 +211,17 @@ enum api_step subscription_begin(struct request *request)
 enum api_step billing_usage_begin(struct request *request)
 {
     return answer(request, append_billing_usage);
+}
+
+/* The usage is read after the token: it is another look at the store. */
+static void keep_ids(struct request *request, const struct token *token)
+{
+    request->user_id = token->user_id;
+    request->path_id = token->id;
+}
+
+enum api_step key_days_begin(struct request *request)
+{
+    enum api_step step = answer(request, keep_ids);
+    return request->user_id == 0 ? step : token_days_begin(request);
 }

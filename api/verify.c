@@ -5,7 +5,16 @@
 #include "api/reply.h"
 #include "base/number.h"
 
-/* Takes nothing: no write, but the use is reported. */
+static enum api_step write_use(struct request *request, const struct token_use *use)
+{
+    request->write.kind = STORE_SPEND;
+    request->write.spend.use = *use;
+    request->write.spend.answer.models = &request->text;
+    return API_WRITES;
+}
+
+/* Takes nothing: no write, but the use is reported. Only if requests are limited this one has to be
+ * counted, unless it is refused. */
 static enum api_step check_only(struct request *request, const char *key,
                                 const struct token_use *use)
 {
@@ -15,6 +24,8 @@ static enum api_step check_only(struct request *request, const char *key,
                                                    request->now_unix_s, &refusal, &answer);
     if (error != STORE_OK)
         return reply_store_error(request, error);
+    if (refusal == TOKEN_GOOD && answer.requests.limit > 0)
+        return write_use(request, use);
     if (refusal == TOKEN_GOOD)
         request->used =
             (struct store_access){answer.user_id, answer.token_id, answer.accessed_unix_s};
@@ -37,12 +48,7 @@ enum api_step verify_begin(struct request *request)
             request, sent.len == 0 ? TOKEN_REFUSED_MISSING : TOKEN_REFUSED_MALFORMED, NULL);
     if (input->cost.len > 0 && (!number_parse(input->cost, &use.amount) || use.amount < 0))
         return reply_verified(request, TOKEN_REFUSED_COST, NULL);
-    if (use.amount == 0)
-        return check_only(request, key, &use);
-    request->write.kind = STORE_SPEND;
-    request->write.spend.use = use;
-    request->write.spend.answer.models = &request->text;
-    return API_WRITES;
+    return use.amount == 0 ? check_only(request, key, &use) : write_use(request, &use);
 }
 
 void verify_render(struct request *request)

@@ -56,19 +56,6 @@ enum store_error store_apply_user_add(struct store_txn *txn, struct store_write 
     return txn->error;
 }
 
-/* The texts of a user, which lie in its row: that moves when others are changed. */
-struct user_texts {
-    char name[STORE_USER_NAME_LEN_MAX], group[TOKEN_GROUP_LEN_MAX];
-};
-
-static void copy_texts(struct record_user *user, struct user_texts *texts)
-{
-    memcpy(texts->name, user->name.at, user->name.len);
-    memcpy(texts->group, user->group.at, user->group.len);
-    user->name.at = texts->name;
-    user->group.at = texts->group;
-}
-
 /* Refuses a quota that would be out of range. */
 static enum store_error change_account(const struct store_user_patch *patch,
                                        struct token_account *account)
@@ -145,7 +132,7 @@ enum store_error store_apply_user_change(struct store_txn *txn, struct store_wri
 {
     const struct store_user_patch *patch = &write->user_change.patch;
     struct record_user user, before;
-    struct user_texts texts;
+    struct store_user_texts texts;
     enum store_error error = store_get_user(txn, write->user_id, &user);
     if (error == STORE_OK)
         error = check_rights(txn, write, &user);
@@ -156,7 +143,7 @@ enum store_error store_apply_user_change(struct store_txn *txn, struct store_wri
         error = change_account(patch, &user.account);
     if (error != STORE_OK)
         return error;
-    copy_texts(&before, &texts);
+    store_keep_texts(&before, &texts);
     user.name = before.name;
     user.group = before.group;
     change_rest(patch, &user);
@@ -176,7 +163,7 @@ static enum store_error mark_deleted(struct store_txn *txn, const struct store_w
 {
     int64_t user_id = write->user_id;
     struct record_user user;
-    struct user_texts texts;
+    struct store_user_texts texts;
     struct buffer changes = {0};
     enum store_error error = txn->rows->get_user(txn, user_id, &user);
     if (error == STORE_NOT_FOUND)
@@ -185,7 +172,7 @@ static enum store_error mark_deleted(struct store_txn *txn, const struct store_w
         error = store_check_actor(txn, write, user_id, user.role, user.role);
     if (error != STORE_OK || user.deleted)
         return error;
-    copy_texts(&user, &texts);
+    store_keep_texts(&user, &texts);
     txn->rows->unindex_user(txn, &user);
     user.deleted = true;
     txn->rows->put_user(txn, user_id, &user);

@@ -338,14 +338,18 @@ enum store_error store_apply_set_status(struct store_txn *txn, struct store_writ
 
 /* ---- delete ---- */
 
-/* What a deleted token has used stays in its owner's sum. */
-static void keep_used_quota(struct store_txn *txn, const struct token *token)
+/* What it has used stays in the owner's sums. */
+static void keep_used_quota(struct store_txn *txn, int64_t user_id, int64_t used_quota)
 {
     struct record_user owner;
-    if (token->used_quota == 0 || txn->rows->get_user(txn, token->user_id, &owner) != STORE_OK)
+    struct store_user_texts texts;
+    if (used_quota == 0)
         return;
-    owner.account.deleted_used_quota += token->used_quota;
-    txn->rows->put_user(txn, token->user_id, &owner);
+    if (store_txn_fail(txn, txn->rows->get_user(txn, user_id, &owner)) != STORE_OK)
+        return;
+    store_keep_texts(&owner, &texts);
+    owner.account.deleted_used_quota += used_quota;
+    txn->rows->put_user(txn, user_id, &owner);
 }
 
 enum store_error store_delete_token(struct store_txn *txn, int64_t user_id, int64_t token_id,
@@ -370,7 +374,7 @@ enum store_error store_delete_token(struct store_txn *txn, int64_t user_id, int6
         txn->rows->delete_key(txn, keys.old_hash);
     txn->rows->delete_token(txn, user_id, token_id);
     txn->rows->delete_usage(txn, user_id, token_id);
-    keep_used_quota(txn, &token);
+    keep_used_quota(txn, user_id, token.used_quota);
     return txn->error;
 }
 

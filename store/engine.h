@@ -109,5 +109,8 @@ bool store_refuse(char reason[static STORE_REASON_SIZE], const char *path, const
 /* Wipes and frees an answer, if there is one. */
 void store_idempotency_clear(struct store_idempotency *idempotency);
 
-/* Fills in the answer about a token that was used. */
+/* Fill in the answer about the use of a token, whose group is not empty: of a good use, and what is
+ * left of limits, of any. */
 void store_fill_use_answer(const struct token *token, struct store_use_answer *answer);
+void store_fill_limits(const struct token *token, const struct token_account *account,
+                       int64_t now_ns, struct store_use_answer *answer);

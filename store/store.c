@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/calendar.h"
 #include "base/path.h"
+#include "token/refill.h"
 
 /* The first one whose location_matches holds. */
 static const struct store_engine *const engines[] = {
@@ -301,6 +303,13 @@ void store_fill_use_answer(const struct token *token, struct store_use_answer *a
     answer->has_models = !models->failed;
 }
 
+void store_fill_limits(const struct token *token, const struct token_account *account,
+                       int64_t now_ns, struct store_use_answer *answer)
+{
+    answer->requests = token_request_limit(token, account, now_ns);
+    answer->units = token_unit_limit(token, account, now_ns);
+}
+
 struct use_check {
     const struct token_use *use;
     int64_t now_unix_s;
@@ -311,11 +320,20 @@ struct use_check {
 static void check_use(void *context, const struct store_use_view *view)
 {
     const struct use_check *check = context;
-    *check->refusal = view->owner_disabled
-                          ? TOKEN_REFUSED_USER
-                          : token_use_check(view->token, check->use, check->now_unix_s);
+    const struct token_use_context with = {.owner_disabled = view->owner_disabled,
+                                           .group_allowed = view->right.allowed,
+                                           .now_unix_s = check->now_unix_s,
+                                           .now_ns = view->now_ns};
+    struct store_use_answer *answer = check->answer;
+    struct token token = *view->token;
+    if (token.refill_interval != TOKEN_REFILL_NONE)
+        token_refill(&token, calendar_day(check->now_unix_s));
+    *check->refusal =
+        token_use_check(&token, view->account, check->use, &with, &answer->retry_after_s);
     if (*check->refusal == TOKEN_GOOD)
-        store_fill_use_answer(view->token, check->answer);
+        store_fill_use_answer(&token, answer);
+    answer->right = view->right;
+    store_fill_limits(&token, view->account, view->now_ns, answer);
 }
 
 enum store_error store_token_check_use(struct store_reader *reader, const char *key,

@@ -359,6 +359,13 @@ enum store_error store_token_search(struct store_reader *reader, const struct st
 
 enum { STORE_MODELS_LEN_MAX = 2048 };
 
+/* A group, as a use of it is checked. */
+struct store_group_right {
+    bool checked;             /* whether groups are */
+    bool allowed;             /* the owner may use it; true where groups are not checked */
+    int64_t ratio_millionths; /* where they are */
+};
+
 /* What is answered about a token that was used. */
 struct store_use_answer {
     int64_t token_id, user_id;
@@ -366,9 +373,13 @@ struct store_use_answer {
     bool unlimited_quota;
     char group[TOKEN_GROUP_LEN_MAX];
     size_t group_len;
+    struct store_group_right right;
     int64_t accessed_unix_s; /* before this use, if nothing was taken */
-    struct buffer *models;   /* in: the caller's, for model_limits; NULL: not wanted */
-    bool has_models;         /* they are enabled and within STORE_MODELS_LEN_MAX */
+    /* Also of a use that was refused. */
+    struct token_limit requests, units;
+    int64_t retry_after_s; /* see token_use_check */
+    struct buffer *models; /* in: the caller's, for model_limits; NULL: not wanted */
+    bool has_models;       /* they are enabled and within STORE_MODELS_LEN_MAX */
     /* Of reservations only. */
     int64_t reservation_id; /* 0: none */
     int64_t amount;         /* taken in the end */
@@ -381,19 +392,13 @@ struct store_use_answer {
 enum store_error store_key_read(struct store_reader *reader, struct span text,
                                 char key[static TOKEN_KEY_SIZE]);
 
-/* Checks a use of a key and takes nothing. The answer is filled in if *refusal is TOKEN_GOOD.
+/* Checks a use of a key and takes nothing: a use that has to be counted may be refused without a
+ * write.
  *   key   well formed (token/key.h) */
 enum store_error store_token_check_use(struct store_reader *reader, const char *key,
                                        const struct token_use *use, int64_t now_unix_s,
                                        enum token_refusal *refusal,
                                        struct store_use_answer *answer);
-
-/* A group, as a use of it is checked. */
-struct store_group_right {
-    bool checked;             /* whether groups are */
-    bool allowed;             /* the owner may use it; true where groups are not checked */
-    int64_t ratio_millionths; /* where they are */
-};
 
 /* A token that was found by its key, with what uses of it depend on, in one snapshot. */
 struct store_use_view {
@@ -564,14 +569,15 @@ struct store_write {
             int64_t gateway_id;             /* of a reservation: the gateway that may settle it */
             int64_t ttl_s;                  /* above 0: as a reservation of that many seconds */
             enum token_refusal refusal;     /* out */
-            struct store_use_answer answer; /* out if refusal is TOKEN_GOOD */
+            struct store_use_answer answer; /* out */
         } spend;
         /* Ends a reservation at an amount. One whose time is up has been settled at what it took.
          * Each ends once; later the first answer is given again. Of a token that has been deleted
-         * nothing is moved, and remain_quota is 0. STORE_NO_RESERVATION, also if the user has
-         * been deleted. */
+         * the owner's sums are moved, and remain_quota is 0. STORE_NO_RESERVATION, also if the user
+         * has been deleted. */
         struct {
             int64_t gateway_id, reservation_id, amount;
+            bool cancels;                   /* at 0, and its request is not counted */
             struct store_use_answer answer; /* out */
         } settle;
         /* Stores times of last use; of tokens that are gone none. */

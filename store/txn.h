@@ -309,6 +309,19 @@ static inline enum store_error store_get_user(struct store_txn *txn, int64_t id,
     return error == STORE_NOT_FOUND || (error == STORE_OK && user->deleted) ? STORE_NO_USER : error;
 }
 
+/* The texts of a user, which lie in its row: that moves when others are changed. */
+struct store_user_texts {
+    char name[STORE_USER_NAME_LEN_MAX], group[TOKEN_GROUP_LEN_MAX];
+};
+
+static inline void store_keep_texts(struct record_user *user, struct store_user_texts *texts)
+{
+    memcpy(texts->name, user->name.at, user->name.len);
+    memcpy(texts->group, user->group.at, user->group.len);
+    user->name.at = texts->name;
+    user->group.at = texts->group;
+}
+
 /* Orders ids, for qsort. */
 static inline int store_compare_ids(const void *left, const void *right)
 {

@@ -101,10 +101,11 @@ static void use_tokens(struct store *store)
         if (store_write(store, &write) != STORE_OK)
             die("reserve");
         if (i % 2)
-            write_or_die(store, (struct store_write){
-                                    .kind = STORE_SETTLE,
-                                    .now_unix_s = NOW,
-                                    .settle = {1, write.spend.answer.reservation_id, 3, {0}}});
+            write_or_die(store,
+                         (struct store_write){
+                             .kind = STORE_SETTLE,
+                             .now_unix_s = NOW,
+                             .settle = {1, write.spend.answer.reservation_id, 3, false, {0}}});
         struct store_write rotate = {.kind = STORE_ROTATE,
                                      .user_id = known.tokens[i].user_id,
                                      .now_unix_s = NOW,

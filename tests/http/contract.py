@@ -61,10 +61,10 @@ def path_item(target):
         path += "/"
     if re.match(r"/api/token/(search|batch|[0-9])", path) and not path.endswith("//"):
         path = path.removesuffix("/")  # of a user's path
-    if (re.match(r"/api/status|/v1/dashboard/billing/|/api/user/(self|models)|/api/log/self", path)
-            and not path.endswith("//")):
+    if (re.match(r"/api/status|/api/usage/token/days|/v1/dashboard/billing/|/api/user/(self|models)|/api/log/self",
+                 path) and not path.endswith("//")):
         path = path.removesuffix("/")
-    path = re.sub(r"^/api/token/[0-9]+(/key|/rotate|)\Z", r"/api/token/{id}\1", path)
+    path = re.sub(r"^/api/token/[0-9]+(/key|/rotate|/usage|)\Z", r"/api/token/{id}\1", path)
     path = re.sub(r"^/api/user/[0-9]+\Z", "/api/user/{id}", path)
     return SPEC["paths"].get(path)
 

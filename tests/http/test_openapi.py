@@ -203,6 +203,8 @@ PLAIN = {
     "settle": ("POST", "/api/token/settle", {"reservation": -1, "amount": 0}),
     "cancel": ("POST", "/api/token/cancel", {"reservation": -1}),
     "keyUsage": ("GET", "/api/usage/token/", None),
+    "keyDays": ("GET", "/api/usage/token/days?days=2", None),
+    "tokenUsage": ("GET", "/api/token/1/usage?days=2", None),
     "keySubscription": ("GET", SUBSCRIPTION, None),
     "keyBillingUsage": ("GET", BILLING_USAGE, None),
     "siteStatus": ("GET", "/api/status", None),
@@ -252,6 +254,8 @@ PLAIN = {
     "optionsSettle": ("OPTIONS", "/api/token/settle", None),
     "optionsCancel": ("OPTIONS", "/api/token/cancel", None),
     "optionsUsage": ("OPTIONS", "/api/usage/token/", None),
+    "optionsKeyDays": ("OPTIONS", "/api/usage/token/days", None),
+    "optionsTokenUsage": ("OPTIONS", "/api/token/1/usage", None),
     "optionsSubscription": ("OPTIONS", SUBSCRIPTION, None),
     "optionsBillingUsage": ("OPTIONS", BILLING_USAGE, None),
     "optionsStatus": ("OPTIONS", "/api/status", None),
@@ -268,6 +272,8 @@ PLAIN = {
     "/api/token/settle": ("GET", "/api/token/settle", None),
     "/api/token/cancel": ("DELETE", "/api/token/cancel", None),
     "/api/usage/token/": ("POST", "/api/usage/token/", {}),
+    "/api/usage/token/days": ("POST", "/api/usage/token/days", {}),
+    "/api/token/{id}/usage": ("POST", "/api/token/1/usage", {}),
     SUBSCRIPTION: ("POST", SUBSCRIPTION, {}),
     BILLING_USAGE: ("POST", BILLING_USAGE, {}),
     "/api/status": ("POST", "/api/status", {}),
@@ -467,7 +473,7 @@ def unreadable(scene):
 def unreadable_token(scene):
     """By the route's identifier of a token: its id, its key, or a reservation."""
     user, token = scene.fixture("damaged_record")
-    if scene.operation in ("verifyKey", "keyUsage", "keySubscription", "keyBillingUsage"):
+    if scene.operation in ("verifyKey", "keyUsage", "keyDays", "keySubscription", "keyBillingUsage"):
         return scene.plain(user, {"Authorization": f"Bearer {token['key']}"})
     if scene.operation in ("consume", "reserve"):
         return scene.plain(token["gateway"], body={"key": token["key"], "amount": 1})
@@ -589,6 +595,44 @@ def usage(scene):
     )
     assert scene.gateway.consume(key=token["key"], amount=250, model="gpt-4").status == 200
     return scene.user.usage(token["key"])
+
+
+def of_poor_owner(scene):
+    key = scene.user.make()["key"]
+    scene.site.ctl("user", "set", scene.user.user.id, "--quota", 0)
+    return key
+
+
+def twice(**made):
+    """One use is allowed."""
+
+    def scenario(scene):
+        key = scene.user.make(**made)["key"]
+        assert scene.use(key=key).status == 200
+        return scene.use(key=key)
+
+    return scenario
+
+
+def verified_twice(scene):
+    key = scene.user.make(rpm_limit=1)["key"]
+    again = verify(key=lambda scene: key)
+    assert again(scene).status == 204
+    return again(scene)
+
+
+def group_lost(scene):
+    site, key = scene.fixture("with_groups")
+    scene.site = site
+    return verify(key=lambda scene: key)(scene)
+
+
+def usage_by_day(scene):
+    token = scene.user.make()
+    assert scene.gateway.consume(key=token["key"], amount=250).status == 200
+    if scene.operation == "keyDays":
+        return ask_with_key(scene, token["key"])
+    return scene.plain(token_id=token["id"])
 
 
 def ask_with_key(scene, key):
@@ -728,6 +772,9 @@ SCENARIOS = {
         made={"model_limits_enabled": True, "model_limits": "gpt-4"}, TOKEN_MODEL="gpt-5"
     ),
     "reason-cost": verify(TOKEN_COST="much"),
+    "reason-rate": verified_twice,
+    "reason-balance": verify(key=of_poor_owner),
+    "reason-group": group_lost,
     "verified": verify(made={"unlimited_quota": False, "remain_quota": 1000000}, TOKEN_COST="5"),
     # consume, reserve
     "consumed": lambda scene: scene.use({"unlimited_quota": False, "remain_quota": 1000000}),
@@ -747,6 +794,9 @@ SCENARIOS = {
     "model-not-allowed": lambda scene: scene.use(
         {"model_limits_enabled": True, "model_limits": "gpt-4"}, model="gpt-5"
     ),
+    "owner-exhausted": lambda scene: scene.use(key=of_poor_owner(scene)),
+    "rate": twice(rpm_limit=1),
+    "parallel": twice(max_parallel_requests=1),
     "other-transaction": other_transaction,
     # settle, cancel
     "settled": lambda scene: scene.end(amount=400),
@@ -763,6 +813,13 @@ SCENARIOS = {
     "usage-key-unknown": lambda scene: ask_with_key(scene, UNKNOWN_KEY),
     "usage-key-disabled": lambda scene: ask_with_key(scene, key_disabled(scene)),
     "usage-address": lambda scene: ask_with_key(scene, scene.user.make(allow_ips="10.0.0.1")["key"]),
+    # keyDays, tokenUsage
+    "usage-by-day": usage_by_day,
+    "keyDays-days": lambda scene: scene.user.request(
+        "GET", "/api/usage/token/days?days=401", None,
+        {"Authorization": f"Bearer {scene.user.make()['key']}", "New-Api-User": None}
+    ),
+    "tokenUsage-days": lambda scene: scene.user.request("GET", "/api/token/1/usage?days=x"),
     # keySubscription, keyBillingUsage, siteStatus
     "subscription": billing,
     "billing-usage": billing,
@@ -846,6 +903,15 @@ def damaged_record():
 
 
 @pytest.fixture(scope="module")
+def with_groups():
+    """A site with groups, and a key whose group is none of them."""
+    with Site(workers=1) as site:
+        key = site.http(site.add_user()).make(group="gone")["key"]
+        site.ctl("group", "add", "paid", "--yes")
+        yield site, key
+
+
+@pytest.fixture(scope="module")
 def down():
     """nginx without a pool."""
     with Site(pool=False) as site:
@@ -895,7 +961,7 @@ def examples_of(operation, status, response, bodies):
 # These differ from run to run; only their type is compared.
 VOLATILE = {
     *("id", "user_id", "key", "created_time", "accessed_time", "token_id", "reservation"),
-    *("username", "display_name", "access_token", "time", "address", "request_id"),
+    *("username", "display_name", "access_token", "time", "address", "request_id", "date"),
     *("1", "2"),  # keys by id
 }
 

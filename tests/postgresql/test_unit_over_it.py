@@ -10,7 +10,7 @@ import pytest
 from server import BUILD, PROGRAMS, TORTURE, location
 
 UNIT_TESTS = ["test_api", "test_commit_thread", "test_idempotency", "test_search", "test_spend",
-              "test_store", "test_users"]
+              "test_spend_one", "test_store", "test_users"]
 OPERATIONS = 50000 if TORTURE else 2500
 SERVERS = ["own", "other"] if "TOKEN_TEST_STORE" in os.environ else ["own"]
 

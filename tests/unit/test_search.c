@@ -13,6 +13,7 @@ enum { NOW = 1700000000, TOKENS = 5000, OTHERS = 50, AT_ONCE = 500 };
 static struct {
     struct temporary temporary;
     int64_t user_id, before_id, after_id;
+    struct token_account account; /* the user's */
     struct token tokens[TOKENS];
     char texts[TOKENS][32];
     size_t count;
@@ -82,13 +83,15 @@ static void use_some(struct random *random)
         struct token *token = &all.tokens[i];
         struct token_use use = {.amount = 1 + (int64_t)random_below(random, 50)};
         int64_t now = NOW - 500 + (int64_t)random_below(random, 400);
-        if (random_below(random, 3) || token_use_check(token, &use, now) != TOKEN_GOOD)
+        const struct token_use_context context = {.group_allowed = true, .now_unix_s = now};
+        if (random_below(random, 3) ||
+            token_use_check(token, &all.account, &use, &context, &(int64_t){0}) != TOKEN_GOOD)
             continue;
         struct store_write *write = &writes[count++];
         *write =
             (struct store_write){.kind = STORE_SPEND, .now_unix_s = now, .spend = {.use = use}};
         memcpy(write->spend.key, token->key, TOKEN_KEY_LEN + 1);
-        token_spend(token, use.amount);
+        token_spend(token, &all.account, use.amount, &context);
         token->accessed_unix_s = now;
     }
     assert_int_equal(temporary_commit(all.temporary.store, writes, count), STORE_OK);
@@ -105,6 +108,7 @@ static int set_up(void **state)
     char access_token[STORE_CREDENTIAL_LEN];
     temporary_create(&all.temporary);
     temporary_open(&all.temporary);
+    all.account.unlimited_quota = true;
     all.before_id = temporary_add_user(&all.temporary, access_token);
     all.user_id = temporary_add_user(&all.temporary, access_token);
     all.after_id = temporary_add_user(&all.temporary, access_token);

@@ -5,11 +5,26 @@
 #include "tests/unit/fake_clock.h"
 #include "tests/unit/random.h"
 #include "tests/unit/temporary.h"
+#include "token/refill.h"
 
 /* Spending beside a plain model: random creates, updates, spends, reservations, ends of them,
  * rotations, deletions and purges, several in a commit, while time goes on. */
 
-enum { TOKENS_MAX = 60, RESERVATIONS_MAX = 20000, BATCH_MAX = 16, USERS = 3, START = 1700000000 };
+enum {
+    TOKENS_MAX = 60,
+    RESERVATIONS_MAX = 20000,
+    BATCH_MAX = 16,
+    USERS = 3,
+    START = 1700000000,
+    DAY_S = 86400,
+    FIRST_DAY = START / DAY_S,
+    DAYS_MAX = 64
+};
+
+/* By day since the first. */
+struct used {
+    int64_t units[DAYS_MAX], requests[DAYS_MAX];
+};
 
 struct held {
     int64_t id, user_id;
@@ -18,12 +33,21 @@ struct held {
     int64_t old_until;
     int64_t remain, used, expired, accessed;
     bool unlimited, disabled;
+    int64_t max_parallel, refill_amount, refilled_day;
+    bool has_refill; /* each day */
+    struct used days;
+};
+
+struct owner {
+    bool disabled, unlimited;
+    int64_t quota, used, deleted_used, requests;
+    struct used days;
 };
 
 struct reserved {
     struct held *token;
-    int64_t id, gateway_id, amount, due;
-    bool from_remain, ended;
+    int64_t id, gateway_id, amount, day, due;
+    bool from_remain, from_balance, ended;
     struct store_use_answer answer;
 };
 
@@ -31,12 +55,13 @@ struct model {
     struct temporary temporary;
     struct random random;
     int64_t now, last_token_id, last_reservation_id;
-    bool user_disabled[USERS + 1];
+    struct owner owners[USERS + 1];
     struct held tokens[TOKENS_MAX];
     size_t token_count;
     struct reserved reservations[RESERVATIONS_MAX];
     size_t reservation_count;
     size_t spent, refused, settled, shortfalls, late, replayed, swept;
+    size_t unbalanced, crowded, refilled, cancelled, earlier_days, of_deleted;
 };
 
 static size_t below(struct model *model, size_t limit)
@@ -84,6 +109,10 @@ static void ask_create(struct model *model, struct item *item)
     item->token = token_default();
     item->token.remain_quota = quotas[below(model, COUNT_OF(quotas))];
     item->token.unlimited_quota = below(model, 4) == 0;
+    item->token.max_parallel_requests = below(model, 3) ? 0 : 1 + (int64_t)below(model, 4);
+    item->token.refill_interval = below(model, 3) ? TOKEN_REFILL_NONE : TOKEN_REFILL_DAY;
+    item->token.refill_amount = (int64_t)below(model, 300);
+    item->token.refill_period = model->now / DAY_S;
     token_key_generate(item->token.key);
     item->write.kind = STORE_CREATE;
     item->write.user_id = 1 + (int64_t)below(model, USERS);
@@ -139,7 +168,7 @@ static void ask_settle(struct model *model, struct item *item)
     size_t recent = model->reservation_count < 40 ? model->reservation_count : 40;
     item->write.kind = STORE_SETTLE;
     item->write.settle.gateway_id = 1 + (int64_t)below(model, 2);
-    item->write.settle.reservation_id = (int64_t)below(model, 3) - 1;
+    item->write.settle.reservation_id = (int64_t)below(model, 3) - 2;
     item->write.settle.amount = (int64_t)below(model, 40);
     if (recent == 0)
         return;
@@ -152,6 +181,9 @@ static void ask_settle(struct model *model, struct item *item)
                                     : random_amount(model, item->reserved->token);
     if (below(model, 12))
         item->write.settle.gateway_id = item->reserved->gateway_id;
+    item->write.settle.cancels = below(model, 4) == 0;
+    if (item->write.settle.cancels)
+        item->write.settle.amount = 0;
 }
 
 static void ask_rotate(struct model *model, struct item *item)
@@ -196,7 +228,7 @@ static void ask(struct model *model, struct item *item)
 
 static void expect_create(struct model *model, struct item *item)
 {
-    if (model->user_disabled[item->write.user_id]) {
+    if (model->owners[item->write.user_id].disabled) {
         assert_int_equal(item->write.error, STORE_USER_DISABLED);
         return;
     }
@@ -208,14 +240,18 @@ static void expect_create(struct model *model, struct item *item)
                           .remain = item->token.remain_quota,
                           .unlimited = item->token.unlimited_quota,
                           .expired = -1,
-                          .accessed = item->write.now_unix_s};
+                          .accessed = item->write.now_unix_s,
+                          .max_parallel = item->token.max_parallel_requests,
+                          .has_refill = item->token.refill_interval == TOKEN_REFILL_DAY,
+                          .refill_amount = item->token.refill_amount,
+                          .refilled_day = item->write.now_unix_s / DAY_S};
     memcpy(held->key, item->token.key, TOKEN_KEY_LEN + 1);
 }
 
 /* Whether the token's owner may change it; the error is checked where not. */
 static bool may_change(const struct model *model, const struct item *item)
 {
-    if (model->user_disabled[item->write.user_id]) {
+    if (model->owners[item->write.user_id].disabled) {
         assert_int_equal(item->write.error, STORE_USER_DISABLED);
         return false;
     }
@@ -227,12 +263,21 @@ static bool may_change(const struct model *model, const struct item *item)
     return true;
 }
 
+static void refill(struct held *held, int64_t now)
+{
+    if (!held->has_refill || now / DAY_S <= held->refilled_day)
+        return;
+    held->refilled_day = now / DAY_S;
+    held->remain = held->refill_amount;
+}
+
 static void expect_update(const struct model *model, struct item *item)
 {
     const struct token_patch *patch = &item->write.update.patch;
     struct held *held = item->held;
     if (!may_change(model, item))
         return;
+    refill(held, item->write.now_unix_s);
     if (patch->fields & TOKEN_FIELD_REMAIN_QUOTA)
         held->remain = patch->value.remain_quota;
     if (patch->fields & TOKEN_FIELD_UNLIMITED_QUOTA)
@@ -263,20 +308,39 @@ static struct held *find(struct model *model, const char *key, int64_t now)
     return NULL;
 }
 
-static enum token_refusal refusal_of(const struct model *model, const struct held *held,
-                                     int64_t amount, int64_t now)
+static int64_t count_open(const struct model *model, const struct held *held, int64_t now)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < model->reservation_count; i++) {
+        const struct reserved *reserved = &model->reservations[i];
+        count += reserved->token == held && !reserved->ended && reserved->due > now;
+    }
+    return count;
+}
+
+static enum token_refusal refusal_of(const struct model *model, struct held *held, int64_t amount,
+                                     bool reserves, int64_t now)
 {
     if (!held)
         return TOKEN_REFUSED_UNKNOWN;
-    if (model->user_disabled[held->user_id])
+    const struct owner *owner = &model->owners[held->user_id];
+    struct held refilled = *held;
+    refill(&refilled, now);
+    if (owner->disabled)
         return TOKEN_REFUSED_USER;
     if (held->disabled)
         return TOKEN_REFUSED_DISABLED;
     if (held->expired != -1 && held->expired <= now)
         return TOKEN_REFUSED_EXPIRED;
-    if (!held->unlimited && (held->remain == 0 || held->remain < amount))
+    if (reserves && held->max_parallel > 0 && count_open(model, held, now) >= held->max_parallel)
+        return TOKEN_REFUSED_PARALLEL;
+    if (held->used > INT64_MAX - amount ||
+        (!held->unlimited && (refilled.remain == 0 || refilled.remain < amount)))
         return TOKEN_REFUSED_EXHAUSTED;
-    return held->used > INT64_MAX - amount ? TOKEN_REFUSED_EXHAUSTED : TOKEN_GOOD;
+    if (owner->used > INT64_MAX - amount ||
+        (!owner->unlimited && (owner->quota == 0 || owner->quota < amount)))
+        return TOKEN_REFUSED_BALANCE;
+    return TOKEN_GOOD;
 }
 
 static void check_answer(const struct store_use_answer *answer, const struct held *held)
@@ -288,20 +352,39 @@ static void check_answer(const struct store_use_answer *answer, const struct hel
     assert_span_equal(((struct span){answer->group, answer->group_len}), SPAN("vip"));
 }
 
+static void count_use(struct used *used, int64_t day, int64_t units, int64_t requests)
+{
+    assert_in_range(day - FIRST_DAY, 0, DAYS_MAX - 1);
+    used->units[day - FIRST_DAY] += units;
+    used->requests[day - FIRST_DAY] += requests;
+}
+
 static void expect_spend(struct model *model, struct item *item)
 {
     struct store_write *write = &item->write;
     int64_t amount = write->spend.use.amount;
     struct held *held = find(model, write->spend.key, write->now_unix_s);
-    enum token_refusal refusal = refusal_of(model, held, amount, write->now_unix_s);
+    enum token_refusal refusal =
+        refusal_of(model, held, amount, write->spend.ttl_s > 0, write->now_unix_s);
     assert_int_equal(write->error, STORE_OK);
     assert_int_equal(write->spend.refusal, refusal);
     if (refusal != TOKEN_GOOD) {
         model->refused++;
+        model->unbalanced += refusal == TOKEN_REFUSED_BALANCE;
+        model->crowded += refusal == TOKEN_REFUSED_PARALLEL;
         return;
     }
+    struct owner *owner = &model->owners[held->user_id];
+    int64_t day = write->now_unix_s / DAY_S;
     model->spent++;
+    model->refilled += held->has_refill && held->refilled_day < day;
+    refill(held, write->now_unix_s);
     held->used += amount;
+    owner->used += amount;
+    owner->quota -= owner->unlimited ? 0 : amount;
+    owner->requests++;
+    count_use(&held->days, day, amount, 1);
+    count_use(&owner->days, day, amount, 1);
     held->accessed = write->now_unix_s;
     if (!held->unlimited)
         held->remain -= amount;
@@ -319,8 +402,10 @@ static void expect_spend(struct model *model, struct item *item)
                           .id = model->last_reservation_id,
                           .gateway_id = write->spend.gateway_id,
                           .amount = amount,
+                          .day = day,
                           .due = write->now_unix_s + write->spend.ttl_s,
-                          .from_remain = !held->unlimited};
+                          .from_remain = !held->unlimited,
+                          .from_balance = !owner->unlimited};
 }
 
 static int64_t least(int64_t a, int64_t b)
@@ -328,36 +413,68 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* How much of a difference moves. */
+static int64_t moved(const struct held *held, const struct owner *owner,
+                     const struct reserved *reserved, int64_t difference)
+{
+    bool same_day = !held->has_refill || reserved->day >= held->refilled_day;
+    int64_t least_quota = owner->quota - INT64_MAX, least_remain = held->remain - INT64_MAX;
+    if (difference > 0) {
+        difference = least(difference, INT64_MAX - owner->used);
+        if (!held->deleted)
+            difference = least(difference, INT64_MAX - held->used);
+        if (!held->deleted && !held->unlimited)
+            difference = least(difference, held->remain);
+        return owner->unlimited ? difference : least(difference, owner->quota);
+    }
+    if (reserved->from_remain && same_day && !held->deleted && difference < least_remain)
+        difference = least_remain;
+    if (reserved->from_balance && difference < least_quota)
+        difference = least_quota;
+    return difference;
+}
+
 static void end_reservation(struct model *model, const struct store_write *write,
                             struct reserved *reserved)
 {
     struct held *held = reserved->token;
-    int64_t difference = write->settle.amount - reserved->amount, shortfall = 0;
-    if (write->now_unix_s >= reserved->due) {
-        difference = 0;
+    struct owner *owner = &model->owners[held->user_id];
+    int64_t wanted = write->settle.amount - reserved->amount, difference = 0;
+    bool late = write->now_unix_s >= reserved->due;
+    if (!held->deleted)
+        refill(held, write->now_unix_s);
+    bool same_day = !held->has_refill || reserved->day >= held->refilled_day;
+    if (late) {
         model->late++;
-    }
-    if (difference > 0) {
-        int64_t most = INT64_MAX - held->used;
-        if (!held->unlimited)
-            most = least(most, held->remain);
-        shortfall = difference - least(difference, most);
-        difference -= shortfall;
-        held->used += difference;
-        held->remain -= held->unlimited ? 0 : difference;
+        wanted = 0;
     } else {
+        difference = moved(held, owner, reserved, wanted);
+        int64_t requests = write->settle.cancels ? -1 : 0;
+        bool of_remain = difference > 0 ? !held->unlimited : reserved->from_remain && same_day;
+        bool of_balance = difference > 0 ? !owner->unlimited : reserved->from_balance;
+        owner->used += difference;
+        owner->quota -= of_balance ? difference : 0;
+        owner->requests += requests;
+        count_use(&owner->days, reserved->day, difference, requests);
+        count_use(&held->days, reserved->day, difference, requests);
+        if (held->deleted)
+            owner->deleted_used += difference;
         held->used += difference;
-        if (reserved->from_remain)
-            held->remain += least(-difference, INT64_MAX - held->remain);
+        held->remain -= of_remain ? difference : 0;
+        model->cancelled += requests != 0;
+        model->earlier_days += reserved->day < write->now_unix_s / DAY_S;
+        model->of_deleted += held->deleted;
     }
+    int64_t shortfall = wanted > difference ? wanted - difference : 0;
     model->shortfalls += shortfall > 0;
     model->settled++;
     reserved->ended = true;
     reserved->answer.token_id = held->id;
-    reserved->answer.remain_quota = held->remain;
+    reserved->answer.remain_quota = held->deleted ? 0 : held->remain;
     reserved->answer.amount = reserved->amount + difference;
     reserved->answer.shortfall = shortfall;
-    check_answer(&write->settle.answer, held);
+    if (!held->deleted)
+        check_answer(&write->settle.answer, held);
 }
 
 static void expect_settle(struct model *model, struct item *item)
@@ -377,10 +494,6 @@ static void expect_settle(struct model *model, struct item *item)
     assert_int_equal(write->error, STORE_OK);
     if (reserved->ended) {
         model->replayed++;
-    } else if (reserved->token->deleted) {
-        reserved->ended = true;
-        reserved->answer =
-            (struct store_use_answer){.token_id = reserved->token->id, .amount = reserved->amount};
     } else {
         end_reservation(model, write, reserved);
     }
@@ -425,8 +538,10 @@ static void expect(struct model *model, struct item *item)
         break;
     case STORE_DELETE:
         if (may_change(model, item)) {
-            assert_int_equal(item->write.delete.deleted_count, !item->held->deleted);
-            item->held->deleted = true;
+            struct held *held = item->held;
+            assert_int_equal(item->write.delete.deleted_count, !held->deleted);
+            model->owners[held->user_id].deleted_used += held->deleted ? 0 : held->used;
+            held->deleted = true;
         }
         break;
     default:
@@ -438,12 +553,16 @@ static void expect(struct model *model, struct item *item)
 
 static void compare(void *context, const struct token *token)
 {
-    const struct held *held = context;
+    struct held *held = context;
+    struct token refilled = *token;
+    int64_t now = fake_wall_s;
+    token_refill(&refilled, now / DAY_S);
+    refill(held, now);
     assert_memory_equal(token->key, held->key, TOKEN_KEY_LEN);
-    require(token->remain_quota == held->remain,
+    require(refilled.remain_quota == held->remain,
             "token %" PRId64 ": %" PRId64 " remain, not "
             "%" PRId64,
-            held->id, token->remain_quota, held->remain);
+            held->id, refilled.remain_quota, held->remain);
     require(token->used_quota == held->used, "token %" PRId64 ": %" PRId64 " used, not %" PRId64,
             held->id, token->used_quota, held->used);
     assert_int_equal(token->accessed_unix_s, held->accessed);
@@ -452,13 +571,45 @@ static void compare(void *context, const struct token *token)
     assert_int_equal(token->expired_unix_s, held->expired);
 }
 
+static void add_day(void *context, int64_t day, int64_t units, int64_t requests)
+{
+    count_use(context, day, units, requests);
+}
+
+static void check_usage(const struct model *model, int64_t user_id, int64_t token_id,
+                        const struct used *used)
+{
+    struct used found = {.units = {0}};
+    assert_int_equal(
+        store_usage_read(model->temporary.reader, user_id, token_id, 1, add_day, &found), STORE_OK);
+    assert_memory_equal(&found, used, sizeof(found));
+}
+
+static void check_owners(struct model *model)
+{
+    for (int64_t id = 1; id <= USERS; id++) {
+        const struct owner *owner = &model->owners[id];
+        struct store_user user;
+        assert_int_equal(store_user_get(model->temporary.reader, id, &user), STORE_OK);
+        assert_int_equal(user.account.quota, owner->quota);
+        assert_int_equal(user.account.unlimited_quota, owner->unlimited);
+        assert_int_equal(user.account.used_quota, owner->used);
+        assert_int_equal(user.account.deleted_used_quota, owner->deleted_used);
+        assert_int_equal(user.account.request_count, owner->requests);
+        check_usage(model, id, 0, &owner->days);
+    }
+}
+
 static void check_all(struct model *model)
 {
+    check_owners(model);
     for (size_t i = 0; i < model->token_count; i++) {
         struct held *held = &model->tokens[i];
         enum store_error error =
             store_token_get(model->temporary.reader, held->user_id, held->id, compare, held);
         assert_int_equal(error, held->deleted ? STORE_NOT_FOUND : STORE_OK);
+        if (!held->deleted)
+            check_usage(model, held->user_id, held->id, &held->days);
     }
     temporary_check(&model->temporary);
 }
@@ -468,16 +619,18 @@ static void check_reads(struct model *model)
 {
     struct held *held = any_token(model);
     struct token_use use = {.amount = random_amount(model, held)};
-    struct store_use_answer answer;
+    struct store_use_answer answer = {.models = NULL};
     enum token_refusal refusal = TOKEN_GOOD;
     const char *key = held->has_old && below(model, 2) ? held->old_key : held->key;
     assert_int_equal(
         store_token_check_use(model->temporary.reader, key, &use, model->now, &refusal, &answer),
         STORE_OK);
-    const struct held *found = find(model, key, model->now);
-    assert_int_equal(refusal, refusal_of(model, found, use.amount, model->now));
-    if (refusal == TOKEN_GOOD)
+    struct held *found = find(model, key, model->now);
+    assert_int_equal(refusal, refusal_of(model, found, use.amount, false, model->now));
+    if (refusal == TOKEN_GOOD) {
+        refill(found, model->now);
         check_answer(&answer, found);
+    }
 }
 
 struct batch {
@@ -489,6 +642,9 @@ static void step(struct model *model, struct batch *batch)
 {
     batch->count = 1 + below(model, BATCH_MAX);
     model->now += (int64_t)(below(model, 100) ? below(model, 100) : below(model, 20000));
+    int64_t evening = model->now - model->now % DAY_S + DAY_S - (int64_t)below(model, 200);
+    if (below(model, 60) == 0 && model->now < evening)
+        model->now = evening;
     fake_clocks(model->now);
     for (size_t i = 0; i < batch->count; i++)
         ask(model, &batch->items[i]);
@@ -501,12 +657,17 @@ static void step(struct model *model, struct batch *batch)
     }
 }
 
-static void toggle_user(struct model *model)
+/* Another state and balance. */
+static void change_owner(struct model *model)
 {
     int64_t id = 1 + (int64_t)below(model, USERS);
-    model->user_disabled[id] = below(model, 4) == 0;
-    assert_int_equal(set_user_disabled(model->temporary.store, id, model->user_disabled[id]),
-                     STORE_OK);
+    struct owner *owner = &model->owners[id];
+    struct store_user_patch patch = {.fields = STORE_USER_STATUS | STORE_USER_QUOTA |
+                                               STORE_USER_UNLIMITED};
+    owner->disabled = patch.value.disabled = below(model, 4) == 0;
+    owner->unlimited = patch.value.account.unlimited_quota = below(model, 3) == 0;
+    owner->quota = patch.value.account.quota = (int64_t)below(model, 2000);
+    assert_int_equal(store_user_change(model->temporary.store, id, &patch), STORE_OK);
 }
 
 static struct model *open_model(uint64_t seed)
@@ -519,8 +680,10 @@ static struct model *open_model(uint64_t seed)
     fake_clocks(START);
     temporary_create(&model->temporary);
     temporary_open(&model->temporary);
-    for (int64_t id = 1; id <= USERS; id++)
+    for (int64_t id = 1; id <= USERS; id++) {
         assert_int_equal(temporary_add_user(&model->temporary, access_token), id);
+        model->owners[id].unlimited = true;
+    }
     return model;
 }
 
@@ -535,8 +698,9 @@ static void purge_all(struct model *model)
     while (more);
     for (int64_t id = 1; id <= (int64_t)model->reservation_count; id++)
         for (int64_t gateway_id = 1; gateway_id <= 2; gateway_id++) {
-            struct store_write settle = {
-                .kind = STORE_SETTLE, .now_unix_s = later, .settle = {gateway_id, id, 1, {0}}};
+            struct store_write settle = {.kind = STORE_SETTLE,
+                                         .now_unix_s = later,
+                                         .settle = {gateway_id, id, 1, false, {0}}};
             assert_int_equal(store_write(model->temporary.store, &settle), STORE_NO_RESERVATION);
         }
     temporary_check(&model->temporary);
@@ -555,7 +719,7 @@ static void test_model(void **state)
             if (model->token_count > 0)
                 check_reads(model);
             if (i % 40 == 39)
-                toggle_user(model);
+                change_owner(model);
             if (i % 100 == 99)
                 check_all(model);
             if (i % 500 == 499) { /* as after a restart */
@@ -566,6 +730,9 @@ static void test_model(void **state)
         check_all(model);
         /* Or the test would show little. */
         assert_true(model->spent > many && model->refused > many && model->settled > many / 2);
+        assert_true(model->unbalanced > many / 25 && model->crowded > 0 && model->refilled > 0 &&
+                    model->cancelled > many / 10 && model->earlier_days > 0 &&
+                    model->of_deleted > 0);
         assert_true(model->shortfalls > 0 && model->late > many / 25 && model->replayed > many / 5);
         purge_all(model);
         temporary_remove(&model->temporary);
@@ -573,304 +740,10 @@ static void test_model(void **state)
     }
 }
 
-/* ---- single things ---- */
-
-struct one {
-    struct temporary temporary;
-    struct token token;
-};
-
-static void open_one(struct one *one, int64_t remain_quota, bool unlimited)
-{
-    char access_token[STORE_CREDENTIAL_LEN];
-    fake_clocks(START);
-    temporary_create(&one->temporary);
-    temporary_open(&one->temporary);
-    temporary_add_user(&one->temporary, access_token);
-    one->token = token_default();
-    one->token.remain_quota = remain_quota;
-    one->token.unlimited_quota = unlimited;
-    token_key_generate(one->token.key);
-    struct store_write write = {.kind = STORE_CREATE,
-                                .user_id = 1,
-                                .now_unix_s = START,
-                                .create = {.tokens = &one->token, .count = 1}};
-    assert_int_equal(store_write(one->temporary.store, &write), STORE_OK);
-    store_write_free(&write);
-}
-
-static void copy_token(void *context, const struct token *token)
-{
-    *(struct token *)context = *token; /* only its numbers are looked at */
-}
-
-static void close_one(struct one *one, int64_t remain, int64_t used)
-{
-    struct token token;
-    assert_int_equal(store_token_get(one->temporary.reader, 1, 1, copy_token, &token), STORE_OK);
-    assert_int_equal(token.remain_quota, remain);
-    assert_int_equal(token.used_quota, used);
-    temporary_check(&one->temporary);
-    temporary_remove(&one->temporary);
-}
-
-static int64_t reserve(struct one *one, int64_t amount, int64_t ttl_s, int64_t now)
-{
-    struct store_write write = {
-        .kind = STORE_SPEND,
-        .now_unix_s = now,
-        .spend = {.use = {.amount = amount}, .gateway_id = 1, .ttl_s = ttl_s}};
-    memcpy(write.spend.key, one->token.key, TOKEN_KEY_LEN + 1);
-    assert_int_equal(store_write(one->temporary.store, &write), STORE_OK);
-    assert_int_equal(write.spend.refusal, TOKEN_GOOD);
-    return write.spend.answer.reservation_id;
-}
-
-static struct store_use_answer settle(struct one *one, int64_t id, int64_t amount, int64_t now)
-{
-    fake_clocks(now);
-    struct store_write write = {
-        .kind = STORE_SETTLE,
-        .now_unix_s = now,
-        .settle = {.gateway_id = 1, .reservation_id = id, .amount = amount}};
-    assert_int_equal(store_write(one->temporary.store, &write), STORE_OK);
-    return write.settle.answer;
-}
-
-/* To the second: at the end of its time it has been settled at its amount. */
-static void test_the_end_of_its_time(void **state)
-{
-    (void)state;
-    fake_clocks_needed();
-    static const struct {
-        int64_t after_s, amount, in_the_end;
-    } rows[] = {{0, 3, 3},      {599, 3, 3},  {600, 3, 10},  {601, 3, 10},
-                {86400, 3, 10}, {0, 15, 15},  {599, 15, 15}, {600, 15, 10},
-                {599, 0, 0},    {600, 0, 10}, {599, 10, 10}, {600, 10, 10}};
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct one one;
-        open_one(&one, 100, false);
-        int64_t id = reserve(&one, 10, 600, START);
-        struct store_use_answer first = settle(&one, id, rows[i].amount, START + rows[i].after_s);
-        require(first.amount == rows[i].in_the_end, "row %zu", i);
-        assert_int_equal(first.shortfall, 0);
-        assert_int_equal(first.remain_quota, 100 - rows[i].in_the_end);
-        struct store_use_answer again = settle(&one, id, 77, START + rows[i].after_s + 1);
-        assert_int_equal(again.amount, first.amount);
-        assert_int_equal(again.remain_quota, first.remain_quota);
-        close_one(&one, 100 - rows[i].in_the_end, rows[i].in_the_end);
-    }
-}
-
-static void test_shortfall(void **state)
-{
-    (void)state;
-    struct one one;
-    open_one(&one, 12, false);
-    int64_t id = reserve(&one, 10, 600, START);
-    struct store_use_answer answer = settle(&one, id, 20, START);
-    assert_int_equal(answer.amount, 12);
-    assert_int_equal(answer.shortfall, 8);
-    assert_int_equal(answer.remain_quota, 0);
-    close_one(&one, 0, 12);
-
-    open_one(&one, 5, true); /* an unlimited one has no end, but used_quota has */
-    id = reserve(&one, 10, 600, START);
-    answer = settle(&one, id, INT64_MAX, START);
-    assert_int_equal(answer.amount, INT64_MAX);
-    assert_int_equal(answer.shortfall, 0);
-    int64_t second = reserve(&one, 0, 600, START);
-    answer = settle(&one, second, 7, START);
-    assert_int_equal(answer.amount, 0);
-    assert_int_equal(answer.shortfall, 7);
-    close_one(&one, 5, INT64_MAX);
-}
-
-/* They grow with the wall clock, and never go back. PostgreSQL's engine goes by its server's. */
-static void test_reservation_ids(void **state)
-{
-    (void)state;
-    if (temporary_is_database())
-        return;
-    const int64_t year_2026 = 1767225600;
-    struct one one;
-    open_one(&one, 100, false);
-    const struct {
-        int64_t now, id;
-    } rows[] = {{START, 1},
-                {year_2026 - 1, 2},
-                {year_2026 + 1, 1 << 20},
-                {year_2026 + 1, (1 << 20) + 1},
-                {year_2026, (1 << 20) + 2},
-                {year_2026 + 1000000000, INT64_C(1000000000) << 20},
-                {START, (INT64_C(1000000000) << 20) + 1}};
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        int64_t id = reserve(&one, 1, 600, rows[i].now);
-        require(id == rows[i].id, "row %zu: %lld", i, (long long)id);
-    }
-    close_one(&one, 100 - COUNT_OF(rows), COUNT_OF(rows));
-}
-
-/* Of a deleted token nothing is moved, once; a deleted user's are gone. */
-static void test_deleted_meanwhile(void **state)
-{
-    (void)state;
-    struct one one;
-    open_one(&one, 100, false);
-    int64_t id = reserve(&one, 30, 600, START), other_id = reserve(&one, 20, 600, START);
-    struct store_write delete = {
-        .kind = STORE_DELETE, .user_id = 1, .delete = {.ids = (int64_t[]){1}, .id_count = 1}};
-    assert_int_equal(store_write(one.temporary.store, &delete), STORE_OK);
-    assert_int_equal(delete.delete.deleted_count, 1);
-    for (int64_t amount = 5; amount < 60; amount += 50) {
-        struct store_use_answer answer = settle(&one, id, amount, START);
-        assert_int_equal(answer.token_id, 1);
-        assert_int_equal(answer.remain_quota, 0);
-        assert_int_equal(answer.amount, 30);
-        assert_int_equal(answer.shortfall, 0);
-    }
-    assert_int_equal(store_user_delete(one.temporary.store, 1), STORE_OK);
-    for (int i = 0; i < 2; i++) {
-        struct store_write write = {
-            .kind = STORE_SETTLE,
-            .settle = {.gateway_id = 1, .reservation_id = i ? id : other_id, .amount = 1}};
-        assert_int_equal(store_write(one.temporary.store, &write), STORE_NO_RESERVATION);
-    }
-    temporary_check(&one.temporary);
-    temporary_remove(&one.temporary);
-}
-
-static enum store_error reserve_many(struct one *one, size_t count, int64_t ttl_s,
-                                     struct store_write *writes)
-{
-    for (size_t i = 0; i < count; i++) {
-        writes[i] = (struct store_write){
-            .kind = STORE_SPEND, .now_unix_s = START, .spend = {.gateway_id = 1, .ttl_s = ttl_s}};
-        memcpy(writes[i].spend.key, one->token.key, TOKEN_KEY_LEN + 1);
-    }
-    assert_int_equal(temporary_commit(one->temporary.store, writes, count), STORE_OK);
-    return writes[count - 1].error;
-}
-
-/* One that has ended goes for a new one; where all are open, there is none. */
-static void test_bound_of_a_user(void **state)
-{
-    (void)state;
-    fake_clocks_needed();
-    static struct store_write writes[STORE_RESERVATIONS_MAX];
-    struct store_write more;
-    struct one one;
-    open_one(&one, 100, false);
-    assert_int_equal(reserve_many(&one, STORE_RESERVATIONS_MAX, 600, writes), STORE_OK);
-    int64_t ids[] = {writes[0].spend.answer.reservation_id, writes[1].spend.answer.reservation_id};
-    fake_clocks(START + 100);
-    assert_int_equal(reserve_many(&one, 1, 600, &more), STORE_REMEMBERED);
-    assert_int_equal(more.idempotency.retry_after_s, 500);
-    settle(&one, ids[1], 0, START + 100);
-    assert_int_equal(reserve_many(&one, 1, 600, &more), STORE_OK);
-    assert_int_equal(reserve_many(&one, 1, 600, &more), STORE_REMEMBERED);
-    settle(&one, ids[0], 0, START + 100); /* the other one is gone */
-    struct store_write gone = {.kind = STORE_SETTLE,
-                               .settle = {.gateway_id = 1, .reservation_id = ids[1]}};
-    assert_int_equal(store_write(one.temporary.store, &gone), STORE_NO_RESERVATION);
-    fake_clocks(START + 600); /* their time is up */
-    assert_int_equal(reserve_many(&one, 1000, 600, writes), STORE_OK);
-    close_one(&one, 100, 0);
-}
-
-/* Units go back to where they came from, whatever the token has become. */
-static void test_unlimited_meanwhile(void **state)
-{
-    (void)state;
-    for (int unlimited = 0; unlimited < 2; unlimited++) {
-        struct one one;
-        open_one(&one, 100, unlimited);
-        int64_t id = reserve(&one, 30, 600, START);
-        struct store_write write = {
-            .kind = STORE_UPDATE,
-            .user_id = 1,
-            .now_unix_s = START,
-            .update = {.token_id = 1,
-                       .patch = {.fields = TOKEN_FIELD_UNLIMITED_QUOTA,
-                                 .value = {.unlimited_quota = !unlimited}}}};
-        assert_int_equal(store_write(one.temporary.store, &write), STORE_OK);
-        store_write_free(&write);
-        settle(&one, id, 0, START);
-        close_one(&one, 100, 0);
-    }
-}
-
-/* To the second: an old key is good until its grace is over. */
-static void test_the_end_of_a_grace(void **state)
-{
-    (void)state;
-    static const struct {
-        int64_t after_s;
-        enum token_refusal refusal;
-    } rows[] = {{0, TOKEN_GOOD}, {59, TOKEN_GOOD}, {60, TOKEN_REFUSED_UNKNOWN}};
-    struct one one;
-    open_one(&one, 100, false);
-    struct store_write write = {.kind = STORE_ROTATE,
-                                .user_id = 1,
-                                .now_unix_s = START,
-                                .rotate = {.token_id = 1, .grace_s = 60}};
-    token_key_generate(write.rotate.key);
-    assert_int_equal(store_write(one.temporary.store, &write), STORE_OK);
-    store_write_free(&write);
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct token_use use = {.amount = 1};
-        struct store_use_answer answer;
-        enum token_refusal refusal;
-        assert_int_equal(store_token_check_use(one.temporary.reader, one.token.key, &use,
-                                               START + rows[i].after_s, &refusal, &answer),
-                         STORE_OK);
-        require(refusal == rows[i].refusal, "row %zu", i);
-    }
-    close_one(&one, 100, 0);
-}
-
-static void write_access(struct one *one, int64_t user_id, int64_t token_id, int64_t at)
-{
-    struct store_access access[] = {{9, 9, at}, {user_id, token_id, at}};
-    struct store_write write = {.kind = STORE_ACCESS,
-                                .now_unix_s = START,
-                                .access = {.times = access, .count = COUNT_OF(access)}};
-    assert_int_equal(store_write(one->temporary.store, &write), STORE_OK);
-}
-
-/* Forwards only, and of one that is gone nothing. */
-static void test_access_times(void **state)
-{
-    (void)state;
-    struct one one;
-    struct token token;
-    open_one(&one, 100, false);
-    static const struct {
-        int64_t at, accessed;
-    } rows[] = {{START - 1, START}, {START, START}, {START + 9, START + 9}, {START + 5, START + 9}};
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        write_access(&one, 1, 1, rows[i].at);
-        assert_int_equal(store_token_get(one.temporary.reader, 1, 1, copy_token, &token), STORE_OK);
-        require(token.accessed_unix_s == rows[i].accessed, "row %zu", i);
-    }
-    write_access(&one, 2, 1, START + 99); /* not this user's */
-    assert_int_equal(store_token_get(one.temporary.reader, 1, 1, copy_token, &token), STORE_OK);
-    assert_int_equal(token.accessed_unix_s, START + 9);
-    close_one(&one, 100, 0);
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_model),
-        cmocka_unit_test(test_the_end_of_its_time),
-        cmocka_unit_test(test_shortfall),
-        cmocka_unit_test(test_reservation_ids),
-        cmocka_unit_test(test_deleted_meanwhile),
-        cmocka_unit_test(test_bound_of_a_user),
-        cmocka_unit_test(test_unlimited_meanwhile),
-        cmocka_unit_test(test_the_end_of_a_grace),
-        cmocka_unit_test(test_access_times),
-    };
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_model)};
+    setenv("TZ", "UTC", 1);
+    tzset();
     return cmocka_run_group_tests_name("spend", tests, NULL, NULL);
 }
