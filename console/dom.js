@@ -52,8 +52,9 @@ export function keepFocus(draw, fallback) {
   const focused = document.activeElement;
   const selector = selectorOf(focused);
   draw();
-  if (!focused || focused.isConnected) return;
-  (document.querySelector(selector) ?? fallback)?.focus();
+  if (!focused || document.activeElement === focused) return;
+  const next = focused.isConnected ? focused : document.querySelector(selector) ?? fallback; // it may have been moved
+  next?.focus();
 }
 
 function selectorOf(element) {

@@ -88,20 +88,22 @@ function readRows(text) {
   }
 }
 
+const isGiven = (value) => value !== undefined && value !== null && value !== "";
+
 /* {token, problems} of a row. */
 function check(row) {
   const token = {};
   const problems = [];
   if (row === null || typeof row !== "object") return { token, problems: [t("bad_row")] };
   for (const [field, read] of Object.entries(FIELDS)) {
-    if (row[field] === undefined || row[field] === null || row[field] === "") continue;
+    if (!isGiven(row[field])) continue;
     try {
       token[field] = read(row[field]);
     } catch (word) {
       problems.push(`${field}: ${t(word)}`);
     }
   }
-  if (!token.unlimited_quota && !row.remain_quota && !row.refill_amount) problems.push(t("bad_no_quota"));
+  if (!token.unlimited_quota && !isGiven(row.remain_quota) && !isGiven(row.refill_amount)) problems.push(t("bad_no_quota"));
   return { token, problems };
 }
 

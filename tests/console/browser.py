@@ -9,12 +9,12 @@ from service import wait_until
 
 try:
     from selenium import webdriver
-    from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
+    from selenium.common.exceptions import JavascriptException, StaleElementReferenceException, WebDriverException
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.ui import Select
 except ImportError:
-    webdriver = None
+    webdriver = By = Keys = Select = JavascriptException = StaleElementReferenceException = WebDriverException = None
 
 PROGRAMS = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
 
@@ -82,8 +82,7 @@ class Page:
 
     def get(self, testid, within=None):
         """The one that is shown; waits for it."""
-        wait_until(lambda: self.all(testid, within), f"{testid} is shown\n{self.text()[:2000]}")
-        return self.all(testid, within)[0]
+        return self.wait_until(lambda: self.all(testid, within), f"{testid} is shown")[0]
 
     def css(self, selector):
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
@@ -92,7 +91,7 @@ class Page:
         return self.driver.find_element(By.TAG_NAME, "body").text
 
     def wait_for(self, text):
-        wait_until(lambda: text in self.text(), f"{text!r} is shown")
+        self.wait_until(lambda: text in self.text(), f"{text!r} is shown")
 
     def wait_until(self, condition, what):
         def holds():
@@ -101,7 +100,10 @@ class Page:
             except StaleElementReferenceException:
                 return None  # drawn anew meanwhile
 
-        return wait_until(holds, what)
+        try:
+            return wait_until(holds, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n\nThe page:\n{self.text()[:2000]}") from None
 
     def names(self):
         """Of the tokens in the list, in its order."""
@@ -109,14 +111,13 @@ class Page:
         return self.driver.execute_script(script)
 
     def wait_for_names(self, names):
-        wait_until(lambda: self.names() == names, f"the list is {names}, not {self.names()}")
+        self.wait_until(lambda: self.names() == names, f"the list is {names}")
 
     def row(self, token):
         """Of a token, or of a token's id."""
         token_id = token["id"] if isinstance(token, dict) else token
         selector = f'[data-testid="row"][data-token-id="{token_id}"]'
-        wait_until(lambda: self.css(selector), f"row {token_id} is shown")
-        return self.css(selector)[0]
+        return self.wait_until(lambda: self.css(selector), f"row {token_id} is shown")[0]
 
     def focused(self):
         """The data-testid of what has the focus."""
@@ -161,7 +162,7 @@ class Page:
         """Submits the dialog, and waits until it is closed."""
         dialog = self.css("dialog[open]")[-1]
         self.click("submit", dialog)
-        wait_until(lambda: not is_there(dialog), f"the dialog is closed\n{self.text()[:2000]}")
+        self.wait_until(lambda: not is_there(dialog), "the dialog is closed")
 
     def toast(self, text):
         self.wait_until(lambda: text in self.get("toast").text, f"the toast says {text!r}")

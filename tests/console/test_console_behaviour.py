@@ -5,9 +5,8 @@ import json
 import re
 
 import pytest
+from browser import JavascriptException, Keys
 from client import ISSUED
-from selenium.common.exceptions import JavascriptException
-from selenium.webdriver.common.keys import Keys
 from service import BUILD, ROOT, clock_s, wait_until
 
 pytestmark = pytest.mark.usefixtures("browser")
@@ -134,10 +133,10 @@ def test_history_page(page, user):
 # ---- import ----
 
 
-CSV = """name,remain_quota,unlimited_quota,expired_time,model_limits,note
+CSV = '''name,remain_quota,unlimited_quota,expired_time,model_limits,note
 alpha,9007199254740993,,never,"gpt-4o,o3",ignored
 "beta, ""b""",,true,2100-01-01T00:00:00Z,,
-"""
+'''
 
 
 def test_import_csv(page, user):

@@ -5,9 +5,8 @@ import io
 import time
 
 import pytest
+from browser import By, Keys
 from client import key_checksum
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 from service import clock_s, wait_until
 
 pytestmark = pytest.mark.usefixtures("browser")

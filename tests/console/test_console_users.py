@@ -1,9 +1,8 @@
 """Administrators' pages, on the internal server: users, any user's tokens, whose key it is, the audit log."""
 
 import pytest
+from browser import By, Keys
 from client import ISSUED
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 from service import wait_until
 
 pytestmark = pytest.mark.usefixtures("browser")
