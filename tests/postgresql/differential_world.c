@@ -2,6 +2,9 @@
 
 #include "tests/postgresql/differential.h"
 
+#include "base/calendar.h"
+#include "token/refill.h"
+
 struct list users = {.letter = 'u'}, tokens = {.letter = 't'}, gateways = {.letter = 'g'},
             reservations = {.letter = 'r'};
 
@@ -256,9 +259,12 @@ struct store_actor pick_actor(void)
     return actor;
 }
 
-void print_token(void *context, const struct token *token)
+/* As it is shown: an engine may refill it or leave that to its caller. */
+void print_token(void *context, const struct token *stored)
 {
+    struct token refilled = *stored, *token = &refilled;
     (void)context;
+    token_refill(token, calendar_day(time_s));
     print_id(&tokens, token->id);
     print_id(&users, token->user_id);
     print_text(token->name);
