@@ -259,10 +259,10 @@ struct store_actor pick_actor(void)
     return actor;
 }
 
-/* As it is shown: an engine may refill it or leave that to its caller. */
-void print_token(void *context, const struct token *stored)
+/* An engine may have brought it up to date or not. */
+void print_token(void *context, const struct token *visited)
 {
-    struct token refilled = *stored, *token = &refilled;
+    struct token refilled = *visited, *token = &refilled;
     (void)context;
     token_refill(token, calendar_day(time_s));
     print_id(&tokens, token->id);
