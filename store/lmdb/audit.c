@@ -6,21 +6,14 @@
 #include "store/lmdb/lookup.h"
 
 enum {
-    RECENT_LEN_MAX = 2400, /* of a page of 4096; the names of databases take about 1300 */
+    RECENT_LEN_MAX = 2600, /* of a page of 4096, of which the names of databases take about 1250 */
     RECENT_RECORD_LEN_MAX = 1000,
     NODE_LEN = 18 /* of LMDB for an entry, with its key */
 };
 
-/* So that the key begins with a zero, as no name does. */
-#define ID_MAX (INT64_C(1) << 55)
+#define ID_MAX (INT64_C(1) << 55) /* see audit_is_id */
 
-/* Whether a key of DB_AUDIT_RECENT is an id. */
-static bool is_id(struct span key)
-{
-    return key.len == ID_KEY_LEN && key.at[0] == '\0';
-}
-
-/* The entry with the greatest id below *id. */
+/* The entry with the greatest id below *id, up to ID_MAX + 1. */
 static enum store_error find_before(struct store_txn *txn, enum database database, int64_t *id,
                                     struct span *value)
 {
@@ -33,7 +26,7 @@ static enum store_error find_before(struct store_txn *txn, enum database databas
     if (!store_is_failure(error))
         error = db_cursor_get(txn, cursor, &key, value, error == STORE_OK ? MDB_PREV : MDB_LAST);
     mdb_cursor_close(cursor);
-    if (error == STORE_OK && !is_id(key))
+    if (error == STORE_OK && !audit_is_id(key))
         return database == DB_AUDIT_RECENT ? STORE_NOT_FOUND : db_corrupt(txn);
     if (error == STORE_OK)
         *id = get_big64((const unsigned char *)key.at);
@@ -83,7 +76,7 @@ static enum store_error first_recent(struct store_txn *txn, int64_t *id, struct 
     struct span key = ID_KEY(0);
     *value = (struct span){NULL, 0};
     enum store_error error = db_seek(txn, DB_AUDIT_RECENT, &key, value, MDB_SET_RANGE);
-    if (error != STORE_OK || !is_id(key))
+    if (error != STORE_OK || !audit_is_id(key))
         return error == STORE_OK ? STORE_NOT_FOUND : error;
     *id = get_big64((const unsigned char *)key.at);
     return STORE_OK;
@@ -110,7 +103,7 @@ static size_t count_recent(struct store_txn *txn)
 {
     struct span value;
     size_t len = 0;
-    for (int64_t id = INT64_MAX; find_before(txn, DB_AUDIT_RECENT, &id, &value) == STORE_OK;)
+    for (int64_t id = ID_MAX + 1; find_before(txn, DB_AUDIT_RECENT, &id, &value) == STORE_OK;)
         len += value.len + NODE_LEN;
     return len;
 }
@@ -120,7 +113,7 @@ static int64_t next_id(struct store_txn *txn, int64_t time_unix_s)
 {
     enum { YEAR_2026_UNIX_S = 1767225600, IDS_A_SECOND = 1 << 20 };
     struct span value;
-    int64_t last = INT64_MAX, least = 0;
+    int64_t last = ID_MAX + 1, least = 0;
     if (time_unix_s > YEAR_2026_UNIX_S && time_unix_s <= ID_MAX / IDS_A_SECOND)
         least = (time_unix_s - YEAR_2026_UNIX_S) * IDS_A_SECOND;
     enum store_error error = find_before(txn, DB_AUDIT_RECENT, &last, &value);
@@ -137,9 +130,9 @@ static struct store_audit cut_record(const struct store_audit *record)
     struct store_audit cut = *record;
     struct span *const texts[] = {&cut.action, &cut.actor.address, &cut.actor.request_id};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        if (texts[i]->len > RECORD_AUDIT_TEXT_LEN_MAX)
-            texts[i]->len = RECORD_AUDIT_TEXT_LEN_MAX;
-    if (cut.changes.len > RECORD_AUDIT_CHANGES_LEN_MAX)
+        if (texts[i]->len > STORE_AUDIT_TEXT_LEN_MAX)
+            texts[i]->len = STORE_AUDIT_TEXT_LEN_MAX;
+    if (cut.changes.len > STORE_AUDIT_CHANGES_LEN_MAX)
         cut.changes = SPAN("{}");
     return cut;
 }
@@ -239,11 +232,12 @@ enum store_error lmdb_audit_read(struct store_reader *reader,
     static const enum database databases[] = {DB_AUDIT_RECENT, DB_AUDIT};
     struct store_txn *txn = read_begin(reader);
     struct store_audit record;
-    int64_t id = search->before_id > 0 ? search->before_id : INT64_MAX;
+    int64_t id =
+        search->before_id > 0 && search->before_id <= ID_MAX ? search->before_id : ID_MAX + 1;
     uint64_t left = search->limit;
     for (size_t i = 0; i < sizeof(databases) / sizeof(databases[0]); i++)
         while (left > 0 && next_record(txn, search, databases[i], &id, &record) == STORE_OK &&
-               record.time_unix_s + CLOCK_BACK_S >= search->since_unix_s)
+               record.time_unix_s >= search->since_unix_s - CLOCK_BACK_S)
             if (matches(search, &record)) {
                 visit(context, &record);
                 left--;

@@ -6,6 +6,13 @@
  * database of databases: each commit writes its page anyway. Before they fill it all of them move
  * to DB_AUDIT and DB_AUDIT_BY_USER. Their ids are greater than those in DB_AUDIT. Its other keys
  * are names, which come after ids. */
+
+/* Whether a key of DB_AUDIT_RECENT is an id: no name begins with a zero. */
+static inline bool audit_is_id(struct span key)
+{
+    return key.len == ID_KEY_LEN && key.at[0] == '\0';
+}
+
 void audit_rows_add(struct store_txn *txn, const struct store_audit *record);
 void audit_rows_import(struct store_txn *txn, const struct store_audit *record);
 

@@ -10,42 +10,14 @@
 
 #include "base/text.h"
 #include "store/lmdb/answers.h"
+#include "store/lmdb/check.h"
 #include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
 #include "store/lmdb/ids.h"
 #include "store/lmdb/lookup.h"
 #include "store/lmdb/rotation.h"
 
-/* Items of one size, as many as there are. */
-struct items {
-    char *at;
-    size_t count, size;
-};
-
-/* The units that a reservation has taken. */
-struct reserved {
-    int64_t user_id, token_id, amount;
-};
-
-/* By enum store_ids. */
-static const char *const kinds[STORE_IDS_COUNT] = {"user", "token", "gateway", "reservation"};
-
-struct check {
-    struct store_txn *txn;
-    store_report *report;
-    void *context;
-    uint64_t found;                /* problems */
-    int64_t next[STORE_IDS_COUNT]; /* ids that no entry has yet */
-    int64_t foreign_keys;          /* 0: the store has none */
-    uint64_t user_entries, token_count, key_count, answer_count, reservation_count;
-    struct items token_ids;  /* int64_t, of all users: an id must not be there twice */
-    struct items reserved;   /* struct reserved */
-    struct items free_pages; /* int64_t */
-};
-
-/* Reports a problem, in one line: "token 7: its key can't be unsealed". */
-__attribute__((format(printf, 2, 3))) static void report(struct check *check, const char *format,
-                                                         ...)
+void check_report(struct check *check, const char *format, ...)
 {
     char line[256];
     va_list arguments;
@@ -56,8 +28,7 @@ __attribute__((format(printf, 2, 3))) static void report(struct check *check, co
     check->report(check->context, line);
 }
 
-/* Appends an item; without memory the check fails. */
-static void add_item(struct check *check, struct items *items, const void *item, size_t item_len)
+void check_add_item(struct check *check, struct items *items, const void *item, size_t item_len)
 {
     if (items->count == items->size) {
         size_t size = items->size ? items->size * 2 : 1024;
@@ -74,8 +45,6 @@ static void add_item(struct check *check, struct items *items, const void *item,
 
 /* ---- entries ---- */
 
-typedef void visit_entry(struct check *check, struct span key, struct span value);
-
 /* Whether an entry comes after the one before it. */
 static bool is_after(const struct check *check, enum database database, struct span key[2],
                      struct span value[2])
@@ -91,13 +60,13 @@ static bool is_after(const struct check *check, enum database database, struct s
 
 /* Visits each entry of a database; name is for reports. */
 static void each_entry(struct check *check, enum database database, const char *name,
-                       visit_entry *visit)
+                       check_entry *visit)
 {
     struct span key[2] = {{NULL, 0}, {NULL, 0}}, value[2] = {{NULL, 0}, {NULL, 0}};
     MDB_cursor *cursor = db_cursor_open(check->txn, database);
     while (cursor && db_cursor_get(check->txn, cursor, &key[1], &value[1], MDB_NEXT) == STORE_OK) {
         if (key[0].at && !is_after(check, database, key, value)) {
-            report(check, "%s: its entries are not in order", name);
+            check_report(check, "%s: its entries are not in order", name);
             break;
         }
         visit(check, key[1], value[1]);
@@ -108,17 +77,14 @@ static void each_entry(struct check *check, enum database database, const char *
         mdb_cursor_close(cursor);
 }
 
-/* An id that is a key; 0, which no counter gives out, where it is none. */
-static int64_t id_of(struct span key)
-{
-    return key.len == ID_KEY_LEN ? get_big64((const unsigned char *)key.at) : 0;
-}
+/* By enum store_ids. */
+static const char *const kinds[STORE_IDS_COUNT] = {"user", "token", "gateway", "reservation"};
 
-static void check_counter(struct check *check, size_t kind, int64_t id)
+void check_counter(struct check *check, enum store_ids kind, int64_t id)
 {
     if (id < 1 || id >= check->next[kind])
-        report(check, "%s %" PRId64 ": is not below the next id %" PRId64, kinds[kind], id,
-               check->next[kind]);
+        check_report(check, "%s %" PRId64 ": is not below the next id %" PRId64, kinds[kind], id,
+                     check->next[kind]);
 }
 
 /* ---- users and gateways ---- */
@@ -135,32 +101,34 @@ static void check_user_index(struct check *check, int64_t id, const struct recor
     if (lookup_name(txn, user->name, &by_name) == STORE_CORRUPT)
         txn->error = STORE_OK;
     if (has_access && by_access != id)
-        report(check, "user %" PRId64 ": is not found by its access token", id);
+        check_report(check, "user %" PRId64 ": is not found by its access token", id);
     else if (by_name != id)
-        report(check, "user %" PRId64 ": is not found by its name", id);
+        check_report(check, "user %" PRId64 ": is not found by its name", id);
 }
 
 static void check_user(struct check *check, struct span key, struct span value)
 {
-    int64_t id = id_of(key);
+    int64_t id = check_id_of(key);
     struct record_user user;
     if (!record_decode_user(id, value, &user))
-        report(check, "user %" PRId64 ": its record can't be read", id);
+        check_report(check, "user %" PRId64 ": its record can't be read", id);
     else if (!text_is_utf8(user.name) || !text_is_utf8(user.group))
-        report(check, "user %" PRId64 ": its name or group is not UTF-8", id);
+        check_report(check, "user %" PRId64 ": its name or group is not UTF-8", id);
     else if (record_user_problem(&user))
-        report(check, "user %" PRId64 ": %s", id, record_user_problem(&user));
-    else if (!user.deleted)
+        check_report(check, "user %" PRId64 ": %s", id, record_user_problem(&user));
+    else if (!user.deleted) {
         check_user_index(check, id, &user);
+        check_user_use(check, id, &user);
+    }
     check_counter(check, STORE_IDS_USER, id);
 }
 
 static void check_gateway(struct check *check, struct span key, struct span value)
 {
-    int64_t id = id_of(key);
+    int64_t id = check_id_of(key);
     struct record_gateway gateway;
     if (!record_decode_gateway(id, value, &gateway))
-        report(check, "gateway %" PRId64 ": its record can't be read", id);
+        check_report(check, "gateway %" PRId64 ": its record can't be read", id);
     check_counter(check, STORE_IDS_GATEWAY, id);
 }
 
@@ -171,14 +139,14 @@ static void check_fields(struct check *check, const struct token *token)
     struct token_patch patch = {.fields = ~0U, .value = *token};
     struct validation_error error;
     if (!token_patch_check(&patch, &error))
-        report(check, "token %" PRId64 ": %.*s %s", token->id, (int)error.field.len, error.field.at,
-               error.text);
+        check_report(check, "token %" PRId64 ": %.*s %s", token->id, (int)error.field.len,
+                     error.field.at, error.text);
     bool is_utf8 = true;
     for (size_t i = 0; i < TOKEN_FIELD_COUNT; i++)
         if (token_field_is_text(&token_field_rules[i]))
             is_utf8 &= text_is_utf8(token_field_text(&token_field_rules[i], token));
     if (!is_utf8)
-        report(check, "token %" PRId64 ": a text is not UTF-8", token->id);
+        check_report(check, "token %" PRId64 ": a text is not UTF-8", token->id);
 }
 
 static void check_key(struct check *check, const struct token *token,
@@ -193,8 +161,8 @@ static void check_key(struct check *check, const struct token *token,
         (error == STORE_OK &&
          (!record_decode_key(hash, record, &entry) || entry.token_id != token->id ||
           entry.user_id != token->user_id || entry.until_unix_s != until_unix_s)))
-        report(check, "token %" PRId64 ": is not found by its %s", token->id,
-               until_unix_s ? "old key" : "key");
+        check_report(check, "token %" PRId64 ": is not found by its %s", token->id,
+                     until_unix_s ? "old key" : "key");
 }
 
 /* All of a token is under one secret. */
@@ -204,14 +172,14 @@ static void check_indexes(struct check *check, const struct token *token,
     unsigned char hash[SEAL_HASH_LEN];
     char old_key[TOKEN_KEY_SIZE];
     if (ids_check(check->txn, DB_IDS_BY_USER, token->user_id, token->id) == STORE_NOT_FOUND)
-        report(check, "token %" PRId64 ": is not in its user's index", token->id);
+        check_report(check, "token %" PRId64 ": is not in its user's index", token->id);
     seal_hash_key_with(secret, token->key, hash);
     check_key(check, token, hash, 0);
     if (keys->has_old)
         check_key(check, token, keys->old_hash, keys->old_until_unix_s);
     if (keys->old_sealed.len > 0 && unseal_key(check->txn->seal, token->user_id, token->id,
                                                keys->old_sealed, old_key) != secret)
-        report(check, "token %" PRId64 ": its old key can't be unsealed", token->id);
+        check_report(check, "token %" PRId64 ": its old key can't be unsealed", token->id);
     explicit_bzero(old_key, sizeof(old_key));
 }
 
@@ -221,29 +189,30 @@ static void check_token(struct check *check, struct span key, struct span value)
     struct span owner;
     check->token_count++;
     if (key.len != TOKEN_KEY_ID_LEN) {
-        report(check, "tokens: a key of another length");
+        check_report(check, "tokens: a key of another length");
         return;
     }
     const unsigned char *ids = (const unsigned char *)key.at;
     struct token token = {.user_id = get_big64(ids), .id = get_big64(ids + 8)};
     check_counter(check, STORE_IDS_TOKEN, token.id);
-    add_item(check, &check->token_ids, &token.id, sizeof(token.id));
+    check_add_item(check, &check->token_ids, &token.id, sizeof(token.id));
     if (db_get(check->txn, DB_USERS, ID_KEY(token.user_id), &owner) == STORE_NOT_FOUND)
-        report(check, "token %" PRId64 ": its user %" PRId64 " does not exist", token.id,
-               token.user_id);
+        check_report(check, "token %" PRId64 ": its user %" PRId64 " does not exist", token.id,
+                     token.user_id);
     if (!record_decode_token(value, &token, &keys)) {
-        report(check, "token %" PRId64 ": its record can't be read", token.id);
+        check_report(check, "token %" PRId64 ": its record can't be read", token.id);
         return;
     }
     check_fields(check, &token);
+    check_token_use(check, &token);
     const struct seal_secret *secret =
         unseal_key(check->txn->seal, token.user_id, token.id, keys.sealed, token.key);
     if (!secret) {
-        report(check, "token %" PRId64 ": its key can't be unsealed", token.id);
+        check_report(check, "token %" PRId64 ": its key can't be unsealed", token.id);
         return;
     }
     if (!check->foreign_keys && token_key_form(span_of(token.key)) != TOKEN_KEY_OWN)
-        report(check, "token %" PRId64 ": its key is not well formed", token.id);
+        check_report(check, "token %" PRId64 ": its key is not well formed", token.id);
     check_indexes(check, &token, &keys, secret);
     explicit_bzero(token.key, strlen(token.key));
 }
@@ -256,7 +225,7 @@ static void check_twice(struct check *check, struct items *items, const char *wh
     const int64_t *ids = (const int64_t *)(const void *)items->at;
     for (size_t i = 1; i < items->count; i++)
         if (ids[i] == ids[i - 1])
-            report(check, "%s %" PRId64 ": exists twice", what, ids[i]);
+            check_report(check, "%s %" PRId64 ": exists twice", what, ids[i]);
 }
 
 /* ---- from the indexes to the tokens ---- */
@@ -266,19 +235,20 @@ static void check_leads_to_token(struct check *check, const char *index, int64_t
 {
     struct span record;
     if (db_get(check->txn, DB_TOKENS, TOKEN_ID_KEY(user_id, token_id), &record) == STORE_NOT_FOUND)
-        report(check, "token %" PRId64 ": does not exist for user %" PRId64 ", but %s leads to it",
-               token_id, user_id, index);
+        check_report(check,
+                     "token %" PRId64 ": does not exist for user %" PRId64 ", but %s leads to it",
+                     token_id, user_id, index);
 }
 
 static void check_id_entry(struct check *check, struct span key, struct span value)
 {
     int64_t id;
     if (key.len != ID_KEY_LEN || value.len != sizeof(id)) {
-        report(check, "ids_by_user: an entry of another length");
+        check_report(check, "ids_by_user: an entry of another length");
         return;
     }
     memcpy(&id, value.at, sizeof(id));
-    check_leads_to_token(check, "ids_by_user", id_of(key), id);
+    check_leads_to_token(check, "ids_by_user", check_id_of(key), id);
 }
 
 static void check_key_entry(struct check *check, struct span key, struct span value)
@@ -286,65 +256,12 @@ static void check_key_entry(struct check *check, struct span key, struct span va
     struct record_key entry;
     if (key.len != SEAL_HASH_LEN ||
         !record_decode_key((const unsigned char *)key.at, value, &entry))
-        report(check, "token_by_key: an entry that can't be read");
+        check_report(check, "token_by_key: an entry that can't be read");
     else
         check_leads_to_token(check, "token_by_key", entry.user_id, entry.token_id);
 }
 
-/* ---- reservations and idempotency records ---- */
-
-static void check_reservation(struct check *check, struct span key, struct span value)
-{
-    int64_t id = id_of(key);
-    struct record_reservation record;
-    check_counter(check, STORE_IDS_RESERVATION, id);
-    check->reservation_count++;
-    if (!record_decode_reservation(id, value, &record)) {
-        report(check, "reservation %" PRId64 ": its record can't be read", id);
-        return;
-    }
-    const struct token_reservation *units = &record.units;
-    if (ids_check(check->txn, DB_RESERVATIONS_BY_USER, record.user_id, id) == STORE_NOT_FOUND)
-        report(check, "reservation %" PRId64 ": is not in its user's index", id);
-    if (units->reserved < 0 || units->amount < 0 || units->shortfall < 0)
-        report(check, "reservation %" PRId64 ": has an amount below 0", id);
-    struct reserved reserved = {record.user_id, record.token_id,
-                                record.ended ? units->amount : units->reserved};
-    add_item(check, &check->reserved, &reserved, sizeof(reserved));
-}
-
-static int compare_reserved(const void *left, const void *right)
-{
-    const struct reserved *a = left, *b = right;
-    if (a->user_id != b->user_id)
-        return a->user_id < b->user_id ? -1 : 1;
-    return store_compare_ids(&a->token_id, &b->token_id);
-}
-
-/* What the reservations of a token have taken is part of what it has used. */
-static void check_reserved(struct check *check)
-{
-    const struct reserved *reserved = (const struct reserved *)(const void *)check->reserved.at;
-    size_t count = check->reserved.count;
-    if (count > 0)
-        qsort(check->reserved.at, count, sizeof(*reserved), compare_reserved);
-    for (size_t i = 0, next; i < count; i = next) {
-        struct token token;
-        struct record_keys keys;
-        int64_t sum = 0;
-        bool overflow = false;
-        for (next = i; next < count && compare_reserved(&reserved[i], &reserved[next]) == 0; next++)
-            overflow |= __builtin_add_overflow(sum, reserved[next].amount, &sum);
-        struct span record;
-        token.user_id = reserved[i].user_id;
-        token.id = reserved[i].token_id;
-        if (db_get(check->txn, DB_TOKENS, TOKEN_ID_KEY(token.user_id, token.id), &record) ==
-                STORE_OK &&
-            record_decode_token(record, &token, &keys) && (overflow || sum > token.used_quota))
-            report(check, "token %" PRId64 ": its reservations took more than it has used",
-                   token.id);
-    }
-}
+/* ---- idempotency records ---- */
 
 static void check_idempotency(struct check *check, struct span key, struct span value)
 {
@@ -354,7 +271,7 @@ static void check_idempotency(struct check *check, struct span key, struct span 
     if (error != STORE_OK)
         db_result(check->txn, ENOMEM);
     else if (!intact)
-        report(check, "answers: one that can't be unsealed or is not in its index");
+        check_report(check, "answers: one that can't be unsealed or is not in its index");
 }
 
 /* ---- the list of free pages: LMDB's database 0 ---- */
@@ -369,17 +286,17 @@ static void check_free_entry(struct check *check, struct span key, struct span v
     if (key.len != sizeof(txn_id) || value.len < 8 ||
         (uint64_t)get_little64(bytes) > value.len / 8 - 1 ||
         db_result(check->txn, mdb_env_info(lmdb_of(check->txn)->store->env, &info)) != STORE_OK) {
-        report(check, "free list: an entry is damaged");
+        check_report(check, "free list: an entry is damaged");
         return;
     }
     memcpy(&txn_id, key.at, sizeof(txn_id));
     if (txn_id > mdb_txn_id(lmdb_of(check->txn)->mdb))
-        report(check, "free list: an entry of a transaction to come");
+        check_report(check, "free list: an entry of a transaction to come");
     for (int64_t i = 1; i <= get_little64(bytes); i++) {
         int64_t page = get_little64(bytes + i * 8);
         if (page < 2 || (uint64_t)page > info.me_last_pgno)
-            report(check, "free page %" PRId64 ": does not exist", page);
-        add_item(check, &check->free_pages, &page, sizeof(page));
+            check_report(check, "free page %" PRId64 ": does not exist", page);
+        check_add_item(check, &check->free_pages, &page, sizeof(page));
     }
 }
 
@@ -390,13 +307,16 @@ static void report_meta(struct check *check, const char *name)
 {
     if (check->txn->error != STORE_CORRUPT)
         return;
-    report(check, "%s: can't be read", name);
+    check_report(check, "%s: can't be read", name);
     check->txn->error = STORE_OK;
 }
 
 static void read_meta(struct check *check)
 {
     struct seal_rotation rotation;
+    int64_t groups_checked;
+    meta_get(check->txn, META_GROUPS, &groups_checked);
+    report_meta(check, META_GROUPS);
     meta_get(check->txn, META_FOREIGN_KEYS, &check->foreign_keys);
     report_meta(check, META_FOREIGN_KEYS);
     rotation_get(check->txn, &rotation);
@@ -410,7 +330,7 @@ static void read_counters(struct check *check)
     for (size_t i = 0; i < STORE_IDS_COUNT; i++) {
         enum store_error error = meta_get(check->txn, meta_counters[i], &check->next[i]);
         if (error == STORE_CORRUPT || (error == STORE_OK && check->next[i] < 1)) {
-            report(check, "%s: the counter can't be read", meta_counters[i]);
+            check_report(check, "%s: the counter can't be read", meta_counters[i]);
             check->next[i] = INT64_MAX; /* nothing more is reported about it */
             check->txn->error = STORE_OK;
         }
@@ -429,12 +349,14 @@ static void check_counts(struct check *check)
                   {DB_IDS_BY_USER, "ids_by_user", check->token_count},
                   {DB_TOKEN_BY_KEY, "token_by_key", check->key_count},
                   {DB_ANSWERS_BY_USER, "answers_by_user", check->answer_count},
-                  {DB_RESERVATIONS_BY_USER, "reservations_by_user", check->reservation_count}};
+                  {DB_RESERVATIONS_BY_USER, "reservations_by_user", check->reservation_count},
+                  {DB_RESERVATIONS_BY_TOKEN, "reservations_by_token", check->open_count},
+                  {DB_AUDIT_BY_USER, "audit_by_user", check->audit_count}};
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
         uint64_t count = db_count(check->txn, counts[i].database);
         if (check->txn->error == STORE_OK && count != counts[i].expected)
-            report(check, "%s: %" PRIu64 " entries instead of %" PRIu64, counts[i].name, count,
-                   counts[i].expected);
+            check_report(check, "%s: %" PRIu64 " entries instead of %" PRIu64, counts[i].name,
+                         count, counts[i].expected);
     }
 }
 
@@ -443,7 +365,7 @@ static void check_all(struct check *check)
     static const struct {
         enum database database;
         const char *name;
-        visit_entry *visit;
+        check_entry *visit;
     } passes[] = {{DB_USERS, "users", check_user},
                   {DB_TOKENS, "tokens", check_token},
                   {DB_IDS_BY_USER, "ids_by_user", check_id_entry},
@@ -451,6 +373,12 @@ static void check_all(struct check *check)
                   {DB_GATEWAYS, "gateways", check_gateway},
                   {DB_RESERVATIONS, "reservations", check_reservation},
                   {DB_ANSWERS, "answers", check_idempotency},
+                  {DB_GROUPS, "groups", check_group},
+                  {DB_GRANTS, "grants", check_grant},
+                  {DB_MODELS, "models", check_model},
+                  {DB_USAGE, "usage", check_usage},
+                  {DB_AUDIT, "audit", check_audit},
+                  {DB_AUDIT_RECENT, "databases", check_recent},
                   {DB_FREE_LIST, "free list", check_free_entry}};
     read_counters(check);
     read_meta(check);
@@ -459,7 +387,8 @@ static void check_all(struct check *check)
     check_counts(check);
     check_twice(check, &check->token_ids, "token");
     check_twice(check, &check->free_pages, "free page");
-    check_reserved(check);
+    check_usage_end(check);
+    check_reservations_end(check);
 }
 
 enum store_error lmdb_check(struct store_reader *reader, store_report *report_line, void *context,
@@ -474,6 +403,7 @@ enum store_error lmdb_check(struct store_reader *reader, store_report *report_li
     *found = check.found;
     free(check.token_ids.at);
     free(check.reserved.at);
+    free(check.owners.at);
     free(check.free_pages.at);
     return error;
 }

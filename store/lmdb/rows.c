@@ -182,8 +182,6 @@ static void delete_key(struct store_txn *txn, const unsigned char hash[static SE
 
 /* ---- reservations ---- */
 
-#define OPEN_KEY(id, reservation) THREE_IDS_KEY((reservation)->token_id, (reservation)->due_s, id)
-
 void reservation_index_open(struct store_txn *txn, int64_t id,
                             const struct record_reservation *reservation)
 {

@@ -19,6 +19,9 @@ void usage_add(struct store_txn *txn, int64_t user_id, int64_t token_id, int64_t
 void usage_fold(struct store_txn *txn, int64_t user_id, int64_t token_id, int64_t day);
 void usage_delete(struct store_txn *txn, int64_t user_id, int64_t token_id);
 
+/* The key of a reservation in the index by token. */
+#define OPEN_KEY(id, reservation) THREE_IDS_KEY((reservation)->token_id, (reservation)->due_s, id)
+
 /* Enters a reservation that has not ended in the index by token. */
 void reservation_index_open(struct store_txn *txn, int64_t id,
                             const struct record_reservation *reservation);
