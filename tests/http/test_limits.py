@@ -277,7 +277,6 @@ def test_refills_are_raced():
         token = pool.owner.make(unlimited_quota=False, remain_quota=3, refill_amount=500, refill_interval="day")
         spender = Spender(pool, token["key"], 1)
         assert [spender.consume(1)[0].status for _ in range(4)] == [200] * 3 + [401]
-        pool.kill_all()
         pool.environment["TOKEN_TIMEZONE"] = after
         pool.kill_all()
         assert pool.quotas(token) == (500, 3)  # before anything is written
@@ -304,6 +303,7 @@ def test_a_reservation_of_the_period_before():
         then = days_of(pool.owner, token, 1)
         pool.environment["TOKEN_TIMEZONE"] = after
         pool.kill_all()
+        spender = Spender(pool, token["key"], 2)
         assert spender.consume(5)[0].status == 200
         assert spender.post("settle", reservation=str(kept[0]), amount="4").data["remain_quota"] == 45
         assert spender.post("cancel", reservation=str(kept[1])).data["remain_quota"] == 45
@@ -386,5 +386,5 @@ def test_groups(with_groups):
     assert verify(site, other["key"]).verdict == (403, "group")
     assert gateway.consume(key=other["key"], amount=1).refusal == (403, "group")
     assert verify(site, own["key"]).status == 204
-    site.ctl("group", "off", "--yes")
+    site.ctl("group", "off")
     assert verify(site, other["key"]).status == 204
