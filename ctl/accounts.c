@@ -187,7 +187,7 @@ static void print_user(struct ctl *ctl, const struct store_user *user, struct sp
     output_int(ctl, "rpm_limit", account->rpm_limit);
     output_int(ctl, "tpm_limit", account->tpm_limit);
     output_int(ctl, "max_tokens", account->max_tokens);
-    if (granted.at)
+    if (granted.len > 0)
         output_text(ctl, "granted_groups", granted);
     ctl_end(ctl, STORE_OK);
 }
@@ -197,13 +197,18 @@ int ctl_user_list(struct ctl *ctl)
     struct store_user user = {.id = 0};
     enum store_error error;
     if (!ctl->text[CTL_JSON])
-        printf("%-8s %-5s %-8s %-8s %-16s %s\n", "id", "role", "status", "tokens", "group", "name");
+        printf("%-8s %-5s %-8s %-8s %-20s %-20s %-16s %s\n", "id", "role", "status", "tokens",
+               "quota", "used_quota", "group", "name");
     while ((error = store_user_next(ctl->reader, user.id, &user)) == STORE_OK) {
+        char quota[INT_LEN_MAX + 1] = "unlimited";
+        if (!user.account.unlimited_quota)
+            snprintf(quota, sizeof(quota), "%lld", (long long)user.account.quota);
         if (ctl->text[CTL_JSON])
-            print_user(ctl, &user, (struct span){NULL, 0});
+            print_user(ctl, &user, SPAN(""));
         else
-            printf("%-8lld %-5d %-8s %-8llu %-16s %s\n", (long long)user.id, (int)user.role,
-                   user.disabled ? "disabled" : "enabled", (unsigned long long)user.token_count,
+            printf("%-8lld %-5d %-8s %-8llu %-20s %-20lld %-16s %s\n", (long long)user.id,
+                   (int)user.role, user.disabled ? "disabled" : "enabled",
+                   (unsigned long long)user.token_count, quota, (long long)user.account.used_quota,
                    user.group, user.name);
     }
     return ctl_end(ctl, error == STORE_NO_USER ? STORE_OK : error);
@@ -217,7 +222,7 @@ int ctl_user_show(struct ctl *ctl)
     if (error == STORE_OK)
         error = store_grant_list(ctl->reader, ctl->id, add_grant, &granted);
     if (error == STORE_OK)
-        print_user(ctl, &user, granted.len > 0 ? buffer_span(&granted) : SPAN(""));
+        print_user(ctl, &user, buffer_span(&granted));
     buffer_free(&granted);
     return ctl_end(ctl, error);
 }

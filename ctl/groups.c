@@ -256,8 +256,8 @@ int ctl_group_list(struct ctl *ctl)
     if (!ctl->text[CTL_JSON])
         printf("%-24s %-7s %-10s %s\n", "name", "", "ratio", "description");
     enum store_error error = store_group_list(ctl->reader, 0, &checked, list_group, ctl);
-    if (error == STORE_OK && !checked && !ctl->text[CTL_QUIET])
-        fputs("groups are not checked\n", stderr);
+    if (error == STORE_OK && !checked && !ctl->text[CTL_JSON])
+        puts("groups are not checked");
     return ctl_end(ctl, error);
 }
 
