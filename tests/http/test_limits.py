@@ -74,6 +74,21 @@ def test_units_a_minute(site, user, gateway):
     assert verify(site, key).status == 204
 
 
+def test_limits_of_the_owner(site, user, gateway):
+    """Over all tokens; headers tell the one with less left."""
+    admin = Client(fastcgi.transport(site.socket), site.add_user(role="root"))
+    one, other = user.make(rpm_limit=60)["key"], user.make(tpm_limit=50)["key"]
+    admin.request("PUT", "/api/user/", {"id": user.user.id, "rpm_limit": 3, "tpm_limit": 100}).data
+    assert verify(site, one, cost=40).headers["ratelimit"] == '"rpm";r=2;t=20, "tpm";r=60;t=24'
+    reply = verify(site, other)
+    assert reply.status == 204 and reply.headers["x-ratelimit-limit-tokens"] == "50"
+    assert gateway.consume(key=one, amount=70).refusal == (429, "rate")
+    assert gateway.consume(key=one, amount=1).status == 200
+    assert verify(site, other).verdict == (403, "rate")
+    admin.request("PUT", "/api/user/", {"id": user.user.id, "rpm_limit": 0}).data
+    assert "x-ratelimit-limit-requests" not in verify(site, other).headers
+
+
 def test_estimates_are_corrected(site, user, gateway):
     key = user.make(tpm_limit=1000)["key"]
     kept = gateway.reserve(key=key, amount=1000).data["reservation"]
