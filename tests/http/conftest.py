@@ -20,8 +20,7 @@ OVER_EACH = {
     f"test_{name}"
     for name in """audit batch create delete exact foreign_keys get groups idempotency keys limits list moving_in
                    operations refill rotate search secret_rotate site source_document spend tokenctl tokenctl_tokens
-                   transfer update usage
-                   verify""".split()
+                   transfer update usage verify""".split()
 }
 
 
