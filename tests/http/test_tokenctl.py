@@ -14,6 +14,8 @@ from client import ISSUED, Client
 from service import BUILD, IS_ROOT, ROOT, TOKENCTL, WORKER, WORKER_USER, Store
 
 DONE, FAILED, USAGE = 0, 1, 2
+USER_FIELDS = """id name group role status tokens created_time quota used_quota unlimited_quota request_count
+                 rpm_limit tpm_limit max_tokens""".split()
 
 # LMDB 0.9's file format.
 PAGE_SIZE, PAGE_HEADER_LEN, BRANCH_PAGE, LEAF_PAGE = 4096, 16, 0x01, 0x02
@@ -278,7 +280,7 @@ def test_name_or_group_that_will_not_do(store, arguments):
 def test_list_and_show(store, client):
     client.make_many(3)
     (shown,) = store.ctl("user", "show", client.user.id)
-    assert list(shown) == ["id", "name", "group", "role", "status", "tokens", "created_time"]
+    assert list(shown) == USER_FIELDS
     assert shown["id"] == client.user.id and shown["name"] == client.user.name
     assert (shown["group"], shown["role"], shown["status"], shown["tokens"]) == ("default", 1, 1, 3)
     assert shown in store.ctl("user", "list")
