@@ -15,8 +15,11 @@ export class ApiError extends Error {
   }
 }
 
-/* "wait" with the seconds before a request is repeated, "go" after that; "refused" with the error when
- * the credentials are no longer good. */
+/* Whether the credentials are not good, or no longer. */
+export const isRefused = ({ code }) => code === "unauthorized" || code === "user_disabled";
+
+/* "wait" with the seconds before a request is repeated, "go" after that; "refused" with the
+ * error when the credentials are. */
 export const events = new EventTarget();
 const tell = (name, detail) => events.dispatchEvent(new CustomEvent(name, { detail }));
 
@@ -61,7 +64,7 @@ async function requestOnce(method, path, options) {
     answer.message || `HTTP ${response.status}`,
     retryAfter === null ? null : Number(retryAfter) || 1,
   );
-  if (error.code === "unauthorized" || error.code === "user_disabled") tell("refused", error);
+  if (isRefused(error)) tell("refused", error);
   throw error;
 }
 

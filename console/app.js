@@ -1,7 +1,7 @@
 /* The console: who is signed in, the frame around the pages, and which page the address names:
  * `#PAGE?NAME=VALUE&…`. */
 
-import { base, events, self, site } from "./api.js";
+import { base, events, isRefused, self, site } from "./api.js";
 import { button } from "./buttons.js";
 import { closeDialogs } from "./dialog.js";
 import { h, keepFocus } from "./dom.js";
@@ -25,6 +25,7 @@ const ADMINISTRATORS_PAGES = {
   audit: async (...parameters) => (await import("./history.js")).auditPage(...parameters),
 };
 
+const frame = h("div");
 const main = h("main", { id: "main", tabindex: -1 });
 const notice = h("p", { class: "notice", role: "status", hidden: true, testid: "notice" });
 let page = null;
@@ -49,7 +50,8 @@ async function start() {
   try {
     await load();
   } catch (error) {
-    if (session.credentials) showFailure(error, start);
+    if (isRefused(error)) showSignIn(errorText(error));
+    else showFailure(error, start);
   }
 }
 
@@ -74,7 +76,7 @@ function leave() {
 
 function drawFrame() {
   document.title = [page?.title, session.site?.system_name ?? t("nav_tokens")].filter(Boolean).join(" · ");
-  keepFocus(() => document.body.replaceChildren(skipLink(), header(), notice, main));
+  keepFocus(() => frame.replaceChildren(skipLink(), header()));
 }
 
 const skipLink = () =>
@@ -195,7 +197,7 @@ function focusSearch(event) {
 
 events.addEventListener("wait", showWait);
 events.addEventListener("go", endNotice);
-events.addEventListener("refused", ({ detail: error }) => showSignIn(errorText(error)));
+events.addEventListener("refused", ({ detail: error }) => session.self && showSignIn(errorText(error)));
 addEventListener("offline", endNotice);
 addEventListener("online", () => {
   endNotice();
@@ -208,6 +210,7 @@ addEventListener("keydown", focusSearch);
 
 signInByLink();
 applyLanguage();
+document.body.replaceChildren(frame, notice, main);
 drawFrame();
 if ("rawJSON" in JSON && CSS.supports("color", "light-dark(red, red)")) start();
 else main.replaceChildren(h("p", { class: "state" }, t("old_browser")));

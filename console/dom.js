@@ -53,8 +53,7 @@ export function keepFocus(draw, fallback) {
   const selector = selectorOf(focused);
   draw();
   if (!focused || document.activeElement === focused) return;
-  const next = focused.isConnected ? focused : document.querySelector(selector) ?? fallback; // it may have been moved
-  next?.focus();
+  (document.querySelector(selector) ?? fallback)?.focus();
 }
 
 function selectorOf(element) {

@@ -113,7 +113,7 @@ def test_new_access_token(page, user, site):
     page.click("cancel")
     page.wait_for("It is not copied yet.")
     page.press(Keys.ESCAPE)
-    assert page.css("dialog") == []
+    wait_until(lambda: page.css("dialog") == [], "it is closed")
     page.click("nav-tokens")
     page.get("new-token")  # still signed in, with the new one
     assert user.list().status == 401
@@ -123,7 +123,7 @@ def test_history_page(page, user):
     token = user.make(name="one")
     user.update({"id": token["id"], "status": 2}, "?status_only=true")
     page.click("nav-history")
-    page.wait_until(lambda: len(page.all("record")) == 2, "two changes")
+    page.wait_until(lambda: len(page.all("record")) == 3, "two changes, and the user's creation")
     page.choose("filter-action", "token.status")
     page.wait_until(lambda: len(page.all("record")) == 1, "one of them")
     page.fill("filter-token_id", "999999999")
@@ -311,7 +311,8 @@ def test_by_keyboard_only(tab, user):
     tab.press(Keys.ENTER)
     tab.get("field-name")
     tab.press(Keys.ESCAPE)
-    assert tab.css("dialog") == [] and tab.focused() == "edit"
+    wait_until(lambda: tab.css("dialog") == [], "the dialog is closed")
+    assert tab.focused() == "edit"
     tab_to(tab, "delete")
     tab.press(Keys.ENTER)
     tab.get("submit")
