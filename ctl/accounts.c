@@ -5,11 +5,11 @@
 
 #include <sodium.h>
 
+#include "base/number.h"
 #include "base/text.h"
 #include "ctl/commands.h"
 
-/* Whether a name or a group, where it is given, may be stored; else says what it has to be. */
-static bool check_label(const char *what, const char *label)
+bool ctl_check_label(const char *what, const char *label)
 {
     enum { LEN_MAX = 64 };
     _Static_assert((int)STORE_USER_NAME_LEN_MAX == LEN_MAX && (int)TOKEN_GROUP_LEN_MAX == LEN_MAX &&
@@ -26,7 +26,8 @@ static bool check_label(const char *what, const char *label)
 /* The same of a user's. */
 static bool check_labels(const struct ctl *ctl, const char *name)
 {
-    if (!check_label("a user's name", name) || !check_label("a group", ctl->text[CTL_GROUP]))
+    if (!ctl_check_label("a user's name", name) ||
+        !ctl_check_label("a group", ctl->text[CTL_GROUP]))
         return false;
     if (!name || !text_is_digits(span_of(name)))
         return true;
@@ -45,25 +46,133 @@ static int end_with_secret(struct ctl *ctl, const char *name,
 
 /* ---- users ---- */
 
+static bool read_role(const char *text, enum user_role *role)
+{
+    static const struct {
+        const char *name;
+        enum user_role role;
+    } roles[] = {{"user", USER_ROLE_USER}, {"admin", USER_ROLE_ADMIN}, {"root", USER_ROLE_ROOT}};
+    int64_t number = 0;
+    number_parse(span_of(text), &number);
+    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+        if (strcmp(text, roles[i].name) == 0 || number == roles[i].role) {
+            *role = roles[i].role;
+            return true;
+        }
+    ctl_fail("a role is user, admin or root, or 1, 10 or 100");
+    return false;
+}
+
+/* A number sets the quota, one with a sign is added to it. */
+static bool read_quota(const char *text, struct store_user_patch *patch)
+{
+    bool adds = text[0] == '+' || text[0] == '-';
+    int64_t *number = adds ? &patch->add_quota : &patch->value.account.quota;
+    if (strcmp(text, "unlimited") == 0) {
+        patch->fields |= STORE_USER_UNLIMITED;
+        patch->value.account.unlimited_quota = true;
+        return true;
+    }
+    if (!number_parse(span_of(text + (text[0] == '+')), number) ||
+        (text[0] == '+' && *number < 0)) {
+        ctl_fail("a quota is a number, +N, -N or unlimited");
+        return false;
+    }
+    patch->fields |= adds ? 0 : STORE_USER_QUOTA;
+    return true;
+}
+
+static bool read_limits(const struct ctl *ctl, struct store_user_patch *patch)
+{
+    struct token_account *account = &patch->value.account;
+    const struct {
+        enum ctl_option option;
+        enum store_user_field field;
+        int64_t *number, max;
+    } limits[] = {
+        {CTL_RPM_LIMIT, STORE_USER_RPM_LIMIT, &account->rpm_limit,
+         token_field_rules[TOKEN_FIELD_NUMBER_RPM_LIMIT].max},
+        {CTL_TPM_LIMIT, STORE_USER_TPM_LIMIT, &account->tpm_limit,
+         token_field_rules[TOKEN_FIELD_NUMBER_TPM_LIMIT].max},
+        {CTL_MAX_TOKENS, STORE_USER_MAX_TOKENS, &account->max_tokens, INT64_MAX},
+    };
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        int64_t number = ctl->number[limits[i].option];
+        if (!ctl->text[limits[i].option])
+            continue;
+        if (number < 0 || number > limits[i].max) {
+            ctl_fail("a limit is 0 to %lld", (long long)limits[i].max);
+            return false;
+        }
+        patch->fields |= limits[i].field;
+        *limits[i].number = number;
+    }
+    return true;
+}
+
+/* The options of a user. False with an error printed. */
+static bool read_patch(const struct ctl *ctl, const char *name, struct store_user_patch *patch)
+{
+    const char *group = ctl->text[CTL_GROUP], *role = ctl->text[CTL_ROLE];
+    if (!check_labels(ctl, name))
+        return false;
+    if (name) {
+        patch->fields |= STORE_USER_NAME;
+        memcpy(patch->value.name, name, strlen(name) + 1);
+    }
+    if (group) {
+        patch->fields |= STORE_USER_GROUP;
+        memcpy(patch->value.group, group, strlen(group) + 1);
+    }
+    patch->fields |= role ? STORE_USER_ROLE : 0;
+    patch->add_quota = ctl->number[CTL_ADD_QUOTA];
+    if (ctl->text[CTL_QUOTA] && ctl->text[CTL_ADD_QUOTA]) {
+        ctl_fail("--add-quota is not beside --quota");
+        return false;
+    }
+    if ((role && !read_role(role, &patch->value.role)) ||
+        (ctl->text[CTL_QUOTA] && !read_quota(ctl->text[CTL_QUOTA], patch)))
+        return false;
+    if (patch->fields & STORE_USER_QUOTA && patch->value.account.quota < 0) {
+        ctl_fail("a quota is 0 or more");
+        return false;
+    }
+    if (ctl->text[CTL_UNLIMITED]) {
+        patch->fields |= STORE_USER_UNLIMITED;
+        patch->value.account.unlimited_quota = true;
+    }
+    return read_limits(ctl, patch);
+}
+
 int ctl_user_add(struct ctl *ctl)
 {
-    struct store_user user = {
-        .group = "default", .role = USER_ROLE_USER, .account = {.unlimited_quota = true}};
+    struct store_user_patch patch = {.value = {.group = "default", .role = USER_ROLE_USER}};
+    struct store_user *user = &patch.value;
     char access_token[STORE_CREDENTIAL_LEN] = "";
-    if (!check_labels(ctl, ctl->argument))
+    if (!read_patch(ctl, ctl->argument, &patch))
         return CTL_FAILED;
-    memcpy(user.name, ctl->argument, strlen(ctl->argument) + 1);
-    if (ctl->text[CTL_GROUP])
-        memcpy(user.group, ctl->text[CTL_GROUP], strlen(ctl->text[CTL_GROUP]) + 1);
-    enum store_error error = store_user_add(ctl->store, (int64_t)time(NULL), &user, access_token);
-    output_int(ctl, "id", user.id);
-    output_text(ctl, "name", span_of(user.name));
-    output_text(ctl, "group", span_of(user.group));
+    if (patch.add_quota != 0)
+        return ctl_fail("a new user has no quota to add to");
+    if (!(patch.fields & STORE_USER_UNLIMITED))
+        user->account.unlimited_quota = !(patch.fields & STORE_USER_QUOTA);
+    enum store_error error = store_user_add(ctl->store, (int64_t)time(NULL), user, access_token);
+    output_int(ctl, "id", user->id);
+    output_text(ctl, "name", span_of(user->name));
+    output_text(ctl, "group", span_of(user->group));
     return end_with_secret(ctl, "access_token", access_token, error);
 }
 
-static void print_user(struct ctl *ctl, const struct store_user *user)
+static void add_grant(void *context, int64_t user_id, struct span group)
 {
+    struct buffer *groups = context;
+    (void)user_id;
+    buffer_append(groups, groups->len > 0 ? SPAN(",") : SPAN(""));
+    buffer_append(groups, group);
+}
+
+static void print_user(struct ctl *ctl, const struct store_user *user, struct span granted)
+{
+    const struct token_account *account = &user->account;
     output_int(ctl, "id", user->id);
     output_text(ctl, "name", span_of(user->name));
     output_text(ctl, "group", span_of(user->group));
@@ -71,6 +180,15 @@ static void print_user(struct ctl *ctl, const struct store_user *user)
     output_int(ctl, "status", user->disabled ? TOKEN_DISABLED : TOKEN_ENABLED);
     output_int(ctl, "tokens", (int64_t)user->token_count);
     output_int(ctl, "created_time", user->created_unix_s);
+    output_int(ctl, "quota", account->quota);
+    output_int(ctl, "used_quota", account->used_quota);
+    output_bool(ctl, "unlimited_quota", account->unlimited_quota);
+    output_int(ctl, "request_count", account->request_count);
+    output_int(ctl, "rpm_limit", account->rpm_limit);
+    output_int(ctl, "tpm_limit", account->tpm_limit);
+    output_int(ctl, "max_tokens", account->max_tokens);
+    if (granted.len > 0)
+        output_text(ctl, "granted_groups", granted);
     ctl_end(ctl, STORE_OK);
 }
 
@@ -79,13 +197,18 @@ int ctl_user_list(struct ctl *ctl)
     struct store_user user = {.id = 0};
     enum store_error error;
     if (!ctl->text[CTL_JSON])
-        printf("%-8s %-5s %-8s %-8s %-16s %s\n", "id", "role", "status", "tokens", "group", "name");
+        printf("%-8s %-5s %-8s %-8s %-20s %-20s %-16s %s\n", "id", "role", "status", "tokens",
+               "quota", "used_quota", "group", "name");
     while ((error = store_user_next(ctl->reader, user.id, &user)) == STORE_OK) {
+        char quota[INT_LEN_MAX + 1] = "unlimited";
+        if (!user.account.unlimited_quota)
+            snprintf(quota, sizeof(quota), "%lld", (long long)user.account.quota);
         if (ctl->text[CTL_JSON])
-            print_user(ctl, &user);
+            print_user(ctl, &user, SPAN(""));
         else
-            printf("%-8lld %-5d %-8s %-8llu %-16s %s\n", (long long)user.id, (int)user.role,
-                   user.disabled ? "disabled" : "enabled", (unsigned long long)user.token_count,
+            printf("%-8lld %-5d %-8s %-8llu %-20s %-20lld %-16s %s\n", (long long)user.id,
+                   (int)user.role, user.disabled ? "disabled" : "enabled",
+                   (unsigned long long)user.token_count, quota, (long long)user.account.used_quota,
                    user.group, user.name);
     }
     return ctl_end(ctl, error == STORE_NO_USER ? STORE_OK : error);
@@ -95,25 +218,30 @@ int ctl_user_show(struct ctl *ctl)
 {
     struct store_user user;
     enum store_error error = store_user_get(ctl->reader, ctl->id, &user);
+    struct buffer granted = {0};
     if (error == STORE_OK)
-        print_user(ctl, &user);
+        error = store_grant_list(ctl->reader, ctl->id, add_grant, &granted);
+    if (error == STORE_OK)
+        print_user(ctl, &user, buffer_span(&granted));
+    buffer_free(&granted);
     return ctl_end(ctl, error);
 }
 
 int ctl_user_set(struct ctl *ctl)
 {
-    if (!check_labels(ctl, ctl->text[CTL_NAME]))
-        return CTL_FAILED;
     struct store_user_patch patch = {.fields = 0};
-    if (ctl->text[CTL_NAME]) {
-        patch.fields |= STORE_USER_NAME;
-        memcpy(patch.value.name, ctl->text[CTL_NAME], strlen(ctl->text[CTL_NAME]));
-    }
-    if (ctl->text[CTL_GROUP]) {
-        patch.fields |= STORE_USER_GROUP;
-        memcpy(patch.value.group, ctl->text[CTL_GROUP], strlen(ctl->text[CTL_GROUP]));
-    }
-    return ctl_end_change(ctl, "set", store_user_change(ctl->store, ctl->id, &patch));
+    int status = CTL_FAILED;
+    if (!read_patch(ctl, ctl->text[CTL_NAME], &patch) ||
+        (ctl->text[CTL_GROUP] &&
+         !ctl_may_stop(ctl, &(struct ctl_stop){.user_id = ctl->id, .group = patch.value.group},
+                       &status)))
+        return status;
+    enum store_error error = store_user_change(ctl->store, ctl->id, &patch);
+    if (error == STORE_QUOTA_TOO_LOW)
+        return ctl_fail("the user has less quota left than that");
+    if (error == STORE_QUOTA_TOO_HIGH)
+        return ctl_fail("the user's quota would be out of range");
+    return ctl_end_change(ctl, "set", error);
 }
 
 int ctl_user_rotate(struct ctl *ctl)
@@ -161,7 +289,7 @@ int ctl_gateway_add(struct ctl *ctl)
 {
     struct store_gateway gateway = {.id = 0};
     char secret[STORE_CREDENTIAL_LEN] = "";
-    if (!check_label("a gateway's name", ctl->argument))
+    if (!ctl_check_label("a gateway's name", ctl->argument))
         return CTL_FAILED;
     memcpy(gateway.name, ctl->argument, strlen(ctl->argument) + 1);
     enum store_error error = store_gateway_add(ctl->store, (int64_t)time(NULL), &gateway, secret);

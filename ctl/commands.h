@@ -7,14 +7,36 @@
 enum ctl_option {
     CTL_NAME,
     CTL_GROUP,
+    CTL_ROLE,
+    CTL_QUOTA, /* a number, +N, -N or unlimited */
+    CTL_RATIO,
+    CTL_DESCRIPTION,
+    CTL_REFILL_INTERVAL,
+    CTL_USER, /* an id or a name */
+    CTL_ACTION,
     CTL_FROM,
     CTL_EXPIRES, /* the first with a number */
     CTL_ADD_QUOTA,
+    CTL_RPM_LIMIT,
+    CTL_TPM_LIMIT,
+    CTL_MAX_TOKENS,
+    CTL_MAX_PARALLEL,
+    CTL_REFILL_AMOUNT,
+    CTL_REFILL_DAY,
+    CTL_TOKEN,
+    CTL_SINCE,
+    CTL_DAYS,
     CTL_WAIT,
     CTL_CLEAR_KEYS, /* the first without a value */
     CTL_DRY_RUN,    /* all checks, and nothing changed */
-    CTL_JSON,       /* one JSON object a line instead of text */
-    CTL_QUIET,      /* no progress */
+    CTL_UNLIMITED,
+    CTL_PUBLIC,
+    CTL_PRIVATE,
+    CTL_FOLLOW,
+    CTL_CSV,
+    CTL_YES,   /* also if tokens stop working */
+    CTL_JSON,  /* one JSON object a line instead of text */
+    CTL_QUIET, /* no progress */
     CTL_HELP,
     CTL_VERSION,
     CTL_OPTIONS
@@ -30,8 +52,8 @@ struct ctl {
     int64_t number[CTL_OPTIONS];   /* of those that are numbers */
     int64_t free_bytes;            /* of the store's file system; 0: not known */
     const struct command *command;
-    const char *argument;                  /* NULL: none */
-    int64_t id;                            /* of the argument, if it names something that exists */
+    const char *argument, *second;         /* NULL: none */
+    int64_t id;                            /* of the argument, or the user that it names; 0: none */
     struct json_object *row;               /* of output; NULL: empty */
     int parent_fd;                         /* in a child (child.h): the connection; else -1 */
     int file_fd;                           /* for the child that checks a copy: its file */
@@ -79,6 +101,11 @@ void output_text(struct ctl *ctl, const char *name, struct span value);
 void output_int(struct ctl *ctl, const char *name, int64_t value);
 void output_bool(struct ctl *ctl, const char *name, bool value);
 
+void output_json(struct ctl *ctl, const char *name, struct json_object *value); /* taken over */
+
+/* A ratio or price, as a decimal number. */
+void output_millionths(struct ctl *ctl, const char *name, int64_t value);
+
 /* Prints the row on standard output, as "name value" a line or as one JSON object, and empties it;
  * or prints an error of the store. Returns CTL_DONE or CTL_FAILED. */
 int ctl_end(struct ctl *ctl, enum store_error error);
@@ -86,6 +113,25 @@ int ctl_end(struct ctl *ctl, enum store_error error);
 /* Ends a change of ctl->id: prints {"id":…,"CHANGE":true}, or the error. Returns the exit status.
  */
 int ctl_end_change(struct ctl *ctl, const char *change, enum store_error error);
+
+/* Whether a name or a group, where it is given, may be stored; else says what it has to be. */
+bool ctl_check_label(const char *what, const char *label);
+
+/* groups.c: a change that may take groups away from tokens. */
+struct ctl_stop {
+    const struct store_group *put; /* as it will be; NULL: none */
+    const char *deleted;           /* a group; NULL: none */
+    int64_t user_id;               /* who gets another group, or whose grant is revoked; else 0 */
+    const char *group, *revoked;
+};
+
+/* Counts the tokens that work no longer after the change. Without --yes such a change is refused.
+ *   status   out: that of a refusal or failure
+ * Returns whether to go on, with the number of tokens in the row of output. */
+bool ctl_may_stop(struct ctl *ctl, const struct ctl_stop *stop, int *status);
+
+/* Sets *id for a user's id or name. False with an error printed. */
+bool ctl_find_user(struct ctl *ctl, const char *user, int64_t *id);
 
 /* The commands. Each returns an exit status. */
 typedef int ctl_command(struct ctl *ctl);
@@ -96,3 +142,6 @@ ctl_command ctl_user_disable, ctl_user_enable, ctl_user_delete, ctl_idempotency_
 ctl_command ctl_gateway_add, ctl_gateway_list, ctl_gateway_delete;
 ctl_command ctl_token_list, ctl_token_show, ctl_token_disable, ctl_token_enable, ctl_token_set;
 ctl_command ctl_token_delete, ctl_token_find;
+ctl_command ctl_group_add, ctl_group_list, ctl_group_set, ctl_group_delete, ctl_group_off;
+ctl_command ctl_group_grant, ctl_group_revoke, ctl_model_add, ctl_model_list, ctl_model_delete;
+ctl_command ctl_audit, ctl_usage;

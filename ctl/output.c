@@ -30,6 +30,22 @@ void output_bool(struct ctl *ctl, const char *name, bool value)
     add(ctl, name, json_object_new_boolean(value));
 }
 
+void output_json(struct ctl *ctl, const char *name, struct json_object *value)
+{
+    add(ctl, name, value);
+}
+
+void output_millionths(struct ctl *ctl, const char *name, int64_t value)
+{
+    struct buffer text = {0};
+    buffer_append_millionths(&text, value);
+    buffer_append(&text, SPAN("\0"));
+    if (text.failed)
+        exit(ctl_fail("out of memory"));
+    add(ctl, name, json_object_new_double_s((double)value / STORE_RATIO_ONE, text.at));
+    buffer_free(&text);
+}
+
 static void print_text(struct json_object *row)
 {
     json_object_object_foreach(row, name, value)

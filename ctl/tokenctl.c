@@ -23,14 +23,29 @@ static const struct command {
     bool needs_store;
 } commands[] = {
     {{"init", NULL}, "", "create the store and the secret", ctl_init, false},
-    {{"user", "add"}, "NAME [--group G]", "print id and access token, once", ctl_user_add, true},
+    {{"user", "add"}, "NAME [--group G] [--role user|admin|root] [--quota N] [--unlimited]"
+     " [--rpm-limit N] [--tpm-limit N] [--max-tokens N]",
+     "print id and access token, once", ctl_user_add, true},
     {{"user", "list"}, "", "all users", ctl_user_list, true},
     {{"user", "show"}, "USER", "one user", ctl_user_show, true},
-    {{"user", "set"}, "USER [--name N] [--group G]", "another name, another group", ctl_user_set, true},
+    {{"user", "set"}, "USER [--name N] [--group G] [--role R] [--quota N|+N|-N|unlimited] [--add-quota N] [--unlimited]"
+     " [--rpm-limit N] [--tpm-limit N] [--max-tokens N] [--yes]", "change what is given", ctl_user_set, true},
     {{"user", "rotate"}, "USER", "print a new access token, void the old one", ctl_user_rotate, true},
     {{"user", "disable"}, "USER", "answer 403 to the user", ctl_user_disable, true},
     {{"user", "enable"}, "USER", "allow the user again", ctl_user_enable, true},
     {{"user", "delete"}, "USER", "delete the user and all its tokens", ctl_user_delete, true},
+    {{"group", "add"}, "NAME [--public] [--ratio R] [--description TEXT] [--yes]",
+     "groups are checked from the first one on", ctl_group_add, true},
+    {{"group", "list"}, "", "all groups", ctl_group_list, true},
+    {{"group", "set"}, "NAME [--public] [--private] [--ratio R] [--description TEXT] [--yes]",
+     "change what is given", ctl_group_set, true},
+    {{"group", "delete"}, "NAME [--yes]", "delete it, and what was granted of it", ctl_group_delete, true},
+    {{"group", "grant"}, "NAME USER", "let the user use it", ctl_group_grant, true},
+    {{"group", "revoke"}, "NAME USER [--yes]", "the opposite", ctl_group_revoke, true},
+    {{"group", "off"}, "", "check groups no longer", ctl_group_off, true},
+    {{"model", "add"}, "NAME", "list it for users", ctl_model_add, true},
+    {{"model", "list"}, "", "all models that are listed", ctl_model_list, true},
+    {{"model", "delete"}, "NAME", "list it no longer", ctl_model_delete, true},
     {{"gateway", "add"}, "NAME", "print id and secret, once", ctl_gateway_add, true},
     {{"gateway", "list"}, "", "all gateways", ctl_gateway_list, true},
     {{"gateway", "delete"}, "ID", "void its secret", ctl_gateway_delete, true},
@@ -38,9 +53,14 @@ static const struct command {
     {{"token", "show"}, "ID", "one token, without its key", ctl_token_show, true},
     {{"token", "disable"}, "ID", "refuse its key", ctl_token_disable, true},
     {{"token", "enable"}, "ID", "accept its key again", ctl_token_enable, true},
-    {{"token", "set"}, "ID [--add-quota N] [--expires T]", "T: Unix seconds; -1: never", ctl_token_set, true},
+    {{"token", "set"}, "ID [--add-quota N] [--expires T] [--name N] [--group G] [--quota N|unlimited] [--rpm-limit N]"
+     " [--tpm-limit N] [--max-parallel N] [--refill-amount N] [--refill-interval none|day|week|month] [--refill-day N]",
+     "T: Unix seconds; -1: never", ctl_token_set, true},
     {{"token", "delete"}, "ID", "delete it; its key is void", ctl_token_delete, true},
     {{"token", "find"}, "KEY", "the token of a key; - reads it from stdin", ctl_token_find, true},
+    {{"audit", NULL}, "[--user USER] [--token ID] [--action A] [--since T] [--follow]",
+     "records of changes, newest first; A may be token.*", ctl_audit, true},
+    {{"usage", NULL}, "[--user USER] [--token ID] [--days N] [--csv]", "units and requests a day", ctl_usage, true},
     {{"idempotency", "purge"}, "USER", "forget the answers for Idempotency-Keys", ctl_idempotency_purge, true},
     {{"backup", NULL}, "FILE", "copy the store into a file, and check that", ctl_backup, false},
     {{"restore", NULL}, "FILE", "make the store of such a file", ctl_restore, false},
@@ -53,8 +73,41 @@ static const struct command {
 /* clang-format on */
 
 static const char *const options[CTL_OPTIONS] = {
-    "--name",       "--group",   "--from", "--expires", "--add-quota", "--wait",
-    "--clear-keys", "--dry-run", "--json", "--quiet",   "--help",      "--version"};
+    [CTL_NAME] = "--name",
+    [CTL_GROUP] = "--group",
+    [CTL_ROLE] = "--role",
+    [CTL_QUOTA] = "--quota",
+    [CTL_RATIO] = "--ratio",
+    [CTL_DESCRIPTION] = "--description",
+    [CTL_REFILL_INTERVAL] = "--refill-interval",
+    [CTL_USER] = "--user",
+    [CTL_ACTION] = "--action",
+    [CTL_FROM] = "--from",
+    [CTL_EXPIRES] = "--expires",
+    [CTL_ADD_QUOTA] = "--add-quota",
+    [CTL_RPM_LIMIT] = "--rpm-limit",
+    [CTL_TPM_LIMIT] = "--tpm-limit",
+    [CTL_MAX_TOKENS] = "--max-tokens",
+    [CTL_MAX_PARALLEL] = "--max-parallel",
+    [CTL_REFILL_AMOUNT] = "--refill-amount",
+    [CTL_REFILL_DAY] = "--refill-day",
+    [CTL_TOKEN] = "--token",
+    [CTL_SINCE] = "--since",
+    [CTL_DAYS] = "--days",
+    [CTL_WAIT] = "--wait",
+    [CTL_CLEAR_KEYS] = "--clear-keys",
+    [CTL_DRY_RUN] = "--dry-run",
+    [CTL_UNLIMITED] = "--unlimited",
+    [CTL_PUBLIC] = "--public",
+    [CTL_PRIVATE] = "--private",
+    [CTL_FOLLOW] = "--follow",
+    [CTL_CSV] = "--csv",
+    [CTL_YES] = "--yes",
+    [CTL_JSON] = "--json",
+    [CTL_QUIET] = "--quiet",
+    [CTL_HELP] = "--help",
+    [CTL_VERSION] = "--version",
+};
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
@@ -129,6 +182,25 @@ static int read_words(struct ctl *ctl, char **argv)
     return count;
 }
 
+static bool has_option(const struct command *command, const char *name)
+{
+    const char *at = strstr(command->argument, name);
+    return at && strchr(" ]", at[strlen(name)]);
+}
+
+/* How many words, beside options, a command takes; at least, in *needed. */
+static int count_words(const struct command *command, int *needed)
+{
+    const char *at = command->argument;
+    int count = 0;
+    *needed = 0;
+    for (; *at && strncmp(at, "[--", 3) != 0; at += strcspn(at, " "), at += strspn(at, " ")) {
+        count++;
+        *needed += *at != '[';
+    }
+    return count;
+}
+
 /* Returns fault, or NULL if nothing is wrong with the options; sets ctl->number. */
 static const char *read_options(struct ctl *ctl, const struct command *command,
                                 char fault[static STORE_REASON_SIZE])
@@ -136,7 +208,7 @@ static const char *read_options(struct ctl *ctl, const struct command *command,
     int given = 0;
     for (size_t i = 0; i < CTL_JSON; i++) {
         const char *value = ctl->text[i], *name = options[i];
-        if (value && !strstr(command->argument, name))
+        if (value && !has_option(command, name))
             snprintf(fault, STORE_REASON_SIZE, "not an option of this command: %s", name);
         else if (value && i >= CTL_EXPIRES && i < CTL_CLEAR_KEYS &&
                  !number_parse(span_of(value), &ctl->number[i]))
@@ -154,10 +226,10 @@ static const char *read_options(struct ctl *ctl, const struct command *command,
 static const char *read_argument(struct ctl *ctl, const struct command *command, char **words,
                                  int count, char fault[static STORE_REASON_SIZE])
 {
-    int used = command->words[1] ? 2 : 1, wanted = command->argument[0] != '\0',
-        needed = wanted && command->argument[0] != '[';
+    int used = command->words[1] ? 2 : 1, needed, wanted = count_words(command, &needed);
     bool is_id = strncmp(command->argument, "ID", 2) == 0;
     ctl->argument = words[used];
+    ctl->second = ctl->argument ? words[used + 1] : NULL;
     if (count < used + needed)
         return "an argument is missing";
     if (count > used + wanted)
@@ -167,15 +239,22 @@ static const char *read_argument(struct ctl *ctl, const struct command *command,
     return read_options(ctl, command, fault);
 }
 
-/* Sets ctl->id for the user that the argument names: by id where it is a number, else by name. */
-static bool find_user(struct ctl *ctl, char reason[static STORE_REASON_SIZE])
+bool ctl_find_user(struct ctl *ctl, const char *user, int64_t *id)
 {
-    if (number_parse(span_of(ctl->argument), &ctl->id))
+    if (number_parse(span_of(user), id))
         return true;
-    enum store_error error = store_user_find(ctl->reader, span_of(ctl->argument), &ctl->id);
+    enum store_error error = store_user_find(ctl->reader, span_of(user), id);
     if (error != STORE_OK)
-        snprintf(reason, STORE_REASON_SIZE, "%s: %s", store_error_text(error), ctl->argument);
+        ctl_fail("%s: %s", store_error_text(error), user);
     return error == STORE_OK;
+}
+
+/* Sets ctl->id for the user that a word names. */
+static bool find_user(struct ctl *ctl)
+{
+    const char *form = ctl->command->argument, *user = strstr(form, "USER");
+    bool is_word = user && (size_t)(user - form) < strcspn(form, "[");
+    return !is_word || ctl_find_user(ctl, user == form ? ctl->argument : ctl->second, &ctl->id);
 }
 
 static void report_fault(const char *message, const char *detail)
@@ -239,14 +318,16 @@ static bool prepare(struct ctl *ctl, char reason[static STORE_REASON_SIZE])
                                                               ctl->command->run == ctl_stat};
     if (!ctl->command->needs_store)
         return true;
-    return ctl_open(ctl, store_owner_path(&ctl->options), reason) &&
-           (strncmp(ctl->command->argument, "USER", 4) != 0 || find_user(ctl, reason));
+    return ctl_open(ctl, store_owner_path(&ctl->options), reason);
 }
 
 static int run(struct ctl *ctl)
 {
     char reason[STORE_REASON_SIZE];
-    return ctl_close(ctl, prepare(ctl, reason) ? ctl->command->run(ctl) : ctl_fail("%s", reason));
+    if (!prepare(ctl, reason))
+        return ctl_close(ctl, ctl_fail("%s", reason));
+    return ctl_close(ctl, !ctl->command->needs_store || find_user(ctl) ? ctl->command->run(ctl)
+                                                                       : CTL_FAILED);
 }
 
 static int run_in_child(struct ctl *ctl)

@@ -4,6 +4,8 @@
 #include <time.h>
 
 #include "base/calendar.h"
+#include "base/number.h"
+#include "base/text.h"
 #include "ctl/commands.h"
 #include "token/refill.h"
 
@@ -74,6 +76,7 @@ int ctl_token_show(struct ctl *ctl)
 static enum store_error write_token(struct ctl *ctl, struct store_write *write)
 {
     write->by_administrator = true;
+    write->actor.kind = STORE_ACTOR_TOKENCTL;
     write->now_unix_s = (int64_t)time(NULL);
     enum store_error error = store_token_owner(ctl->reader, ctl->id, &write->user_id);
     return error == STORE_OK ? store_write(ctl->store, write) : error;
@@ -103,15 +106,75 @@ int ctl_token_enable(struct ctl *ctl)
     return update(ctl, "enabled", &write);
 }
 
+/* The options that are numbers, and their fields. */
+static void read_numbers(const struct ctl *ctl, struct token_patch *patch)
+{
+    const struct {
+        enum ctl_option option;
+        enum token_field field;
+        int64_t *member;
+    } numbers[] = {
+        {CTL_EXPIRES, TOKEN_FIELD_EXPIRED, &patch->value.expired_unix_s},
+        {CTL_RPM_LIMIT, TOKEN_FIELD_RPM_LIMIT, &patch->value.rpm_limit},
+        {CTL_TPM_LIMIT, TOKEN_FIELD_TPM_LIMIT, &patch->value.tpm_limit},
+        {CTL_MAX_PARALLEL, TOKEN_FIELD_MAX_PARALLEL_REQUESTS, &patch->value.max_parallel_requests},
+        {CTL_REFILL_AMOUNT, TOKEN_FIELD_REFILL_AMOUNT, &patch->value.refill_amount},
+        {CTL_REFILL_DAY, TOKEN_FIELD_REFILL_DAY, &patch->value.refill_day},
+    };
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        if (ctl->text[numbers[i].option]) {
+            patch->fields |= numbers[i].field;
+            *numbers[i].member = ctl->number[numbers[i].option];
+        }
+}
+
+/* Returns what is wrong, or NULL. */
+static const char *read_texts(const struct ctl *ctl, struct token_patch *patch)
+{
+    const char *quota = ctl->text[CTL_QUOTA], *interval = ctl->text[CTL_REFILL_INTERVAL];
+    struct token *value = &patch->value;
+    patch->name_max = ctl->settings.name_max;
+    if (ctl->text[CTL_NAME]) {
+        patch->fields |= TOKEN_FIELD_NAME;
+        value->name = span_of(ctl->text[CTL_NAME]);
+    }
+    if (ctl->text[CTL_GROUP]) {
+        patch->fields |= TOKEN_FIELD_GROUP;
+        value->group = span_of(ctl->text[CTL_GROUP]);
+    }
+    if (!text_is_utf8(value->name) || !text_is_utf8(value->group))
+        return "texts are UTF-8";
+    if (interval) {
+        patch->fields |= TOKEN_FIELD_REFILL_INTERVAL;
+        if (!token_refill_read(span_of(interval), &value->refill_interval))
+            return "refill_interval is none, day, week or month";
+    }
+    if (!quota)
+        return NULL;
+    patch->fields |= TOKEN_FIELD_UNLIMITED_QUOTA;
+    value->unlimited_quota = strcmp(quota, "unlimited") == 0;
+    if (value->unlimited_quota)
+        return NULL;
+    patch->fields |= TOKEN_FIELD_REMAIN_QUOTA;
+    if (ctl->text[CTL_ADD_QUOTA])
+        return "--add-quota is not beside --quota";
+    return number_parse(span_of(quota), &value->remain_quota) ? NULL
+                                                              : "a quota is a number or unlimited";
+}
+
 int ctl_token_set(struct ctl *ctl)
 {
-    struct store_write write = {
-        .update.patch = {.fields = ctl->text[CTL_EXPIRES] ? TOKEN_FIELD_EXPIRED : 0,
-                         .value.expired_unix_s = ctl->number[CTL_EXPIRES],
-                         .add_quota = ctl->number[CTL_ADD_QUOTA]}};
+    struct store_write write = {.update.patch.add_quota = ctl->number[CTL_ADD_QUOTA]};
+    struct token_patch *patch = &write.update.patch;
     struct validation_error fault;
-    if (!token_patch_check(&write.update.patch, &fault))
-        return ctl_fail("a time of expiry is 0 or more, or -1 for never");
+    const char *wrong = read_texts(ctl, patch);
+    read_numbers(ctl, patch);
+    if (wrong)
+        return ctl_fail("%s", wrong);
+    if (!token_patch_check(patch, &fault))
+        return fault.field.at == token_field_rules[TOKEN_FIELD_NUMBER_EXPIRED].name.at
+                   ? ctl_fail("a time of expiry is 0 or more, or -1 for never")
+                   : ctl_fail("%.*s %s", (int)fault.field.len, fault.field.at, fault.text);
     return update(ctl, "set", &write);
 }
 

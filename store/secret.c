@@ -1,5 +1,7 @@
 /* The rotation of the secret: the part that all engines share. */
 
+#include <time.h>
+
 #include "base/clock.h"
 #include "store/engine.h"
 
@@ -50,8 +52,10 @@ enum store_error store_rotation_set(struct store *store, struct seal_rotation *r
                                     enum seal_phase phase)
 {
     struct seal_rotation next = *rotation;
-    struct store_write write = {
-        .kind = STORE_SECRET, .actor.kind = STORE_ACTOR_TOKENCTL, .rotation = &next};
+    struct store_write write = {.kind = STORE_SECRET,
+                                .now_unix_s = (int64_t)time(NULL),
+                                .actor.kind = STORE_ACTOR_TOKENCTL,
+                                .rotation = &next};
     if (rotation->phase == SEAL_CHANGING && phase == SEAL_SETTLED)
         memcpy(next.check, rotation->next_check, sizeof(next.check));
     next.phase = phase;

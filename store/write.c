@@ -1,6 +1,7 @@
 /* Writes: what is alike for all engines. */
 
 #include <stdlib.h>
+#include <time.h>
 
 #include <sodium.h>
 
@@ -134,6 +135,7 @@ enum store_error store_user_rotate(struct store *store, int64_t user_id,
 {
     unsigned char hash[SEAL_CREDENTIAL_HASH_LEN];
     struct store_write write = {.kind = STORE_USER_CHANGE,
+                                .now_unix_s = (int64_t)time(NULL),
                                 .actor = tokenctl,
                                 .user_id = user_id,
                                 .user_change = {.access_hash = hash}};
@@ -145,6 +147,7 @@ enum store_error store_user_change(struct store *store, int64_t user_id,
                                    const struct store_user_patch *patch)
 {
     struct store_write write = {.kind = STORE_USER_CHANGE,
+                                .now_unix_s = (int64_t)time(NULL),
                                 .actor = tokenctl,
                                 .user_id = user_id,
                                 .user_change = {.patch = *patch}};
@@ -159,7 +162,10 @@ enum store_error store_user_forget(struct store *store, int64_t user_id, uint64_
 
 enum store_error store_user_delete(struct store *store, int64_t user_id)
 {
-    struct store_write write = {.kind = STORE_USER_DELETE, .actor = tokenctl, .user_id = user_id};
+    struct store_write write = {.kind = STORE_USER_DELETE,
+                                .now_unix_s = (int64_t)time(NULL),
+                                .actor = tokenctl,
+                                .user_id = user_id};
     return write_steps(store, &write, &(uint64_t){0});
 }
 
@@ -179,6 +185,7 @@ enum store_error store_gateway_add(struct store *store, int64_t now_unix_s,
 enum store_error store_gateway_delete(struct store *store, int64_t gateway_id)
 {
     struct store_write write = {.kind = STORE_GATEWAY_DELETE,
+                                .now_unix_s = (int64_t)time(NULL),
                                 .actor = tokenctl,
                                 .gateway_delete = {.gateway_id = gateway_id}};
     return store_write(store, &write);

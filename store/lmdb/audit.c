@@ -130,9 +130,9 @@ static struct store_audit cut_record(const struct store_audit *record)
     struct store_audit cut = *record;
     struct span *const texts[] = {&cut.action, &cut.actor.address, &cut.actor.request_id};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        if (texts[i]->len > RECORD_AUDIT_TEXT_LEN_MAX)
-            texts[i]->len = RECORD_AUDIT_TEXT_LEN_MAX;
-    if (cut.changes.len > RECORD_AUDIT_CHANGES_LEN_MAX)
+        if (texts[i]->len > STORE_AUDIT_TEXT_LEN_MAX)
+            texts[i]->len = STORE_AUDIT_TEXT_LEN_MAX;
+    if (cut.changes.len > STORE_AUDIT_CHANGES_LEN_MAX)
         cut.changes = SPAN("{}");
     return cut;
 }

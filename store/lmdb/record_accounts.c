@@ -39,8 +39,8 @@ static void code_audit(struct codec *codec, void *value)
     code_int(codec, &audit->user_id);
     code_int(codec, &audit->token_id);
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        code_length(codec, texts[i], 1, RECORD_AUDIT_TEXT_LEN_MAX);
-    code_length(codec, &audit->changes, 2, RECORD_AUDIT_CHANGES_LEN_MAX);
+        code_length(codec, texts[i], 1, STORE_AUDIT_TEXT_LEN_MAX);
+    code_length(codec, &audit->changes, 2, STORE_AUDIT_CHANGES_LEN_MAX);
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         code_text(codec, texts[i]);
     code_text(codec, &audit->changes);

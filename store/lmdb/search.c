@@ -35,18 +35,14 @@ static enum store_error first_token(struct pass *pass)
     return next_token(pass->txn, pass->cursor, is_last ? MDB_LAST : MDB_PREV, token, &pass->keys);
 }
 
-static struct span shown_group(const struct pass *pass)
-{
-    const struct token *token = &pass->token;
-    return token->group.len > 0 ? token->group : find_owner_group(pass->txn, token->user_id);
-}
-
 static bool matches(struct pass *pass)
 {
     const struct store_search *search = pass->search;
     struct token *token = &pass->token;
     token_refill(token, pass->day);
-    if ((search->group.at && !span_equal(search->group, shown_group(pass))) ||
+    if (token->group.len == 0) /* filters and orders are by what is shown */
+        token->group = find_owner_group(pass->txn, token->user_id);
+    if ((search->group.at && !span_equal(search->group, token->group)) ||
         (search->status && search->status != token_status_at(token, search->now_unix_s)) ||
         (search->keyword.len > 0 && !match_name(token->name, search->keyword)))
         return false;

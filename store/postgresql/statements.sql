@@ -339,7 +339,7 @@ DELETE FROM audit WHERE (user_id, id) IN (
 -- By days. Records that were imported later are found when those before them are gone.
 DELETE FROM audit WHERE (user_id, id) IN (
     SELECT user_id, id FROM (SELECT * FROM audit ORDER BY id LIMIT $1) a
-    WHERE time_unix_s <= (SELECT floor(extract(epoch FROM now()))::bigint) - $2::bigint * 86400);
+    WHERE time_unix_s < (SELECT floor(extract(epoch FROM now()))::bigint) - $2::bigint * 86400);
 -- READ_FOUND
 SELECT id, user_id, token_id FROM reservations WHERE id = $1;
 

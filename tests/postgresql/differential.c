@@ -30,6 +30,8 @@ static char *take_turn(size_t whose, struct random begin)
     kind = below(100);
     if (kind < 8 || users.count < 3)
         change_account();
+    else if (kind < 11)
+        change_site();
     else if (kind < 45)
         write_group();
     else if (kind < 99)
@@ -101,8 +103,10 @@ static int set_up(void **state)
         fake_clocks(time_s);
     temporary_create_folder(&stores[0], 0);
     temporary_create(&stores[1]);
-    for (size_t i = 0; i < SIDES; i++)
+    for (size_t i = 0; i < SIDES; i++) {
+        stores[i].options.audit_days = 20;
         temporary_open(&stores[i]);
+    }
     return 0;
 }
 

@@ -63,6 +63,8 @@ struct span pick_odd(struct span otherwise);
 int64_t pick_amount(void);
 struct token pick_token(void); /* what a client may set */
 struct token_use pick_use(void);
+struct token_account pick_account(void); /* what administrators set */
+struct store_actor pick_actor(void);
 
 void print_error_of(enum store_error error);
 void print_text(struct span text);
@@ -75,3 +77,5 @@ void print_use(const struct store_use_answer *answer);
 void write_group(void);    /* differential_writes.c */
 void read_some(void);      /* differential_reads.c */
 void change_account(void); /* differential_accounts.c */
+void change_site(void);    /* differential_site.c */
+void read_site(void);

@@ -24,7 +24,9 @@ static struct span pick_user_name(void)
 
 static void add_user(void)
 {
-    struct store_user user = {.role = USER_ROLE_USER, .account = {.unlimited_quota = true}};
+    static const enum user_role roles[] = {USER_ROLE_USER, USER_ROLE_USER, USER_ROLE_ADMIN,
+                                           USER_ROLE_ROOT};
+    struct store_user user = {.role = roles[below(COUNT_OF(roles))], .account = pick_account()};
     char access_token[STORE_CREDENTIAL_LEN];
     struct span name = pick_user_name(), group = pick_group();
     memcpy(user.name, name.at, name.len);
@@ -48,6 +50,27 @@ static void purge(void)
         error = store_purge(store(), &more);
     fputs("purge", out);
     print_error_of(error);
+}
+
+/* Of its balance and limits, by somebody. */
+static void change_balance(void)
+{
+    enum {
+        FIELDS = STORE_USER_QUOTA | STORE_USER_UNLIMITED | STORE_USER_RPM_LIMIT |
+                 STORE_USER_TPM_LIMIT | STORE_USER_MAX_TOKENS
+    };
+    struct store_write write = {.kind = STORE_USER_CHANGE,
+                                .user_id = pick_id(&users),
+                                .now_unix_s = time_s,
+                                .actor = pick_actor()};
+    struct store_user_patch *patch = &write.user_change.patch;
+    patch->fields = (unsigned)below(STORE_USER_MAX_TOKENS << 1) & FIELDS;
+    patch->value.account = pick_account();
+    if (!(patch->fields & STORE_USER_QUOTA) && below(2))
+        patch->add_quota = below(2) ? pick_amount() : -pick_amount();
+    fputs("balance of user", out);
+    print_id(&users, write.user_id);
+    print_error_of(store_write(store(), &write));
 }
 
 static void change_user(void)
@@ -105,6 +128,8 @@ void change_account(void)
         delete_some();
     else if (kind < 8)
         purge();
+    else if (kind < 14)
+        change_balance();
     else
         change_user();
 }

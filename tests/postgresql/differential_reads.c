@@ -9,8 +9,20 @@ static void print_user(const struct store_user *user)
     print_id(&users, user->id);
     print_text(span_of(user->name));
     print_text(span_of(user->group));
-    fprintf(out, " %d %" PRId64 " tokens %" PRIu64 ";", user->disabled, user->created_unix_s,
-            user->token_count);
+    fprintf(out, " %d %" PRId64 " tokens %" PRIu64 " role %d", user->disabled, user->created_unix_s,
+            user->token_count, (int)user->role);
+    const struct token_account *account = &user->account;
+    fprintf(out, " quota %" PRId64 " %d used %" PRId64 " %" PRId64 " requests %" PRId64,
+            account->quota, account->unlimited_quota, account->used_quota,
+            account->deleted_used_quota, account->request_count);
+    fprintf(out, " limits %" PRId64 " %" PRId64 " %" PRId64 ";", account->rpm_limit,
+            account->tpm_limit, account->max_tokens);
+}
+
+static void visit_user(void *context, const struct store_user *user)
+{
+    (void)context;
+    print_user(user);
 }
 
 static void authenticate(void)
@@ -86,6 +98,23 @@ static void get_gateways(void)
         fprintf(out, " %" PRId64 ";", gateway.created_unix_s);
     }
     print_error_of(error);
+}
+
+static uint64_t pick_offset(void);
+
+static void get_user_page(void)
+{
+    static const struct span keywords[] = {
+        {NULL, 0}, SPAN("A"), SPAN("%b%"), SPAN("1"), SPAN("\xFF")};
+    const struct span absent = {NULL, 0};
+    const struct store_user_search search = {.keyword = keywords[below(COUNT_OF(keywords))],
+                                             .group = below(2) ? absent : pick_group(),
+                                             .offset = pick_offset(),
+                                             .limit = pick_offset()};
+    uint64_t total = 0;
+    fputs("page of users", out);
+    print_error_of(store_user_page(reader(), &search, &total, visit_user, NULL));
+    fprintf(out, " total %" PRIu64, total);
 }
 
 /* ---- tokens ---- */
@@ -229,9 +258,10 @@ static void look_at_all(void)
 
 void read_some(void)
 {
-    static void (*const reads[])(void) = {authenticate,  find_user,     get_users,     get_gateways,
-                                          get_token,     get_token,     get_page,      use_key,
-                                          search_tokens, search_tokens, search_tokens, use_key};
+    static void (*const reads[])(void) = {authenticate,  find_user,     get_users, get_gateways,
+                                          get_user_page, read_site,     read_site, get_token,
+                                          get_token,     get_page,      use_key,   search_tokens,
+                                          search_tokens, search_tokens, use_key};
     if (below(150) == 0)
         look_at_all();
     else

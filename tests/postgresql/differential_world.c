@@ -2,6 +2,9 @@
 
 #include "tests/postgresql/differential.h"
 
+#include "base/calendar.h"
+#include "token/refill.h"
+
 struct list users = {.letter = 'u'}, tokens = {.letter = 't'}, gateways = {.letter = 'g'},
             reservations = {.letter = 'r'};
 
@@ -208,7 +211,7 @@ struct token pick_token(void)
     token.group = pick_group();
     token.expired_unix_s = pick_expiry();
     token.used_quota = pick_amount();
-    if (below(3) == 0) {
+    if (clock_moves && below(3) == 0) {
         token.rpm_limit = (int64_t)below(3) * 500000;
         token.tpm_limit = (int64_t)below(1000);
         token.max_parallel_requests = (int64_t)below(3);
@@ -230,9 +233,38 @@ struct token_use pick_use(void)
     return use;
 }
 
-void print_token(void *context, const struct token *token)
+struct token_account pick_account(void)
 {
+    struct token_account account = {.quota = pick_amount(),
+                                    .unlimited_quota = below(2),
+                                    .max_tokens = below(4) ? 0 : (int64_t)below(300)};
+    if (clock_moves && below(3) == 0) {
+        account.rpm_limit = (int64_t)below(3) * 5;
+        account.tpm_limit = (int64_t)below(1000);
+    }
+    return account;
+}
+
+struct store_actor pick_actor(void)
+{
+    struct store_actor actor = {.kind = (enum store_actor_kind)below(STORE_ACTOR_KINDS)};
+    if (actor.kind == STORE_ACTOR_USER || actor.kind == STORE_ACTOR_ADMIN)
+        actor.id = pick_id(&users);
+    else if (actor.kind == STORE_ACTOR_GATEWAY)
+        actor.id = pick_id(&gateways);
+    if (below(2))
+        actor.address = SPAN("192.0.2.1");
+    if (below(2))
+        actor.request_id = SPAN("0123abc");
+    return actor;
+}
+
+/* An engine may have brought it up to date or not. */
+void print_token(void *context, const struct token *visited)
+{
+    struct token refilled = *visited, *token = &refilled;
     (void)context;
+    token_refill(token, calendar_day(time_s));
     print_id(&tokens, token->id);
     print_id(&users, token->user_id);
     print_text(token->name);

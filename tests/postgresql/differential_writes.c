@@ -132,7 +132,8 @@ static void fill(struct order *order)
     *write = (struct store_write){.kind = kinds[below(COUNT_OF(kinds))],
                                   .user_id = id_at(&users, order->user),
                                   .by_administrator = rarely(),
-                                  .now_unix_s = time_s};
+                                  .now_unix_s = time_s,
+                                  .actor = pick_actor()};
     if (write->kind == STORE_CREATE) {
         fill_create(order);
     } else if (write->kind == STORE_UPDATE) {

@@ -1,0 +1,368 @@
+/* tokenctl group … and model … */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/number.h"
+#include "base/text.h"
+#include "ctl/commands.h"
+#include "store/txn.h"
+
+/* ---- tokens that a change stops ---- */
+
+struct grant {
+    int64_t user_id;
+    char group[TOKEN_GROUP_LEN_MAX + 1];
+};
+
+/* What rights depend on before a change, and the tokens that lose theirs. */
+struct stop_count {
+    const struct ctl_stop *stop;
+    bool checked;
+    struct store_group *groups;
+    struct grant *grants;
+    size_t group_count, grant_count;
+    char own_group[TOKEN_GROUP_LEN_MAX + 1]; /* of the user whose tokens are visited */
+    int64_t tokens;
+};
+
+/* Has room for another element in an array; the process ends if there is no memory. */
+static void *grow(void *array, size_t count, size_t size)
+{
+    array = reallocarray(array, count + 1, size);
+    if (!array)
+        exit(ctl_fail("out of memory"));
+    return array;
+}
+
+static void take_group(void *context, const struct store_group *group)
+{
+    struct stop_count *count = context;
+    count->groups = grow(count->groups, count->group_count, sizeof(*group));
+    count->groups[count->group_count++] = *group;
+}
+
+static void take_grant(void *context, int64_t user_id, struct span group)
+{
+    struct stop_count *count = context;
+    struct grant grant = {.user_id = user_id};
+    memcpy(grant.group, group.at, group.len);
+    count->grants = grow(count->grants, count->grant_count, sizeof(grant));
+    count->grants[count->grant_count++] = grant;
+}
+
+static bool is_name(const char *name, struct span group)
+{
+    return name && span_equal(span_of(name), group);
+}
+
+static bool has_grant(const struct stop_count *count, int64_t user_id, struct span group)
+{
+    for (size_t i = 0; i < count->grant_count; i++)
+        if (count->grants[i].user_id == user_id && is_name(count->grants[i].group, group))
+            return true;
+    return false;
+}
+
+/* Whether a user may use a group that is not its own, as store_find_right says; after: the change.
+ */
+static bool is_allowed(const struct stop_count *count, int64_t user_id, struct span group,
+                       bool after)
+{
+    const struct ctl_stop *stop = count->stop;
+    const struct store_group *found = after ? stop->put : NULL;
+    if (!count->checked && !(after && stop->put))
+        return true;
+    if (found && !is_name(found->name, group))
+        found = NULL;
+    for (size_t i = 0; !found && i < count->group_count; i++)
+        if (is_name(count->groups[i].name, group))
+            found = &count->groups[i];
+    if (!found || (after && is_name(stop->deleted, group)))
+        return false;
+    bool is_revoked = after && stop->user_id == user_id && is_name(stop->revoked, group);
+    return found->is_public || (has_grant(count, user_id, group) && !is_revoked);
+}
+
+/* Tokens without a group of their own, as exports have them, follow their owners. */
+static void visit_token(struct stop_count *count, const struct token *token)
+{
+    const struct ctl_stop *stop = count->stop;
+    struct span group = token->group, own = span_of(count->own_group), next = own;
+    if (stop->group && stop->user_id == token->user_id)
+        next = span_of(stop->group);
+    bool is_own = group.len == 0 || span_equal(group, own);
+    if (group.len == 0 || span_equal(group, next) || (is_own && token->group_is_old))
+        return;
+    count->tokens += (is_own || is_allowed(count, token->user_id, group, false)) &&
+                     !is_allowed(count, token->user_id, group, true);
+}
+
+static bool visit_row(void *context, const struct store_row *row)
+{
+    struct stop_count *count = context;
+    if (row->kind == STORE_ROW_USER) {
+        memcpy(count->own_group, row->user.group.at, row->user.group.len);
+        count->own_group[row->user.group.len] = '\0';
+    } else if (row->kind == STORE_ROW_TOKEN) {
+        visit_token(count, &row->token);
+    }
+    return true;
+}
+
+bool ctl_may_stop(struct ctl *ctl, const struct ctl_stop *stop, int *status)
+{
+    struct stop_count count = {.stop = stop};
+    enum store_error error = store_group_list(ctl->reader, 0, &count.checked, take_group, &count);
+    if (error == STORE_OK)
+        error = store_grant_list(ctl->reader, 0, take_grant, &count);
+    if (error == STORE_OK && (count.checked || stop->put))
+        error = store_export(ctl->reader, (int64_t)time(NULL), visit_row, &count);
+    free(count.groups);
+    free(count.grants);
+    *status = CTL_FAILED;
+    if (error != STORE_OK)
+        *status = ctl_end(ctl, error);
+    else if (count.tokens > 0 && !ctl->text[CTL_YES])
+        ctl_fail("%lld tokens would stop working: add --yes to go on", (long long)count.tokens);
+    else
+        output_int(ctl, "stopped_tokens", count.tokens);
+    return error == STORE_OK && (count.tokens == 0 || ctl->text[CTL_YES]);
+}
+
+/* ---- groups ---- */
+
+/* Finds a group by the name that *found has. */
+struct group_search {
+    struct store_group *group;
+    bool found;
+};
+
+static void compare_group(void *context, const struct store_group *group)
+{
+    struct group_search *search = context;
+    if (strcmp(search->group->name, group->name) != 0)
+        return;
+    *search->group = *group;
+    search->found = true;
+}
+
+/* Whether there is the group that the argument names. */
+static enum store_error find_group(struct ctl *ctl, struct store_group *group, bool *found)
+{
+    struct group_search search = {.group = group};
+    bool checked;
+    snprintf(group->name, sizeof(group->name), "%s", ctl->argument);
+    enum store_error error = store_group_list(ctl->reader, 0, &checked, compare_group, &search);
+    *found = search.found;
+    return error;
+}
+
+/* Reads the options into the group. False with an error printed. */
+static bool read_group(const struct ctl *ctl, struct store_group *group)
+{
+    const char *ratio = ctl->text[CTL_RATIO], *description = ctl->text[CTL_DESCRIPTION];
+    if (ctl->text[CTL_PUBLIC] && ctl->text[CTL_PRIVATE]) {
+        ctl_fail("a group is public or private");
+        return false;
+    }
+    if (ctl->text[CTL_PUBLIC] || ctl->text[CTL_PRIVATE])
+        group->is_public = ctl->text[CTL_PUBLIC];
+    if (ratio && !number_parse_millionths(span_of(ratio), &group->ratio_millionths)) {
+        ctl_fail("a ratio is a decimal number, 0 or more, such as 0.8");
+        return false;
+    }
+    if (description &&
+        (strlen(description) > STORE_DESCRIPTION_LEN_MAX || !text_is_utf8(span_of(description)) ||
+         text_has_control(span_of(description)))) {
+        ctl_fail("a description is up to 255 bytes of UTF-8 without control characters");
+        return false;
+    }
+    if (description)
+        snprintf(group->description, sizeof(group->description), "%s", description);
+    return true;
+}
+
+static void print_group(struct ctl *ctl, const struct store_group *group)
+{
+    output_text(ctl, "name", span_of(group->name));
+    output_bool(ctl, "public", group->is_public);
+    output_millionths(ctl, "ratio", group->ratio_millionths);
+    output_text(ctl, "description", span_of(group->description));
+}
+
+/* Does a write of groups or models. */
+static enum store_error write_group(struct ctl *ctl, struct store_write *write)
+{
+    write->actor.kind = STORE_ACTOR_TOKENCTL;
+    write->now_unix_s = (int64_t)time(NULL);
+    return store_write(ctl->store, write);
+}
+
+/* add and set. */
+static int put_group(struct ctl *ctl, struct store_group *group)
+{
+    struct store_write write = {.kind = STORE_GROUP_PUT, .group_put = group};
+    int status;
+    if (!read_group(ctl, group) || !ctl_may_stop(ctl, &(struct ctl_stop){.put = group}, &status))
+        return CTL_FAILED;
+    print_group(ctl, group);
+    return ctl_end(ctl, write_group(ctl, &write));
+}
+
+int ctl_group_add(struct ctl *ctl)
+{
+    struct store_group group = {.ratio_millionths = STORE_RATIO_ONE};
+    bool found = false;
+    if (!ctl_check_label("a group", ctl->argument))
+        return CTL_FAILED;
+    enum store_error error = find_group(ctl, &group, &found);
+    if (found)
+        return ctl_fail("there is a group of this name: %s", ctl->argument);
+    return error == STORE_OK ? put_group(ctl, &group) : ctl_end(ctl, error);
+}
+
+int ctl_group_set(struct ctl *ctl)
+{
+    struct store_group group;
+    bool found = false;
+    if (!ctl_check_label("a group", ctl->argument))
+        return CTL_FAILED;
+    enum store_error error = find_group(ctl, &group, &found);
+    if (error == STORE_OK && !found)
+        return ctl_fail("%s: %s", store_error_text(STORE_NO_GROUP), ctl->argument);
+    return error == STORE_OK ? put_group(ctl, &group) : ctl_end(ctl, error);
+}
+
+static void list_group(void *context, const struct store_group *group)
+{
+    struct ctl *ctl = context;
+    struct buffer ratio = {0};
+    if (ctl->text[CTL_JSON]) {
+        print_group(ctl, group);
+        ctl_end(ctl, STORE_OK);
+        return;
+    }
+    buffer_append_millionths(&ratio, group->ratio_millionths);
+    printf("%-24s %-7s %-10.*s %s\n", group->name, group->is_public ? "public" : "", (int)ratio.len,
+           ratio.at, group->description);
+    buffer_free(&ratio);
+}
+
+int ctl_group_list(struct ctl *ctl)
+{
+    bool checked = false;
+    if (!ctl->text[CTL_JSON])
+        printf("%-24s %-7s %-10s %s\n", "name", "", "ratio", "description");
+    enum store_error error = store_group_list(ctl->reader, 0, &checked, list_group, ctl);
+    if (error == STORE_OK && !checked && !ctl->text[CTL_JSON])
+        puts("groups are not checked");
+    return ctl_end(ctl, error);
+}
+
+/* Ends a change of groups or models: prints the name and what was done, or the error. */
+static int end_named(struct ctl *ctl, const char *change, enum store_error error)
+{
+    output_text(ctl, "name", span_of(ctl->argument));
+    output_bool(ctl, change, true);
+    if (error == STORE_NO_USER)
+        ctl->argument = ctl->second;
+    if (error == STORE_NO_GROUP)
+        return ctl_fail("%s: %s", store_error_text(error), ctl->argument);
+    return ctl_end(ctl, error);
+}
+
+int ctl_group_delete(struct ctl *ctl)
+{
+    struct store_write write = {.kind = STORE_GROUP_DELETE, .group_delete = span_of(ctl->argument)};
+    int status;
+    if (!ctl_may_stop(ctl, &(struct ctl_stop){.deleted = ctl->argument}, &status))
+        return status;
+    return end_named(ctl, "deleted", write_group(ctl, &write));
+}
+
+int ctl_group_off(struct ctl *ctl)
+{
+    struct store_write write = {.kind = STORE_GROUPS_CHECK, .groups_check = false};
+    output_bool(ctl, "checked", false);
+    return ctl_end(ctl, write_group(ctl, &write));
+}
+
+static enum store_error grant(struct ctl *ctl, bool granted)
+{
+    struct store_write write = {.kind = STORE_GRANT,
+                                .user_id = ctl->id,
+                                .grant = {.group = span_of(ctl->argument), .granted = granted}};
+    return write_group(ctl, &write);
+}
+
+int ctl_group_grant(struct ctl *ctl)
+{
+    return end_named(ctl, "granted", grant(ctl, true));
+}
+
+int ctl_group_revoke(struct ctl *ctl)
+{
+    const struct ctl_stop stop = {.user_id = ctl->id, .revoked = ctl->argument};
+    int status;
+    if (!ctl_may_stop(ctl, &stop, &status))
+        return status;
+    return end_named(ctl, "revoked", grant(ctl, false));
+}
+
+/* ---- models ---- */
+
+static void print_model(void *context, struct span name)
+{
+    struct ctl *ctl = context;
+    if (!ctl->text[CTL_JSON]) {
+        printf("%.*s\n", (int)name.len, name.at);
+        return;
+    }
+    output_text(ctl, "name", name);
+    ctl_end(ctl, STORE_OK);
+}
+
+int ctl_model_list(struct ctl *ctl)
+{
+    return ctl_end(ctl, store_model_list(ctl->reader, print_model, ctl));
+}
+
+struct model_search {
+    struct span name;
+    bool found;
+};
+
+static void compare_model(void *context, struct span name)
+{
+    struct model_search *search = context;
+    search->found |= span_equal(search->name, name);
+}
+
+/* Lists a model, or lists it no longer; what is so already stays, and is no change. */
+static int put_model(struct ctl *ctl, const char *change, bool listed)
+{
+    struct model_search search = {.name = span_of(ctl->argument)};
+    struct store_write write = {.kind = STORE_MODEL_PUT,
+                                .model_put = {.name = search.name, .listed = listed}};
+    if (search.name.len < 1 || search.name.len > STORE_MODEL_LEN_MAX ||
+        !text_is_utf8(search.name) || text_has_control(search.name))
+        return ctl_fail("a model is 1 to 255 bytes of UTF-8 without control characters");
+    enum store_error error = store_model_list(ctl->reader, compare_model, &search);
+    if (error == STORE_OK && !listed && !search.found)
+        return ctl_fail("no such model: %s", ctl->argument);
+    if (error == STORE_OK && search.found != listed)
+        error = write_group(ctl, &write);
+    return end_named(ctl, change, error);
+}
+
+int ctl_model_add(struct ctl *ctl)
+{
+    return put_model(ctl, "added", true);
+}
+
+int ctl_model_delete(struct ctl *ctl)
+{
+    return put_model(ctl, "deleted", false);
+}
