@@ -610,10 +610,10 @@ static void test_audit_records_come_back(void **state)
         struct store_audit out,
             in = {.id = ID,
                   .time_unix_s = random_number(&random),
-                  .action = random_text(&random, RECORD_AUDIT_TEXT_LEN_MAX),
+                  .action = random_text(&random, STORE_AUDIT_TEXT_LEN_MAX),
                   .actor = {(enum store_actor_kind)random_below(&random, STORE_ACTOR_TOKENCTL + 1),
-                            random_number(&random), random_text(&random, RECORD_AUDIT_TEXT_LEN_MAX),
-                            random_text(&random, RECORD_AUDIT_TEXT_LEN_MAX)},
+                            random_number(&random), random_text(&random, STORE_AUDIT_TEXT_LEN_MAX),
+                            random_text(&random, STORE_AUDIT_TEXT_LEN_MAX)},
                   .user_id = random_number(&random),
                   .token_id = random_number(&random),
                   .changes = random_text(&random, 1000)};
