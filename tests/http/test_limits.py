@@ -8,7 +8,7 @@ import time
 import fastcgi
 import pytest
 from client import Client
-from service import Site
+from service import Site, zones
 from test_exact import Pool, Spender, run_all
 
 pytestmark = pytest.mark.threads
@@ -277,12 +277,6 @@ class Poor(Spender):
 
 
 # ---- refills ----
-
-
-def zones():
-    """Two time zones, of which the second has a later day, and no midnight soon."""
-    hour = datetime.datetime.now(datetime.timezone.utc).hour
-    return "Etc/GMT+12", "Etc/GMT-12" if hour in (9, 10) else "Etc/GMT-14"
 
 
 def test_refills_are_raced():
