@@ -204,6 +204,7 @@ PLAIN = {
     "cancel": ("POST", "/api/token/cancel", {"reservation": -1}),
     "keyUsage": ("GET", "/api/usage/token/", None),
     "keyDays": ("GET", "/api/usage/token/days?days=2", None),
+    "selfUsage": ("GET", "/api/user/self/usage?days=2", None),
     "tokenUsage": ("GET", "/api/token/1/usage?days=2", None),
     "keySubscription": ("GET", SUBSCRIPTION, None),
     "keyBillingUsage": ("GET", BILLING_USAGE, None),
@@ -254,6 +255,8 @@ PLAIN = {
     "optionsSettle": ("OPTIONS", "/api/token/settle", None),
     "optionsCancel": ("OPTIONS", "/api/token/cancel", None),
     "optionsUsage": ("OPTIONS", "/api/usage/token/", None),
+    "optionsSelfUsage": ("OPTIONS", "/api/user/self/usage", None),
+    "/api/user/self/usage": ("POST", "/api/user/self/usage", {}),
     "optionsKeyDays": ("OPTIONS", "/api/usage/token/days", None),
     "optionsTokenUsage": ("OPTIONS", "/api/token/1/usage", None),
     "optionsSubscription": ("OPTIONS", SUBSCRIPTION, None),
@@ -309,6 +312,8 @@ class Scene:
                 "setStatuses": {"ids": [token_id], "status": 2},
             }.get(self.operation, usual)
         usually = self.gateway if self.operation in GATEWAYS else self.user
+        if "?" in target:
+            query = query.replace("?", "&")
         return (client or usually).request(method, target + query, body or usual, headers)
 
     def administrator(self, role="admin"):
@@ -819,6 +824,7 @@ SCENARIOS = {
         "GET", "/api/usage/token/days?days=401", None,
         {"Authorization": f"Bearer {scene.user.make()['key']}", "New-Api-User": None}
     ),
+    "selfUsage-days": lambda scene: scene.user.request("GET", "/api/user/self/usage?days=401"),
     "tokenUsage-days": lambda scene: scene.user.request("GET", "/api/token/1/usage?days=x"),
     # keySubscription, keyBillingUsage, siteStatus
     "subscription": billing,
@@ -860,6 +866,7 @@ SCENARIOS = {
     "actor-malformed": lambda scene: scene.plain(scene.administrator(), query="?actor=me"),
     "no-right": lambda scene: scene.plain(query=f"?user_id={2**40}"),
     "user-not-found": no_user,
+    "user-id-malformed": lambda scene: scene.plain(query="?user_id=me"),
     # several operations
     "authorization-missing": authorization(Authorization=None),
     "authorization-malformed": authorization(Authorization="Basic dXNlcjpwYXNz"),
