@@ -1,7 +1,7 @@
 # make bench         bench/run.py: prints a table and writes bench/results.md
 #                    [BENCH_BEFORE=DIR BENCH_TOKENS=10000000 BENCH_ROUNDS=5 BENCH_SECONDS=2]
-#                    [BENCH_LOADS='get,list,verify,get 256,create,create 1,spend,size,pg get,pg list,
-#                    pg verify,pg create,pg spend,pg direct get,pg direct spend']
+#                    [BENCH_LOADS='get,list,verify,get 256,create,create 1,spend,limit,balance,size,pg get,
+#                    pg list,pg verify,pg create,pg spend,pg direct get,pg direct spend']
 #                    pg: over a private PostgreSQL, left out without one
 #                    BENCH_BEFORE: a checkout of another version; its programs must be built
 #                    (make -C DIR all bench-programs)

@@ -27,6 +27,7 @@ enum { NAME_SIZE = 16, TOKENS_PER_WRITE_MAX = 10000 };
 
 struct options {
     size_t users, tokens, passes, tokens_per_commit;
+    bool limited; /* users have a balance and usable tokens a rate, of which there is enough */
     const char *users_path, *keys_path, *store_path, *secret_path;
 };
 
@@ -36,6 +37,7 @@ struct batch {
     char (*names)[NAME_SIZE];
     struct store_write *writes;
     size_t token_count, write_count;
+    int64_t rpm_limit;
 };
 
 struct filling {
@@ -84,7 +86,9 @@ static enum store_error add_users(struct filling *filling, FILE *file)
 {
     for (size_t i = 0; i < filling->options->users; i++) {
         struct store_user user = {
-            .group = "default", .role = USER_ROLE_USER, .account = {.unlimited_quota = true}};
+            .group = "default",
+            .role = USER_ROLE_USER,
+            .account = {.unlimited_quota = !filling->options->limited, .quota = INT64_MAX}};
         char access[STORE_CREDENTIAL_LEN];
         snprintf(user.name, sizeof(user.name), "user-%06zu", i);
         enum store_error error = store_user_add(filling->store, (int64_t)time(NULL), &user, access);
@@ -145,6 +149,7 @@ static struct token usable_token(struct batch *batch, size_t serial)
     token.model_limits = token.allow_ips = SPAN("");
     token.model_limits_enabled = false;
     token.unlimited_quota = true;
+    token.rpm_limit = batch->rpm_limit;
     return token;
 }
 
@@ -207,7 +212,7 @@ static bool read_options(int argc, char **argv, struct options *options)
     *options =
         (struct options){.users = 100, .tokens = 10000, .passes = 4, .tokens_per_commit = 100000};
     int letter;
-    while ((letter = getopt(argc, argv, "u:t:p:c:o:k:")) != -1) {
+    while ((letter = getopt(argc, argv, "u:t:p:c:o:k:l")) != -1) {
         size_t number = optarg ? strtoul(optarg, NULL, 10) : 0;
         if (letter == 'u')
             options->users = number;
@@ -217,6 +222,8 @@ static bool read_options(int argc, char **argv, struct options *options)
             options->passes = number;
         else if (letter == 'c')
             options->tokens_per_commit = number;
+        else if (letter == 'l')
+            options->limited = true;
         else if (letter == 'o')
             options->users_path = optarg;
         else if (letter == 'k')
@@ -302,10 +309,11 @@ int main(int argc, char **argv)
     char reason[STORE_REASON_SIZE];
     if (!read_options(argc, argv, &options)) {
         fprintf(stderr, "usage: load [-u USERS] [-t TOKENS] [-p PASSES] [-c TOKENS_PER_COMMIT]"
-                        " [-o USERS_FILE] [-k KEYS_FILE] STORE SECRET\n");
+                        " [-o USERS_FILE] [-k KEYS_FILE] [-l] STORE SECRET\n");
         return 2;
     }
-    struct filling filling = {.options = &options};
+    struct filling filling = {.options = &options,
+                              .batch.rpm_limit = options.limited ? 1000000 : 0};
     int status;
     if (!allocate(&filling))
         status = fail("memory", "can't be had");

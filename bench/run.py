@@ -74,13 +74,13 @@ def private_dirty_mib(pid):
 class Store:
     """A store that a build's own bench/load has filled."""
 
-    def __init__(self, bench, name, build, tokens, location=None, threads=1):
+    def __init__(self, bench, name, build, tokens, location=None, threads=1, options=()):
         self.build, self.location = build, str(location or bench.work / name)
         self.secret = bench.work / f"{name}.secret"
         self.users, self.keys = bench.work / f"{name}.users", bench.work / f"{name}.users.keys"
         progress(f"filling {name}: {tokens:,} tokens")
         command = [build / "bench/load", "-u", max(1, tokens // 100), "-t", tokens, "-c",
-                   max(2000, tokens // 500), "-o", self.users, "-k", self.keys, self.location, self.secret]
+                   max(2000, tokens // 500), *options, "-o", self.users, "-k", self.keys, self.location, self.secret]
         out = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, timeout=3600).stdout
         self.info = json.loads(out)
         self.environment = {name: value for name, value in os.environ.items()
@@ -303,8 +303,9 @@ def make_loads(bench):
     programs = BUILD / "bench"
     stores = {name: Store(bench, name, BUILD, 10000) for name in ("read", "write", "alone")}
     stores["large"] = Store(bench, "large", BUILD, bench.options.tokens)
+    stores["limited"] = Store(bench, "limited", BUILD, 10000, options=["-l"])
     read, write = (Contestant(bench, f"service, {name}", [worker], stores[name]) for name in ("read", "write"))
-    large = Contestant(bench, "service, large", [worker], stores["large"])
+    large, limited = (Contestant(bench, f"service, {name}", [worker], stores[name]) for name in ("large", "limited"))
     alone = Contestant(bench, "one commit each", [programs / "one_commit"], stores["alone"])
     pg_read, pg_write = make_postgresql(bench, stores)
     old_read = old_write = None
@@ -317,7 +318,7 @@ def make_loads(bench):
              for program, kind in (("parked_libfcgi", "get"), ("parked_libfcgi", "list"),
                                    ("parked_libfcgi", "verify"), ("blocking_peer", "get"),
                                    ("blocking_peer", "list"))}
-    for contestant in (read, write, large, alone, pg_read, pg_write, old_read, old_write):
+    for contestant in (read, write, large, limited, alone, pg_read, pg_write, old_read, old_write):
         if contestant:
             contestant.start(bench)
     bench.start_nginx()
@@ -350,6 +351,10 @@ def make_loads(bench):
         "verify": reads("verify", "verify"), "get 256": reads("GET", "get", 256),
         "create": writes("create", "create", 64), "create 1": writes("create", "create", 1),
         "spend": writes("spend", "verify", 64, "?cost=1"),
+        "limit": Load("verify with a limit", "verify", 64, {
+            "limited": (limited, stores["limited"]), "without": (read, stores["read"])}),
+        "balance": Load("spend with a balance and a limit", "verify", 64, {
+            "limited": (limited, stores["limited"]), "without": (write, stores["write"])}, "?cost=1"),
         "size": Load("random GET", "random", 64, {
             f"{store.info['tokens']:,}": (contestant, store)
             for contestant, store in ((read, stores["read"]), (large, stores["large"]))}),
@@ -381,6 +386,7 @@ COMPARED = [
     ("verify", "before", "cpu", "<=", 1.2), ("verify", "before", "cpu_both", "<=", 1.05),
     ("create", "before", "rate", ">=", 0.97), ("create", "one commit each", "rate", ">=", 8),
     ("create 1", "one commit each", "rate", ">=", 0.95), ("spend", "before", "rate", ">=", 0.97),
+    ("limit", "without", "rate", None, None), ("balance", "without", "rate", None, None),
     ("get 256", "ceiling", "p99", "<=", 2),
     ("pg get", "LMDB", "rate", None, None), ("pg list", "LMDB", "rate", None, None),
     ("pg verify", "LMDB", "rate", None, None), ("pg create", "LMDB", "rate", None, None),

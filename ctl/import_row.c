@@ -292,7 +292,7 @@ static bool read_actor(struct request *request, struct store_actor *actor)
 
 static bool read_audit(struct request *request, struct store_row *row)
 {
-    const int64_t id_max = (INT64_C(1) << 56) - 1; /* as LMDB stores them */
+    const int64_t id_max = INT64_C(1) << 55; /* as LMDB stores them */
     struct store_audit *audit = &row->audit;
     bool read = json_in_required(request, "id", 1, id_max, &row->id) && need(request, "action") &&
                 json_in_required(request, "time", 0, INT64_MAX, &audit->time_unix_s) &&

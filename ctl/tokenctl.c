@@ -23,7 +23,8 @@ static const struct command {
     bool needs_store;
 } commands[] = {
     {{"init", NULL}, "", "create the store and the secret", ctl_init, false},
-    {{"user", "add"}, "NAME [--group G] [--role user|admin|root] [--quota N] [--unlimited]",
+    {{"user", "add"}, "NAME [--group G] [--role user|admin|root] [--quota N] [--unlimited]"
+     " [--rpm-limit N] [--tpm-limit N] [--max-tokens N]",
      "print id and access token, once", ctl_user_add, true},
     {{"user", "list"}, "", "all users", ctl_user_list, true},
     {{"user", "show"}, "USER", "one user", ctl_user_show, true},
@@ -52,7 +53,7 @@ static const struct command {
     {{"token", "show"}, "ID", "one token, without its key", ctl_token_show, true},
     {{"token", "disable"}, "ID", "refuse its key", ctl_token_disable, true},
     {{"token", "enable"}, "ID", "accept its key again", ctl_token_enable, true},
-    {{"token", "set"}, "ID [--name N] [--group G] [--quota N|unlimited] [--add-quota N] [--expires T] [--rpm-limit N]"
+    {{"token", "set"}, "ID [--add-quota N] [--expires T] [--name N] [--group G] [--quota N|unlimited] [--rpm-limit N]"
      " [--tpm-limit N] [--max-parallel N] [--refill-amount N] [--refill-interval none|day|week|month] [--refill-day N]",
      "T: Unix seconds; -1: never", ctl_token_set, true},
     {{"token", "delete"}, "ID", "delete it; its key is void", ctl_token_delete, true},

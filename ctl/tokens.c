@@ -172,7 +172,9 @@ int ctl_token_set(struct ctl *ctl)
     if (wrong)
         return ctl_fail("%s", wrong);
     if (!token_patch_check(patch, &fault))
-        return ctl_fail("%.*s %s", (int)fault.field.len, fault.field.at, fault.text);
+        return fault.field.at == token_field_rules[TOKEN_FIELD_NUMBER_EXPIRED].name.at
+                   ? ctl_fail("a time of expiry is 0 or more, or -1 for never")
+                   : ctl_fail("%.*s %s", (int)fault.field.len, fault.field.at, fault.text);
     return update(ctl, "set", &write);
 }
 

@@ -387,6 +387,7 @@ static void check_all(struct check *check)
     check_counts(check);
     check_twice(check, &check->token_ids, "token");
     check_twice(check, &check->free_pages, "free page");
+    check_users_end(check);
     check_usage_end(check);
     check_reservations_end(check);
 }

@@ -10,21 +10,41 @@
 
 /* ---- room ---- */
 
-/* An upper estimate of the bytes by which a write grows the store. */
-static size_t count_growth(const struct store_write *write)
+/* An upper estimate of the bytes by which a write grows the store; audit_len: a record of it. Usage
+ * by day counts for itself. */
+static size_t count_growth(const struct store_write *write, size_t audit_len)
 {
     enum { RECORD = 512, LONG_RECORD = 32 * 1024, PAGE = 4096 };
     size_t len = 0;
-    if (write->kind == STORE_CREATE)
+    switch (write->kind) {
+    case STORE_CREATE:
         for (size_t i = 0; i < write->create.count; i++)
             len += RECORD + token_texts_len(&write->create.tokens[i]);
-    else if (write->kind == STORE_UPDATE)
-        len = token_texts_len(&write->update.patch.value); /* the others are absent */
-    else if (write->kind == STORE_USER_ADD || write->kind == STORE_GATEWAY_ADD ||
-             (write->kind == STORE_SPEND && write->spend.ttl_s > 0))
-        len = RECORD;
-    else if (write->kind == STORE_ROTATE)
+        break;
+    case STORE_UPDATE:
+        len = token_texts_len(&write->update.patch.value) + audit_len; /* the others are absent */
+        break;
+    case STORE_ROTATE:
         len = write->idempotency.wanted ? LONG_RECORD : RECORD;
+        break;
+    case STORE_SPEND:
+        len = write->spend.ttl_s > 0 ? RECORD : 0;
+        break;
+    case STORE_USER_ADD:
+    case STORE_GATEWAY_ADD:
+    case STORE_GROUP_PUT:
+    case STORE_GRANT:
+    case STORE_MODEL_PUT:
+        len = RECORD;
+        break;
+    case STORE_SET_STATUS:
+    case STORE_REVEAL:
+    case STORE_USER_CHANGE:
+        len = audit_len;
+        break;
+    default: /* they free some, or change a row */
+        break;
+    }
     if (write->idempotency.wanted)
         len += len + RECORD; /* the answer */
     return len > 0 ? len + len / 2 + PAGE : 0;
@@ -32,7 +52,8 @@ static size_t count_growth(const struct store_write *write)
 
 static bool take_room(struct store_txn *txn, const struct store_write *write)
 {
-    size_t growth = count_growth(write);
+    enum { AUDIT_LEN = 512 };
+    size_t growth = count_growth(write, lmdb_of(txn)->store->base.audit_days > 0 ? AUDIT_LEN : 0);
     return growth == 0 || txn_take_room(txn, growth);
 }
 
@@ -317,7 +338,7 @@ static enum store_error purge(struct store_txn *txn, struct store_write *write)
 static int64_t wall_s(struct store_txn *txn, const struct store_write *write)
 {
     (void)txn;
-    return write->now_unix_s;
+    return write->now_unix_s != 0 ? write->now_unix_s : clock_wall();
 }
 
 const struct store_rows lmdb_rows = {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "store/lmdb/audit.h"
 #include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
 #include "store/lmdb/lookup.h"
@@ -178,9 +179,9 @@ static enum store_error show_usage(struct transfer *transfer, struct span key, s
 static enum store_error show_audit(struct transfer *transfer, struct span key, struct span value)
 {
     struct store_row row = {.kind = STORE_ROW_AUDIT};
-    if (key.at[0] != '\0')
+    if (!audit_is_id(key))
         return STORE_NOT_FOUND;
-    row.id = key.len == ID_KEY_LEN ? get_big64((const unsigned char *)key.at) : 0;
+    row.id = get_big64((const unsigned char *)key.at);
     return record_decode_audit(row.id, value, &row.audit) ? show(transfer, &row)
                                                           : db_corrupt(transfer->txn);
 }

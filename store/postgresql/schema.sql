@@ -198,7 +198,8 @@ ALTER TABLE reservations
     ADD COLUMN from_balance boolean NOT NULL DEFAULT false, -- reservation.units.from_balance
     ADD COLUMN day bigint NOT NULL DEFAULT 0, -- reservation.units.day
     ADD COLUMN refill_period bigint NOT NULL DEFAULT 0; -- reservation.units.refill_period
-CREATE INDEX ON reservations (token_id, due_s) WHERE NOT ended;
+-- Of those that have ended too: without them each settle would write to all indexes.
+CREATE INDEX ON reservations (token_id, due_s);
 
 UPDATE users SET used_quota = least(s.used_quota::numeric + deleted_used_quota, 9223372036854775807)
 FROM (SELECT u.user_id, coalesce(a.used_quota, 0) AS used_quota

@@ -63,6 +63,12 @@ def clock_s():
     return int(time.clock_gettime(CLOCK_REALTIME_COARSE))
 
 
+def zones():
+    """Two time zones: the second has a later day, and neither has a midnight soon."""
+    hour = time.gmtime().tm_hour
+    return f"Etc/GMT+{11 if hour == 11 else 12}", f"Etc/GMT-{12 if hour == 9 else 14}"
+
+
 def wait_until(condition, what, timeout=30):
     """Polls until condition() is true; the time-out only ends a test that hangs."""
     deadline = time.monotonic() + timeout

@@ -8,7 +8,7 @@ import time
 import fastcgi
 import pytest
 from client import Client
-from service import Site
+from service import Site, zones
 from test_exact import Pool, Spender, run_all
 
 pytestmark = pytest.mark.threads
@@ -72,6 +72,21 @@ def test_units_a_minute(site, user, gateway):
     assert re.fullmatch('"tpm";r=0;t=[6-9][0-9]', reply.headers["ratelimit"])
     assert re.fullmatch("1m[0-9]+s", reply.headers["x-ratelimit-reset-tokens"])
     assert verify(site, key).status == 204
+
+
+def test_limits_of_the_owner(site, user, gateway):
+    """Over all tokens; headers tell the one with less left."""
+    admin = Client(fastcgi.transport(site.socket), site.add_user(role="root"))
+    one, other = user.make(rpm_limit=60)["key"], user.make(tpm_limit=50)["key"]
+    admin.request("PUT", "/api/user/", {"id": user.user.id, "rpm_limit": 3, "tpm_limit": 100}).data
+    assert verify(site, one, cost=40).headers["ratelimit"] == '"rpm";r=2;t=20, "tpm";r=60;t=24'
+    reply = verify(site, other)
+    assert reply.status == 204 and reply.headers["x-ratelimit-limit-tokens"] == "50"
+    assert gateway.consume(key=one, amount=70).refusal == (429, "rate")
+    assert gateway.consume(key=one, amount=1).status == 200
+    assert verify(site, other).verdict == (403, "rate")
+    admin.request("PUT", "/api/user/", {"id": user.user.id, "rpm_limit": 0}).data
+    assert "x-ratelimit-limit-requests" not in verify(site, other).headers
 
 
 def test_estimates_are_corrected(site, user, gateway):
@@ -264,12 +279,6 @@ class Poor(Spender):
 # ---- refills ----
 
 
-def zones():
-    """Two time zones, of which the second has a later day, and no midnight soon."""
-    hour = datetime.datetime.now(datetime.timezone.utc).hour
-    return "Etc/GMT+12", "Etc/GMT-12" if hour in (9, 10) else "Etc/GMT-14"
-
-
 def test_refills_are_raced():
     """The workers' day changes: the refill passes, once."""
     before, after = zones()
@@ -277,7 +286,6 @@ def test_refills_are_raced():
         token = pool.owner.make(unlimited_quota=False, remain_quota=3, refill_amount=500, refill_interval="day")
         spender = Spender(pool, token["key"], 1)
         assert [spender.consume(1)[0].status for _ in range(4)] == [200] * 3 + [401]
-        pool.kill_all()
         pool.environment["TOKEN_TIMEZONE"] = after
         pool.kill_all()
         assert pool.quotas(token) == (500, 3)  # before anything is written
@@ -304,6 +312,7 @@ def test_a_reservation_of_the_period_before():
         then = days_of(pool.owner, token, 1)
         pool.environment["TOKEN_TIMEZONE"] = after
         pool.kill_all()
+        spender = Spender(pool, token["key"], 2)
         assert spender.consume(5)[0].status == 200
         assert spender.post("settle", reservation=str(kept[0]), amount="4").data["remain_quota"] == 45
         assert spender.post("cancel", reservation=str(kept[1])).data["remain_quota"] == 45
@@ -386,5 +395,5 @@ def test_groups(with_groups):
     assert verify(site, other["key"]).verdict == (403, "group")
     assert gateway.consume(key=other["key"], amount=1).refusal == (403, "group")
     assert verify(site, own["key"]).status == 204
-    site.ctl("group", "off", "--yes")
+    site.ctl("group", "off")
     assert verify(site, other["key"]).status == 204

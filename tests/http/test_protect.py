@@ -51,6 +51,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(reply)))
+        if "x-limit" in headers:
+            self.send_header("x-ratelimit-limit-requests", headers["x-limit"])
         if "x-location" in headers:
             self.send_header("Location", headers["x-location"])
         self.end_headers()
@@ -532,6 +534,57 @@ def test_keys_are_not_logged(guarded, user):
     token = user.make()
     assert token["key"] in ISSUED
     assert guarded.ask(path=f"/v1/x?key={token['key']}", Authorization=bearer(token["key"])).status == 200
+
+
+# ---- limits and balances ----
+
+LIMITS = ("ratelimit", "ratelimit-policy", "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests",
+          "x-ratelimit-reset-requests", "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens",
+          "x-ratelimit-reset-tokens")
+
+
+def test_clients_see_what_is_left(guarded, upstream, user):
+    """On answers of the upstream, and on refusals: 429, with Retry-After."""
+    key = user.make(rpm_limit=2, tpm_limit=100)["key"]
+    for left in (1, 0):
+        reply = guarded.ask("POST", body=b"x", Authorization=bearer(key))
+        assert reply.status == 200 and set(LIMITS) <= set(reply.headers)
+        assert reply.headers["ratelimit-policy"] == '"rpm";q=2;w=60, "tpm";q=100;w=60'
+        assert reply.headers["ratelimit"].startswith(f'"rpm";r={left};t=')
+        assert reply.headers["x-ratelimit-remaining-requests"] == str(left)
+    refused = guarded.ask(Authorization=bearer(key))
+    assert_refused(refused, 429, "rate")
+    assert 1 <= int(refused.headers["retry-after"]) <= 30
+    assert set(LIMITS) <= set(refused.headers) and refused.headers["x-ratelimit-limit-requests"] == "2"
+    assert len(upstream.take()) == 2
+
+
+def test_clients_without_limits_see_none(guarded, user):
+    reply = guarded.ask(Authorization=bearer(user.make()["key"]))
+    assert reply.status == 200 and not set(LIMITS) & set(reply.headers)
+
+
+def test_limits_beside_exhaustion(guarded, user):
+    key = user.make(rpm_limit=5, unlimited_quota=False, remain_quota=0)["key"]
+    reply = guarded.ask(Authorization=bearer(key))
+    assert_refused(reply, 401, "exhausted")
+    assert reply.headers["x-ratelimit-remaining-requests"] == "5" and "retry-after" not in reply.headers
+
+
+def test_limits_of_the_upstream_are_hidden(guarded, user):
+    """They are about the site's account there."""
+    sent = {"Authorization": bearer(user.make(rpm_limit=2)["key"]), "X_Limit": "1"}
+    reply = guarded.ask(**sent)
+    assert reply.headers["x-ratelimit-limit-requests"] == "2"
+
+
+def test_balance(guarded, upstream, user):
+    """402: the owner has nothing left."""
+    key = user.make()["key"]
+    guarded.ctl("user", "set", user.user.id, "--quota", 1)
+    assert guarded.ask(Authorization=bearer(key)).status == 200
+    assert_refused(guarded.ask(Authorization=bearer(key)), 402, "balance")
+    assert len(upstream.take()) == 1
 
 
 # ---- pool or upstream down ----

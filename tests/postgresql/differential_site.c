@@ -84,8 +84,9 @@ static void list_groups(void)
     int64_t user_id = below(2) ? 0 : pick_id(&users);
     bool checked = false;
     fputs("groups", out);
-    print_error_of(store_group_list(reader(), user_id, &checked, print_group, NULL));
-    fprintf(out, " checked %d, grants", checked);
+    enum store_error error = store_group_list(reader(), user_id, &checked, print_group, NULL);
+    print_error_of(error);
+    fprintf(out, " checked %d, grants", error == STORE_OK && checked);
     print_error_of(store_grant_list(reader(), user_id, print_grant, NULL));
     print_error_of(store_model_list(reader(), print_model, NULL));
 }

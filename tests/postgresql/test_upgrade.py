@@ -39,6 +39,7 @@ def old(request, database):
     database.version = request.param
     counts(database.load.spender("spend-keys", database.load.key, 5, 5))
     database.query("INSERT INTO gateways VALUES (nextval('gateway_ids'), 'g', 1, '\\x00');"
+                   "INSERT INTO workers VALUES ('\\x01', 'machine', 1, '1.0.0', 1, '', '2026-01-01');"
                    "INSERT INTO reservations SELECT user_id, 7 + id, id, 1, 2, false, 0, 0, 1, 2, true, 3,"
                    " true, 'vip' FROM tokens")
     database.new_schema = database.query(SCHEMA)
@@ -75,6 +76,8 @@ def test_upgrade(old):
     assert after == before
     assert versions[0][0].startswith(2 * f"{old.version}|") and not versions[1][0].startswith(f"{old.version}|")
     assert old.query(SCHEMA) == old.new_schema
+    assert old.query("SELECT used_quota, dated_units FROM users") == f"{old.used()}|0"
+    assert old.query("SELECT bool_and(group_is_old) FROM tokens") == "t"
     assert old.load.spend_once(3) == (3, 0, 0)
     assert "ok true" in tokenctl(old, "check").stdout
 

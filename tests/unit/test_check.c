@@ -532,6 +532,225 @@ static void foreign_keys_missing(struct raw *raw)
     raw_delete(raw, raw->meta, raw_text("foreign_keys"), NULL);
 }
 
+/* ---- accounts ---- */
+
+static void change_user_2(struct raw *raw, void change(struct token_account *account))
+{
+    struct raw_bytes record = raw_get(raw, raw->users, raw_user_key(2)), more;
+    struct record_user user;
+    assert_true(record_decode_user(2, (struct span){(char *)record.at, record.len}, &user));
+    change(&user.account);
+    more.len = record_encode_user(2, &user, more.at);
+    raw_put(raw, raw->users, raw_user_key(2), more);
+}
+
+static void used_one(struct token_account *account)
+{
+    account->used_quota++;
+}
+
+static void user_with_another_used_quota(struct raw *raw)
+{
+    change_user_2(raw, used_one);
+}
+
+static void dated_one(struct token_account *account)
+{
+    account->usage.dated_units++;
+}
+
+static void user_with_more_dated_than_used(struct raw *raw)
+{
+    change_user_2(raw, dated_one);
+}
+
+static void date_another_day(struct token_account *account)
+{
+    account->used_quota = account->deleted_used_quota = account->usage.dated_units = 5;
+    account->usage.day = 20000;
+}
+
+static void user_without_its_days(struct raw *raw)
+{
+    change_user_2(raw, date_another_day);
+}
+
+static struct raw_bytes usage_of(struct raw_bytes key, int64_t units)
+{
+    struct raw_bytes value;
+    value.len = record_encode_usage((struct span){(char *)key.at, key.len},
+                                    &(struct record_usage){.units = units}, value.at);
+    return value;
+}
+
+static void put_usage(struct raw *raw, int64_t user_id, int64_t token_id, int64_t units)
+{
+    struct raw_bytes key = raw_three_ids_key(user_id, token_id, 19999);
+    raw_put(raw, raw->usage, key, usage_of(key, units));
+}
+
+static void user_with_other_days(struct raw *raw)
+{
+    change_user_2(raw, date_another_day);
+    put_usage(raw, 2, 0, 4);
+}
+
+static void usage_of_a_token_without_use(struct raw *raw)
+{
+    put_usage(raw, 1, 2, 1);
+}
+
+static void usage_of_no_token(struct raw *raw)
+{
+    put_usage(raw, 1, 77, 0);
+}
+
+static void usage_below_0(struct raw *raw)
+{
+    put_usage(raw, 1, 2, -1);
+}
+
+static void usage_of_another_day(struct raw *raw)
+{
+    struct raw_bytes key = raw_three_ids_key(1, 2, 19999), other = raw_three_ids_key(1, 2, 19998);
+    raw_put(raw, raw->usage, key, usage_of(other, 0));
+}
+
+static void usage_under_a_short_key(struct raw *raw)
+{
+    raw_put(raw, raw->usage, raw_token_key(1, 2), usage_of(raw_token_key(1, 2), 0));
+}
+
+static void change_token_2(struct raw *raw, void change(struct token *token))
+{
+    struct raw_bytes key = raw_token_key(1, 2), record = raw_get(raw, raw->tokens, key), more;
+    struct token token = {.user_id = 1, .id = 2};
+    struct record_keys keys;
+    assert_true(record_decode_token((struct span){(char *)record.at, record.len}, &token, &keys));
+    change(&token);
+    more.len = record_encode_token(&token, &keys, more.at);
+    raw_put(raw, raw->tokens, key, more);
+}
+
+static void refill_on_day_32(struct token *token)
+{
+    token->refill_day = 32;
+}
+
+static void token_with_a_wrong_refill_day(struct raw *raw)
+{
+    change_token_2(raw, refill_on_day_32);
+}
+
+static void use_one_on_a_day(struct token *token)
+{
+    token->usage = (struct token_usage){.day = 20000, .units = 1, .dated_units = 1};
+}
+
+static void token_with_more_dated_than_used(struct raw *raw)
+{
+    change_token_2(raw, use_one_on_a_day);
+}
+
+static void reservation_that_is_not_indexed(struct raw *raw)
+{
+    put_reservation(raw, reservation(2, 0, 0));
+}
+
+static void open_reservation_too_many(struct raw *raw)
+{
+    raw_put_entry(raw, raw->reservations_by_token, raw_three_ids_key(2, 600, 9));
+}
+
+static void put_group(struct raw *raw, const char *name, int64_t ratio_millionths)
+{
+    struct record_group group = {.description = SPAN("text"), .ratio_millionths = ratio_millionths};
+    struct raw_bytes value;
+    value.len = record_encode_group(span_of(name), &group, value.at);
+    raw_put(raw, raw->groups, raw_text(name), value);
+}
+
+static void group_of_another_name(struct raw *raw)
+{
+    put_group(raw, "vip", 1);
+    raw_put(raw, raw->groups, raw_text("VIP"), raw_get(raw, raw->groups, raw_text("vip")));
+}
+
+static void group_with_a_negative_ratio(struct raw *raw)
+{
+    put_group(raw, "vip", -1);
+}
+
+static struct raw_bytes grant_key(int64_t user_id)
+{
+    struct raw_bytes key = raw_user_key(user_id);
+    memcpy(key.at + key.len, "vip", 3);
+    key.len += 3;
+    return key;
+}
+
+static void grant_of_no_group(struct raw *raw)
+{
+    raw_put_entry(raw, raw->grants, grant_key(1));
+}
+
+static void grant_to_nobody(struct raw *raw)
+{
+    put_group(raw, "vip", 1);
+    raw_put_entry(raw, raw->grants, grant_key(77));
+}
+
+static void grant_of_another_key(struct raw *raw)
+{
+    put_group(raw, "vip", 1);
+    raw_put_entry(raw, raw->grants, grant_key(1));
+    raw_put(raw, raw->grants, grant_key(2), raw_get(raw, raw->grants, grant_key(1)));
+}
+
+static struct raw_bytes audit_record(int64_t id, int64_t user_id)
+{
+    struct store_audit record = {.id = id,
+                                 .action = SPAN("token.create"),
+                                 .user_id = user_id,
+                                 .actor = {.address = SPAN(""), .request_id = SPAN("")},
+                                 .changes = SPAN("{}")};
+    struct raw_bytes value;
+    value.len = record_encode_audit(&record, value.at);
+    return value;
+}
+
+static void audit_record_that_is_not_indexed(struct raw *raw)
+{
+    raw_put(raw, raw->audit, raw_user_key(5), audit_record(5, 1));
+}
+
+static void audit_record_of_another_id(struct raw *raw)
+{
+    raw_put(raw, raw->audit, raw_user_key(5), audit_record(6, 0));
+}
+
+static void audit_index_without_a_record(struct raw *raw)
+{
+    int64_t id = 5;
+    raw_put(raw, raw->audit_by_user, raw_user_key(1), raw_bytes(&id, sizeof(id)));
+}
+
+static void recent_audit_record_of_another_id(struct raw *raw)
+{
+    raw_put(raw, raw->recent, raw_user_key(5), audit_record(6, 0));
+}
+
+static void recent_audit_record_that_is_old(struct raw *raw)
+{
+    raw_put(raw, raw->audit, raw_user_key(5), audit_record(5, 0));
+    raw_put(raw, raw->recent, raw_user_key(4), audit_record(4, 0));
+}
+
+static void groups_checked_missing(struct raw *raw)
+{
+    raw_delete(raw, raw->meta, raw_text("groups_checked"), NULL);
+}
+
 /* ---- all of them ---- */
 
 #define ROW(damage, line)                                                                          \
@@ -558,6 +777,30 @@ static const struct {
     ROW(token_name_too_long, "token 2: "),
     ROW(token_remain_quota_negative, "token 2: remain_quota"),
     ROW(token_used_quota_negative, "token 2: used_quota"),
+    ROW(user_with_another_used_quota, "user 2: its used_quota is not the sum of its tokens'"),
+    ROW(user_with_more_dated_than_used, "user 2: its usage does not agree"),
+    ROW(user_without_its_days, "user 2: its usage by day is missing"),
+    ROW(user_with_other_days, "usage: the days of user 2, token 0 are not what it has used"),
+    ROW(usage_of_a_token_without_use, "usage: the days of user 1, token 2 are not"),
+    ROW(usage_of_no_token, "usage: the days of user 1, token 77 are not"),
+    ROW(usage_below_0, "usage: an entry that can't be read or is below 0"),
+    ROW(usage_of_another_day, "usage: an entry that can't be read or is below 0"),
+    ROW(usage_under_a_short_key, "usage: an entry that can't be read or is below 0"),
+    ROW(token_with_a_wrong_refill_day, "token 2: refill_day"),
+    ROW(token_with_more_dated_than_used, "token 2: its usage does not agree"),
+    ROW(reservation_that_is_not_indexed, "reservation 1: is not in its token's index"),
+    ROW(open_reservation_too_many, "reservations_by_token: 1 entries instead of 0"),
+    ROW(group_of_another_name, "groups: an entry that can't be read"),
+    ROW(group_with_a_negative_ratio, "groups: an entry that can't be read"),
+    ROW(grant_of_no_group, "grants: user 1: of a group that does not exist"),
+    ROW(grant_to_nobody, "grants: to user 77, who does not exist"),
+    ROW(grant_of_another_key, "grants: an entry that can't be read"),
+    ROW(audit_record_that_is_not_indexed, "audit record 5: is not in its user's index"),
+    ROW(audit_record_of_another_id, "audit record 5: can't be read"),
+    ROW(audit_index_without_a_record, "audit_by_user: 1 entries instead of 0"),
+    ROW(recent_audit_record_of_another_id, "audit record 5: can't be read"),
+    ROW(recent_audit_record_that_is_old, "audit record 4: is older than others"),
+    ROW(groups_checked_missing, "groups_checked: can't be read"),
     ROW(token_expired_time_negative, "token 2: expired_time"),
     ROW(token_under_a_short_key, "tokens: a key of another length"),
     ROW(token_of_nobody, "its user 77 does not exist"),

@@ -70,7 +70,7 @@ static void create(int64_t user_id, struct token *tokens, size_t count, int64_t 
     assert_int_equal(store_write(all.temporary.store, &write), STORE_OK);
     store_write_free(&write);
     for (size_t i = 0; i < count; i++)
-        if (tokens[i].group.len == 0) /* as it is shown: the owner's */
+        if (tokens[i].group.at == write.owner_group) /* the owner's, in memory of the write */
             tokens[i].group = SPAN("vip");
 }
 

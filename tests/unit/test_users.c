@@ -276,9 +276,79 @@ static void test_delete_that_was_cut_off(void **state)
     temporary_remove(&temporary);
 }
 
+/* ---- administrators ---- */
+
+static int64_t add_role(struct temporary *temporary, enum user_role role)
+{
+    char access_token[STORE_CREDENTIAL_LEN];
+    const struct store_user_patch patch = {.fields = STORE_USER_ROLE, .value.role = role};
+    int64_t id = temporary_add_user(temporary, access_token);
+    assert_int_equal(store_user_change(temporary->store, id, &patch), STORE_OK);
+    return id;
+}
+
+static enum store_error change_as(struct temporary *temporary, int64_t actor, int64_t user_id,
+                                  const struct store_user_patch *patch, unsigned char *access_hash)
+{
+    struct store_write write = {.kind = STORE_USER_CHANGE,
+                                .user_id = user_id,
+                                .now_unix_s = 1000,
+                                .actor = {.kind = STORE_ACTOR_ADMIN, .id = actor},
+                                .user_change = {.access_hash = access_hash, .patch = *patch}};
+    return store_write(temporary->store, &write);
+}
+
+/* Checked in the transaction: the role may have changed since the request was let in. */
+static void test_rights_of_administrators(void **state)
+{
+    (void)state;
+    enum { USER, OTHER, ADMIN, ADMIN2, ROOT, ROOT2, COUNT };
+    static const enum user_role roles[COUNT] = {USER_ROLE_USER,  USER_ROLE_USER, USER_ROLE_ADMIN,
+                                                USER_ROLE_ADMIN, USER_ROLE_ROOT, USER_ROLE_ROOT};
+    struct temporary temporary;
+    int64_t ids[COUNT];
+    unsigned char none[SEAL_CREDENTIAL_HASH_LEN] = {0}, hash[SEAL_CREDENTIAL_HASH_LEN] = {1};
+    open_store(&temporary);
+    for (size_t i = 0; i < COUNT; i++)
+        ids[i] = add_role(&temporary, roles[i]);
+    for (size_t a = 0; a < COUNT; a++)
+        for (size_t u = 0; u < COUNT; u++) {
+            bool may_act = roles[a] >= USER_ROLE_ADMIN && (a == u || roles[a] > roles[u]);
+            struct store_user_patch patch = {.fields = STORE_USER_QUOTA, .value.account.quota = 1};
+            require((change_as(&temporary, ids[a], ids[u], &patch, NULL) == STORE_OK) == may_act,
+                    "%zu %zu", a, u);
+            patch = (struct store_user_patch){.fields = 0};
+            assert_true((change_as(&temporary, ids[a], ids[u], &patch, none) == STORE_OK) ==
+                        may_act);
+            bool may_give = may_act && roles[a] == USER_ROLE_ROOT;
+            hash[1]++;
+            assert_true((change_as(&temporary, ids[a], ids[u], &patch, hash) == STORE_OK) ==
+                        may_give);
+            for (size_t r = 0; r < COUNT; r++) {
+                patch =
+                    (struct store_user_patch){.fields = STORE_USER_ROLE, .value.role = roles[r]};
+                bool stays = roles[r] == roles[u];
+                bool may_set = may_act && (stays || (a != u && roles[a] > roles[r]));
+                enum store_error error = change_as(&temporary, ids[a], ids[u], &patch, NULL);
+                require(error == (may_set ? STORE_OK : STORE_FORBIDDEN), "%zu %zu %zu", a, u, r);
+                patch.value.role = roles[u];
+                store_user_change(temporary.store, ids[u], &patch);
+            }
+        }
+    /* One who was disabled, or is no longer there. */
+    struct store_user_patch patch = {.fields = STORE_USER_QUOTA};
+    assert_int_equal(set_user_disabled(temporary.store, ids[ADMIN], true), STORE_OK);
+    assert_int_equal(change_as(&temporary, ids[ADMIN], ids[USER], &patch, NULL), STORE_FORBIDDEN);
+    assert_int_equal(store_user_delete(temporary.store, ids[ADMIN2]), STORE_OK);
+    assert_int_equal(change_as(&temporary, ids[ADMIN2], ids[USER], &patch, NULL), STORE_FORBIDDEN);
+    temporary_check(&temporary);
+    temporary_remove(&temporary);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rights_of_administrators),
         cmocka_unit_test(test_add_and_get),
         cmocka_unit_test(test_authenticate),
         cmocka_unit_test(test_names),
