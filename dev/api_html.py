@@ -20,8 +20,10 @@ except ImportError:
 METHODS = ("get", "post", "put", "delete")  # OPTIONS are browsers' preflights
 
 # Members of bodies, and path parameters, that are variables in examples.
-VARIABLES = {"id": "ID", "ids": "ID", "key": "KEY", "reservation": "RESERVATION", "username": "NAME"}
-TEXTS = ("KEY", "NAME")  # the others are numbers
+VARIABLES = {
+    "id": "ID", "ids": "ID", "key": "KEY", "reservation": "RESERVATION", "username": "NAME", "transaction_id": "TRANSACTION",
+}
+TEXTS = ("KEY", "NAME", "TRANSACTION")  # the others are numbers
 
 HEADERS = {  # by security scheme
     "accessToken": ("Authorization", "Bearer ", "ACCESS_TOKEN"),
@@ -32,12 +34,12 @@ HEADERS = {  # by security scheme
 INTRODUCTION = """
 The examples use these values. For curl and Python they are environment variables:
 
-    export URL=http://127.0.0.1:8080 ACCESS_TOKEN=… GATEWAY_SECRET=… KEY=sk-… ID=1 RESERVATION=1 NAME=alice
+    export URL=http://127.0.0.1:8080 ACCESS_TOKEN=… GATEWAY_SECRET=… KEY=sk-… ID=1 RESERVATION=1 NAME=alice TRANSACTION=t1
 
 and for JavaScript constants:
 
     const url = "http://127.0.0.1:8080", accessToken = "…", gatewaySecret = "…", key = "sk-…", id = 1,
-      reservation = 1, name = "alice";
+      reservation = 1, name = "alice", transaction = "t1";
 
 `URL` is that of the public server. Routes of gateways and administrators, and /api/token/verify, are on the
 internal one, by default http://127.0.0.1:8081.
