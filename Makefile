@@ -120,6 +120,7 @@ run:
 test:
 	@./dev/deps.sh test
 	@$(MAKE) --no-print-directory all unit-tests
+	@./dev/axe.sh '$(BUILD)/axe'
 	@BUILD='$(BUILD)' $(PYTHON) -m pytest --timeout=900 -n "$$((2 * $$(nproc)))" --dist loadfile $(PYTEST) tests
 
 # The same tests on programs that check themselves; under ThreadSanitizer those marked "threads".

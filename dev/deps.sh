@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the missing Debian packages of some purposes (Debian 12 and 13).
 #
-#   dev/deps.sh [build|run|postgresql|test|torture|lint|bench|coverage|all]...        default: all
+#   dev/deps.sh [build|run|postgresql|test|browser|torture|lint|bench|coverage|all]...        default: all
 set -eu
 
 packages() {
@@ -15,13 +15,15 @@ packages() {
         echo python3-pytest python3-pytest-timeout python3-pytest-xdist python3-requests \
             python3-jsonschema libxxhash0 libcmocka-dev clang libclang-rt-dev llvm \
             apache2-bin libapache2-mod-fcgid lighttpd caddy sqlite3 mariadb-server-core \
-            mariadb-client-core tzdata ;;
+            mariadb-client-core tzdata
+        packages browser ;;
+    browser) echo chromium chromium-driver python3-selenium ;; # for the console's tests
     torture) packages test; echo haproxy uwsgi-core fcgiwrap ;;
     lint) packages test; echo clang-format clang-tidy shellcheck ;;
     bench) packages build; packages run; packages postgresql; echo wrk ;;
     coverage) packages test; echo gcovr ;;
     all) packages lint; packages bench; packages coverage ;;
-    *) echo "usage: $0 [build|run|postgresql|test|torture|lint|bench|coverage|all]..." >&2; exit 2 ;;
+    *) echo "usage: $0 [build|run|postgresql|test|browser|torture|lint|bench|coverage|all]..." >&2; exit 2 ;;
     esac
 }
 
@@ -30,6 +32,9 @@ is_installed() {
     case $1 in nginx-light) PATH=$PATH:/usr/sbin command -v nginx >/dev/null && return ;; esac
     dpkg-query -W -f='${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed
 }
+
+# Debian has Chromium for some processors only. Without it the tests of the console are skipped.
+is_optional() { packages browser | grep -qw -e "$1"; }
 
 # Debian starts a service when it installs it: nginx would take port 80. A policy of 101 forbids
 # that; a machine that has a policy keeps it.
@@ -43,23 +48,28 @@ install() {
     fi
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq || true # with an old index installing may work all the same
-    apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@" >&2
+    # shellcheck disable=SC2086 # lists of words
+    [ -z "$missing" ] || get $missing
+    # shellcheck disable=SC2086
+    [ -z "$optional" ] || get $optional || echo "$0: there is no Chromium: the console's tests are skipped" >&2
 }
+
+get() { apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@" >&2; }
 
 [ $# -gt 0 ] || set -- all
 list=$(for purpose; do packages "$purpose"; done)
-missing=
-# shellcheck disable=SC2086 # a list of words, also below
+missing='' optional=''
+# shellcheck disable=SC2086 # a list of words
 for package in $(printf '%s\n' $list | sort -u); do
-    is_installed "$package" || missing="$missing $package"
+    is_installed "$package" && continue
+    if is_optional "$package"; then optional="$optional $package"; else missing="$missing $package"; fi
 done
-[ -n "$missing" ] || exit 0
+[ -n "$missing$optional" ] || exit 0
 
-echo "installing$missing" >&2
+echo "installing$missing$optional" >&2
 command -v apt-get >/dev/null || { echo "$0: there is no apt-get: install the equivalent packages" >&2; exit 1; }
 if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null || { echo "$0: needs root or sudo" >&2; exit 1; }
     exec sudo "$0" "$@"
 fi
-# shellcheck disable=SC2086
-install $missing
+install

@@ -443,8 +443,7 @@ def check_accessibility(page):
     assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1360])
+@pytest.mark.parametrize(("width", "scheme"), [(1360, "light"), (400, "dark")])
 def test_accessibility(page, user, width, scheme):
     token = everything(user)
     page.emulate(width=width, scheme=scheme)
