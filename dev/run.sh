@@ -102,15 +102,18 @@ make_accounts() {
         "$build/tokenctl" init >/dev/null
         is_new=true
     fi
-    make_account user demo
-    make_account gateway gateway
+    make_account user demo demo
+    make_account gateway gateway demo
+    make_account user administrator administrator --role admin
 }
 
 # Kept in FILE, as tokenctl prints it only once.
-make_account() { # KIND FILE
-    [ ! -s "$site/$2" ] || $is_new || return 0
-    (umask 077 && "$build/tokenctl" --json "$1" add demo >"$site/$2.new")
-    mv "$site/$2.new" "$site/$2"
+make_account() { # KIND FILE NAME [OPTION...]
+    kind=$1 file=$site/$2
+    shift 2
+    [ ! -s "$file" ] || $is_new || return 0
+    (umask 077 && "$build/tokenctl" --json "$kind" add "$@" >"$file.new")
+    mv "$file.new" "$file"
 }
 
 member() { sed -n 's/.*"'"$2"'": *"\{0,1\}\([^",}]*\).*/\1/p' "$site/$1"; } # FILE NAME
@@ -210,9 +213,10 @@ stop_all() {
 
 print_usage() {
     user=$(member demo id) access_token=$(member demo access_token) secret=$(member gateway secret)
+    administrator_token=$(member administrator access_token)
     internal=http://127.0.0.1:$internal_port/api/token/
     printf 'url %s\nuser %s\naccess_token %s\n' "$url" "$user" "$access_token"
-    printf 'internal %s\ngateway_secret %s\n\n' "$internal" "$secret"
+    printf 'internal %s\ngateway_secret %s\nadministrator_token %s\n\n' "$internal" "$secret" "$administrator_token"
     id=$(example_id)
     echo '# create one, create several, list, get'
     request_line -X POST -d "'{\"name\":\"first\",\"unlimited_quota\":true}'" "$url"
@@ -223,11 +227,16 @@ print_usage() {
     request_line "'${url}search?keyword=FIRST'"
     request_line -X POST -d "'{\"token\":\"sk-\"}'" "${url}search"
     request_line "'$url?status=1&sort=name&order=asc'"
+    echo '# yourself: account, groups, models, use by day, a token'\''s use by day, audit records'
+    for name in user/self user/self/groups user/models "user/self/usage?days=7" "token/$id/usage?days=7" log/self; do
+        request_line "'${url%token/}$name'"
+    done
     echo '# show a key, several keys, a new key (the old one stays valid for an hour)'
     request_line -X POST "$url$id/key"
     request_line -X POST -d "'{\"ids\":[$id]}'" "${url}batch/keys"
     request_line -X POST -d "'{\"grace_seconds\":3600}'" "$url$id/rotate"
     print_key_lines
+    print_administrator_lines
     echo '# update, status only, status of several, delete, delete several, allowed methods'
     request_line -X PUT -d "'{\"id\":$id,\"name\":\"renamed\",\"model_limits\":[\"gpt-4o\"]}'" "$url"
     request_line -X PUT -d "'{\"id\":$id,\"status\":2}'" "'$url?status_only=true'"
@@ -254,6 +263,17 @@ print_key_lines() {
     gateway_line "{$reservation}" cancel
 }
 
+# A line that adds a user would work once.
+print_administrator_lines() {
+    echo '# as administrator (internal): users, change one, its tokens, whose key is it, audit records'
+    for name in user/ "user/search?keyword=demo" "user/$user" "token/?user_id=$user" log/; do
+        administrator_line "'${internal%token/}$name'"
+    done
+    administrator_line -X PUT -d "'{\"id\":$user,\"rpm_limit\":600}'" "${internal%token/}user/"
+    administrator_line -X POST -d "'{\"id\":$user,\"action\":\"enable\"}'" "${internal%token/}user/manage"
+    administrator_line -X POST -d "\"{\\\"key\\\":\\\"$key\\\"}\"" "${internal}find"
+}
+
 # The newest token's id, or the id that the first create will get, or the id of a token made for this.
 example_id() {
     ! $is_new || { echo 1; return; }
@@ -270,6 +290,10 @@ request() {
 
 request_line() {
     echo "curl -H 'Authorization: Bearer $access_token' -H 'New-Api-User: $user' $*"
+}
+
+administrator_line() {
+    echo "curl -H 'Authorization: Bearer $administrator_token' $*"
 }
 
 gateway_line() { # BODY PATH

@@ -332,10 +332,10 @@ class Store:
             **self.as_worker_user(),
         )
 
-    def cgi(self, method, target, headers, body):
+    def cgi(self, method, target, headers, body, **settings):
         """A transport for Client: each request is a run of the worker as plain CGI."""
         body = body or b""
-        done = self.run_cgi(fastcgi.environment(method, target, headers, body), body)
+        done = self.run_cgi(fastcgi.environment(method, target, headers, body), body, **settings)
         assert (done.returncode, done.stderr) == (0, b""), done
         return fastcgi.parse_cgi(done.stdout)
 

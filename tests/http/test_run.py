@@ -18,6 +18,8 @@ from service import CLEAN_ENVIRONMENT, ROOT, wait_until
 # At the end of lines of `make run`: each route.
 PATHS = (
     "/token/ /token/1 p=1&size=20 keyword=FIRST /search order=asc /1/key /batch/keys /1/rotate"
+    " /user/self /user/self/groups /user/models /user/self/usage.days=7 /1/usage.days=7 /log/self"
+    " /user/ /user/search.keyword=demo /user/1 user_id=1 /log/ /user/manage /find"
     " /usage/token/ /verify /consume /reserve /settle /cancel status_only=true /batch/status /batch"
 ).split()
 
