@@ -269,8 +269,8 @@ class Store:
                 start = found.start() - records.AT_TEXTS
                 record = bytearray(data[start : start + 20000])
                 ids = struct.unpack(">qq", data[start - 16 : start])  # its key lies before it
-                if not record.startswith(records.seal_token(record, *ids)):
-                    continue  # the name in an audit record
+                if offset > 0 and not record.startswith(records.seal_token(record, *ids)):
+                    continue  # the name in an audit record; damage may hit that too
                 record[offset : offset + len(value)] = value
                 file.seek(start)
                 file.write(records.seal_token(record, *ids))
