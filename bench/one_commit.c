@@ -29,6 +29,11 @@ void commit_thread_record_use(struct commit_thread *thread, const struct store_a
     (void)thread, (void)used, (void)now_unix_s;
 }
 
+void commit_thread_record_reveals(struct commit_thread *thread, const struct request *request)
+{
+    (void)thread, (void)request;
+}
+
 void commit_thread_stop(struct commit_thread *thread)
 {
     work_queue_stop(&thread->queue);

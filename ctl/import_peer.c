@@ -37,10 +37,18 @@ struct head {
 };
 
 /* Counts that the report ends with. */
-enum count { DELETED_USERS, DELETED_TOKENS, OWNERLESS_TOKENS, OTHER_ROWS, NEGATIVE_QUOTAS, COUNTS };
-static const char *const count_names[COUNTS] = {"deleted_users", "deleted_tokens",
+enum count {
+    DELETED_USERS,
+    DELETED_TOKENS,
+    OWNERLESS_TOKENS,
+    OTHER_ROWS,
+    NEGATIVE_QUOTAS,
+    WITHOUT_QUOTA,
+    COUNTS
+};
+static const char *const count_names[COUNTS] = {"deleted_users",       "deleted_tokens",
                                                 "tokens_without_user", "rows_of_other_tables",
-                                                "negative_quotas"};
+                                                "negative_quotas",     "users_without_quota"};
 
 struct import_peer {
     bool has_deleted_status; /* One API's users have no deleted_at */
@@ -55,10 +63,8 @@ struct import_peer {
     struct entry last;  /* of the row before the one at hand */
     bool ids_are_raised, is_reported;
     int64_t user_id_max, token_id_max; /* of deleted ones, too */
-    int64_t user_id;                   /* the last user, */
-    char group[TOKEN_GROUP_LEN_MAX];   /* and its group */
-    size_t group_len;
-    uint64_t *names; /* a set of hashes, 0: none */
+    int64_t user_id;                   /* the last user */
+    uint64_t *names;                   /* a set of hashes, 0: none */
     size_t names_size;
     struct json_object *lost; /* values by column */
     int64_t counts[COUNTS];
@@ -264,6 +270,7 @@ static bool take_object(struct import *import, struct request *request, uint64_t
     if (read != PEER_READ_ROW || is_deleted)
         return true;
     peer->counts[NEGATIVE_QUOTAS] += row.quota < 0 || row.used_quota < 0;
+    peer->counts[WITHOUT_QUOTA] += !row.is_token && row.quota <= 0;
     peer_row_count_lost(request, &row, peer->lost);
     return write_row(import, &row, line, text);
 }
@@ -363,8 +370,6 @@ static bool make_user(struct import *import, struct request *request, const stru
     peer->user_id = row->id;
     if (!sum_used(import, row, &used) || !peer_row_to_user(request, row, false, used, user, notes))
         return false;
-    peer->group_len = user->user.group.len;
-    memcpy(peer->group, user->user.group.at, peer->group_len);
     /* The name as it is here: cut, and without control characters. */
     if (row->name.len > 0 && !text_is_digits(user->user.name) && add_name(peer, user->user.name))
         return true;
@@ -424,8 +429,7 @@ static enum import_found next(struct import *import, struct request *request, st
         return IMPORT_BAD; /* without memory: it was good before */
     if (is_left_out(import, &entry, &read))
         return IMPORT_NOTHING;
-    struct span group = {peer->group, peer->group_len};
-    if (!(read.is_token ? peer_row_to_token(request, &read, group, row, &notes)
+    if (!(read.is_token ? peer_row_to_token(request, &read, row, &notes)
                         : make_user(import, request, &read, row, &notes)))
         return import->failure ? IMPORT_END : IMPORT_BAD;
     for (size_t i = 0; i < notes.count; i++)

@@ -345,7 +345,8 @@ static void set_addresses(struct request *request, const struct peer_row *row, s
     }
 }
 
-static void set_group(struct request *request, const struct peer_row *row, struct span owner_group,
+/* One without a group follows its owner. */
+static void set_group(const struct request *request, const struct peer_row *row,
                       struct token *token, struct peer_notes *notes)
 {
     struct json_object *auto_groups = json_object_object_get(request->json, "auto_groups");
@@ -353,8 +354,6 @@ static void set_group(struct request *request, const struct peer_row *row, struc
         disable(token, notes, "is disabled: its group is above 64 bytes or has control characters");
     else if (row->group.len > 0)
         token->group = row->group;
-    if (token->group.len == 0)
-        token->group = fit(request, owner_group, TOKEN_GROUP_LEN_MAX, SIZE_MAX);
     if (span_equal(row->group, SPAN("auto")) && !is_empty(auto_groups))
         disable(token, notes, "is disabled: its list of automatic groups can't be kept");
 }
@@ -382,8 +381,8 @@ static void set_status(const struct peer_row *row, struct token *token, struct p
         note(notes, "is disabled: its status is not known");
 }
 
-bool peer_row_to_token(struct request *request, const struct peer_row *row, struct span owner_group,
-                       struct store_row *out, struct peer_notes *notes)
+bool peer_row_to_token(struct request *request, const struct peer_row *row, struct store_row *out,
+                       struct peer_notes *notes)
 {
     struct token *token = &out->token;
     *out = (struct store_row){.kind = STORE_ROW_TOKEN, .id = row->id};
@@ -405,7 +404,7 @@ bool peer_row_to_token(struct request *request, const struct peer_row *row, stru
     if (row->expired_unix_s < TOKEN_NEVER_EXPIRES)
         note(notes, "expired_time is below -1 and becomes 0: it is expired");
     set_status(row, token, notes);
-    set_group(request, row, owner_group, token, notes);
+    set_group(request, row, token, notes);
     set_models(request, row, token, notes);
     set_addresses(request, row, token, notes);
     set_key(row, token, notes);

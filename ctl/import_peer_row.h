@@ -42,10 +42,10 @@ void peer_row_count_lost(const struct request *request, const struct peer_row *r
                          struct json_object *counts);
 
 /* Convert the row to a store's. Its texts point into request->json or, where they were changed,
- * into request->text. False without memory, with request->invalid set. id_in_name    append -ID to
- * the name tokens_used   the sum of used_quota of the user's tokens owner_group   the group of a
- * token that has none */
+ * into request->text. False without memory, with request->invalid set.
+ *   id_in_name    append -ID to the name
+ *   tokens_used   the sum of used_quota of the user's tokens */
 bool peer_row_to_user(struct request *request, const struct peer_row *row, bool id_in_name,
                       int64_t tokens_used, struct store_row *user, struct peer_notes *notes);
-bool peer_row_to_token(struct request *request, const struct peer_row *row, struct span owner_group,
-                       struct store_row *token, struct peer_notes *notes);
+bool peer_row_to_token(struct request *request, const struct peer_row *row, struct store_row *token,
+                       struct peer_notes *notes);

@@ -15,7 +15,7 @@ packages() {
         echo python3-pytest python3-pytest-timeout python3-pytest-xdist python3-requests \
             python3-yaml python3-jsonschema libxxhash0 libcmocka-dev clang libclang-rt-dev llvm \
             apache2-bin libapache2-mod-fcgid lighttpd caddy sqlite3 mariadb-server-core \
-            mariadb-client-core ;;
+            mariadb-client-core tzdata ;;
     torture) packages test; echo haproxy uwsgi-core fcgiwrap ;;
     lint) packages test; echo clang-format clang-tidy shellcheck ;;
     bench) packages build; packages run; packages postgresql; echo wrk ;;

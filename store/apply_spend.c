@@ -164,7 +164,7 @@ enum store_error store_apply_spend(struct store_txn *txn, struct store_write *wr
     struct token_usage token_usage = pair.token.usage, owner_usage = account->usage;
     struct token_reservation units = token_reserve(&pair.token, account, amount, &context);
     token_spend(&pair.token, account, amount, &context);
-    pair.token.accessed_unix_s = context.now_unix_s;
+    pair.token.accessed_unix_s = write->now_unix_s;
     fill_spent(&pair, &context, &right, answer);
     put_pair(txn, &pair);
     keep_usage(txn, answer->user_id, answer->token_id, &token_usage, context.day);

@@ -338,7 +338,7 @@ static enum store_error purge(struct store_txn *txn, struct store_write *write)
 static int64_t wall_s(struct store_txn *txn, const struct store_write *write)
 {
     (void)txn;
-    return write->now_unix_s != 0 ? write->now_unix_s : clock_wall();
+    return write->now_unix_s;
 }
 
 const struct store_rows lmdb_rows = {

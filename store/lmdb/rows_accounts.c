@@ -121,18 +121,17 @@ void usage_add(struct store_txn *txn, int64_t user_id, int64_t token_id, int64_t
 
 void usage_fold(struct store_txn *txn, int64_t user_id, int64_t token_id, int64_t day)
 {
-    struct span value, key = THREE_IDS_KEY(user_id, token_id, 1);
-    struct record_usage usage;
-    while (db_seek(txn, DB_USAGE, &key, &value, MDB_SET_RANGE) == STORE_OK) {
-        if (!record_decode_usage(key, value, &usage)) {
-            db_corrupt(txn);
+    for (;;) {
+        struct span value = {NULL, 0}, key = THREE_IDS_KEY(user_id, token_id, 1);
+        struct record_usage usage = {.units = 0};
+        if (db_seek(txn, DB_USAGE, &key, &value, MDB_SET_RANGE) != STORE_OK)
             return;
-        }
-        if (usage.user_id != user_id || usage.token_id != token_id || usage.day >= day)
+        if (!record_decode_usage(key, value, &usage))
+            db_corrupt(txn);
+        else if (usage.user_id != user_id || usage.token_id != token_id || usage.day >= day)
             return;
         db_delete(txn, DB_USAGE, THREE_IDS_KEY(user_id, token_id, usage.day));
         usage_add(txn, user_id, token_id, 0, usage.units, usage.requests);
-        key = THREE_IDS_KEY(user_id, token_id, 1);
     }
 }
 

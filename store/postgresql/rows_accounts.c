@@ -121,6 +121,7 @@ void group_rows_add_audit(struct store_txn *txn, const struct store_audit *recor
 void group_rows_import_audit(struct store_txn *txn, const struct store_audit *record)
 {
     struct pg_parameters *parameters = pg_int(PG_PARAMETERS, record->user_id);
-    group_send((struct group *)txn, PG_IMPORT_AUDIT,
-               bind_audit(pg_int(parameters, record->id), record));
+    bool has_id = record->id > 0;
+    bind_audit(has_id ? pg_int(parameters, record->id) : parameters, record);
+    group_send((struct group *)txn, has_id ? PG_IMPORT_AUDIT : PG_ADD_AUDIT, parameters);
 }

@@ -89,6 +89,12 @@ RECORDS = {
     "reservation": b"r" + reservation(),
     "reservation-ended": b"r" + reservation(7, b""),
     "gateway": b"g" + gateway(),
+    "token-limits": b"t\5\xE2" + token()[2:42] + struct.pack("<13q", *range(1, 5), 2, 31, *range(7))
+    + struct.pack("<H", 76) + token()[42:],
+    "user-balance": b"u\4\4" + user()[2:42] + struct.pack("<14q", 10, *range(13)) + user()[42:],
+    "reservation-day": b"r\3" + reservation()[1:-4] + struct.pack("<2q", 20000, 20001) + reservation()[-4:],
+    "group": b"n\1\1" + struct.pack("<q", 800000) + b"\4text",
+    "audit": b"a\1" + struct.pack("<5q", 1000, 1, 2, 3, 4) + b"\3\2\1\2\0act10r{}",
 }
 
 RECORD_REGRESSIONS = {

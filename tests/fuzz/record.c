@@ -1,5 +1,5 @@
 /* store/record.h: what can be decoded is encoded to the same bytes, and fits the room for it.
- * The first byte says what the rest is a record of: t, u, r or g. */
+ * The first byte says what the rest is a record of: t, u, r, g, n (a group) or a (audit). */
 
 #include "tests/fuzz/fuzz.h"
 
@@ -36,15 +36,30 @@ static size_t code_user(struct span record, unsigned char *out)
 static size_t code_reservation(struct span record, unsigned char *out)
 {
     struct record_reservation reservation = {0};
-    return record_decode_reservation(0, record, &reservation)
-               ? record_encode_reservation(0, &reservation, out)
-               : 0;
+    if (!record_decode_reservation(0, record, &reservation))
+        return 0;
+    size_t len = record_encode_reservation(0, &reservation, out);
+    return (unsigned char)record.at[0] == out[0] ? len : 0; /* version 2 is written as 3 */
 }
 
 static size_t code_gateway(struct span record, unsigned char *out)
 {
     struct record_gateway gateway = {0};
     return record_decode_gateway(0, record, &gateway) ? record_encode_gateway(0, &gateway, out) : 0;
+}
+
+static size_t code_group(struct span record, unsigned char *out)
+{
+    struct record_group group = {0};
+    return record_decode_group(SPAN(""), record, &group)
+               ? record_encode_group(SPAN(""), &group, out)
+               : 0;
+}
+
+static size_t code_audit(struct span record, unsigned char *out)
+{
+    struct store_audit audit = {0};
+    return record_decode_audit(0, record, &audit) ? record_encode_audit(&audit, out) : 0;
 }
 
 static const struct {
@@ -58,6 +73,8 @@ static const struct {
     {'u', CHECKSUM_USER, RECORD_USER_LEN_MAX, code_user},
     {'r', CHECKSUM_RESERVATION, RECORD_RESERVATION_LEN_MAX, code_reservation},
     {'g', CHECKSUM_GATEWAY, RECORD_GATEWAY_LEN_MAX, code_gateway},
+    {'n', CHECKSUM_GROUP, RECORD_GROUP_LEN_MAX, code_group},
+    {'a', CHECKSUM_AUDIT, RECORD_AUDIT_LEN_MAX, code_audit},
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

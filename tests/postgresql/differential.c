@@ -89,7 +89,7 @@ static void test_operations(void **state)
     printf("%d operations: %zu tokens, %zu reservations\n", steps, tokens.count,
            reservations.count);
     /* Or the run would show little. */
-    assert_true(tokens.count > (size_t)steps / 2 && reservations.count > (size_t)steps / 100);
+    assert_true(tokens.count > (size_t)steps / 2 && reservations.count > (size_t)steps / 250);
     for (size_t i = 0; i < SIDES; i++)
         temporary_check(&stores[i]);
 }

@@ -111,7 +111,7 @@ static void read_usage(void)
 
 static int64_t last_audit_ids[SIDES];
 
-/* Ids of tokens are in the text of changes of several. */
+/* Ids may be in the text of changes. */
 static void print_record(void *context, const struct store_audit *record)
 {
     (void)context;
@@ -124,7 +124,7 @@ static void print_record(void *context, const struct store_audit *record)
     print_text(record->actor.request_id);
     print_id(&users, record->user_id);
     print_id(&tokens, record->token_id);
-    if (!memmem(record->changes.at, record->changes.len, "\"ids\"", 5))
+    if (!memmem(record->changes.at, record->changes.len, "\"id", 3))
         print_text(record->changes);
 }
 

@@ -236,7 +236,7 @@ struct token_use pick_use(void)
 struct token_account pick_account(void)
 {
     struct token_account account = {.quota = pick_amount(),
-                                    .unlimited_quota = below(2),
+                                    .unlimited_quota = below(3) > 0,
                                     .max_tokens = below(4) ? 0 : (int64_t)below(300)};
     if (clock_moves && below(3) == 0) {
         account.rpm_limit = (int64_t)below(3) * 5;

@@ -25,6 +25,15 @@ int clock_gettime(clockid_t clock, struct timespec *now)
     return 0;
 }
 
+time_t time(time_t *at)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (at)
+        *at = now.tv_sec;
+    return now.tv_sec;
+}
+
 /* The clock of the database TOKEN_TEST_STORE, which reads it from the file TOKEN_TEST_CLOCK (see
  * temporary.h). */
 static inline void fake_database_clock(int64_t now_s)

@@ -41,7 +41,28 @@ static struct token random_token(struct random *random)
         .expired_unix_s = random_number(random),
         .created_unix_s = random_number(random),
         .accessed_unix_s = random_number(random),
+        .refill_day = 1,
     };
+}
+
+/* Some of what most tokens do not have. */
+static void add_blocks(struct random *random, struct token *token)
+{
+    token->group_is_old = token->group.len > 0 && random_below(random, 2);
+    if (random_below(random, 2)) {
+        token->rpm_limit = random_number(random);
+        token->tpm_limit = random_number(random);
+        token->max_parallel_requests = random_number(random);
+        token->refill_amount = random_number(random);
+        token->refill_interval = (enum token_refill)random_below(random, 4);
+        token->refill_day = random_number(random);
+        token->refill_period = random_number(random);
+    }
+    if (random_below(random, 2))
+        token->rates = (struct token_rates){random_number(random), random_number(random)};
+    if (random_below(random, 2))
+        token->usage = (struct token_usage){random_number(random), random_number(random),
+                                            random_number(random), random_number(random)};
 }
 
 /* On the heap, exactly as long. */
@@ -82,6 +103,7 @@ static void test_tokens_come_back(void **state)
         struct token in = random_token(&random);
         in.user_id = 6;
         in.id = 5;
+        add_blocks(&random, &in);
         struct record_keys keys_in = random_keys(&random), keys = {.has_old = !keys_in.has_old};
         struct span record = encode(&in, &keys_in);
         struct token out = {.id = 5, .user_id = 6, .key = "left alone"};
@@ -101,6 +123,16 @@ static void test_tokens_come_back(void **state)
         assert_int_equal(in.expired_unix_s, out.expired_unix_s);
         assert_int_equal(in.created_unix_s, out.created_unix_s);
         assert_int_equal(in.accessed_unix_s, out.accessed_unix_s);
+        assert_int_equal(in.rpm_limit, out.rpm_limit);
+        assert_int_equal(in.tpm_limit, out.tpm_limit);
+        assert_int_equal(in.max_parallel_requests, out.max_parallel_requests);
+        assert_int_equal(in.refill_amount, out.refill_amount);
+        assert_int_equal(in.refill_interval, out.refill_interval);
+        assert_int_equal(in.refill_day, out.refill_day);
+        assert_int_equal(in.refill_period, out.refill_period);
+        assert_memory_equal(&in.rates, &out.rates, sizeof(in.rates));
+        assert_memory_equal(&in.usage, &out.usage, sizeof(in.usage));
+        assert_int_equal(in.group_is_old, out.group_is_old);
         assert_true(span_equal(keys.sealed, keys_in.sealed));
         assert_int_equal(keys.has_old, keys_in.has_old);
         if (keys.has_old) {
@@ -224,6 +256,52 @@ static void test_the_form_of_a_token(void **state)
     free_record(record);
 }
 
+/* A token that needs no more than before is stored as before, byte by byte; version 5 has only the
+ * blocks that it needs. */
+static void test_the_blocks_of_a_token(void **state)
+{
+    (void)state;
+    enum { FLAGS = 1, OLD_GROUP = 16, LIMITS = 32, RATES = 64, USAGE = 128 };
+    struct token old = {.refill_day = 1, .group = SPAN("")}, token;
+    struct record_keys keys = {.sealed = own_sealed};
+    const struct {
+        struct token token;
+        size_t len; /* more than without */
+        int flags;
+    } rows[] = {
+        {{.refill_day = 1, .group = SPAN("g")}, 2 + 1, 0},
+        {{.refill_day = 1, .group = SPAN("g"), .group_is_old = true, .rpm_limit = 1},
+         2 + 1 + 56,
+         OLD_GROUP | LIMITS},
+        {{.refill_day = 1, .rpm_limit = 1}, 2 + 56, LIMITS},
+        {{.refill_day = 31}, 2 + 56, LIMITS},
+        {{.refill_day = 1, .refill_interval = TOKEN_REFILL_DAY}, 2 + 56, LIMITS},
+        {{.refill_day = 1, .rates.units_full_ns = 1}, 2 + 16, RATES},
+        {{.refill_day = 1, .usage.day = 1}, 2 + 32, USAGE},
+    };
+    struct span record = encode(&old, &keys);
+    size_t len = record.len;
+    assert_int_equal(record.at[0], 3);
+    free_record(record);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        record = encode(&rows[i].token, &keys);
+        unsigned char *bytes = (unsigned char *)(uintptr_t)record.at;
+        require(bytes[0] == 5 && bytes[FLAGS] == rows[i].flags && record.len == len + rows[i].len,
+                "row %zu: version %d, flags %d, %zu bytes more", i, bytes[0], bytes[FLAGS],
+                record.len - len);
+        token = (struct token){.id = 0};
+        assert_true(record_decode_token(record, &token, &keys));
+        /* A block of zeros is not there. */
+        memset(bytes + RECORD_TOKEN_SEALED_AT, 0, rows[i].len - 2 - rows[i].token.group.len);
+        if (rows[i].flags & LIMITS)
+            put_little64(bytes + RECORD_TOKEN_SEALED_AT + 5 * 8, 1); /* refill_day */
+        checksum_put((struct checksum_context){CHECKSUM_TOKEN, 0, 0}, bytes,
+                     record.len - CHECKSUM_LEN);
+        require(record_decode_token(record, &token, &keys) == (rows[i].flags == 0), "row %zu", i);
+        free_record(record);
+    }
+}
+
 /* A record of version 2, as the program before wrote it: one byte is the name's length. */
 static void test_a_token_of_the_version_before(void **state)
 {
@@ -300,6 +378,15 @@ static void test_users_come_back(void **state)
                                  .account.unlimited_quota = random_below(&random, 2),
                                  .account.deleted_used_quota = random_number(&random),
                                  .account.request_count = random_number(&random)};
+        if (random_below(&random, 2)) {
+            in.account.used_quota = random_number(&random);
+            in.account.rpm_limit = random_number(&random);
+            in.account.tpm_limit = random_number(&random);
+            in.account.max_tokens = random_number(&random);
+            in.account.rates = (struct token_rates){random_number(&random), random_number(&random)};
+            in.account.usage = (struct token_usage){random_number(&random), random_number(&random),
+                                                    random_number(&random), random_number(&random)};
+        }
         struct record_user out;
         unsigned char bytes[RECORD_USER_LEN_MAX];
         random_bytes(&random, in.access_hash, sizeof(in.access_hash));
@@ -319,6 +406,12 @@ static void test_users_come_back(void **state)
         assert_int_equal(in.deleted, out.deleted);
         assert_int_equal(in.created_unix_s, out.created_unix_s);
         assert_int_equal(in.role, out.role);
+        assert_int_equal(in.account.used_quota, out.account.used_quota);
+        assert_int_equal(in.account.rpm_limit, out.account.rpm_limit);
+        assert_int_equal(in.account.tpm_limit, out.account.tpm_limit);
+        assert_int_equal(in.account.max_tokens, out.account.max_tokens);
+        assert_memory_equal(&in.account.rates, &out.account.rates, sizeof(in.account.rates));
+        assert_memory_equal(&in.account.usage, &out.account.usage, sizeof(in.account.usage));
         assert_int_equal(in.account.quota, out.account.quota);
         assert_int_equal(in.account.unlimited_quota, out.account.unlimited_quota);
         assert_int_equal(in.account.deleted_used_quota, out.account.deleted_used_quota);
@@ -409,6 +502,9 @@ static void test_reservations_come_back(void **state)
                                         .token_id = random_number(&random),
                                         .units.reserved = random_number(&random),
                                         .units.from_remain = random_below(&random, 2),
+                                        .units.from_balance = random_below(&random, 2),
+                                        .units.day = random_number(&random),
+                                        .units.refill_period = random_number(&random),
                                         .created_s = random_number(&random),
                                         .due_s = random_number(&random),
                                         .ended = random_below(&random, 2),
@@ -434,6 +530,9 @@ static void test_reservations_come_back(void **state)
         assert_int_equal(in.token_id, out.token_id);
         assert_int_equal(in.units.reserved, out.units.reserved);
         assert_int_equal(in.units.from_remain, out.units.from_remain);
+        assert_int_equal(in.units.from_balance, out.units.from_balance);
+        assert_int_equal(in.units.day, out.units.day);
+        assert_int_equal(in.units.refill_period, out.units.refill_period);
         assert_int_equal(in.created_s, out.created_s);
         assert_int_equal(in.due_s, out.due_s);
         assert_int_equal(in.ended, out.ended);
@@ -441,6 +540,95 @@ static void test_reservations_come_back(void **state)
         assert_int_equal(in.units.shortfall, out.units.shortfall);
         assert_int_equal(in.remain_quota, out.remain_quota);
         assert_int_equal(in.unlimited_quota, out.unlimited_quota);
+    }
+}
+
+/* Without balance, day and period. */
+static void test_a_reservation_of_the_version_before(void **state)
+{
+    (void)state;
+    enum { AT_DAY = 2 + 9 * 8 };
+    struct record_reservation in = {.units.reserved = 5, .remain_quota = 7, .group = SPAN("ggg")};
+    struct record_reservation out = {.units = {.from_balance = true, .day = 9}};
+    unsigned char bytes[RECORD_RESERVATION_LEN_MAX];
+    size_t len = record_encode_reservation(ID, &in, bytes);
+    bytes[0] = 2;
+    memmove(bytes + AT_DAY, bytes + AT_DAY + 16, len - AT_DAY - 16);
+    len = seal(CHECKSUM_RESERVATION, bytes, len - 16 - CHECKSUM_LEN);
+    assert_true(record_decode_reservation(ID, (struct span){(char *)bytes, len}, &out));
+    assert_true(out.units.reserved == 5 && out.remain_quota == 7 &&
+                span_equal(out.group, in.group));
+    assert_true(!out.units.from_balance && out.units.day == 0 && out.units.refill_period == 0);
+    bytes[1] |= 8; /* from_balance */
+    seal(CHECKSUM_RESERVATION, bytes, len - CHECKSUM_LEN);
+    assert_false(record_decode_reservation(ID, (struct span){(char *)bytes, len}, &out));
+}
+
+/* Their beginnings, and what is under another key, are refused. */
+static void test_groups_and_usage_come_back(void **state)
+{
+    (void)state;
+    struct random random = {26};
+    for (int i = 0; i < 500; i++) {
+        struct span name = i % 2 ? SPAN("vip") : SPAN("default"),
+                    key = SPAN("0123456789abcdef01234567");
+        struct record_group in = {.description = random_text(&random, STORE_DESCRIPTION_LEN_MAX),
+                                  .is_public = random_below(&random, 2),
+                                  .ratio_millionths = random_number(&random)};
+        struct record_usage usage = {.units = random_number(&random),
+                                     .requests = random_number(&random)};
+        struct record_group out;
+        struct record_usage usage_out;
+        unsigned char bytes[RECORD_GROUP_LEN_MAX];
+        size_t len = record_encode_group(name, &in, bytes);
+        assert_false(record_decode_group(SPAN("VIP"), (struct span){(char *)bytes, len}, &out));
+        for (size_t cut = 0; cut <= len; cut++)
+            require(record_decode_group(name, (struct span){(char *)bytes, cut}, &out) ==
+                        (cut == len),
+                    "%zu of %zu", cut, len);
+        assert_true(span_equal(in.description, out.description));
+        assert_true(in.is_public == out.is_public && in.ratio_millionths == out.ratio_millionths);
+        len = record_encode_usage(key, &usage, bytes);
+        for (size_t cut = 0; cut <= len; cut++)
+            require(record_decode_usage(key, (struct span){(char *)bytes, cut}, &usage_out) ==
+                        (cut == len),
+                    "%zu of %zu", cut, len);
+        assert_true(usage.units == usage_out.units && usage.requests == usage_out.requests);
+        assert_int_equal(usage_out.token_id, get_big64((const unsigned char *)key.at + 8));
+        len = record_encode_entry(key, bytes);
+        assert_true(record_decode_entry(key, (struct span){(char *)bytes, len}));
+        assert_false(record_decode_entry(name, (struct span){(char *)bytes, len}));
+    }
+}
+
+static void test_audit_records_come_back(void **state)
+{
+    (void)state;
+    struct random random = {27};
+    static unsigned char bytes[RECORD_AUDIT_LEN_MAX];
+    for (int i = 0; i < 200; i++) {
+        struct store_audit out,
+            in = {.id = ID,
+                  .time_unix_s = random_number(&random),
+                  .action = random_text(&random, STORE_AUDIT_TEXT_LEN_MAX),
+                  .actor = {(enum store_actor_kind)random_below(&random, STORE_ACTOR_TOKENCTL + 1),
+                            random_number(&random), random_text(&random, STORE_AUDIT_TEXT_LEN_MAX),
+                            random_text(&random, STORE_AUDIT_TEXT_LEN_MAX)},
+                  .user_id = random_number(&random),
+                  .token_id = random_number(&random),
+                  .changes = random_text(&random, 1000)};
+        size_t len = record_encode_audit(&in, bytes);
+        assert_true(len <= sizeof(bytes));
+        for (size_t cut = 0; cut <= len; cut += 1 + (cut + 40 < len) * random_below(&random, 20))
+            require(record_decode_audit(ID, (struct span){(char *)bytes, cut}, &out) ==
+                        (cut == len),
+                    "%zu of %zu", cut, len);
+        assert_int_equal(in.time_unix_s, out.time_unix_s);
+        assert_true(in.actor.kind == out.actor.kind && in.actor.id == out.actor.id);
+        assert_true(in.user_id == out.user_id && in.token_id == out.token_id);
+        assert_true(span_equal(in.action, out.action) && span_equal(in.changes, out.changes));
+        assert_true(span_equal(in.actor.address, out.actor.address) &&
+                    span_equal(in.actor.request_id, out.actor.request_id));
     }
 }
 
@@ -578,6 +766,7 @@ int main(void)
         cmocka_unit_test(test_tokens_of_other_lengths_are_refused),
         cmocka_unit_test(test_other_versions_are_refused),
         cmocka_unit_test(test_the_form_of_a_token),
+        cmocka_unit_test(test_the_blocks_of_a_token),
         cmocka_unit_test(test_a_token_of_the_version_before),
         cmocka_unit_test(test_tokens_over_the_limits_are_refused),
         cmocka_unit_test(test_users_come_back),
@@ -585,7 +774,10 @@ int main(void)
         cmocka_unit_test(test_the_form_of_a_user_without_more),
         cmocka_unit_test(test_users_over_the_limits_are_refused),
         cmocka_unit_test(test_reservations_come_back),
+        cmocka_unit_test(test_a_reservation_of_the_version_before),
         cmocka_unit_test(test_gateways_come_back),
+        cmocka_unit_test(test_groups_and_usage_come_back),
+        cmocka_unit_test(test_audit_records_come_back),
         cmocka_unit_test(test_texts_over_the_limits_are_refused),
         cmocka_unit_test(test_each_flipped_bit_is_noticed),
         cmocka_unit_test(test_records_in_another_place_are_noticed),

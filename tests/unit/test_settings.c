@@ -32,6 +32,42 @@ static void test_defaults(void **state)
     assert_int_equal(settings.map_size, UINT64_C(64) << 30);
     assert_true(settings.sandbox);
     assert_false(settings.mask_keys);
+    assert_string_equal(settings.timezone, "UTC");
+    assert_int_equal(settings.audit_days, 90);
+}
+
+static void test_timezone(void **state)
+{
+    (void)state;
+    static const char *const good[] = {
+        "UTC",        "Europe/Berlin", "America/Argentina/Ushuaia", "Asia/Kathmandu",
+        "Etc/GMT+12", "Etc/GMT-14"};
+    static const char *const bad[] = {"Nowhere",
+                                      "Europe",
+                                      "Europe/",
+                                      "/Europe/Berlin",
+                                      "../zoneinfo/Europe/Berlin",
+                                      "Europe/../UTC",
+                                      ":Europe/Berlin",
+                                      "CET-1CEST,M3.5.0,M10.5.0",
+                                      "zone.tab",
+                                      "zone1970.tab",
+                                      " UTC"};
+    struct settings settings;
+    char variable[64];
+    for (size_t i = 0; i < COUNT_OF(good); i++) {
+        snprintf(variable, sizeof(variable), "TOKEN_TIMEZONE=%s", good[i]);
+        require(read_one(variable, &settings), "%s", reason);
+        assert_string_equal(settings.timezone, good[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        snprintf(variable, sizeof(variable), "TOKEN_TIMEZONE=%s", bad[i]);
+        require(!read_one(variable, &settings) && strstr(reason, "TOKEN_TIMEZONE"), "%s", bad[i]);
+    }
+    setenv("TZDIR", "/nonexistent", true); /* where tzset looks, too */
+    assert_false(read_one("TOKEN_TIMEZONE=Europe/Berlin", &settings));
+    assert_true(read_one("TOKEN_TIMEZONE=UTC", &settings)); /* needs no file */
+    unsetenv("TZDIR");
 }
 
 /* Two event loops in the pool at least. */
@@ -257,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_default_threads),
+        cmocka_unit_test(test_timezone),
         cmocka_unit_test(test_map_size),
         cmocka_unit_test(test_all_at_once),
         cmocka_unit_test(test_empty),

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "base/calendar.h"
+#include "tests/unit/fake_clock.h"
 #include "tests/unit/random.h"
 #include "tests/unit/temporary.h"
 #include "tests/unit/token_same.h"
@@ -370,6 +371,8 @@ static void run_model(uint64_t seed, int steps)
 static void test_random_writes(void **state)
 {
     (void)state;
+    fake_clocks_needed();
+    fake_database_clock(NOW); /* by which tokens expire, and periods of refills begin */
     run_model(1, temporary_steps(700));
     run_model(2, temporary_steps(250));
 }

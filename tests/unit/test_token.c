@@ -18,6 +18,8 @@ static void test_default(void **state)
     assert_non_null(token.name.at);
     assert_non_null(token.model_limits.at);
     assert_non_null(token.allow_ips.at);
+    assert_int_equal(token.refill_day, 1);
+    assert_int_equal(token.refill_interval, TOKEN_REFILL_NONE);
     assert_null(token.group.at); /* absent: it becomes the user's own */
 }
 

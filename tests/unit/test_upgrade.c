@@ -43,9 +43,11 @@ static bool repeat(struct temporary *temporary, const char *key)
     return replayed;
 }
 
-static void reserve(struct temporary *temporary)
+/* Reserves three times 7 units; the last reservation's id. */
+static int64_t reserve(struct temporary *temporary)
 {
-    struct store_write write = {.kind = STORE_SPEND, .spend = {.gateway_id = 1, .ttl_s = 600}};
+    struct store_write write = {.kind = STORE_SPEND,
+                                .spend = {.use.amount = 7, .gateway_id = 1, .ttl_s = 600}};
     struct token token = token_default();
     token.unlimited_quota = true;
     token_key_generate(token.key);
@@ -56,6 +58,15 @@ static void reserve(struct temporary *temporary)
     for (int i = 0; i < 3; i++)
         assert_int_equal(store_write(temporary->store, &write), STORE_OK);
     assert_int_equal(write.spend.refusal, TOKEN_GOOD);
+    return write.spend.answer.reservation_id;
+}
+
+static void settle(struct temporary *temporary, int64_t reservation_id)
+{
+    struct store_write write = {
+        .kind = STORE_SETTLE,
+        .settle = {.gateway_id = 1, .reservation_id = reservation_id, .amount = 5}};
+    assert_int_equal(store_write(temporary->store, &write), STORE_OK);
 }
 
 /* Moves the answers to where version 3 had them: by day and hash, without the user's id. */
@@ -109,6 +120,70 @@ static void make_version_3(struct old_store *old)
     move_answers(&raw, 2);
     raw_put(&raw, raw.meta, raw_text("schema"), raw_meta("schema", 3));
     raw_commit(&raw);
+}
+
+/* A store as version 5 left it: of users it has no used_quota, of tokens no usage by day. */
+static void make_version_5(struct temporary *temporary)
+{
+    struct raw raw;
+    struct raw_bytes key, value;
+    MDB_stat stat;
+    raw_open(&raw, temporary);
+    for (int64_t id = 1; id <= 2; id++) {
+        struct record_user user;
+        value = raw_get(&raw, raw.users, raw_user_key(id));
+        assert_true(record_decode_user(id, (struct span){(char *)value.at, value.len}, &user));
+        user.account =
+            (struct token_account){.unlimited_quota = true, .deleted_used_quota = id == 1 ? 11 : 0};
+        struct raw_bytes old;
+        old.len = record_encode_user(id, &user, old.at);
+        raw_put(&raw, raw.users, raw_user_key(id), old);
+    }
+    assert_int_equal(mdb_stat(raw.txn, raw.tokens, &stat), 0);
+    for (size_t i = 0; i < stat.ms_entries; i++) {
+        struct record_keys keys;
+        raw_entry(&raw, raw.tokens, i, &key, &value);
+        struct token token = {.user_id = get_big64(key.at), .id = get_big64(key.at + 8)};
+        assert_true(record_decode_token((struct span){(char *)value.at, value.len}, &token, &keys));
+        token.usage = (struct token_usage){.day = 0};
+        struct raw_bytes old;
+        old.len = record_encode_token(&token, &keys, old.at);
+        assert_int_equal(old.at[0], 3);
+        raw_put(&raw, raw.tokens, key, old);
+    }
+    assert_int_equal(mdb_drop(raw.txn, raw.reservations_by_token, 1), 0);
+    assert_int_equal(mdb_drop(raw.txn, raw.groups, 1), 0);
+    raw_delete(&raw, raw.meta, raw_text("groups_checked"), NULL);
+    raw_put(&raw, raw.meta, raw_text("schema"), raw_meta("schema", 5));
+    raw_commit(&raw);
+}
+
+static void test_used_quota_of_users(void **state)
+{
+    (void)state;
+    struct temporary temporary;
+    struct store_user user;
+    char access_token[STORE_CREDENTIAL_LEN];
+    temporary_create_folder(&temporary, 0);
+    temporary_open(&temporary);
+    for (int i = 0; i < 2; i++)
+        temporary_add_user(&temporary, access_token);
+    settle(&temporary, reserve(&temporary));
+    int64_t open_id = reserve(&temporary);
+    temporary_close(&temporary);
+    make_version_5(&temporary);
+    temporary_open(&temporary);
+    assert_int_equal(store_user_get(temporary.reader, 1, &user), STORE_OK);
+    assert_int_equal(user.account.used_quota, 11);
+    assert_int_equal(store_user_get(temporary.reader, 2, &user), STORE_OK);
+    assert_int_equal(user.account.used_quota, 7 + 7 + 5 + 3 * 7);
+    temporary_check(&temporary);
+    settle(&temporary, open_id); /* is in the index by token */
+    temporary_check(&temporary);
+    temporary_close(&temporary);
+    struct folder_file copy = folder_file(&temporary.folder, "store/data.mdb.5");
+    assert_int_equal(unlink(copy.path), 0);
+    temporary_remove(&temporary);
 }
 
 static void check_refused(struct old_store *old, const char *why)
@@ -245,6 +320,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_upgrade),
+        cmocka_unit_test(test_used_quota_of_users),
         cmocka_unit_test(test_older_program_at_work),
         cmocka_unit_test(test_without_a_copy),
         cmocka_unit_test(test_together),
