@@ -176,7 +176,7 @@ install: all
 	install -m 755 $(BUILD)/tokenctl '$(BIN)'
 	install -m 644 *.md *.example openapi.yaml '$(DOC)'
 	install -m 644 $(wildcard console/*) $(wildcard $(BUILD)/console/api.html) '$(SHARE)/console'
-	install -m 644 docs/*.md '$(DOC)/docs'
+	install -m 644 docs/*.webp docs/*.md '$(DOC)/docs'
 	install -m 644 bench/results.md '$(DOC)/bench'
 	[ -e '$(CONF)/token.conf' ] || install -m 644 token.conf.example '$(CONF)/token.conf'
 

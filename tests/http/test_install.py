@@ -47,6 +47,8 @@ def test_install_and_uninstall(build, tmp_path):
         assert done.returncode == 0 and done.stdout.split()[1] == re.search(
             r"^VERSION = (.*)", (ROOT / "Makefile").read_text(), re.M
         ).group(1)
+    console = {f"usr/share/token/console/{path.name}" for path in (BUILD / "console").iterdir()}
+    assert console <= files_below(root) and len(console) > 30
     bare = {"PATH": os.environ["PATH"], "TOKEN_STORE": str(tmp_path / "store")}
     subprocess.run([root / "usr/bin/tokenctl", "init"], env=bare, check=True, timeout=60)
     assert (etc / "token/secret").exists()

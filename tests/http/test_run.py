@@ -130,6 +130,9 @@ def test_first_run_and_second(checkout, settings):
         user, access_token = run.value("user"), run.value("access_token")
         gateway_secret = run.value("gateway_secret")
         assert user == "1" and len(access_token) >= 32
+        console = run.value("console")
+        assert console == f"http://127.0.0.1:{port}/console/#user=1&token={access_token}"
+        assert "app.js" in paste(f"curl -s '{console}'")
         lines = run.curl_lines()
         for path in PATHS:
             assert any(re.search(f"{path}['\"]?$", line.strip()) for line in lines), path
