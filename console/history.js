@@ -24,7 +24,7 @@ const columns = [
   { name: "actor", cell: ({ actor }) => [t(`actor_${actor.kind}`), actor.id ? ` #${actor.id}` : ""] },
   { name: "subject", cell: subject },
   { name: "changes", cell: ({ changes }) => changeLines(changes ?? {}) },
-  { name: "address", cell: ({ address, request_id: request }) => lines(address || muted("–"), request) },
+  { name: "address", cell: ({ address, request_id: request }) => lines(address || muted("–"), h("span", { title: request }, request)) },
 ];
 
 const actionName = (action) => (has(`action_${action}`) ? t(`action_${action}`) : action);

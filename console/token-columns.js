@@ -31,8 +31,8 @@ function quotaCell(token) {
 }
 
 /* A token that was never used has the time of its creation. */
-function lastUsedCell({ accessed_time, created_time }) {
-  return accessed_time === created_time ? muted(t("never")) : time(accessed_time);
+function lastUsedCell({ accessed_time, created_time, used_quota }) {
+  return accessed_time === created_time && !used_quota ? muted(t("never")) : time(accessed_time);
 }
 
 function limitsCell(token) {

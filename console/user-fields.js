@@ -15,9 +15,9 @@ export const NEW_USER = {
   max_tokens: 0,
 };
 
-const number = (name, max) => ({
+const number = (name, max, placeholder) => ({
   name,
-  control: (user) => integer(user[name] ?? 0, { min: 0, max, testid: `field-${name}` }),
+  control: (user) => integer(user[name], { min: 0, max, placeholder: t(placeholder), testid: `field-${name}` }),
   patch: (value) => ({ [name]: value }),
 });
 
@@ -46,7 +46,11 @@ export const roleField = {
   patch: (role) => ({ role: Number(role) }),
 };
 
-export const limitFields = [number("rpm_limit", 1_000_000), number("tpm_limit", 1e15), number("max_tokens", 1_000_000)];
+export const limitFields = [
+  number("rpm_limit", 1_000_000, "no_limit"),
+  number("tpm_limit", 1e15, "no_limit"),
+  number("max_tokens", 1e15, "as_for_all"),
+];
 
 /* A present balance is sent as a difference, as spends go on. */
 function balancePatch({ units, isUnlimited }, user) {
