@@ -29,16 +29,21 @@ export const switchButton = (label, isOn, work, attributes) =>
     "aria-label": label, title: label, click: onClick(work), ...attributes,
   });
 
-/* Buttons that open beside their opener. Escape and a click elsewhere close it (popover). */
-export function menu(label, items) {
+/* Buttons that open beside their opener; makeItems makes them then. Escape and a click elsewhere close it
+ * (popover). */
+export function menu(label, makeItems) {
   const opener = h(
     "button",
     { type: "button", class: "icon-button", "aria-label": label, title: label, "aria-haspopup": "true" },
     icon("more"),
   );
-  const list = h("div", { class: "menu", popover: true, id: newId(), click: () => list.hidePopover() }, items);
+  const list = h("div", { class: "menu", popover: true, id: newId(), click: () => list.hidePopover() });
   opener.setAttribute("popovertarget", list.id);
-  list.addEventListener("beforetoggle", (event) => event.newState === "open" && place(list, opener));
+  list.addEventListener("beforetoggle", (event) => {
+    if (event.newState !== "open") return;
+    list.replaceChildren(...[makeItems()].flat(Infinity).filter(Boolean));
+    place(list, opener);
+  });
   return [opener, list];
 }
 

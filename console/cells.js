@@ -19,5 +19,5 @@ export function quotaBar(used, total) {
   const percent = total > 0n ? Number((used * 1000n) / total) / 10 : 100;
   const fill = svg("rect", { width: `${percent}%`, height: "100%", class: percent > 90 ? "bad" : "" });
   const bar = svg("svg", { class: "bar", role: "img", "aria-label": t("percent_used", { percent: number(percent) }) }, fill);
-  return [h("div", {}, h("b", {}, quota(used)), muted(" / ", quota(total))), bar];
+  return [h("div", {}, h("b", {}, quota(used)), " ", muted("/ ", quota(total))), bar];
 }

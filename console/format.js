@@ -4,7 +4,16 @@ import { h } from "./dom.js";
 import { language, t } from "./language.js";
 import { choices, session } from "./session.js";
 
-export const number = (value) => new Intl.NumberFormat(language()).format(value);
+/* A formatter of Intl, for the present language. Making one takes longer than using it. */
+const formatters = new Map();
+
+function intl(Formatter, options = {}) {
+  const key = [Formatter.name, language(), ...Object.values(options)].join();
+  if (!formatters.has(key)) formatters.set(key, new Formatter(language(), options));
+  return formatters.get(key);
+}
+
+export const number = (value) => intl(Intl.NumberFormat).format(value);
 
 /* ---- quotas ---- */
 
@@ -19,7 +28,7 @@ export function quota(units) {
 /* In full cents, more digits only where they are needed; exact up to a millionth. */
 function money(units) {
   const amount = decimal(BigInt(units), BigInt(session.site.quota_per_unit), MONEY_DIGITS);
-  return new Intl.NumberFormat(language(), {
+  return intl(Intl.NumberFormat, {
     style: "currency",
     currency: "USD",
     currencyDisplay: "narrowSymbol",
@@ -59,8 +68,7 @@ const DAY_S = 86400;
 export const nowS = () => Math.floor(Date.now() / 1000);
 
 export function dateTime(unixS) {
-  const options = { dateStyle: "medium", timeStyle: "short" };
-  return new Intl.DateTimeFormat(language(), options).format(toDate(unixS));
+  return intl(Intl.DateTimeFormat, { dateStyle: "medium", timeStyle: "short" }).format(toDate(unixS));
 }
 
 const LAST_DATE_MS = 8.64e15; // of JavaScript
@@ -80,11 +88,12 @@ const UNITS = [
 function relative(unixS) {
   const seconds = Number(unixS) - nowS();
   const [unit, length] = UNITS.find(([, span, count]) => Math.abs(seconds) >= span * count);
-  return new Intl.RelativeTimeFormat(language(), { numeric: "auto" }).format(
-    Math.trunc(seconds / length),
-    unit,
-  );
+  return intl(Intl.RelativeTimeFormat, { numeric: "auto" }).format(Math.trunc(seconds / length), unit);
 }
+
+/* A day, "2026-11-26", as the service says it (in its TOKEN_TIMEZONE). */
+export const day = (text) =>
+  intl(Intl.DateTimeFormat, { dateStyle: "medium", timeZone: "UTC" }).format(new Date(`${text}T00:00:00Z`));
 
 /* A time as an element: relative, and in full as its title. */
 export function time(unixS) {

@@ -5,11 +5,9 @@ import { words } from "./words.js";
 
 export const languages = Object.keys(words);
 
-export function language() {
-  return [choices.language, ...navigator.languages.map((tag) => tag.split("-")[0])].find(isKnown) ?? "en";
-}
+let present = "en";
 
-const isKnown = (name) => languages.includes(name);
+export const language = () => present;
 
 /* The one after the present one. */
 export const nextLanguage = () => languages[(languages.indexOf(language()) + 1) % languages.length];
@@ -20,6 +18,8 @@ export function setLanguage(name) {
 }
 
 export function applyLanguage() {
+  const wanted = [choices.language, ...navigator.languages.map((tag) => tag.split("-")[0])];
+  present = wanted.find((name) => languages.includes(name)) ?? "en";
   document.documentElement.lang = words[language()].tag;
 }
 

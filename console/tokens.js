@@ -80,7 +80,7 @@ function actionCell(token, list, owner) {
     iconButton("edit", label("edit"), () => edit(token, list, owner), { testid: "edit" }),
     !owner && iconButton("rotate", label("rotate"), () => rotate(token, list), { testid: "rotate" }),
     iconButton("remove", label("delete"), () => remove([token], list, owner), { testid: "delete" }),
-    menu(label("more"), [
+    menu(label("more"), () => [
       !owner && copyMenu(token),
       button(t("usage"), () => usage(token, name, owner), { testid: "usage", iconName: "chart" }),
       button(t("history"), () => history(token, name, owner), { testid: "history", iconName: "clock" }),

@@ -2,9 +2,9 @@
 
 import { openDialog } from "./dialog.js";
 import { h } from "./dom.js";
-import { number, quota } from "./format.js";
+import { day as dateOf, number, quota } from "./format.js";
 import { svg } from "./icons.js";
-import { language, t } from "./language.js";
+import { t } from "./language.js";
 
 const DAYS = 30;
 
@@ -26,24 +26,20 @@ function chart(days) {
   const highest = days.reduce((most, { units }) => (BigInt(units) > most ? BigInt(units) : most), 1n);
   const bars = days.map((day, i) => {
     const height = Number((BigInt(day.units) * 10000n) / highest) / 100;
-    const title = svg("title", {}, `${date(day.date)}: ${quota(day.units)} · ${t("requests_n", { n: number(day.requests) })}`);
+    const title = svg("title", {}, `${dateOf(day.date)}: ${quota(day.units)} · ${t("requests_n", { n: number(day.requests) })}`);
     const bar = svg("rect", { x: i * 10 + 1, width: 8, y: 100 - height, height: Math.max(height, 0.5), rx: 1 });
     return svg("g", {}, title, svg("rect", { x: i * 10, width: 10, y: 0, height: 100, class: "hover" }), bar);
   });
-  const label = t("usage_chart", { first: date(days[0].date), last: date(days.at(-1).date), quota: quota(highest) });
+  const label = t("usage_chart", { first: dateOf(days[0].date), last: dateOf(days.at(-1).date), quota: quota(highest) });
   return h("figure", { class: "chart" },
     h("div", { class: "axis muted" }, quota(highest)),
     svg("svg", { viewBox: `0 0 ${days.length * 10} 100`, preserveAspectRatio: "none", role: "img", "aria-label": label }, ...bars),
-    h("figcaption", { class: "axis muted" }, h("span", {}, date(days[0].date)), h("span", {}, date(days.at(-1).date))));
+    h("figcaption", { class: "axis muted" }, h("span", {}, dateOf(days[0].date)), h("span", {}, dateOf(days.at(-1).date))));
 }
 
-/* A date is the service's (its TOKEN_TIMEZONE), and shown as it is. */
-const date = (text) =>
-  new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeZone: "UTC" }).format(new Date(`${text}T00:00:00Z`));
-
 function table(days) {
-  const row = ({ date: day, units, requests }) =>
-    h("tr", {}, h("td", {}, date(day)), h("td", { class: "number" }, quota(units)), h("td", { class: "number" }, number(requests)));
+  const row = ({ date, units, requests }) =>
+    h("tr", {}, h("td", {}, dateOf(date)), h("td", { class: "number" }, quota(units)), h("td", { class: "number" }, number(requests)));
   const headings = ["date", "units", "requests"].map((name) => h("th", { scope: "col" }, t(`column_${name}`)));
   return h("table", { class: "plain-table" }, h("thead", {}, h("tr", {}, headings)), h("tbody", {}, days.toReversed().map(row)));
 }

@@ -76,7 +76,7 @@ function actionCell(user, list) {
     h("a", { class: "icon-button", href: `#tokens?owner=${user.id}`, testid: "user-tokens", "aria-label": label("nav_tokens"), title: label("nav_tokens") }, icon("list")),
     iconButton("edit", label("edit"), () => edit(user, list), { testid: "user-edit" }),
     iconButton("remove", label("delete"), () => remove(user, list), { testid: "user-delete" }),
-    menu(label("more"), [
+    menu(label("more"), () => [
       button(t("void_access_token"), () => rotate(user, list), { testid: "user-rotate", iconName: "rotate" }),
       isRoot() && button(t(user.role >= 10 ? "demote" : "promote"), () => setRole(user, list), { testid: "user-role", iconName: "key" }),
       h("a", { class: "button", href: `#audit?user_id=${user.id}`, testid: "user-audit" }, icon("clock"), t("history")),

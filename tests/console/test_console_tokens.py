@@ -51,7 +51,7 @@ def test_a_row_shows_all(page, user):
     ({"unlimited_quota": False, "remain_quota": 0}, "Exhausted"),
     ({"expired_time": 1}, "Expired"),
     ({"expired_time": clock_s() + DAY_S - 600}, "Expires soon"),
-    ({"expired_time": clock_s() + DAY_S + 3600}, "Enabled"),
+    ({"expired_time": clock_s() + 2 * DAY_S}, "Enabled"),
     ({"unlimited_quota": False, "remain_quota": 9, "refill_amount": 100, "refill_interval": "month"}, "Low"),
     ({"unlimited_quota": False, "remain_quota": 10, "refill_amount": 100, "refill_interval": "month"}, "Enabled"),
 ])
@@ -358,6 +358,7 @@ def created(user):
 
 def test_create_one(page, user):
     page.click("new-token")
+    page.get("field-name")
     assert page.focused() == "field-name"
     page.fill("field-name", "First")
     page.fill("field-quota", "1,000")

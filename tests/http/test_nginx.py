@@ -392,6 +392,7 @@ class OtherSite(Site):
     def nginx_configuration(self):
         def own(text):
             text = re.sub(r"access_log [^ ]*", f"access_log {self.dir}/access.log", text)
+            text = re.sub(r"alias .*", "alias console/;", text)
             text = text.replace("unix:/run/token/token.sock", f"unix:{self.socket}")
             text = re.sub(*WITHOUT_LIMITS, text, flags=re.MULTILINE)
             return text.replace("127.0.0.1:8081", f"127.0.0.1:{self.internal_port}")
@@ -399,7 +400,7 @@ class OtherSite(Site):
         (self.dir / "html").mkdir()
         (self.dir / "html/index.html").write_text("start page")
         server = own(piece("nginx.conf.example", "[2] server block"))
-        server = re.sub(r"(location (?:=|\^~) )/api/", rf"\1{self.prefix}/api/", server)
+        server = re.sub(r"((?:location (?:=|\^~)|return 308) )/(api/|console)", rf"\1{self.prefix}/\2", server)
         kinds = ("client_body", "fastcgi", "proxy", "scgi", "uwsgi")
         return STOCK.format(
             user="www-data", dir=self.dir, port=self.port,
@@ -433,6 +434,20 @@ def test_the_api_in_another_site(other_site):
     assert user.usage(token["key"]).json["code"] is True
     assert user.list().data["total"] == 1
     assert user.request("GET", "/api/token").data["total"] == 1
+
+
+def test_the_console_in_another_site(other_site):
+    page = ask(other_site.port, "GET", "/console/")
+    script = ask(other_site.port, "GET", "/console/token-status.js", None, {"Accept-Encoding": "gzip"})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert script.headers["content-type"] == "text/javascript; charset=utf-8"
+    for reply in (page, script):
+        assert (reply.status, reply.headers["cache-control"]) == (200, "no-cache")
+        assert "expires" not in reply.headers
+        assert reply.headers["content-security-policy"].startswith("default-src 'none';")
+    assert ask(other_site.port, "GET", "/console").headers["location"] == "/console/"
+    assert failure(ask(other_site.port, "GET", "/console/nothing")) == (404, "not_found")
+    assert failure(ask(other_site.port, "POST", "/console/app.js")) == (405, "method")
 
 
 def test_answers_are_neither_compressed_nor_cached(other_site):
@@ -502,6 +517,8 @@ def test_path_prefix():
                                  {"Authorization": f"Bearer {token['key']}", "New-Api-User": None})
             assert reply.json["data"]["name"] == "below"
         assert failure(ask(site.port, "GET", "/gateway/api/token/verify/")) == (404, "not_found")
+        assert "app.js" in ask(site.port, "GET", "/gateway/console/").body.decode()
+        assert ask(site.port, "GET", "/gateway/console").headers["location"] == "/gateway/console/"
         assert ask(site.port, "GET", "/api/token/").body == b"the site's own API"
 
 
