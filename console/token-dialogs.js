@@ -10,6 +10,7 @@ import { stringify } from "./json.js";
 import { t } from "./language.js";
 import { showSecrets } from "./secret.js";
 import { toast } from "./toast.js";
+import { nameOf } from "./token-status.js";
 import { hasLimits, limitFields, mainFields, NEW_TOKEN } from "./token-fields.js";
 
 const COUNT_MAX = 100; // of one request, which creates all or none
@@ -20,18 +21,16 @@ const countField = {
   patch: (count) => ({ count }),
 };
 
-/* Resolves with the created tokens, undefined if it was cancelled. */
-export async function createToken() {
+/* Resolves with the created token or tokens, undefined if it was cancelled. */
+export function createToken() {
   const [name, ...others] = mainFields;
   const form = tokenForm([name, countField, ...others], NEW_TOKEN);
   const post = createRepeatable((body, key) => tokens.create(body, key));
-  const created = await openDialog({
+  return openDialog({
     title: t("new_token"),
     body: form.nodes,
     submit: { label: t("create"), work: () => post(toCreate(form.read())) },
   });
-  if (created) await showKeys([created].flat());
-  return created;
 }
 
 /* One token, or an array of several with numbered names. */
@@ -70,7 +69,7 @@ export function editToken(token, owner) {
     toast(t("saved"));
     return changed;
   };
-  return openDialog({ title: t("edit_title", { name: token.name || `#${token.id}` }), body: form.nodes, submit: { label: t("save"), work } });
+  return openDialog({ title: t("edit_title", { name: nameOf(token) }), body: form.nodes, submit: { label: t("save"), work } });
 }
 
 function tokenForm(fields, token) {
@@ -91,16 +90,17 @@ const graceField = {
 };
 
 /* Resolves with the token with its new key, undefined if it was cancelled. */
-export async function rotateToken(token) {
-  const name = token.name || `#${token.id}`;
+export function rotateToken(token) {
   const form = createForm([graceField], {});
   const post = createRepeatable((grace, key) => tokens.rotate(token.id, grace, key));
-  const rotated = await openDialog({
-    title: t("rotate_title", { name }),
+  return openDialog({
+    title: t("rotate_title", { name: nameOf(token) }),
     body: [t("rotate_text"), form.nodes],
     submit: { label: t("rotate"), work: () => post(form.read().grace ?? 0) },
   });
-  if (rotated)
-    await showSecrets({ title: t("rotated", { name }), text: t("created_hint"), secrets: [{ secret: rotated.key }] });
-  return rotated;
+}
+
+export function showNewKey(token) {
+  const title = t("rotated", { name: nameOf(token) });
+  return showSecrets({ title, text: t("created_hint"), secrets: [{ secret: token.key }] });
 }

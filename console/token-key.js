@@ -5,6 +5,7 @@ import { button, copy, iconButton } from "./buttons.js";
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { t } from "./language.js";
+import { nameOf } from "./token-status.js";
 
 /* As the service masks keys (TOKEN_KEYS=masked); it may also have sent them in full. */
 function mask(key) {
@@ -18,7 +19,7 @@ export function keyCell(token, owner) {
   const masked = mask(token.key);
   const code = h("code", {}, masked);
   if (owner) return code;
-  const name = token.name || `#${token.id}`;
+  const name = nameOf(token);
   const showLabel = `${t("show_key")}: ${name}`;
 
   const show = async (node) => {

@@ -6,6 +6,9 @@ export const ENABLED = 1;
 export const DISABLED = 2;
 export const STATUSES = { 1: "enabled", 2: "disabled", 3: "expired", 4: "exhausted" };
 
+/* What a token is called where its name alone would say nothing. */
+export const nameOf = ({ name, id }) => name || `#${id}`;
+
 const SOON_S = 86400;
 const LOW_PART = 10n; // a tenth
 

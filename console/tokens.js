@@ -11,7 +11,7 @@ import { session } from "./session.js";
 import { toast } from "./toast.js";
 import { copyMenu, keyCell } from "./token-key.js";
 import { tokenColumns } from "./token-columns.js";
-import { DISABLED, ENABLED, STATUSES } from "./token-status.js";
+import { DISABLED, ENABLED, nameOf, STATUSES } from "./token-status.js";
 
 /* What is needed on a click only. */
 const dialogs = () => import("./token-dialogs.js");
@@ -65,15 +65,17 @@ function createFilters({ keyword = "", status = "", group = "" }, owner) {
 const isKey = (text) => /^sk-/.test(text) || /^[0-9A-Za-z_]{40,}$/.test(text);
 
 async function create(list) {
-  const { createToken } = await dialogs();
+  const { createToken, showKeys } = await dialogs();
   const created = await createToken();
-  if (created) await list.reload();
+  if (!created) return;
+  list.reload();
+  await showKeys([created].flat());
 }
 
 /* ---- one row ---- */
 
 function actionCell(token, list, owner) {
-  const name = token.name || `#${token.id}`;
+  const name = nameOf(token);
   const label = (word) => `${t(word)}: ${name}`;
   return h("div", { class: "action-row" },
     toggle(token, list, owner, label("toggle")),
@@ -93,7 +95,7 @@ function toggle(token, list, owner, label) {
   const isOn = token.status !== DISABLED;
   const flip = async () => {
     list.replace(await tokens.setStatus(token.id, isOn ? DISABLED : ENABLED, owner));
-    toast(t(isOn ? "disabled_one" : "enabled_one", { name: token.name || `#${token.id}` }));
+    toast(t(isOn ? "disabled_one" : "enabled_one", { name: nameOf(token) }));
   };
   return switchButton(label, isOn, flip, { testid: "toggle" });
 }
@@ -105,9 +107,11 @@ async function edit(token, list, owner) {
 }
 
 async function rotate(token, list) {
-  const { rotateToken } = await dialogs();
+  const { rotateToken, showNewKey } = await dialogs();
   const rotated = await rotateToken(token);
-  if (rotated) list.replace(rotated);
+  if (!rotated) return;
+  list.replace(rotated);
+  await showNewKey(rotated);
 }
 
 async function usage(token, name, owner) {

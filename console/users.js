@@ -110,8 +110,8 @@ async function create(list) {
   });
   if (!created) return;
   const secrets = [{ name: t("user_n", { id: created.id }), secret: created.access_token }];
+  list.reload();
   await showSecrets({ title: t("user_created"), text: t("secret_once"), secrets, isOnce: true });
-  await list.reload();
 }
 
 async function edit(user, list) {

@@ -160,7 +160,7 @@ class Page:
 
     def submit(self):
         """Submits the dialog, and waits until it is closed."""
-        dialog = self.css("dialog[open]")[-1]
+        dialog = self.wait_until(lambda: self.css("dialog[open]"), "a dialog is open")[-1]
         self.click("submit", dialog)
         self.wait_until(lambda: not is_there(dialog), "the dialog is closed")
 

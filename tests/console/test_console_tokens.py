@@ -366,6 +366,7 @@ def test_create_one(page, user):
     (token,) = created(user)
     assert (token["name"], token["remain_quota"], token["unlimited_quota"]) == ("First", 1000, False)
     assert (token["expired_time"], token["model_limits_enabled"], token["group"]) == (-1, False, "default")
+    page.wait_for_names(["First"])  # behind the dialog
     key = page.get("secret").text
     assert user.show_key(token["id"]).data["key"] == key
     assert page.driver.execute_script("return !dispatchEvent(new Event('beforeunload', {cancelable: true}))")
