@@ -136,6 +136,19 @@ def test_racing_upgrades(old):
     assert old.query(SCHEMA) == old.new_schema
 
 
+def test_upgrade_beside_an_import(old):
+    """What an import of the old version brings meanwhile is in the sums: it has no row of commits."""
+    with old.session() as session:
+        session.run("BEGIN; LOCK TABLE users IN EXCLUSIVE MODE; UPDATE tokens SET used_quota = used_quota + 3")
+        upgrade = threading.Thread(target=tokenctl, args=(old, "user", "list"))
+        upgrade.start()
+        old.wait_for_lock()
+        session.run("COMMIT")
+        upgrade.join()
+    assert "ok true" in tokenctl(old, "check").stdout
+    assert old.query("SELECT used_quota FROM users") == str(units(old))
+
+
 def test_upgrade_that_is_not_allowed(old):
     """Of another role's tables. It says so, and nothing is changed."""
     old.query(f"REASSIGN OWNED BY {old.name} TO postgres; GRANT ALL ON SCHEMA public TO {old.name};"
