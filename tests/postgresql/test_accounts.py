@@ -1,9 +1,11 @@
 """Balances, groups, usage by day and audit records in the database."""
 
+import json
+
 import pytest
 
 from server import counts
-from test_upgrade import tokenctl
+from test_upgrade import start_tokenctl, tokenctl
 
 USES = "spend-keys", 40, 8
 
@@ -54,6 +56,28 @@ def test_purge_of_audit_records(used):
     used.load.spender("purge").communicate()
     assert used.query("SELECT user_id, count(*), min(id) FROM audit GROUP BY 1 ORDER BY 1") == (
         "0|100010|1\n1|100000|1000011\n2|10|2000001")
+
+
+def test_follow(database):
+    """Nothing is left out, in whichever order transactions are committed."""
+
+    def sql(number):
+        return ("INSERT INTO audit SELECT 1, id, extract(epoch FROM now()), 'test.late', 4, 0, '', '', 0, '{}'"
+                f" FROM generate_series({number}000, {number}999) id")
+
+    process = start_tokenctl(database, "--json", "audit", "--follow", "--since", "0", "--action", "test.late")
+    with database.session() as session:
+        try:
+            session.run("BEGIN; " + sql(1))
+            database.query(sql(2))
+            printed = [json.loads(process.stdout.readline())["id"] for _ in range(1000)]
+            session.run("COMMIT")
+            database.query(sql(3))
+            printed += [json.loads(process.stdout.readline())["id"] for _ in range(2000)]
+        finally:
+            process.kill()
+            process.wait()
+    assert printed[:1000] == [*range(2000, 3000)] and sorted(printed) == [*range(1000, 4000)]
 
 
 def test_uses_write_to_no_index(used):

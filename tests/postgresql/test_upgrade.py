@@ -61,13 +61,19 @@ def old(request, database):
     return database
 
 
-def tokenctl(database, *arguments):
+def start_tokenctl(database, *arguments):
     os.chown(database.load.secret, USER.pw_uid, USER.pw_gid)
-    return subprocess.run(
-        [BUILD / "tokenctl", *arguments], capture_output=True, text=True, timeout=60,
+    return subprocess.Popen(
+        [BUILD / "tokenctl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={"TOKEN_STORE": database.location, "TOKEN_SECRET": str(database.load.secret),
              "TOKEN_USER": USER.pw_name},
     )
+
+
+def tokenctl(database, *arguments):
+    process = start_tokenctl(database, *arguments)
+    output = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, *output)
 
 
 def test_upgrade(old):
