@@ -16,6 +16,11 @@ FAULTS = {
     "UPDATE users SET usage_units = 0": "user 1: its usage by day is not the sum of the days",
     "UPDATE tokens SET dated_units = 0 WHERE used_quota > 0":
         "token 1: its usage by day is not the sum of the days",
+    "UPDATE users SET usage_requests = -1": "user 1: its usage does not agree with what it has used",
+    "UPDATE tokens SET usage_day = -1": "token 1: its usage does not agree with what it has used",
+    "UPDATE tokens SET dated_units = used_quota + 1; INSERT INTO usage SELECT user_id, id, 1, 1, 0 FROM tokens":
+        "token 1: its usage does not agree with what it has used",
+    "INSERT INTO grants VALUES (1, 'none')": "user 1: was granted a group that does not exist",
     "INSERT INTO usage VALUES (1, 2, 20000, 1, 1)": "token 2: its usage by day is not the sum of the days",
     "INSERT INTO usage VALUES (1, 0, 0, 1, 1)": "user 1: its usage by day is not the sum of the days",
     "INSERT INTO usage VALUES (9, 0, 20000, 1, 1)": "user 9: does not exist, but has usage",
