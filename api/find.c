@@ -3,17 +3,20 @@
 #include "api/handlers.h"
 #include "api/json_in.h"
 #include "api/reply.h"
+#include "base/calendar.h"
+#include "token/refill.h"
 
 static void append_owner(void *context, const struct store_use_view *view)
 {
     struct request *request = context;
     struct buffer *body = &request->body;
-    const struct token *token = view->token;
-    buffer_append_number(body, SPAN("{\"user_id\":"), token->user_id);
-    buffer_append_number(body, SPAN(",\"token_id\":"), token->id);
+    struct token token = *view->token;
+    token_refill(&token, calendar_day(request->now_unix_s));
+    buffer_append_number(body, SPAN("{\"user_id\":"), token.user_id);
+    buffer_append_number(body, SPAN(",\"token_id\":"), token.id);
     buffer_append(body, SPAN(",\"name\":"));
-    buffer_append_json(body, token->name);
-    buffer_append_number(body, SPAN(",\"status\":"), token_status_at(token, request->now_unix_s));
+    buffer_append_json(body, token.name);
+    buffer_append_number(body, SPAN(",\"status\":"), token_status_at(&token, request->now_unix_s));
     buffer_append(body, SPAN("}"));
 }
 

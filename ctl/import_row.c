@@ -134,7 +134,6 @@ static bool read_account(struct request *request, struct token_account *account)
                 read_limit(request, TOKEN_FIELD_NUMBER_RPM_LIMIT, &account->rpm_limit) &&
                 read_limit(request, TOKEN_FIELD_NUMBER_TPM_LIMIT, &account->tpm_limit) &&
                 json_in_integer(request, "max_tokens", 0, INT64_MAX, &account->max_tokens);
-    account->used_quota = account->deleted_used_quota;
     return read && LINES_STATE(READ_STATE, account) true;
 }
 

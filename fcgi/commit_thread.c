@@ -117,15 +117,16 @@ static void store_access_times(struct commit_thread *thread, bool all, int64_t n
 
 static void store_reveals(struct commit_thread *thread)
 {
-    struct store_write write = {.kind = STORE_REVEAL, .reveal.reveals = thread->taken_reveals};
     pthread_mutex_lock(&thread->times_lock);
-    write.reveal.count = thread->reveal_count;
-    memcpy(thread->taken_reveals, thread->reveals,
-           thread->reveal_count * sizeof(thread->reveals[0]));
-    thread->reveal_count = 0;
+    struct buffer taken = thread->reveals;
+    thread->reveals = (struct buffer){.len = 0};
     pthread_mutex_unlock(&thread->times_lock);
+    struct store_write write = {.kind = STORE_REVEAL,
+                                .reveal = {.reveals = (const struct store_reveal *)taken.at,
+                                           .count = taken.len / sizeof(struct store_reveal)}};
     if (write.reveal.count > 0)
         store_write(thread->store, &write);
+    buffer_free(&taken);
 }
 
 static void work_in_background(struct commit_thread *thread)
@@ -155,11 +156,18 @@ void commit_thread_record_use(struct commit_thread *thread, const struct store_a
 
 void commit_thread_record_reveals(struct commit_thread *thread, const struct request *request)
 {
-    if (request->revealed_count == 0)
+    struct buffer *reveals = &thread->reveals;
+    size_t len = request->revealed_count * sizeof(struct store_reveal);
+    if (len == 0)
         return;
     pthread_mutex_lock(&thread->times_lock);
-    if (request->revealed_count <= REVEALS_MAX - thread->reveal_count)
-        thread->reveal_count += api_list_reveals(request, &thread->reveals[thread->reveal_count]);
+    char *at = reveals->len + len <= REVEALS_MAX * sizeof(struct store_reveal)
+                   ? buffer_reserve(reveals, len)
+                   : NULL;
+    if (at) {
+        api_list_reveals(request, (struct store_reveal *)at);
+        reveals->len += len;
+    }
     pthread_mutex_unlock(&thread->times_lock);
 }
 

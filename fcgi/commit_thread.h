@@ -16,8 +16,7 @@ struct commit_thread {
     struct store *store;
     pthread_mutex_t times_lock; /* of what is recorded */
     struct access_times times;
-    struct store_reveal reveals[REVEALS_MAX], taken_reveals[REVEALS_MAX];
-    size_t reveal_count;
+    struct buffer reveals;            /* of struct store_reveal */
     int64_t purged_ms, maintained_ms; /* of clock_ms */
     bool purge_more;
     /* Failed writes that are not logged yet, the error of the last, and when they may be logged. */

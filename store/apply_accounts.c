@@ -176,7 +176,8 @@ static enum store_error mark_deleted(struct store_txn *txn, const struct store_w
     txn->rows->unindex_user(txn, &user);
     user.deleted = true;
     txn->rows->put_user(txn, user_id, &user);
-    audit_append(&changes, "username", audit_text(user.name), (struct audit_value){AUDIT_NONE});
+    audit_append(&changes, "username", audit_text(user.name),
+                 (struct audit_value){.kind = AUDIT_NONE});
     audit_record(txn, write, "user.delete", user_id, 0, &changes);
     return txn->error;
 }
@@ -205,7 +206,7 @@ enum store_error store_apply_gateway_add(struct store_txn *txn, struct store_wri
                                     .created_unix_s = write->now_unix_s};
     memcpy(record.secret_hash, write->gateway_add.secret_hash, sizeof(record.secret_hash));
     struct buffer changes = {0};
-    const struct audit_value none = {AUDIT_NONE};
+    const struct audit_value none = {.kind = AUDIT_NONE};
     enum store_error error = txn->rows->take_id(txn, STORE_IDS_GATEWAY, &gateway->id);
     if (error != STORE_OK)
         return error;
@@ -223,7 +224,7 @@ enum store_error store_apply_gateway_delete(struct store_txn *txn, struct store_
     enum store_error error = txn->rows->delete_gateway(txn, id);
     if (error != STORE_OK)
         return error;
-    audit_append(&changes, "id", audit_int(id), (struct audit_value){AUDIT_NONE});
+    audit_append(&changes, "id", audit_int(id), (struct audit_value){.kind = AUDIT_NONE});
     audit_record(txn, write, "gateway.delete", 0, 0, &changes);
     return txn->error;
 }

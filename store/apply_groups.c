@@ -24,7 +24,7 @@ struct store_group_right store_find_right(struct store_txn *txn, int64_t user_id
 /* Appends whose name it is. */
 static void append_name(struct buffer *changes, struct span name, bool is_before, bool is_after)
 {
-    const struct audit_value none = {AUDIT_NONE};
+    const struct audit_value none = {.kind = AUDIT_NONE};
     audit_append(changes, "name", is_before ? audit_text(name) : none,
                  is_after ? audit_text(name) : none);
 }

@@ -51,6 +51,7 @@ static const char *import_user(struct store_txn *txn, const struct store_import 
     if (record_user_has_access(&row->user) &&
         txn->rows->find_access(txn, row->user.access_hash, &id) == STORE_OK)
         return "another user has this access token";
+    row->user.account.used_quota = row->user.account.deleted_used_quota; /* tokens add theirs */
     store_shift_rates(&row->user.account.rates, clock_difference_s(txn, import));
     txn->rows->put_user(txn, row->id, &row->user);
     txn->rows->index_user(txn, row->id, &row->user);

@@ -13,7 +13,7 @@ enum store_error store_apply_secret(struct store_txn *txn, struct store_write *w
                                          [SEAL_CHANGING] = SPAN("changing")};
     struct buffer changes = {0};
     txn->rows->put_rotation(txn, write->rotation);
-    audit_append(&changes, "phase", (struct audit_value){AUDIT_NONE},
+    audit_append(&changes, "phase", (struct audit_value){.kind = AUDIT_NONE},
                  audit_text(phases[write->rotation->phase]));
     audit_record(txn, write, "secret.rotate", 0, 0, &changes);
     return txn->error;

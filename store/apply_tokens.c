@@ -366,7 +366,8 @@ enum store_error store_delete_token(struct store_txn *txn, int64_t user_id, int6
     if (!secret)
         return store_txn_fail(txn, STORE_CORRUPT);
     if (changes)
-        audit_append(changes, "name", audit_text(token.name), (struct audit_value){AUDIT_NONE});
+        audit_append(changes, "name", audit_text(token.name),
+                     (struct audit_value){.kind = AUDIT_NONE});
     seal_hash_key_with(secret, token.key, hash);
     explicit_bzero(token.key, strlen(token.key));
     txn->rows->delete_key(txn, hash);

@@ -110,7 +110,7 @@ struct store_row {
             bool groups_checked;
         };
         struct record_gateway gateway;
-        struct record_user user; /* imported: used_quota without that of its tokens */
+        struct record_user user; /* imported: used_quota is computed */
         struct {
             struct token token; /* exported: a group of the owner's by its name is empty, too */
             struct record_keys keys;

@@ -44,8 +44,8 @@ enum store_error postgresql_group_list(struct store_reader *reader, int64_t user
         pg_read(reader, PG_READ_GROUPS, pg_int(PG_PARAMETERS, user_id), &values);
     for (; error == STORE_OK; error = pg_next(reader, &values)) {
         struct store_group group = {.name = ""};
-        found = true;
         *checked = pg_next_int(&values) != 0;
+        found = pg_next_int(&values) != 0;
         if (PQgetisnull(values.result, 0, values.column)) /* no group */
             continue;
         if (!pg_next_row(&values, PG_GROUPS, &row))

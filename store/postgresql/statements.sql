@@ -102,14 +102,14 @@ ORDER BY number, CASE WHEN $9 > 0 THEN word END, CASE WHEN $9 < 0 THEN word END 
 -- Groups, models, usage, audit records.
 
 -- READ_GROUPS
--- All of them, or those that a user may use.
-SELECT (SELECT (groups_checked AND EXISTS (SELECT FROM groups))::int::bigint FROM meta), g.*
-FROM (SELECT WHERE $1::bigint = 0 OR EXISTS (
-        SELECT FROM users WHERE user_id = $1 AND NOT deleted)) one
-    LEFT JOIN (
-        SELECT * FROM groups
-        WHERE $1 = 0 OR is_public OR name = (SELECT group_name FROM users WHERE user_id = $1)
-            OR name IN (SELECT group_name FROM grants WHERE user_id = $1)) g ON true
+-- Whether they are checked, whether there is such a user; all of them, or those that a user may use.
+SELECT (SELECT (groups_checked AND EXISTS (SELECT FROM groups))::int::bigint FROM meta),
+    is_user::int::bigint, g.*
+FROM (SELECT $1::bigint = 0 OR EXISTS (
+        SELECT FROM users WHERE user_id = $1 AND NOT deleted)) one (is_user)
+    LEFT JOIN groups g ON is_user AND ($1 = 0 OR is_public
+        OR name = (SELECT group_name FROM users WHERE user_id = $1)
+        OR name IN (SELECT group_name FROM grants WHERE user_id = $1))
 ORDER BY name;
 -- LIST_GRANTS
 SELECT * FROM grants WHERE $1::bigint = 0 OR user_id = $1 ORDER BY user_id, group_name;

@@ -17,6 +17,7 @@ from service import BUILD, IS_ROOT, WORKER_USER, Site
 RECORD = BUILD / "crash/record.so"
 REPLAY = BUILD / "crash/replay"
 SENT, ANSWERED = 6, 7
+GRANTED = 10**15  # to a user, as replay.c has it
 ATOMIC, REPEATABLE = 1, 2
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"
 
@@ -204,7 +205,7 @@ class Worker:
 
     def add_user(self, name):
         number = self.log.sent()
-        user = User(**self.pool.ctl("user", "add", name)[0])
+        user = User(**self.pool.ctl("user", "add", name, "--quota", GRANTED)[0])
         ISSUED.add(user.access_token)
         self.log.answered(number, [is_user(user)])
         return user
@@ -219,6 +220,8 @@ class Worker:
             "name": self.chance.choice(["", "a token", "ключ", "k" * 30]),
             "remain_quota": self.chance.choice([0, 10, 1000, 10**12]),
             "unlimited_quota": self.chance.random() < 0.3,
+            "rpm_limit": self.chance.choice([0, 10**6]),
+            "tpm_limit": self.chance.choice([0, 10**15]),
         }
         if self.large or self.chance.random() < 0.5:
             fields["model_limits"] = ",".join(

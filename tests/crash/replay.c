@@ -542,6 +542,8 @@ static void compare_token(void *context, const struct token *token)
         compare_spent(object, token);
 }
 
+#define GRANTED INT64_C(1000000000000000) /* to users with a finite balance, as load.py has it */
+
 /* Of a user the state's last part is the access token, which the store can only confirm. */
 static struct span access_token_of(struct span state)
 {
@@ -573,6 +575,10 @@ static void compare_user(struct store_reader *reader, const struct store_user *u
         break;
     }
     compare(object, text, (size_t)len);
+    const struct token_account *account = &user->account;
+    if (!account->unlimited_quota && account->quota + account->used_quota != GRANTED)
+        fail("user %" PRId64 ": %" PRId64 " left and %" PRId64 " used are not what was granted",
+             user->id, account->quota, account->used_quota);
     uint64_t total;
     enum store_error error =
         store_token_page(reader, user->id, 0, UINT64_MAX / 2, &total, compare_token, NULL);

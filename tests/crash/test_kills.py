@@ -15,7 +15,7 @@ from service import TOKENCTL, Site, wait_until
 
 TORTURE = os.environ.get("TORTURE") == "1"
 POOL_KILLS, WORKER_KILLS, CTL_KILLS = (200, 1500, 2000) if TORTURE else (15, 120, 150)
-CLIENTS = 6
+CLIENTS, GRANTED = 6, 10**9
 
 
 @pytest.fixture
@@ -32,7 +32,9 @@ class Spender:
 
     def __init__(self, site, number):
         self.site = site
-        self.client = Client(fastcgi.transport(site.socket), site.add_user(), checked=False)
+        user = site.add_user()
+        site.ctl("user", "set", user.id, "--quota", GRANTED)
+        self.client = Client(fastcgi.transport(site.socket), user, checked=False)
         self.chance = random.Random(number)
         self.possible = {}  # id -> possible states; None: deleted
         self.answers = self.unanswered = self.created_unanswered = 0
@@ -69,7 +71,7 @@ class Spender:
         kind = self.chance.random()
         if kind < 0.4 or not certain:
             count = self.chance.choice([1, 1, 3])
-            body = [{"name": "new", "remain_quota": 1000} for _ in range(count)]
+            body = [{"name": "new", "remain_quota": 1000, "rpm_limit": 10**6} for _ in range(count)]
             reply = self.ask("POST", "/", body)
             if reply is None:
                 self.created_unanswered += count
@@ -109,6 +111,8 @@ class Spender:
             page += 1
         for token_id, states in self.possible.items():
             assert found.get(token_id) in states, (token_id, found.get(token_id), states)
+        (user,) = self.site.ctl("user", "show", self.client.user.id)
+        assert user["quota"] + user["used_quota"] == GRANTED
         unknown = set(found) - set(self.possible)
         assert len(unknown) <= self.created_unanswered
 

@@ -237,6 +237,105 @@ def test_every_answer_is_explained_by_an_order():
         store.check()
 
 
+# ---- what tokens share: the owner's balance, places of open reservations ----
+
+# A state is (quota of the owner, open reservations of the token).
+PLACES, QUOTA = 2, 20
+
+
+def take(amount, reserves):
+    def changes(state):
+        quota, count = state
+        if reserves and count == PLACES:
+            return (429, "parallel"), state
+        if quota < amount:
+            return (403, "balance"), state
+        return (200, None), (quota - amount, count + reserves)
+
+    return changes
+
+
+def end(reserved, amount):
+    return lambda state: ((200, min(amount, reserved + state[0])),
+                          (max(state[0] + reserved - amount, 0), state[1] - 1))
+
+
+def read_quota(state):
+    return (200, state[0]), state
+
+
+class Sharer(Client):
+    """Spends from two tokens of one owner."""
+
+    def share(self, keys, held):
+        kind = self.chance.randrange(10)
+        amount = self.chance.choice([1, 3, 8])
+        if kind < 3:
+            reply, *times = self.ask("POST", "/consume", f'{{"key":"{keys[1]}","amount":{amount}}}'.encode(), True)
+            changes = take(amount, False)
+        elif kind < 7:
+            reply, *times = self.ask("POST", "/reserve", f'{{"key":"{keys[0]}","amount":{amount}}}'.encode(), True)
+            changes = take(amount, True)
+            if reply.status == 200:
+                held.append((reply.data["reservation"], amount))
+        elif kind < 9 and held:
+            reservation, reserved = held.pop()
+            body = f'{{"reservation":{reservation},"amount":{amount}}}'.encode()
+            reply, *times = self.ask("POST", "/settle", body, True)
+            changes = end(reserved, amount)
+        else:
+            reply, *times = self.ask("GET", "self")
+            changes = read_quota
+        answered = reply.json["code"] if reply.status != 200 else None
+        if kind >= 7 and reply.status == 200:
+            answered = reply.data["quota" if changes is read_quota else "amount"]
+        self.history.append((*times, expect((reply.status, answered), changes)))
+
+    def ask(self, method, path, body=b"", gateway=False):
+        if path != "self":
+            return super().ask(method, path, body, gateway)
+        called = time.monotonic_ns()
+        headers = {"Authorization": f"Bearer {self.user.access_token}", "New-Api-User": str(self.user.id)}
+        reply = self.chance.choice(self.connections).ask("GET", "/api/user/self", headers)
+        return reply, called, time.monotonic_ns()
+
+    def run(self, keys, start):
+        held = []
+        try:
+            start.wait()
+            for _ in range(STEPS):
+                self.share(keys, held)
+        except BaseException as error:
+            self.error = error
+
+
+def test_what_tokens_share():
+    """The owner's balance is never spent twice, and no more reservations are open than may be."""
+    with Store() as store:
+        gateway = store.add_gateway()
+        paths = [store.start_worker(f"{n}.sock")[1] for n in range(WORKERS)]
+        for number in range(ROUNDS // 3):
+            user = store.add_user()
+            store.ctl("user", "set", user.id, "--quota", QUOTA)
+            clients = [Sharer(paths, user, gateway, number * 10 + i) for i in range(4)]
+            body = f'[{{"unlimited_quota":true,"max_parallel_requests":{PLACES}}},{{"unlimited_quota":true}}]'
+            keys = [token["key"] for token in clients[0].ask("POST", "/", body.encode())[0].data]
+            ISSUED.update(keys)
+            start = threading.Barrier(len(clients))
+            threads = [threading.Thread(target=client.run, args=(keys, start)) for client in clients]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert [client.error for client in clients if client.error] == []
+            history = [operation for client in clients for operation in client.history]
+            assert is_linearizable(history, (QUOTA, 0)), history
+            for client in clients:
+                for connection in client.connections:
+                    connection.close()
+        store.check()
+
+
 # ---- the checker itself ----
 
 

@@ -122,6 +122,37 @@ static void use_tokens(struct store *store)
     }
 }
 
+/* Usage of another day than the reservations'; groups, models; a record of each of these. */
+static void use_accounts(struct store *store)
+{
+    enum { NEXT_DAY = NOW + 24 * 3600 };
+    static const struct store_group group = {.name = "other", .description = "text"};
+    const struct store_actor actor = {.kind = STORE_ACTOR_TOKENCTL};
+    for (size_t i = 0; i < 20; i++) {
+        struct store_write write = {
+            .kind = STORE_SPEND, .now_unix_s = NEXT_DAY, .spend.use.amount = 3};
+        memcpy(write.spend.key, known.tokens[i].key, TOKEN_KEY_LEN + 1);
+        write_or_die(store, write);
+    }
+    write_or_die(store, (struct store_write){.kind = STORE_GROUP_PUT,
+                                             .now_unix_s = NOW,
+                                             .actor = actor,
+                                             .group_put = &group});
+    for (int64_t user_id = 1; user_id <= USERS; user_id++)
+        write_or_die(store, (struct store_write){.kind = STORE_GRANT,
+                                                 .user_id = user_id,
+                                                 .now_unix_s = NOW,
+                                                 .actor = actor,
+                                                 .grant = {SPAN("other"), true}});
+    for (size_t i = 0; i < 30; i++) {
+        char model[] = {'m', (char)('a' + (char)i)};
+        write_or_die(store, (struct store_write){.kind = STORE_MODEL_PUT,
+                                                 .now_unix_s = NOW,
+                                                 .actor = actor,
+                                                 .model_put = {{model, sizeof(model)}, true}});
+    }
+}
+
 static void make_store(void)
 {
     static const size_t tokens_of[USERS] = {1200, 40, 0}; /* ids in a tree, in a page, none */
@@ -143,6 +174,7 @@ static void make_store(void)
         create_tokens(store, user.id, tokens_of[i]);
     }
     use_tokens(store);
+    use_accounts(store);
     store_close(store);
 }
 
@@ -350,8 +382,10 @@ static void take_values(MDB_txn *txn, const char *database)
     MDB_cursor *cursor;
     MDB_val key, value;
     if (mdb_dbi_open(txn, database, 0, &dbi) != 0 || mdb_cursor_open(txn, dbi, &cursor) != 0)
-        die(database);
+        die(database ? database : "the database of databases");
     while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+        if (!database && *(const char *)key.mv_data != '\0')
+            continue; /* the name of a database: else it is a recent audit record */
         struct value *copy = &values[value_count++];
         *copy = (struct value){malloc(value.mv_size), value.mv_size};
         if (!copy->bytes)
@@ -363,13 +397,14 @@ static void take_values(MDB_txn *txn, const char *database)
 
 static void list_values(void)
 {
-    static const char *const databases[] = {"meta",         "users",        "tokens",
-                                            "gateways",     "token_by_key", "user_index",
-                                            "reservations", "answers"};
+    static const char *const databases[] = {
+        "meta",       "users",        "tokens",  "gateways", "token_by_key",
+        "user_index", "reservations", "answers", "groups",   "grants",
+        "models",     "usage",        "audit",   NULL,       "reservations_by_token"};
     MDB_env *env;
     MDB_txn *txn;
     MDB_envinfo info;
-    if (mdb_env_create(&env) != 0 || mdb_env_set_maxdbs(env, 16) != 0 ||
+    if (mdb_env_create(&env) != 0 || mdb_env_set_maxdbs(env, 24) != 0 ||
         mdb_env_open(env, options.location, MDB_RDONLY, 0600) != 0 ||
         mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) != 0 || mdb_env_info(env, &info) != 0)
         die("LMDB");
@@ -471,7 +506,8 @@ int main(int argc, char **argv)
     snprintf(store_path, sizeof(store_path), "%s/store", argv[1]);
     snprintf(secret_path, sizeof(secret_path), "%s/secret", argv[1]);
     snprintf(data_path, sizeof(data_path), "%s/data.mdb", store_path);
-    options = (struct store_options){.location = store_path, .secret_path = secret_path};
+    options = (struct store_options){
+        .location = store_path, .secret_path = secret_path, .audit_days = 90};
     randomness.state = strtoull(argv[2], NULL, 10);
     make_store();
     list_values();

@@ -12,6 +12,7 @@
 #include <sodium.h>
 
 #include "store/store.h"
+#include "tests/change_user.h"
 #include "tests/hash_token.h"
 
 /* Later than any clock that the product reads by itself. */
@@ -171,7 +172,7 @@ static inline void service_fill(struct service *service)
     service_add_token(service, SERVICE_BOBS, SERVICE_BOB, plain);
     service_add_token(service, SERVICE_CAROLS, SERVICE_CAROL, plain);
     service_rotate(service);
-    require(store_user_set_disabled(service->store, SERVICE_CAROL, true) == STORE_OK, "Carol");
+    require(set_user_disabled(service->store, SERVICE_CAROL, true) == STORE_OK, "Carol");
 }
 
 static inline void service_keep_template(struct service *service)

@@ -264,15 +264,18 @@ class Store:
         checksum."""
         with (self.dir / "store/data.mdb").open("r+b") as file:
             data = file.read()
-            offsets = [found.start() for found in re.finditer(name.encode(), data)]
-            assert offsets
-            for name_offset in offsets:
-                start = name_offset - records.AT_TEXTS
+            changed = 0
+            for found in re.finditer(name.encode(), data):
+                start = found.start() - records.AT_TEXTS
                 record = bytearray(data[start : start + 20000])
-                record[offset : offset + len(value)] = value
                 ids = struct.unpack(">qq", data[start - 16 : start])  # its key lies before it
+                if offset > 0 and not record.startswith(records.seal_token(record, *ids)):
+                    continue  # the name in an audit record; damage may hit that too
+                record[offset : offset + len(value)] = value
                 file.seek(start)
                 file.write(records.seal_token(record, *ids))
+                changed += 1
+            assert changed
 
     def damage_version(self, name):
         self.change_record(name, 0, b"\xff")

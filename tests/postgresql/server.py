@@ -144,6 +144,18 @@ def location(*folders, database="postgres"):
     return f"postgresql://postgres@/{database}?host={','.join(map(str, folders))}"
 
 
+# Of a store of the load (spender.c): what its user was given, and what the user's and the first token's balances,
+# counters and usage by day come to: all the same number, but for reads of other tokens.
+GRANTED = 10**12
+SUMS = f"""
+SELECT {GRANTED} - quota, used_quota, (SELECT sum(t.used_quota) FROM tokens t WHERE t.user_id = u.user_id),
+    dated_units, (SELECT sum(t.dated_units) FROM tokens t WHERE t.user_id = u.user_id), request_count,
+    (SELECT {GRANTED} - t.remain_quota + sum(o.used_quota) - t.used_quota
+        FROM tokens t JOIN tokens o USING (user_id) WHERE t.user_id = u.user_id AND t.refill_period > 0
+        GROUP BY t.remain_quota, t.used_quota)
+FROM users u WHERE name = 'alice'"""
+
+
 class Session:
     """A session of psql, which can hold locks."""
 
@@ -208,7 +220,7 @@ class Database:
         return self.server.query(sql, self.name)
 
     def used(self):
-        return int(self.query("SELECT sum(used_quota) FROM tokens"))
+        return used(self.server, self.name)
 
     def session(self):
         return Session(self.server, self.name)
@@ -232,7 +244,10 @@ def counts(process):
 
 
 def used(server, database="postgres"):
-    return int(server.query("SELECT sum(used_quota) FROM tokens", database))
+    """Units of the tokens of a load's store, as which all other sums agree."""
+    sums = set(server.query(SUMS, database).split("|")) - {""}
+    assert len(sums) == 1, sums
+    return int(sums.pop())
 
 
 def make_folder():

@@ -1,7 +1,8 @@
 /* A load of writes, whose answers are counted.
  *
  *   spender LOCATION SECRET create
- *       a store with three tokens; prints their keys
+ *       a store with three tokens, of a user with a finite balance; the first has limits and is
+ *       refilled each day; prints their keys
  *   spender LOCATION SECRET spend KEY MS SIZE
  *       groups of SIZE spends of one unit, for so long or until SIGTERM; prints how many units were
  *       acknowledged, how many have an unknown outcome, how many failed, and the longest time, in
@@ -28,7 +29,8 @@
 
 #include "store/store.h"
 
-enum { SIZE_MAX_GROUP = 256 };
+enum { SIZE_MAX_GROUP = 256, MANY = 1000000 /* requests and units a minute */ };
+#define GRANTED INT64_C(1000000000000) /* as server.py has it */
 
 static volatile sig_atomic_t terminated;
 
@@ -51,13 +53,17 @@ static void create(const struct store_options *options)
     struct store_user user = {.name = "alice",
                               .group = "vip",
                               .role = USER_ROLE_USER,
-                              .account = {.unlimited_quota = true}};
+                              .account = {.quota = GRANTED, .rpm_limit = MANY, .tpm_limit = MANY}};
     struct token tokens[3];
     for (size_t i = 0; i < 3; i++) {
         tokens[i] = token_default();
         tokens[i].unlimited_quota = true;
         token_key_generate(tokens[i].key);
     }
+    tokens[0].unlimited_quota = false;
+    tokens[0].refill_interval = TOKEN_REFILL_DAY;
+    tokens[0].refill_amount = GRANTED;
+    tokens[0].rpm_limit = tokens[0].tpm_limit = MANY;
     if (store_create(options, (unsigned)-1, (unsigned)-1, reason) != STORE_OK ||
         store_open(options, &store, reason) != STORE_OK) {
         fprintf(stderr, "%s\n", reason);

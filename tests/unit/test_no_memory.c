@@ -206,6 +206,7 @@ static void set_up(struct fixture *fixture)
     struct store_gateway gateway = {.name = "gw"};
     *fixture = (struct fixture){.unique = 0};
     temporary_create(&fixture->temporary);
+    fixture->temporary.options.audit_days = 90;
     temporary_open(&fixture->temporary);
     for (int64_t id = ALICE; id <= BOB; id++)
         assert_int_equal(temporary_add_user(&fixture->temporary, fixture->access_tokens[id]), id);

@@ -263,7 +263,7 @@ static void test_the_blocks_of_a_token(void **state)
     (void)state;
     enum { FLAGS = 1, OLD_GROUP = 16, LIMITS = 32, RATES = 64, USAGE = 128 };
     struct token old = {.refill_day = 1, .group = SPAN("")}, token;
-    struct record_keys keys = {.sealed = own_sealed};
+    struct record_keys keys = {.sealed = own_sealed}, found;
     const struct {
         struct token token;
         size_t len; /* more than without */
@@ -290,14 +290,14 @@ static void test_the_blocks_of_a_token(void **state)
                 "row %zu: version %d, flags %d, %zu bytes more", i, bytes[0], bytes[FLAGS],
                 record.len - len);
         token = (struct token){.id = 0};
-        assert_true(record_decode_token(record, &token, &keys));
+        assert_true(record_decode_token(record, &token, &found));
         /* A block of zeros is not there. */
         memset(bytes + RECORD_TOKEN_SEALED_AT, 0, rows[i].len - 2 - rows[i].token.group.len);
         if (rows[i].flags & LIMITS)
             put_little64(bytes + RECORD_TOKEN_SEALED_AT + 5 * 8, 1); /* refill_day */
         checksum_put((struct checksum_context){CHECKSUM_TOKEN, 0, 0}, bytes,
                      record.len - CHECKSUM_LEN);
-        require(record_decode_token(record, &token, &keys) == (rows[i].flags == 0), "row %zu", i);
+        require(record_decode_token(record, &token, &found) == (rows[i].flags == 0), "row %zu", i);
         free_record(record);
     }
 }
