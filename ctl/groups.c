@@ -133,6 +133,31 @@ bool ctl_may_stop(struct ctl *ctl, const struct ctl_stop *stop, int *status)
 
 /* ---- groups ---- */
 
+/* The groups; where there are none, the one that exists from the start. */
+struct group_list {
+    store_visit_group *visit;
+    void *context;
+    bool any;
+};
+
+static void visit_group(void *context, const struct store_group *group)
+{
+    struct group_list *list = context;
+    list->any = true;
+    list->visit(list->context, group);
+}
+
+static enum store_error list_groups(struct ctl *ctl, bool *checked, store_visit_group *visit,
+                                    void *context)
+{
+    const struct store_group first = {.name = "default", .ratio_millionths = STORE_RATIO_ONE};
+    struct group_list list = {.visit = visit, .context = context};
+    enum store_error error = store_group_list(ctl->reader, 0, checked, visit_group, &list);
+    if (error == STORE_OK && !list.any)
+        visit(context, &first);
+    return error;
+}
+
 /* Finds a group by the name that *found has. */
 struct group_search {
     struct store_group *group;
@@ -148,13 +173,13 @@ static void compare_group(void *context, const struct store_group *group)
     search->found = true;
 }
 
-/* Whether there is the group that the argument names. */
-static enum store_error find_group(struct ctl *ctl, struct store_group *group, bool *found)
+/* Whether there is the group that the argument names, and whether groups are checked. */
+static enum store_error find_group(struct ctl *ctl, struct store_group *group, bool *found,
+                                   bool *checked)
 {
     struct group_search search = {.group = group};
-    bool checked;
     snprintf(group->name, sizeof(group->name), "%s", ctl->argument);
-    enum store_error error = store_group_list(ctl->reader, 0, &checked, compare_group, &search);
+    enum store_error error = list_groups(ctl, checked, compare_group, &search);
     *found = search.found;
     return error;
 }
@@ -200,39 +225,41 @@ static enum store_error write_group(struct ctl *ctl, struct store_write *write)
     return store_write(ctl->store, write);
 }
 
-/* add and set. */
-static int put_group(struct ctl *ctl, struct store_group *group)
+/* add and set; checked: whether groups are checked afterwards. */
+static int put_group(struct ctl *ctl, struct store_group *group, bool checked)
 {
-    struct store_write write = {.kind = STORE_GROUP_PUT, .group_put = group};
+    struct store_write write = {.kind = STORE_GROUP_PUT, .group_put = {group, checked}};
     int status;
-    if (!read_group(ctl, group) || !ctl_may_stop(ctl, &(struct ctl_stop){.put = group}, &status))
+    if (!read_group(ctl, group) ||
+        !ctl_may_stop(ctl, &(struct ctl_stop){.put = checked ? group : NULL}, &status))
         return CTL_FAILED;
     print_group(ctl, group);
     return ctl_end(ctl, write_group(ctl, &write));
 }
 
+/* Where groups are not checked, it may be one that is there: it has them checked from now on. */
 int ctl_group_add(struct ctl *ctl)
 {
     struct store_group group = {.ratio_millionths = STORE_RATIO_ONE};
-    bool found = false;
+    bool found = false, checked;
     if (!ctl_check_label("a group", ctl->argument))
         return CTL_FAILED;
-    enum store_error error = find_group(ctl, &group, &found);
-    if (found)
+    enum store_error error = find_group(ctl, &group, &found, &checked);
+    if (found && checked)
         return ctl_fail("there is a group of this name: %s", ctl->argument);
-    return error == STORE_OK ? put_group(ctl, &group) : ctl_end(ctl, error);
+    return error == STORE_OK ? put_group(ctl, &group, true) : ctl_end(ctl, error);
 }
 
 int ctl_group_set(struct ctl *ctl)
 {
     struct store_group group;
-    bool found = false;
+    bool found = false, checked;
     if (!ctl_check_label("a group", ctl->argument))
         return CTL_FAILED;
-    enum store_error error = find_group(ctl, &group, &found);
+    enum store_error error = find_group(ctl, &group, &found, &checked);
     if (error == STORE_OK && !found)
         return ctl_fail("%s: %s", store_error_text(STORE_NO_GROUP), ctl->argument);
-    return error == STORE_OK ? put_group(ctl, &group) : ctl_end(ctl, error);
+    return error == STORE_OK ? put_group(ctl, &group, checked) : ctl_end(ctl, error);
 }
 
 static void list_group(void *context, const struct store_group *group)
@@ -255,7 +282,7 @@ int ctl_group_list(struct ctl *ctl)
     bool checked = false;
     if (!ctl->text[CTL_JSON])
         printf("%-24s %-7s %-10s %s\n", "name", "", "ratio", "description");
-    enum store_error error = store_group_list(ctl->reader, 0, &checked, list_group, ctl);
+    enum store_error error = list_groups(ctl, &checked, list_group, ctl);
     if (error == STORE_OK && !checked && !ctl->text[CTL_JSON])
         puts("groups are not checked");
     return ctl_end(ctl, error);

@@ -44,7 +44,7 @@ static void begin_checks(struct store_txn *txn, struct buffer *changes)
 
 enum store_error store_apply_group_put(struct store_txn *txn, struct store_write *write)
 {
-    const struct store_group *group = write->group_put;
+    const struct store_group *group = write->group_put.group;
     struct span name = span_of(group->name);
     struct record_group found, record = {.description = span_of(group->description),
                                          .is_public = group->is_public,
@@ -57,7 +57,8 @@ enum store_error store_apply_group_put(struct store_txn *txn, struct store_write
     append_name(&changes, name, !is_new, true);
     size_t name_len = changes.len;
     audit_append_group(&changes, is_new ? NULL : &found, &record);
-    begin_checks(txn, &changes);
+    if (write->group_put.begins_checks)
+        begin_checks(txn, &changes);
     txn->rows->put_group(txn, name, &record);
     if (is_new || changes.len > name_len)
         audit_record(txn, write, is_new ? "group.create" : "group.update", 0, 0, &changes);

@@ -368,8 +368,11 @@ struct store_write {
         struct {
             int64_t gateway_id; /* STORE_NOT_FOUND */
         } gateway_delete;
-        /* Adds or changes a group; groups are checked from the first one on. */
-        const struct store_group *group_put;
+        /* Adds or changes a group. */
+        struct {
+            const struct store_group *group;
+            bool begins_checks; /* groups are checked from now on */
+        } group_put;
         struct span group_delete; /* its name. STORE_NO_GROUP */
         bool groups_check;        /* whether groups are checked from now on */
         /* Grants user_id a group, or revokes it. STORE_NO_USER, STORE_NO_GROUP. */

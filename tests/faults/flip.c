@@ -137,7 +137,7 @@ static void use_accounts(struct store *store)
     write_or_die(store, (struct store_write){.kind = STORE_GROUP_PUT,
                                              .now_unix_s = NOW,
                                              .actor = actor,
-                                             .group_put = &group});
+                                             .group_put = {&group, true}});
     for (int64_t user_id = 1; user_id <= USERS; user_id++)
         write_or_die(store, (struct store_write){.kind = STORE_GRANT,
                                                  .user_id = user_id,

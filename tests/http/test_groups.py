@@ -36,8 +36,11 @@ def test_any_name_before_the_first(client):
     assert client.make()["group"] == "default"
 
 
+FIRST = {"name": "default", "public": False, "ratio": 1, "description": ""}
+
+
 def test_commands(store):
-    assert store.ctl("group", "list") == []
+    assert store.ctl("group", "list") == [FIRST]
     (added,) = store.ctl("group", "add", "vip", "--ratio", "0.8", "--description", "fast")
     assert added == {"stopped_tokens": 0, "name": "vip", "public": False, "ratio": 0.8, "description": "fast"}
     listed = {row["name"]: row for row in store.ctl("group", "list")}
@@ -102,13 +105,28 @@ def test_followers(store, client):
 def test_the_first_group_and_off(store, client):
     stays, stops = client.make(), client.make(group="other")
     refuse(store, "1 tokens would stop", "group", "add", "vip")
-    assert store.ctl("group", "list") == []
+    assert store.ctl("group", "list") == [FIRST]
     assert store.ctl("group", "add", "vip", "--yes")[0]["stopped_tokens"] == 1
     assert client.verify(stays["key"]).status == 204
     assert client.verify(stops["key"]).verdict == (403, "group")
     store.ctl("group", "off")
     assert client.verify(stops["key"]).status == 204
     assert client.make(group="any")["group"] == "any"
+
+
+def test_only_add_has_groups_checked(store, client):
+    """default exists from the start; what is set while groups are not checked stops nothing."""
+    token = client.make(group="other")
+    assert store.ctl("group", "set", "default", "--ratio", "2")[0]["stopped_tokens"] == 0
+    assert client.verify(token["key"]).status == 204
+    refuse(store, "1 tokens would stop", "group", "add", "default")
+    store.ctl("group", "add", "default", "--yes")
+    assert store.ctl("group", "list") == [{**FIRST, "ratio": 2}]
+    assert client.verify(token["key"]).verdict == (403, "group")
+    refuse(store, "there is a group", "group", "add", "default")
+    store.ctl("group", "off")
+    store.ctl("group", "set", "default", "--description", "all")
+    assert client.verify(token["key"]).status == 204
 
 
 def test_deleting_and_other_users(store, client):

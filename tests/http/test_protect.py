@@ -281,7 +281,7 @@ def test_many_on_one_connection(guarded, upstream, user):
 
 def test_forged_headers(guarded, upstream, user):
     token = user.make(unlimited_quota=False, remain_quota=5)
-    forged = {f"X-Token-{name}": "999999" for name in ("Id", "User", "Group", "Remain", "Reason")}
+    forged = {f"X-Token-{name}": "999999" for name in ("Id", "User", "Group", "Group-Ratio", "Remain", "Reason")}
     forged = {name.replace("-", "_"): value for name, value in forged.items()}
     sent = {**forged, "Token_Cost": "0", "X_Token_Cost": "0"}
     assert guarded.ask(Authorization=bearer(token["key"]), **sent).status == 200
@@ -290,7 +290,7 @@ def test_forged_headers(guarded, upstream, user):
     assert headers["x-token-user"] == str(user.user.id)
     assert headers["x-token-group"] == token["group"]
     assert headers["x-token-remain"] == "4"
-    assert "x-token-reason" not in headers
+    assert "x-token-reason" not in headers and "x-token-group-ratio" not in headers
 
 
 def test_answers_of_the_upstream_are_not_changed(guarded, upstream, user):
@@ -585,6 +585,15 @@ def test_balance(guarded, upstream, user):
     assert guarded.ask(Authorization=bearer(key)).status == 200
     assert_refused(guarded.ask(Authorization=bearer(key)), 402, "balance")
     assert len(upstream.take()) == 1
+
+
+def test_group_ratio(guarded, upstream, user):
+    guarded.ctl("group", "add", "dear", "--ratio", "1.5", "--public", "--yes")
+    sent = {"Authorization": bearer(user.make(group="dear")["key"]), "X-Token-Group-Ratio": "0"}
+    assert guarded.ask(**sent).status == 200
+    guarded.ctl("group", "off")
+    headers = upstream.take()[0][2]
+    assert (headers["x-token-group"], headers["x-token-group-ratio"]) == ("dear", "1.5")
 
 
 # ---- pool or upstream down ----

@@ -103,11 +103,12 @@ def test_user_id_of_each_route(people, method, path, kind, root):
         reply = answer(caller, subject)
         assert is_let_in(reply) if kind == "USER" else code(reply) == FORBIDDEN
         assert key not in reply.body
-        assert code(answer(caller, 2**40)) == ((404, "not_found") if kind == "USER" else FORBIDDEN)
+        for nobody in (0, 2**40, 2**70):
+            assert code(answer(caller, nobody)) == ((404, "not_found") if kind == "USER" else FORBIDDEN)
     assert code(answer("disabled", subject)) == DISABLED
     assert code(answer("nobody", subject)) == UNAUTHORIZED
     for caller in ("user", "other"):
-        for user_id in (subject, 2**40, people["root"].user.id):
+        for user_id in (subject, 2**40, 2**70, people["root"].user.id):
             assert code(answer(caller, user_id)) == FORBIDDEN
     assert code(answer("admin", people["root"].user.id)) == FORBIDDEN
     assert code(answer("user", "x")) == (400, "invalid")

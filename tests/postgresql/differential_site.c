@@ -39,7 +39,8 @@ void change_site(void)
     struct store_write write = {
         .kind = kinds[below(COUNT_OF(kinds))], .now_unix_s = time_s, .actor = pick_actor()};
     if (write.kind == STORE_GROUP_PUT) {
-        write.group_put = pick_group_to_put();
+        write.group_put.group = pick_group_to_put();
+        write.group_put.begins_checks = below(2);
     } else if (write.kind == STORE_GROUP_DELETE) {
         write.group_delete = pick_group_name();
     } else if (write.kind == STORE_GROUPS_CHECK) {
