@@ -49,5 +49,6 @@ async function rotate() {
   });
   if (!answer) return;
   signIn(String(session.self.id), answer.access_token);
-  await showSecrets({ title: t("new_access_token"), text: t("secret_once"), secrets: [{ secret: answer.access_token }], isOnce: true });
+  const secrets = [{ secret: answer.access_token }];
+  await showSecrets({ title: t("new_access_token"), text: t("secret_once"), secrets, isOnce: true });
 }

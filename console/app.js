@@ -96,7 +96,10 @@ function navigation() {
   const names = Object.keys(isAdministrator() ? { ...PAGES, ...ADMINISTRATORS_PAGES } : PAGES);
   const present = readAddress().name;
   return h("nav", { "aria-label": t("pages_of_console") },
-    names.map((name) => h("a", { href: `#${name}`, testid: `nav-${name}`, "aria-current": name === present && "page" }, t(`nav_${name}`))),
+    names.map((name) => {
+      const current = name === present && "page";
+      return h("a", { href: `#${name}`, testid: `nav-${name}`, "aria-current": current }, t(`nav_${name}`));
+    }),
     h("a", { href: new URL("console/api.html", base).href, testid: "nav-api" }, t("nav_api")));
 }
 

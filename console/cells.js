@@ -12,7 +12,10 @@ export const chip = (word) => h("span", { class: `chip ${KINDS[word] ?? ""}` }, 
 export const muted = (...children) => h("span", { class: "muted" }, children);
 
 /* A main line and a smaller one below. */
-export const lines = (main, ...below) => [h("div", { class: "main" }, main), below.map((one) => one && h("div", { class: "muted" }, one))];
+export const lines = (main, ...below) => [
+  h("div", { class: "main" }, main),
+  below.map((one) => one && h("div", { class: "muted" }, one)),
+];
 
 /* used of total, as a text and a bar. */
 export function quotaBar(used, total) {

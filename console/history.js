@@ -24,7 +24,7 @@ const columns = [
   { name: "actor", cell: ({ actor }) => [t(`actor_${actor.kind}`), actor.id ? ` #${actor.id}` : ""] },
   { name: "subject", cell: subject },
   { name: "changes", cell: ({ changes }) => changeLines(changes ?? {}) },
-  { name: "address", cell: ({ address, request_id: request }) => lines(address || muted("–"), h("span", { title: request }, request)) },
+  { name: "address", cell: ({ address, request_id: id }) => lines(address || muted("–"), h("span", { title: id }, id)) },
 ];
 
 const actionName = (action) => (has(`action_${action}`) ? t(`action_${action}`) : action);
@@ -111,8 +111,9 @@ export const auditPage = (params, setParams) =>
 async function logPage({ title, fetchPage, names, params, setParams }) {
   const log = createLog(fetchPage, title);
   const actions = [["", t("all_actions")], ...ACTIONS.map((action) => [action, actionName(action)])];
+  const action = selectElement(params.action ?? "", actions, { testid: "filter-action" });
   const filters = [
-    { name: "action", label: t("column_action"), input: selectElement(params.action ?? "", actions, { testid: "filter-action" }) },
+    { name: "action", label: t("column_action"), input: action },
     ...names.map((name) => ({ name, label: t(`filter_${name}`), input: idInput(name, params[name] ?? "") })),
   ];
   const change = (members) => {
@@ -126,4 +127,7 @@ async function logPage({ title, fetchPage, names, params, setParams }) {
 }
 
 const idInput = (name, value) =>
-  h("input", { type: "search", inputmode: "numeric", class: "short", testid: `filter-${name}`, value, placeholder: t(`filter_${name}`) });
+  h("input", {
+    type: "search", inputmode: "numeric", class: "short", testid: `filter-${name}`, value,
+    placeholder: t(`filter_${name}`),
+  });

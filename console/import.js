@@ -3,7 +3,6 @@
 
 import { tokens } from "./api.js";
 import { button } from "./buttons.js";
-import { list as listControl } from "./controls.js";
 import { parseCsv } from "./csv.js";
 import { h } from "./dom.js";
 import { NEVER, timeOrNever, number, quota } from "./format.js";
@@ -111,8 +110,14 @@ function check(row) {
 
 export async function importPage() {
   const result = h("div", { "aria-live": "polite", testid: "import-preview" });
-  const area = listControl([], { rows: 8, class: "mono", testid: "import-text", placeholder: t("import_placeholder"), "aria-label": t("import_text") }).input;
-  const file = h("input", { type: "file", accept: ".csv,.json,text/csv,application/json", testid: "import-file", "aria-label": t("import_file") });
+  const area = h("textarea", {
+    rows: 8, class: "mono", spellcheck: "false", testid: "import-text",
+    placeholder: t("import_placeholder"), "aria-label": t("import_text"),
+  });
+  const file = h("input", {
+    type: "file", accept: ".csv,.json,text/csv,application/json", testid: "import-file",
+    "aria-label": t("import_file"),
+  });
   const draw = () => result.replaceChildren(...preview(area.value, keep));
   const keep = (rest) => {
     area.value = rest.length > 0 ? stringify(rest) : "";
@@ -137,9 +142,11 @@ function preview(text, keep) {
     return [h("p", { class: "problem", role: "alert" }, t(word))];
   }
   const bad = rows.filter(({ problems }) => problems.length > 0).length;
-  const go = button(t("import_go", { n: rows.length }), () => create(rows.map(({ token }) => token), keep), { class: "primary", testid: "import-submit" });
+  const work = () => create(rows.map(({ token }) => token), keep);
+  const go = button(t("import_go", { n: rows.length }), work, { class: "primary", testid: "import-submit" });
+  const verdict = t(bad > 0 ? "import_bad" : "import_good", { n: bad || rows.length, all: rows.length });
   return [
-    h("p", { class: bad > 0 ? "problem" : "" }, bad > 0 ? t("import_bad", { n: bad, all: rows.length }) : t("import_good", { n: rows.length })),
+    h("p", { class: bad > 0 ? "problem" : "" }, verdict),
     rows.length > 0 && previewTable(rows),
     bad === 0 && rows.length > 0 && h("div", { class: "row" }, go),
   ].filter(Boolean);

@@ -20,7 +20,8 @@ const PAGE_SIZES = [10, 20, 50, 100];
  *
  * Returns node, query, items; change(members) asks again with other members, reload() with the same;
  * replace(item) draws one anew; selectedItems(). */
-export function createList({ caption, columns, attributes, fetchPage, query, filters, tools = [], batch, empty, onQuery = () => {} }) {
+export function createList(options) {
+  const { caption, columns, attributes, fetchPage, query, filters, tools = [], batch, empty, onQuery } = options;
   const list = { query: { p: 1, size: choices.pageSize, ...query }, items: [], change, reload, replace };
   const total = h("p", { testid: "total", tabindex: -1 });
   const batchBar = h("div", { class: "batch" });
@@ -37,7 +38,7 @@ export function createList({ caption, columns, attributes, fetchPage, query, fil
 
   function change(members) {
     list.query = { ...list.query, p: 1, ...members };
-    onQuery(list.query);
+    onQuery?.(list.query);
     return reload();
   }
 

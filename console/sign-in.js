@@ -6,7 +6,9 @@ import { signIn, signOut } from "./session.js";
 
 /* load: loads what the console needs with the new credentials; message: why one is here again. */
 export function signInPage(load, message = "") {
-  const token = field("signin_token", { type: "password", autocomplete: "current-password", testid: "signin-token", autofocus: true });
+  const token = field("signin_token", {
+    type: "password", autocomplete: "current-password", testid: "signin-token", autofocus: true,
+  });
   const user = field("signin_user", { type: "text", inputmode: "numeric", autocomplete: "username", testid: "signin-user" });
   const failure = h("p", { class: "failure", role: "alert", testid: "signin-failure" }, message);
   const go = h("button", { type: "submit", class: "primary", testid: "signin-submit" }, t("sign_in"));

@@ -21,6 +21,8 @@ export function keyCell(token, owner) {
   if (owner) return code;
   const name = nameOf(token);
   const showLabel = `${t("show_key")}: ${name}`;
+  const copyLabel = `${t("copy_key")}: ${name}`;
+  const copyKey = async () => copy(await tokens.key(token.id), t("copied_key"));
 
   const show = async (node) => {
     const isShown = node.ariaPressed === "true";
@@ -30,7 +32,7 @@ export function keyCell(token, owner) {
   };
   return h("div", { class: "key-line" }, code,
     iconButton("show", showLabel, show, { testid: "key-show", "aria-pressed": "false" }),
-    iconButton("copy", `${t("copy_key")}: ${name}`, async () => copy(await tokens.key(token.id), t("copied_key")), { testid: "key-copy" }),
+    iconButton("copy", copyLabel, copyKey, { testid: "key-copy" }),
   );
 }
 

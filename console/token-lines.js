@@ -11,11 +11,13 @@ export const tokenLine = (name, token, key) => LINES[name](key, new URL("v1", ba
 const LINES = {
   curl: (key, url, model) => {
     const body = JSON.stringify({ model, messages: [{ role: "user", content: "Hello" }] });
-    return `curl ${url}/chat/completions -H 'Authorization: Bearer ${key}' -H 'Content-Type: application/json' -d ${shellQuote(body)}`;
+    const headers = `-H 'Authorization: Bearer ${key}' -H 'Content-Type: application/json'`;
+    return `curl ${url}/chat/completions ${headers} -d ${shellQuote(body)}`;
   },
   environment: (key, url) => `export OPENAI_API_KEY=${key}\nexport OPENAI_BASE_URL=${shellQuote(url)}`,
   python: (key, url) => `from openai import OpenAI\n\nclient = OpenAI(api_key="${key}", base_url=${JSON.stringify(url)})`,
-  javascript: (key, url) => `import OpenAI from "openai";\n\nconst client = new OpenAI({ apiKey: "${key}", baseURL: ${JSON.stringify(url)} });`,
+  javascript: (key, url) =>
+    `import OpenAI from "openai";\n\nconst client = new OpenAI({ apiKey: "${key}", baseURL: ${JSON.stringify(url)} });`,
 };
 
 /* A model that the token may use. */

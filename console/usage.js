@@ -31,15 +31,18 @@ function chart(days) {
     return svg("g", {}, title, svg("rect", { x: i * 10, width: 10, y: 0, height: 100, class: "hover" }), bar);
   });
   const label = t("usage_chart", { first: dateOf(days[0].date), last: dateOf(days.at(-1).date), quota: quota(highest) });
+  const viewBox = `0 0 ${days.length * 10} 100`;
   return h("figure", { class: "chart" },
     h("div", { class: "axis muted" }, quota(highest)),
-    svg("svg", { viewBox: `0 0 ${days.length * 10} 100`, preserveAspectRatio: "none", role: "img", "aria-label": label }, ...bars),
+    svg("svg", { viewBox, preserveAspectRatio: "none", role: "img", "aria-label": label }, ...bars),
     h("figcaption", { class: "axis muted" }, h("span", {}, dateOf(days[0].date)), h("span", {}, dateOf(days.at(-1).date))));
 }
 
+const numberCell = (text) => h("td", { class: "number" }, text);
+
 function table(days) {
   const row = ({ date, units, requests }) =>
-    h("tr", {}, h("td", {}, dateOf(date)), h("td", { class: "number" }, quota(units)), h("td", { class: "number" }, number(requests)));
+    h("tr", {}, h("td", {}, dateOf(date)), numberCell(quota(units)), numberCell(number(requests)));
   const headings = ["date", "units", "requests"].map((name) => h("th", { scope: "col" }, t(`column_${name}`)));
   return h("table", { class: "plain-table" }, h("thead", {}, h("tr", {}, headings)), h("tbody", {}, days.toReversed().map(row)));
 }

@@ -42,9 +42,11 @@ export const mainFields = [
 /* Only root may create administrators; a present user is promoted by an action of its own. */
 export const roleField = {
   name: "role",
-  control: (user) => select(String(user.role), (isRoot() ? [1, 10] : [1]).map((role) => [String(role), t(`role_${role}`)]), { testid: "field-role" }),
+  control: (user) => select(String(user.role), roles(), { testid: "field-role" }),
   patch: (role) => ({ role: Number(role) }),
 };
+
+const roles = () => (isRoot() ? ["1", "10"] : ["1"]).map((role) => [role, t(`role_${role}`)]);
 
 export const limitFields = [
   number("rpm_limit", 1_000_000, "no_limit"),

@@ -30,7 +30,7 @@ export async function usersPage(params, setParams) {
     query: { keyword, group },
     filters: [
       { name: "keyword", label: t("search"), input: searchInput(keyword, t("search_users")) },
-      { name: "group", label: t("field_group"), input: text(group, { type: "search", class: "short", placeholder: t("field_group"), testid: "filter-group" }).input },
+      { name: "group", label: t("field_group"), input: groupInput(group) },
     ],
     tools: [
       button(t("find_key"), findKey, { testid: "find-key", iconName: "key" }),
@@ -42,6 +42,9 @@ export async function usersPage(params, setParams) {
   list.reload();
   return { title: t("nav_users"), node: list.node, reload: list.reload };
 }
+
+const groupInput = (value) =>
+  h("input", { type: "search", class: "short", value, placeholder: t("field_group"), testid: "filter-group" });
 
 const columns = (actions) => [
   { name: "username", cell: (user) => lines(user.username, `#${user.id}`) },
@@ -70,19 +73,27 @@ function limitsCell(user) {
 function actionCell(user, list) {
   const label = (word) => `${t(word)}: ${user.username}`;
   const isOn = user.status === ENABLED;
-  const flip = () => manage(user, isOn ? "disable" : "enable", list, t(isOn ? "disabled_one" : "enabled_one", { name: user.username }));
+  const done = t(isOn ? "disabled_one" : "enabled_one", { name: user.username });
+  const flip = () => manage(user, isOn ? "disable" : "enable", list, done);
+  const tokensLabel = label("nav_tokens");
+  const link = {
+    class: "icon-button", href: `#tokens?owner=${user.id}`, testid: "user-tokens", "aria-label": tokensLabel, title: tokensLabel,
+  };
   return h("div", { class: "action-row" },
     switchButton(label("toggle"), isOn, flip, { testid: "user-toggle" }),
-    h("a", { class: "icon-button", href: `#tokens?owner=${user.id}`, testid: "user-tokens", "aria-label": label("nav_tokens"), title: label("nav_tokens") }, icon("list")),
+    h("a", link, icon("list")),
     iconButton("edit", label("edit"), () => edit(user, list), { testid: "user-edit" }),
     iconButton("remove", label("delete"), () => remove(user, list), { testid: "user-delete" }),
     menu(label("more"), () => [
       button(t("void_access_token"), () => rotate(user, list), { testid: "user-rotate", iconName: "rotate" }),
-      isRoot() && button(t(user.role >= 10 ? "demote" : "promote"), () => setRole(user, list), { testid: "user-role", iconName: "key" }),
+      isRoot() && roleButton(user, list),
       h("a", { class: "button", href: `#audit?user_id=${user.id}`, testid: "user-audit" }, icon("clock"), t("history")),
     ]),
   );
 }
+
+const roleButton = (user, list) =>
+  button(t(user.role >= 10 ? "demote" : "promote"), () => setRole(user, list), { testid: "user-role", iconName: "key" });
 
 async function manage(user, action, list, message) {
   const answer = await users.manage(user.id, action);
@@ -159,14 +170,16 @@ async function rotate(user) {
   });
   if (!answer) return;
   if (!answer.access_token) return toast(t("voided", { name: user.username }));
-  await showSecrets({ title: t("void_title", { name: user.username }), text: t("secret_once"), secrets: [{ secret: answer.access_token }], isOnce: true });
+  const secrets = [{ name: user.username, secret: answer.access_token }];
+  await showSecrets({ title: t("new_access_token"), text: t("secret_once"), secrets, isOnce: true });
 }
 
 /* ---- whose key is it? ---- */
 
 async function findKey() {
   const result = h("div", { "aria-live": "polite", testid: "found" });
-  const field = { name: "key", control: () => text("", { testid: "field-key", autofocus: true, class: "mono" }), patch: (key) => ({ key }) };
+  const control = () => text("", { testid: "field-key", autofocus: true, class: "mono" });
+  const field = { name: "key", control, patch: (key) => ({ key }) };
   const form = createForm([field], {});
   const work = async () => {
     result.replaceChildren();
@@ -179,5 +192,8 @@ async function findKey() {
 
 function foundNodes({ user_id: user, token_id: token, name, status }) {
   const link = h("a", { href: `#tokens?owner=${user}`, click: () => link.closest("dialog").close() }, t("user_n", { id: user }));
-  return [h("p", {}, h("b", {}, name || t("no_name")), ` (#${token}) `, chip(STATUSES[status])), h("p", {}, t("belongs_to"), " ", link)];
+  return [
+    h("p", {}, h("b", {}, name || t("no_name")), ` (#${token}) `, chip(STATUSES[status])),
+    h("p", {}, t("belongs_to"), " ", link),
+  ];
 }

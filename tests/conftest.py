@@ -22,6 +22,7 @@ LONGEST = ["test_pool", "test_faults", "test_power_cut", "test_fuzz", "test_kill
            "test_failover", "test_console_tokens", "test_console_behaviour", "test_unit", "test_unit_over_it", "test_search", "test_spend"]
 
 outcomes = {}  # test -> whether all of its phases passed
+notes = []  # what tests report beside their outcome: record_property("note", text)
 left_out = set()  # tests of the console, where no Chromium can be had
 
 
@@ -42,6 +43,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_runtest_logreport(report):
+    if report.when == "call":
+        notes.extend(text for name, text in report.user_properties if name == "note")
     if report.skipped and "no Chromium" in str(report.longrepr):
         left_out.add(report.nodeid)
     if report.nodeid in left_out:
@@ -66,6 +69,8 @@ def pytest_unconfigure(config):
     if hasattr(config, "workerinput"):
         return  # one of xdist's processes; the first one gets the reports of all
     passed = sum(outcomes.values())
+    for note in dict.fromkeys(notes):
+        print(note)
     if left_out:
         print(f"{len(left_out)} tests of the console skipped: no Chromium (make deps)")
     print(f"{passed} passed, {len(outcomes) - passed} failed", flush=True)

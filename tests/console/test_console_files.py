@@ -1,7 +1,6 @@
 """What nginx serves at /console/: headers, types, ETags; and how heavy it is."""
 
 import gzip
-import json
 import re
 import subprocess
 
@@ -70,7 +69,7 @@ def reach(pattern, names):
     return reached
 
 
-def test_every_file_is_reached_and_small(get, capsys):
+def test_every_file_is_reached_and_small(get, record_property):
     """At most 40 KB over the wire until the list is shown; the rest is loaded when it is needed."""
     names = {path.name for path in (ROOT / "console").iterdir()}
     for_the_list = reach(r"""(?:from "\./|href="|src=")([\w.-]+)""", names)
@@ -84,9 +83,8 @@ def test_every_file_is_reached_and_small(get, capsys):
         assert text == (ROOT / "console" / name).read_bytes()
         sizes[name] = len(reply.body)
     first = sum(sizes[name] for name in for_the_list)
-    with capsys.disabled():
-        print(f"\nconsole: {len(for_the_list)} files, {first:,} bytes over the wire for the list of tokens;"
-              f" {len(names)} files, {sum(sizes.values()):,} bytes for all pages and dialogs")
+    record_property("note", f"console: {len(for_the_list)} files, {first:,} bytes over the wire for the list of tokens;"
+                            f" {len(names)} files, {sum(sizes.values()):,} bytes for all pages and dialogs")
     assert first <= 40_000
 
 
@@ -109,7 +107,7 @@ def test_api_html_is_up_to_date():
 # ---- in the browser: measured, not asserted as time ----
 
 
-def test_a_list_of_100_is_shown_quickly(page, user, capsys):
+def test_a_list_of_100_is_shown_quickly(page, user, record_property):
     user.make_many(100, unlimited_quota=False, remain_quota=10**6)
     page.driver.execute_script("localStorage.setItem('token.choices', '{\"pageSize\": 100}')")
     page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": """
@@ -126,7 +124,6 @@ def test_a_list_of_100_is_shown_quickly(page, user, capsys):
     page.wait_until(lambda: page.driver.execute_script("return window.shownAfter"), "100 rows")
     shown, tasks, files = page.driver.execute_script(
         "return [window.shownAfter, window.longTasks, performance.getEntriesByType('resource').length]")
-    with capsys.disabled():
-        print(f"\nconsole: 100 rows shown {shown:.0f} ms after navigation, {files} requests,"
-              f" long tasks (over 50 ms): {json.dumps([round(task) for task in tasks])}")
+    record_property("note", f"console: 100 rows shown {shown:.0f} ms after navigation, {files} requests,"
+                            f" long tasks (over 50 ms): {[round(task) for task in tasks]}")
     assert len(page.names()) == 100
