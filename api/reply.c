@@ -347,7 +347,7 @@ enum api_step reply_verified(struct request *request, enum token_refusal refusal
     buffer_append(head, SPAN("Cache-Control: no-store\r\n"));
     if (answer)
         append_limits(head, answer);
-    if (refusal != TOKEN_GOOD) {
+    if (refusal != TOKEN_GOOD || !answer) {
         append_header(head, SPAN("X-Token-Reason: "), span_of(refused->reason));
         buffer_append(head, SPAN("Content-Length: 0\r\n\r\n"));
         return API_REPLIED;

@@ -85,30 +85,53 @@ static void visit(void *context, const struct store_audit *record)
 
 enum { PAGE_SIZE = 1000 };
 
+/* Reads all pages, and prints what is new, oldest first. Sets *seen to the ids of all. */
+static enum store_error print_new(struct ctl *ctl, struct store_audit_search search,
+                                  int64_t after_id, struct json_object **seen)
+{
+    struct page page = {.ctl = ctl, .later = json_object_new_array(), .after_id = after_id};
+    struct json_object *ids = json_object_new_object();
+    enum store_error error;
+    do {
+        page.count = 0;
+        error = store_audit_read(ctl->reader, &search, visit, &page);
+        search.before_id = page.last_id;
+    } while (error == STORE_OK && page.count == PAGE_SIZE);
+    for (size_t i = json_object_array_length(page.later); i-- > 0;) {
+        struct json_object *row = json_object_array_get_idx(page.later, i);
+        const char *id = json_object_get_string(json_object_object_get(row, "id"));
+        if (!json_object_object_get(*seen, id))
+            print_record(ctl, row);
+        json_object_object_add(ids, id, json_object_new_boolean(true));
+    }
+    json_object_put(page.later);
+    json_object_put(*seen);
+    *seen = ids;
+    return error;
+}
+
 /* Prints, each second, what is new, oldest first, until the process is ended: with --since what has
- * come since then, too. */
+ * come since then, too. A record may come after those with greater ids: PostgreSQL's transactions
+ * are committed in another order than they take ids. */
 static enum store_error follow(struct ctl *ctl, struct store_audit_search *search)
 {
-    enum { LATE_S = 120 }; /* records of one second may come in the next ones */
+    enum { LATE_S = 120 };
     struct page newest = {.ctl = ctl, .later = json_object_new_array()};
+    struct json_object *seen = json_object_new_object();
     bool all = ctl->text[CTL_SINCE];
-    search->limit = all ? PAGE_SIZE : 1;
+    search->limit = 1;
     enum store_error error = all ? STORE_OK : store_audit_read(ctl->reader, search, visit, &newest);
     json_object_put(newest.later);
-    int64_t after_id = newest.first_id;
     search->limit = PAGE_SIZE;
-    while (error == STORE_OK) {
-        struct page page = {.ctl = ctl, .later = json_object_new_array(), .after_id = after_id};
-        error = store_audit_read(ctl->reader, search, visit, &page);
-        for (size_t i = json_object_array_length(page.later); i-- > 0;)
-            print_record(ctl, json_object_array_get_idx(page.later, i));
-        json_object_put(page.later);
-        if (page.first_id != 0)
-            after_id = page.first_id;
-        search->since_unix_s = (int64_t)time(NULL) - LATE_S;
+    for (; error == STORE_OK; all = false) {
+        int64_t since_unix_s = (int64_t)time(NULL) - LATE_S;
+        if (!all && search->since_unix_s < since_unix_s)
+            search->since_unix_s = since_unix_s;
+        error = print_new(ctl, *search, newest.first_id, &seen);
         if (fflush(stdout) != 0 || sleep(1) != 0)
             break;
     }
+    json_object_put(seen);
     return error;
 }
 

@@ -289,17 +289,29 @@ static bool read_actor(struct request *request, struct store_actor *actor)
            read_text(request, "request_id", STORE_AUDIT_TEXT_LEN_MAX, &actor->request_id);
 }
 
+/* It becomes part of answers as it is. */
+static bool read_changes(struct request *request, struct span *changes)
+{
+    struct request parsed = {.json = NULL};
+    if (!read_text(request, "changes", STORE_AUDIT_CHANGES_LEN_MAX, changes))
+        return false;
+    parsed.input.body = *changes;
+    bool is_object = changes->len == 0 || json_in_parse(&parsed, false);
+    json_in_clear(&parsed);
+    buffer_free(&parsed.body);
+    return is_object || json_in_refuse(request, "changes", "must be a JSON object, as a text");
+}
+
 static bool read_audit(struct request *request, struct store_row *row)
 {
-    const int64_t id_max = INT64_C(1) << 55; /* as LMDB stores them */
+    const int64_t id_max = INT64_C(1) << 54; /* half of what LMDB stores: ids to come are greater */
     struct store_audit *audit = &row->audit;
     bool read = json_in_required(request, "id", 1, id_max, &row->id) && need(request, "action") &&
                 json_in_required(request, "time", 0, INT64_MAX, &audit->time_unix_s) &&
                 read_text(request, "action", STORE_AUDIT_TEXT_LEN_MAX, &audit->action) &&
                 json_in_integer(request, "user_id", 0, INT64_MAX, &audit->user_id) &&
                 json_in_integer(request, "token_id", 0, INT64_MAX, &audit->token_id) &&
-                read_text(request, "changes", STORE_AUDIT_CHANGES_LEN_MAX, &audit->changes) &&
-                read_actor(request, &audit->actor);
+                read_changes(request, &audit->changes) && read_actor(request, &audit->actor);
     audit->id = row->id;
     return read;
 }

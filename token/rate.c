@@ -1,7 +1,7 @@
 #include "token/rate.h"
 
 #define SECOND_NS   INT64_C(1000000000)
-#define MINUTE_NS   (60 * SECOND_NS)
+#define MINUTE_NS   INT64_C(60000000000)
 #define DEBT_MAX_NS (600 * SECOND_NS)
 
 /* Up to this limit a unit costs a whole number of nanoseconds, 1000 or more, rounded up: sums are

@@ -36,7 +36,7 @@ static enum store_error find_before(struct store_txn *txn, enum database databas
 enum store_error audit_rows_before(struct store_txn *txn, enum database database, int64_t *id,
                                    struct store_audit *record)
 {
-    struct span value;
+    struct span value = {NULL, 0};
     enum store_error error = find_before(txn, database, id, &value);
     return error == STORE_OK && !record_decode_audit(*id, value, record) ? db_corrupt(txn) : error;
 }

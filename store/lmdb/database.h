@@ -190,7 +190,7 @@ enum store_error db_seek(struct store_txn *txn, enum database database, struct s
 
 /* Keys: big-endian ids, which sort as numbers (they are never negative). The span's bytes live as
  * long as the block around it. */
-enum { ID_KEY_LEN = 8, TOKEN_KEY_ID_LEN = 16 };
+enum { ID_KEY_LEN = 8, TOKEN_KEY_ID_LEN = 16, THREE_IDS_KEY_LEN = 24 };
 #define ID_KEY(id) span_of_bytes((uint64_t[]){htobe64((uint64_t)(id))}, ID_KEY_LEN)
 #define TOKEN_ID_KEY(user_id, token_id)                                                            \
     span_of_bytes((uint64_t[]){htobe64((uint64_t)(user_id)), htobe64((uint64_t)(token_id))},       \
@@ -199,7 +199,7 @@ enum { ID_KEY_LEN = 8, TOKEN_KEY_ID_LEN = 16 };
 #define THREE_IDS_KEY(a, b, c)                                                                     \
     span_of_bytes(                                                                                 \
         (uint64_t[]){htobe64((uint64_t)(a)), htobe64((uint64_t)(b)), htobe64((uint64_t)(c))},      \
-        3 * ID_KEY_LEN)
+        THREE_IDS_KEY_LEN)
 
 /* Numbers in DB_META. STORE_CORRUPT if there is none. */
 #define META_SCHEMA              "schema"

@@ -300,7 +300,7 @@ static void get_places(struct store_txn *txn, int64_t user_id, struct store_plac
 
 static void drop_reservation(struct store_txn *txn, int64_t user_id)
 {
-    struct record_reservation reservation;
+    struct record_reservation reservation = {.ended = false};
     int64_t id = lmdb_of(txn)->ended_id;
     (void)user_id;
     if (db_expect(txn, get_reservation(txn, id, &reservation)) == STORE_OK)

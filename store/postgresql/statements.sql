@@ -152,18 +152,18 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 -- A copy of each table's columns: Citus joins tables that are distributed by different columns only so.
 WITH users AS MATERIALIZED (
     SELECT user_id, name, deleted, access_hash, token_count, role, quota, used_quota,
-        deleted_used_quota, request_count, usage_units, dated_units FROM users),
+        deleted_used_quota, request_count, usage_day, usage_units, usage_requests, dated_units FROM users),
 user_names AS MATERIALIZED (SELECT name, user_id FROM user_names),
 access_hashes AS MATERIALIZED (SELECT hash, user_id FROM access_hashes),
 tokens AS MATERIALIZED (
-    SELECT user_id, id, used_quota, key_hash, old_key_hash, has_old_key, usage_units, dated_units
-    FROM tokens),
+    SELECT user_id, id, used_quota, key_hash, old_key_hash, has_old_key, usage_day, usage_units,
+        usage_requests, dated_units FROM tokens),
 keys AS MATERIALIZED (SELECT hash, user_id, token_id FROM keys),
 gateways AS MATERIALIZED (SELECT id FROM gateways),
 reservations AS MATERIALIZED (
     SELECT user_id, token_id, id, reserved, amount, shortfall, ended FROM reservations),
 groups AS MATERIALIZED (SELECT name, ratio_millionths FROM groups),
-grants AS MATERIALIZED (SELECT user_id FROM grants),
+grants AS MATERIALIZED (SELECT user_id, group_name FROM grants),
 dated AS MATERIALIZED (
     SELECT user_id, token_id, sum(units) AS units FROM usage GROUP BY user_id, token_id)
 SELECT 'user', user_id, 'is not found by its name'
@@ -188,10 +188,15 @@ WHERE used_quota <> least(coalesce(used, 0) + deleted_used_quota, 92233720368547
 UNION ALL SELECT 'user', user_id, 'its usage by day is not the sum of the days'
 FROM users LEFT JOIN (SELECT * FROM dated WHERE token_id = 0) d USING (user_id)
 WHERE dated_units <> usage_units + coalesce(units, 0)
+UNION ALL SELECT 'user', user_id, 'its usage does not agree with what it has used'
+FROM users WHERE least(usage_day, usage_units, usage_requests) < 0
+    OR dated_units NOT BETWEEN usage_units AND used_quota
 UNION ALL SELECT 'user', user_id, 'does not exist, but has usage'
 FROM dated d WHERE token_id = 0 AND NOT EXISTS (SELECT FROM users u WHERE u.user_id = d.user_id)
 UNION ALL SELECT 'user', user_id, 'does not exist, but was granted a group'
 FROM grants g WHERE NOT EXISTS (SELECT FROM users u WHERE u.user_id = g.user_id)
+UNION ALL SELECT 'user', user_id, 'was granted a group that does not exist'
+FROM grants WHERE group_name NOT IN (SELECT name FROM groups)
 UNION ALL SELECT 'user', user_id, 'is above the last id, but has audit records'
 FROM audit WHERE user_id > (SELECT last_value FROM user_ids)
 UNION ALL SELECT 'groups', count(*), 'without a name, or with a ratio below 0'
@@ -216,6 +221,9 @@ UNION ALL SELECT 'token', id, 'its usage by day is not the sum of the days'
 FROM tokens LEFT JOIN (SELECT user_id, token_id AS id, units FROM dated WHERE token_id <> 0) d
     USING (user_id, id)
 WHERE dated_units <> usage_units + coalesce(units, 0)
+UNION ALL SELECT 'token', id, 'its usage does not agree with what it has used'
+FROM tokens WHERE least(usage_day, usage_units, usage_requests) < 0
+    OR dated_units NOT BETWEEN usage_units AND used_quota
 UNION ALL SELECT 'token', token_id, 'does not exist, but has usage'
 FROM dated d WHERE token_id <> 0 AND NOT EXISTS (
     SELECT FROM tokens t WHERE t.user_id = d.user_id AND t.id = d.token_id)

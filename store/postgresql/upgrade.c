@@ -63,11 +63,12 @@ bool pg_make_schema(struct pg_connection *connection)
 bool pg_upgrade_schema(struct pg_connection *connection, int64_t version)
 {
     /* One of several that try it does it, the others find it done. Groups of writes begin with a
-     * row of commits: while the table is locked none holds anything that the changes wait for.
-     * Others wait behind these, hence the short time-out. */
-    static const char *const locks[] = {"BEGIN", "SET LOCAL lock_timeout = '2s'",
-                                        "LOCK TABLE commits IN SHARE ROW EXCLUSIVE MODE",
-                                        "SELECT schema_version FROM meta FOR UPDATE"};
+     * row of commits: while the table is locked none holds anything that the changes wait for; an
+     * import has no such row, but locks users. Others wait behind these, hence the short time-out.
+     */
+    static const char *const locks[] = {
+        "BEGIN", "SET LOCAL lock_timeout = '2s'", "LOCK TABLE commits IN SHARE ROW EXCLUSIVE MODE",
+        "LOCK TABLE users IN EXCLUSIVE MODE", "SELECT schema_version FROM meta FOR UPDATE"};
     char why[sizeof(connection->message)];
     if (version >= PG_SCHEMA_VERSION)
         return true;

@@ -361,6 +361,26 @@ def test_names_a_bad_line(store, target, line, change, problem):
     assert_nothing(store, target)
 
 
+@pytest.mark.parametrize("change, problem", [
+    ({"changes": "}no"}, "changes must be a JSON object, as a text"),
+    ({"changes": '{"a":[1,2]},{}'}, "changes must be a JSON object, as a text"),
+    ({"changes": '[1]'}, "changes must be a JSON object, as a text"),
+    ({"id": 2**54 + 1}, "id is out of range"),
+])
+def test_names_a_bad_audit_record(store, target, change, problem):
+    """What would spoil answers, or leave no ids for records to come."""
+    store.add_user("ann")
+    made = rows(store)
+    number = next(number for number, row in enumerate(made, 1) if row.get("kind") == "audit")
+    made[number - 1].update(change)
+    assert refused(store, write(store, made), **target) == [f"line {number}: {problem}"]
+    made[number - 1].update(changes="", id=2**54)
+    store.ctl("import", write(store, made), **target)
+    store.ctl("user", "add", "next", **target)
+    assert store.ctl("audit", **target)[0]["action"] == "user.create"
+    store.ctl("check", **target)
+
+
 def test_names_each_bad_line(store, target):
     made = list(make_rows(2, 300))
     for line in (10, 200, 500):

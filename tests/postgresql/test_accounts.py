@@ -1,9 +1,11 @@
 """Balances, groups, usage by day and audit records in the database."""
 
+import json
+
 import pytest
 
 from server import counts
-from test_upgrade import tokenctl
+from test_upgrade import start_tokenctl, tokenctl
 
 USES = "spend-keys", 40, 8
 
@@ -14,6 +16,11 @@ FAULTS = {
     "UPDATE users SET usage_units = 0": "user 1: its usage by day is not the sum of the days",
     "UPDATE tokens SET dated_units = 0 WHERE used_quota > 0":
         "token 1: its usage by day is not the sum of the days",
+    "UPDATE users SET usage_requests = -1": "user 1: its usage does not agree with what it has used",
+    "UPDATE tokens SET usage_day = -1": "token 1: its usage does not agree with what it has used",
+    "UPDATE tokens SET dated_units = used_quota + 1; INSERT INTO usage SELECT user_id, id, 1, 1, 0 FROM tokens":
+        "token 1: its usage does not agree with what it has used",
+    "INSERT INTO grants VALUES (1, 'none')": "user 1: was granted a group that does not exist",
     "INSERT INTO usage VALUES (1, 2, 20000, 1, 1)": "token 2: its usage by day is not the sum of the days",
     "INSERT INTO usage VALUES (1, 0, 0, 1, 1)": "user 1: its usage by day is not the sum of the days",
     "INSERT INTO usage VALUES (9, 0, 20000, 1, 1)": "user 9: does not exist, but has usage",
@@ -54,6 +61,28 @@ def test_purge_of_audit_records(used):
     used.load.spender("purge").communicate()
     assert used.query("SELECT user_id, count(*), min(id) FROM audit GROUP BY 1 ORDER BY 1") == (
         "0|100010|1\n1|100000|1000011\n2|10|2000001")
+
+
+def test_follow(database):
+    """Nothing is left out, in whichever order transactions are committed."""
+
+    def sql(number):
+        return ("INSERT INTO audit SELECT 1, id, extract(epoch FROM now()), 'test.late', 4, 0, '', '', 0, '{}'"
+                f" FROM generate_series({number}000, {number}999) id")
+
+    process = start_tokenctl(database, "--json", "audit", "--follow", "--since", "0", "--action", "test.late")
+    with database.session() as session:
+        try:
+            session.run("BEGIN; " + sql(1))
+            database.query(sql(2))
+            printed = [json.loads(process.stdout.readline())["id"] for _ in range(1000)]
+            session.run("COMMIT")
+            database.query(sql(3))
+            printed += [json.loads(process.stdout.readline())["id"] for _ in range(2000)]
+        finally:
+            process.kill()
+            process.wait()
+    assert printed[:1000] == [*range(2000, 3000)] and sorted(printed) == [*range(1000, 4000)]
 
 
 def test_uses_write_to_no_index(used):

@@ -61,13 +61,19 @@ def old(request, database):
     return database
 
 
-def tokenctl(database, *arguments):
+def start_tokenctl(database, *arguments):
     os.chown(database.load.secret, USER.pw_uid, USER.pw_gid)
-    return subprocess.run(
-        [BUILD / "tokenctl", *arguments], capture_output=True, text=True, timeout=60,
+    return subprocess.Popen(
+        [BUILD / "tokenctl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={"TOKEN_STORE": database.location, "TOKEN_SECRET": str(database.load.secret),
              "TOKEN_USER": USER.pw_name},
     )
+
+
+def tokenctl(database, *arguments):
+    process = start_tokenctl(database, *arguments)
+    output = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, *output)
 
 
 def test_upgrade(old):
@@ -134,6 +140,19 @@ def test_racing_upgrades(old):
     assert all(result[0] > 0 and result[1] == result[2] == 0 for result in results), results
     assert units(old) == before + program.count + sum(result[0] for result in results)
     assert old.query(SCHEMA) == old.new_schema
+
+
+def test_upgrade_beside_an_import(old):
+    """What an import of the old version brings meanwhile is in the sums: it has no row of commits."""
+    with old.session() as session:
+        session.run("BEGIN; LOCK TABLE users IN EXCLUSIVE MODE; UPDATE tokens SET used_quota = used_quota + 3")
+        upgrade = threading.Thread(target=tokenctl, args=(old, "user", "list"))
+        upgrade.start()
+        old.wait_for_lock()
+        session.run("COMMIT")
+        upgrade.join()
+    assert "ok true" in tokenctl(old, "check").stdout
+    assert old.query("SELECT used_quota FROM users") == str(units(old))
 
 
 def test_upgrade_that_is_not_allowed(old):
