@@ -194,9 +194,8 @@ size_t api_list_reveals(const struct request *request, struct store_reveal *reve
     for (size_t i = 0; i < request->revealed_count; i++) {
         const struct store_actor *actor = &request->write.actor;
         struct store_reveal *reveal = &reveals[i];
-        *reveal = (struct store_reveal){.time_unix_s = request->now_unix_s,
-                                        .user_id = request->user_id,
-                                        .token_id = request->revealed[i]};
+        *reveal =
+            (struct store_reveal){.user_id = request->user_id, .token_id = request->revealed[i]};
         write_text(reveal->address, actor->address);
         write_text(reveal->request_id, actor->request_id);
     }

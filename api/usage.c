@@ -94,24 +94,7 @@ static void append_billing_usage(struct request *request, const struct token *to
 
 /* ---- by day ---- */
 
-/* The last days, up to today. */
-struct days {
-    int64_t first, count;
-    struct {
-        int64_t units, requests;
-    } used[STORE_USAGE_DAYS];
-};
-
-static void add_day(void *context, int64_t day, int64_t units, int64_t requests)
-{
-    struct days *days = context;
-    if (day < days->first || day >= days->first + days->count)
-        return;
-    days->used[day - days->first].units += units;
-    days->used[day - days->first].requests += requests;
-}
-
-static void append_days(struct buffer *body, const struct days *days)
+static void append_days(struct buffer *body, const struct store_days *days)
 {
     char date[CALENDAR_TEXT_SIZE];
     buffer_append(body, SPAN("{\"days\":["));
@@ -131,13 +114,12 @@ static enum api_step answer_days(struct request *request, int64_t user_id, int64
     enum { DAYS_DEFAULT = 30 };
     char value[QUERY_VALUE_SIZE];
     struct span sent = query_get(request->input.query, "days", value);
-    struct days days = {.count = DAYS_DEFAULT};
+    struct store_days days = {.count = DAYS_DEFAULT};
     if (sent.len > 0 &&
         (!number_parse(sent, &days.count) || days.count < 1 || days.count > STORE_USAGE_DAYS))
         return reply_invalid_field(request, "days", "must be 1 to 400");
     days.first = calendar_day(request->now_unix_s) - days.count + 1;
-    enum store_error error =
-        store_usage_read(request->api->reader, user_id, token_id, days.first, add_day, &days);
+    enum store_error error = store_usage_add(request->api->reader, user_id, token_id, &days);
     if (error != STORE_OK)
         return reply_store_error(request, error);
     reply_begin_data(request);

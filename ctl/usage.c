@@ -7,24 +7,8 @@
 #include "base/calendar.h"
 #include "ctl/commands.h"
 
-struct days {
-    int64_t first, count;
-    struct {
-        int64_t units, requests;
-    } of[STORE_USAGE_DAYS];
-};
-
-static void add_day(void *context, int64_t day, int64_t units, int64_t requests)
-{
-    struct days *days = context;
-    if (day < days->first || day >= days->first + days->count)
-        return;
-    days->of[day - days->first].units += units;
-    days->of[day - days->first].requests += requests;
-}
-
 /* Of a token, a user or, without either, all users. */
-static enum store_error read_days(struct ctl *ctl, struct days *days)
+static enum store_error read_days(struct ctl *ctl, struct store_days *days)
 {
     struct store_user user = {.id = 0};
     int64_t user_id = ctl->id, token_id = ctl->number[CTL_TOKEN];
@@ -32,9 +16,9 @@ static enum store_error read_days(struct ctl *ctl, struct days *days)
     if (ctl->text[CTL_TOKEN])
         error = store_token_owner(ctl->reader, token_id, &user_id);
     if (error == STORE_OK && user_id != 0)
-        return store_usage_read(ctl->reader, user_id, token_id, days->first, add_day, days);
+        return store_usage_add(ctl->reader, user_id, token_id, days);
     while (error == STORE_OK && (error = store_user_next(ctl->reader, user.id, &user)) == STORE_OK)
-        error = store_usage_read(ctl->reader, user.id, 0, days->first, add_day, days);
+        error = store_usage_add(ctl->reader, user.id, 0, days);
     return error == STORE_NO_USER ? STORE_OK : error;
 }
 
@@ -56,7 +40,7 @@ static void print_day(struct ctl *ctl, int64_t day, int64_t units, int64_t reque
 int ctl_usage(struct ctl *ctl)
 {
     enum { DAYS_DEFAULT = 30 };
-    struct days days = {.count = ctl->text[CTL_DAYS] ? ctl->number[CTL_DAYS] : DAYS_DEFAULT};
+    struct store_days days = {.count = ctl->text[CTL_DAYS] ? ctl->number[CTL_DAYS] : DAYS_DEFAULT};
     const char *token = ctl->text[CTL_TOKEN], *user = ctl->text[CTL_USER];
     if (days.count < 1 || days.count > STORE_USAGE_DAYS)
         return ctl_fail("--days is 1 to %d", STORE_USAGE_DAYS);
@@ -72,6 +56,6 @@ int ctl_usage(struct ctl *ctl)
     else if (error == STORE_OK && !ctl->text[CTL_JSON])
         printf("%-10s %20s %12s\n", "date", "units", "requests");
     for (int64_t i = 0; error == STORE_OK && i < days.count; i++)
-        print_day(ctl, days.first + i, days.of[i].units, days.of[i].requests);
+        print_day(ctl, days.first + i, days.used[i].units, days.used[i].requests);
     return ctl_end(ctl, error);
 }

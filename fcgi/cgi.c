@@ -92,7 +92,8 @@ static void work_in_background(struct store *store, const struct request *reques
     struct store_access used = request->used;
     struct store_write access = {.kind = STORE_ACCESS, .access = {.times = &used, .count = 1}};
     struct store_reveal reveals[API_REVEALED_MAX];
-    struct store_write reveal = {.kind = STORE_REVEAL, .reveal.reveals = reveals};
+    struct store_write reveal = {
+        .kind = STORE_REVEAL, .now_unix_s = now_unix_s, .reveal.reveals = reveals};
     bool more;
     store_limit_wait(store, BACKGROUND_WAIT_MS);
     if (used.token_id != 0 && access_times_need(&used, now_unix_s)) {

@@ -122,6 +122,7 @@ static void store_reveals(struct commit_thread *thread)
     thread->reveals = (struct buffer){.len = 0};
     pthread_mutex_unlock(&thread->times_lock);
     struct store_write write = {.kind = STORE_REVEAL,
+                                .now_unix_s = (int64_t)time(NULL),
                                 .reveal = {.reveals = (const struct store_reveal *)taken.at,
                                            .count = taken.len / sizeof(struct store_reveal)}};
     if (write.reveal.count > 0)

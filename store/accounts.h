@@ -157,6 +157,18 @@ typedef void store_visit_day(void *context, int64_t day, int64_t units, int64_t 
 enum store_error store_usage_read(struct store_reader *reader, int64_t user_id, int64_t token_id,
                                   int64_t first_day, store_visit_day *visit, void *context);
 
+/* Days, also those without use. */
+struct store_days {
+    int64_t first, count; /* up to STORE_USAGE_DAYS */
+    struct {
+        int64_t units, requests;
+    } used[STORE_USAGE_DAYS];
+};
+
+/* Adds what was used on these days to *days: as store_usage_read. */
+enum store_error store_usage_add(struct store_reader *reader, int64_t user_id, int64_t token_id,
+                                 struct store_days *days);
+
 /* ---- audit ---- */
 
 enum {

@@ -144,11 +144,12 @@ void audit_append_ids(struct buffer *changes, const struct audit_ids *ids, bool 
 
 /* ---- records ---- */
 
+/* At the time of the write: records are in the order of their times. */
 enum store_error store_apply_reveal(struct store_txn *txn, struct store_write *write)
 {
     for (size_t i = 0; i < write->reveal.count && txn->error == STORE_OK; i++) {
         const struct store_reveal *reveal = &write->reveal.reveals[i];
-        const struct store_audit record = {.time_unix_s = reveal->time_unix_s,
+        const struct store_audit record = {.time_unix_s = txn->rows->wall_s(txn, write),
                                            .action = SPAN("token.reveal"),
                                            .actor = {.kind = STORE_ACTOR_USER,
                                                      .id = reveal->user_id,

@@ -276,6 +276,21 @@ enum store_error store_usage_read(struct store_reader *reader, int64_t user_id, 
     return reader->store->engine->usage_read(reader, user_id, token_id, first_day, visit, context);
 }
 
+static void add_day(void *context, int64_t day, int64_t units, int64_t requests)
+{
+    struct store_days *days = context;
+    if (day < days->first || day >= days->first + days->count)
+        return;
+    days->used[day - days->first].units += units;
+    days->used[day - days->first].requests += requests;
+}
+
+enum store_error store_usage_add(struct store_reader *reader, int64_t user_id, int64_t token_id,
+                                 struct store_days *days)
+{
+    return store_usage_read(reader, user_id, token_id, days->first, add_day, days);
+}
+
 enum store_error store_audit_read(struct store_reader *reader,
                                   const struct store_audit_search *search, store_visit_audit *visit,
                                   void *context)

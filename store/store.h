@@ -248,7 +248,7 @@ void store_idempotency_init(struct store_idempotency *idempotency, struct span s
 /* A key that was shown in full, for its audit record. */
 enum { STORE_ORIGIN_LEN_MAX = 64 }; /* of an address or a request's id */
 struct store_reveal {
-    int64_t time_unix_s, user_id, token_id;
+    int64_t user_id, token_id;
     char address[STORE_ORIGIN_LEN_MAX + 1], request_id[STORE_ORIGIN_LEN_MAX + 1];
 };
 

@@ -133,6 +133,7 @@ def test_shown_keys(store, client):
         "HTTP_AUTHORIZATION": f"Bearer {client.user.access_token}", "REMOTE_ADDR": "192.0.2.7",
     })
     assert sorted(reveals()) == [ids[0], *ids]
+    assert all(row["time"] > 10**9 for row in audit(store))
 
 
 def test_tokenctl(store):

@@ -339,6 +339,22 @@ static void test_pages(void **state)
     temporary_remove(&temporary);
 }
 
+/* They are stored later, and have the time of that: else newer ids would be of older records. */
+static void test_shown_keys(void **state)
+{
+    (void)state;
+    const struct store_reveal reveals[] = {{.user_id = 1, .token_id = 10}, {.user_id = 1}};
+    struct store_write write = {.kind = STORE_REVEAL,
+                                .now_unix_s = START_S + 5,
+                                .reveal = {.reveals = reveals, .count = COUNT_OF(reveals)}};
+    struct temporary temporary;
+    open_store(&temporary);
+    assert_int_equal(store_write(temporary.store, &write), STORE_OK);
+    struct store_audit_search since = {.user_id = 1, .since_unix_s = START_S + 5};
+    assert_int_equal(read_all(&temporary, since).count, 2);
+    temporary_remove(&temporary);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_import),
         cmocka_unit_test(test_purge),
         cmocka_unit_test(test_of_one_user),
+        cmocka_unit_test(test_shown_keys),
         cmocka_unit_test(test_pages),
     };
     return cmocka_run_group_tests_name("audit", tests, NULL, NULL);
