@@ -68,7 +68,8 @@ int ctl_fail(const char *format, ...)
 int ctl_end(struct ctl *ctl, enum store_error error)
 {
     int status = CTL_DONE;
-    if (ctl->argument && (error == STORE_NOT_FOUND || error == STORE_NO_USER))
+    if (ctl->argument &&
+        (error == STORE_NOT_FOUND || error == STORE_NO_USER || error == STORE_NO_GROUP))
         status = ctl_fail("%s: %s", store_error_text(error), ctl->argument);
     else if (error != STORE_OK)
         status = ctl_fail("%s", store_error_text(error));
