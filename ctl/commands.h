@@ -105,6 +105,8 @@ void output_json(struct ctl *ctl, const char *name, struct json_object *value); 
 
 /* A ratio or price, as a decimal number. */
 void output_millionths(struct ctl *ctl, const char *name, int64_t value);
+/* Frees what was output and not printed. */
+void output_drop(struct ctl *ctl);
 
 /* Prints the row on standard output, as "name value" a line or as one JSON object, and empties it;
  * or prints an error of the store. Returns CTL_DONE or CTL_FAILED. */

@@ -295,8 +295,6 @@ static int end_named(struct ctl *ctl, const char *change, enum store_error error
     output_bool(ctl, change, true);
     if (error == STORE_NO_USER)
         ctl->argument = ctl->second;
-    if (error == STORE_NO_GROUP)
-        return ctl_fail("%s: %s", store_error_text(error), ctl->argument);
     return ctl_end(ctl, error);
 }
 

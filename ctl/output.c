@@ -46,6 +46,12 @@ void output_millionths(struct ctl *ctl, const char *name, int64_t value)
     buffer_free(&text);
 }
 
+void output_drop(struct ctl *ctl)
+{
+    json_object_put(ctl->row);
+    ctl->row = NULL;
+}
+
 static void print_text(struct json_object *row)
 {
     json_object_object_foreach(row, name, value)
@@ -68,7 +74,8 @@ int ctl_fail(const char *format, ...)
 int ctl_end(struct ctl *ctl, enum store_error error)
 {
     int status = CTL_DONE;
-    if (ctl->argument && (error == STORE_NOT_FOUND || error == STORE_NO_USER))
+    if (ctl->argument &&
+        (error == STORE_NOT_FOUND || error == STORE_NO_USER || error == STORE_NO_GROUP))
         status = ctl_fail("%s: %s", store_error_text(error), ctl->argument);
     else if (error != STORE_OK)
         status = ctl_fail("%s", store_error_text(error));
@@ -77,8 +84,7 @@ int ctl_end(struct ctl *ctl, enum store_error error)
                                                           JSON_C_TO_STRING_NOSLASHESCAPE));
     else if (status == CTL_DONE && ctl->row)
         print_text(ctl->row);
-    json_object_put(ctl->row);
-    ctl->row = NULL;
+    output_drop(ctl);
     return status;
 }
 

@@ -298,6 +298,7 @@ int ctl_close(struct ctl *ctl, int status)
 {
     if (status == CTL_DONE && fflush(stdout) != 0)
         status = ctl_fail("standard output can't be written");
+    output_drop(ctl); /* of a command that failed in the middle */
     store_reader_close(ctl->reader);
     store_close(ctl->store);
     return status;

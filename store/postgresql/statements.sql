@@ -196,7 +196,7 @@ FROM dated d WHERE token_id = 0 AND NOT EXISTS (SELECT FROM users u WHERE u.user
 UNION ALL SELECT 'user', user_id, 'does not exist, but was granted a group'
 FROM grants g WHERE NOT EXISTS (SELECT FROM users u WHERE u.user_id = g.user_id)
 UNION ALL SELECT 'user', user_id, 'was granted a group that does not exist'
-FROM grants WHERE group_name NOT IN (SELECT name FROM groups)
+FROM grants WHERE NOT EXISTS (SELECT FROM groups g WHERE g.name = group_name)
 UNION ALL SELECT 'user', user_id, 'is above the last id, but has audit records'
 FROM audit WHERE user_id > (SELECT last_value FROM user_ids)
 UNION ALL SELECT 'groups', count(*), 'without a name, or with a ratio below 0'

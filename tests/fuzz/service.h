@@ -139,7 +139,8 @@ static inline void service_fill(struct service *service)
 {
     static const char *const names[] = {"alice", "bob", "carol"};
     for (size_t i = 0; i < SERVICE_USERS; i++) {
-        struct store_user user = {.group = "default"};
+        struct store_user user = {
+            .group = "default", .role = USER_ROLE_USER, .account = {.unlimited_quota = true}};
         snprintf(user.name, sizeof(user.name), "%s", names[i]);
         require(store_user_add(service->store, SERVICE_NOW_UNIX_S - 2000, &user,
                                service->access_tokens[i]) == STORE_OK,

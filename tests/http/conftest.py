@@ -92,6 +92,15 @@ def gateway(site):
     return site.gateway()
 
 
+@pytest.fixture
+def store(engine):
+    """A store of the test's own, with a worker; what it leaves is checked."""
+    with Store() as made:
+        _, made.socket = made.start_worker()
+        yield made
+        made.check()
+
+
 @pytest.fixture(params=["fastcgi", "cgi"])
 def send(request, site):
     """Both transports, without nginx."""

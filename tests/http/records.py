@@ -34,10 +34,25 @@ def checksum(kind, a, b, content):
     return (LIBRARY.XXH3_64bits(bytes(content), len(content)) ^ mixed) >> 32
 
 
+# What stands before a token's texts in newer versions only: its limits, rates and usage, by flags,
+# and the length of its sealed key.
+BLOCKS = {32: 7 * 8, 64: 2 * 8, 128: 4 * 8}
+SHIFTS = {0, *(2 + sum(size for flag, size in BLOCKS.items() if flags & flag) for flags in range(0, 256, 32))}
+
+
+def shift_of(record):
+    """By how many bytes the texts are behind AT_TEXTS."""
+    version, flags = record[:2]
+    if version not in (4, 5):
+        return 0
+    return 2 + (sum(size for flag, size in BLOCKS.items() if flags & flag) if version == 5 else 0)
+
+
 def seal_token(record, user_id, token_id):
     """The record at the beginning of the bytes, with its correct checksum."""
-    texts = struct.unpack_from("<HBHH", record, AT_LENGTHS)
-    end = AT_TEXTS + sum(texts) + (24 if record[1] & OLD_KEY else 0)
+    shift = shift_of(record)
+    texts = struct.unpack_from("<HBHH", record, AT_LENGTHS + shift)
+    end = AT_TEXTS + shift + sum(texts) + (24 if record[1] & OLD_KEY else 0)
     content = bytes(record[:end])
     return content + struct.pack("<I", checksum(KIND_TOKEN, user_id, token_id, content))
 

@@ -265,9 +265,12 @@ class Store:
         with (self.dir / "store/data.mdb").open("r+b") as file:
             data = file.read()
             changed = 0
-            for found in re.finditer(name.encode(), data):
-                start = found.start() - records.AT_TEXTS
+            places = ((found.start(), shift) for found in re.finditer(name.encode(), data) for shift in records.SHIFTS)
+            for place, shift in places:
+                start = place - records.AT_TEXTS - shift
                 record = bytearray(data[start : start + 20000])
+                if records.shift_of(record) != shift:
+                    continue
                 ids = struct.unpack(">qq", data[start - 16 : start])  # its key lies before it
                 if offset > 0 and not record.startswith(records.seal_token(record, *ids)):
                     continue  # the name in an audit record; damage may hit that too

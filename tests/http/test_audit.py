@@ -11,14 +11,6 @@ from service import TOKENCTL, Store, wait_until
 
 
 @pytest.fixture
-def store(engine):
-    with Store() as made:
-        _, made.socket = made.start_worker()
-        yield made
-        made.check()
-
-
-@pytest.fixture
 def client(store):
     return Client(fastcgi.transport(store.socket), store.add_user())
 

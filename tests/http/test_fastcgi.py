@@ -451,7 +451,7 @@ def test_collection_where_no_path_is_given(connection, script_name):
     assert set(methods) == {"GET", "HEAD", "POST", "PUT", "OPTIONS"}
 
 
-@pytest.mark.parametrize("script_name", ["/api/tokens/batch", "/api/user/", "/v1/dashboard/billing", "/v1/dashboard"])
+@pytest.mark.parametrize("script_name", ["/api/tokens/batch", "/api/users/", "/v1/dashboard/billing", "/v1/dashboard"])
 def test_other_paths_are_not_the_collection(connection, script_name):
     connection.send(fastcgi.request({"REQUEST_METHOD": "OPTIONS", "SCRIPT_NAME": script_name}))
     assert connection.read_reply().status == 404

@@ -40,7 +40,7 @@ def made_token(number, user, key, **fields):
 HEAD = {"format": 1, "keys": "clear"}
 LINES = [
     HEAD,
-    made_user(1001, ACCESS_TOKEN, role=100, quota=7, unlimited_quota=False, deleted_used_quota=8, request_count=9),
+    made_user(1001, ACCESS_TOKEN, role=100, quota=7000, unlimited_quota=False, deleted_used_quota=8, request_count=9),
     *(made_token(2001 + i, 1001, key) for i, key in enumerate(KEYS)),
     made_token(2010, 1001, make_key(random.Random(1))[3:], name=LONG_NAME),
     *(made_token(2020 + i, 1001, key, status=2) for i, key in enumerate(ODD)),
@@ -190,13 +190,15 @@ def test_moved(peer, keys, engine_of_target):
     exported = rows(peer, *clear)
     assert exported[1]["foreign_keys"] is True
     alice = next(row for row in exported if row.get("id") == 1001)
-    expected = made_user(1001, ACCESS_TOKEN, role=100, quota=7, unlimited_quota=False, deleted_used_quota=8,
-                         request_count=9)
-    assert alice == expected
+    expected = made_user(1001, ACCESS_TOKEN, role=100, unlimited_quota=False)
+    for changed_by_uses in ("quota", "request_count", "deleted_used_quota"):
+        del expected[changed_by_uses]
+    assert expected.items() <= alice.items()
     peer.ctl("import", write(peer, exported), **there)
     again = rows(peer, *clear, **there)
-    if clear:
-        assert again[2:] == exported[2:]
+    if clear:  # the import leaves a record
+        told, told_again = ([row for row in lines[2:-1] if row.get("action") != "import"] for lines in (exported, again))
+        assert told_again == told
     client = on(peer, there, Client(peer.cgi, User(1001, "", "", ACCESS_TOKEN)))
     assert client.verify(SHORT).status == 204
     assert client.verify(ABSENT).verdict == (401, "unknown")

@@ -3,17 +3,8 @@
 import fastcgi
 import pytest
 from client import Client
-from service import Store
 
 DONE, FAILED = 0, 1
-
-
-@pytest.fixture
-def store(engine):
-    with Store() as made:
-        _, made.socket = made.start_worker()
-        yield made
-        made.check()
 
 
 @pytest.fixture

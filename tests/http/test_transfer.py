@@ -630,7 +630,7 @@ def test_killed_exports(store, of_child):
         length = length or time.monotonic() - began
         found.add(file.exists())
         if file.exists():
-            assert len(file.read_text().splitlines()) == 20_007
+            assert len(file.read_text().splitlines()) == 20_008
             file.unlink()
         elif of_child:
             assert process.returncode == 1 and b"ended by signal 9" in err

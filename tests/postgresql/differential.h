@@ -68,7 +68,7 @@ struct store_actor pick_actor(void);
 
 void print_error_of(enum store_error error);
 void print_text(struct span text);
-void print_token(void *context, const struct token *token);
+void print_token(void *context, const struct token *visited);
 void print_token_and_key(void *context, const struct token *token);
 void print_use(const struct store_use_answer *answer);
 

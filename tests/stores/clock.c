@@ -1,5 +1,5 @@
-/* For make.py and its database server: the wall clock of 2100, a boot that no machine has, and a CPU without AES:
- * any machine has the other cipher. */
+/* For make.py and its database server: the wall clock of 2100, a boot that no machine has, and a
+ * CPU without AES: any machine has the other cipher. */
 
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -21,6 +21,7 @@ static void count_written(ssize_t len)
         written_len += (size_t)len;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): theirs are reserved */
 ssize_t pwrite(int fd, const void *bytes, size_t len, off_t at)
 {
     ssize_t done = syscall(SYS_pwrite64, fd, bytes, len, at);
@@ -28,6 +29,7 @@ ssize_t pwrite(int fd, const void *bytes, size_t len, off_t at)
     return done;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): theirs are reserved */
 ssize_t writev(int fd, const struct iovec *parts, int count)
 {
     ssize_t done = syscall(SYS_writev, fd, parts, count);

@@ -288,7 +288,8 @@ static int64_t add_role(struct temporary *temporary, enum user_role role)
 }
 
 static enum store_error change_as(struct temporary *temporary, int64_t actor, int64_t user_id,
-                                  const struct store_user_patch *patch, unsigned char *access_hash)
+                                  const struct store_user_patch *patch,
+                                  const unsigned char *access_hash)
 {
     struct store_write write = {.kind = STORE_USER_CHANGE,
                                 .user_id = user_id,
