@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/calendar.h"
+#include "base/number.h"
 #include "base/path.h"
 #include "token/refill.h"
 
@@ -273,6 +274,8 @@ enum store_error store_model_list(struct store_reader *reader, store_visit_model
 enum store_error store_usage_read(struct store_reader *reader, int64_t user_id, int64_t token_id,
                                   int64_t first_day, store_visit_day *visit, void *context)
 {
+    if (user_id < 1)
+        return STORE_NO_USER;
     return reader->store->engine->usage_read(reader, user_id, token_id, first_day, visit, context);
 }
 
@@ -281,8 +284,9 @@ static void add_day(void *context, int64_t day, int64_t units, int64_t requests)
     struct store_days *days = context;
     if (day < days->first || day >= days->first + days->count)
         return;
-    days->used[day - days->first].units += units;
-    days->used[day - days->first].requests += requests;
+    int64_t i = day - days->first; /* sums over users have no bound */
+    days->used[i].units = number_add(days->used[i].units, units);
+    days->used[i].requests = number_add(days->used[i].requests, requests);
 }
 
 enum store_error store_usage_add(struct store_reader *reader, int64_t user_id, int64_t token_id,

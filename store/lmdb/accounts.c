@@ -185,8 +185,8 @@ static bool visit_day(void *context, struct span key, struct span value)
     if (usage.user_id != visit->user_id || usage.token_id != visit->token_id)
         return false;
     bool is_last = usage.day == visit->last.day;
-    int64_t units = usage.units + (is_last ? visit->last.units : 0);
-    int64_t requests = usage.requests + (is_last ? visit->last.requests : 0);
+    int64_t units = number_add(usage.units, is_last ? visit->last.units : 0);
+    int64_t requests = number_add(usage.requests, is_last ? visit->last.requests : 0);
     visit_last(visit, usage.day);
     visit->visit(visit->context, usage.day, units, requests);
     return true;

@@ -1,5 +1,6 @@
 /* The rows of groups, grants, models and usage. */
 
+#include "base/number.h"
 #include "store/lmdb/lookup.h"
 #include "store/lmdb/rows.h"
 
@@ -113,8 +114,8 @@ void usage_add(struct store_txn *txn, int64_t user_id, int64_t token_id, int64_t
     struct record_usage usage = get_usage(txn, key);
     if (usage.day == 0 && day != 0 && txn->error == STORE_OK && !txn_take_room(txn, GROWTH))
         store_txn_fail(txn, STORE_FULL);
-    usage.units += units;
-    usage.requests += requests;
+    usage.units = number_add(usage.units, units);
+    usage.requests = number_add(usage.requests, requests);
     size_t len = record_encode_usage(key, &usage, record);
     db_put(txn, DB_USAGE, key, span_of_bytes(record, len), 0);
 }

@@ -132,13 +132,24 @@ static void test_round_trip(void **state)
     }
 }
 
+static void test_sums_have_bounds(void **state)
+{
+    (void)state;
+    assert_int_equal(number_add(2, -3), -1);
+    assert_int_equal(number_add(INT64_MAX - 1, 1), INT64_MAX);
+    assert_int_equal(number_add(INT64_MAX, 1), INT64_MAX);
+    assert_int_equal(number_add(1, INT64_MAX), INT64_MAX);
+    assert_int_equal(number_add(INT64_MIN, -1), INT64_MIN);
+    assert_int_equal(number_add(-1, INT64_MIN), INT64_MIN);
+    assert_int_equal(number_add(INT64_MIN, INT64_MAX), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_millionths),
-        cmocka_unit_test(test_others),
-        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_numbers),          cmocka_unit_test(test_millionths),
+        cmocka_unit_test(test_others),           cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_sums_have_bounds),
     };
     return cmocka_run_group_tests_name("number", tests, NULL, NULL);
 }

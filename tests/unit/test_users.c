@@ -1,5 +1,7 @@
 #include "tests/unit/unit.h"
 
+#include <inttypes.h>
+
 #include "tests/unit/temporary.h"
 
 static struct span access_span(const char access_token[static STORE_CREDENTIAL_LEN])
@@ -11,6 +13,11 @@ static void open_store(struct temporary *temporary)
 {
     temporary_create(temporary);
     temporary_open(temporary);
+}
+
+static void no_day(void *context, int64_t day, int64_t units, int64_t requests)
+{
+    fail_msg("%p: %" PRId64 ": %" PRId64 "/%" PRId64, context, day, units, requests);
 }
 
 static void test_add_and_get(void **state)
@@ -46,6 +53,9 @@ static void test_add_and_get(void **state)
     for (size_t i = 0; i < COUNT_OF(others); i++) {
         struct store_user out;
         assert_int_equal(store_user_get(temporary.reader, others[i], &out), STORE_NO_USER);
+        assert_int_equal(
+            store_usage_read(temporary.reader, others[i], (int64_t)i % 2, 1, no_day, NULL),
+            STORE_NO_USER);
     }
     temporary_check(&temporary);
     temporary_remove(&temporary);
