@@ -134,7 +134,7 @@ enum store_error write_end(struct lmdb_txn *txn);
  * is for writes that free some. */
 bool txn_take_room(struct store_txn *txn, size_t need);
 
-/* The room that the next write may need: as the largest request, or less in a small map. */
+/* The room that the next write should find: many tokens' with long texts, less in a small map. */
 size_t room_of_next(const struct lmdb_store *store);
 
 /* Whether txn_take_room will find that, for all that can be known without writing. Waits for no

@@ -146,10 +146,10 @@ bool txn_take_room(struct store_txn *base, size_t need)
 
 size_t room_of_next(const struct lmdb_store *store)
 {
-    enum { REQUEST_LEN = 1024 * 1024, PARTS = 8 };
+    enum { WRITE_LEN = 256 * 1024, PARTS = 8 };
     MDB_envinfo info;
     mdb_env_info(store->env, &info);
-    return info.me_mapsize / PARTS < REQUEST_LEN ? info.me_mapsize / PARTS : REQUEST_LEN;
+    return info.me_mapsize / PARTS < WRITE_LEN ? info.me_mapsize / PARTS : WRITE_LEN;
 }
 
 bool has_room(const struct lmdb_store *store)
