@@ -1,5 +1,7 @@
 #pragma once
 
+#include <stdatomic.h>
+
 #include "settings/settings.h"
 #include "store/store.h"
 
@@ -63,6 +65,7 @@ enum route_root {
     ROUTE_BILLING,
     ROUTE_USERS,
     ROUTE_LOG,
+    ROUTE_HEALTH,
     ROUTE_METRICS
 };
 

@@ -83,12 +83,13 @@ static void push_again(struct commit_thread *thread, struct batch *batch, struct
 
 /* Before the writes are answered. failure: of one of them, or STORE_OK. */
 static void count_commit(const struct commit_thread *thread, const struct batch *batch,
-                         uint64_t writes, enum store_error failure)
+                         uint64_t writes, bool any_done, enum store_error failure)
 {
     const struct counters *counters = thread->counters;
     if (TAILQ_EMPTY(&batch->taken))
         return;
-    counters_set_commit_error(counters, failure);
+    if (failure != STORE_OK || any_done) /* a refused write says nothing about commits */
+        counters_set_commit_error(counters, failure);
     counters_add(counters, failure == STORE_OK ? COUNTER_COMMITS : COUNTER_COMMIT_FAILURES, 1);
     counters_add(counters, COUNTER_COMMIT_WRITES, writes);
     counters_observe(counters, COUNTER_COMMIT_DURATION, (uint64_t)(clock_ns() - batch->begun_ns));
@@ -98,7 +99,8 @@ static void commit(struct commit_thread *thread)
 {
     struct batch batch = {.queue = &thread->queue};
     struct job *job, *next;
-    uint64_t done = 0;
+    uint64_t writes = 0;
+    bool any_done = false;
     enum store_error failure = STORE_OK;
     TAILQ_INIT(&batch.taken);
     TAILQ_INIT(&batch.late);
@@ -108,10 +110,11 @@ static void commit(struct commit_thread *thread)
         bool failed = store_is_failure(job->write->error);
         thread->failed_count += failed;
         failure = failed ? job->write->error : failure;
-        done += !failed;
+        writes += !failed;
+        any_done |= job->write->error == STORE_OK;
     }
     thread->failure = failure != STORE_OK ? failure : thread->failure;
-    count_commit(thread, &batch, done, failure);
+    count_commit(thread, &batch, writes, any_done, failure);
     for (job = TAILQ_FIRST(&batch.taken); job; job = next) {
         next = TAILQ_NEXT(job, entry);
         if (store_write_goes_on(job->write)) {
@@ -166,6 +169,9 @@ static void work_in_background(struct commit_thread *thread)
     if (now_ms - thread->maintained_ms >= UPKEEP_INTERVAL_MS) {
         thread->maintained_ms = now_ms;
         store_maintain(thread->store); /* tried again next time */
+        /* So that it is known when commits work again, also if no client writes. */
+        if (counters_commit_error(thread->counters) != STORE_OK)
+            counters_set_commit_error(thread->counters, store_probe(thread->store));
     }
 }
 
