@@ -34,6 +34,7 @@ static const struct route routes[] = {
     {ROUTE_BILLING, "GET", "/usage", ROUTE_KEY, billing_usage_begin, NULL},
     {ROUTE_STATUS, "GET", "/", ROUTE_ANYONE, site_begin, NULL},
     {ROUTE_HEALTH, "GET", "", ROUTE_ANYONE, health_begin, NULL},
+    {ROUTE_METRICS, "GET", "", ROUTE_ANYONE, metrics_begin, metrics_render},
     {ROUTE_USERS, "GET", "/self", ROUTE_USER, self_begin, NULL},
     {ROUTE_USERS, "POST", "/self/rotate", ROUTE_USER, self_rotate_begin, user_change_render},
     {ROUTE_USERS, "GET", "/self/groups", ROUTE_USER, self_groups_begin, NULL},
@@ -48,7 +49,6 @@ static const struct route routes[] = {
     {ROUTE_USERS, "DELETE", "/:id", ROUTE_ADMIN, user_delete_begin, user_change_render},
     {ROUTE_LOG, "GET", "/", ROUTE_ADMIN, log_begin, log_render},
     {ROUTE_LOG, "GET", "/self", ROUTE_USER, log_self_begin, log_render},
-    {ROUTE_METRICS, "GET", "/", ROUTE_ANYONE, metrics_begin, metrics_render},
 };
 /* clang-format on */
 

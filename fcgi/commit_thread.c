@@ -86,7 +86,7 @@ static void count_commit(const struct commit_thread *thread, const struct batch 
                          uint64_t writes, bool any_done, enum store_error failure)
 {
     const struct counters *counters = thread->counters;
-    if (TAILQ_EMPTY(&batch->taken))
+    if (writes == 0 && failure == STORE_OK)
         return;
     if (failure != STORE_OK || any_done) /* a refused write says nothing about commits */
         counters_set_commit_error(counters, failure);
@@ -105,22 +105,19 @@ static void commit(struct commit_thread *thread)
     TAILQ_INIT(&batch.taken);
     TAILQ_INIT(&batch.late);
     store_commit(thread->store, take_writes, &batch); /* each write has its error */
-    TAILQ_FOREACH(job, &batch.taken, entry)
-    {
-        bool failed = store_is_failure(job->write->error);
-        thread->failed_count += failed;
-        failure = failed ? job->write->error : failure;
-        writes += !failed;
-        any_done |= job->write->error == STORE_OK;
-    }
-    thread->failure = failure != STORE_OK ? failure : thread->failure;
-    count_commit(thread, &batch, writes, any_done, failure);
     for (job = TAILQ_FIRST(&batch.taken); job; job = next) {
         next = TAILQ_NEXT(job, entry);
-        if (store_write_goes_on(job->write)) {
-            push_again(thread, &batch, job);
+        any_done |= job->write->error == STORE_OK;
+        if (store_is_failure(job->write->error)) {
+            thread->failed_count++;
+            thread->failure = failure = job->write->error;
+            continue;
         }
+        writes++;
+        if (store_write_goes_on(job->write))
+            push_again(thread, &batch, job);
     }
+    count_commit(thread, &batch, writes, any_done, failure);
     work_queue_give_back(&batch.taken);
     work_queue_give_back(&batch.late);
 }
