@@ -179,13 +179,15 @@ void route_append_methods(struct buffer *buffer, enum route_root root, struct sp
 
 _Static_assert(ROUTE_COUNT < (int)COUNTERS_ROUTES_MAX, "a row for requests without a route");
 
-const char *const route_methods[COUNTERS_METHODS] = {"GET",     "POST", "PUT",   "DELETE",
-                                                     "OPTIONS", "HEAD", "PATCH", "other"};
+const struct span route_methods[COUNTERS_METHODS] = {
+    SPAN("GET"),     SPAN("POST"), SPAN("PUT"),   SPAN("DELETE"),
+    SPAN("OPTIONS"), SPAN("HEAD"), SPAN("PATCH"), SPAN("other"),
+};
 
 unsigned route_method_number(struct span method)
 {
     unsigned i = 0;
-    while (i + 1 < COUNTERS_METHODS && !span_equal(method, span_of(route_methods[i])))
+    while (i + 1 < COUNTERS_METHODS && !span_equal(method, route_methods[i]))
         i++;
     return i;
 }
