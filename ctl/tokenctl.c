@@ -316,7 +316,7 @@ bool ctl_open(struct ctl *ctl, const char *owner_path, char reason[static STORE_
 
 int ctl_close(struct ctl *ctl, int status)
 {
-    if (status == CTL_DONE && fflush(stdout) != 0)
+    if (status == CTL_DONE && (fflush(stdout) != 0 || ferror(stdout)))
         status = ctl_fail("standard output can't be written");
     output_drop(ctl); /* of a command that failed in the middle */
     store_reader_close(ctl->reader);
