@@ -1,5 +1,6 @@
 #include "fcgi/commit_thread.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -59,17 +60,17 @@ static struct store_write *take_writes(void *context)
     return first;
 }
 
-/* Logs failed writes, at most once in FAILURES_INTERVAL_MS. */
+/* Logs the pool's failed writes, at most once in FAILURES_INTERVAL_MS. */
 static void log_failures(struct commit_thread *thread)
 {
     char message[64];
-    int64_t now_ms = clock_ms();
-    if (thread->failed_count == 0 || now_ms < thread->log_failures_ms)
+    unsigned error;
+    uint64_t count =
+        counters_take_failures(thread->counters, clock_ms(), FAILURES_INTERVAL_MS, &error);
+    if (count == 0)
         return;
-    snprintf(message, sizeof(message), "%zu writes failed", thread->failed_count);
-    log_error(message, store_error_text(thread->failure));
-    thread->failed_count = 0;
-    thread->log_failures_ms = now_ms + FAILURES_INTERVAL_MS;
+    snprintf(message, sizeof(message), "%" PRIu64 " writes failed", count);
+    log_error(message, store_error_text(error < STORE_REFUSED ? error : STORE_UNAVAILABLE));
 }
 
 /* Queues a write that goes on once more, behind those that came meanwhile. */
@@ -97,7 +98,7 @@ static void commit(struct commit_thread *thread)
 {
     struct batch batch = {.queue = &thread->queue};
     struct job *job, *next;
-    uint64_t done = 0;
+    uint64_t done = 0, failed = 0;
     enum store_error failure = STORE_OK;
     bool committed = false; /* refused writes need no commit */
     TAILQ_INIT(&batch.taken);
@@ -105,15 +106,16 @@ static void commit(struct commit_thread *thread)
     store_commit(thread->store, take_writes, &batch); /* each write has its error */
     TAILQ_FOREACH(job, &batch.taken, entry)
     {
-        bool failed = store_is_failure(job->write->error);
-        thread->failed_count += failed;
-        failure = failed ? job->write->error : failure;
-        done += !failed;
+        bool is_failed = store_is_failure(job->write->error);
+        failure = is_failed ? job->write->error : failure;
+        failed += is_failed;
+        done += !is_failed;
         committed |= job->write->error == STORE_OK;
     }
     if (failure != STORE_OK || committed)
         counters_set_commit_error(thread->counters, failure);
-    thread->failure = failure != STORE_OK ? failure : thread->failure;
+    if (failed > 0)
+        counters_add_failures(thread->counters, failed, failure);
     count_commit(thread, &batch, done, failure);
     for (job = TAILQ_FIRST(&batch.taken); job; job = next) {
         next = TAILQ_NEXT(job, entry);

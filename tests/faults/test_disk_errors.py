@@ -180,6 +180,20 @@ class FaultySite(Faults, Site):
         self.start_nginx()
 
 
+def test_each_worker_knows_that_the_last_commit_failed():
+    """Also those that have not written; and it is one line in the log."""
+    with FaultySite(workers=3) as site:
+        client = site.http(site.add_user())
+        site.arm(WRITE, errno.EDQUOT, 1, for_ever=True)
+        assert [client.create({}).status for _ in range(20)] == [503] * 20
+        assert [client.health() for _ in range(20)] == [(503, FULL)] * 20
+        wait_until(lambda: "writes failed: " in (site.dir / "pool.log").read_text(), "it is logged")
+        assert site.disarm() > 0
+        wait_until(lambda: client.health() == (200, ""), "a commit works, before a client writes")
+        assert [client.health() for _ in range(20)] == [(200, "")] * 20
+        assert (site.dir / "pool.log").read_text().count("writes failed: ") == 1
+
+
 def test_a_pool_outlives_io_errors():
     """multiwatch starts another worker for each that ends; clients see only the 503."""
     with FaultySite(workers=2) as site:
