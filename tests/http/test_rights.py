@@ -8,7 +8,7 @@ import pytest
 from client import Client
 
 ROOTS = {"TOKEN": "/api/token", "USAGE": "/api/usage/token", "STATUS": "/api/status", "USERS": "/api/user",
-         "LOG": "/api/log", "HEALTH": "/healthz", "BILLING": "/v1/dashboard/billing"}
+         "LOG": "/api/log", "BILLING": "/v1/dashboard/billing", "HEALTH": "/healthz", "METRICS": "/metrics"}
 TABLE = re.findall(r'\{ROUTE_(\w+), "(\S+)", "(\S*)", ROUTE_(\w+), \w+, \w+\}',
                    (Path(__file__).parents[2] / "api/route.c").read_text())
 ROUTES = [(method.replace("*", "GET"), ROOTS[root] + path, caller, root) for root, method, path, caller in TABLE]
