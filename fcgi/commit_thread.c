@@ -116,8 +116,7 @@ static void commit(struct commit_thread *thread)
     }
     if (failure != STORE_OK || committed)
         counters_set_commit_error(thread->counters, failure);
-    if (failed > 0)
-        counters_add_failures(thread->counters, failed, failure);
+    counters_add_failures(thread->counters, failed, failure);
     count_commit(thread, &batch, done, failure);
     work_queue_give_back(&batch.taken);
     work_queue_give_back(&batch.late);
