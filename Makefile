@@ -164,27 +164,39 @@ BIN  = $(DESTDIR)$(PREFIX)/bin
 SHARE = $(DESTDIR)$(PREFIX)/share/token
 DOC  = $(DESTDIR)$(PREFIX)/share/doc/token
 CONF = $(DESTDIR)$(SYSCONFDIR)/token
-with_sysconfdir = sed 's|/etc/token|$(SYSCONFDIR)/token|'
+LOGROTATE = $(DESTDIR)$(SYSCONFDIR)/logrotate.d
+SYSTEMD   = $(DESTDIR)$(PREFIX)/lib
+# Puts a file there, with the paths of this installation.
+adapt = sed 's|/etc/token|$(SYSCONFDIR)/token|; s|/usr/local|$(PREFIX)|' $(1) >'$(2)' && chmod $(3) '$(2)'
 
 # The workers' account, which nobody else has: only on this machine, not in a package's folder.
 install: all
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && ! getent passwd token >/dev/null; then \
 	    useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin token; fi
-	install -d '$(LIB)' '$(BIN)' '$(DOC)/docs' '$(DOC)/bench' '$(CONF)' '$(SHARE)/console'
+	install -d '$(LIB)' '$(BIN)' '$(DOC)/docs' '$(DOC)/bench' '$(CONF)' '$(SHARE)/console' '$(LOGROTATE)' \
+	    '$(SYSTEMD)/systemd/system' '$(SYSTEMD)/sysusers.d' '$(SYSTEMD)/tmpfiles.d'
 	install -m 755 $(BUILD)/token.fcgi '$(LIB)'
-	$(with_sysconfdir) spawn.sh >'$(LIB)/spawn.sh' && chmod 755 '$(LIB)/spawn.sh'
+	$(call adapt,spawn.sh,$(LIB)/spawn.sh,755)
 	install -m 755 $(BUILD)/tokenctl '$(BIN)'
+	$(call adapt,systemd/token.socket,$(SYSTEMD)/systemd/system/token.socket,644)
+	$(call adapt,systemd/token.service,$(SYSTEMD)/systemd/system/token.service,644)
+	install -m 644 systemd/sysusers.conf '$(SYSTEMD)/sysusers.d/token.conf'
+	install -m 644 systemd/tmpfiles.conf '$(SYSTEMD)/tmpfiles.d/token.conf'
+	[ -e '$(LOGROTATE)/token' ] || { $(call adapt,systemd/logrotate.conf,$(LOGROTATE)/token,644); }
 	install -m 644 *.md *.example openapi.yaml '$(DOC)'
 	install -m 644 $(wildcard console/*) $(wildcard $(BUILD)/console/api.html) '$(SHARE)/console'
 	install -m 644 docs/*.webp docs/*.md '$(DOC)/docs'
 	install -m 644 bench/results.md '$(DOC)/bench'
 	[ -e '$(CONF)/token.conf' ] || install -m 644 token.conf.example '$(CONF)/token.conf'
 
-# Store, secret, account, and a token.conf with changes stay.
+# Store, secret, account, and settings with changes stay.
 uninstall:
-	rm -f '$(LIB)/token.fcgi' '$(LIB)/spawn.sh' '$(BIN)/tokenctl'
+	rm -f '$(LIB)/token.fcgi' '$(LIB)/spawn.sh' '$(BIN)/tokenctl' '$(SYSTEMD)/sysusers.d/token.conf' \
+	    '$(SYSTEMD)/tmpfiles.d/token.conf' '$(SYSTEMD)/systemd/system/token.socket' \
+	    '$(SYSTEMD)/systemd/system/token.service'
 	rm -rf '$(DOC)' '$(SHARE)/console'
 	! cmp -s token.conf.example '$(CONF)/token.conf' || rm '$(CONF)/token.conf'
+	! sed 's|/usr/local|$(PREFIX)|' systemd/logrotate.conf | cmp -s - '$(LOGROTATE)/token' || rm '$(LOGROTATE)/token'
 	-rmdir --ignore-fail-on-non-empty '$(LIB)' '$(CONF)' '$(SHARE)' 2>/dev/null
 
 clean:
