@@ -47,7 +47,7 @@ define link
 @$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LDLIBS)
 endef
 
-.PHONY: all always unit-tests run test test-asan test-tsan coverage lint format deps install uninstall clean libfcgi
+.PHONY: all always unit-tests run test test-asan test-tsan coverage lint format deps install uninstall deb clean libfcgi
 .SECONDARY:
 
 # The console's files as they are, and the API's reference.
@@ -188,6 +188,15 @@ uninstall:
 	! cmp -s '$(DOC)/token.conf.example' '$(CONF)/token.conf' || rm '$(CONF)/token.conf'
 	rm -rf '$(DOC)' '$(SHARE)/console'
 	-rmdir --ignore-fail-on-non-empty '$(LIB)' '$(CONF)' '$(SHARE)' 2>/dev/null
+
+# The Debian package, in build/deb, from a copy of this folder. The package's make must not inherit this one's variables.
+deb:
+	@./dev/deps.sh deb
+	rm -rf build/deb
+	install -d build/deb/token-fcgi
+	tar -c --exclude-vcs --exclude=./build --exclude=./var . | tar -x -C build/deb/token-fcgi
+	cd build/deb/token-fcgi && env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES dpkg-buildpackage -b -us -uc -Jauto
+	rm -r build/deb/token-fcgi
 
 clean:
 	rm -rf build
