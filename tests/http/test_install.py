@@ -47,6 +47,8 @@ def test_install_and_uninstall(build, tmp_path):
     for page in (root / "usr/share/doc/token").rglob("*.md"):
         for link in re.findall(r"\]\(([^):]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+    for file in (root / "usr/share/doc/token").rglob("*.[em]*"):  # examples and pages name installed paths
+        assert not re.search("(/usr/local/(bin|lib|share)|/etc)/token", file.read_text().replace(str(etc), "")), file
     for program in programs:
         done = subprocess.run([root / program, "--version"], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 and done.stdout.split()[1] == re.search(
@@ -75,7 +77,7 @@ def test_install_and_uninstall(build, tmp_path):
     assert files_below(root) == {str(own.relative_to(root)) for own in (conf, rotation)}
     rotation.unlink()
     make("install", build, root, etc)
-    shutil.copy(ROOT / "token.conf.example", conf)
+    shutil.copy(root / "usr/share/doc/token/token.conf.example", conf)
     make("uninstall", build, root, etc)
     assert files_below(root) == set() and not conf.parent.exists()
 
