@@ -182,7 +182,7 @@ install: all
 	install -m 644 docs/*.webp '$(DOC)/docs'
 	[ -e '$(CONF)/token.conf' ] || install -m 644 '$(DOC)/token.conf.example' '$(CONF)/token.conf'
 
-# Store, secret, account, and a token.conf with changes stay.
+# Store, secret, account, and files of settings with changes stay.
 uninstall:
 	rm -f '$(LIB)/token.fcgi' '$(LIB)/spawn.sh' '$(BIN)/tokenctl'
 	! cmp -s '$(DOC)/token.conf.example' '$(CONF)/token.conf' || rm '$(CONF)/token.conf'
@@ -201,4 +201,4 @@ deb:
 clean:
 	rm -rf build
 
-include $(wildcard bench/bench.mk tests/*/*.mk)
+include $(wildcard bench/bench.mk systemd/systemd.mk tests/*/*.mk)
