@@ -190,4 +190,4 @@ uninstall:
 clean:
 	rm -rf build
 
-include $(wildcard bench/bench.mk tests/*/*.mk)
+include $(wildcard bench/bench.mk man/man.mk tests/*/*.mk)
