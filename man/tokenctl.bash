@@ -1,4 +1,5 @@
 # bash completion of tokenctl(1)
+# shellcheck shell=bash
 
 _tokenctl()
 {
