@@ -47,7 +47,10 @@ void request_clear(struct request *request)
     buffer_clear(&request->head);
     buffer_clear(&request->body);
     buffer_clear(&request->text);
-    explicit_bzero(request, offsetof(struct request, received)); /* keys are in it */
+    /* Keys are in it. In two steps, as glibc is much slower from 2 KiB on (rep stosb). */
+    const size_t half = offsetof(struct request, input);
+    explicit_bzero(request, half);
+    explicit_bzero((char *)request + half, offsetof(struct request, received) - half);
 }
 
 void request_free(struct request *request)

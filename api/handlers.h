@@ -7,7 +7,7 @@ route_begin list_begin, search_begin, get_begin, key_begin, keys_begin;
 route_begin create_begin, update_begin, delete_begin, delete_batch_begin, status_batch_begin;
 route_begin rotate_begin, verify_begin, usage_begin, subscription_begin, billing_usage_begin;
 route_begin token_days_begin, user_days_begin, key_days_begin;
-route_begin site_begin;
+route_begin site_begin, health_begin;
 route_begin self_begin, self_rotate_begin, self_groups_begin, models_begin;
 route_begin users_begin, user_get_begin, user_add_begin, user_update_begin, user_delete_begin;
 route_begin user_manage_begin, find_begin, log_begin, log_self_begin;

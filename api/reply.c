@@ -175,7 +175,8 @@ static enum api_step fail_use(struct request *request, int status, const char *m
     buffer_append_json(body, span_of(text));
     buffer_append(body, SPAN(",\"code\":"));
     buffer_append_json(body, span_of(code));
-    buffer_append(body, SPAN("}"));
+    buffer_append(body,
+                  request->root == ROUTE_HEALTH ? SPAN(",\"status\":\"failed\"}") : SPAN("}"));
     end_head(request);
     return API_REPLIED;
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <stdatomic.h>
+
 #include "settings/settings.h"
 #include "store/store.h"
 
@@ -45,7 +47,8 @@ struct request_input {
 struct api {
     const struct settings *settings;
     struct store_reader *reader;
-    struct key_pool *keys; /* of tokens to come */
+    struct key_pool *keys;         /* of tokens to come */
+    const atomic_int *last_commit; /* its enum store_error; NULL: there is no commit thread */
 };
 
 enum api_step {
@@ -55,7 +58,15 @@ enum api_step {
 };
 
 /* The collections. */
-enum route_root { ROUTE_TOKEN, ROUTE_USAGE, ROUTE_STATUS, ROUTE_BILLING, ROUTE_USERS, ROUTE_LOG };
+enum route_root {
+    ROUTE_TOKEN,
+    ROUTE_USAGE,
+    ROUTE_STATUS,
+    ROUTE_BILLING,
+    ROUTE_USERS,
+    ROUTE_LOG,
+    ROUTE_HEALTH
+};
 
 struct request;
 

@@ -29,6 +29,7 @@ static const struct route routes[] = {
     {ROUTE_BILLING, "GET", "/subscription", ROUTE_KEY, subscription_begin, NULL},
     {ROUTE_BILLING, "GET", "/usage", ROUTE_KEY, billing_usage_begin, NULL},
     {ROUTE_STATUS, "GET", "/", ROUTE_ANYONE, site_begin, NULL},
+    {ROUTE_HEALTH, "GET", "", ROUTE_ANYONE, health_begin, NULL},
     {ROUTE_USERS, "GET", "/self", ROUTE_USER, self_begin, NULL},
     {ROUTE_USERS, "POST", "/self/rotate", ROUTE_USER, self_rotate_begin, user_change_render},
     {ROUTE_USERS, "GET", "/self/groups", ROUTE_USER, self_groups_begin, NULL},
@@ -51,9 +52,9 @@ enum { ROUTE_COUNT = sizeof(routes) / sizeof(routes[0]) };
 /* Takes the first root off, with a prefix of the site before it (/gateway/api/token). */
 static bool strip_root(struct span *path, enum route_root *root)
 {
-    static const char *const roots[] = {"/api/token",  "/api/usage/token",
-                                        "/api/status", "/v1/dashboard/billing",
-                                        "/api/user",   "/api/log"};
+    static const char *const roots[] = {
+        "/api/token", "/api/usage/token", "/api/status", "/v1/dashboard/billing",
+        "/api/user",  "/api/log",         "/healthz"};
     for (struct span rest = *path; rest.len > 0; rest = span_from(rest, 1))
         for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
             struct span name = span_of(roots[i]);
@@ -101,7 +102,8 @@ struct span route_path(const struct request_input *input, char text[ROUTE_PATH_S
     bool is_program = script.len > 3 && span_equal(span_from(script, script.len - 3), SPAN("cgi"));
     if (!strip_root(&path, root) && (input->path_info.len > 0 || is_program))
         path = input->path_info;
-    bool is_exact = *root == ROUTE_USERS || *root == ROUTE_LOG; /* "/" is administrators' there */
+    /* "/" is administrators' there, or guarded by its exact name. */
+    bool is_exact = *root >= ROUTE_USERS;
     return path.len > 0 || is_exact ? path : SPAN("/");
 }
 

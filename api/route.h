@@ -2,8 +2,8 @@
 
 #include "api/request.h"
 
-/* The path below its collection: "/" or "/…", and "" for /api/user and /api/log alone. It may be in
- * text. */
+/* The path below its collection: "/" or "/…", and "" for /api/user, /api/log and /healthz alone. It
+ * may be in text. */
 struct span route_path(const struct request_input *input, char text[ROUTE_PATH_SIZE],
                        enum route_root *root);
 

@@ -68,6 +68,7 @@ static const struct command {
     {{"import", NULL}, "FILE [--from new-api|one-api] [--dry-run]",
      "all rows of an export; -: standard input", ctl_import, false},
     {{"secret", "rotate"}, "[--wait SECONDS]", "replace the secret, while workers serve", ctl_secret_rotate, false},
+    {{"health", NULL}, "", "ask the pool whether it is healthy", ctl_health, false},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
     {{"stat", NULL}, "", "users, tokens, bytes, map use, readers, disk", ctl_stat, true},
 };

@@ -78,8 +78,16 @@ static void push_again(struct commit_thread *thread, struct batch *batch, struct
     work_queue_push(&thread->queue, job);
 }
 
+/* Tells whether commits work. A refused write says nothing of that. */
+static void note_outcome(struct commit_thread *thread, enum store_error error)
+{
+    if (error == STORE_OK || store_is_failure(error))
+        atomic_store(&thread->last_commit, (int)error);
+}
+
 static void commit(struct commit_thread *thread)
 {
+    enum store_error outcome = STORE_NOT_FOUND;
     struct batch batch = {.queue = &thread->queue};
     struct job *job, *next;
     TAILQ_INIT(&batch.taken);
@@ -87,13 +95,17 @@ static void commit(struct commit_thread *thread)
     store_commit(thread->store, take_writes, &batch); /* each write has its error */
     for (job = TAILQ_FIRST(&batch.taken); job; job = next) {
         next = TAILQ_NEXT(job, entry);
+        if (job->write->error == STORE_OK && outcome == STORE_NOT_FOUND)
+            outcome = STORE_OK;
         if (store_is_failure(job->write->error)) {
+            outcome = job->write->error;
             thread->failed_count++;
             thread->failure = job->write->error;
         } else if (store_write_goes_on(job->write)) {
             push_again(thread, &batch, job);
         }
     }
+    note_outcome(thread, outcome);
     work_queue_give_back(&batch.taken);
     work_queue_give_back(&batch.late);
 }
@@ -142,6 +154,9 @@ static void work_in_background(struct commit_thread *thread)
     if (now_ms - thread->maintained_ms >= UPKEEP_INTERVAL_MS) {
         thread->maintained_ms = now_ms;
         store_maintain(thread->store); /* tried again next time */
+        /* So that it is known when commits work again, also if no client writes. */
+        if (atomic_load(&thread->last_commit) != STORE_OK)
+            note_outcome(thread, store_probe(thread->store));
     }
 }
 

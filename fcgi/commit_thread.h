@@ -19,6 +19,7 @@ struct commit_thread {
     struct buffer reveals;            /* of struct store_reveal */
     int64_t purged_ms, maintained_ms; /* of clock_ms */
     bool purge_more;
+    atomic_int last_commit; /* its enum store_error */
     /* Failed writes that are not logged yet, the error of the last, and when they may be logged. */
     size_t failed_count;
     enum store_error failure;

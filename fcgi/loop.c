@@ -125,6 +125,8 @@ static bool set_up(struct loop *loop)
     if (store_reader_open(loop->process->store, &loop->reader) != STORE_OK)
         return false;
     loop->api = api_new(loop->process->settings, loop->reader);
+    if (loop->api)
+        loop->api->last_commit = &loop->process->commit_thread.last_commit;
     return loop->api != NULL;
 }
 
