@@ -709,10 +709,7 @@ end_pools() {
 
 # --------------------------------------------------------------------------------------------
 
-usage() {
-    echo "usage: $0 start|stop|restart|reload|status|run"
-    echo "       $0 --help | --version"
-}
+usage() { echo "usage: $0 start|stop|restart|reload|status|run | --help | --version"; }
 
 refuse_usage() {
     note "$*"
