@@ -21,7 +21,8 @@ uninstall: uninstall-man
 install-man: all
 	install -d '$(MAN)/man1' '$(MAN)/man5' '$(MAN)/man8' '$(SBIN)' '$(COMPLETIONS)' '$(SITE_FUNCTIONS)'
 	for page in $(MAN_PAGES); do file='$(MAN)'/man"$${page##*.}/$${page#man/}" && \
-	    sed 's|/etc/token|$(SYSCONFDIR)/token|g; s|/usr/local|$(PREFIX)|g' "$$page" >"$$file" && \
+	    sed -e 's|/etc/token|$(SYSCONFDIR)/token|' -e 's|/usr/local/share/doc/token|$(or $(DOCDIR),$(PREFIX)/share/doc/token)|' \
+	        -e 's|/usr/local|$(PREFIX)|' "$$page" >"$$file" && \
 	    chmod 644 "$$file" || exit; done
 	ln -sf ../lib/token/spawn.sh '$(SBIN)/token-spawn'
 	install -m 644 $(BUILD)/completion/tokenctl.bash '$(COMPLETIONS)/tokenctl'
