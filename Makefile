@@ -154,7 +154,7 @@ lint:
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
 	@$(MAKE) --no-print-directory $(BUILD)/gen/sql.h
 	@printf '%s\n' $(SOURCES) | xargs -P "$$(nproc)" -n 2 sh -c 'clang-tidy --quiet "$$@" -- $(DIALECT)' lint
-	@shellcheck spawn.sh dev/*.sh .ci/run
+	@shellcheck spawn.sh dev/*.sh man/tokenctl.bash .ci/run
 
 format:
 	clang-format -i $(SOURCES) $(HEADERS)
@@ -201,4 +201,4 @@ deb:
 clean:
 	rm -rf build
 
-include $(wildcard bench/bench.mk systemd/systemd.mk tests/*/*.mk)
+include $(wildcard bench/bench.mk man/man.mk systemd/systemd.mk tests/*/*.mk)
