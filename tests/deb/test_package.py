@@ -71,8 +71,3 @@ def test_upgrade_keeps_the_socket(unpacked):
     scripts = "".join(path.read_text() for path in (unpacked / "DEBIAN").glob("p*"))
     assert re.search(r"_dh_action=restart\n.*\n.*\n.*\n\s*deb-systemd-invoke \$_dh_action 'token.service' >", scripts)
     assert "deb-systemd-invoke start 'token.socket' >" in scripts
-
-
-def test_purge_keeps_the_data(unpacked):
-    script = (unpacked / "DEBIAN/postrm").read_text()
-    assert not re.search(r"rm -\w*r\w* .*(/var/lib|/etc)/token", script)
