@@ -18,7 +18,7 @@ packages() {
             mariadb-client-core tzdata systemd logrotate mandoc zsh
         packages browser; packages deb ;;
     browser) echo chromium chromium-driver python3-selenium ;; # for the console's tests
-    deb) packages build; echo libpq-dev dpkg-dev debhelper lintian debootstrap ;;
+    deb) packages build; echo libpq-dev build-essential debhelper lintian debootstrap ;;
     torture) packages test; echo haproxy uwsgi-core fcgiwrap ;;
     lint) packages test; echo clang-format clang-tidy shellcheck ;;
     bench) packages build; packages run; packages postgresql; echo wrk ;;

@@ -44,11 +44,16 @@ build() {
     enter build
     mkdir "$root/src"
     tar -c --exclude-vcs --exclude=./build --exclude=./var . | tar -x -C "$root/src"
-    inside 'apt-get -qq update && apt-get -qq -y --no-install-recommends install make >/dev/null
-        cd /src && make deb && lintian --fail-on error,warning build/deb/*.changes
+    inside 'apt-get -qq update
+        apt-get -qq -y --no-install-recommends install make >/dev/null
+        cd /src
+        make deb
+        lintian --fail-on error,warning build/deb/*.changes
         cp build/deb/token-fcgi_*.deb /new.deb
-        dpkg-deb -R /new.deb /old && sed -i "s/^Version: .*/Version: 0.0.1/" /old/DEBIAN/control
-        echo old >>/old/usr/share/doc/token-fcgi/README.md && dpkg-deb -b /old /old.deb' >"$work/build.log" 2>&1 ||
+        dpkg-deb -R /new.deb /old
+        sed -i "s/^Version: .*/Version: 0.0.1/" /old/DEBIAN/control
+        echo old >>/old/usr/share/doc/token-fcgi/README.md
+        dpkg-deb -b /old /old.deb' >"$work/build.log" 2>&1 ||
         fail "make deb or lintian: $work/build.log"
     cp "$root/new.deb" "$root/old.deb" "$work"
     leave
@@ -83,7 +88,7 @@ base
 build
 enter use
 cp "$work/new.deb" "$work/old.deb" "$root/tmp"
-inside 'apt-get -qq update && apt-get -y --no-install-recommends satisfy "$(dpkg-deb -f /tmp/new.deb Depends)"' \
+inside 'apt-get -qq update; apt-get -y --no-install-recommends satisfy "$(dpkg-deb -f /tmp/new.deb Depends)"' \
     >"$work/use.log" 2>&1 || fail "the dependencies can't be installed: $work/use.log"
 dpkg_() { inside "dpkg $*" >>"$work/use.log" 2>&1 || fail "dpkg $*: $work/use.log"; }
 snapshot >"$work/before"
@@ -97,7 +102,9 @@ unchanged_but /nothing
 
 # With a store, and a pool that runs.
 dpkg_ -i /tmp/old.deb
-inside 'tokenctl init && tokenctl user add alice && echo TOKEN_WORKERS=2 >>/etc/token/token.conf
+inside 'tokenctl init
+    tokenctl user add alice
+    echo TOKEN_WORKERS=2 >>/etc/token/token.conf
     token-spawn start' >>"$work/use.log" 2>&1 || fail "the first start: $work/use.log"
 serves 'first start'
 [ "$(inside 'stat -c %U /var/lib/token/store')" = token ] || fail "the store is not the account's"
