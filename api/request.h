@@ -1,7 +1,5 @@
 #pragma once
 
-#include <stdatomic.h>
-
 #include "settings/settings.h"
 #include "store/store.h"
 
@@ -47,8 +45,8 @@ struct request_input {
 struct api {
     const struct settings *settings;
     struct store_reader *reader;
-    struct key_pool *keys;         /* of tokens to come */
-    const atomic_int *last_commit; /* its enum store_error; NULL: there is no commit thread */
+    const struct counters *counters; /* NULL: nothing is counted */
+    struct key_pool *keys;           /* of tokens to come */
 };
 
 enum api_step {
@@ -65,7 +63,8 @@ enum route_root {
     ROUTE_BILLING,
     ROUTE_USERS,
     ROUTE_LOG,
-    ROUTE_HEALTH
+    ROUTE_HEALTH,
+    ROUTE_METRICS
 };
 
 struct request;
@@ -136,7 +135,8 @@ struct request {
     struct store_audit_search audit;
     enum token_refusal usage_refusal; /* of a key whose holder asks */
     int64_t page;
-    uint64_t total; /* found, on all pages */
+    unsigned status; /* of the reply: a number for reply_status */
+    uint64_t total;  /* found, on all pages */
     enum store_error search_error;
     struct store_user user; /* whom an administrator acts on, or adds; or the caller */
     unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN];

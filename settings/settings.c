@@ -123,6 +123,7 @@ static const struct setting known[] = {
      .max = 1024},
     {"TOKEN_THREADS", set_number, FIELD(threads), .form = "a number from 1 to 64", .min = 1,
      .max = 64},
+    {"TOKEN_SHARED", set_text, FIELD(shared), .form = "a file"},
     {"TOKEN_USER", set_text, FIELD(user), .form = "a user's name"},
     {"TOKEN_SOCKET", set_text, FIELD(socket), .form = "a path, or HOST:PORT"},
     /* Of spawn.sh only. */
