@@ -19,8 +19,8 @@
 #   TOKEN_LOG           beside the pid file     the workers' stderr; after a renaming, reload or
 #                                               SIGHUP to the holder opens it again; of "run" it is
 #                                               standard error, if this is not set
-#   TOKEN_SHARED        "metrics" beside the    the workers' shared counters
-#                       socket (TCP: pid file)
+#   TOKEN_SHARED        beside the socket       the workers' shared counters: "metrics"; beside the pid
+#                                               file, if the socket is a port
 #   TOKEN_BIN           beside spawn.sh         token.fcgi there, or in build/
 #
 # Processes, each the parent of the next:
