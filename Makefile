@@ -154,7 +154,7 @@ lint:
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
 	@$(MAKE) --no-print-directory $(BUILD)/gen/sql.h
 	@printf '%s\n' $(SOURCES) | xargs -P "$$(nproc)" -n 2 sh -c 'clang-tidy --quiet "$$@" -- $(DIALECT)' lint
-	@shellcheck spawn.sh dev/*.sh .ci/run
+	@shellcheck spawn.sh dev/*.sh examples/*.sh .ci/run
 
 format:
 	clang-format -i $(SOURCES) $(HEADERS)
@@ -170,7 +170,7 @@ with_sysconfdir = sed 's|/etc/token|$(SYSCONFDIR)/token|'
 install: all
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && ! getent passwd token >/dev/null; then \
 	    useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin token; fi
-	install -d '$(LIB)' '$(BIN)' '$(DOC)/docs' '$(DOC)/bench' '$(CONF)' '$(SHARE)/console'
+	install -d '$(LIB)' '$(BIN)' '$(DOC)/docs' '$(DOC)/bench' '$(DOC)/examples' '$(CONF)' '$(SHARE)/console'
 	install -m 755 $(BUILD)/token.fcgi '$(LIB)'
 	$(with_sysconfdir) spawn.sh >'$(LIB)/spawn.sh' && chmod 755 '$(LIB)/spawn.sh'
 	install -m 755 $(BUILD)/tokenctl '$(BIN)'
@@ -178,6 +178,7 @@ install: all
 	install -m 644 $(wildcard console/*) $(wildcard $(BUILD)/console/api.html) '$(SHARE)/console'
 	install -m 644 docs/*.webp docs/*.md '$(DOC)/docs'
 	install -m 644 bench/results.md '$(DOC)/bench'
+	install -m 644 examples/* '$(DOC)/examples'
 	[ -e '$(CONF)/token.conf' ] || install -m 644 token.conf.example '$(CONF)/token.conf'
 
 # Store, secret, account, and a token.conf with changes stay.
