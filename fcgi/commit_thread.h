@@ -1,6 +1,7 @@
 #pragma once
 
 #include "api/api.h"
+#include "counters/counters.h"
 #include "fcgi/access_times.h"
 #include "fcgi/work_queue.h"
 
@@ -14,6 +15,7 @@ struct commit_thread {
      * if its deadline had passed when it was to begin. */
     struct work_queue queue;
     struct store *store;
+    const struct counters *counters;
     pthread_mutex_t times_lock; /* of what is recorded */
     struct access_times times;
     struct buffer reveals;            /* of struct store_reveal */
@@ -25,8 +27,10 @@ struct commit_thread {
     int64_t log_failures_ms;
 };
 
-/* Starts the thread, of a zeroed struct. False, with errno, if there can be none. */
-bool commit_thread_start(struct commit_thread *thread, struct store *store);
+/* Starts the thread, of a zeroed struct. False, with errno, if there can be none.
+ *   counters   NULL: nothing is counted */
+bool commit_thread_start(struct commit_thread *thread, struct store *store,
+                         const struct counters *counters);
 
 /* Has a use of a token stored within the next 21 seconds, if the stored one is older than 20. From
  * any thread. */
