@@ -41,7 +41,7 @@ class Reader:
         """What each command prints, by its text."""
         texts = [text for heading in headings for text in commands(section(heading))]
         script = """upstream= ; trap '[ $? -eq 0 ] || { kill $upstream; nginx -c "$PWD/var/protect.conf" -s quit; }' EXIT\n"""
-        script += "".join(f"echo; echo '>>> {number}'\n{self.command(text)}\n" for number, text in enumerate(texts))
+        script += "".join(f"printf '\\n>>> {number}\\n'\n{self.command(text)}\n" for number, text in enumerate(texts))
         variables = {name: str(self.checkout / "var" / file) for name, file in
                      (("TOKEN_STORE", "store"), ("TOKEN_SECRET", "secret"), ("TOKEN_CONF", "token.conf"))}
         path = f"{BUILD}:{os.environ['PATH']}:/usr/sbin"
@@ -79,7 +79,7 @@ def test_commands(reader):
 
     (protect,) = [output for text, output in printed.items() if "for i in 1 2 3 4" in text]
     (refusal,) = re.findall(r"fourth answer is\n`(.*)`", PAGE)
-    assert re.sub("^Serving HTTP.*\n", "", protect) == "hello from the upstream\n" * 3 + refusal
+    assert re.sub("^Serving HTTP.*\n", "", protect, flags=re.M) == "hello from the upstream\n" * 3 + refusal
     (left,) = [output for text, output in printed.items() if "usage/token/" in text]
     assert '"total_used":3,"total_available":0' in left
 
