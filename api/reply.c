@@ -199,8 +199,9 @@ static enum api_step fail_use(struct request *request, int status, const char *m
     buffer_append_json(body, span_of(text));
     buffer_append(body, SPAN(",\"code\":"));
     buffer_append_json(body, span_of(code));
-    buffer_append(body,
-                  request->root == ROUTE_HEALTH ? SPAN(",\"status\":\"failed\"}") : SPAN("}"));
+    if (request->root == ROUTE_HEALTH && status == 503)
+        buffer_append(body, SPAN(",\"status\":\"failed\""));
+    buffer_append(body, SPAN("}"));
     end_head(request);
     return API_REPLIED;
 }

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <stdatomic.h>
-
 #include "settings/settings.h"
 #include "store/store.h"
 

@@ -48,7 +48,7 @@ static const struct route routes[] = {
     {ROUTE_USERS, "DELETE", "/:id", ROUTE_ADMIN, user_delete_begin, user_change_render},
     {ROUTE_LOG, "GET", "/", ROUTE_ADMIN, log_begin, log_render},
     {ROUTE_LOG, "GET", "/self", ROUTE_USER, log_self_begin, log_render},
-    {ROUTE_METRICS, "GET", "/", ROUTE_ANYONE, metrics_begin, metrics_render},
+    {ROUTE_METRICS, "GET", "", ROUTE_ANYONE, metrics_begin, metrics_render},
 };
 /* clang-format on */
 

@@ -150,6 +150,21 @@ void counters_count_workers(const struct counters *counters, uint64_t *workers,
     }
 }
 
+uint64_t counters_take_failures(const struct counters *counters, int64_t now_ms,
+                                int64_t interval_ms, unsigned *error)
+{
+    if (!counters)
+        return 0;
+    struct counters_file *shared = counters->shared;
+    long long next_ms = atomic_load(&shared->log_failures_ms);
+    bool is_due = now_ms >= next_ms || next_ms > now_ms + interval_ms; /* of an earlier boot */
+    if (atomic_load(&shared->failed_writes) == 0 || !is_due ||
+        !atomic_compare_exchange_strong(&shared->log_failures_ms, &next_ms, now_ms + interval_ms))
+        return 0;
+    *error = (unsigned)atomic_load(&shared->failure);
+    return atomic_exchange(&shared->failed_writes, 0);
+}
+
 /* ---- opening ---- */
 
 bool counters_open(struct counters *counters, const char *path, uint64_t names, char *reason,

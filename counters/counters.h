@@ -79,6 +79,9 @@ struct counters_file {
     char magic[8];
     uint64_t layout;
     atomic_ullong commit_error; /* see counters_set_commit_error */
+    /* See counters_take_failures. */
+    atomic_ullong failed_writes, failure;
+    atomic_llong log_failures_ms;
     atomic_ullong cells[COUNTERS_CELLS];
     struct counters_worker workers[COUNTERS_WORKERS_MAX];
 };
@@ -151,3 +154,18 @@ static inline unsigned counters_commit_error(const struct counters *counters)
 {
     return counters ? (unsigned)atomic_load(&counters->shared->commit_error) : 0;
 }
+
+/* Failed writes that are to be logged, and the error of the last, an enum store_error. */
+static inline void counters_add_failures(const struct counters *counters, uint64_t count,
+                                         unsigned error)
+{
+    if (!counters)
+        return;
+    atomic_store(&counters->shared->failure, error);
+    atomic_fetch_add(&counters->shared->failed_writes, count);
+}
+
+/* Takes the failed writes of all workers, for one line of the log, unless others were taken within
+ * interval_ms. Returns how many. */
+uint64_t counters_take_failures(const struct counters *counters, int64_t now_ms,
+                                int64_t interval_ms, unsigned *error);

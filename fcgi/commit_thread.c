@@ -1,5 +1,6 @@
 #include "fcgi/commit_thread.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -59,17 +60,17 @@ static struct store_write *take_writes(void *context)
     return first;
 }
 
-/* Logs failed writes, at most once in FAILURES_INTERVAL_MS. */
+/* Logs the pool's failed writes, at most once in FAILURES_INTERVAL_MS. */
 static void log_failures(struct commit_thread *thread)
 {
     char message[64];
-    int64_t now_ms = clock_ms();
-    if (thread->failed_count == 0 || now_ms < thread->log_failures_ms)
+    unsigned error;
+    uint64_t count =
+        counters_take_failures(thread->counters, clock_ms(), FAILURES_INTERVAL_MS, &error);
+    if (count == 0)
         return;
-    snprintf(message, sizeof(message), "%zu writes failed", thread->failed_count);
-    log_error(message, store_error_text(thread->failure));
-    thread->failed_count = 0;
-    thread->log_failures_ms = now_ms + FAILURES_INTERVAL_MS;
+    snprintf(message, sizeof(message), "%" PRIu64 " writes failed", count);
+    log_error(message, store_error_text(error < STORE_REFUSED ? error : STORE_UNAVAILABLE));
 }
 
 /* Queues a write that goes on once more, behind those that came meanwhile. */
@@ -83,13 +84,11 @@ static void push_again(struct commit_thread *thread, struct batch *batch, struct
 
 /* Before the writes are answered. failure: of one of them, or STORE_OK. */
 static void count_commit(const struct commit_thread *thread, const struct batch *batch,
-                         uint64_t writes, bool any_done, enum store_error failure)
+                         uint64_t writes, enum store_error failure)
 {
     const struct counters *counters = thread->counters;
     if (TAILQ_EMPTY(&batch->taken))
         return;
-    if (failure != STORE_OK || any_done) /* a refused write says nothing about commits */
-        counters_set_commit_error(counters, failure);
     counters_add(counters, failure == STORE_OK ? COUNTER_COMMITS : COUNTER_COMMIT_FAILURES, 1);
     counters_add(counters, COUNTER_COMMIT_WRITES, writes);
     counters_observe(counters, COUNTER_COMMIT_DURATION, (uint64_t)(clock_ns() - batch->begun_ns));
@@ -99,27 +98,29 @@ static void commit(struct commit_thread *thread)
 {
     struct batch batch = {.queue = &thread->queue};
     struct job *job, *next;
-    uint64_t writes = 0;
-    bool any_done = false;
+    uint64_t done = 0, failed = 0;
     enum store_error failure = STORE_OK;
+    bool committed = false; /* refused writes need no commit */
     TAILQ_INIT(&batch.taken);
     TAILQ_INIT(&batch.late);
     store_commit(thread->store, take_writes, &batch); /* each write has its error */
     TAILQ_FOREACH(job, &batch.taken, entry)
     {
-        bool failed = store_is_failure(job->write->error);
-        thread->failed_count += failed;
-        failure = failed ? job->write->error : failure;
-        writes += !failed;
-        any_done |= job->write->error == STORE_OK;
+        bool is_failed = store_is_failure(job->write->error);
+        failure = is_failed ? job->write->error : failure;
+        failed += is_failed;
+        done += !is_failed;
+        committed |= job->write->error == STORE_OK;
     }
-    thread->failure = failure != STORE_OK ? failure : thread->failure;
-    count_commit(thread, &batch, writes, any_done, failure);
+    if (failure != STORE_OK || committed)
+        counters_set_commit_error(thread->counters, failure);
+    if (failed > 0)
+        counters_add_failures(thread->counters, failed, failure);
+    count_commit(thread, &batch, done, failure);
     for (job = TAILQ_FIRST(&batch.taken); job; job = next) {
         next = TAILQ_NEXT(job, entry);
-        if (store_write_goes_on(job->write)) {
+        if (store_write_goes_on(job->write))
             push_again(thread, &batch, job);
-        }
     }
     work_queue_give_back(&batch.taken);
     work_queue_give_back(&batch.late);

@@ -21,10 +21,6 @@ struct commit_thread {
     struct buffer reveals;            /* of struct store_reveal */
     int64_t purged_ms, maintained_ms; /* of clock_ms */
     bool purge_more;
-    /* Failed writes that are not logged yet, the error of the last, and when they may be logged. */
-    size_t failed_count;
-    enum store_error failure;
-    int64_t log_failures_ms;
 };
 
 /* Starts the thread, of a zeroed struct. False, with errno, if there can be none.

@@ -1,7 +1,6 @@
 """GET /healthz, tokenctl health and spawn.sh status: whether reads and writes work."""
 
 import json
-import resource
 import shutil
 import socket
 import subprocess
@@ -11,23 +10,13 @@ import client
 import fastcgi
 import pytest
 from client import Client
-from service import IS_ROOT, TOKENCTL, Site, Store, wait_until
+from service import IS_ROOT, TOKENCTL, Site, wait_until
 
 OK = {"status": "ok"}
 FULL = "store full: no space on the disk, or TOKEN_MAP_SIZE reached"
 LARGE = [{"model_limits": "m" * 8000}] * 10
 
 
-def health(asked):
-    """(status, message or "") of a store's worker or of a site's internal server."""
-    send = client.transport(asked.internal_port) if isinstance(asked, Site) else fastcgi.transport(asked.socket)
-    reply = Client(send).request("GET", "/healthz")
-    if reply.status == 200:
-        assert reply.json == OK
-        return 200, ""
-    assert set(reply.json) == {"success", "message", "code", "status"} and int(reply.headers["retry-after"]) > 0
-    assert (reply.json["success"], reply.json["code"], reply.json["status"]) == (False, "unavailable", "failed")
-    return reply.status, reply.json["message"]
 
 
 def fill(user):
@@ -39,7 +28,7 @@ def fill(user):
 # ---- a healthy service ----
 
 
-def test_path(site, user):
+def test_path(site):
     """The exact name, without credentials, whatever they are."""
     send = client.transport(site.internal_port)
     reply = Client(send).request("GET", "/healthz")
@@ -54,7 +43,7 @@ def test_path(site, user):
     for other in ("/healthz/", "/healthz//", "/healthz/x", "/healthzx", "/x/healthz", "/api/token/healthz"):
         assert Client(send).request("GET", other).status == 404
     for path in ("/healthz", "/healthz/", "/api/token/healthz", "/api/user/self/healthz"):
-        assert user.request("GET", path).status == 404
+        assert Client(client.transport(site.port)).send("GET", path, {}, None).status == 404
 
 
 def test_plain_cgi(site):
@@ -118,7 +107,7 @@ def ask_a_stranger(site, listener, address, said):
 def test_a_pool_that_is_gone():
     with Site(workers=1) as site:
         site.spawn("stop")
-        assert health(site)[0] == 503  # nginx's
+        assert Client(client.transport(site.internal_port)).request("GET", "/healthz").status == 503
         done = site.run_ctl("health")
         assert done.returncode == 1 and f"the pool does not answer on {site.socket}: " in done.stderr
         assert site.run_spawn("status")[0] == 3
@@ -132,9 +121,9 @@ def test_a_full_map():
     """The pool answers, and is not healthy; a start succeeds all the same."""
     with Site(workers=2, TOKEN_MAP_SIZE="2M") as site:
         user = site.http(site.add_user())
-        assert health(site) == (200, "")
+        assert user.health() == (200, "")
         fill(user)
-        assert health(site) == (503, FULL)
+        assert user.health() == (503, FULL)
         done = site.run_ctl("health")
         assert (done.returncode, done.stdout, done.stderr) == (1, "", f"tokenctl: not healthy: {FULL}\n")
         done = site.run_ctl("--json", "health")
@@ -145,24 +134,5 @@ def test_a_full_map():
             assert status == 1 and output.startswith("running, pid ") and f"not healthy: {FULL}; log " in output
         for token in user.list("?size=100").data["items"]:
             assert user.delete(token["id"]).status == 200
-        wait_until(lambda: health(site) == (200, ""), "there is room again")
+        wait_until(lambda: user.health() == (200, ""), "there is room again")
         assert site.run_spawn("status")[0] == 0
-
-
-@pytest.mark.lmdb
-@pytest.mark.threads
-def test_a_limit_that_only_a_write_meets():
-    """As of a quota: the failed commit says it, and no client has to write until it is known that the
-    limit is gone."""
-    with Store() as store:
-        worker, store.socket = store.start_worker()
-        user = Client(fastcgi.transport(store.socket), store.add_user())
-        assert health(store) == (200, "")
-        size = (store.dir / "store/data.mdb").stat().st_size
-        _, hard = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (size, hard))
-        fill(user)
-        assert health(store) == (503, f"The last commit failed: {FULL}")
-        resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (hard, hard))
-        wait_until(lambda: health(store) == (200, ""), "a commit works again")
-        assert user.create(LARGE).status == 200
