@@ -47,7 +47,7 @@ define link
 @$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LDLIBS)
 endef
 
-.PHONY: all always unit-tests run test test-asan test-tsan coverage lint format deps install uninstall clean libfcgi
+.PHONY: all always unit-tests run test test-asan test-tsan coverage lint format release-check deps install uninstall clean libfcgi
 .SECONDARY:
 
 # The console's files as they are, and the API's reference.
@@ -158,6 +158,9 @@ lint:
 
 format:
 	clang-format -i $(SOURCES) $(HEADERS)
+
+release-check:
+	@./dev/release-check.sh $(STEPS)
 
 LIB  = $(DESTDIR)$(PREFIX)/lib/token
 BIN  = $(DESTDIR)$(PREFIX)/bin

@@ -11,6 +11,7 @@
 #   coverage  make coverage
 #   torture   make torture
 set -u
+unset MAKEFLAGS MFLAGS MAKELEVEL
 cd "$(dirname "$0")/.." || exit 1
 steps='tree ci clone deb coverage torture'
 logs=$PWD/build/release-check

@@ -1,7 +1,9 @@
-"""README.md: its commands do what it says, run as they are printed, beside `make run`."""
+"""README.md: its commands do what it says, run as they are printed, beside `make run`. The first change of
+CONTRIBUTING.md."""
 
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -13,8 +15,8 @@ PAGE = (ROOT / "README.md").read_text()
 EARLIER = {"make", "./dev/deps.sh"}  # run by test_run.py, test_install.py, and each `make test`
 
 
-def section(heading):
-    return re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S)[1]
+def section(heading, page=PAGE):
+    return re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", page, re.M | re.S)[1]
 
 
 def commands(text):
@@ -39,7 +41,9 @@ class Reader:
 
     def read(self, *headings):
         """What each command prints, by its text."""
-        texts = [text for heading in headings for text in commands(section(heading))]
+        return self.paste([text for heading in headings for text in commands(section(heading))])
+
+    def paste(self, texts):
         script = """upstream= ; trap '[ $? -eq 0 ] || { kill $upstream; nginx -c "$PWD/var/protect.conf" -s quit; }' EXIT\n"""
         script += "".join(f"printf '\\n>>> {number}\\n'\n{self.command(text)}\n" for number, text in enumerate(texts))
         variables = {name: str(self.checkout / "var" / file) for name, file in
@@ -106,3 +110,19 @@ def test_each_command_is_run():
     for heading in set(re.findall("^## (.*)$", PAGE, re.M)) - tested:
         blocks = re.findall(r"^```sh\n(.*?)^```$", section(heading), re.M | re.S)
         assert {line.split()[0] for block in blocks for line in block.splitlines()} <= EARLIER
+
+
+def test_first_change(checkout):  # noqa: F811
+    """The test fails, then passes, and so does the request. What makes no difference to that is left out."""
+    *steps, request = commands(section("A first change in ten minutes", (ROOT / "CONTRIBUTING.md").read_text()))
+    shutil.copytree(ROOT / "tests/unit", checkout / "tests/unit")
+    script = re.sub("^(make deps|make format|git diff)\\b.*", "", "".join(steps), flags=re.M)
+    done = subprocess.run(["sh", "-euc", script], cwd=checkout, env=CLEAN_ENVIRONMENT, capture_output=True, text=True,
+                          timeout=300)
+    assert done.returncode == 0, done
+    failed = re.findall(r"\[  FAILED  \] (\w+)$", done.stderr + done.stdout, re.M)
+    assert set(failed) == {"test_control_characters"}
+    with Run(checkout, port := free_ports()) as run:
+        begin, *_ = commands(section("Use it"))
+        printed = Reader(run, checkout, {"127.0.0.1:8080": f"127.0.0.1:{port}"}).paste([begin, request])[request]
+        assert re.search('# "(.*)"', request)[1] in printed
