@@ -34,8 +34,8 @@ static bool label_request(unsigned series, char *labels, size_t size)
              method = series / COUNTERS_STATUSES_MAX % COUNTERS_METHODS;
     label_route(series / COUNTERS_STATUSES_MAX / COUNTERS_METHODS, labels, size);
     size_t len = strlen(labels);
-    return snprintf(labels + len, size - len, ",method=\"%s\",code=\"%d\"", route_methods[method],
-                    reply_status(status)) > 0;
+    return snprintf(labels + len, size - len, ",method=\"%s\",code=\"%d\"",
+                    route_methods[method].at, reply_status(status)) > 0;
 }
 
 static bool label_result(unsigned series, char *labels, size_t size)
