@@ -20,9 +20,9 @@ unsigned route_number(const struct route *route);
 unsigned route_method_number(struct span method);
 extern const struct span route_methods[COUNTERS_METHODS];
 
-/* The path with that number: "/api/token/:id", or "other". */
+/* The path with that number: "/api/token/:id", or "other". False: there is none. */
 enum { ROUTE_NAME_SIZE = 64 };
-void route_write_name(unsigned number, char name[static ROUTE_NAME_SIZE]);
+bool route_write_name(unsigned number, char name[static ROUTE_NAME_SIZE]);
 
 /* A number that changes with the table. */
 uint64_t route_table_hash(void);
