@@ -72,6 +72,32 @@ def test_the_link_of_make_run(tab, user, site):
     assert user.user.access_token not in (site.dir / "access.log").read_text()
 
 
+@pytest.mark.parametrize("link", ["#user=1&token=a%0Ab", "#user=1&token=", "#user=%3Cb%3E&token=abc"])
+def test_a_link_that_is_none(tab, link):
+    tab.open(link)
+    tab.get("signin-token")
+    assert tab.driver.current_url == tab.url and tab.driver.execute_script("return sessionStorage.length") == 0
+
+
+@pytest.mark.parametrize("address", ["constructor", "__proto__", "users", "audit?user_id=1", "none?x=%E0%A4%A"])
+def test_an_address_that_is_no_page(page, address):
+    page.driver.execute_script("location.hash = arguments[0]", address)
+    page.get("empty")
+    assert page.css("main h1")[0].text == "Tokens"
+
+
+def test_one_can_sign_out_while_the_service_is_away(tab, user):
+    """A page that could not be loaded offers it, as the frame has nothing yet."""
+    tab.sign_in(user.user)
+    tab.driver.execute_cdp_cmd("Network.enable", {})
+    tab.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/api/*"]})
+    tab.driver.refresh()
+    tab.get("failed")
+    tab.click("signout")
+    tab.get("signin-token")
+    tab.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+
+
 def test_401_leads_back_with_the_servers_message(page, site, user):
     page.click("new-token")
     site.ctl("user", "rotate", user.user.id)
@@ -99,19 +125,19 @@ def test_account(page, site, gateway, user):
     page.click("nav-account")
     page.wait_until(lambda: page.get("balance").text == f"{2**60 - 1234:,}", "the balance")
     page.wait_for("1 of 1,000")
-    page.wait_for("1,234 in 1 requests, in 30 days.")
+    page.wait_for("1,234 in 1 request over the last 30 days.")
     assert len(page.css("figure svg g")) == 30
 
 
 def test_new_access_token(page, user, site):
     page.click("nav-account")
     page.click("rotate-self")
-    page.wait_for("void at once")
+    page.wait_for("stops working at once")
     page.submit()
     token = page.get("secret").text
     ISSUED.add(token)
     page.click("cancel")
-    page.wait_for("It is not copied yet.")
+    page.wait_for("You have not copied it yet.")
     page.press(Keys.ESCAPE)
     wait_until(lambda: page.css("dialog") == [], "it is closed")
     page.click("nav-tokens")
@@ -155,7 +181,7 @@ def test_import_csv(page, user):
 def test_import_checks_before_it_sends(page, user):
     page.click("nav-import")
     page.fill("import-text", "name,remain_quota\n" + "x" * 31 + ",1\ngood,2\nbad,2.5\nnone,\n")
-    page.wait_for("3 of 4 rows must be mended; nothing has been sent.")
+    page.wait_for("3 of 4 rows must be corrected. Nothing has been sent.")
     page.wait_for("name: too long")
     page.wait_for("remain_quota: no whole number")
     page.wait_for("neither remain_quota nor unlimited_quota")
@@ -177,7 +203,7 @@ def test_import_json_file(page, user, tmp_path):
 
 
 def test_an_export_can_be_imported(page, user):
-    user.make(name="=x", unlimited_quota=False, remain_quota=5, expired_time=4102444800, model_limits=["a", "b"])
+    user.make(name="'=x", unlimited_quota=False, remain_quota=5, expired_time=4102444800, model_limits=["a", "b"])
     user.make(name="second")
     reload(page)
     page.click("select-all")
@@ -264,12 +290,21 @@ def test_chinese_dialogs_and_errors(page, user):
     page.click("lang")
     page.wait_for("新建令牌")
     page.click("new-token")
-    page.wait_for("允许的模型")
+    page.wait_for("可用模型")
+    page.fill("field-quota", "x")
     page.click("submit")
     page.wait_for("请输入整数额度")
     page.press(Keys.ESCAPE)
     page.click_in(token, "toggle")
     page.toast("令牌已过期，无法启用。")
+
+
+def test_every_action_of_the_log_has_words(page):
+    source = "".join(path.read_text() for path in (ROOT / "store").glob("*.c"))
+    actions = set(re.findall(r'"((?:token|user|group|model|gateway|secret)\.[a-z]+)"', source))
+    assert {"group.grant", "gateway.create", "token.reveal", "model.delete"} <= actions
+    for name, known in words(page).items():
+        assert [action for action in actions if f"action_{action}" not in known] == [], name
 
 
 # ---- keyboard ----

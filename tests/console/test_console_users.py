@@ -1,11 +1,15 @@
-"""Administrators' pages, on the internal server: users, any user's tokens, whose key it is, the audit log."""
+"""Administrators' pages, on the internal server: users, any user's tokens, whose key it is, the audit log; over
+PostgreSQL where it is there."""
 
 import pytest
 from browser import By, Keys
 from client import ISSUED
+from engines import ENGINES
 from service import wait_until
 
 pytestmark = pytest.mark.usefixtures("browser")
+
+ENGINE = ENGINES[-1]
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ def test_create_shows_the_access_token_once(users, site):
     token = users.get("secret").text
     ISSUED.add(token)
     users.click("cancel")
-    users.wait_for("It is not copied yet.")
+    users.wait_for("You have not copied it yet.")
     users.click("cancel")
     row = find(users, "created")
     assert f"{2**53 + 1:,}" in row.text and "vip" in row.text
