@@ -202,7 +202,7 @@ def test_show_and_copy_a_key(page, user):
 
 @pytest.mark.parametrize(("form", "parts"), [
     ("curl", ["curl http://127.0.0.1:{port}/v1/chat/completions", "Bearer {key}", "gpt-9'\\''"]),
-    ("environment", ["export OPENAI_API_KEY={key}\n", "export OPENAI_BASE_URL='http://127.0.0.1:{port}/v1'"]),
+    ("environment", ["export OPENAI_API_KEY={key}\n", "export OPENAI_BASE_URL=http://127.0.0.1:{port}/v1"]),
     ("python", ["from openai import OpenAI", 'api_key="{key}"', 'base_url="http://127.0.0.1:{port}/v1"']),
     ("javascript", ['import OpenAI from "openai"', 'apiKey: "{key}"']),
 ])
