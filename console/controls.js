@@ -24,12 +24,10 @@ export function list(value, attributes = {}) {
   return { node: input, input, get: () => input.value.split(/[\s,]+/).filter(Boolean) };
 }
 
-export function integer(value, { min, max, ...attributes }) {
-  const control = text(value === 0 && min === 0 ? "" : String(value), {
-    inputmode: "numeric",
-    placeholder: min === 0 ? t("no_limit") : null,
-    ...attributes,
-  });
+/* An empty one is min. */
+export function integer(value, { min, max, placeholder = min === 0 && t("no_limit"), ...attributes }) {
+  const typedValue = value === 0 && min === 0 ? "" : String(value);
+  const control = text(typedValue, { inputmode: "numeric", placeholder, ...attributes });
   const get = () => {
     const typed = control.get() || String(min);
     if (!/^\d{1,16}$/.test(typed) || typed < min || typed > max)

@@ -40,7 +40,7 @@ function cell(value) {
 /* The objects of a text with headings in its first line: {heading: text}. The apostrophe that cell() sets
  * is taken off. */
 export function parseCsv(text) {
-  const [headings = [], ...rows] = parseRows(text.replace(/^\ufeff/, ""));
+  const [headings = [], ...rows] = parseRows(text.replace(/^\ufeff/, "").replace(/\r\n?/g, "\n"));
   const names = headings.map((name) => name.trim().toLowerCase());
   return rows
     .filter((row) => row.some((value) => value !== ""))
@@ -52,7 +52,7 @@ const uncell = (text) => (text.startsWith("'") && FORMULA.test(text) ? text.slic
 function parseRows(text) {
   const rows = [[]];
   // A quoted or bare value, and what ends it.
-  for (const [, quoted, bare, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^,\r\n]*))(,|\r?\n|$)/g)) {
+  for (const [, quoted, bare, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^,\n]*))(,|\n|$)/g)) {
     rows.at(-1).push(quoted === undefined ? bare : quoted.replaceAll('""', '"'));
     if (end === "") break;
     if (end !== ",") rows.push([]);

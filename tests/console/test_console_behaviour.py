@@ -165,9 +165,11 @@ alpha,9007199254740993,,never,"gpt-4o,o3",ignored
 '''
 
 
-def test_import_csv(page, user):
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_import_csv(page, user, newline):
     page.click("nav-import")
-    page.fill("import-text", CSV)
+    script = "const area = arguments[0]; area.value = arguments[1]; area.dispatchEvent(new Event('input'))"
+    page.driver.execute_script(script, page.get("import-text"), "\ufeff" + CSV.replace("\n", newline))
     page.wait_for("2 tokens, ready to be created.")
     page.click("import-submit")
     assert len(page.wait_until(lambda: page.all("secret"), "the keys")) == 2
