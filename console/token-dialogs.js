@@ -18,7 +18,7 @@ const COUNT_MAX = 100; // of one request, which creates all or none
 const countField = {
   name: "count",
   isHalf: true,
-  control: () => integer(1, { min: 1, max: COUNT_MAX, testid: "field-count" }),
+  control: () => integer("", { min: 1, max: COUNT_MAX, placeholder: "1", testid: "field-count" }),
   patch: (count) => ({ count }),
 };
 
