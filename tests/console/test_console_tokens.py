@@ -251,6 +251,16 @@ def test_rotate(page, user, grace, is_good):
     assert page.focused() == "rotate"
 
 
+def test_a_toast_is_not_in_the_way(page, user):
+    user.make_many(10)
+    page.emulate(width=780, height=580)
+    reload(page)
+    page.click("toggle")
+    page.toast("is disabled.")
+    script = "const { x, y } = arguments[0].getBoundingClientRect(); return document.elementFromPoint(x + 20, y + 10).dataset.testid"
+    assert page.driver.execute_script(script, page.get("toast")) != "toast"
+
+
 def test_delete_asks(page, user):
     token = user.make(name="dear")
     reload(page)
@@ -482,6 +492,25 @@ def test_a_lost_answer_creates_nothing_twice(page, user):
     page.submit()
     page.get("secret")
     assert [token["name"] for token in created(user)] == ["once"]
+
+
+def test_a_dialog_that_is_closed_too_early(page, user):
+    """The token is created all the same, so its key is shown."""
+    page.driver.execute_script("""
+        const fetch = window.fetch;
+        window.fetch = async (url, options) => {
+            if (options.method === "POST") await new Promise((done) => { window.release = done; });
+            return fetch(url, options);
+        };""")
+    page.click("new-token")
+    page.fill("field-name", "hasty")
+    page.click("submit")
+    page.press(Keys.ESCAPE)
+    wait_until(lambda: page.css("dialog") == [], "the dialog is closed")
+    page.driver.execute_script("window.release()")
+    page.get("secret")
+    page.click("cancel")
+    page.wait_for_names(["hasty"])
 
 
 # ---- edit ----
