@@ -163,7 +163,7 @@ function previewTable(rows) {
 function previewRow({ line, row, token, problems }) {
   const left = token.unlimited_quota ? t("unlimited") : quota(token.remain_quota ?? token.refill_amount ?? 0n);
   return h("tr", { testid: "import-row" },
-    h("td", {}, number(line)), h("td", { class: "name" }, String(row.name ?? "")), h("td", {}, left),
+    h("td", {}, number(line)), h("td", {}, String(row.name ?? "")), h("td", {}, left),
     h("td", {}, timeOrNever(token.expired_time ?? NEVER)), h("td", { class: "problem" }, problems.join("; ")));
 }
 

@@ -389,6 +389,9 @@ def everything(user):
     return gone
 
 
+BEYOND = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
 @pytest.mark.parametrize("width", [320, 400, 759, 761, 1024, 1360])
 def test_nothing_is_wider_than_the_page(page, user, width):
     everything(user)
@@ -401,7 +404,10 @@ def test_nothing_is_wider_than_the_page(page, user, width):
         wait_until(lambda: page.css("main h1"), "the page")
         if width < 1024 and width > 760 and address in ("tokens", "history"):
             continue  # the table itself may be scrolled sideways
-        assert page.driver.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+        assert page.driver.execute_script(BEYOND) <= 0
+    page.fill("import-text", "name,remain_quota,expired_time\n" + "y" * 40 + ",1x,soon\n")
+    page.get("import-row")
+    assert page.driver.execute_script(BEYOND) <= 0
 
 
 def test_cards_below_760(page, user):
