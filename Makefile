@@ -17,7 +17,7 @@ POSTGRESQL ?= $(shell pkg-config --exists libpq && echo yes || echo no)
 WITH_POSTGRESQL := $(filter-out no,$(POSTGRESQL))
 
 # A layer uses only those before it.
-LAYERS    = base token seal settings sandbox store store/lmdb $(if $(WITH_POSTGRESQL),store/postgresql) api
+LAYERS    = base token seal settings sandbox counters store store/lmdb $(if $(WITH_POSTGRESQL),store/postgresql) api
 LIBRARIES = fcgi json-c libseccomp libsodium lmdb zlib $(if $(WITH_POSTGRESQL),libpq)
 
 CFLAGS  ?= -O2 -g

@@ -239,12 +239,13 @@ keeps_root() {
 
 # ---- processes -----------------------------------------------------------------------------
 
-# A request through the socket: only a worker can answer it.
-answers() {
-    env -i PATH="$PATH" REQUEST_METHOD=OPTIONS SCRIPT_NAME=/api/token PATH_INFO=/ \
-        timeout 2 cgi-fcgi -bind -connect "$TOKEN_SOCKET" </dev/null 2>/dev/null |
-        grep -q '^Status: 204'
+# ask SECONDS METHOD PATH: a request through the socket, which only a worker can answer.
+ask() {
+    env -i PATH="$PATH" REQUEST_METHOD="$2" PATH_INFO="$3" \
+        timeout "$1" cgi-fcgi -bind -connect "$TOKEN_SOCKET" </dev/null 2>/dev/null
 }
+
+answers() { ask 2 OPTIONS /api/token/ | grep -q '^Status: 204'; }
 
 # Whether the caller may connect to the socket, if there is one.
 may_ask() {
@@ -548,7 +549,7 @@ status() {
     if answers; then
         find_holder || die "another pool answers on $TOKEN_SOCKET: its pid is not in $TOKEN_PIDFILE"
         echo "running, pid $holder, $(count_workers), on $TOKEN_SOCKET"
-        note_failed_writes
+        check_health
     elif find_holder; then
         can_start || note "$why"
         die "pid $holder runs with $(count_workers) but does not answer on $TOKEN_SOCKET$(see_log)"
@@ -558,11 +559,12 @@ status() {
     fi
 }
 
-# The last that a worker has logged, which has the time.
-note_failed_writes() {
-    [ -f "$TOKEN_LOG" ] || return 0
-    failed=$(as_keeper "$TOKEN_LOG" tail -n 10000 "$TOKEN_LOG" 2>/dev/null | grep ' token.fcgi\[[0-9]*]: [0-9]* writes\{0,1\} failed' | tail -n 1)
-    [ -z "$failed" ] || note "the last failed writes: $failed"
+# A read of a database that does not answer takes its time.
+check_health() {
+    answer=$(ask 15 GET /healthz)
+    case $answer in "Status: 200"*) return ;; esac
+    answer=$(printf '%s\n' "$answer" | sed -n 's/^.*"message":"\(.*\)","code":.*/\1/p')
+    die "not healthy: ${answer:-no answer}$(see_log)"
 }
 
 no_permission() {

@@ -8,10 +8,10 @@
  * the step was API_REPLIED, and sends head and body. If one of them has failed, it sends
  * api_unavailable_reply instead. Then it clears the request. */
 
-/* Returns NULL without memory. settings and reader must outlive it. One thread at a time may use
- * it.
- */
-struct api *api_new(const struct settings *settings, struct store_reader *reader);
+/* Returns NULL without memory. The arguments must outlive it. One thread at a time may use it.
+ *   counters   NULL: nothing is counted */
+struct api *api_new(const struct settings *settings, struct store_reader *reader,
+                    const struct counters *counters);
 void api_free(struct api *api);
 
 /* Returns NULL without memory. */
@@ -46,6 +46,10 @@ void api_search(struct request *request, struct store_reader *reader);
  * transaction. Memory for the other answers is reserved before the write; it can be too little only
  * if an update or a rotation answers long texts that the token had before. */
 void api_finish(struct request *request);
+
+/* Counts a request that has its reply, before that is sent.
+ *   duration_ns   from its arrival */
+void api_count(const struct request *request, uint64_t duration_ns);
 
 /* Whether the route of request->input reads a body: POST and PUT except /verify. */
 bool api_reads_body(struct request *request);

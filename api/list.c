@@ -2,6 +2,7 @@
  * and POST /search, with its parameters in the query or the body. A search reads all of the user's
  * tokens, in another thread than the event loop's. */
 
+#include "api/api.h"
 #include "api/handlers.h"
 #include "api/json_in.h"
 #include "api/page.h"
@@ -98,7 +99,7 @@ static enum api_step begin(struct request *request, const struct span *values)
         return reply_store_error(request, STORE_FORBIDDEN);
     if (!is_short(request))
         return API_SEARCHES;
-    search(request, request->api->reader);
+    api_search(request, request->api->reader);
     page_render(request);
     return API_REPLIED;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "counters/counters.h"
 
 static const char denied[] =
     "Authorization or New-Api-User is wrong: send 'Authorization: Bearer <user access token>'; "
@@ -17,26 +18,40 @@ struct status {
     const char *code; /* of failures without a more special one */
 };
 
-static const struct status *find_status(int status)
+static const struct status statuses[] = {
+    {200, "Status: 200 OK\r\n", NULL},
+    {204, "Status: 204 No Content\r\n", NULL},
+    {400, "Status: 400 Bad Request\r\n", "invalid"},
+    {401, "Status: 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n", "unauthorized"},
+    {403, "Status: 403 Forbidden\r\n", "forbidden"},
+    {404, "Status: 404 Not Found\r\n", "not_found"},
+    {405, "Status: 405 Method Not Allowed\r\n", "method"},
+    {409, "Status: 409 Conflict\r\n", NULL},
+    {413, "Status: 413 Content Too Large\r\n", "too_large"},
+    {429, "Status: 429 Too Many Requests\r\n", "remembered"},
+    {503, "Status: 503 Service Unavailable\r\nRetry-After: 1\r\n", "unavailable"},
+    {500, "Status: 500 Internal Server Error\r\n", "list"},
+};
+enum { STATUS_COUNT = sizeof(statuses) / sizeof(statuses[0]) };
+_Static_assert(STATUS_COUNT <= (int)COUNTERS_STATUSES_MAX, "statuses are counted");
+
+unsigned reply_find_status(int status)
 {
-    static const struct status statuses[] = {
-        {200, "Status: 200 OK\r\n", NULL},
-        {204, "Status: 204 No Content\r\n", NULL},
-        {400, "Status: 400 Bad Request\r\n", "invalid"},
-        {401, "Status: 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n", "unauthorized"},
-        {403, "Status: 403 Forbidden\r\n", "forbidden"},
-        {404, "Status: 404 Not Found\r\n", "not_found"},
-        {405, "Status: 405 Method Not Allowed\r\n", "method"},
-        {409, "Status: 409 Conflict\r\n", NULL},
-        {413, "Status: 413 Content Too Large\r\n", "too_large"},
-        {429, "Status: 429 Too Many Requests\r\n", "remembered"},
-        {503, "Status: 503 Service Unavailable\r\nRetry-After: 1\r\n", "unavailable"},
-        {500, "Status: 500 Internal Server Error\r\n", "list"},
-    };
-    size_t i = 0;
-    while (i + 1 < sizeof(statuses) / sizeof(statuses[0]) && statuses[i].status != status)
+    unsigned i = 0;
+    while (i + 1 < STATUS_COUNT && statuses[i].status != status)
         i++;
-    return &statuses[i];
+    return i;
+}
+
+int reply_status(unsigned number)
+{
+    return number < STATUS_COUNT ? statuses[number].status : 0;
+}
+
+static void begin_head(struct request *request, int status)
+{
+    request->status = reply_find_status(status);
+    buffer_append_string(&request->head, statuses[request->status].line);
 }
 
 /* name is "Name: ". */
@@ -81,7 +96,16 @@ void reply_end_data(struct request *request)
 
 void reply_success(struct request *request)
 {
-    buffer_append(&request->head, SPAN("Status: 200 OK\r\n" REPLY_CONTENT_HEADERS));
+    begin_head(request, 200);
+    buffer_append(&request->head, SPAN(REPLY_CONTENT_HEADERS));
+    end_head(request);
+}
+
+void reply_text(struct request *request)
+{
+    begin_head(request, 200);
+    buffer_append(&request->head, SPAN("Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+                                       "Cache-Control: no-store\r\n"));
     end_head(request);
 }
 
@@ -157,10 +181,10 @@ static enum api_step fail_use(struct request *request, int status, const char *m
     buffer_clear(head);
     buffer_clear(body);
     if (!code)
-        code = find_status(status)->code;
+        code = statuses[reply_find_status(status)].code;
     if (request->failures_answer_200 && status != 401 && status != 429 && status != 503)
         status = 200;
-    buffer_append_string(head, find_status(status)->line);
+    begin_head(request, status);
     buffer_append(head, SPAN(REPLY_CONTENT_HEADERS));
     if (status == 405)
         append_header(head, SPAN("Allow: "), request->allow);
@@ -175,6 +199,8 @@ static enum api_step fail_use(struct request *request, int status, const char *m
     buffer_append_json(body, span_of(text));
     buffer_append(body, SPAN(",\"code\":"));
     buffer_append_json(body, span_of(code));
+    if (request->root == ROUTE_HEALTH && status == 503)
+        buffer_append(body, SPAN(",\"status\":\"failed\""));
     buffer_append(body, SPAN("}"));
     end_head(request);
     return API_REPLIED;
@@ -314,7 +340,8 @@ static void append_requested_headers(struct buffer *head, struct span names)
 void reply_options(struct request *request)
 {
     struct buffer *head = &request->head;
-    buffer_append(head, SPAN("Status: 204 No Content\r\nCache-Control: no-store\r\n"));
+    begin_head(request, 204);
+    buffer_append(head, SPAN("Cache-Control: no-store\r\n"));
     append_header(head, SPAN("Allow: "), request->allow);
     if (request->api->settings->cors_origin) {
         append_cors(head, request->api->settings->cors_origin, true);
@@ -343,7 +370,8 @@ enum api_step reply_verified(struct request *request, enum token_refusal refusal
 {
     const struct token_refusal_answer *refused = &token_refusal_answers[refusal];
     struct buffer *head = &request->head;
-    buffer_append_string(head, find_status(refused->status)->line);
+    counters_add(request->api->counters, COUNTER_VERIFICATIONS + refusal, 1);
+    begin_head(request, refused->status);
     buffer_append(head, SPAN("Cache-Control: no-store\r\n"));
     if (answer)
         append_limits(head, answer);

@@ -17,6 +17,11 @@ void reply_end_data(struct request *request);
 
 /* Ends a success whose body is complete. */
 void reply_success(struct request *request);
+void reply_text(struct request *request); /* of Prometheus' text format */
+
+/* A status and its number, which request->status has. */
+int reply_status(unsigned number);
+unsigned reply_find_status(int status);
 
 /* End a failure; a body that was begun is dropped. */
 enum api_step reply_failure(struct request *request, int status, const char *message);

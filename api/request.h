@@ -45,7 +45,8 @@ struct request_input {
 struct api {
     const struct settings *settings;
     struct store_reader *reader;
-    struct key_pool *keys; /* of tokens to come */
+    const struct counters *counters; /* NULL: nothing is counted */
+    struct key_pool *keys;           /* of tokens to come */
 };
 
 enum api_step {
@@ -55,7 +56,16 @@ enum api_step {
 };
 
 /* The collections. */
-enum route_root { ROUTE_TOKEN, ROUTE_USAGE, ROUTE_STATUS, ROUTE_BILLING, ROUTE_USERS, ROUTE_LOG };
+enum route_root {
+    ROUTE_TOKEN,
+    ROUTE_USAGE,
+    ROUTE_STATUS,
+    ROUTE_BILLING,
+    ROUTE_USERS,
+    ROUTE_LOG,
+    ROUTE_HEALTH,
+    ROUTE_METRICS
+};
 
 struct request;
 
@@ -125,7 +135,8 @@ struct request {
     struct store_audit_search audit;
     enum token_refusal usage_refusal; /* of a key whose holder asks */
     int64_t page;
-    uint64_t total; /* found, on all pages */
+    unsigned status; /* of the reply: a number for reply_status */
+    uint64_t total;  /* found, on all pages */
     enum store_error search_error;
     struct store_user user; /* whom an administrator acts on, or adds; or the caller */
     unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN];

@@ -1,5 +1,9 @@
 #include "api/route.h"
 
+#include <stdio.h>
+
+#include <zlib.h>
+
 #include "api/handlers.h"
 #include "base/number.h"
 
@@ -29,6 +33,7 @@ static const struct route routes[] = {
     {ROUTE_BILLING, "GET", "/subscription", ROUTE_KEY, subscription_begin, NULL},
     {ROUTE_BILLING, "GET", "/usage", ROUTE_KEY, billing_usage_begin, NULL},
     {ROUTE_STATUS, "GET", "/", ROUTE_ANYONE, site_begin, NULL},
+    {ROUTE_HEALTH, "GET", "", ROUTE_ANYONE, health_begin, NULL},
     {ROUTE_USERS, "GET", "/self", ROUTE_USER, self_begin, NULL},
     {ROUTE_USERS, "POST", "/self/rotate", ROUTE_USER, self_rotate_begin, user_change_render},
     {ROUTE_USERS, "GET", "/self/groups", ROUTE_USER, self_groups_begin, NULL},
@@ -43,17 +48,21 @@ static const struct route routes[] = {
     {ROUTE_USERS, "DELETE", "/:id", ROUTE_ADMIN, user_delete_begin, user_change_render},
     {ROUTE_LOG, "GET", "/", ROUTE_ADMIN, log_begin, log_render},
     {ROUTE_LOG, "GET", "/self", ROUTE_USER, log_self_begin, log_render},
+    {ROUTE_METRICS, "GET", "", ROUTE_ANYONE, metrics_begin, metrics_render},
 };
 /* clang-format on */
 
 enum { ROUTE_COUNT = sizeof(routes) / sizeof(routes[0]) };
 
+/* By enum route_root. */
+static const char *const roots[] = {
+    "/api/token", "/api/usage/token", "/api/status", "/v1/dashboard/billing",
+    "/api/user",  "/api/log",         "/healthz",    "/metrics",
+};
+
 /* Takes the first root off, with a prefix of the site before it (/gateway/api/token). */
 static bool strip_root(struct span *path, enum route_root *root)
 {
-    static const char *const roots[] = {"/api/token",  "/api/usage/token",
-                                        "/api/status", "/v1/dashboard/billing",
-                                        "/api/user",   "/api/log"};
     for (struct span rest = *path; rest.len > 0; rest = span_from(rest, 1))
         for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
             struct span name = span_of(roots[i]);
@@ -101,7 +110,8 @@ struct span route_path(const struct request_input *input, char text[ROUTE_PATH_S
     bool is_program = script.len > 3 && span_equal(span_from(script, script.len - 3), SPAN("cgi"));
     if (!strip_root(&path, root) && (input->path_info.len > 0 || is_program))
         path = input->path_info;
-    bool is_exact = *root == ROUTE_USERS || *root == ROUTE_LOG; /* "/" is administrators' there */
+    /* "/" is administrators' there, or guarded by its exact name. */
+    bool is_exact = *root >= ROUTE_USERS;
     return path.len > 0 || is_exact ? path : SPAN("/");
 }
 
@@ -163,4 +173,51 @@ void route_append_methods(struct buffer *buffer, enum route_root root, struct sp
         buffer_append_string(buffer, strcmp(routes[i].method, "GET") == 0 ? ", HEAD, " : ", ");
     }
     buffer_append_string(buffer, "OPTIONS");
+}
+
+/* ---- counters ---- */
+
+_Static_assert(ROUTE_COUNT < (int)COUNTERS_ROUTES_MAX, "a row for requests without a route");
+
+const char *const route_methods[COUNTERS_METHODS] = {"GET",     "POST", "PUT",   "DELETE",
+                                                     "OPTIONS", "HEAD", "PATCH", "other"};
+
+unsigned route_method_number(struct span method)
+{
+    unsigned i = 0;
+    while (i + 1 < COUNTERS_METHODS && !span_equal(method, span_of(route_methods[i])))
+        i++;
+    return i;
+}
+
+/* Rows of one path stand together. */
+unsigned route_number(const struct route *route)
+{
+    if (!route)
+        return ROUTE_COUNT;
+    while (route > routes && route[-1].root == route->root &&
+           strcmp(route[-1].pattern, route->pattern) == 0)
+        route--;
+    return (unsigned)(route - routes);
+}
+
+void route_write_name(unsigned number, char name[static ROUTE_NAME_SIZE])
+{
+    const struct route *route = &routes[number < ROUTE_COUNT ? number : 0];
+    bool is_file = route->caller == ROUTE_ANYONE; /* no collection */
+    if (number < ROUTE_COUNT)
+        snprintf(name, ROUTE_NAME_SIZE, "%s%s", roots[route->root], is_file ? "" : route->pattern);
+    else
+        strcpy(name, "other");
+}
+
+uint64_t route_table_hash(void)
+{
+    uint64_t hash = 0;
+    for (unsigned i = 0; i < ROUTE_COUNT; i++) {
+        char name[ROUTE_NAME_SIZE] = "";
+        route_write_name(i, name);
+        hash = crc32(hash, (const Bytef *)name, sizeof(name));
+    }
+    return hash;
 }

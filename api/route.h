@@ -1,9 +1,10 @@
 #pragma once
 
 #include "api/request.h"
+#include "counters/counters.h"
 
-/* The path below its collection: "/" or "/…", and "" for /api/user and /api/log alone. It may be in
- * text. */
+/* The path below its collection: "/" or "/…", and "" for /api/user, /api/log and /healthz alone. It
+ * may be in text. */
 struct span route_path(const struct request_input *input, char text[ROUTE_PATH_SIZE],
                        enum route_root *root);
 
@@ -11,6 +12,20 @@ struct span route_path(const struct request_input *input, char text[ROUTE_PATH_S
  * ":id", to -1 if it is beyond int64. */
 const struct route *route_find(struct span method, enum route_root root, struct span path,
                                bool *path_known, int64_t *id);
+
+/* The number of a route's path, for counters; of no route (NULL) the last one. */
+unsigned route_number(const struct route *route);
+
+/* The number of a method in route_methods; the last one is of all others. */
+unsigned route_method_number(struct span method);
+extern const char *const route_methods[COUNTERS_METHODS];
+
+/* The path with that number: "/api/token/:id", or "other". */
+enum { ROUTE_NAME_SIZE = 64 };
+void route_write_name(unsigned number, char name[static ROUTE_NAME_SIZE]);
+
+/* A number that changes with the table. */
+uint64_t route_table_hash(void);
 
 /* Appends the methods of a known path as the Allow header lists them: "GET, OPTIONS". */
 void route_append_methods(struct buffer *buffer, enum route_root root, struct span path);

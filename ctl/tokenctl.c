@@ -25,50 +25,52 @@ static const struct command {
     {{"init", NULL}, "", "create the store and the secret", ctl_init, false},
     {{"user", "add"}, "NAME [--group G] [--role user|admin|root] [--quota N] [--unlimited]"
      " [--rpm-limit N] [--tpm-limit N] [--max-tokens N]",
-     "print id and access token, once", ctl_user_add, true},
-    {{"user", "list"}, "", "all users", ctl_user_list, true},
-    {{"user", "show"}, "USER", "one user", ctl_user_show, true},
-    {{"user", "set"}, "USER [--name N] [--group G] [--role R] [--quota N|+N|-N|unlimited] [--add-quota N] [--unlimited]"
-     " [--rpm-limit N] [--tpm-limit N] [--max-tokens N] [--yes]", "change what is given", ctl_user_set, true},
-    {{"user", "rotate"}, "USER", "print a new access token, void the old one", ctl_user_rotate, true},
-    {{"user", "disable"}, "USER", "answer 403 to the user", ctl_user_disable, true},
-    {{"user", "enable"}, "USER", "allow the user again", ctl_user_enable, true},
+     "add a user: prints id and access token, once", ctl_user_add, true},
+    {{"user", "list"}, "", "list all users", ctl_user_list, true},
+    {{"user", "show"}, "USER", "show one user", ctl_user_show, true},
+    {{"user", "set"}, "USER [--name N] [--group G] [--role user|admin|root] [--quota N|+N|-N|unlimited]"
+     " [--add-quota N] [--unlimited] [--rpm-limit N] [--tpm-limit N] [--max-tokens N] [--yes]", "change what is given", ctl_user_set, true},
+    {{"user", "rotate"}, "USER", "a new access token; the old one is void", ctl_user_rotate, true},
+    {{"user", "disable"}, "USER", "refuse the user's requests (403)", ctl_user_disable, true},
+    {{"user", "enable"}, "USER", "accept them again", ctl_user_enable, true},
     {{"user", "delete"}, "USER", "delete the user and all its tokens", ctl_user_delete, true},
     {{"group", "add"}, "NAME [--public] [--ratio R] [--description TEXT] [--yes]",
-     "groups are checked from the first one on", ctl_group_add, true},
-    {{"group", "list"}, "", "all groups", ctl_group_list, true},
+     "add a group; groups are checked from now on", ctl_group_add, true},
+    {{"group", "list"}, "", "list all groups", ctl_group_list, true},
     {{"group", "set"}, "NAME [--public] [--private] [--ratio R] [--description TEXT] [--yes]",
      "change what is given", ctl_group_set, true},
-    {{"group", "delete"}, "NAME [--yes]", "delete it, and what was granted of it", ctl_group_delete, true},
+    {{"group", "delete"}, "NAME [--yes]", "delete it and its grants", ctl_group_delete, true},
     {{"group", "grant"}, "NAME USER", "let the user use it", ctl_group_grant, true},
-    {{"group", "revoke"}, "NAME USER [--yes]", "the opposite", ctl_group_revoke, true},
+    {{"group", "revoke"}, "NAME USER [--yes]", "take that back", ctl_group_revoke, true},
     {{"group", "off"}, "", "check groups no longer", ctl_group_off, true},
-    {{"model", "add"}, "NAME", "list it for users", ctl_model_add, true},
-    {{"model", "list"}, "", "all models that are listed", ctl_model_list, true},
-    {{"model", "delete"}, "NAME", "list it no longer", ctl_model_delete, true},
-    {{"gateway", "add"}, "NAME", "print id and secret, once", ctl_gateway_add, true},
-    {{"gateway", "list"}, "", "all gateways", ctl_gateway_list, true},
-    {{"gateway", "delete"}, "ID", "void its secret", ctl_gateway_delete, true},
-    {{"token", "list"}, "USER", "a user's tokens, newest first", ctl_token_list, true},
-    {{"token", "show"}, "ID", "one token, without its key", ctl_token_show, true},
+    {{"model", "add"}, "NAME", "add it to the list that users see", ctl_model_add, true},
+    {{"model", "list"}, "", "list all models", ctl_model_list, true},
+    {{"model", "delete"}, "NAME", "remove it from the list", ctl_model_delete, true},
+    {{"gateway", "add"}, "NAME", "add a gateway: prints id and secret, once", ctl_gateway_add, true},
+    {{"gateway", "list"}, "", "list all gateways", ctl_gateway_list, true},
+    {{"gateway", "delete"}, "ID", "delete it; its secret is void", ctl_gateway_delete, true},
+    {{"token", "list"}, "USER", "list a user's tokens, newest first", ctl_token_list, true},
+    {{"token", "show"}, "ID", "show one token, without its key", ctl_token_show, true},
     {{"token", "disable"}, "ID", "refuse its key", ctl_token_disable, true},
     {{"token", "enable"}, "ID", "accept its key again", ctl_token_enable, true},
     {{"token", "set"}, "ID [--add-quota N] [--expires T] [--name N] [--group G] [--quota N|unlimited] [--rpm-limit N]"
      " [--tpm-limit N] [--max-parallel N] [--refill-amount N] [--refill-interval none|day|week|month] [--refill-day N]",
-     "T: Unix seconds; -1: never", ctl_token_set, true},
+     "change what is given; T: Unix time, -1: never", ctl_token_set, true},
     {{"token", "delete"}, "ID", "delete it; its key is void", ctl_token_delete, true},
-    {{"token", "find"}, "KEY", "the token of a key; - reads it from stdin", ctl_token_find, true},
+    {{"token", "find"}, "KEY", "the token of a key; -: of standard input", ctl_token_find, true},
     {{"audit", NULL}, "[--user USER] [--token ID] [--action A] [--since T] [--follow]",
-     "records of changes, newest first; A may be token.*", ctl_audit, true},
+     "changes, newest first; A: exact, or token.*", ctl_audit, true},
     {{"usage", NULL}, "[--user USER] [--token ID] [--days N] [--csv]", "units and requests a day", ctl_usage, true},
-    {{"idempotency", "purge"}, "USER", "forget the answers for Idempotency-Keys", ctl_idempotency_purge, true},
-    {{"backup", NULL}, "FILE", "copy the store into a file, and check that", ctl_backup, false},
-    {{"restore", NULL}, "FILE", "make the store of such a file", ctl_restore, false},
-    {{"export", NULL}, "[FILE] [--clear-keys]", "all rows as JSON lines; keys sealed, or in clear", ctl_export, false},
-    {{"import", NULL}, "FILE [--from SYSTEM] [--dry-run]", "all rows of an export, new-api or one-api; -: stdin", ctl_import, false},
-    {{"secret", "rotate"}, "[--wait SECONDS]", "a new secret, while workers serve; run again to go on", ctl_secret_rotate, false},
+    {{"idempotency", "purge"}, "USER", "forget the answers kept for Idempotency-Keys", ctl_idempotency_purge, true},
+    {{"backup", NULL}, "FILE", "copy the store into a file, and check it", ctl_backup, false},
+    {{"restore", NULL}, "FILE", "make the store from such a file", ctl_restore, false},
+    {{"export", NULL}, "[FILE] [--clear-keys]", "all rows as JSON lines; keys sealed, or clear", ctl_export, false},
+    {{"import", NULL}, "FILE [--from new-api|one-api] [--dry-run]",
+     "all rows of an export; -: standard input", ctl_import, false},
+    {{"secret", "rotate"}, "[--wait SECONDS]", "replace the secret, while workers serve", ctl_secret_rotate, false},
+    {{"health", NULL}, "", "ask the pool whether it is healthy", ctl_health, false},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
-    {{"stat", NULL}, "", "users, tokens, bytes, map use, readers, free disk space", ctl_stat, true},
+    {{"stat", NULL}, "", "users, tokens, bytes, map use, readers, disk", ctl_stat, true},
 };
 /* clang-format on */
 
@@ -118,22 +120,39 @@ static bool begins_with(const struct command *command, char *const *words, int c
            (count < 2 || !command->words[1] || strcmp(words[1], command->words[1]) == 0);
 }
 
+/* A command on a line, its options on further lines where they don't fit, and what it does. Scripts
+ * read this: the description is behind two blanks, which are nowhere else behind a command. */
+static void print_command(FILE *to, const struct command *command)
+{
+    enum { LINE_WIDTH = 79, DESCRIPTION_COLUMN = 34 };
+    const char *second = command->words[1];
+    int column =
+        fprintf(to, "  %s%s%s", command->words[0], second ? " " : "", second ? second : "");
+    for (const char *at = command->argument; *at; at += strspn(at, " ")) {
+        int len = (int)(*at == '[' ? strcspn(at, "]") + 1 : strcspn(at, " "));
+        bool fits = column + 1 + len <= LINE_WIDTH;
+        int printed = fprintf(to, "%s %.*s", fits ? "" : "\n     ", len, at);
+        column = fits ? column + printed : printed - 1;
+        at += len;
+    }
+    bool fits = column + 2 <= DESCRIPTION_COLUMN;
+    fprintf(to, "%s%*s%s\n", fits ? "" : "\n", DESCRIPTION_COLUMN - (fits ? column : 0), "",
+            command->description);
+}
+
 /* Of all commands that begin with the words. */
 static void print_usage(FILE *to, char *const *words, int count)
 {
     fputs("usage: tokenctl [--json] [--quiet] COMMAND\n"
           "       tokenctl [COMMAND] --help | --version\n\n",
           to);
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        const char *second = commands[i].words[1] ? commands[i].words[1] : "";
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
         if (begins_with(&commands[i], words, count))
-            fprintf(to, "  %-11s %-7s %-33s %s\n", commands[i].words[0], second,
-                    commands[i].argument, commands[i].description);
-    }
-    fputs(
-        "\nTOKEN_STORE names the store, TOKEN_SECRET the secret file; both may be in TOKEN_CONF.\n"
-        "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
-        to);
+            print_command(to, &commands[i]);
+    fputs("\n--json: one JSON object a line. --quiet: no progress.\n"
+          "TOKEN_STORE names the store, TOKEN_SECRET the secret file: see token.conf(5).\n"
+          "Exit status: 0 done, 1 failed, 2 wrong usage. More in tokenctl(1).\n",
+          to);
 }
 
 /* Says what was wrong, then the usage of the commands that begin with the words. */

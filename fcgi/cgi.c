@@ -133,7 +133,7 @@ bool cgi_serve(char **environment, struct store *store, const struct settings *s
     struct request *request = request_new();
     bool written;
     if (store_reader_open(store, &reader) == STORE_OK)
-        api = api_new(settings, reader);
+        api = api_new(settings, reader, NULL);
     if (api && request && serve(environment, store, api, request, reader))
         written =
             write_reply(buffer_span(&request->head)) && write_reply(buffer_span(&request->body));

@@ -1,5 +1,6 @@
 #include "fcgi/commit_thread.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -23,6 +24,7 @@ struct batch {
     struct work_queue *queue;
     struct job_list taken, late; /* late: whose deadline has passed, not done */
     size_t item_count;
+    int64_t begun_ns; /* when its first writes were taken; 0: not yet */
 };
 
 static size_t count_items(const struct store_write *write)
@@ -41,6 +43,8 @@ static struct store_write *take_writes(void *context)
     struct batch *batch = context;
     struct store_write *first = NULL, **end = &first;
     struct job *job;
+    if (batch->begun_ns == 0)
+        batch->begun_ns = clock_ns();
     while (batch->item_count < BATCH_ITEMS_MAX && (job = work_queue_take(batch->queue))) {
         if (job->deadline_ms != 0 && clock_ms() > job->deadline_ms) {
             job->write->error = STORE_UNAVAILABLE;
@@ -56,17 +60,17 @@ static struct store_write *take_writes(void *context)
     return first;
 }
 
-/* Logs failed writes, at most once in FAILURES_INTERVAL_MS. */
+/* Logs the pool's failed writes, at most once in FAILURES_INTERVAL_MS. */
 static void log_failures(struct commit_thread *thread)
 {
     char message[64];
-    int64_t now_ms = clock_ms();
-    if (thread->failed_count == 0 || now_ms < thread->log_failures_ms)
+    unsigned error;
+    uint64_t count =
+        counters_take_failures(thread->counters, clock_ms(), FAILURES_INTERVAL_MS, &error);
+    if (count == 0)
         return;
-    snprintf(message, sizeof(message), "%zu writes failed", thread->failed_count);
-    log_error(message, store_error_text(thread->failure));
-    thread->failed_count = 0;
-    thread->log_failures_ms = now_ms + FAILURES_INTERVAL_MS;
+    snprintf(message, sizeof(message), "%" PRIu64 " writes failed", count);
+    log_error(message, store_error_text(error < STORE_REFUSED ? error : STORE_UNAVAILABLE));
 }
 
 /* Queues a write that goes on once more, behind those that came meanwhile. */
@@ -78,21 +82,45 @@ static void push_again(struct commit_thread *thread, struct batch *batch, struct
     work_queue_push(&thread->queue, job);
 }
 
+/* Before the writes are answered. failure: of one of them, or STORE_OK. */
+static void count_commit(const struct commit_thread *thread, const struct batch *batch,
+                         uint64_t writes, enum store_error failure)
+{
+    const struct counters *counters = thread->counters;
+    if (TAILQ_EMPTY(&batch->taken))
+        return;
+    counters_add(counters, failure == STORE_OK ? COUNTER_COMMITS : COUNTER_COMMIT_FAILURES, 1);
+    counters_add(counters, COUNTER_COMMIT_WRITES, writes);
+    counters_observe(counters, COUNTER_COMMIT_DURATION, (uint64_t)(clock_ns() - batch->begun_ns));
+}
+
 static void commit(struct commit_thread *thread)
 {
     struct batch batch = {.queue = &thread->queue};
     struct job *job, *next;
+    uint64_t done = 0, failed = 0;
+    enum store_error failure = STORE_OK;
+    bool committed = false; /* refused writes need no commit */
     TAILQ_INIT(&batch.taken);
     TAILQ_INIT(&batch.late);
     store_commit(thread->store, take_writes, &batch); /* each write has its error */
+    TAILQ_FOREACH(job, &batch.taken, entry)
+    {
+        bool is_failed = store_is_failure(job->write->error);
+        failure = is_failed ? job->write->error : failure;
+        failed += is_failed;
+        done += !is_failed;
+        committed |= job->write->error == STORE_OK;
+    }
+    if (failure != STORE_OK || committed)
+        counters_set_commit_error(thread->counters, failure);
+    if (failed > 0)
+        counters_add_failures(thread->counters, failed, failure);
+    count_commit(thread, &batch, done, failure);
     for (job = TAILQ_FIRST(&batch.taken); job; job = next) {
         next = TAILQ_NEXT(job, entry);
-        if (store_is_failure(job->write->error)) {
-            thread->failed_count++;
-            thread->failure = job->write->error;
-        } else if (store_write_goes_on(job->write)) {
+        if (store_write_goes_on(job->write))
             push_again(thread, &batch, job);
-        }
     }
     work_queue_give_back(&batch.taken);
     work_queue_give_back(&batch.late);
@@ -142,6 +170,9 @@ static void work_in_background(struct commit_thread *thread)
     if (now_ms - thread->maintained_ms >= UPKEEP_INTERVAL_MS) {
         thread->maintained_ms = now_ms;
         store_maintain(thread->store); /* tried again next time */
+        /* So that it is known when commits work again, also if no client writes. */
+        if (counters_commit_error(thread->counters) != STORE_OK)
+            counters_set_commit_error(thread->counters, store_probe(thread->store));
     }
 }
 
@@ -188,9 +219,11 @@ static void *run(void *context)
     return NULL;
 }
 
-bool commit_thread_start(struct commit_thread *thread, struct store *store)
+bool commit_thread_start(struct commit_thread *thread, struct store *store,
+                         const struct counters *counters)
 {
     thread->store = store;
+    thread->counters = counters;
     thread->purged_ms = clock_ms();
     pthread_mutex_init(&thread->times_lock, NULL);
     return work_queue_start(&thread->queue, run, thread);

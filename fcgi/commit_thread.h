@@ -1,6 +1,7 @@
 #pragma once
 
 #include "api/api.h"
+#include "counters/counters.h"
 #include "fcgi/access_times.h"
 #include "fcgi/work_queue.h"
 
@@ -14,19 +15,18 @@ struct commit_thread {
      * if its deadline had passed when it was to begin. */
     struct work_queue queue;
     struct store *store;
+    const struct counters *counters;
     pthread_mutex_t times_lock; /* of what is recorded */
     struct access_times times;
     struct buffer reveals;            /* of struct store_reveal */
     int64_t purged_ms, maintained_ms; /* of clock_ms */
     bool purge_more;
-    /* Failed writes that are not logged yet, the error of the last, and when they may be logged. */
-    size_t failed_count;
-    enum store_error failure;
-    int64_t log_failures_ms;
 };
 
-/* Starts the thread, of a zeroed struct. False, with errno, if there can be none. */
-bool commit_thread_start(struct commit_thread *thread, struct store *store);
+/* Starts the thread, of a zeroed struct. False, with errno, if there can be none.
+ *   counters   NULL: nothing is counted */
+bool commit_thread_start(struct commit_thread *thread, struct store *store,
+                         const struct counters *counters);
 
 /* Has a use of a token stored within the next 21 seconds, if the stored one is older than 20. From
  * any thread. */

@@ -36,6 +36,7 @@ struct connection {
     enum connection_state state;
     unsigned events;             /* that epoll watches for */
     int64_t deadline_ms;         /* of its first request, its write or its sending; 0: none */
+    int64_t arrived_ns;          /* of clock_ns: the request */
     FCGX_Request fcgx;           /* this and what follows up to job: of the request under way */
     bool keep;                   /* the connection, for another request */
     struct span read, unwritten; /* of libfcgi's buffers: what was read, all to be written */
@@ -73,6 +74,7 @@ void connections_add(struct loop *loop, int fd)
     connection->deadline_ms = clock_ms() + FIRST_REQUEST_TIMEOUT_MS;
     TAILQ_INSERT_TAIL(&loop->open, connection, entry);
     atomic_fetch_add(&loop->process->connection_count, 1);
+    counters_add_connections(&loop->process->counters, 1);
 }
 
 static void wipe(struct span text)
@@ -122,6 +124,7 @@ static void close_connection(struct connection *connection)
     TAILQ_REMOVE(&loop->open, connection, entry);
     TAILQ_INSERT_TAIL(&loop->closed, connection, entry);
     atomic_fetch_sub(&loop->process->connection_count, 1);
+    counters_add_connections(&loop->process->counters, -1);
 }
 
 void connections_free(struct loop *loop)
@@ -285,6 +288,12 @@ static bool read_body(struct connection *connection)
     return FCGX_GetError(in) == 0 && !body->failed;
 }
 
+/* Before its answer is sent: whoever has that finds it counted. */
+static void count(const struct connection *connection)
+{
+    api_count(connection->request, (uint64_t)(clock_ns() - connection->arrived_ns));
+}
+
 static void begin(struct connection *connection)
 {
     struct loop *loop = connection->loop;
@@ -296,6 +305,7 @@ static void begin(struct connection *connection)
         commit_thread_record_use(&loop->process->commit_thread, &request->used, now_unix_s);
     commit_thread_record_reveals(&loop->process->commit_thread, request);
     if (step == API_REPLIED) {
+        count(connection);
         send_reply(connection);
         return;
     }
@@ -319,6 +329,7 @@ static void serve(struct connection *connection)
     struct loop *loop = connection->loop;
     TAILQ_REMOVE(&loop->open, connection, entry);
     TAILQ_INSERT_TAIL(&loop->open, connection, entry);
+    connection->arrived_ns = loop->now_ns;
     connection->request =
         loop->spare_count > 0 ? loop->spare_requests[--loop->spare_count] : request_new();
     watchdog_hold(&loop->process->watchdog, loop->number, connection->fd);
@@ -342,6 +353,7 @@ static void serve(struct connection *connection)
 static void finish(struct connection *connection)
 {
     api_finish(connection->request);
+    count(connection);
     if (connection->fd < 0)
         close_connection(connection);
     else

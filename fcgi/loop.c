@@ -90,9 +90,10 @@ static void *run(void *context)
     start_accepting(loop);
     while (!loop->stop || !TAILQ_EMPTY(&loop->open)) {
         int count = epoll_wait(loop->epoll_fd, events, EVENTS_MAX, TICK_MS);
+        loop->now_ns = clock_ns();
         for (int i = 0; i < count; i++)
             on_event(loop, &events[i]);
-        int64_t now_ms = clock_ms();
+        int64_t now_ms = loop->now_ns / 1000000;
         obey_stop(loop, now_ms);
         if (now_ms >= loop->tick_ms) {
             loop->tick_ms = now_ms + TICK_MS;
@@ -124,7 +125,7 @@ static bool set_up(struct loop *loop)
     errno = EAGAIN;
     if (store_reader_open(loop->process->store, &loop->reader) != STORE_OK)
         return false;
-    loop->api = api_new(loop->process->settings, loop->reader);
+    loop->api = api_new(loop->process->settings, loop->reader, &loop->process->counters);
     return loop->api != NULL;
 }
 

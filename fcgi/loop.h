@@ -1,6 +1,7 @@
 #pragma once
 
 #include "api/api.h"
+#include "counters/counters.h"
 #include "fcgi/commit_thread.h"
 #include "fcgi/search_thread.h"
 #include "fcgi/watchdog.h"
@@ -22,6 +23,7 @@ struct process {
     struct commit_thread commit_thread;
     struct search_thread search_thread;
     struct watchdog watchdog;
+    struct counters counters;
     unsigned connections_max;
     atomic_uint connection_count;
     atomic_uint loops_running;
@@ -43,6 +45,7 @@ struct loop {
     pthread_t thread;
     int listen_fd, wake_fd;
     struct store_reader *reader;
+    int64_t now_ns; /* clock_ns, when the events of this round had come */
     int64_t tick_ms, stop_now_ms;
     bool accepting;
     int stop; /* of enum loop_stop, as acted on */

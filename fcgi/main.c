@@ -9,13 +9,17 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "api/route.h"
 #include "base/calendar.h"
 #include "base/sigbus.h"
 #include "fcgi/cgi.h"
@@ -106,7 +110,7 @@ static bool start(struct worker *worker)
     if (worker->signal_fd < 0 || process->event_fd < 0)
         return false;
     pthread_mutex_init(&process->watchdog.lock, NULL);
-    if (!commit_thread_start(&process->commit_thread, process->store) ||
+    if (!commit_thread_start(&process->commit_thread, process->store, &process->counters) ||
         !search_thread_start(&process->search_thread, process->store))
         return false;
     for (; worker->loop_count < worker->settings.threads; worker->loop_count++) {
@@ -185,6 +189,36 @@ static int serve_fastcgi(struct worker *worker)
     return well ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* TOKEN_SHARED, or its default, "metrics" beside the socket, in path: NULL where that has none. */
+static const char *find_shared(const struct settings *settings, char path[static PATH_MAX])
+{
+    struct sockaddr_un address = {.sun_family = AF_UNSPEC};
+    socklen_t len = sizeof(address);
+    if (settings->shared)
+        return settings->shared;
+    if (getsockname(STDIN_FILENO, (struct sockaddr *)&address, &len) != 0 ||
+        address.sun_family != AF_UNIX || address.sun_path[0] != '/')
+        return NULL;
+    const char *folder_end =
+        memrchr(address.sun_path, '/', strnlen(address.sun_path, sizeof(address.sun_path)));
+    snprintf(path, PATH_MAX, "%.*s/metrics", (int)(folder_end - address.sun_path),
+             address.sun_path);
+    return path;
+}
+
+static bool open_counters(struct worker *worker, char reason[static STORE_REASON_SIZE])
+{
+    static char path[PATH_MAX]; /* named again where the file is cut off */
+    if (!counters_open(&worker->process.counters, find_shared(&worker->settings, path),
+                       route_table_hash(), reason, STORE_REASON_SIZE)) {
+        snprintf(reason, STORE_REASON_SIZE, "counters: %s", strerror(errno));
+        return false;
+    }
+    if (*reason)
+        log_error(reason, "counting for this worker alone");
+    return true;
+}
+
 /* Opens the store and gives up what is not needed after that. */
 static bool prepare(struct worker *worker, bool fastcgi, char reason[static STORE_REASON_SIZE])
 {
@@ -202,6 +236,8 @@ static bool prepare(struct worker *worker, bool fastcgi, char reason[static STOR
                                     .may_be_away = true};
     if (!sigbus_catch(log_error, settings->store_path, "worker exiting") ||
         store_open(&options, &worker->process.store, reason) != STORE_OK)
+        return false;
+    if (fastcgi && !open_counters(worker, reason))
         return false;
     /* Accepted sockets inherit it, unless they are not TCP: libfcgi writes a reply in pieces, which
      * TCP would hold back. */

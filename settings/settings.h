@@ -11,6 +11,8 @@ struct settings {
     const char *store_path;
     const char *secret_path;
     const char *user;        /* the workers' user; NULL: not given */
+    const char *socket;      /* where the pool answers: a path, or HOST:PORT */
+    const char *shared;      /* the file of counters; NULL: beside the socket */
     const char *cors_origin; /* NULL: no CORS headers */
     const char *system_name; /* of /api/status */
     const char *timezone;    /* of days, refills and usage: a name of the tz database */

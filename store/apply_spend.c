@@ -249,6 +249,7 @@ static enum store_error end_reservation(struct store_txn *txn, struct store_writ
         pair->token = (struct token){.id = reservation->token_id};
     if (txn->rows->now_s(txn) < reservation->due_s)
         correction = settle(pair, token_exists, txn->rows->now_ns(txn), write, reservation);
+    write->settle.taken = correction.units;
     reservation->ended = true;
     reservation->remain_quota = pair->token.remain_quota;
     reservation->unlimited_quota = pair->token.unlimited_quota;
@@ -267,6 +268,7 @@ enum store_error store_apply_settle(struct store_txn *txn, struct store_write *w
     struct record_reservation reservation;
     struct pair pair;
     struct store_group_right right = {.checked = false};
+    write->settle.taken = 0;
     txn->rows->now_ns(txn); /* may change a row: before one is looked at */
     enum store_error error = txn->rows->get_reservation(txn, id, &reservation);
     if (error == STORE_OK && reservation.gateway_id == write->settle.gateway_id)

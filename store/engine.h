@@ -35,6 +35,8 @@ typedef enum store_error store_find_foreign_keys(struct store_reader *reader, bo
     FUNCTION(gateway_authenticate, store_find_by_hash)                                             \
     FUNCTION(close, __typeof__(store_close))                                                       \
     FUNCTION(maintain, __typeof__(store_maintain))                                                 \
+    FUNCTION(probe, __typeof__(store_probe))                                                       \
+    FUNCTION(check_health, __typeof__(store_check_health)) /* the reason: perhaps */               \
     FUNCTION(reader_open, __typeof__(store_reader_open))                                           \
     FUNCTION(reader_close, __typeof__(store_reader_close))                                         \
     FUNCTION(user_find, __typeof__(store_user_find))                                               \

@@ -143,6 +143,11 @@ void store_limit_wait(struct store *store, int64_t wait_ms)
     store->write_wait_ms = wait_ms;
 }
 
+enum store_error store_probe(struct store *store)
+{
+    return store->engine->probe(store);
+}
+
 enum store_error store_maintain(struct store *store)
 {
     return store->engine->maintain(store);
@@ -168,6 +173,18 @@ const struct seal *store_reader_seal(const struct store_reader *reader)
 const char *store_reader_engine(const struct store_reader *reader)
 {
     return reader->store->engine->name;
+}
+
+enum store_error store_check_health(struct store_reader *reader,
+                                    char reason[static STORE_REASON_SIZE])
+{
+    *reason = '\0';
+    enum store_error error = reader->store->engine->check_health(reader, reason);
+    if (error != STORE_OK && *reason == '\0')
+        store_find_trouble(reader->store, reason);
+    if (error != STORE_OK && *reason == '\0')
+        snprintf(reason, STORE_REASON_SIZE, "%s", store_error_text(error));
+    return error;
 }
 
 /* ---- reading ---- */

@@ -78,6 +78,9 @@ void store_find_trouble(struct store *store, char reason[static STORE_REASON_SIZ
  * At first they wait without end. Before the store is used. */
 void store_limit_wait(struct store *store, int64_t wait_ms);
 
+/* Commits durably what changes nothing that can be seen: whether writes work. Waits as they do. */
+enum store_error store_probe(struct store *store);
+
 /* Upkeep of the engine, to be called every two seconds by processes that live long. */
 enum store_error store_maintain(struct store *store);
 
@@ -91,6 +94,11 @@ const struct seal *store_reader_seal(const struct store_reader *reader);
 
 /* The name of the reader's engine: "lmdb" or "postgresql". */
 const char *store_reader_engine(const struct store_reader *reader);
+
+/* Whether a read works and, as far as it can be known without a write, the next write will: the
+ * disk has room for it, the database accepts it. reason   one line, if the result is an error */
+enum store_error store_check_health(struct store_reader *reader,
+                                    char reason[static STORE_REASON_SIZE]);
 
 /* ---- reading tokens ---- */
 
@@ -323,6 +331,7 @@ struct store_write {
         struct {
             int64_t gateway_id, reservation_id, amount;
             bool cancels;                   /* at 0, and its request is not counted */
+            int64_t taken;                  /* out: units, by this write; given back: below 0 */
             struct store_use_answer answer; /* out */
         } settle;
         /* Stores times of last use; of tokens that are gone none. */

@@ -44,7 +44,7 @@ struct token_use_context {
 /* clang-format on */
 
 #define TOKEN_REFUSAL_CONSTANT(constant, ...) TOKEN_##constant,
-enum token_refusal { TOKEN_REFUSALS(TOKEN_REFUSAL_CONSTANT) };
+enum token_refusal { TOKEN_REFUSALS(TOKEN_REFUSAL_CONSTANT) TOKEN_REFUSAL_COUNT };
 
 /* The checks from TOKEN_REFUSED_USER on. A finite quota, of the token or its owner, must be above 0
  * and cover the amount; sums must stay within int64. Returns TOKEN_GOOD or the first refusal.

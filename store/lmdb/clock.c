@@ -91,6 +91,15 @@ static struct moment advance(struct store_txn *txn)
     return now;
 }
 
+void clock_save(struct store_txn *txn)
+{
+    struct moment now = advance(txn);
+    int64_t ns;
+    now.wall_s = read_clock(CLOCK_REALTIME, &ns);
+    if (txn->error == STORE_OK)
+        put_moment(txn, &now);
+}
+
 static int64_t in_ns(const struct moment *now)
 {
     return (int64_t)((uint64_t)now->store_s * 1000000000U + (uint64_t)now->ns);

@@ -16,6 +16,9 @@ void clock_read_boot_id(unsigned char boot_id[static CLOCK_BOOT_ID_LEN]);
 /* Starts the time of a store, at the wall clock's. */
 void clock_start(struct store_txn *txn);
 
+/* Stores the time anew, which does not change. */
+void clock_save(struct store_txn *txn);
+
 /* The time in seconds and in nanoseconds, in any transaction, which does not change. 0 if the
  * transaction has failed. */
 int64_t clock_read(struct store_txn *txn);

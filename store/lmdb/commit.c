@@ -1,5 +1,6 @@
 /* Group commit. */
 
+#include "store/lmdb/clock.h"
 #include "store/lmdb/engine.h"
 #include "store/lmdb/rotation.h"
 #include "store/lmdb/rows.h"
@@ -59,4 +60,16 @@ enum store_error lmdb_commit(struct store *store, store_take_writes *take, void 
         for (struct store_write *write = writes; write; write = write->next)
             write->error = error;
     return error;
+}
+
+/* Of the store's time, so that LMDB writes and syncs. */
+enum store_error lmdb_probe(struct store *store)
+{
+    struct lmdb_txn txn;
+    if (write_begin((struct lmdb_store *)store, &txn) != STORE_OK)
+        return txn.base.error;
+    if (!txn_take_room(&txn.base, room_of_next(txn.store)))
+        store_txn_fail(&txn.base, STORE_FULL);
+    clock_save(&txn.base);
+    return write_end(&txn);
 }

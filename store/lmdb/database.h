@@ -134,6 +134,13 @@ enum store_error write_end(struct lmdb_txn *txn);
  * is for writes that free some. */
 bool txn_take_room(struct store_txn *txn, size_t need);
 
+/* The room that the next write should find: many tokens' with long texts, less in a small map. */
+size_t room_of_next(const struct lmdb_store *store);
+
+/* Whether txn_take_room will find that, for all that can be known without writing. Waits for no
+ * writer. */
+bool has_room(const struct lmdb_store *store);
+
 /* LMDB reads keys and values only; its struct has no const. */
 static inline MDB_val db_val(struct span span)
 {

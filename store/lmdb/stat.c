@@ -1,4 +1,4 @@
-/* The store's figures. */
+/* The store's figures and health. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -48,4 +48,19 @@ enum store_error lmdb_stat(struct store_reader *reader, store_visit_figure *visi
     visit(context, "map_used_bytes", (info.me_last_pgno + 1) * store->page_size);
     visit(context, "readers", count_readers(store, 0));
     return STORE_OK;
+}
+
+enum store_error lmdb_check_health(struct store_reader *reader, char *reason)
+{
+    int64_t version;
+    struct store_txn *txn = read_begin(reader);
+    const struct lmdb_store *store = lmdb_of(txn)->store;
+    meta_get(txn, META_SCHEMA, &version);
+    read_end(txn);
+    if (txn->error == STORE_OK && !data_is_in_place(store))
+        db_result(txn, MDB_PANIC);
+    if (txn->error == STORE_OK && !has_room(store))
+        store_txn_fail(txn, STORE_FULL);
+    (void)reason;
+    return txn->error;
 }

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -101,6 +102,8 @@ static size_t count_free(const struct lmdb_store *store, size_t wanted)
     return len;
 }
 
+enum { ZEROS_LEN = 64 * 1024, STEPS_MAX = 16, RESERVE_LEN = 128 * 1024 };
+
 /* Finds out what writes may take, at least need bytes if there are so many. Beyond that a reserve
  * is kept, so that deletes and purges go on if the disk or the map is full.
  *
@@ -109,7 +112,6 @@ static size_t count_free(const struct lmdb_store *store, size_t wanted)
  * transaction, when nobody else writes to the file. */
 static void find_room(struct lmdb_txn *txn, size_t need)
 {
-    enum { ZEROS_LEN = 64 * 1024, STEPS_MAX = 16, RESERVE_LEN = 128 * 1024 };
     static unsigned char zeros[ZEROS_LEN]; /* never written: one page of memory */
     const struct lmdb_store *store = txn->store;
     struct iovec parts[STEPS_MAX];
@@ -140,6 +142,31 @@ bool txn_take_room(struct store_txn *base, size_t need)
         return false;
     txn->taken += need;
     return true;
+}
+
+size_t room_of_next(const struct lmdb_store *store)
+{
+    enum { WRITE_LEN = 256 * 1024, PARTS = 8 };
+    MDB_envinfo info;
+    mdb_env_info(store->env, &info);
+    return info.me_mapsize / PARTS < WRITE_LEN ? info.me_mapsize / PARTS : WRITE_LEN;
+}
+
+bool has_room(const struct lmdb_store *store)
+{
+    MDB_envinfo info;
+    struct statvfs disk;
+    mdb_env_info(store->env, &info);
+    off_t end = lseek(store->data_fd, 0, SEEK_END);
+    if (end < 0 || fstatvfs(store->data_fd, &disk) != 0 || disk.f_flag & ST_RDONLY)
+        return false;
+    size_t size = (size_t)end, more = info.me_mapsize > size ? info.me_mapsize - size : 0;
+    if (disk.f_bavail < more / disk.f_frsize)
+        more = disk.f_bavail * disk.f_frsize;
+    size_t used = (info.me_last_pgno + 1) * store->page_size;
+    size_t wanted = used + RESERVE_LEN + room_of_next(store);
+    size += more;
+    return size >= wanted || count_free(store, wanted - size) >= wanted - size;
 }
 
 /* ---- writing ---- */

@@ -144,3 +144,10 @@ enum store_error postgresql_commit(struct store *base, store_take_writes *take, 
     pthread_mutex_unlock(&store->write_lock);
     return error;
 }
+
+/* A group of no writes, but its own row. */
+enum store_error postgresql_probe(struct store *store)
+{
+    struct store_write write = {.kind = STORE_ACCESS};
+    return store_write(store, &write);
+}

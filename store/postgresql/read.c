@@ -1,5 +1,6 @@
 /* Reading: users, tokens, gateways. */
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <sodium.h>
@@ -63,6 +64,20 @@ enum store_error pg_read(struct store_reader *base, enum pg_statement statement,
         error = pg_next(base, values);
     }
     return error;
+}
+
+/* A connection to a server that has become read-only is given up: another one may do writes. */
+enum store_error postgresql_check_health(struct store_reader *base, char *reason)
+{
+    struct pg_connection *connection = &((struct pg_reader *)base)->connection;
+    struct pg_values values;
+    enum store_error error = pg_read(base, PG_READ_WRITABLE, PG_PARAMETERS, &values);
+    if (error == STORE_OK && !pg_next_int(&values)) {
+        error = pg_fail(connection, STORE_UNAVAILABLE, "");
+        snprintf(reason, STORE_REASON_SIZE, "the database is read-only");
+        pg_lose(connection);
+    }
+    return error == STORE_NOT_FOUND ? STORE_BROKEN : error;
 }
 
 /* Reads a row of a table; STORE_NOT_FOUND. */

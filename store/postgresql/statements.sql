@@ -62,6 +62,9 @@ FROM users u LEFT JOIN (
 WHERE u.user_id = $1 ORDER BY t.id DESC;
 -- READ_GATEWAYS
 SELECT * FROM gateways WHERE id > $1 ORDER BY id;
+-- READ_WRITABLE
+-- A standby is read-only too.
+SELECT (current_setting('transaction_read_only') = 'off')::int::bigint FROM meta;
 -- READ_FIGURES
 SELECT count(*), coalesce(sum(token_count), 0)::bigint, pg_database_size(current_database())
 FROM users;

@@ -101,11 +101,12 @@ static void use_tokens(struct store *store)
         if (store_write(store, &write) != STORE_OK)
             die("reserve");
         if (i % 2)
-            write_or_die(store,
-                         (struct store_write){
-                             .kind = STORE_SETTLE,
-                             .now_unix_s = NOW,
-                             .settle = {1, write.spend.answer.reservation_id, 3, false, {0}}});
+            write_or_die(store, (struct store_write){
+                                    .kind = STORE_SETTLE,
+                                    .now_unix_s = NOW,
+                                    .settle = {.gateway_id = 1,
+                                               .reservation_id = write.spend.answer.reservation_id,
+                                               .amount = 3}});
         struct store_write rotate = {.kind = STORE_ROTATE,
                                      .user_id = known.tokens[i].user_id,
                                      .now_unix_s = NOW,

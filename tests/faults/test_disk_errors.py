@@ -12,6 +12,7 @@ from service import Site, wait_until
 from shim import AHEAD, SYNC, WRITE, FaultyStore, Faults
 
 TORTURE = os.environ.get("TORTURE") == "1"
+FULL = "The last commit failed: store full: no space on the disk, or TOKEN_MAP_SIZE reached"
 NOT_REACHED = (503, "Service is temporarily unavailable")
 BROKEN = ": store failed (I/O error), or it was replaced, removed or upgraded: worker exiting\n"
 WRITERS = 8
@@ -160,7 +161,10 @@ def test_a_disk_that_stays_full_for_a_while(faulty, error):
     for _ in range(5):
         assert writers.run() == WRITERS
         assert names_of(client) == writers.acknowledged
+        # There is space on the disk, as where a quota is used up: only a commit tells.
+        assert client.health() == (503, FULL)
     assert faulty.disarm() >= 5
+    wait_until(lambda: client.health() == (200, ""), "a commit works, before a client writes")
     assert writers.run() == 0
     assert names_of(client) == writers.acknowledged
     assert faulty.worker.pid == pid and faulty.worker.poll() is None
@@ -174,6 +178,20 @@ class FaultySite(Faults, Site):
         self.prepare_faults()
         self.spawn("start", **self.preload)
         self.start_nginx()
+
+
+def test_each_worker_knows_that_the_last_commit_failed():
+    """Also those that have not written; and it is one line in the log."""
+    with FaultySite(workers=3) as site:
+        client = site.http(site.add_user())
+        site.arm(WRITE, errno.EDQUOT, 1, for_ever=True)
+        assert [client.create({}).status for _ in range(20)] == [503] * 20
+        assert [client.health() for _ in range(20)] == [(503, FULL)] * 20
+        wait_until(lambda: "writes failed: " in (site.dir / "pool.log").read_text(), "it is logged")
+        assert site.disarm() > 0
+        wait_until(lambda: client.health() == (200, ""), "a commit works, before a client writes")
+        assert [client.health() for _ in range(20)] == [(200, "")] * 20
+        assert (site.dir / "pool.log").read_text().count("writes failed: ") == 1
 
 
 def test_a_pool_outlives_io_errors():

@@ -17,6 +17,7 @@ from client import Client
 from service import BUILD, Site, Store, wait_until
 
 TORTURE = os.environ.get("TORTURE") == "1"
+FULL = "store full: no space on the disk, or TOKEN_MAP_SIZE reached"
 NOT_REACHED = (503, "Service is temporarily unavailable")
 FLIP = BUILD / "faults/flip"
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # no disk has to sync it
@@ -71,6 +72,7 @@ def test_a_disk_that_is_full(tmp_path_factory):
             worker, path = store.start_worker()
             client = Client(fastcgi.transport(path), store.add_user())
             created = []
+            assert client.health() == (200, "")
             for size in ("2m", "4m", "64m"):
                 for _ in range(1000):
                     reply = client.create({"model_limits": "m" * 3000})
@@ -81,9 +83,11 @@ def test_a_disk_that_is_full(tmp_path_factory):
                     assert reply.failure == NOT_REACHED and int(reply.headers["retry-after"]) > 0
                     assert client.list().data["total"] == len(created)
                     assert client.get(created[-1]).data["id"] == created[-1]
+                    assert client.health() == (503, FULL)
                     reply = client.create([{"model_limits": "m" * 8000}] * 100)
                 store.check()
                 resize(size)
+                wait_until(lambda: client.health() == (200, ""), "there is room, before a write")
                 created.append(client.create({"model_limits": "m" * 3000}).data["id"])
                 assert client.list().data["total"] == len(created)
             assert worker.poll() is None

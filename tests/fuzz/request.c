@@ -304,7 +304,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct run run = {.now_unix_s = SERVICE_NOW_UNIX_S};
     struct span text = expand(fuzz_input(data, size)), rest = text;
     run.bobs = has_bobs_secret(text);
-    run.api = api_new(&run.options, service.reader);
+    run.api = api_new(&run.options, service.reader, NULL);
     run.request = request_new();
     require(run.api && run.request, "no memory");
     require(store_reader_open(service.store, &run.searcher) == STORE_OK, "no reader");

@@ -257,7 +257,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
                                .connections_max = 100,
                                .event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     pthread_mutex_init(&process.watchdog.lock, NULL);
-    require(commit_thread_start(&process.commit_thread, service.store) &&
+    char reason[STORE_REASON_SIZE];
+    require(counters_open(&process.counters, NULL, 0, reason, sizeof(reason)), "no counters");
+    require(commit_thread_start(&process.commit_thread, service.store, &process.counters) &&
                 search_thread_start(&process.search_thread, service.store),
             "no threads");
     loop = loop_start(&process, 0, listen_fd);

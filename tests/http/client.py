@@ -163,6 +163,17 @@ class Client:
         sent = {"Authorization": f"Bearer {key}", "New-Api-User": None}
         return self.request("GET", "/v1/dashboard/billing/" + name, None, sent)
 
+    def health(self):
+        """The status of /healthz and, if it is not 200, what is wrong."""
+        reply = self.request("GET", "/healthz", headers={"Authorization": None, "New-Api-User": None})
+        if reply.status == 200:
+            assert reply.json == {"status": "ok"}
+            return 200, ""
+        message = reply.json["message"]
+        assert reply.json == {"success": False, "message": message, "code": "unavailable", "status": "failed"}
+        assert int(reply.headers["retry-after"]) > 0
+        return reply.status, message
+
     def make(self, **fields):
         """A new token; enabled, unless the fields say otherwise."""
         return self.create({"unlimited_quota": True, **fields}).data

@@ -64,7 +64,7 @@ def request(environment, body=b"", request_id=1, keep=False):
     )
 
 
-ROOTS = ("/api/token", "/api/usage/token", "/api/status", "/v1/dashboard/billing", "/api/user", "/api/log")
+ROOTS = ("/api/token", "/api/usage/token", "/api/status", "/v1/dashboard/billing", "/api/user", "/api/log", "/healthz")
 
 
 def environment(method, target, headers=None, body=b"", script=None):

@@ -209,6 +209,9 @@ PLAIN = {
     "keySubscription": ("GET", SUBSCRIPTION, None),
     "keyBillingUsage": ("GET", BILLING_USAGE, None),
     "siteStatus": ("GET", "/api/status", None),
+    "getHealth": ("GET", "/healthz", None),
+    "optionsHealth": ("OPTIONS", "/healthz", None),
+    "/healthz": ("POST", "/healthz", {}),
     "getSelf": ("GET", "/api/user/self", None),
     "rotateSelf": ("POST", "/api/user/self/rotate", None),
     "getSelfGroups": ("GET", "/api/user/self/groups", None),
@@ -830,6 +833,9 @@ SCENARIOS = {
     "subscription": billing,
     "billing-usage": billing,
     "site": lambda scene: scene.plain(headers={"Authorization": None, "New-Api-User": None}),
+    # getHealth
+    "healthy": lambda scene: scene.plain(),
+    "unhealthy": lambda scene: scene.plain(scene.fixture("full").http()),
     # users
     "self": lambda scene: scene.plain(),
     "self-rotated": lambda scene: scene.plain(),
@@ -916,6 +922,15 @@ def with_groups():
         key = site.http(site.add_user()).make(group="gone")["key"]
         site.ctl("group", "add", "paid", "--yes")
         yield site, key
+
+
+@pytest.fixture(scope="module")
+def full():
+    with Site(workers=1, TOKEN_MAP_SIZE="1M") as site:
+        user = site.http(site.add_user())
+        while user.create([{"model_limits": "m" * 8000}] * 5).status == 200:
+            pass
+        yield site
 
 
 @pytest.fixture(scope="module")

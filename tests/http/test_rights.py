@@ -8,8 +8,8 @@ import pytest
 from client import Client
 
 ROOTS = {"TOKEN": "/api/token", "USAGE": "/api/usage/token", "STATUS": "/api/status", "USERS": "/api/user",
-         "LOG": "/api/log", "BILLING": "/v1/dashboard/billing"}
-TABLE = re.findall(r'\{ROUTE_(\w+), "(\S+)", "(\S+)", ROUTE_(\w+), \w+, \w+\}',
+         "LOG": "/api/log", "BILLING": "/v1/dashboard/billing", "HEALTH": "/healthz", "METRICS": "/metrics"}
+TABLE = re.findall(r'\{ROUTE_(\w+), "(\S+)", "(\S*)", ROUTE_(\w+), \w+, \w+\}',
                    (Path(__file__).parents[2] / "api/route.c").read_text())
 ROUTES = [(method.replace("*", "GET"), ROOTS[root] + path, caller, root) for root, method, path, caller in TABLE]
 EACH = pytest.mark.parametrize("method, path, kind, root", ROUTES, ids=[" ".join(route[:2]) for route in ROUTES])

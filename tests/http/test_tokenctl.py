@@ -640,16 +640,16 @@ def test_help(store):
     """What is asked for is no mistake: it goes to standard output."""
     done = store.run_ctl("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "user        rotate" in done.stdout and "TOKEN_STORE" in done.stdout
+    assert "  user rotate" in done.stdout and "TOKEN_STORE" in done.stdout
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_of_one_command(store, option):
     done = store.run_ctl("user", "rotate", option)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "user        rotate" in done.stdout and "user        add" not in done.stdout
+    assert "  user rotate" in done.stdout and "  user add" not in done.stdout
     done = store.run_ctl(option, "user")
-    assert "user        add" in done.stdout and "gateway     add" not in done.stdout
+    assert "  user add" in done.stdout and "  gateway add" not in done.stdout
     assert store.run_ctl("nothing", option).returncode == USAGE
 
 

@@ -11,7 +11,7 @@
 #include "tests/unit/random.h"
 #include "tests/unit/temporary.h"
 
-enum { SIDES = 2, ITEMS_MAX = 60000 };
+enum { SIDES = 2, ITEMS_MAX = 200000 };
 
 /* What has an id on each side. */
 struct item {

@@ -173,6 +173,41 @@ def wait_for_log(server, text):
     return log.read_text()
 
 
+def test_health(site, worker):
+    """A database that is away or read-only, and back: known without a client's write."""
+    server, environment, tokenctl = site
+    process, program = worker
+    access_token = add_user(tokenctl, "heather")["access_token"]
+
+    def health():
+        done = subprocess.run(program, env={"REQUEST_METHOD": "GET", "PATH_INFO": "/healthz"},
+                              capture_output=True, timeout=20)
+        head, _, body = done.stdout.partition(b"\r\n\r\n")
+        return head.split()[1].decode(), json.loads(body)
+
+    def wait_for_health():
+        end = time.monotonic() + 20
+        while health() != ("200", {"status": "ok"}):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+    wait_for_health()
+    server.stop()
+    status, answer = health()
+    assert status == "503" and answer["message"].startswith("TOKEN_STORE: ") and answer["status"] == "failed"
+    assert not cgi(environment, access_token, "POST", b'{"name":"x"}', program)[1]["success"]
+    server.start()
+    wait_for_health()
+    server.set("default_transaction_read_only", "on")
+    end = time.monotonic() + 10
+    while (answered := health())[0] == "200":  # until the sessions have read it
+        assert time.monotonic() < end
+    assert answered[0] == "503" and "read-only" in answered[1]["message"]
+    server.set("default_transaction_read_only", "off")
+    wait_for_health()
+    assert process.poll() is None
+
+
 def test_reconnects_in_the_sandbox(site, worker):
     server, environment, tokenctl = site
     process, program = worker

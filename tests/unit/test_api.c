@@ -27,7 +27,7 @@ static void set_up(struct fixture *fixture)
     for (int64_t id = ALICE; id <= CAROL; id++)
         assert_int_equal(temporary_add_user(&fixture->temporary, fixture->access_tokens[id]), id);
     assert_int_equal(set_user_disabled(fixture->temporary.store, CAROL, true), STORE_OK);
-    fixture->api = api_new(&fixture->options, fixture->temporary.reader);
+    fixture->api = api_new(&fixture->options, fixture->temporary.reader, NULL);
     fixture->request = request_new();
     assert_true(fixture->api && fixture->request);
 }

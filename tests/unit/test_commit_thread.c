@@ -26,7 +26,7 @@ static struct commit_thread *start_commit_thread(struct store *store)
 {
     static struct commit_thread commit_thread;
     commit_thread = (struct commit_thread){.store = NULL};
-    assert_true(commit_thread_start(&commit_thread, store));
+    assert_true(commit_thread_start(&commit_thread, store, NULL));
     return &commit_thread;
 }
 

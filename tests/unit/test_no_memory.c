@@ -422,7 +422,7 @@ static void begin(struct fixture *fixture, const struct row *row)
     fixture->options.quota_per_unit = 500000;
     fixture->options.system_name = "token";
     fixture->options.max_per_user = row->flags & LIMITED ? 1 : 0;
-    fixture->api = api_new(&fixture->options, fixture->temporary.reader);
+    fixture->api = api_new(&fixture->options, fixture->temporary.reader, NULL);
     fixture->request = request_new();
     assert_true(fixture->api && fixture->request);
     add_token(fixture, row->flags & LONG, strstr(row->body, "%R"));
@@ -559,7 +559,7 @@ static void test_objects(void **state)
     for (memory.n = 1;; memory.n++) {
         memory.count = memory.failed_count = 0;
         memory.on = true;
-        struct api *api = api_new(&options, temporary.reader);
+        struct api *api = api_new(&options, temporary.reader, NULL);
         struct request *request = request_new();
         memory.on = false;
         assert_int_equal(!api + !request, memory.failed_count);

@@ -698,9 +698,10 @@ static void purge_all(struct model *model)
     while (more);
     for (int64_t id = 1; id <= (int64_t)model->reservation_count; id++)
         for (int64_t gateway_id = 1; gateway_id <= 2; gateway_id++) {
-            struct store_write settle = {.kind = STORE_SETTLE,
-                                         .now_unix_s = later,
-                                         .settle = {gateway_id, id, 1, false, {0}}};
+            struct store_write settle = {
+                .kind = STORE_SETTLE,
+                .now_unix_s = later,
+                .settle = {.gateway_id = gateway_id, .reservation_id = id, .amount = 1}};
             assert_int_equal(store_write(model->temporary.store, &settle), STORE_NO_RESERVATION);
         }
     temporary_check(&model->temporary);
