@@ -8,7 +8,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "http"))
 
-pytest.register_assert_rewrite("browser", "client", "service")
+pytest.register_assert_rewrite("accessibility", "browser", "client", "service")
 
 import browser as browsers  # noqa: E402
 from service import Site, Store  # noqa: E402

@@ -2,6 +2,7 @@
 PostgreSQL where it is there."""
 
 import pytest
+from accessibility import check_accessibility
 from browser import By, Keys
 from client import ISSUED
 from engines import ENGINES
@@ -182,3 +183,19 @@ def test_audit_log(users, site):
     users.choose("filter-action", "user.*")
     users.wait_until(lambda: len(users.all("record")) == 1, "the user's creation")
     assert "tokenctl" in users.all("record")[0].text
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1360, "dark"), (390, "light")])
+def test_accessibility(users, site, width, scheme):
+    site.add_user("seen", group="vip")
+    users.emulate(width=width, scheme=scheme)
+    check_accessibility(users)
+    for opener in ("new-user", "find-key", "user-edit", "user-delete"):
+        users.click(opener, find(users, "seen") if opener.startswith("user-") else None)
+        for summary in users.css("dialog summary"):
+            summary.click()
+        check_accessibility(users)
+        users.press(Keys.ESCAPE)
+    users.click("nav-audit")
+    users.get("record")
+    check_accessibility(users)
