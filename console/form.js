@@ -8,9 +8,11 @@
  * read() returns the members of all fields that were changed. */
 
 import { ControlError, integer } from "./controls.js";
+import { openDialog } from "./dialog.js";
 import { h, newId } from "./dom.js";
 import { has, t } from "./language.js";
 import { stringify } from "./json.js";
+import { toast } from "./toast.js";
 
 export function createForm(fields, object) {
   const parts = fields.map((field) => createPart(field, field.control(object)));
@@ -68,6 +70,19 @@ export function foldedForm(fields, summary, folded, object) {
     nodes: [main.nodes, h("details", { open: isUsed }, h("summary", {}, summary), h("div", { class: "fields" }, more.nodes))],
     read: () => ({ ...main.read(), ...more.read() }),
   };
+}
+
+/* The dialog that changes a present object. update: (members) -> what it resolves with, undefined if nothing was
+ * changed. */
+export function editDialog(title, form, update) {
+  const work = async () => {
+    const patch = form.read();
+    if (Object.keys(patch).length === 0) return undefined;
+    const changed = await update(patch);
+    toast(t("saved"));
+    return changed;
+  };
+  return openDialog({ title, body: form.nodes, submit: { label: t("save"), work } });
 }
 
 /* A whole number, whose name is also the member's. unset: the value that means that it is not used. */

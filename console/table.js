@@ -25,8 +25,9 @@ export function createTable({ caption, columns, objects, attributes, sort, selec
     selection && h("th", { role: "columnheader", class: "select" }, selection.boxOfAll(objects)),
     columns.map((column) => heading(column, sort)));
 
-  const isInUse = scrollY > 0 || document.activeElement?.closest("tr"); // nothing may jump, and focus must not be lost
-  const first = isInUse ? objects.length : CHUNK;
+  // At once where something would jump or lose the focus, and where there are no frames.
+  const isAtOnce = scrollY > 0 || document.activeElement?.closest("tr") || document.hidden;
+  const first = isAtOnce ? objects.length : CHUNK;
   const body = h("tbody", { role: "rowgroup" }, objects.slice(0, first).map(row));
   const node = h("table", { role: "table" },
     h("caption", { class: "offscreen" }, caption), h("thead", { role: "rowgroup" }, head), body);

@@ -5,7 +5,7 @@ import { button } from "./buttons.js";
 import { integer, select } from "./controls.js";
 import { saveCsv } from "./csv.js";
 import { openDialog } from "./dialog.js";
-import { createForm, foldedForm } from "./form.js";
+import { createForm, editDialog, foldedForm } from "./form.js";
 import { stringify } from "./json.js";
 import { t } from "./language.js";
 import { showSecrets } from "./secret.js";
@@ -64,17 +64,9 @@ export function showKeys(created) {
 }
 
 /* Resolves with the changed token, undefined if nothing was changed. */
-export function editToken(token, owner) {
-  const form = tokenForm(mainFields, token);
-  const work = async () => {
-    const patch = form.read();
-    if (Object.keys(patch).length === 0) return undefined;
-    const changed = await tokens.update({ id: token.id, ...patch }, owner);
-    toast(t("saved"));
-    return changed;
-  };
-  return openDialog({ title: t("edit_title", { name: nameOf(token) }), body: form.nodes, submit: { label: t("save"), work } });
-}
+export const editToken = (token, owner) =>
+  editDialog(t("edit_title", { name: nameOf(token) }), tokenForm(mainFields, token),
+    (patch) => tokens.update({ id: token.id, ...patch }, owner));
 
 const tokenForm = (fields, token) => foldedForm(fields, t("limits_and_refill"), limitFields, token);
 

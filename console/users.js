@@ -7,7 +7,7 @@ import { text } from "./controls.js";
 import { confirm, openDialog } from "./dialog.js";
 import { h } from "./dom.js";
 import { searchInput } from "./filters.js";
-import { createForm, foldedForm } from "./form.js";
+import { createForm, editDialog, foldedForm } from "./form.js";
 import { number, quota } from "./format.js";
 import { icon } from "./icons.js";
 import { t } from "./language.js";
@@ -15,10 +15,8 @@ import { createList } from "./list.js";
 import { showSecrets } from "./secret.js";
 import { isRoot } from "./session.js";
 import { toast } from "./toast.js";
-import { STATUSES } from "./token-status.js";
+import { ENABLED, STATUSES } from "./token-status.js";
 import { limitFields, mainFields, NEW_USER, roleField } from "./user-fields.js";
-
-const ENABLED = 1;
 
 export async function usersPage(params, setParams) {
   const { keyword = "", group = "" } = params;
@@ -119,14 +117,8 @@ async function create(list) {
 }
 
 async function edit(user, list) {
-  const form = userForm(mainFields, user);
-  const work = async () => {
-    const patch = form.read();
-    if (Object.keys(patch).length === 0) return;
-    await users.update({ id: user.id, ...patch });
-    toast(t("saved"));
-  };
-  await openDialog({ title: t("edit_title", { name: user.username }), body: form.nodes, submit: { label: t("save"), work } });
+  const title = t("edit_title", { name: user.username });
+  await editDialog(title, userForm(mainFields, user), (patch) => users.update({ id: user.id, ...patch }));
   await list.reload();
 }
 
