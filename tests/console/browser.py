@@ -49,6 +49,7 @@ class Browser:
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
+        self.driver.set_script_timeout(300)  # axe-core on a busy machine
         return self
 
     def __exit__(self, *_):

@@ -453,8 +453,6 @@ def test_accessibility(page, user, width, scheme):
     page.click("signout")
     page.get("signin-token")
     check_accessibility(page)
-    page.driver.get(page.url + "api.html")
-    check_accessibility(page)
 
 
 # ---- states ----

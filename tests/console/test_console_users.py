@@ -187,11 +187,12 @@ def test_audit_log(users, site):
 
 @pytest.mark.parametrize(("width", "scheme"), [(1360, "dark"), (390, "light")])
 def test_accessibility(users, site, width, scheme):
-    site.add_user("seen", group="vip")
+    name = f"seen-{width}"
+    site.add_user(name, group="vip")
     users.emulate(width=width, scheme=scheme)
     check_accessibility(users)
     for opener in ("new-user", "find-key", "user-edit", "user-delete"):
-        users.click(opener, find(users, "seen") if opener.startswith("user-") else None)
+        users.click(opener, find(users, name) if opener.startswith("user-") else None)
         for summary in users.css("dialog summary"):
             summary.click()
         check_accessibility(users)
