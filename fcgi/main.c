@@ -266,7 +266,7 @@ static int answer_caller(const char *option)
         "usage: token.fcgi [--help | --version]\n\n"
         "Serves FastCGI where standard input is a listening socket, plain CGI where\n"
         "REQUEST_METHOD is set. The TOKEN_* settings are environment variables, or lines of\n"
-        "TOKEN_CONF.\n";
+        "token.conf(5).\n";
     if (option && strcmp(option, "--version") == 0)
         return puts("token.fcgi " VERSION) >= 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     if (option && (strcmp(option, "--help") == 0 || strcmp(option, "-h") == 0))
