@@ -2,8 +2,6 @@
 
 #include <stdio.h>
 
-#include <zlib.h>
-
 #include "api/handlers.h"
 #include "base/number.h"
 
@@ -203,23 +201,14 @@ unsigned route_number(const struct route *route)
     return (unsigned)(route - routes);
 }
 
-void route_write_name(unsigned number, char name[static ROUTE_NAME_SIZE])
+bool route_write_name(unsigned number, char name[static ROUTE_NAME_SIZE])
 {
-    const struct route *route = &routes[number < ROUTE_COUNT ? number : 0];
-    bool is_file = route->caller == ROUTE_ANYONE; /* no collection */
-    if (number < ROUTE_COUNT)
-        snprintf(name, ROUTE_NAME_SIZE, "%s%s", roots[route->root], is_file ? "" : route->pattern);
-    else
-        strcpy(name, "other");
-}
-
-uint64_t route_table_hash(void)
-{
-    uint64_t hash = 0;
-    for (unsigned i = 0; i < ROUTE_COUNT; i++) {
-        char name[ROUTE_NAME_SIZE] = "";
-        route_write_name(i, name);
-        hash = crc32(hash, (const Bytef *)name, sizeof(name));
-    }
-    return hash;
+    const struct route *route = &routes[number];
+    if (number == ROUTE_COUNT)
+        return strcpy(name, "other");
+    if (number > ROUTE_COUNT || route_number(route) != number)
+        return false;
+    bool is_one = route->caller == ROUTE_ANYONE; /* no collection */
+    return snprintf(name, ROUTE_NAME_SIZE, "%s%s", roots[route->root],
+                    is_one ? "" : route->pattern) > 0;
 }

@@ -20,12 +20,9 @@ unsigned route_number(const struct route *route);
 unsigned route_method_number(struct span method);
 extern const struct span route_methods[COUNTERS_METHODS];
 
-/* The path with that number: "/api/token/:id", or "other". */
+/* The path with that number: "/api/token/:id", or "other". False: there is none. */
 enum { ROUTE_NAME_SIZE = 64 };
-void route_write_name(unsigned number, char name[static ROUTE_NAME_SIZE]);
-
-/* A number that changes with the table. */
-uint64_t route_table_hash(void);
+bool route_write_name(unsigned number, char name[static ROUTE_NAME_SIZE]);
 
 /* Appends the methods of a known path as the Allow header lists them: "GET, OPTIONS". */
 void route_append_methods(struct buffer *buffer, enum route_root root, struct span path);
