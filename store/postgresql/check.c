@@ -11,7 +11,7 @@
  * those who ask again and again, as Prometheus does, cost the server a hundredth at most. */
 static enum store_error read_figures(struct pg_reader *reader)
 {
-    enum { SHORT_MS = 10, KEPT_FACTOR = 100 };
+    enum { SHORT_MS = 250, KEPT_FACTOR = 100 };
     struct pg_values values;
     int64_t begun_ms = clock_ms();
     if (begun_ms < reader->figures_until_ms)

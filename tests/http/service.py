@@ -47,7 +47,7 @@ WITHOUT_LIMITS = (
 
 # Routes that nginx.conf.example has on the internal server only.
 INTERNAL_PATH = re.compile(r"/(verify|consume|reserve|settle|cancel|find)(\?|\Z)"
-                           r"|\A(/api/(user/(search|manage|[0-9]+|)|log/)|/healthz)(\?|\Z)")
+                           r"|\A(/api/(user/(search|manage|[0-9]+|)|log/)|/healthz|/metrics)(\?|\Z)")
 
 # Settings of the surrounding `make test` or shell must not reach the programs.
 CLEAN_ENVIRONMENT = {

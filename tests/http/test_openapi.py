@@ -44,6 +44,7 @@ OBJECTS = {
 }
 
 
+TEXT = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus'
 NO_BODY = "x-no-content"  # marks an answer without a body, although its status allows one
 
 
@@ -87,8 +88,9 @@ def check_parameter(node):
 
 
 def check_content(content):
-    assert list(content) == ["application/json"]
-    media = check_object("media", content["application/json"])
+    ((media_type, media),) = content.items()
+    assert media_type in ("application/json", TEXT)
+    check_object("media", media)
     check_schema(media["schema"])
     assert media["examples"]
     for name, example in media["examples"].items():
@@ -211,6 +213,9 @@ PLAIN = {
     "siteStatus": ("GET", "/api/status", None),
     "getHealth": ("GET", "/healthz", None),
     "optionsHealth": ("OPTIONS", "/healthz", None),
+    "getMetrics": ("GET", "/metrics", None),
+    "optionsMetrics": ("OPTIONS", "/metrics", None),
+    "/metrics": ("POST", "/metrics", {}),
     "/healthz": ("POST", "/healthz", {}),
     "getSelf": ("GET", "/api/user/self", None),
     "rotateSelf": ("POST", "/api/user/self/rotate", None),
@@ -833,6 +838,8 @@ SCENARIOS = {
     "subscription": billing,
     "billing-usage": billing,
     "site": lambda scene: scene.plain(headers={"Authorization": None, "New-Api-User": None}),
+    # getMetrics
+    "metrics": lambda scene: scene.plain(),
     # getHealth
     "healthy": lambda scene: scene.plain(),
     "unhealthy": lambda scene: scene.plain(scene.fixture("full").http()),
@@ -948,7 +955,7 @@ def limited():
 
 
 def media(node):
-    return resolve(node).get("content", {}).get("application/json", {})
+    return next(iter(resolve(node).get("content", {}).values()), {})
 
 
 def answers():
@@ -1016,6 +1023,8 @@ def test_example(request, operation, status, name, example, body):
         assert reply.headers["x-token-remain"] == "999995"
     elif name == NO_CONTENT:
         assert reply.body == b""
+    elif name == "metrics":
+        assert reply.body.decode().startswith("".join(example["value"].splitlines(keepends=True)[:2]))
     else:
         assert_alike(reply.json, example["value"])
 
