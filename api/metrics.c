@@ -24,18 +24,19 @@ static bool label_none(unsigned series, char *labels, size_t size)
 static bool label_route(unsigned series, char *labels, size_t size)
 {
     char name[ROUTE_NAME_SIZE];
-    route_write_name(series, name);
-    return snprintf(labels, size, "route=\"%s\"", name) > 0;
+    return route_write_name(series, name) && snprintf(labels, size, "route=\"%s\"", name) > 0;
 }
 
 static bool label_request(unsigned series, char *labels, size_t size)
 {
     unsigned status = series % COUNTERS_STATUSES_MAX,
              method = series / COUNTERS_STATUSES_MAX % COUNTERS_METHODS;
-    label_route(series / COUNTERS_STATUSES_MAX / COUNTERS_METHODS, labels, size);
+    if (reply_status(status) == 0 ||
+        !label_route(series / COUNTERS_STATUSES_MAX / COUNTERS_METHODS, labels, size))
+        return false;
     size_t len = strlen(labels);
-    return snprintf(labels + len, size - len, ",method=\"%s\",code=\"%d\"", route_methods[method],
-                    reply_status(status)) > 0;
+    return snprintf(labels + len, size - len, ",method=\"%s\",code=\"%d\"",
+                    route_methods[method].at, reply_status(status)) > 0;
 }
 
 static bool label_result(unsigned series, char *labels, size_t size)

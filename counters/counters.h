@@ -159,7 +159,7 @@ static inline unsigned counters_commit_error(const struct counters *counters)
 static inline void counters_add_failures(const struct counters *counters, uint64_t count,
                                          unsigned error)
 {
-    if (!counters)
+    if (!counters || count == 0)
         return;
     atomic_store(&counters->shared->failure, error);
     atomic_fetch_add(&counters->shared->failed_writes, count);

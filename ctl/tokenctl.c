@@ -69,6 +69,7 @@ static const struct command {
      "all rows of an export; -: standard input", ctl_import, false},
     {{"secret", "rotate"}, "[--wait SECONDS]", "replace the secret, while workers serve", ctl_secret_rotate, false},
     {{"health", NULL}, "", "ask the pool whether it is healthy", ctl_health, false},
+    {{"metrics", NULL}, "", "ask the pool what it has counted (Prometheus' text)", ctl_metrics, false},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
     {{"stat", NULL}, "", "users, tokens, bytes, map use, readers, disk", ctl_stat, true},
 };
@@ -315,7 +316,7 @@ bool ctl_open(struct ctl *ctl, const char *owner_path, char reason[static STORE_
 
 int ctl_close(struct ctl *ctl, int status)
 {
-    if (status == CTL_DONE && fflush(stdout) != 0)
+    if (status == CTL_DONE && (fflush(stdout) != 0 || ferror(stdout)))
         status = ctl_fail("standard output can't be written");
     output_drop(ctl); /* of a command that failed in the middle */
     store_reader_close(ctl->reader);

@@ -18,7 +18,7 @@ collect_ignore = ["test_install.py", "test_run.py"] if os.environ.get("BUILD", "
 # Files whose tests depend on the engine. They run over each, but for those marked lmdb.
 OVER_EACH = {
     f"test_{name}"
-    for name in """audit batch create delete exact foreign_keys get groups health idempotency keys limits list log moving_in
+    for name in """audit batch create delete exact foreign_keys get groups health idempotency keys limits list log metrics moving_in
                    operations refill rights rotate search secret_rotate self site source_document spend tokenctl
                    tokenctl_tokens transfer update usage users verify""".split()
 }
