@@ -13,14 +13,15 @@
 #   TOKEN_SOCKET_MODE   0660                    mode and group of the socket: nginx must be
 #   TOKEN_SOCKET_GROUP  www-data                able to connect
 #   TOKEN_WORKERS       number of cores         worker processes
-#   TOKEN_USER          see default_user        the workers' user, for root
+#   TOKEN_USER          the store's owner       the workers' user, for root; without a store: token, or
+#                                               www-data
 #   TOKEN_PIDFILE       beside the socket       has the pid of the holder, see below
 #   TOKEN_LOG           beside the pid file     the workers' stderr; after a renaming, reload or
 #                                               SIGHUP to the holder opens it again; of "run" it is
 #                                               standard error, if this is not set
-#   TOKEN_SHARED        "metrics" beside the    the workers' shared counters
-#                       socket (TCP: pid file)
-#   TOKEN_BIN           build/token.fcgi        beside this script
+#   TOKEN_SHARED        beside the socket       the workers' shared counters: "metrics"; beside the pid
+#                                               file, if the socket is a port
+#   TOKEN_BIN           beside spawn.sh         token.fcgi there, or in build/
 #
 # Processes, each the parent of the next:
 #

@@ -176,7 +176,7 @@ static enum ctl_option find_option(const char *word)
 }
 
 /* Takes the options out of the words, which stay in argv from its second on. Returns how many there
- * are, or -1, with the option as the first word, where one is unknown or has no value. */
+ * are, or -1, with the option as the first word and what is wrong with it as ctl->argument. */
 static int read_words(struct ctl *ctl, char **argv)
 {
     bool options_end = false;
@@ -194,6 +194,9 @@ static int read_words(struct ctl *ctl, char **argv)
         else if (option < CTL_OPTIONS && option >= CTL_CLEAR_KEYS && !equals)
             ctl->text[option] = "";
         else {
+            ctl->argument = option == CTL_OPTIONS     ? "unknown option"
+                            : option < CTL_CLEAR_KEYS ? "an option lacks its value"
+                                                      : "an option takes no value";
             words[0] = *argv;
             return -1;
         }
@@ -378,7 +381,7 @@ int main(int argc, char **argv)
     char **words = argv + 1;
     int count = read_words(&ctl, argv);
     if (count < 0)
-        return refuse_usage("option that is unknown or lacks its value", words[0], words, 0);
+        return refuse_usage(ctl.argument, words[0], words, 0);
     const struct command *command = find_command(words, count);
     if (!command) {
         int known = find_command(words, 1) ? 1 : 0;

@@ -4,7 +4,6 @@ UNITDIR     ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 LOGROTATE    = $(DESTDIR)$(SYSCONFDIR)/logrotate.d
-with_documents = sed 's,/usr/local/share/doc/token,$(DOCDIR),'
 
 .PHONY: install-systemd uninstall-systemd
 install: install-systemd
@@ -13,7 +12,7 @@ uninstall: uninstall-systemd
 install-systemd:
 	install -d '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSUSERSDIR)' '$(DESTDIR)$(TMPFILESDIR)' '$(LOGROTATE)'
 	for unit in token.socket token.service; do \
-	    $(with_folders) "systemd/$$unit" | $(with_documents) >'$(DESTDIR)$(UNITDIR)/'"$$unit" && \
+	    $(with_folders) "systemd/$$unit" >'$(DESTDIR)$(UNITDIR)/'"$$unit" && \
 	    chmod 644 '$(DESTDIR)$(UNITDIR)/'"$$unit" || exit; done
 	install -m 644 systemd/sysusers.conf '$(DESTDIR)$(SYSUSERSDIR)/token.conf'
 	install -m 644 systemd/tmpfiles.conf '$(DESTDIR)$(TMPFILESDIR)/token.conf'

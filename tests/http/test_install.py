@@ -54,6 +54,10 @@ def test_install_and_uninstall(build, tmp_path):
         assert done.returncode == 0 and done.stdout.split()[1] == re.search(
             r"^VERSION = (.*)", (ROOT / "Makefile").read_text(), re.M
         ).group(1)
+    own = {f"usr/share/man/man{page.suffix[1]}/{page.name}" for page in (ROOT / "man").glob("*.[1-8]")}
+    assert own | {"usr/share/bash-completion/completions/tokenctl", "usr/share/zsh/site-functions/_tokenctl"} <= files_below(root)
+    assert f"{etc}/token/secret" in (root / "usr/share/man/man1/tokenctl.1").read_text()
+    assert (root / "usr/sbin/token-spawn").samefile(root / programs[1])
     console = {f"usr/share/token/console/{path.name}" for path in (BUILD / "console").iterdir()}
     assert console <= files_below(root) and len(console) > 30
     bare = {"PATH": os.environ["PATH"], "TOKEN_STORE": str(tmp_path / "store")}
