@@ -47,7 +47,8 @@ define link
 @$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LDLIBS)
 endef
 
-.PHONY: all always unit-tests run test test-asan test-tsan coverage lint format deps install uninstall deb clean libfcgi
+.PHONY: all always unit-tests run test test-asan test-tsan coverage lint format release-check deps install uninstall deb \
+        clean libfcgi
 .SECONDARY:
 
 # The console's files as they are, and the API's reference.
@@ -154,10 +155,13 @@ lint:
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
 	@$(MAKE) --no-print-directory $(BUILD)/gen/sql.h
 	@printf '%s\n' $(SOURCES) | xargs -P "$$(nproc)" -n 2 sh -c 'clang-tidy --quiet "$$@" -- $(DIALECT)' lint
-	@shellcheck spawn.sh dev/*.sh man/tokenctl.bash .ci/run
+	@shellcheck spawn.sh dev/*.sh examples/*.sh man/tokenctl.bash .ci/run
 
 format:
 	clang-format -i $(SOURCES) $(HEADERS)
+
+release-check:
+	@./dev/release-check.sh $(STEPS)
 
 LIB  = $(DESTDIR)$(PREFIX)/lib/token
 BIN  = $(DESTDIR)$(PREFIX)/bin
@@ -172,7 +176,7 @@ with_folders = sed -E 's,/etc/token,$(SYSCONFDIR)/token,g; s,/usr/local/share/do
 install: all
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && ! getent passwd token >/dev/null; then \
 	    useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin token; fi
-	install -d '$(LIB)' '$(BIN)' '$(DOC)/docs' '$(DOC)/bench' '$(CONF)' '$(SHARE)/console'
+	install -d '$(LIB)' '$(BIN)' '$(DOC)/docs' '$(DOC)/bench' '$(DOC)/examples' '$(CONF)' '$(SHARE)/console'
 	install -m 755 $(BUILD)/token.fcgi '$(LIB)'
 	$(with_folders) spawn.sh >'$(LIB)/spawn.sh' && chmod 755 '$(LIB)/spawn.sh'
 	install -m 755 $(BUILD)/tokenctl '$(BIN)'
@@ -180,6 +184,7 @@ install: all
 	    $(with_folders) "$$file" >'$(DOC)/'"$$file" && chmod 644 '$(DOC)/'"$$file" || exit; done
 	install -m 644 $(wildcard console/*) $(wildcard $(BUILD)/console/api.html) '$(SHARE)/console'
 	install -m 644 docs/*.webp '$(DOC)/docs'
+	install -m 644 examples/* '$(DOC)/examples'
 	[ -e '$(CONF)/token.conf' ] || install -m 644 '$(DOC)/token.conf.example' '$(CONF)/token.conf'
 
 # Store, secret, account, and files of settings with changes stay.

@@ -19,6 +19,8 @@
 #   TOKEN_LOG           beside the pid file     the workers' stderr; after a renaming, reload or
 #                                               SIGHUP to the holder opens it again; of "run" it is
 #                                               standard error, if this is not set
+#   TOKEN_SHARED        beside the socket       the workers' shared counters: "metrics"; beside the pid
+#                                               file, if the socket is a port
 #   TOKEN_BIN           beside spawn.sh         token.fcgi there, or in build/
 #
 # Processes, each the parent of the next:
@@ -39,7 +41,7 @@ become='env' # runs a command as TOKEN_USER
 result=      # the holder's, during a reload: the file for its caller
 command=${1:-}
 conf_names="TOKEN_SOCKET TOKEN_SOCKET_MODE TOKEN_SOCKET_GROUP TOKEN_WORKERS TOKEN_USER"
-conf_names="$conf_names TOKEN_PIDFILE TOKEN_LOG TOKEN_BIN TOKEN_STORE TOKEN_SECRET"
+conf_names="$conf_names TOKEN_PIDFILE TOKEN_LOG TOKEN_SHARED TOKEN_BIN TOKEN_STORE TOKEN_SECRET"
 readonly script conf_names start_seconds=10 stop_tenths=100 reload_tenths=150 retry_seconds=0.5
 
 note() {
@@ -70,10 +72,12 @@ settings() {
     case $TOKEN_SOCKET in localhost:*) TOKEN_SOCKET=127.0.0.1:${TOKEN_SOCKET#*:} ;; esac
     if is_tcp; then
         : "${TOKEN_PIDFILE:=/run/token/$TOKEN_SOCKET.pid}"
+        : "${TOKEN_SHARED:=${TOKEN_PIDFILE%.pid}.metrics}"
     else
         is_path "$TOKEN_SOCKET" || die "TOKEN_SOCKET: '$TOKEN_SOCKET' is neither HOST:PORT nor a path with a /"
         TOKEN_SOCKET=$(resolved "$TOKEN_SOCKET")
         : "${TOKEN_PIDFILE:=${TOKEN_SOCKET%.sock}.pid}"
+        : "${TOKEN_SHARED:=${TOKEN_SOCKET%/*}/metrics}"
     fi
     id -u -- "$TOKEN_USER" >/dev/null 2>&1 || die "TOKEN_USER: there is no user '$TOKEN_USER'"
     ! changes_user ||
@@ -82,6 +86,7 @@ settings() {
     TOKEN_PIDFILE=$(resolved "$TOKEN_PIDFILE")
     : "${TOKEN_LOG:=${TOKEN_PIDFILE%.pid}.log}"
     ! has_log || TOKEN_LOG=$(resolved "$TOKEN_LOG")
+    TOKEN_SHARED=$(resolved "$TOKEN_SHARED")
     TOKEN_BIN=$(absolute "$TOKEN_BIN")
     [ -z "${TOKEN_STORE:-}" ] || TOKEN_STORE=$(absolute "$TOKEN_STORE")
     [ -z "${TOKEN_SECRET:-}" ] || TOKEN_SECRET=$(absolute "$TOKEN_SECRET")
@@ -342,6 +347,14 @@ make_log() {
     ! changes_user || keeps_root || ! is_roots "${TOKEN_LOG%/*}" || chown "$TOKEN_USER" "$TOKEN_LOG"
 }
 
+# For workers that may not make it; what is wrong with it they say.
+make_shared() {
+    [ ! -p "$TOKEN_SHARED" ] || return 0
+    # shellcheck disable=SC2016 # for sh
+    as_keeper "$TOKEN_SHARED" sh -c 'umask 077 && : >>"$1"' sh "$TOKEN_SHARED" 2>/dev/null || return 0
+    ! changes_user || ! is_roots "${TOKEN_SHARED%/*}" || chown "$TOKEN_USER" "$TOKEN_SHARED"
+}
+
 # ---- commands ------------------------------------------------------------------------------
 
 start() {
@@ -357,6 +370,7 @@ start() {
     fi
     is_tcp || make_folder "$TOKEN_SOCKET"
     make_log
+    make_shared
     clear_stale
     can_start 3600
     log_start=$(log_size)
@@ -534,6 +548,7 @@ reload() {
     find_holder || die "not running"
     outcome=$(result_file)
     make_log
+    make_shared
     write "$outcome" "" || die "cannot write $outcome"
     ! is_root || ! is_roots "${outcome%/*}" || chown "$TOKEN_USER" "$outcome"
     kill -HUP "$holder" || die "cannot signal pid $holder (as $(id -un))"
@@ -639,7 +654,7 @@ open_log() {
 start_pool() {
     worker_starts || return 1
     # shellcheck disable=SC2086 # words
-    $become env TOKEN_BIN="$TOKEN_BIN" TOKEN_WORKERS="$TOKEN_WORKERS" setpriv --pdeathsig TERM \
+    $become env TOKEN_BIN="$TOKEN_BIN" TOKEN_WORKERS="$TOKEN_WORKERS" TOKEN_SHARED="$TOKEN_SHARED" setpriv --pdeathsig TERM \
         multiwatch -f "$TOKEN_WORKERS" -t 1 -- \
         "$(command -v setpriv)" --pdeathsig USR1 "$script" _worker <&3 3<&- &
     pool=$!

@@ -14,23 +14,23 @@ static const char name_too_long[] = "Token name is too long";
 
 struct status {
     int status;
-    const char *line; /* and what every answer of that status has */
+    struct span line; /* and what every answer of that status has */
     const char *code; /* of failures without a more special one */
 };
 
 static const struct status statuses[] = {
-    {200, "Status: 200 OK\r\n", NULL},
-    {204, "Status: 204 No Content\r\n", NULL},
-    {400, "Status: 400 Bad Request\r\n", "invalid"},
-    {401, "Status: 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n", "unauthorized"},
-    {403, "Status: 403 Forbidden\r\n", "forbidden"},
-    {404, "Status: 404 Not Found\r\n", "not_found"},
-    {405, "Status: 405 Method Not Allowed\r\n", "method"},
-    {409, "Status: 409 Conflict\r\n", NULL},
-    {413, "Status: 413 Content Too Large\r\n", "too_large"},
-    {429, "Status: 429 Too Many Requests\r\n", "remembered"},
-    {503, "Status: 503 Service Unavailable\r\nRetry-After: 1\r\n", "unavailable"},
-    {500, "Status: 500 Internal Server Error\r\n", "list"},
+    {200, SPAN("Status: 200 OK\r\n"), NULL},
+    {204, SPAN("Status: 204 No Content\r\n"), NULL},
+    {400, SPAN("Status: 400 Bad Request\r\n"), "invalid"},
+    {401, SPAN("Status: 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n"), "unauthorized"},
+    {403, SPAN("Status: 403 Forbidden\r\n"), "forbidden"},
+    {404, SPAN("Status: 404 Not Found\r\n"), "not_found"},
+    {405, SPAN("Status: 405 Method Not Allowed\r\n"), "method"},
+    {409, SPAN("Status: 409 Conflict\r\n"), NULL},
+    {413, SPAN("Status: 413 Content Too Large\r\n"), "too_large"},
+    {429, SPAN("Status: 429 Too Many Requests\r\n"), "remembered"},
+    {503, SPAN("Status: 503 Service Unavailable\r\nRetry-After: 1\r\n"), "unavailable"},
+    {500, SPAN("Status: 500 Internal Server Error\r\n"), "list"},
 };
 enum { STATUS_COUNT = sizeof(statuses) / sizeof(statuses[0]) };
 _Static_assert(STATUS_COUNT <= (int)COUNTERS_STATUSES_MAX, "statuses are counted");
@@ -51,7 +51,7 @@ int reply_status(unsigned number)
 static void begin_head(struct request *request, int status)
 {
     request->status = reply_find_status(status);
-    buffer_append_string(&request->head, statuses[request->status].line);
+    buffer_append(&request->head, statuses[request->status].line);
 }
 
 /* name is "Name: ". */

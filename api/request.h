@@ -134,9 +134,9 @@ struct request {
     struct store_search search;
     struct store_audit_search audit;
     enum token_refusal usage_refusal; /* of a key whose holder asks */
+    unsigned status;                  /* of the reply: a number for reply_status */
     int64_t page;
-    unsigned status; /* of the reply: a number for reply_status */
-    uint64_t total;  /* found, on all pages */
+    uint64_t total; /* found, on all pages */
     enum store_error search_error;
     struct store_user user; /* whom an administrator acts on, or adds; or the caller */
     unsigned char access_hash[SEAL_CREDENTIAL_HASH_LEN];

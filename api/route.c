@@ -2,8 +2,6 @@
 
 #include <stdio.h>
 
-#include <zlib.h>
-
 #include "api/handlers.h"
 #include "base/number.h"
 
@@ -34,6 +32,7 @@ static const struct route routes[] = {
     {ROUTE_BILLING, "GET", "/usage", ROUTE_KEY, billing_usage_begin, NULL},
     {ROUTE_STATUS, "GET", "/", ROUTE_ANYONE, site_begin, NULL},
     {ROUTE_HEALTH, "GET", "", ROUTE_ANYONE, health_begin, NULL},
+    {ROUTE_METRICS, "GET", "", ROUTE_ANYONE, metrics_begin, metrics_render},
     {ROUTE_USERS, "GET", "/self", ROUTE_USER, self_begin, NULL},
     {ROUTE_USERS, "POST", "/self/rotate", ROUTE_USER, self_rotate_begin, user_change_render},
     {ROUTE_USERS, "GET", "/self/groups", ROUTE_USER, self_groups_begin, NULL},
@@ -48,7 +47,6 @@ static const struct route routes[] = {
     {ROUTE_USERS, "DELETE", "/:id", ROUTE_ADMIN, user_delete_begin, user_change_render},
     {ROUTE_LOG, "GET", "/", ROUTE_ADMIN, log_begin, log_render},
     {ROUTE_LOG, "GET", "/self", ROUTE_USER, log_self_begin, log_render},
-    {ROUTE_METRICS, "GET", "", ROUTE_ANYONE, metrics_begin, metrics_render},
 };
 /* clang-format on */
 
@@ -179,13 +177,15 @@ void route_append_methods(struct buffer *buffer, enum route_root root, struct sp
 
 _Static_assert(ROUTE_COUNT < (int)COUNTERS_ROUTES_MAX, "a row for requests without a route");
 
-const char *const route_methods[COUNTERS_METHODS] = {"GET",     "POST", "PUT",   "DELETE",
-                                                     "OPTIONS", "HEAD", "PATCH", "other"};
+const struct span route_methods[COUNTERS_METHODS] = {
+    SPAN("GET"),     SPAN("POST"), SPAN("PUT"),   SPAN("DELETE"),
+    SPAN("OPTIONS"), SPAN("HEAD"), SPAN("PATCH"), SPAN("other"),
+};
 
 unsigned route_method_number(struct span method)
 {
     unsigned i = 0;
-    while (i + 1 < COUNTERS_METHODS && !span_equal(method, span_of(route_methods[i])))
+    while (i + 1 < COUNTERS_METHODS && !span_equal(method, route_methods[i]))
         i++;
     return i;
 }
@@ -201,23 +201,14 @@ unsigned route_number(const struct route *route)
     return (unsigned)(route - routes);
 }
 
-void route_write_name(unsigned number, char name[static ROUTE_NAME_SIZE])
+bool route_write_name(unsigned number, char name[static ROUTE_NAME_SIZE])
 {
-    const struct route *route = &routes[number < ROUTE_COUNT ? number : 0];
-    bool is_file = route->caller == ROUTE_ANYONE; /* no collection */
-    if (number < ROUTE_COUNT)
-        snprintf(name, ROUTE_NAME_SIZE, "%s%s", roots[route->root], is_file ? "" : route->pattern);
-    else
-        strcpy(name, "other");
-}
-
-uint64_t route_table_hash(void)
-{
-    uint64_t hash = 0;
-    for (unsigned i = 0; i < ROUTE_COUNT; i++) {
-        char name[ROUTE_NAME_SIZE] = "";
-        route_write_name(i, name);
-        hash = crc32(hash, (const Bytef *)name, sizeof(name));
-    }
-    return hash;
+    const struct route *route = &routes[number];
+    if (number == ROUTE_COUNT)
+        return strcpy(name, "other");
+    if (number > ROUTE_COUNT || route_number(route) != number)
+        return false;
+    bool is_one = route->caller == ROUTE_ANYONE; /* no collection */
+    return snprintf(name, ROUTE_NAME_SIZE, "%s%s", roots[route->root],
+                    is_one ? "" : route->pattern) > 0;
 }

@@ -3,8 +3,8 @@
 #include "api/request.h"
 #include "counters/counters.h"
 
-/* The path below its collection: "/" or "/…", and "" for /api/user, /api/log and /healthz alone. It
- * may be in text. */
+/* The path below its collection: "/" or "/…", and "" for /api/user, /api/log, /healthz and /metrics
+ * alone. It may be in text. */
 struct span route_path(const struct request_input *input, char text[ROUTE_PATH_SIZE],
                        enum route_root *root);
 
@@ -18,14 +18,11 @@ unsigned route_number(const struct route *route);
 
 /* The number of a method in route_methods; the last one is of all others. */
 unsigned route_method_number(struct span method);
-extern const char *const route_methods[COUNTERS_METHODS];
+extern const struct span route_methods[COUNTERS_METHODS];
 
-/* The path with that number: "/api/token/:id", or "other". */
+/* The path with that number: "/api/token/:id", or "other". False: there is none. */
 enum { ROUTE_NAME_SIZE = 64 };
-void route_write_name(unsigned number, char name[static ROUTE_NAME_SIZE]);
-
-/* A number that changes with the table. */
-uint64_t route_table_hash(void);
+bool route_write_name(unsigned number, char name[static ROUTE_NAME_SIZE]);
 
 /* Appends the methods of a known path as the Allow header lists them: "GET, OPTIONS". */
 void route_append_methods(struct buffer *buffer, enum route_root root, struct span path);

@@ -86,22 +86,23 @@ static bool read_limits(const struct ctl *ctl, struct store_user_patch *patch)
 {
     struct token_account *account = &patch->value.account;
     const struct {
+        const char *name;
         enum ctl_option option;
         enum store_user_field field;
         int64_t *number, max;
     } limits[] = {
-        {CTL_RPM_LIMIT, STORE_USER_RPM_LIMIT, &account->rpm_limit,
+        {"--rpm-limit", CTL_RPM_LIMIT, STORE_USER_RPM_LIMIT, &account->rpm_limit,
          token_field_rules[TOKEN_FIELD_NUMBER_RPM_LIMIT].max},
-        {CTL_TPM_LIMIT, STORE_USER_TPM_LIMIT, &account->tpm_limit,
+        {"--tpm-limit", CTL_TPM_LIMIT, STORE_USER_TPM_LIMIT, &account->tpm_limit,
          token_field_rules[TOKEN_FIELD_NUMBER_TPM_LIMIT].max},
-        {CTL_MAX_TOKENS, STORE_USER_MAX_TOKENS, &account->max_tokens, INT64_MAX},
+        {"--max-tokens", CTL_MAX_TOKENS, STORE_USER_MAX_TOKENS, &account->max_tokens, INT64_MAX},
     };
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
         int64_t number = ctl->number[limits[i].option];
         if (!ctl->text[limits[i].option])
             continue;
         if (number < 0 || number > limits[i].max) {
-            ctl_fail("a limit is 0 to %lld", (long long)limits[i].max);
+            ctl_fail("%s is 0 to %lld", limits[i].name, (long long)limits[i].max);
             return false;
         }
         patch->fields |= limits[i].field;
@@ -127,7 +128,7 @@ static bool read_patch(const struct ctl *ctl, const char *name, struct store_use
     patch->fields |= role ? STORE_USER_ROLE : 0;
     patch->add_quota = ctl->number[CTL_ADD_QUOTA];
     if (ctl->text[CTL_QUOTA] && ctl->text[CTL_ADD_QUOTA]) {
-        ctl_fail("--add-quota is not beside --quota");
+        ctl_fail("--add-quota and --quota exclude each other");
         return false;
     }
     if ((role && !read_role(role, &patch->value.role)) ||
@@ -152,7 +153,7 @@ int ctl_user_add(struct ctl *ctl)
     if (!read_patch(ctl, ctl->argument, &patch))
         return CTL_FAILED;
     if (patch.add_quota != 0)
-        return ctl_fail("a new user has no quota to add to");
+        return ctl_fail("a new user has no quota to add to: give --quota N");
     if (!(patch.fields & STORE_USER_UNLIMITED))
         user->account.unlimited_quota = !(patch.fields & STORE_USER_QUOTA);
     enum store_error error = store_user_add(ctl->store, (int64_t)time(NULL), user, access_token);

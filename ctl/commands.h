@@ -138,7 +138,7 @@ bool ctl_find_user(struct ctl *ctl, const char *user, int64_t *id);
 /* The commands. Each returns an exit status. */
 typedef int ctl_command(struct ctl *ctl);
 ctl_command ctl_init, ctl_check, ctl_stat, ctl_backup, ctl_restore, ctl_export, ctl_import;
-ctl_command ctl_secret_rotate, ctl_health;
+ctl_command ctl_secret_rotate, ctl_health, ctl_metrics;
 ctl_command ctl_user_add, ctl_user_list, ctl_user_show, ctl_user_set, ctl_user_rotate;
 ctl_command ctl_user_disable, ctl_user_enable, ctl_user_delete, ctl_idempotency_purge;
 ctl_command ctl_gateway_add, ctl_gateway_list, ctl_gateway_delete;

@@ -74,7 +74,7 @@ bool file_begin(struct new_file *file, const struct ctl *ctl, const char *path)
         why = create(file);
     if (!why)
         return true;
-    ctl_fail("%s.part: %s", path, why);
+    ctl_fail("%s: %s", *file->part ? file->part : path, why);
     if (file->fd >= 0)
         close(file->fd);
     return false;

@@ -189,7 +189,7 @@ static bool read_group(const struct ctl *ctl, struct store_group *group)
 {
     const char *ratio = ctl->text[CTL_RATIO], *description = ctl->text[CTL_DESCRIPTION];
     if (ctl->text[CTL_PUBLIC] && ctl->text[CTL_PRIVATE]) {
-        ctl_fail("a group is public or private");
+        ctl_fail("--public and --private exclude each other");
         return false;
     }
     if (ctl->text[CTL_PUBLIC] || ctl->text[CTL_PRIVATE])

@@ -69,6 +69,7 @@ static const struct command {
      "all rows of an export; -: standard input", ctl_import, false},
     {{"secret", "rotate"}, "[--wait SECONDS]", "replace the secret, while workers serve", ctl_secret_rotate, false},
     {{"health", NULL}, "", "ask the pool whether it is healthy", ctl_health, false},
+    {{"metrics", NULL}, "", "ask the pool what it has counted (Prometheus' text)", ctl_metrics, false},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
     {{"stat", NULL}, "", "users, tokens, bytes, map use, readers, disk", ctl_stat, true},
 };
@@ -175,7 +176,7 @@ static enum ctl_option find_option(const char *word)
 }
 
 /* Takes the options out of the words, which stay in argv from its second on. Returns how many there
- * are, or -1, with the option as the first word, where one is unknown or has no value. */
+ * are, or -1, with the option as the first word and what is wrong with it as ctl->argument. */
 static int read_words(struct ctl *ctl, char **argv)
 {
     bool options_end = false;
@@ -193,6 +194,9 @@ static int read_words(struct ctl *ctl, char **argv)
         else if (option < CTL_OPTIONS && option >= CTL_CLEAR_KEYS && !equals)
             ctl->text[option] = "";
         else {
+            ctl->argument = option == CTL_OPTIONS     ? "unknown option"
+                            : option < CTL_CLEAR_KEYS ? "an option lacks its value"
+                                                      : "an option takes no value";
             words[0] = *argv;
             return -1;
         }
@@ -315,7 +319,7 @@ bool ctl_open(struct ctl *ctl, const char *owner_path, char reason[static STORE_
 
 int ctl_close(struct ctl *ctl, int status)
 {
-    if (status == CTL_DONE && fflush(stdout) != 0)
+    if (status == CTL_DONE && (fflush(stdout) != 0 || ferror(stdout)))
         status = ctl_fail("standard output can't be written");
     output_drop(ctl); /* of a command that failed in the middle */
     store_reader_close(ctl->reader);
@@ -377,7 +381,7 @@ int main(int argc, char **argv)
     char **words = argv + 1;
     int count = read_words(&ctl, argv);
     if (count < 0)
-        return refuse_usage("option that is unknown or lacks its value", words[0], words, 0);
+        return refuse_usage(ctl.argument, words[0], words, 0);
     const struct command *command = find_command(words, count);
     if (!command) {
         int known = find_command(words, 1) ? 1 : 0;

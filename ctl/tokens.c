@@ -143,11 +143,11 @@ static const char *read_texts(const struct ctl *ctl, struct token_patch *patch)
         value->group = span_of(ctl->text[CTL_GROUP]);
     }
     if (!text_is_utf8(value->name) || !text_is_utf8(value->group))
-        return "texts are UTF-8";
+        return "a name or group is UTF-8";
     if (interval) {
         patch->fields |= TOKEN_FIELD_REFILL_INTERVAL;
         if (!token_refill_read(span_of(interval), &value->refill_interval))
-            return "refill_interval is none, day, week or month";
+            return "--refill-interval is none, day, week or month";
     }
     if (!quota)
         return NULL;
@@ -157,7 +157,7 @@ static const char *read_texts(const struct ctl *ctl, struct token_patch *patch)
         return NULL;
     patch->fields |= TOKEN_FIELD_REMAIN_QUOTA;
     if (ctl->text[CTL_ADD_QUOTA])
-        return "--add-quota is not beside --quota";
+        return "--add-quota and --quota exclude each other";
     return number_parse(span_of(quota), &value->remain_quota) ? NULL
                                                               : "a quota is a number or unlimited";
 }

@@ -45,7 +45,7 @@ int ctl_usage(struct ctl *ctl)
     if (days.count < 1 || days.count > STORE_USAGE_DAYS)
         return ctl_fail("--days is 1 to %d", STORE_USAGE_DAYS);
     if (token && user)
-        return ctl_fail("--token and --user are not for one command");
+        return ctl_fail("--token and --user exclude each other");
     days.first = calendar_day((int64_t)time(NULL)) - days.count + 1;
     if (user && !ctl_find_user(ctl, user, &ctl->id))
         return CTL_FAILED;

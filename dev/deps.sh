@@ -15,7 +15,7 @@ packages() {
         echo python3-pytest python3-pytest-timeout python3-pytest-xdist python3-requests \
             python3-jsonschema libxxhash0 libcmocka-dev clang libclang-rt-dev llvm \
             apache2-bin libapache2-mod-fcgid lighttpd caddy sqlite3 mariadb-server-core \
-            mariadb-client-core tzdata systemd logrotate mandoc zsh
+            mariadb-client-core tzdata systemd logrotate mandoc zsh python3-prometheus-client nodejs
         packages browser; packages deb ;;
     browser) echo chromium chromium-driver python3-selenium ;; # for the console's tests
     deb) packages build; echo libpq-dev build-essential debhelper lintian debootstrap ;;

@@ -87,7 +87,7 @@ static void count_commit(const struct commit_thread *thread, const struct batch 
                          uint64_t writes, enum store_error failure)
 {
     const struct counters *counters = thread->counters;
-    if (TAILQ_EMPTY(&batch->taken))
+    if (writes == 0 && failure == STORE_OK)
         return;
     counters_add(counters, failure == STORE_OK ? COUNTER_COMMITS : COUNTER_COMMIT_FAILURES, 1);
     counters_add(counters, COUNTER_COMMIT_WRITES, writes);
@@ -104,24 +104,20 @@ static void commit(struct commit_thread *thread)
     TAILQ_INIT(&batch.taken);
     TAILQ_INIT(&batch.late);
     store_commit(thread->store, take_writes, &batch); /* each write has its error */
-    TAILQ_FOREACH(job, &batch.taken, entry)
-    {
+    for (job = TAILQ_FIRST(&batch.taken); job; job = next) {
+        next = TAILQ_NEXT(job, entry);
         bool is_failed = store_is_failure(job->write->error);
         failure = is_failed ? job->write->error : failure;
         failed += is_failed;
         done += !is_failed;
         committed |= job->write->error == STORE_OK;
-    }
-    if (failure != STORE_OK || committed)
-        counters_set_commit_error(thread->counters, failure);
-    if (failed > 0)
-        counters_add_failures(thread->counters, failed, failure);
-    count_commit(thread, &batch, done, failure);
-    for (job = TAILQ_FIRST(&batch.taken); job; job = next) {
-        next = TAILQ_NEXT(job, entry);
         if (store_write_goes_on(job->write))
             push_again(thread, &batch, job);
     }
+    if (failure != STORE_OK || committed)
+        counters_set_commit_error(thread->counters, failure);
+    counters_add_failures(thread->counters, failed, failure);
+    count_commit(thread, &batch, done, failure);
     work_queue_give_back(&batch.taken);
     work_queue_give_back(&batch.late);
 }

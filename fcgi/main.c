@@ -19,7 +19,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-#include "api/route.h"
 #include "base/calendar.h"
 #include "base/sigbus.h"
 #include "fcgi/cgi.h"
@@ -210,7 +209,7 @@ static bool open_counters(struct worker *worker, char reason[static STORE_REASON
 {
     static char path[PATH_MAX]; /* named again where the file is cut off */
     if (!counters_open(&worker->process.counters, find_shared(&worker->settings, path),
-                       route_table_hash(), reason, STORE_REASON_SIZE)) {
+                       api_counters_layout(), reason, STORE_REASON_SIZE)) {
         snprintf(reason, STORE_REASON_SIZE, "counters: %s", strerror(errno));
         return false;
     }
@@ -267,7 +266,7 @@ static int answer_caller(const char *option)
         "usage: token.fcgi [--help | --version]\n\n"
         "Serves FastCGI where standard input is a listening socket, plain CGI where\n"
         "REQUEST_METHOD is set. The TOKEN_* settings are environment variables, or lines of\n"
-        "TOKEN_CONF.\n";
+        "token.conf(5).\n";
     if (option && strcmp(option, "--version") == 0)
         return puts("token.fcgi " VERSION) >= 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     if (option && (strcmp(option, "--help") == 0 || strcmp(option, "-h") == 0))

@@ -68,7 +68,8 @@ static const char *read_secret(const char *path, unsigned char bytes[static SEAL
     const char *wrong = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return strerror(errno);
+        return errno == ENOENT ? "No such file; put the secret there, or run tokenctl init"
+                               : strerror(errno);
     if (fstat(fd, &status) != 0)
         wrong = strerror(errno);
     else if (!S_ISREG(status.st_mode))

@@ -331,8 +331,8 @@ struct store_write {
         struct {
             int64_t gateway_id, reservation_id, amount;
             bool cancels;                   /* at 0, and its request is not counted */
-            int64_t taken;                  /* out: units, by this write; given back: below 0 */
             struct store_use_answer answer; /* out */
+            int64_t taken;                  /* out: units, by this write; below 0: given back */
         } settle;
         /* Stores times of last use; of tokens that are gone none. */
         struct {

@@ -110,7 +110,7 @@ def test_settings():
 
 def test_settings_of_spawn():
     listed = re.findall(r"^ {5}(TOKEN_[A-Z_]+) +(.*)$", section("token-spawn.8", "ENVIRONMENT"), re.M)
-    assert listed == defaults_of_spawn() and len(listed) == 8
+    assert listed == defaults_of_spawn() and len(listed) == 9
 
 
 def test_parameters_of_a_request():

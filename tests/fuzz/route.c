@@ -17,14 +17,15 @@ static struct {
     {ROUTE_TOKEN, "^/search/?$", " GET HEAD POST ", {0}},
     {ROUTE_TOKEN, "^/[0-9]+/?$", " GET HEAD DELETE ", {0}},
     {ROUTE_TOKEN, "^/[0-9]+/(key|rotate)/?$", " POST ", {0}},
+    {ROUTE_TOKEN, "^/[0-9]+/usage/?$", " GET HEAD ", {0}},
     {ROUTE_TOKEN, "^/batch(/keys|/status)?/?$", " POST ", {0}},
     {ROUTE_TOKEN, "^/verify$", " * ", {0}},
     {ROUTE_TOKEN, "^/(consume|reserve|settle|cancel)$", " POST ", {0}},
     {ROUTE_TOKEN, "^/find$", " POST ", {0}},
-    {ROUTE_USAGE, "^/$", " GET HEAD ", {0}},
+    {ROUTE_USAGE, "^/(days/?)?$", " GET HEAD ", {0}},
     {ROUTE_STATUS, "^/$", " GET HEAD ", {0}},
     {ROUTE_BILLING, "^/(subscription|usage)/?$", " GET HEAD ", {0}},
-    {ROUTE_USERS, "^/(self|self/groups|models)/?$", " GET HEAD ", {0}},
+    {ROUTE_USERS, "^/(self|self/groups|self/usage|models)/?$", " GET HEAD ", {0}},
     {ROUTE_USERS, "^/self/rotate/?$", " POST ", {0}},
     {ROUTE_USERS, "^/$", " GET HEAD POST PUT ", {0}},
     {ROUTE_USERS, "^/search$", " GET HEAD ", {0}},
@@ -32,6 +33,8 @@ static struct {
     {ROUTE_USERS, "^/[0-9]+$", " GET HEAD DELETE ", {0}},
     {ROUTE_LOG, "^/$", " GET HEAD ", {0}},
     {ROUTE_LOG, "^/self/?$", " GET HEAD ", {0}},
+    {ROUTE_HEALTH, "^$", " GET HEAD ", {0}},
+    {ROUTE_METRICS, "^$", " GET HEAD ", {0}},
 };
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): libFuzzer's */
@@ -98,7 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int64_t id = 0;
     char text[ROUTE_PATH_SIZE];
     struct span path = route_path(&input, text, &root);
-    require(root <= ROUTE_LOG && (path.len > 0 || root >= ROUTE_USERS), "no path");
+    require(root <= ROUTE_METRICS && (path.len > 0 || root >= ROUTE_USERS), "no path");
     const struct route *route = route_find(input.method, root, path, &known, &id);
     const char *methods = methods_of(root, path);
     require(known == (methods != NULL), "%.*s", (int)path.len, path.at);

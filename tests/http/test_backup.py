@@ -174,7 +174,7 @@ def test_without_room_for_it(large):
 
 @pytest.mark.parametrize(
     "place, word",
-    [("store/backup", "store's folder"), ("store/data.mdb", "store's folder"), ("folder", "no regular file"),
+    [("store/backup", "backup: is in the store's folder"), ("store/data.mdb", "store's folder"), ("folder", "folder: exists and is no regular file"),
      ("fifo", "no regular file"), ("link", "no regular file"), ("planted", "planted.part: Too many levels"), ("away/backup", "No such file")],
 )
 def test_backup_refuses(store, place, word):

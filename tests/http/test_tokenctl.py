@@ -683,8 +683,9 @@ def test_version(store):
         (["token", "set", "1", "--expires=tomorrow"], "--expires: 'tomorrow' is not a decimal number"),
         (["token", "set", "1"], "nothing to set: give [--add-quota N] [--expires T] "),
         (["user", "set", "a"], "nothing to set: give [--name N] [--group G] "),
-        (["user", "add", "a", "--group"], "option that is unknown or lacks its value: --group"),
-        (["stat", "--colour"], "option that is unknown or lacks its value: --colour"),
+        (["user", "add", "a", "--group"], "an option lacks its value: --group"),
+        (["stat", "--colour"], "unknown option: --colour"),
+        (["stat", "--json=1"], "an option takes no value: --json=1"),
     ],
 )
 def test_usage_error_says_what_was_wrong(store, arguments, fault):

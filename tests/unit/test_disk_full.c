@@ -25,7 +25,7 @@ static void test_room_for_a_part(void **state)
 {
     (void)state;
     struct temporary temporary;
-    char access_token[STORE_CREDENTIAL_LEN];
+    char access_token[STORE_CREDENTIAL_LEN], reason[STORE_REASON_SIZE];
     int64_t id;
     uint64_t created = 0;
     temporary_create_folder(&temporary, 0);
@@ -42,8 +42,11 @@ static void test_room_for_a_part(void **state)
                    STORE_OK &&
                created < end)
             created++;
+        assert_int_equal(store_probe(temporary.store), STORE_FULL);
         limit_files(RLIM_INFINITY);
         assert_int_equal(error, STORE_FULL);
+        assert_int_equal(store_probe(temporary.store), STORE_OK);
+        assert_int_equal(store_check_health(temporary.reader, reason), STORE_OK);
         assert_false(store_is_broken(temporary.store));
         assert_int_equal(temporary_count(temporary.reader, 1), created);
         assert_int_equal(temporary_create_tokens(temporary.store, 1, 1, MODELS_LEN, 0, &id),

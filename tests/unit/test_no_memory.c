@@ -183,6 +183,7 @@ static const struct row {
      BY_KEY},
     {"GET", "/v1/dashboard/billing/usage", "", NULL, NULL, 200, "\"total_usage\":0}", BY_KEY},
     {"GET", "/api/status", "", NULL, NULL, 200, "\"engine\":\"lmdb\"", 0},
+    {"GET", "/healthz", "", NULL, NULL, 200, "{\"status\":\"ok\"}", 0},
 };
 
 /* ---- a store, and a token for each request ---- */

@@ -69,6 +69,11 @@ static void test_path(void **state)
         {NULL, "/gateway/api/user", "", ROUTE_USERS, NULL},
         {"/self", "/api/user", "/self", ROUTE_USERS, NULL},
         {"/api/log", NULL, "", ROUTE_LOG, NULL},
+        {"/healthz", NULL, "", ROUTE_HEALTH, NULL},
+        {"/", "/healthz", "/", ROUTE_HEALTH, NULL},
+        {"/healthz", "/cgi-bin/token.cgi", "", ROUTE_HEALTH, NULL},
+        {"/healthzx", NULL, "/healthzx", ROUTE_TOKEN, NULL},
+        {"/healthz", "/api/token", "/healthz", ROUTE_TOKEN, NULL},
         {"/", "/api/log", "/", ROUTE_LOG, NULL},
         /* a subrequest of nginx: all but its location is the original request's */
         {NULL, NULL, "/verify", ROUTE_TOKEN, "/verify"},
@@ -329,6 +334,8 @@ static void test_methods(void **state)
         {"/5/key", "POST, OPTIONS", ROUTE_TOKEN},
         {"/consume", "POST, OPTIONS", ROUTE_TOKEN},
         {"/", "GET, HEAD, OPTIONS", ROUTE_USAGE},
+        {"", "GET, HEAD, OPTIONS", ROUTE_HEALTH},
+        {"/", "OPTIONS", ROUTE_HEALTH},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct buffer buffer = {0};
