@@ -155,7 +155,7 @@ lint:
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
 	@$(MAKE) --no-print-directory $(BUILD)/gen/sql.h
 	@printf '%s\n' $(SOURCES) | xargs -P "$$(nproc)" -n 2 sh -c 'clang-tidy --quiet "$$@" -- $(DIALECT)' lint
-	@shellcheck spawn.sh dev/*.sh examples/*.sh man/tokenctl.bash .ci/run
+	@shellcheck spawn.sh dev/*.sh examples/*.sh man/tokenctl.bash tests/deb/chroot.sh .ci/run
 
 format:
 	clang-format -i $(SOURCES) $(HEADERS)
