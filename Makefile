@@ -47,7 +47,8 @@ define link
 @$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LDLIBS)
 endef
 
-.PHONY: all always unit-tests run test test-asan test-tsan coverage lint format deps install uninstall clean libfcgi
+.PHONY: all always unit-tests run test test-asan test-tsan coverage lint format release-check deps install uninstall deb \
+        clean libfcgi
 .SECONDARY:
 
 # The console's files as they are, and the API's reference.
@@ -154,40 +155,55 @@ lint:
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
 	@$(MAKE) --no-print-directory $(BUILD)/gen/sql.h
 	@printf '%s\n' $(SOURCES) | xargs -P "$$(nproc)" -n 2 sh -c 'clang-tidy --quiet "$$@" -- $(DIALECT)' lint
-	@shellcheck spawn.sh dev/*.sh man/tokenctl.bash .ci/run
+	@shellcheck spawn.sh dev/*.sh examples/*.sh man/tokenctl.bash .ci/run
 
 format:
 	clang-format -i $(SOURCES) $(HEADERS)
 
+release-check:
+	@./dev/release-check.sh $(STEPS)
+
 LIB  = $(DESTDIR)$(PREFIX)/lib/token
 BIN  = $(DESTDIR)$(PREFIX)/bin
 SHARE = $(DESTDIR)$(PREFIX)/share/token
-DOC  = $(DESTDIR)$(PREFIX)/share/doc/token
+DOCDIR ?= $(PREFIX)/share/doc/token
+DOC  = $(DESTDIR)$(DOCDIR)
 CONF = $(DESTDIR)$(SYSCONFDIR)/token
-with_sysconfdir = sed 's|/etc/token|$(SYSCONFDIR)/token|'
+# Scripts, examples and documents name the folders that they are installed for.
+with_folders = sed -E 's,/etc/token,$(SYSCONFDIR)/token,g; s,/usr/local/share/doc/token,$(DOCDIR),g; s,/usr/local/(bin|lib|share)/token,$(PREFIX)/\1/token,g'
 
 # The workers' account, which nobody else has: only on this machine, not in a package's folder.
 install: all
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && ! getent passwd token >/dev/null; then \
 	    useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin token; fi
-	install -d '$(LIB)' '$(BIN)' '$(DOC)/docs' '$(DOC)/bench' '$(CONF)' '$(SHARE)/console'
+	install -d '$(LIB)' '$(BIN)' '$(DOC)/docs' '$(DOC)/bench' '$(DOC)/examples' '$(CONF)' '$(SHARE)/console'
 	install -m 755 $(BUILD)/token.fcgi '$(LIB)'
-	$(with_sysconfdir) spawn.sh >'$(LIB)/spawn.sh' && chmod 755 '$(LIB)/spawn.sh'
+	$(with_folders) spawn.sh >'$(LIB)/spawn.sh' && chmod 755 '$(LIB)/spawn.sh'
 	install -m 755 $(BUILD)/tokenctl '$(BIN)'
-	install -m 644 *.md *.example openapi.yaml '$(DOC)'
+	for file in *.md *.example openapi.yaml docs/*.md bench/results.md; do \
+	    $(with_folders) "$$file" >'$(DOC)/'"$$file" && chmod 644 '$(DOC)/'"$$file" || exit; done
 	install -m 644 $(wildcard console/*) $(wildcard $(BUILD)/console/api.html) '$(SHARE)/console'
-	install -m 644 docs/*.webp docs/*.md '$(DOC)/docs'
-	install -m 644 bench/results.md '$(DOC)/bench'
-	[ -e '$(CONF)/token.conf' ] || install -m 644 token.conf.example '$(CONF)/token.conf'
+	install -m 644 docs/*.webp '$(DOC)/docs'
+	install -m 644 examples/* '$(DOC)/examples'
+	[ -e '$(CONF)/token.conf' ] || install -m 644 '$(DOC)/token.conf.example' '$(CONF)/token.conf'
 
-# Store, secret, account, and a token.conf with changes stay.
+# Store, secret, account, and files of settings with changes stay.
 uninstall:
 	rm -f '$(LIB)/token.fcgi' '$(LIB)/spawn.sh' '$(BIN)/tokenctl'
+	! cmp -s '$(DOC)/token.conf.example' '$(CONF)/token.conf' || rm '$(CONF)/token.conf'
 	rm -rf '$(DOC)' '$(SHARE)/console'
-	! cmp -s token.conf.example '$(CONF)/token.conf' || rm '$(CONF)/token.conf'
 	-rmdir --ignore-fail-on-non-empty '$(LIB)' '$(CONF)' '$(SHARE)' 2>/dev/null
+
+# The Debian package, in build/deb, from a copy of this folder. The package's make must not inherit this one's variables.
+deb:
+	@./dev/deps.sh deb
+	rm -rf build/deb
+	install -d build/deb/token-fcgi
+	tar -c --exclude-vcs --exclude=./build --exclude=./var . | tar -x -C build/deb/token-fcgi
+	cd build/deb/token-fcgi && env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES dpkg-buildpackage -b -us -uc -Jauto
+	rm -r build/deb/token-fcgi
 
 clean:
 	rm -rf build
 
-include $(wildcard bench/bench.mk man/man.mk tests/*/*.mk)
+include $(wildcard bench/bench.mk man/man.mk systemd/systemd.mk tests/*/*.mk)

@@ -2,7 +2,8 @@
 # Starts, stops and replaces the pool of token.fcgi workers.
 #
 #   spawn.sh start|stop|restart|reload|status
-#   spawn.sh run                start, stay in the foreground, stop on SIGTERM or SIGINT, reload on SIGHUP
+#   spawn.sh run                start, stay in the foreground, stop on SIGTERM or SIGINT, reload on SIGHUP;
+#                               on the socket that systemd passes, if it does (LISTEN_FDS=1)
 #   spawn.sh --help | --version
 #
 # Settings are environment variables, which the workers get too, and lines NAME=value of
@@ -138,6 +139,9 @@ default_user() {
 
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
+# Whether systemd has opened the socket, with the owner and mode of its unit: sd_listen_fds(3).
+is_passed() { [ "${LISTEN_PID:-}" = "$$" ]; }
+
 is_tcp() { case $TOKEN_SOCKET in */*) return 1 ;; *:*) ;; *) return 1 ;; esac; }
 
 # "127.0.0.1" or "localhost", without a port, is not meant as a file's name.
@@ -166,7 +170,7 @@ check() {
     elif [ "$(id -u -- "$TOKEN_USER")" -ne "$(id -u)" ]; then
         die "TOKEN_USER: only root can start workers as $TOKEN_USER"
     fi
-    if is_tcp; then check_address; else check_socket; fi
+    if [ "$command" = reload ] || is_passed; then :; elif is_tcp; then check_address; else check_socket; fi
     [ -f "$TOKEN_BIN" ] || die "TOKEN_BIN: there is no $TOKEN_BIN (run make first)"
     { as_worker test -x "$TOKEN_BIN" && as_worker test -r "$script"; } ||
         die "TOKEN_USER: $TOKEN_USER may not run $TOKEN_BIN (are its folders open to that user?)"
@@ -445,10 +449,10 @@ launch() {
     write "$TOKEN_PIDFILE" "$holder\n" || give_up "TOKEN_PIDFILE: cannot write $TOKEN_PIDFILE"
 }
 
-# Becomes a command, to which the caller hands on standard input, output and error, TOKEN_*, PATH and
-# locale. --default-signal: a shell starts background commands with SIGINT ignored, nohup with SIGHUP,
-# and a shell can't trap a signal that was ignored when it started. bash: other shells can't close
-# descriptors above 9. No value is an argument, which others could read: TOKEN_STORE may have a password.
+# Becomes a command, to which the caller hands on standard input, output and error, TOKEN_*, PATH,
+# locale and systemd's NOTIFY_SOCKET. --default-signal: a shell starts background commands with SIGINT
+# ignored, nohup with SIGHUP, and a shell can't trap a signal that was ignored when it started. bash:
+# other shells can't close descriptors above 9. No value is an argument, which others could read: TOKEN_STORE may have a password.
 clean() {
     # shellcheck disable=SC2016 # for bash
     exec bash -p -c '
@@ -459,7 +463,7 @@ clean() {
         set -- --default-signal "$@"
         while IFS= read -r -d "" variable; do
             case $variable in
-            TOKEN_*=* | PATH=* | LANG=* | LANGUAGE=* | LC_*=* | =*) ;;
+            TOKEN_*=* | PATH=* | LANG=* | LANGUAGE=* | LC_*=* | NOTIFY_SOCKET=* | =*) ;;
             *) set -- -u "${variable%%=*}" "$@" ;;
             esac
         done </proc/$$/environ
@@ -514,6 +518,7 @@ waits_for_upgrade() { case $1 in *"so that this one can upgrade it"*) ;; *) retu
 # Until the holder has ended, or a signal ends it. What a shell waits for must be its child: the holder
 # of a pool that was running is not.
 run() {
+    ! is_passed || become_holder
     ending=
     trap 'ending=yes' TERM INT QUIT
     trap '' HUP
@@ -528,6 +533,14 @@ run() {
     done
     remove_files
     [ -n "$ending" ] || die "the pool has ended (pid $holder)"
+}
+
+# The socket is a unit's of systemd, which starts this process again when it ends.
+become_holder() {
+    [ "$LISTEN_FDS" = 1 ] || die "LISTEN_FDS: $LISTEN_FDS sockets were passed instead of one"
+    can_start 3600 || die "$why"
+    write "$TOKEN_PIDFILE" "$$\n" || die "TOKEN_PIDFILE: cannot write $TOKEN_PIDFILE"
+    clean "$script" _supervise "$TOKEN_SOCKET" <&3
 }
 
 # The holder notes the result in a file, as the log may be full, or anywhere.
@@ -611,7 +624,10 @@ supervise() {
     exec 3<&0 </dev/null
     trap end_pools TERM
     trap replace_pool HUP
+    notify_socket=${NOTIFY_SOCKET:-}
+    unset NOTIFY_SOCKET
     start_pool || exit 1
+    [ -z "$notify_socket" ] || NOTIFY_SOCKET=$notify_socket systemd-notify --ready
     while :; do
         wait "$pool"
         kill -0 "$pool" 2>/dev/null && continue # a signal ended the wait

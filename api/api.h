@@ -47,6 +47,9 @@ void api_search(struct request *request, struct store_reader *reader);
  * if an update or a rotation answers long texts that the token had before. */
 void api_finish(struct request *request);
 
+/* A number that changes with what the cells of the counters are of. */
+uint64_t api_counters_layout(void);
+
 /* Counts a request that has its reply, before that is sent.
  *   duration_ns   from its arrival */
 void api_count(const struct request *request, uint64_t duration_ns);

@@ -11,11 +11,11 @@ enum api_step health_begin(struct request *request)
     static const char last_failed[] = "The last commit failed: ";
     const struct api *api = request->api;
     char reason[sizeof(last_failed) + STORE_REASON_SIZE];
-    unsigned error = counters_commit_error(api->counters); /* of a file that others may damage */
-    enum store_error last = error <= STORE_REFUSED ? (enum store_error)error : STORE_OK;
+    unsigned last = counters_commit_error(api->counters);
     if (store_check_health(api->reader, reason) != STORE_OK)
         return reply_failure(request, 503, reason);
-    snprintf(reason, sizeof(reason), "%s%s", last_failed, store_error_text(last));
+    snprintf(reason, sizeof(reason), "%s%s", last_failed,
+             store_error_text(last < STORE_REFUSED ? last : STORE_UNAVAILABLE));
     if (last != STORE_OK)
         return reply_failure(request, 503, reason);
     buffer_append(&request->body, SPAN("{\"status\":\"ok\"}"));

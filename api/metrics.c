@@ -4,6 +4,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include <zlib.h>
+
+#include "api/api.h"
 #include "api/handlers.h"
 #include "api/reply.h"
 #include "api/route.h"
@@ -107,19 +110,22 @@ static bool is_shown(const struct counters *counters, unsigned cell, unsigned ce
     return shown;
 }
 
-static void append_counters(struct buffer *body, const struct counters *counters)
-{
 #define COUNTERS_METRIC(constant, name, type, count, label, help)                                  \
     {name, #type, help, COUNTER_##constant, count, COUNTERS_CELLS_##type, label, append_##type},
-    static const struct {
-        const char *name, *type, *help;
-        unsigned first, count, cells;
-        label_series *label;
-        void (*append)(struct buffer *body, const struct counters *counters, const char *name,
-                       const char *labels, unsigned cell);
-    } metrics[] = {COUNTERS(COUNTERS_METRIC)};
-    char labels[256];
-    for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++) {
+static const struct {
+    const char *name, *type, *help;
+    unsigned first, count, cells;
+    label_series *label;
+    void (*append)(struct buffer *body, const struct counters *counters, const char *name,
+                   const char *labels, unsigned cell);
+} metrics[] = {COUNTERS(COUNTERS_METRIC)};
+
+enum { METRIC_COUNT = sizeof(metrics) / sizeof(metrics[0]), LABELS_SIZE = 256 };
+
+static void append_counters(struct buffer *body, const struct counters *counters)
+{
+    char labels[LABELS_SIZE];
+    for (size_t i = 0; i < METRIC_COUNT; i++) {
         append_head(body, metrics[i].name, metrics[i].type, metrics[i].help);
         for (unsigned j = 0; j < metrics[i].count; j++) {
             unsigned cell = metrics[i].first + j * metrics[i].cells;
@@ -128,6 +134,22 @@ static void append_counters(struct buffer *body, const struct counters *counters
                 metrics[i].append(body, counters, metrics[i].name, labels, cell);
         }
     }
+}
+
+uint64_t api_counters_layout(void)
+{
+    uint64_t hash = sizeof(struct counters_file);
+    char labels[LABELS_SIZE];
+    for (size_t i = 0; i < METRIC_COUNT; i++) {
+        const char *name = metrics[i].name;
+        hash = crc32(hash, (const Bytef *)name, (uInt)strlen(name));
+        for (unsigned j = 0; j < metrics[i].count; j++) {
+            bool is_series = metrics[i].label(j, labels, sizeof(labels));
+            hash = crc32(hash, (const Bytef *)labels, is_series ? (uInt)strlen(labels) : 0);
+            hash += metrics[i].cells;
+        }
+    }
+    return hash;
 }
 
 /* ---- gauges ---- */

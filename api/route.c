@@ -2,8 +2,6 @@
 
 #include <stdio.h>
 
-#include <zlib.h>
-
 #include "api/handlers.h"
 #include "base/number.h"
 
@@ -213,15 +211,4 @@ bool route_write_name(unsigned number, char name[static ROUTE_NAME_SIZE])
     bool is_one = route->caller == ROUTE_ANYONE; /* no collection */
     return snprintf(name, ROUTE_NAME_SIZE, "%s%s", roots[route->root],
                     is_one ? "" : route->pattern) > 0;
-}
-
-uint64_t route_table_hash(void)
-{
-    uint64_t hash = 0;
-    for (unsigned i = 0; i < ROUTE_COUNT; i++) {
-        char name[ROUTE_NAME_SIZE] = "";
-        route_write_name(i, name);
-        hash = crc32(hash, (const Bytef *)name, sizeof(name));
-    }
-    return hash;
 }

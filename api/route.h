@@ -24,8 +24,5 @@ extern const struct span route_methods[COUNTERS_METHODS];
 enum { ROUTE_NAME_SIZE = 64 };
 bool route_write_name(unsigned number, char name[static ROUTE_NAME_SIZE]);
 
-/* A number that changes with the table. */
-uint64_t route_table_hash(void);
-
 /* Appends the methods of a known path as the Allow header lists them: "GET, OPTIONS". */
 void route_append_methods(struct buffer *buffer, enum route_root root, struct span path);

@@ -9,8 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <zlib.h>
-
 #include "base/sigbus.h"
 
 static const char magic[8] = "tokenmet";
@@ -20,14 +18,6 @@ const struct counters_bound counters_bounds[COUNTERS_BOUNDS] = {
     {10000000, "0.01"},  {30000000, "0.03"},  {100000000, "0.1"},    {300000000, "0.3"},
     {1000000000, "1.0"}, {3000000000, "3.0"}, {10000000000, "10.0"},
 };
-
-/* Of the table too: a counter that is added moves the cells behind it. */
-static uint64_t find_layout(uint64_t names)
-{
-#define COUNTERS_TEXT(constant, name, type, count, label, help) name " " #type " " #count "\n"
-    static const char text[] = COUNTERS(COUNTERS_TEXT);
-    return names << 32 ^ crc32(sizeof(struct counters_file), (const Bytef *)text, sizeof(text));
-}
 
 /* ---- the file ---- */
 
@@ -167,7 +157,7 @@ uint64_t counters_take_failures(const struct counters *counters, int64_t now_ms,
 
 /* ---- opening ---- */
 
-bool counters_open(struct counters *counters, const char *path, uint64_t names, char *reason,
+bool counters_open(struct counters *counters, const char *path, uint64_t layout, char *reason,
                    size_t reason_size)
 {
     const size_t size = sizeof(struct counters_file);
@@ -175,7 +165,7 @@ bool counters_open(struct counters *counters, const char *path, uint64_t names, 
     int fd = -1;
     void *at = MAP_FAILED;
     if (path)
-        fault = open_file(path, find_layout(names), &fd);
+        fault = open_file(path, layout, &fd);
     if (!fault) {
         at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         fault = at == MAP_FAILED ? strerror(errno) : NULL;

@@ -97,10 +97,10 @@ struct counters {
  * that can't be, the process counts in memory of its own. Before the sandbox, and once in a
  * process. A file that is cut off later is replaced by memory too (base/sigbus.h).
  *   path     NULL: there is none
- *   names    what the cells are of, beside the table above: with other names the layout is another
+ *   layout   which cells are of what: another one is no error (api_counters_layout)
  *   reason   why it is private memory: a line; else empty
  * Result: false, with errno, without memory. */
-bool counters_open(struct counters *counters, const char *path, uint64_t names, char *reason,
+bool counters_open(struct counters *counters, const char *path, uint64_t layout, char *reason,
                    size_t reason_size);
 
 /* The workers that live, this one included, and the connections that they have open. */

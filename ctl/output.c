@@ -42,7 +42,7 @@ void output_millionths(struct ctl *ctl, const char *name, int64_t value)
     buffer_append(&text, SPAN("\0"));
     if (text.failed)
         exit(ctl_fail("out of memory"));
-    add(ctl, name, json_object_new_double_s((double)value / STORE_RATIO_ONE, text.at));
+    add(ctl, name, json_object_new_double_s((double)value / (double)STORE_RATIO_ONE, text.at));
     buffer_free(&text);
 }
 

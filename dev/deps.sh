@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the missing Debian packages of some purposes (Debian 12 and 13).
 #
-#   dev/deps.sh [build|run|postgresql|test|browser|torture|lint|bench|coverage|all]...        default: all
+#   dev/deps.sh [build|run|postgresql|test|browser|deb|torture|lint|bench|coverage|all]...        default: all
 set -eu
 
 packages() {
@@ -15,15 +15,16 @@ packages() {
         echo python3-pytest python3-pytest-timeout python3-pytest-xdist python3-requests \
             python3-jsonschema libxxhash0 libcmocka-dev clang libclang-rt-dev llvm \
             apache2-bin libapache2-mod-fcgid lighttpd caddy sqlite3 mariadb-server-core \
-            mariadb-client-core tzdata python3-prometheus-client mandoc zsh
-        packages browser ;;
+            mariadb-client-core tzdata systemd logrotate mandoc zsh python3-prometheus-client nodejs
+        packages browser; packages deb ;;
     browser) echo chromium chromium-driver python3-selenium ;; # for the console's tests
+    deb) packages build; echo libpq-dev build-essential debhelper lintian debootstrap ;;
     torture) packages test; echo haproxy uwsgi-core fcgiwrap ;;
     lint) packages test; echo clang-format clang-tidy shellcheck ;;
     bench) packages build; packages run; packages postgresql; echo wrk ;;
     coverage) packages test; echo gcovr ;;
     all) packages lint; packages bench; packages coverage ;;
-    *) echo "usage: $0 [build|run|postgresql|test|browser|torture|lint|bench|coverage|all]..." >&2; exit 2 ;;
+    *) echo "usage: $0 [build|run|postgresql|test|browser|deb|torture|lint|bench|coverage|all]..." >&2; exit 2 ;;
     esac
 }
 

@@ -84,13 +84,11 @@ static void push_again(struct commit_thread *thread, struct batch *batch, struct
 
 /* Before the writes are answered. failure: of one of them, or STORE_OK. */
 static void count_commit(const struct commit_thread *thread, const struct batch *batch,
-                         uint64_t writes, bool any_done, enum store_error failure)
+                         uint64_t writes, enum store_error failure)
 {
     const struct counters *counters = thread->counters;
     if (writes == 0 && failure == STORE_OK)
         return;
-    if (failure != STORE_OK || any_done) /* a refused write says nothing about commits */
-        counters_set_commit_error(counters, failure);
     counters_add(counters, failure == STORE_OK ? COUNTER_COMMITS : COUNTER_COMMIT_FAILURES, 1);
     counters_add(counters, COUNTER_COMMIT_WRITES, writes);
     counters_observe(counters, COUNTER_COMMIT_DURATION, (uint64_t)(clock_ns() - batch->begun_ns));
@@ -100,26 +98,26 @@ static void commit(struct commit_thread *thread)
 {
     struct batch batch = {.queue = &thread->queue};
     struct job *job, *next;
-    uint64_t writes = 0, failed = 0;
-    bool any_done = false;
+    uint64_t done = 0, failed = 0;
     enum store_error failure = STORE_OK;
+    bool committed = false; /* refused writes need no commit */
     TAILQ_INIT(&batch.taken);
     TAILQ_INIT(&batch.late);
     store_commit(thread->store, take_writes, &batch); /* each write has its error */
     for (job = TAILQ_FIRST(&batch.taken); job; job = next) {
         next = TAILQ_NEXT(job, entry);
-        any_done |= job->write->error == STORE_OK;
-        if (store_is_failure(job->write->error)) {
-            failed++;
-            failure = job->write->error;
-            continue;
-        }
-        writes++;
+        bool is_failed = store_is_failure(job->write->error);
+        failure = is_failed ? job->write->error : failure;
+        failed += is_failed;
+        done += !is_failed;
+        committed |= job->write->error == STORE_OK;
         if (store_write_goes_on(job->write))
             push_again(thread, &batch, job);
     }
+    if (failure != STORE_OK || committed)
+        counters_set_commit_error(thread->counters, failure);
     counters_add_failures(thread->counters, failed, failure);
-    count_commit(thread, &batch, writes, any_done, failure);
+    count_commit(thread, &batch, done, failure);
     work_queue_give_back(&batch.taken);
     work_queue_give_back(&batch.late);
 }

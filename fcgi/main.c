@@ -19,7 +19,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-#include "api/route.h"
 #include "base/calendar.h"
 #include "base/sigbus.h"
 #include "fcgi/cgi.h"
@@ -210,7 +209,7 @@ static bool open_counters(struct worker *worker, char reason[static STORE_REASON
 {
     static char path[PATH_MAX]; /* named again where the file is cut off */
     if (!counters_open(&worker->process.counters, find_shared(&worker->settings, path),
-                       route_table_hash(), reason, STORE_REASON_SIZE)) {
+                       api_counters_layout(), reason, STORE_REASON_SIZE)) {
         snprintf(reason, STORE_REASON_SIZE, "counters: %s", strerror(errno));
         return false;
     }

@@ -10,7 +10,7 @@ $(BUILD)/completion/%: man/% man/completion.awk $(BUILD)/tokenctl
 MAN = $(DESTDIR)$(PREFIX)/share/man
 MAN_PAGES = $(wildcard man/*.[158])
 COMPLETIONS = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-SITE_FUNCTIONS = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 SBIN = $(DESTDIR)$(PREFIX)/sbin
 
 .PHONY: install-man uninstall-man
@@ -19,15 +19,14 @@ uninstall: uninstall-man
 
 # Pages name the folders that they are installed for.
 install-man: all
-	install -d '$(MAN)/man1' '$(MAN)/man5' '$(MAN)/man8' '$(SBIN)' '$(COMPLETIONS)' '$(SITE_FUNCTIONS)'
+	install -d '$(MAN)/man1' '$(MAN)/man5' '$(MAN)/man8' '$(SBIN)' '$(COMPLETIONS)' '$(DESTDIR)$(ZSHDIR)'
 	for page in $(MAN_PAGES); do file='$(MAN)'/man"$${page##*.}/$${page#man/}" && \
-	    sed -e 's|/etc/token|$(SYSCONFDIR)/token|' -e 's|/usr/local/share/doc/token|$(or $(DOCDIR),$(PREFIX)/share/doc/token)|' \
-	        -e 's|/usr/local|$(PREFIX)|' "$$page" >"$$file" && \
+	    $(with_folders) "$$page" >"$$file" && \
 	    chmod 644 "$$file" || exit; done
 	ln -sf ../lib/token/spawn.sh '$(SBIN)/token-spawn'
 	install -m 644 $(BUILD)/completion/tokenctl.bash '$(COMPLETIONS)/tokenctl'
-	install -m 644 $(BUILD)/completion/tokenctl.zsh '$(SITE_FUNCTIONS)/_tokenctl'
+	install -m 644 $(BUILD)/completion/tokenctl.zsh '$(DESTDIR)$(ZSHDIR)/_tokenctl'
 
 uninstall-man:
 	for page in $(MAN_PAGES); do rm -f '$(MAN)'/man"$${page##*.}/$${page#man/}"; done
-	rm -f '$(SBIN)/token-spawn' '$(COMPLETIONS)/tokenctl' '$(SITE_FUNCTIONS)/_tokenctl'
+	rm -f '$(SBIN)/token-spawn' '$(COMPLETIONS)/tokenctl' '$(DESTDIR)$(ZSHDIR)/_tokenctl'

@@ -9,7 +9,7 @@
 
 /* ---- connections ---- */
 
-enum { PG_DEADLINE_MS = 5000, PG_HOSTS_MAX = 16 };
+enum { PG_DEADLINE_MS = 5000, PG_HOSTS_MAX = 16, PG_FIGURES = 3 };
 
 struct pg_connection {
     struct pg_store *store;
@@ -141,6 +141,8 @@ struct pg_reader {
     PGresult *result; /* the row at hand */
     int64_t wait_ms;  /* the longest that a statement takes; 0: as others */
     struct pg_known known[PG_KNOWN];
+    uint64_t figures[PG_FIGURES]; /* of postgresql_stat, good until then, by clock_ms */
+    int64_t figures_until_ms;
 };
 
 /* Reads by one statement; once more on a new connection where the old one was lost. *values is the

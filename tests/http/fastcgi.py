@@ -64,8 +64,8 @@ def request(environment, body=b"", request_id=1, keep=False):
     )
 
 
-ROOTS = ("/api/token", "/api/usage/token", "/api/status", "/v1/dashboard/billing", "/api/user", "/api/log",
-         "/healthz", "/metrics")
+ROOTS = ("/api/token", "/api/usage/token", "/api/status", "/v1/dashboard/billing", "/api/user", "/api/log", "/healthz",
+         "/metrics")
 
 
 def environment(method, target, headers=None, body=b"", script=None):

@@ -410,6 +410,14 @@ def test_guarded_routes_are_not_public(host, user, path):
             assert "x-token-id" not in reply.headers
 
 
+@pytest.mark.parametrize("name", ["healthz", "metrics"])
+def test_no_block_serves_monitors(host, name):
+    for path in (f"/{name}", f"/{name}/", f"//{name}", f"/api/token/{name}", f"/api/status/{name}",
+                 f"/api/status/../../{name}", f"/x/{name}"):
+        reply = host.send("GET", path, {}, None)
+        assert reply.status in (400, 403, 404) or reply.body == b"", path  # Caddy's own 200
+
+
 def test_users_and_administrators(host, user):
     ask = Client(host.send, user.user)
     for path in ("/api/user/self", "/api/user/self/", "/api/user/self/groups", "/api/user/models", "/api/log/self"):

@@ -37,11 +37,18 @@ def test_install_and_uninstall(build, tmp_path):
     root, etc = tmp_path / "a root", tmp_path / "etc"
     conf = Path(f"{root}{etc}/token/token.conf")
     programs = ["usr/lib/token/token.fcgi", "usr/lib/token/spawn.sh", "usr/bin/tokenctl"]
+    units = ["usr/lib/systemd/system/token.service", "usr/lib/systemd/system/token.socket"]
+    rotation = Path(f"{root}{etc}/logrotate.d/token")
     make("install", build, root, etc)
-    assert {*programs, "usr/share/doc/token/README.md"} <= files_below(root) and conf.exists()
+    assert {*programs, *units, "usr/lib/sysusers.d/token.conf", "usr/lib/tmpfiles.d/token.conf",
+            "usr/share/doc/token/README.md"} <= files_below(root) and conf.exists()
+    assert "ExecStart=/usr/lib/token/spawn.sh run\n" in (root / units[0]).read_text()
+    assert "/usr/lib/token/spawn.sh reload" in rotation.read_text()
     for page in (root / "usr/share/doc/token").rglob("*.md"):
         for link in re.findall(r"\]\(([^):]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+    for file in (root / "usr/share/doc/token").rglob("*.[em]*"):  # examples and pages name installed paths
+        assert not re.search("(/usr/local/(bin|lib|share)|/etc)/token", file.read_text().replace(str(etc), "")), file
     for program in programs:
         done = subprocess.run([root / program, "--version"], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 and done.stdout.split()[1] == re.search(
@@ -66,13 +73,15 @@ def test_install_and_uninstall(build, tmp_path):
             timeout=60,
         )
         assert done.returncode == 1 and "TOKEN_WORKERS" in done.stderr
-    conf.write_text("TOKEN_KEYS=masked\n")
+    for own in (conf, rotation):
+        own.write_text("TOKEN_KEYS=masked\n")
     for target in ("install", "uninstall"):
         make(target, build, root, etc)
-        assert conf.read_text() == "TOKEN_KEYS=masked\n"  # the site's own
-    assert files_below(root) == {str(conf.relative_to(root))}
+        assert conf.read_text() == rotation.read_text() == "TOKEN_KEYS=masked\n"  # the site's own
+    assert files_below(root) == {str(own.relative_to(root)) for own in (conf, rotation)}
+    rotation.unlink()
     make("install", build, root, etc)
-    shutil.copy(ROOT / "token.conf.example", conf)
+    shutil.copy(root / "usr/share/doc/token/token.conf.example", conf)
     make("uninstall", build, root, etc)
     assert files_below(root) == set() and not conf.parent.exists()
 

@@ -309,6 +309,21 @@ def test_figures(site, http):
         assert after["token_store_readers"] >= 1
 
 
+@pytest.mark.postgresql
+def test_figures_that_take_long():
+    """They are not read again by each scrape, and are right in the end."""
+    with Site(workers=1) as site:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            locked = pool.submit(site.sql, "LOCK TABLE users; SELECT pg_sleep(0.5)")
+            held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
+            wait_until(lambda: site.sql(held) != "0", "the table is locked")
+            assert Metrics(site)["token_users"] == 0
+            locked.result()
+        site.add_user()
+        assert Metrics(site)["token_users"] == 0
+        wait_until(lambda: Metrics(site)["token_users"] == 1, "it is read again", timeout=90)
+
+
 @pytest.mark.lmdb
 @pytest.mark.threads
 def test_failures():

@@ -140,7 +140,7 @@ def test_paths():
         if path.startswith("x-"):
             continue
         assert path.startswith(("/api/token/", "/api/usage/token/", "/api/status", "/v1/dashboard/billing/", "/api/user/",
-                                "/api/log/"))
+                                "/api/log/", "/healthz", "/metrics"))
         check_object("path", item)
         parameters = [check_parameter(node) for node in item.get("parameters", [])]
         in_path = [node["name"] for node in parameters if node["in"] == "path"]

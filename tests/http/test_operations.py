@@ -57,8 +57,12 @@ class Machine(Site):
         return text
 
     def run(self, heading, first=0, last=None, change=lambda text: text):
-        """Runs blocks of a procedure, in order; what they print. Through a file: a pool may keep it open."""
-        script = self.own(change("".join(blocks(heading)[first:last])))
+        """Runs blocks of a procedure, in order; what they print."""
+        return self.shell(change("".join(blocks(heading)[first:last])))
+
+    def shell(self, text):
+        """Through a file: a pool may keep it open."""
+        script = self.own(text)
         with (self.dir / "script.txt").open("w+") as output:
             done = subprocess.run(["sh", "-euc", script], cwd=self.dir, env=self.environment, timeout=300,
                                   stdin=subprocess.DEVNULL, stdout=output, stderr=output)

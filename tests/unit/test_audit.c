@@ -331,8 +331,8 @@ static void test_pages(void **state)
         }
         if (wanted)
             print_message("%s: %.2f pages a commit, %.2f with audit\n",
-                          kind == 0 ? "create" : "update", (double)pages[0] / WRITES,
-                          (double)pages[1] / WRITES);
+                          kind == 0 ? "create" : "update", (double)pages[0] / (double)WRITES,
+                          (double)pages[1] / (double)WRITES);
         require(pages[0] >= WRITES && pages[1] <= pages[0] + WRITES, "%zu pages, %zu with audit",
                 pages[0], pages[1]);
     }

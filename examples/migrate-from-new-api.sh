@@ -1,0 +1,10 @@
+#!/bin/sh
+# Moves the users and tokens of a New API site (SQLite) in. Keys, access tokens, ids, quotas and groups stay.
+#   migrate-from-new-api.sh one-api.db --dry-run    what would be done, and what does not fit
+#   migrate-from-new-api.sh one-api.db              after New API and the pool have been stopped
+set -eu
+umask 077
+rows=$(mktemp)
+trap 'rm -f "$rows"' EXIT
+sqlite3 -json "$1" 'SELECT * FROM users; SELECT * FROM tokens' >"$rows"
+tokenctl import --from new-api ${2+"$2"} "$rows"
