@@ -3,6 +3,7 @@
 
 import { base, events, isRefused, self, site } from "./api.js";
 import { button } from "./buttons.js";
+import { failedState } from "./cells.js";
 import { closeDialogs } from "./dialog.js";
 import { h, keepFocus } from "./dom.js";
 import { icon } from "./icons.js";
@@ -24,6 +25,8 @@ const ADMINISTRATORS_PAGES = {
   users: async (...parameters) => (await import("./users.js")).usersPage(...parameters),
   audit: async (...parameters) => (await import("./history.js")).auditPage(...parameters),
 };
+
+const pages = () => (isAdministrator() ? { ...PAGES, ...ADMINISTRATORS_PAGES } : PAGES);
 
 const frame = h("div");
 const main = h("main", { id: "main", tabindex: -1 });
@@ -93,10 +96,9 @@ function header() {
 }
 
 function navigation() {
-  const names = Object.keys(isAdministrator() ? { ...PAGES, ...ADMINISTRATORS_PAGES } : PAGES);
   const present = readAddress().name;
   return h("nav", { "aria-label": t("pages_of_console") },
-    names.map((name) => {
+    Object.keys(pages()).map((name) => {
       const current = name === present && "page";
       return h("a", { href: `#${name}`, testid: `nav-${name}`, "aria-current": current }, t(`nav_${name}`));
     }),
@@ -125,8 +127,7 @@ function switchLanguage() {
 
 function readAddress() {
   const [name, query] = location.hash.slice(1).split("?");
-  const isKnown = name in PAGES || (name in ADMINISTRATORS_PAGES && isAdministrator());
-  return { name: isKnown ? name : "tokens", params: Object.fromEntries(new URLSearchParams(query)) };
+  return { name: Object.hasOwn(pages(), name) ? name : "tokens", params: Object.fromEntries(new URLSearchParams(query)) };
 }
 
 /* Keeps what a page shows in the address, so that a reload shows it again. */
@@ -141,7 +142,7 @@ async function showPage() {
   const { name, params } = readAddress();
   const loading = setTimeout(() => main.replaceChildren(h("p", { class: "loading" }, t("loading"))), 300);
   try {
-    const shown = await { ...PAGES, ...ADMINISTRATORS_PAGES }[name](params, (changed) => writeAddress(name, changed));
+    const shown = await pages()[name](params, (changed) => writeAddress(name, changed));
     if (number !== asked) return;
     page = shown;
     const back = page.back && h("a", { href: page.back, class: "back" }, `‹ ${t("back")}`);
@@ -155,8 +156,7 @@ async function showPage() {
 }
 
 function showFailure(error, again) {
-  main.replaceChildren(h("div", { class: "state", role: "alert", testid: "failed" },
-    h("p", {}, errorText(error)), button(t("try_again"), again, { testid: "retry" })));
+  main.replaceChildren(failedState(error, again, !session.self && button(t("sign_out"), leave, { testid: "signout", class: "quiet" })));
   drawFrame();
 }
 

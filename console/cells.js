@@ -1,9 +1,10 @@
-/* What several tables show in their cells. */
+/* What several tables show in their cells, and in their place. */
 
+import { button } from "./buttons.js";
 import { h } from "./dom.js";
 import { number, quota } from "./format.js";
 import { svg } from "./icons.js";
-import { t } from "./language.js";
+import { errorText, t } from "./language.js";
 
 const KINDS = { enabled: "good", soon: "warn", low: "warn", expired: "bad", exhausted: "bad", disabled: "off" };
 
@@ -24,3 +25,12 @@ export function quotaBar(used, total) {
   const bar = svg("svg", { class: "bar", role: "img", "aria-label": t("percent_used", { percent: number(percent) }) }, fill);
   return [h("div", {}, h("b", {}, quota(used)), " ", muted("/ ", quota(total))), bar];
 }
+
+/* ---- instead of a table ---- */
+
+export const state = (testid, ...nodes) => h("div", { class: "state", testid }, nodes);
+
+/* again: asks once more. */
+export const failedState = (error, again, ...more) =>
+  h("div", { class: "state", role: "alert", testid: "failed" },
+    h("p", {}, errorText(error)), h("div", { class: "row" }, button(t("try_again"), again, { testid: "retry" }), more));

@@ -24,12 +24,10 @@ export function list(value, attributes = {}) {
   return { node: input, input, get: () => input.value.split(/[\s,]+/).filter(Boolean) };
 }
 
-export function integer(value, { min, max, ...attributes }) {
-  const control = text(value === 0 && min === 0 ? "" : String(value), {
-    inputmode: "numeric",
-    placeholder: min === 0 ? t("no_limit") : null,
-    ...attributes,
-  });
+/* An empty one is min. */
+export function integer(value, { min, max, placeholder = min === 0 && t("no_limit"), ...attributes }) {
+  const typedValue = value === 0 && min === 0 ? "" : String(value);
+  const control = text(typedValue, { inputmode: "numeric", placeholder, ...attributes });
   const get = () => {
     const typed = control.get() || String(min);
     if (!/^\d{1,16}$/.test(typed) || typed < min || typed > max)
@@ -65,16 +63,20 @@ function parseQuotaOf(typed) {
 
 /* ---- a quota, or none: {units, isUnlimited} ---- */
 
-/* units null: nothing yet, and something must be typed. With units, what is typed is told as a
- * difference too, as that is what is sent. */
-export function quotaOrUnlimited({ units, isUnlimited }, attributes = {}) {
-  const { input } = text(units === null ? "" : quotaInput(units), { inputmode: "decimal", ...attributes });
+/* units null: nothing yet; if the field stays empty, get() has null too where `otherwise` says what that means,
+ * and throws where it is absent. With units, what is typed is told as a difference, as that is what is sent. */
+export function quotaOrUnlimited({ units, isUnlimited, otherwise }, attributes = {}) {
+  const placeholder = otherwise && quota(otherwise);
+  const { input } = text(units === null ? "" : quotaInput(units), { inputmode: "decimal", placeholder, ...attributes });
   const unlimited = checkbox(isUnlimited, t("unlimited"), { testid: "field-unlimited" });
   const hint = h("p", { class: "hint", "aria-live": "polite" });
+  const isLeftOut = () => otherwise && input.value.trim() === "";
   const draw = () => {
     const typed = parseQuota(input.value);
     input.classList.toggle("unused", unlimited.get());
-    hint.textContent = typed === null || unlimited.get() ? "" : describe(typed, units);
+    if (isLeftOut()) hint.textContent = t("if_empty", { quota: quota(otherwise) });
+    else hint.textContent = typed === null ? "" : describe(typed, units);
+    hint.hidden = unlimited.get();
   };
   input.addEventListener("input", () => {
     if (input.value) unlimited.input.checked = false; // who types a quota means it
@@ -84,9 +86,19 @@ export function quotaOrUnlimited({ units, isUnlimited }, attributes = {}) {
   draw();
   const get = () => {
     const isUnlimited = unlimited.get();
-    return { units: isUnlimited ? null : parseQuotaOf(input.value), isUnlimited };
+    return { units: isUnlimited || isLeftOut() ? null : parseQuotaOf(input.value), isUnlimited };
   };
   return { node: [h("div", { class: "row" }, input, unlimited.node), hint], input, get };
+}
+
+/* What to send of a changed one, whose units are object[member]. Present units are sent as a difference: what is
+ * spent while the dialog is open is never given back. */
+export function quotaPatch({ units, isUnlimited }, object, member) {
+  const patch = isUnlimited === object.unlimited_quota ? {} : { unlimited_quota: isUnlimited };
+  if (units === null) return patch;
+  if (object[member] === null) return { ...patch, [member]: units };
+  const added = units - BigInt(object[member]);
+  return added === 0n ? patch : { ...patch, add_quota: added };
 }
 
 function describe(typed, before) {
@@ -110,6 +122,7 @@ export function expiry(value, attributes = {}) {
     value: value === NEVER ? "" : timeInput(value),
     "aria-label": t("expires_time"),
   });
+  const before = at.value; // "" if it is beyond the years of this control
   const hint = h("p", { class: "hint" });
   const span = () => SPANS_S[choice.get()];
   const draw = () => {
@@ -121,6 +134,7 @@ export function expiry(value, attributes = {}) {
   const get = () => {
     if (choice.get() === "never") return NEVER;
     if (span()) return nowS() + span();
+    if (value !== NEVER && at.value === before) return value;
     const typed = parseTimeInput(at.value);
     if (typed === null || Number.isNaN(typed)) throw new ControlError(t("bad_time"));
     return typed;

@@ -27,27 +27,32 @@ export function saveCsv(name, tokens, options) {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-/* Spreadsheets run a text that begins like a formula: an apostrophe makes it a text for them. */
+/* Spreadsheets run a text that begins like a formula, some also with the wide forms of = + - @. An apostrophe
+ * makes it a text for them. */
+const FORMULA = /^'*[=+\-@\t\r\n＝＋－＠]/;
+
 function cell(value) {
   const text = String(value);
-  const harmless = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  const harmless = FORMULA.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
 }
 
 /* The objects of a text with headings in its first line: {heading: text}. The apostrophe that cell() sets
  * is taken off. */
 export function parseCsv(text) {
-  const [headings = [], ...rows] = parseRows(text.replace(/^\ufeff/, ""));
+  const [headings = [], ...rows] = parseRows(text.replace(/^\ufeff/, "").replace(/\r\n?/g, "\n"));
   const names = headings.map((name) => name.trim().toLowerCase());
   return rows
     .filter((row) => row.some((value) => value !== ""))
-    .map((row) => Object.fromEntries(names.map((name, i) => [name, (row[i] ?? "").replace(/^'(?=[=+\-@\t\r])/, "")])));
+    .map((row) => Object.fromEntries(names.map((name, i) => [name, uncell(row[i] ?? "")])));
 }
+
+const uncell = (text) => (text.startsWith("'") && FORMULA.test(text) ? text.slice(1) : text);
 
 function parseRows(text) {
   const rows = [[]];
   // A quoted or bare value, and what ends it.
-  for (const [, quoted, bare, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^,\r\n]*))(,|\r?\n|$)/g)) {
+  for (const [, quoted, bare, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^,\n]*))(,|\n|$)/g)) {
     rows.at(-1).push(quoted === undefined ? bare : quoted.replaceAll('""', '"'));
     if (end === "") break;
     if (end !== ",") rows.push([]);

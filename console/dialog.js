@@ -2,7 +2,7 @@
 
 import { h, newId, runBusy } from "./dom.js";
 import { errorText, t } from "./language.js";
-import { homeToast } from "./toast.js";
+import { homeToast, toastError } from "./toast.js";
 
 /* Opens a dialog with a form.
  *
@@ -12,9 +12,11 @@ import { homeToast } from "./toast.js";
  *                 is only a close button
  *   mayClose      asked before it closes without work; false keeps it open
  *
- * Resolves when the dialog has closed, with what work returned; undefined if it was not run. */
+ * Resolves when the dialog has closed, with what work returned; undefined if it was not run. Work that runs when it
+ * is closed is waited for: what it did is done. */
 export function openDialog({ title, body, submit, mayClose = () => true, isWide = false }) {
   let result;
+  let running;
   const heading = h("h2", { id: newId() }, title);
   const failure = h("p", { class: "failure", role: "alert" });
   const dialog = h("dialog", { "aria-labelledby": heading.id, class: isWide && "wide" });
@@ -32,8 +34,8 @@ export function openDialog({ title, body, submit, mayClose = () => true, isWide 
   };
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (go) runBusy(go, run, (error) => showFailure(failure, error));
-    else leave();
+    if (!go) leave();
+    else if (!go.ariaBusy) running = runBusy(go, run, (error) => (dialog.open ? showFailure(failure, error) : toastError(error)));
   });
   dialog.addEventListener("cancel", (event) => mayClose() || event.preventDefault());
   dialog.append(form);
@@ -41,9 +43,10 @@ export function openDialog({ title, body, submit, mayClose = () => true, isWide 
   dialog.showModal();
   homeToast();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
+    dialog.addEventListener("close", async () => {
       dialog.remove();
       homeToast();
+      await running;
       resolve(result);
     });
   });

@@ -3,13 +3,16 @@
  *   name      the word of its label is `field_NAME`, that of its hint, if there is one, `hint_NAME`
  *   control   (object) -> a control (controls.js) with the object's value
  *   patch     (value, object) -> the members to send if the value was changed
+ *   isHalf    whether it may stand beside another one
  *
  * read() returns the members of all fields that were changed. */
 
-import { ControlError } from "./controls.js";
+import { ControlError, integer } from "./controls.js";
+import { openDialog } from "./dialog.js";
 import { h, newId } from "./dom.js";
 import { has, t } from "./language.js";
 import { stringify } from "./json.js";
+import { toast } from "./toast.js";
 
 export function createForm(fields, object) {
   const parts = fields.map((field) => createPart(field, field.control(object)));
@@ -24,7 +27,7 @@ function createPart(field, control) {
   const hint = has(`hint_${field.name}`) && h("p", { class: "hint", id: newId() }, t(`hint_${field.name}`));
   const label = h("label", { for: id }, t(`field_${field.name}`));
   control.input.setAttribute("aria-describedby", [problem.id, hint && hint.id].filter(Boolean).join(" "));
-  const node = h("div", { class: "field" }, label, control.node, problem, hint);
+  const node = h("div", { class: field.isHalf ? "field half" : "field" }, label, control.node, problem, hint);
 
   const showProblem = (message) => {
     problem.textContent = message;
@@ -58,6 +61,35 @@ function valueOf(control) {
   }
 }
 
-/* Fields that are rarely needed, behind a summary; open if one has a value. */
-export const folded = (summary, isOpen, nodes) =>
-  h("details", { open: isOpen }, h("summary", {}, summary), h("div", { class: "grid" }, nodes));
+/* A form with fields that are rarely needed behind a summary; it is open if one of them has a value. */
+export function foldedForm(fields, summary, folded, object) {
+  const main = createForm(fields, object);
+  const more = createForm(folded, object);
+  const isUsed = folded.some(({ name, unset }) => object[name] !== unset);
+  return {
+    nodes: [main.nodes, h("details", { open: isUsed }, h("summary", {}, summary), h("div", { class: "fields" }, more.nodes))],
+    read: () => ({ ...main.read(), ...more.read() }),
+  };
+}
+
+/* The dialog that changes a present object. update: (members) -> what it resolves with, undefined if nothing was
+ * changed. */
+export function editDialog(title, form, update) {
+  const work = async () => {
+    const patch = form.read();
+    if (Object.keys(patch).length === 0) return undefined;
+    const changed = await update(patch);
+    toast(t("saved"));
+    return changed;
+  };
+  return openDialog({ title, body: form.nodes, submit: { label: t("save"), work } });
+}
+
+/* A whole number, whose name is also the member's. unset: the value that means that it is not used. */
+export const numberField = (name, { min = 0, max, unset = 0, placeholder }) => ({
+  name,
+  unset,
+  isHalf: true,
+  control: (object) => integer(object[name], { min, max, placeholder: placeholder && t(placeholder), testid: `field-${name}` }),
+  patch: (value) => ({ [name]: value }),
+});

@@ -88,7 +88,7 @@ const UNITS = [
 function relative(unixS) {
   const seconds = Number(unixS) - nowS();
   const [unit, length] = UNITS.find(([, span, count]) => Math.abs(seconds) >= span * count);
-  return intl(Intl.RelativeTimeFormat, { numeric: "auto" }).format(Math.trunc(seconds / length), unit);
+  return intl(Intl.RelativeTimeFormat, { numeric: "auto" }).format(Math.round(seconds / length), unit);
 }
 
 /* A day, "2026-11-26", as the service says it (in its TOKEN_TIMEZONE). */

@@ -1,13 +1,13 @@
 /* The record of changes (audit): of one token in a dialog, one's own and that of all users as pages. */
 
 import { self, users } from "./api.js";
-import { lines, muted } from "./cells.js";
+import { failedState, lines, muted, state } from "./cells.js";
 import { button } from "./buttons.js";
 import { openDialog } from "./dialog.js";
 import { h, keepFocus, selectElement } from "./dom.js";
 import { filterNode } from "./filters.js";
 import { dateTime, time } from "./format.js";
-import { has, errorText, t } from "./language.js";
+import { has, t } from "./language.js";
 import { createTable } from "./table.js";
 
 const PAGE_SIZE = 50;
@@ -15,7 +15,7 @@ const PAGE_SIZE = 50;
 const ACTIONS = [
   "token.*", "token.create", "token.update", "token.status", "token.delete", "token.rotate", "token.reveal",
   "user.*", "user.create", "user.update", "user.disable", "user.enable", "user.delete", "user.rotate",
-  "group.*", "gateway.*", "import", "secret.rotate",
+  "group.*", "model.*", "gateway.*", "import", "secret.rotate",
 ];
 
 const columns = [
@@ -35,17 +35,17 @@ function subject({ user_id: user, token_id: token }) {
 }
 
 function changeLines(changes) {
-  return Object.entries(changes).map(([name, change]) => h("div", { class: "change" }, muted(name, " "), ...changeTexts(change)));
+  return Object.entries(changes).map(([name, change]) => h("div", { class: "change" }, muted(name, " "), changeTexts(change)));
 }
 
-/* [before, after], or another value as it is. */
+/* [before, after], of which null is nothing; or another value as it is. */
 function changeTexts(change) {
   if (!Array.isArray(change) || change.length !== 2) return [show(change)];
-  return [change[0] !== null && [h("del", {}, show(change[0])), " "], h("ins", {}, show(change[1]))].filter(Boolean).flat();
+  const [before, after] = change;
+  return [before !== null && h("del", {}, show(before)), " ", after !== null && h("ins", {}, show(after))];
 }
 
-const show = (value) =>
-  value === "" ? "“”" : Array.isArray(value) ? value.map(String).join(", ") : value === null ? "–" : String(value);
+const show = (value) => (value === "" ? "“”" : [value].flat().join(", "));
 
 /* ---- a list that grows downwards ---- */
 
@@ -70,10 +70,9 @@ function createLog(fetchPage, caption, shownColumns = columns) {
 
   function draw() {
     const attributes = ({ id }) => ({ id: `record-${id}`, testid: "record" });
-    const empty = h("div", { class: "state", testid: "empty" }, h("p", {}, t("no_history")));
-    const table = records.length > 0 ? createTable({ caption, columns: shownColumns, objects: records, attributes }).node : empty;
+    const table = () => createTable({ caption, columns: shownColumns, objects: records, attributes }).node;
     more.hidden = next === null;
-    keepFocus(() => place.replaceChildren(table), place);
+    keepFocus(() => place.replaceChildren(records.length > 0 ? table() : state("empty", h("p", {}, t("no_history")))), place);
   }
 
   async function change(members) {
@@ -84,8 +83,7 @@ function createLog(fetchPage, caption, shownColumns = columns) {
       await load();
     } catch (error) {
       more.hidden = true;
-      const retry = button(t("try_again"), () => change({}), { testid: "retry" });
-      place.replaceChildren(h("div", { class: "state", role: "alert", testid: "failed" }, h("p", {}, errorText(error)), retry));
+      place.replaceChildren(failedState(error, () => change({})));
     }
   }
 

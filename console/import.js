@@ -89,11 +89,11 @@ function readRows(text) {
 
 const isGiven = (value) => value !== undefined && value !== null && value !== "";
 
-/* {token, problems} of a row. */
+/* {row, token, problems}. */
 function check(row) {
   const token = {};
   const problems = [];
-  if (row === null || typeof row !== "object") return { token, problems: [t("bad_row")] };
+  if (row === null || typeof row !== "object") return { row: {}, token, problems: [t("bad_row")] };
   for (const [field, read] of Object.entries(FIELDS)) {
     if (!isGiven(row[field])) continue;
     try {
@@ -103,7 +103,7 @@ function check(row) {
     }
   }
   if (!token.unlimited_quota && !isGiven(row.remain_quota) && !isGiven(row.refill_amount)) problems.push(t("bad_no_quota"));
-  return { token, problems };
+  return { row, token, problems };
 }
 
 /* ---- the page ---- */
@@ -156,14 +156,14 @@ function preview(text, keep) {
 function previewTable(rows) {
   const numbered = rows.map((row, i) => ({ ...row, line: i + 1 }));
   const shown = numbered.toSorted((a, b) => (b.problems.length > 0) - (a.problems.length > 0)).slice(0, SHOWN_MAX);
-  const headings = ["row", "name", "quota", "expires", "problems"].map((word) => h("th", { scope: "col" }, t(`column_${word}`)));
+  const headings = ["row", "name", "units_left", "expires", "problems"].map((word) => h("th", { scope: "col" }, t(`column_${word}`)));
   return h("table", { class: "plain-table" }, h("thead", {}, h("tr", {}, headings)), h("tbody", {}, shown.map(previewRow)));
 }
 
-function previewRow({ line, token, problems }) {
+function previewRow({ line, row, token, problems }) {
   const left = token.unlimited_quota ? t("unlimited") : quota(token.remain_quota ?? token.refill_amount ?? 0n);
   return h("tr", { testid: "import-row" },
-    h("td", {}, number(line)), h("td", {}, token.name ?? ""), h("td", { class: "number" }, left),
+    h("td", {}, number(line)), h("td", {}, String(row.name ?? "")), h("td", {}, left),
     h("td", {}, timeOrNever(token.expired_time ?? NEVER)), h("td", { class: "problem" }, problems.join("; ")));
 }
 

@@ -2,10 +2,11 @@
  * nothing found, failed. */
 
 import { button } from "./buttons.js";
+import { failedState, state } from "./cells.js";
 import { clear, createSorter, filterNode, isUnused } from "./filters.js";
 import { h, keepFocus, selectElement } from "./dom.js";
 import { number } from "./format.js";
-import { errorText, t } from "./language.js";
+import { t } from "./language.js";
 import { choices, choose } from "./session.js";
 import { createSelection, createTable } from "./table.js";
 
@@ -75,18 +76,16 @@ export function createList(options) {
 
   function drawEmpty() {
     selection?.ids.clear();
-    if (filters.every(isUnused)) return h("div", { class: "state", testid: "empty" }, empty);
-    return h("div", { class: "state", testid: "empty" }, h("p", {}, t("nothing_found")),
-      button(t("clear_filters"), () => change(clear(filters)), { testid: "clear-filters" }));
+    if (filters.every(isUnused)) return state("empty", empty);
+    const again = button(t("clear_filters"), () => change(clear(filters)), { testid: "clear-filters" });
+    return state("empty", h("p", {}, t("nothing_found")), again);
   }
 
   function showFailure(error) {
     total.textContent = "";
     batchBar.replaceChildren();
     pager.hide();
-    const retry = button(t("try_again"), reload, { testid: "retry" });
-    const state = h("div", { class: "state", role: "alert", testid: "failed" }, h("p", {}, errorText(error)), retry);
-    keepFocus(() => place.replaceChildren(state), total);
+    keepFocus(() => place.replaceChildren(failedState(error, reload)), total);
   }
 
   function replace(item) {

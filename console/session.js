@@ -2,10 +2,11 @@
  * with the tab, and as it is no cookie, no other site can use it. */
 
 const CREDENTIALS = "token.credentials";
+const CHOICES = "token.choices";
 
 /* self, site, groups and models are the answers of the API; they are there once signed in. */
 export const session = {
-  credentials: JSON.parse(sessionStorage.getItem(CREDENTIALS)),
+  credentials: stored("sessionStorage", CREDENTIALS),
   self: null,
   site: null,
   groups: {},
@@ -15,13 +16,16 @@ export const session = {
 /* user may be "". */
 export function signIn(user, token) {
   session.credentials = { user, token };
-  sessionStorage.setItem(CREDENTIALS, JSON.stringify(session.credentials));
+  store("sessionStorage", CREDENTIALS, session.credentials);
 }
 
 export function signOut() {
   session.credentials = session.self = null;
-  sessionStorage.removeItem(CREDENTIALS);
+  store("sessionStorage", CREDENTIALS, null);
 }
+
+/* What an access token can be: what may stand in a header. */
+export const isAccessToken = (text) => /^[\x21-\x7e]+$/.test(text);
 
 /* Signs in by a link, `#user=1&token=…`, and takes it out of the address and the history. The part
  * behind # is never sent to a server. Returns whether it was such a link. */
@@ -29,7 +33,8 @@ export function signInByLink() {
   const link = new URLSearchParams(location.hash.slice(1));
   if (!link.has("token")) return false;
   history.replaceState(null, "", location.pathname);
-  signIn(link.get("user") ?? "", link.get("token"));
+  const [user, token] = [link.get("user") ?? "", link.get("token")];
+  if (isAccessToken(token) && /^\d*$/.test(user)) signIn(user, token);
   return true;
 }
 
@@ -38,23 +43,28 @@ export const isRoot = () => session.self.role >= 100;
 
 /* ---- choices, kept for the next visit ---- */
 
-const CHOICES = "token.choices";
-
-export const choices = { language: null, unit: "units", pageSize: 20, ...readChoices() };
-
-function readChoices() {
-  try {
-    return JSON.parse(localStorage.getItem(CHOICES));
-  } catch {
-    return {}; // storage is forbidden, or another program's
-  }
-}
+export const choices = { language: null, unit: "units", pageSize: 20, ...stored("localStorage", CHOICES) };
 
 export function choose(name, value) {
   choices[name] = value;
+  store("localStorage", CHOICES, choices);
+}
+
+/* ---- the browser's storage, which may be forbidden: then what is in memory holds ---- */
+
+function stored(storage, name) {
   try {
-    localStorage.setItem(CHOICES, JSON.stringify(choices));
+    return JSON.parse(window[storage].getItem(name));
   } catch {
-    // holds for this page only
+    return null;
+  }
+}
+
+function store(storage, name, value) {
+  try {
+    if (value === null) window[storage].removeItem(name);
+    else window[storage].setItem(name, JSON.stringify(value));
+  } catch {
+    // forbidden or full
   }
 }

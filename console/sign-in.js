@@ -2,7 +2,7 @@
 
 import { h, newId, runBusy } from "./dom.js";
 import { errorText, t } from "./language.js";
-import { signIn, signOut } from "./session.js";
+import { isAccessToken, signIn, signOut } from "./session.js";
 
 /* load: loads what the console needs with the new credentials; message: why one is here again. */
 export function signInPage(load, message = "") {
@@ -16,7 +16,7 @@ export function signInPage(load, message = "") {
   const work = async () => {
     failure.textContent = "";
     const typed = token.input.value.trim().replace(/^Bearer\s+/i, "");
-    if (!/^[\x21-\x7e]+$/.test(typed)) return fail(t("bad_access_token"));
+    if (!isAccessToken(typed)) return fail(t("bad_access_token"));
     signIn(user.input.value.trim(), typed);
     await load();
   };

@@ -10,6 +10,8 @@
 import { h } from "./dom.js";
 import { t } from "./language.js";
 
+const CHUNK = 20; // rows a frame, so that no frame takes long
+
 /* attributes: (object) -> attributes of its row, with an id. sort: {by, isAscending, change(by)}, absent:
  * nothing is sorted; selection: createSelection's, absent: nothing is selected. */
 export function createTable({ caption, columns, objects, attributes, sort, selection }) {
@@ -23,10 +25,19 @@ export function createTable({ caption, columns, objects, attributes, sort, selec
     selection && h("th", { role: "columnheader", class: "select" }, selection.boxOfAll(objects)),
     columns.map((column) => heading(column, sort)));
 
+  // At once where something would jump or lose the focus, and where there are no frames.
+  const isAtOnce = scrollY > 0 || document.activeElement?.closest("tr") || document.hidden;
+  const first = isAtOnce ? objects.length : CHUNK;
+  const body = h("tbody", { role: "rowgroup" }, objects.slice(0, first).map(row));
   const node = h("table", { role: "table" },
-    h("caption", { class: "offscreen" }, caption),
-    h("thead", { role: "rowgroup" }, head),
-    h("tbody", { role: "rowgroup" }, objects.map(row)));
+    h("caption", { class: "offscreen" }, caption), h("thead", { role: "rowgroup" }, head), body);
+
+  const rest = objects.slice(first);
+  const drawMore = () => {
+    body.append(...rest.splice(0, CHUNK).map(row));
+    if (rest.length > 0 && node.isConnected) requestAnimationFrame(drawMore);
+  };
+  requestAnimationFrame(drawMore);
 
   /* Draws the row of one object anew. */
   const replace = (object) => node.querySelector(`#${attributes(object).id}`)?.replaceWith(row(object));
@@ -47,14 +58,18 @@ function heading({ name, sort: by }, sort) {
 /* The ids that are selected, by a box in each row and one for all. onChange is called with each change. */
 export function createSelection(onChange) {
   const ids = new Set();
-  let boxes = new Map(); // id -> box, of the shown rows
+  let shown = new Set(); // the ids of the table, of which some rows may not be drawn yet
+  let boxes = new Map(); // id -> box, of those that are
   let all;
 
   const set = (id, isSelected) => ids[isSelected ? "add" : "delete"](id);
   const draw = () => {
-    all.checked = ids.size > 0 && ids.size === boxes.size;
-    all.indeterminate = ids.size > 0 && !all.checked;
+    drawAll();
     onChange();
+  };
+  const drawAll = () => {
+    all.checked = ids.size > 0 && ids.size === shown.size;
+    all.indeterminate = ids.size > 0 && !all.checked;
   };
 
   function box(object) {
@@ -72,16 +87,16 @@ export function createSelection(onChange) {
 
   /* Begins a new table: what is no longer shown is no longer selected. */
   function boxOfAll(objects) {
-    const shown = new Set(objects.map(({ id }) => id));
+    shown = new Set(objects.map(({ id }) => id));
+    boxes = new Map();
     for (const id of ids) if (!shown.has(id)) ids.delete(id);
-    boxes = new Map([...boxes].filter(([id]) => shown.has(id)));
     const change = () => {
-      for (const [id, one] of boxes) set(id, (one.checked = all.checked));
+      for (const id of shown) set(id, all.checked);
+      for (const box of boxes.values()) box.checked = all.checked;
       draw();
     };
     all = h("input", { type: "checkbox", testid: "select-all", "aria-label": t("select_all"), change });
-    all.checked = ids.size > 0 && ids.size === objects.length;
-    all.indeterminate = ids.size > 0 && !all.checked;
+    drawAll();
     return all;
   }
 

@@ -5,19 +5,20 @@ import { button } from "./buttons.js";
 import { integer, select } from "./controls.js";
 import { saveCsv } from "./csv.js";
 import { openDialog } from "./dialog.js";
-import { createForm, folded } from "./form.js";
+import { createForm, editDialog, foldedForm } from "./form.js";
 import { stringify } from "./json.js";
 import { t } from "./language.js";
 import { showSecrets } from "./secret.js";
 import { toast } from "./toast.js";
 import { nameOf } from "./token-status.js";
-import { hasLimits, limitFields, mainFields, NEW_TOKEN } from "./token-fields.js";
+import { limitFields, mainFields, newQuota, NEW_TOKEN } from "./token-fields.js";
 
 const COUNT_MAX = 100; // of one request, which creates all or none
 
 const countField = {
   name: "count",
-  control: () => integer(1, { min: 1, max: COUNT_MAX, testid: "field-count" }),
+  isHalf: true,
+  control: () => integer("", { min: 1, max: COUNT_MAX, placeholder: "1", testid: "field-count" }),
   patch: (count) => ({ count }),
 };
 
@@ -34,7 +35,9 @@ export function createToken() {
 }
 
 /* One token, or an array of several with numbered names. */
-function toCreate({ count = 1, ...token }) {
+function toCreate({ count = 1, ...typed }) {
+  const isQuotaGiven = typed.unlimited_quota || typed.refill_amount;
+  const token = isQuotaGiven ? typed : { remain_quota: newQuota(), ...typed };
   if (count === 1) return token;
   return Array.from({ length: count }, (_, i) => ({ ...token, name: `${token.name ?? ""}-${i + 1}` }));
 }
@@ -50,9 +53,10 @@ export function createRepeatable(send) {
 }
 
 export function showKeys(created) {
+  toast(t("created", { n: created.length }));
   const save = () => saveCsv("keys.csv", created, { withKeys: true });
   return showSecrets({
-    title: t("created", { n: created.length }),
+    title: t("new_keys", { n: created.length }),
     text: t("created_hint"),
     secrets: created.map(({ name, key }) => ({ name, secret: key })),
     more: [button(t("export_csv"), save)],
@@ -60,26 +64,11 @@ export function showKeys(created) {
 }
 
 /* Resolves with the changed token, undefined if nothing was changed. */
-export function editToken(token, owner) {
-  const form = tokenForm(mainFields, token);
-  const work = async () => {
-    const patch = form.read();
-    if (Object.keys(patch).length === 0) return undefined;
-    const changed = await tokens.update({ id: token.id, ...patch }, owner);
-    toast(t("saved"));
-    return changed;
-  };
-  return openDialog({ title: t("edit_title", { name: nameOf(token) }), body: form.nodes, submit: { label: t("save"), work } });
-}
+export const editToken = (token, owner) =>
+  editDialog(t("edit_title", { name: nameOf(token) }), tokenForm(mainFields, token),
+    (patch) => tokens.update({ id: token.id, ...patch }, owner));
 
-function tokenForm(fields, token) {
-  const main = createForm(fields, token);
-  const limits = createForm(limitFields, token);
-  return {
-    nodes: [main.nodes, folded(t("limits_and_refill"), hasLimits(token), limits.nodes)],
-    read: () => ({ ...main.read(), ...limits.read() }),
-  };
-}
+const tokenForm = (fields, token) => foldedForm(fields, t("limits_and_refill"), limitFields, token);
 
 const GRACES_S = [0, 900, 3600, 86400];
 
@@ -101,6 +90,7 @@ export function rotateToken(token) {
 }
 
 export function showNewKey(token) {
+  toast(t("rotated_key"));
   const title = t("rotated", { name: nameOf(token) });
   return showSecrets({ title, text: t("created_hint"), secrets: [{ secret: token.key }] });
 }

@@ -1,12 +1,13 @@
 /* The fields of the dialogs that create and edit a token, for form.js. A new field is one entry here, and
  * its label in words.js. */
 
-import { expiry, integer, list, quotaAmount, quotaOrUnlimited, select, suggestedList, text } from "./controls.js";
+import { expiry, list, quotaAmount, quotaOrUnlimited, quotaPatch, select, suggestedList, text } from "./controls.js";
+import { numberField } from "./form.js";
 import { NEVER } from "./format.js";
 import { t } from "./language.js";
 import { session } from "./session.js";
 
-/* What the dialog for a new token begins with; remain_quota null: to be filled in. */
+/* What the dialog for a new token begins with. */
 export const NEW_TOKEN = {
   name: "",
   remain_quota: null,
@@ -25,31 +26,32 @@ export const NEW_TOKEN = {
 
 const split = (commas) => commas.split(",").filter(Boolean);
 
-const number = (name, min, max) => ({
-  name,
-  control: (token) => integer(token[name], { min, max, testid: `field-${name}` }),
-  patch: (value) => ({ [name]: value }),
-});
-
 export const mainFields = [
   {
     name: "name",
+    isHalf: true,
     control: (token) => text(token.name, { testid: "field-name", autofocus: true, maxlength: 255 }),
     patch: (name) => ({ name }),
   },
   {
     name: "quota",
-    control: (token) =>
-      quotaOrUnlimited(
-        { units: token.remain_quota, isUnlimited: token.unlimited_quota },
-        { testid: "field-quota" },
-      ),
-    patch: quotaPatch,
+    control: ({ remain_quota: units, unlimited_quota: isUnlimited }) => {
+      const otherwise = units === null ? newQuota() : undefined;
+      return quotaOrUnlimited({ units, isUnlimited, otherwise }, { testid: "field-quota" });
+    },
+    patch: (value, token) => quotaPatch(value, token, "remain_quota"),
   },
   {
     name: "expires",
+    isHalf: true,
     control: (token) => expiry(token.expired_time, { testid: "field-expires" }),
     patch: (expired_time) => ({ expired_time }),
+  },
+  {
+    name: "group",
+    isHalf: true,
+    control: (token) => select(token.group, groupOptions(token.group), { testid: "field-group" }),
+    patch: (group) => ({ group }),
   },
   {
     name: "models",
@@ -61,46 +63,33 @@ export const mainFields = [
     control: (token) => list(split(token.allow_ips), { testid: "field-ips" }),
     patch: (addresses) => ({ allow_ips: addresses.join(",") }),
   },
-  {
-    name: "group",
-    control: (token) => select(token.group, groupOptions(token.group), { testid: "field-group" }),
-    patch: (group) => ({ group }),
-  },
 ];
 
 export const limitFields = [
-  number("rpm_limit", 0, 1_000_000),
-  number("tpm_limit", 0, 1e15),
-  number("max_parallel_requests", 0, 1000),
+  numberField("rpm_limit", { max: 1_000_000 }),
+  numberField("tpm_limit", { max: 1e15 }),
+  numberField("max_parallel_requests", { max: 1000 }),
   {
     name: "refill_interval",
-    control: (token) =>
-      select(
-        token.refill_interval,
-        ["none", "day", "week", "month"].map((interval) => [interval, t(`refill_${interval}`)]),
-        { testid: "field-refill_interval" },
-      ),
+    unset: "none",
+    isHalf: true,
+    control: (token) => select(token.refill_interval, intervals(), { testid: "field-refill_interval" }),
     patch: (refill_interval) => ({ refill_interval }),
   },
   {
     name: "refill_amount",
+    unset: 0,
+    isHalf: true,
     control: (token) => quotaAmount(token.refill_amount, { testid: "field-refill_amount" }),
     patch: (refill_amount) => ({ refill_amount }),
   },
-  number("refill_day", 1, 31),
+  numberField("refill_day", { min: 1, max: 31, unset: 1 }),
 ];
 
-export const hasLimits = (token) => limitFields.some(({ name }) => token[name] !== NEW_TOKEN[name]);
+const intervals = () => ["none", "day", "week", "month"].map((interval) => [interval, t(`refill_${interval}`)]);
 
-/* A present token's quota is sent as a difference: what is spent while the dialog is open is never given
- * back. */
-function quotaPatch({ units, isUnlimited }, token) {
-  const patch = isUnlimited === token.unlimited_quota ? {} : { unlimited_quota: isUnlimited };
-  if (isUnlimited) return patch;
-  if (token.remain_quota === null) return { ...patch, remain_quota: units };
-  const added = units - BigInt(token.remain_quota);
-  return added === 0n ? patch : { ...patch, add_quota: added };
-}
+/* The quota of a new token if none is typed: as in One API, one unit of money. */
+export const newQuota = () => session.site.quota_per_unit;
 
 /* The groups that the person may use, and the token's, which may be none of them. */
 function groupOptions(present) {

@@ -3,7 +3,7 @@
 import { base } from "./api.js";
 import { session } from "./session.js";
 
-const shellQuote = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
+const shellQuote = (text) => (/^[\w:/.-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 
 /* name: a member of LINES. */
 export const tokenLine = (name, token, key) => LINES[name](key, new URL("v1", base).href, modelOf(token));
@@ -12,7 +12,7 @@ const LINES = {
   curl: (key, url, model) => {
     const body = JSON.stringify({ model, messages: [{ role: "user", content: "Hello" }] });
     const headers = `-H 'Authorization: Bearer ${key}' -H 'Content-Type: application/json'`;
-    return `curl ${url}/chat/completions ${headers} -d ${shellQuote(body)}`;
+    return `curl ${shellQuote(`${url}/chat/completions`)} ${headers} -d ${shellQuote(body)}`;
   },
   environment: (key, url) => `export OPENAI_API_KEY=${key}\nexport OPENAI_BASE_URL=${shellQuote(url)}`,
   python: (key, url) => `from openai import OpenAI\n\nclient = OpenAI(api_key="${key}", base_url=${JSON.stringify(url)})`,

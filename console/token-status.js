@@ -19,7 +19,7 @@ export function chips(token) {
   return warnings.length > 0 ? warnings : ["enabled"];
 }
 
-const isExpiringSoon = ({ expired_time }) => expired_time !== NEVER && expired_time - nowS() < SOON_S;
+const isExpiringSoon = ({ expired_time }) => expired_time !== NEVER && Number(expired_time) - nowS() < SOON_S;
 
 const isLow = (token) => !token.unlimited_quota && BigInt(token.remain_quota) * LOW_PART < total(token);
 

@@ -16,7 +16,7 @@ export async function showUsage(name, fetchDays) {
 export async function usage(fetchDays) {
   const { days } = await fetchDays(DAYS);
   const sum = (member) => days.reduce((all, day) => all + BigInt(day[member]), 0n);
-  const text = t("usage_sum", { days: days.length, quota: quota(sum("units")), requests: number(sum("requests")) });
+  const text = t("usage_sum", { days: days.length, quota: quota(sum("units")), requests: t("requests_n", { n: number(sum("requests")) }) });
   if (sum("units") === 0n && sum("requests") === 0n) return h("p", { class: "muted" }, t("no_usage", { days: days.length }));
   return [h("p", {}, text), chart(days), h("details", {}, h("summary", {}, t("as_table")), table(days))];
 }
@@ -43,6 +43,6 @@ const numberCell = (text) => h("td", { class: "number" }, text);
 function table(days) {
   const row = ({ date, units, requests }) =>
     h("tr", {}, h("td", {}, dateOf(date)), numberCell(quota(units)), numberCell(number(requests)));
-  const headings = ["date", "units", "requests"].map((name) => h("th", { scope: "col" }, t(`column_${name}`)));
+  const headings = ["date", "units", "requests"].map((name) => h("th", { scope: "col", class: name !== "date" && "number" }, t(`column_${name}`)));
   return h("table", { class: "plain-table" }, h("thead", {}, h("tr", {}, headings)), h("tbody", {}, days.toReversed().map(row)));
 }

@@ -7,7 +7,7 @@ import { text } from "./controls.js";
 import { confirm, openDialog } from "./dialog.js";
 import { h } from "./dom.js";
 import { searchInput } from "./filters.js";
-import { createForm, folded } from "./form.js";
+import { createForm, editDialog, foldedForm } from "./form.js";
 import { number, quota } from "./format.js";
 import { icon } from "./icons.js";
 import { t } from "./language.js";
@@ -15,10 +15,8 @@ import { createList } from "./list.js";
 import { showSecrets } from "./secret.js";
 import { isRoot } from "./session.js";
 import { toast } from "./toast.js";
-import { STATUSES } from "./token-status.js";
+import { ENABLED, STATUSES } from "./token-status.js";
 import { limitFields, mainFields, NEW_USER, roleField } from "./user-fields.js";
-
-const ENABLED = 1;
 
 export async function usersPage(params, setParams) {
   const { keyword = "", group = "" } = params;
@@ -102,15 +100,7 @@ async function manage(user, action, list, message) {
   return answer;
 }
 
-function userForm(fields, user) {
-  const main = createForm(fields, user);
-  const limits = createForm(limitFields, user);
-  const isLimited = limitFields.some(({ name }) => user[name] > 0);
-  return {
-    nodes: [main.nodes, folded(t("limits"), isLimited, limits.nodes)],
-    read: () => ({ ...main.read(), ...limits.read() }),
-  };
-}
+const userForm = (fields, user) => foldedForm(fields, t("limits"), limitFields, user);
 
 async function create(list) {
   const form = userForm([...mainFields, roleField], NEW_USER);
@@ -122,18 +112,13 @@ async function create(list) {
   if (!created) return;
   const secrets = [{ name: t("user_n", { id: created.id }), secret: created.access_token }];
   list.reload();
-  await showSecrets({ title: t("user_created"), text: t("secret_once"), secrets, isOnce: true });
+  toast(t("user_created"));
+  await showSecrets({ title: t("new_access_token"), text: t("secret_once"), secrets, isOnce: true });
 }
 
 async function edit(user, list) {
-  const form = userForm(mainFields, user);
-  const work = async () => {
-    const patch = form.read();
-    if (Object.keys(patch).length === 0) return;
-    await users.update({ id: user.id, ...patch });
-    toast(t("saved"));
-  };
-  await openDialog({ title: t("edit_title", { name: user.username }), body: form.nodes, submit: { label: t("save"), work } });
+  const title = t("edit_title", { name: user.username });
+  await editDialog(title, userForm(mainFields, user), (patch) => users.update({ id: user.id, ...patch }));
   await list.reload();
 }
 

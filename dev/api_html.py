@@ -216,12 +216,15 @@ def inline(text):
     return re.sub(r"(?<!\*)\*([^*\s][^*]*)\*(?!\*)", r"<i>\1</i>", text)
 
 
-def type_of(schema):
+def type_of(document, schema):
+    """An empty text, which means that a parameter is absent, is left out."""
+    schema = document.resolve(schema)
     if "enum" in schema:
-        return " | ".join(json.dumps(one, ensure_ascii=False) for one in schema["enum"])
+        return " | ".join(json.dumps(one, ensure_ascii=False) for one in schema["enum"] if one != "")
     for kind in ("oneOf", "anyOf"):
         if kind in schema:
-            return " | ".join(dict.fromkeys(type_of(one) for one in schema[kind] if "$ref" not in one)) or "object"
+            parts = [type_of(document, one) for one in schema[kind]]
+            return " | ".join(dict.fromkeys(part for part in parts if part)) or "object"
     return schema.get("type", "")
 
 
@@ -237,13 +240,13 @@ def operation_html(document, path, method, operation, parameters):
     name = operation["operationId"]
     schema, _ = document.schema_of_body(operation)
     inputs = [
-        (f"<code>{one['name']}</code>", one["in"], escape(type_of(document.resolve(one["schema"]))),
+        (f"<code>{one['name']}</code>", one["in"], escape(type_of(document, one["schema"])),
          inline(one.get("description", "")))
         for one in parameters
     ]
     if schema is not None:
         inputs += [
-            (f"<code>{member}</code>", "body", escape(type_of(one)),
+            (f"<code>{member}</code>", "body", escape(type_of(document, one)),
              inline(("Required. " if required else "") + one.get("description", "")))
             for member, one, required in document.properties(schema)
         ]
@@ -258,7 +261,7 @@ def operation_html(document, path, method, operation, parameters):
     return (
         f'<section class="card" id="{name}">\n<h3><code><b>{method.upper()}</b> {path}</code></h3>\n'
         f'<p>{inline(operation["summary"])}.</p>\n{markdown(operation.get("description", ""))}\n'
-        f'{table(("Parameter", "In", "Type", ""), inputs)}{table(("Status", "Answer"), answers)}{examples}</section>\n')
+        f'{table(("Parameter", "In", "Type", "Meaning"), inputs)}{table(("Status", "Answer"), answers)}{examples}</section>\n')
 
 
 def page(document):

@@ -42,12 +42,14 @@ class Browser:
         })
         for flag in [*FLAGS, f"--user-data-dir={self.folder / 'profile'}"]:
             options.add_argument(flag)
-        service = webdriver.chrome.service.Service(PROGRAMS["chromedriver"], log_path=str(self.folder / "driver.log"))
+        log = f"--log-path={self.folder / 'driver.log'}"  # log_path is gone from newer Selenium
+        service = webdriver.chrome.service.Service(PROGRAMS["chromedriver"], service_args=[log])
         try:
             self.driver = webdriver.Chrome(service=service, options=options)
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
+        self.driver.set_script_timeout(300)  # axe-core on a busy machine
         return self
 
     def __exit__(self, *_):

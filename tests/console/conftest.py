@@ -8,7 +8,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "http"))
 
-pytest.register_assert_rewrite("browser", "client", "service")
+pytest.register_assert_rewrite("accessibility", "browser", "client", "service")
 
 import browser as browsers  # noqa: E402
 from service import Site, Store  # noqa: E402
@@ -17,9 +17,10 @@ from service import Site, Store  # noqa: E402
 collect_ignore_glob = ["test_*.py"] if os.environ.get("BUILD", "build") != "build" else []
 
 
-@pytest.fixture(scope="session")
-def site():
-    Store.ENGINE = "lmdb"  # an earlier test of this process may have had another
+@pytest.fixture(scope="module")
+def site(request):
+    """The console does not know the engine; a file of tests may say ENGINE, so that the pages are used over each."""
+    Store.ENGINE = getattr(request.module, "ENGINE", "lmdb")
     with Site() as running:
         yield running
 
@@ -32,7 +33,7 @@ def browser():
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gateway(site):
     return site.gateway()
 
@@ -59,7 +60,7 @@ def page(tab, user):
     return tab.sign_in(user.user)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def root(site):
     return site.add_user("root", role="root")
 

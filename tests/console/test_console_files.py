@@ -86,6 +86,8 @@ def test_every_file_is_reached_and_small(get, record_property):
     record_property("note", f"console: {len(for_the_list)} files, {first:,} bytes over the wire for the list of tokens;"
                             f" {len(names)} files, {sum(sizes.values()):,} bytes for all pages and dialogs")
     assert first <= 40_000
+    preloaded = set(re.findall(r'"modulepreload" href="([\w.-]+)"', (ROOT / "console/index.html").read_text()))
+    assert preloaded | {"app.js"} == {name for name in reach(r"""(?:from "\./|src=")([\w.-]+)""", names) if name.endswith(".js")}
 
 
 def test_nothing_but_own_words_and_files():

@@ -40,7 +40,7 @@ def test_a_row_shows_all(page, user):
     assert cell(page, token, "quota") == "250 / 1,000"
     limits = cell(page, token, "limits").splitlines()
     assert limits == ["gpt-4o, o3* and 1 more", "10.0.0.0/8", "60/min · 9,000 units/min · 3 parallel", "1,000 each day"]
-    assert cell(page, token, "expires") == "in 39 days"
+    assert cell(page, token, "expires") == "in 40 days"
     assert cell(page, token, "last_used") == "never"
     bar = page.row(token).find_element(By.CSS_SELECTOR, "svg.bar")
     assert bar.get_attribute("aria-label") == "25 % used"
@@ -52,6 +52,7 @@ def test_a_row_shows_all(page, user):
     ({"expired_time": 1}, "Expired"),
     ({"expired_time": clock_s() + DAY_S - 600}, "Expires soon"),
     ({"expired_time": clock_s() + 2 * DAY_S}, "Enabled"),
+    ({"expired_time": 2**63 - 1}, "Enabled"),
     ({"unlimited_quota": False, "remain_quota": 9, "refill_amount": 100, "refill_interval": "month"}, "Low"),
     ({"unlimited_quota": False, "remain_quota": 10, "refill_amount": 100, "refill_interval": "month"}, "Enabled"),
 ])
@@ -201,7 +202,7 @@ def test_show_and_copy_a_key(page, user):
 
 @pytest.mark.parametrize(("form", "parts"), [
     ("curl", ["curl http://127.0.0.1:{port}/v1/chat/completions", "Bearer {key}", "gpt-9'\\''"]),
-    ("environment", ["export OPENAI_API_KEY={key}\n", "export OPENAI_BASE_URL='http://127.0.0.1:{port}/v1'"]),
+    ("environment", ["export OPENAI_API_KEY={key}\n", "export OPENAI_BASE_URL=http://127.0.0.1:{port}/v1"]),
     ("python", ["from openai import OpenAI", 'api_key="{key}"', 'base_url="http://127.0.0.1:{port}/v1"']),
     ("javascript", ['import OpenAI from "openai"', 'apiKey: "{key}"']),
 ])
@@ -250,6 +251,16 @@ def test_rotate(page, user, grace, is_good):
     assert page.focused() == "rotate"
 
 
+def test_a_toast_is_not_in_the_way(page, user):
+    user.make_many(10)
+    page.emulate(width=780, height=580)
+    reload(page)
+    page.click("toggle")
+    page.toast("is disabled.")
+    script = "const { x, y } = arguments[0].getBoundingClientRect(); return document.elementFromPoint(x + 20, y + 10).dataset.testid"
+    assert page.driver.execute_script(script, page.get("toast")) != "toast"
+
+
 def test_delete_asks(page, user):
     token = user.make(name="dear")
     reload(page)
@@ -268,7 +279,7 @@ def test_usage(page, gateway, user):
     gateway.consume(key=token["key"], amount=2**60 + 1)
     reload(page)
     page.click_in(token, "usage")
-    page.wait_for(f"{2**60 + 1:,} in 1 requests, in 30 days.")
+    page.wait_for(f"{2**60 + 1:,} in 1 request over the last 30 days.")
     bars = page.css("figure svg g")
     assert len(bars) == 30
     page.css("dialog summary")[0].click()
@@ -335,7 +346,7 @@ def test_batch_copy(page, user):
 
 
 def test_export_csv(page, user):
-    names = ["=1+1", "+1", "-1", "@SUM(A1)", 'a "b", c', "plain"]
+    names = ["=1+1", "+1", "-1", "@SUM(A1)", "＝1+1", "'=1", 'a "b", c', "plain"]
     for name in names:
         user.make(name=name, unlimited_quota=False, remain_quota=2**53 + 1)
     reload(page)
@@ -343,7 +354,8 @@ def test_export_csv(page, user):
     page.click("batch-export")
     text = page.download("tokens.csv")
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert [row["name"] for row in rows] == ["plain", 'a "b", c', "'@SUM(A1)", "'-1", "'+1", "'=1+1"]
+    harmless = ["plain", 'a "b", c', "''=1", "'＝1+1", "'@SUM(A1)", "'-1", "'+1", "'=1+1"]
+    assert [row["name"] for row in rows] == harmless
     assert {row["remain_quota"] for row in rows} == {str(2**53 + 1)} and {row["expired_time"] for row in rows} == {"never"}
     assert not [value for row in rows for value in row.values() if value[:1] in ("=", "+", "-", "@")]
     assert "sk-" not in text
@@ -376,6 +388,24 @@ def test_create_one(page, user):
     page.click("cancel")
     page.wait_for_names(["First"])
     assert page.focused() == "new-token"
+
+
+def test_a_name_is_enough(page, user):
+    """Without a quota it is TOKEN_QUOTA_PER_UNIT, as the dialog says, or what a refill gives."""
+    page.click("new-token")
+    page.fill("field-name", "Bare")
+    page.wait_for("Empty: 500,000.")
+    page.submit()
+    page.toast("Token created.")
+    page.click("cancel")
+    page.click("new-token")
+    page.fill("field-name", "Refilled")
+    page.css("dialog summary")[0].click()
+    page.fill("field-refill_amount", "70")
+    page.choose("field-refill_interval", "day")
+    page.submit()
+    assert [(token["name"], token["remain_quota"]) for token in created(user)] == [("Refilled", 70), ("Bare", 500_000)]
+    assert user.verify(created(user)[1]["key"]).status == 204
 
 
 def test_create_with_everything(page, user):
@@ -423,11 +453,9 @@ def test_what_is_wrong_is_told_beside_the_field(page, user):
     page.wait_for("A whole number from 1 to 100.")
     assert page.focused() == "field-count"
     page.fill("field-count", "1")
-    page.click("submit")
-    page.wait_for("Enter a whole number of units, or choose unlimited.")
-    assert page.focused() == "field-quota"
     page.fill("field-quota", "1.5")
     page.click("submit")
+    page.wait_for("Enter a whole number of units, or choose unlimited.")
     assert page.focused() == "field-quota"
     page.fill("field-quota", "9223372036854775808")
     page.fill("field-ips", "nonsense")
@@ -464,6 +492,25 @@ def test_a_lost_answer_creates_nothing_twice(page, user):
     page.submit()
     page.get("secret")
     assert [token["name"] for token in created(user)] == ["once"]
+
+
+def test_a_dialog_that_is_closed_too_early(page, user):
+    """The token is created all the same, so its key is shown."""
+    page.driver.execute_script("""
+        const fetch = window.fetch;
+        window.fetch = async (url, options) => {
+            if (options.method === "POST") await new Promise((done) => { window.release = done; });
+            return fetch(url, options);
+        };""")
+    page.click("new-token")
+    page.fill("field-name", "hasty")
+    page.click("submit")
+    page.press(Keys.ESCAPE)
+    wait_until(lambda: page.css("dialog") == [], "the dialog is closed")
+    page.driver.execute_script("window.release()")
+    page.get("secret")
+    page.click("cancel")
+    page.wait_for_names(["hasty"])
 
 
 # ---- edit ----
@@ -566,6 +613,16 @@ def test_edit_the_expiry(page, user):
     page.driver.execute_script(script, at)
     page.submit()
     assert user.get(token["id"]).data["expired_time"] == expires // 60 * 60
+
+
+def test_a_year_that_the_control_cannot_show_is_kept(page, user):
+    token = user.make(name="eternal", expired_time=2**62)
+    reload(page)
+    page.click_in(token, "edit")
+    page.fill("field-name", "renamed")
+    page.submit()
+    changed = user.get(token["id"]).data
+    assert (changed["name"], changed["expired_time"]) == ("renamed", 2**62)
 
 
 def test_a_token_that_is_gone(page, user):

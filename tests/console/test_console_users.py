@@ -1,11 +1,16 @@
-"""Administrators' pages, on the internal server: users, any user's tokens, whose key it is, the audit log."""
+"""Administrators' pages, on the internal server: users, any user's tokens, whose key it is, the audit log; over
+PostgreSQL where it is there."""
 
 import pytest
+from accessibility import check_accessibility
 from browser import By, Keys
 from client import ISSUED
+from engines import ENGINES
 from service import wait_until
 
 pytestmark = pytest.mark.usefixtures("browser")
+
+ENGINE = ENGINES[-1]
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ def test_create_shows_the_access_token_once(users, site):
     token = users.get("secret").text
     ISSUED.add(token)
     users.click("cancel")
-    users.wait_for("It is not copied yet.")
+    users.wait_for("You have not copied it yet.")
     users.click("cancel")
     row = find(users, "created")
     assert f"{2**53 + 1:,}" in row.text and "vip" in row.text
@@ -178,3 +183,20 @@ def test_audit_log(users, site):
     users.choose("filter-action", "user.*")
     users.wait_until(lambda: len(users.all("record")) == 1, "the user's creation")
     assert "tokenctl" in users.all("record")[0].text
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1360, "dark"), (390, "light")])
+def test_accessibility(users, site, width, scheme):
+    name = f"seen-{width}"
+    site.add_user(name, group="vip")
+    users.emulate(width=width, scheme=scheme)
+    check_accessibility(users)
+    for opener in ("new-user", "find-key", "user-edit", "user-delete"):
+        users.click(opener, find(users, name) if opener.startswith("user-") else None)
+        for summary in users.css("dialog summary"):
+            summary.click()
+        check_accessibility(users)
+        users.press(Keys.ESCAPE)
+    users.click("nav-audit")
+    users.get("record")
+    check_accessibility(users)
