@@ -643,7 +643,7 @@ def test_roots_folder_and_another_layout():
 
 def test_alert_rules(site):
     """Prometheus' rules in a form that it reads, on metrics that there are."""
-    rules = yaml.safe_load((ROOT / "token.rules.yml").read_text())
+    rules = yaml.safe_load((ROOT / "examples/token.rules.yml").read_text())
     (group,) = rules["groups"]
     names = {sample.name for family in Metrics(site).families for sample in family.samples}
     names |= {f"{name}{suffix}" for name in LABELS for suffix in ("", "_total", "_bucket", "_count", "_sum")
