@@ -155,7 +155,7 @@ lint:
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
 	@$(MAKE) --no-print-directory $(BUILD)/gen/sql.h
 	@printf '%s\n' $(SOURCES) | xargs -P "$$(nproc)" -n 2 sh -c 'clang-tidy --quiet "$$@" -- $(DIALECT)' lint
-	@shellcheck spawn.sh dev/*.sh examples/*.sh man/tokenctl.bash .ci/run
+	@shellcheck spawn.sh dev/*.sh examples/*.sh man/tokenctl.bash tests/deb/chroot.sh .ci/run
 
 format:
 	clang-format -i $(SOURCES) $(HEADERS)
@@ -170,7 +170,7 @@ DOCDIR ?= $(PREFIX)/share/doc/token
 DOC  = $(DESTDIR)$(DOCDIR)
 CONF = $(DESTDIR)$(SYSCONFDIR)/token
 # Scripts, examples and documents name the folders that they are installed for.
-with_folders = sed -E 's,/etc/token,$(SYSCONFDIR)/token,g; s,/usr/local/share/doc/token,$(DOCDIR),g; s,/usr/local/(bin|lib|share)/token,$(PREFIX)/\1/token,g'
+with_folders = sed -E 's,/etc/token,$(SYSCONFDIR)/token,g; s,/usr/local/share/doc/token,$(DOCDIR),g; s,/usr/local/(bin|lib|share)/(token|systemd|sysusers),$(PREFIX)/\1/\2,g'
 
 # The workers' account, which nobody else has: only on this machine, not in a package's folder.
 install: all

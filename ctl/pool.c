@@ -105,7 +105,7 @@ static bool unpack(struct buffer *answer)
 {
     size_t len = 0, at = 0;
     FCGI_Header header;
-    for (; answer->len - at >= sizeof(header);) {
+    while (answer->len - at >= sizeof(header)) {
         memcpy(&header, answer->at + at, sizeof(header));
         at += sizeof(header);
         size_t content = (size_t)(header.contentLengthB1 << 8 | header.contentLengthB0);

@@ -69,7 +69,7 @@ static const struct command {
      "all rows of an export; -: standard input", ctl_import, false},
     {{"secret", "rotate"}, "[--wait SECONDS]", "replace the secret, while workers serve", ctl_secret_rotate, false},
     {{"health", NULL}, "", "ask the pool whether it is healthy", ctl_health, false},
-    {{"metrics", NULL}, "", "ask the pool what it has counted (Prometheus' text)", ctl_metrics, false},
+    {{"metrics", NULL}, "", "print what the pool has counted (Prometheus)", ctl_metrics, false},
     {{"check", NULL}, "", "verify every record and index", ctl_check, true},
     {{"stat", NULL}, "", "users, tokens, bytes, map use, readers, disk", ctl_stat, true},
 };

@@ -4,7 +4,7 @@
 #
 #   dev/release-check.sh [STEP...]        default: all, in this order
 #
-#   tree      the version has its date in CHANGELOG.md and no tag yet; all is committed
+#   tree      both changelogs have the version as released, and it has no tag yet; all is committed
 #   ci        .ci/run
 #   clone     in a fresh clone everything is built, and README.md's commands work
 #   deb       the Debian package and its tests
@@ -31,6 +31,8 @@ check_tree() {
     changes=$(git status --porcelain) || return
     if ! grep -Ex "## $version \([0-9]{4}-[0-9]{2}-[0-9]{2}\)" CHANGELOG.md; then
         echo "CHANGELOG.md has no line '## $version (YYYY-MM-DD)'"
+    elif ! grep -q "^token-fcgi ($version) unstable;" debian/changelog; then
+        echo "debian/changelog does not begin with 'token-fcgi ($version) unstable;'"
     elif [ -n "$(git tag -l "v$version")" ]; then
         echo "there is a tag v$version"
     elif [ -n "$changes" ]; then

@@ -25,8 +25,9 @@ install-man: all
 	    chmod 644 "$$file" || exit; done
 	ln -sf ../lib/token/spawn.sh '$(SBIN)/token-spawn'
 	install -m 644 $(BUILD)/completion/tokenctl.bash '$(COMPLETIONS)/tokenctl'
+	ln -sf tokenctl '$(COMPLETIONS)/token-spawn'
 	install -m 644 $(BUILD)/completion/tokenctl.zsh '$(DESTDIR)$(ZSHDIR)/_tokenctl'
 
 uninstall-man:
 	for page in $(MAN_PAGES); do rm -f '$(MAN)'/man"$${page##*.}/$${page#man/}"; done
-	rm -f '$(SBIN)/token-spawn' '$(COMPLETIONS)/tokenctl' '$(DESTDIR)$(ZSHDIR)/_tokenctl'
+	rm -f '$(SBIN)/token-spawn' '$(COMPLETIONS)/tokenctl' '$(COMPLETIONS)/token-spawn' '$(DESTDIR)$(ZSHDIR)/_tokenctl'

@@ -1,4 +1,4 @@
-# bash completion of tokenctl(1)
+# bash completion of tokenctl(1) and token-spawn(8)
 # shellcheck shell=bash
 
 _tokenctl()
@@ -44,3 +44,4 @@ END
 }
 
 complete -F _tokenctl tokenctl
+complete -W 'start stop restart reload status run --help --version' token-spawn

@@ -1,6 +1,10 @@
-#compdef tokenctl
-# zsh completion of tokenctl(1)
+#compdef tokenctl token-spawn
+# zsh completion of tokenctl(1) and token-spawn(8)
 
+if [[ $service == token-spawn ]]; then
+    (( CURRENT > 2 )) || compadd -- start stop restart reload status run --help --version
+    return
+fi
 local usage about first second rest arguments previous=$words[CURRENT-1]
 local -a given=(${words[2,CURRENT-1]:#-*}) named options
 [[ $words[CURRENT] != -* ]] || options=(@options@)

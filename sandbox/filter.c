@@ -24,8 +24,7 @@ static const int allowed[] = {
     /* open files */
     SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(pread64),
     SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(lseek), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
-    SCMP_SYS(flock), SCMP_SYS(msync), SCMP_SYS(ftruncate), SCMP_SYS(fstat),
-    SCMP_SYS(fstatfs),
+    SCMP_SYS(flock), SCMP_SYS(msync), SCMP_SYS(ftruncate), SCMP_SYS(fstat), SCMP_SYS(fstatfs),
     /* memory */
     SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(mlock),
     SCMP_SYS(munlock), SCMP_SYS(sysinfo) /* qsort */,

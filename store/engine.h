@@ -36,7 +36,7 @@ typedef enum store_error store_find_foreign_keys(struct store_reader *reader, bo
     FUNCTION(close, __typeof__(store_close))                                                       \
     FUNCTION(maintain, __typeof__(store_maintain))                                                 \
     FUNCTION(probe, __typeof__(store_probe))                                                       \
-    FUNCTION(check_health, __typeof__(store_check_health)) /* the reason: perhaps */               \
+    FUNCTION(check_health, __typeof__(store_check_health)) /* its reason may be empty */            \
     FUNCTION(reader_open, __typeof__(store_reader_open))                                           \
     FUNCTION(reader_close, __typeof__(store_reader_close))                                         \
     FUNCTION(user_find, __typeof__(store_user_find))                                               \

@@ -178,7 +178,6 @@ const char *store_reader_engine(const struct store_reader *reader)
 enum store_error store_check_health(struct store_reader *reader,
                                     char reason[static STORE_REASON_SIZE])
 {
-    *reason = '\0';
     enum store_error error = reader->store->engine->check_health(reader, reason);
     if (error != STORE_OK && *reason == '\0')
         store_find_trouble(reader->store, reason);

@@ -96,7 +96,7 @@ const struct seal *store_reader_seal(const struct store_reader *reader);
 const char *store_reader_engine(const struct store_reader *reader);
 
 /* Whether a read works and, as far as it can be known without a write, the next write will: the
- * disk has room for it, the database accepts it. reason   one line, if the result is an error */
+ * disk has room for it, the database accepts it. reason gets a line, if the result is an error. */
 enum store_error store_check_health(struct store_reader *reader,
                                     char reason[static STORE_REASON_SIZE]);
 

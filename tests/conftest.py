@@ -19,7 +19,7 @@ for number in (signal.SIGHUP, signal.SIGINT):
 
 # pytest-xdist hands each file to one of its processes: the files that take longest come first.
 LONGEST = ["test_pool", "test_faults", "test_power_cut", "test_fuzz", "test_kills", "test_stalled",
-           "test_failover", "test_console_tokens", "test_console_behaviour", "test_unit", "test_unit_over_it", "test_search", "test_spend"]
+           "test_failover", "test_console_tokens", "test_console_behaviour", "test_unit", "test_unit_over_it", "test_package", "test_search", "test_spend"]
 
 outcomes = {}  # test -> whether all of its phases passed
 notes = []  # what tests report beside their outcome: record_property("note", text)

@@ -1,4 +1,4 @@
-"""The completion of tokenctl in bash and zsh offers what tokenctl --help prints."""
+"""The completion of tokenctl and token-spawn in bash and zsh offers what their --help prints."""
 
 import os
 import pty
@@ -128,9 +128,22 @@ class Zsh:
         os.waitpid(self.pid, 0)
 
 
+def words_of_spawn():
+    usage = subprocess.run([ROOT / "spawn.sh", "--help"], capture_output=True, text=True, check=True, timeout=60).stdout
+    return sorted(re.findall(r"[a-z-]+", usage.splitlines()[0].partition("spawn.sh ")[2]))
+
+
+def test_bash_of_spawn():
+    script = f'source "{FILES}/tokenctl.bash"; eval "$(complete -p token-spawn | sed "s/^complete/compgen/; s/ token-spawn$//")"'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert sorted(done.stdout.split()) == words_of_spawn()
+
+
 def test_zsh(folder):
     shell = Zsh(folder)
     try:
+        assert shell.complete("token-spawn ") == words_of_spawn()
+        assert shell.complete("token-spawn start ") == []
         for line, words in expected():
             assert shell.complete(line) == sorted(words), line
     finally:

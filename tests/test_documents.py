@@ -45,6 +45,13 @@ def test_index():
     assert pages - linked <= {index}
 
 
+def test_map():
+    """CONTRIBUTING.md tells what each folder is for."""
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    described = set(re.findall(r"^\| (\w+)/ \|", (ROOT / "CONTRIBUTING.md").read_text(), re.M))
+    assert folders - {"build", "var"} == described
+
+
 def blocks(text, kind):
     return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.M | re.S)
 

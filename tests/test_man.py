@@ -52,6 +52,7 @@ def test_pages_know_each_other():
 def test_commands():
     usages = help_of_tokenctl()
     assert list(items("tokenctl.1", "COMMANDS")) == usages and len(usages) > 30
+    assert max(map(len, output(BUILD / "tokenctl", "--help").splitlines())) <= 80
 
 
 def test_options_of_tokenctl():

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def tree(tmp_path):
     """A repository with the script, where make fails on what is named in the file "bad"."""
     for path, text in (("Makefile", "VERSION = 1.2.3\n"), ("CHANGELOG.md", "# Changelog\n\n## 1.2.3 (2026-12-01)\n"),
-                       (".gitignore", "/build/\n/bad\n"), (".ci/run", "#!/bin/sh\nmake ci\n"),
+                       ("debian/changelog", "token-fcgi (1.2.3) unstable; urgency=medium\n"), (".gitignore", "/build/\n/bad\n"), (".ci/run", "#!/bin/sh\nmake ci\n"),
                        ("bin/make", '#!/bin/sh\necho "make $*"\n! grep -qw -e "$3" -e "$1" bad 2>/dev/null\n')):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
@@ -54,6 +54,10 @@ def test_tree(tree):
     git(tree, "tag", "v1.2.3")
     assert check(tree, "tree")[0] == 1
     git(tree, "tag", "-d", "v1.2.3")
-    (tree / "CHANGELOG.md").write_text("# Changelog\n\n## 1.2.3 (not yet released)\n")
-    git(tree, "commit", "-qam", "not yet")
-    assert check(tree, "tree")[0] == 1
+    for path, now, before in (("CHANGELOG.md", "2026-12-01", "not yet released"),
+                              ("debian/changelog", "unstable", "UNRELEASED")):
+        text = (tree / path).read_text()
+        for changed, expected in ((text.replace(now, before), 1), (text, 0)):
+            (tree / path).write_text(changed)
+            git(tree, "commit", "-qam", "changed")
+            assert check(tree, "tree")[0] == expected

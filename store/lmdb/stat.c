@@ -61,6 +61,6 @@ enum store_error lmdb_check_health(struct store_reader *reader, char *reason)
         db_result(txn, MDB_PANIC);
     if (txn->error == STORE_OK && !has_room(store))
         store_txn_fail(txn, STORE_FULL);
-    (void)reason;
+    *reason = '\0'; /* the error says all */
     return txn->error;
 }

@@ -71,6 +71,7 @@ enum store_error postgresql_check_health(struct store_reader *base, char *reason
 {
     struct pg_connection *connection = &((struct pg_reader *)base)->connection;
     struct pg_values values;
+    *reason = '\0';
     enum store_error error = pg_read(base, PG_READ_WRITABLE, PG_PARAMETERS, &values);
     if (error == STORE_OK && !pg_next_int(&values)) {
         error = pg_fail(connection, STORE_UNAVAILABLE, "");

@@ -62,7 +62,8 @@ build() {
 # Type, mode, owner, path and link of every file, and what is in it. dpkg, apt and the like keep their own.
 snapshot() {
     inside 'find / -xdev -regextype posix-extended -regex "/var/(lib/(dpkg|apt)|cache|log)|/tmp" -prune \
-        -o ! -type f -printf "%p %y %m %u:%g %l\n" -o -printf "%p %y %m %u:%g " -exec sha256sum -b {} \;' | LC_ALL=C sort
+        -o -printf "%p %y %m %u:%g %l\n" -type f -exec sha256sum -b {} +' |
+        sed -E 's/^([0-9a-f]{64}) \*(.*)/\2 \1/' | LC_ALL=C sort
 }
 
 # Every difference to the first snapshot is below one of the paths.

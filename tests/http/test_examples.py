@@ -138,7 +138,7 @@ class Gateway:
 
     def __init__(self, language, internal, upstream, secret, folder):
         self.port, self.log = free_port(), folder / "gateway.txt"
-        self.internal, self.upstream = internal, upstream
+        self.language, self.internal, self.upstream = language, internal, upstream
         environment = {**CLEAN_ENVIRONMENT, "INTERNAL": internal.url + "api/token/", "UPSTREAM": upstream.url + "chat",
                        "GATEWAY_SECRET": secret, "UPSTREAM_KEY": UPSTREAM_KEY, "PORT": str(self.port)}
         with self.log.open("w") as log:
@@ -187,11 +187,22 @@ def site(engine):
         yield running
 
 
-@pytest.fixture(params=list(COMMANDS))
-def gateway(request, site, tmp_path):
+@pytest.fixture(scope="module", params=list(COMMANDS))
+def running(request, site, tmp_path_factory):
     with Internal(site.internal_port) as internal, Server(complete) as upstream:
-        with Gateway(request.param, internal, upstream, site.add_gateway(), tmp_path) as running:
-            yield running
+        folder = tmp_path_factory.mktemp(request.param)
+        with Gateway(request.param, internal, upstream, site.add_gateway(), folder) as started:
+            yield started
+
+
+@pytest.fixture
+def gateway(running):
+    """As if it was new: the threads of the test before have ended, as it has seen their last request."""
+    running.internal.requests.clear()
+    running.upstream.requests.clear()
+    running.internal.faults.clear()
+    running.upstream.answer = complete
+    return running
 
 
 class Token:
@@ -266,10 +277,10 @@ def test_balance(gateway, site):
     assert gateway.code(token.key) == (402, "balance")
 
 
-def test_gateway_without_rights(gateway, site, token):
-    (found,) = [row["id"] for row in site.ctl("gateway", "list")][-1:]
-    site.ctl("gateway", "delete", found)
-    assert gateway.code(token.key) == (500, "gateway")
+def test_wrong_secret(gateway, token, tmp_path):
+    """The client is not told that its key is wrong."""
+    with Gateway(gateway.language, gateway.internal, gateway.upstream, "no-secret", tmp_path) as other:
+        assert other.code(token.key) == (500, "gateway")
 
 
 @pytest.mark.parametrize("answer, expected", [

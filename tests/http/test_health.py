@@ -10,7 +10,7 @@ import client
 import fastcgi
 import pytest
 from client import Client
-from service import IS_ROOT, TOKENCTL, Site, wait_until
+from service import IS_ROOT, TOKENCTL, Site, free_port, wait_until
 
 OK = {"status": "ok"}
 FULL = "store full: no space on the disk, or TOKEN_MAP_SIZE reached"
@@ -56,6 +56,17 @@ def test_commands(site):
     assert site.ctl("health") == [OK]
     status, output = site.run_spawn("status")
     assert status == 0 and output.startswith("running, pid ") and "healthy" not in output
+
+
+def test_a_port_of_token_conf():
+    with Site(pool=False, workers=1) as site:
+        settings = {"TOKEN_SOCKET": f"127.0.0.1:{free_port()}", "TOKEN_PIDFILE": str(site.dir / "tcp.pid")}
+        site.spawn("start", **settings)
+        (site.dir / "token.conf").write_text(f"TOKEN_SOCKET={settings['TOKEN_SOCKET']}\n")
+        assert site.ctl("health", TOKEN_SOCKET=None) == [OK]
+        assert site.ctl("health", TOKEN_SOCKET=settings["TOKEN_SOCKET"].replace("127.0.0.1", "localhost")) == [OK]
+        assert site.run_spawn("status", **settings)[0] == 0
+        site.spawn("stop", **settings)
 
 
 # ---- who may not ask, and who is not answered ----
@@ -119,7 +130,7 @@ def test_a_pool_that_is_gone():
 @pytest.mark.lmdb
 def test_a_full_map():
     """The pool answers, and is not healthy; a start succeeds all the same."""
-    with Site(workers=2, TOKEN_MAP_SIZE="2M") as site:
+    with Site(workers=2, TOKEN_MAP_SIZE="2M", TOKEN_HTTP_STATUS="200") as site:
         user = site.http(site.add_user())
         assert user.health() == (200, "")
         fill(user)

@@ -692,6 +692,20 @@ def test_reload_serves_kept_connections(pool, client):
     assert client.list().status == 200
 
 
+def test_reload_makes_a_change_of_the_file_effective(pool, client):
+    """Other than a change of where things are, for which there is restart."""
+    conf = Path(pool.environment["TOKEN_CONF"])
+    token, before = client.make(), conf.read_text()
+    conf.write_text(f"{before}TOKEN_KEYS=masked\n")
+    try:
+        pool.spawn("reload")
+        wait_until(lambda: "*" in client.get(token["id"]).data["key"], "keys are masked")
+    finally:
+        conf.write_text(before)
+        pool.spawn("reload")
+    wait_until(lambda: client.get(token["id"]).data["key"] == token["key"], "keys are shown")
+
+
 def test_reload_that_cannot_start_workers_keeps_the_old(pool, client):
     secret = Path(pool.environment["TOKEN_SECRET"])
     wait_until(lambda: len(pool.pids()) == 2, "there are two workers")

@@ -257,8 +257,10 @@ def test_workers_are_started_again(service):
 
 
 def test_restart_lets_requests_wait(service):
-    """In the queue of the socket, which systemd keeps."""
+    """In the queue of the socket, which systemd keeps, as it keeps the folder with what was counted."""
     client = service.http(service.add_user())
+    counters = service.dir / "run/metrics"
+    counted = counters.stat().st_ino
     for number in (signal.SIGTERM, signal.SIGKILL):
         if number == signal.SIGTERM:
             service.stop()
@@ -270,7 +272,8 @@ def test_restart_lets_requests_wait(service):
             service.start()
             assert waiting.read_reply().status == 204
     service.is_up()
-    assert client.list().status == 200
+    assert client.list().status == 200 and counters.stat().st_ino == counted
+    assert "RuntimeDirectory=token\nRuntimeDirectoryPreserve=yes\n" in service.unit
 
 
 def test_spawn_sh_leaves_the_service_alone(service):
