@@ -335,6 +335,7 @@ static void test_methods(void **state)
         {"/consume", "POST, OPTIONS", ROUTE_TOKEN},
         {"/", "GET, HEAD, OPTIONS", ROUTE_USAGE},
         {"", "GET, HEAD, OPTIONS", ROUTE_HEALTH},
+        {"", "GET, HEAD, OPTIONS", ROUTE_METRICS},
         {"/", "OPTIONS", ROUTE_HEALTH},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -343,6 +344,24 @@ static void test_methods(void **state)
         assert_span_equal(((struct span){buffer.at, buffer.len}), span_of(rows[i].methods));
         buffer_free(&buffer);
     }
+}
+
+/* Each path has one number, as a histogram has a series for each, and the last is of no route. */
+static void test_numbers(void **state)
+{
+    (void)state;
+    static char names[COUNTERS_ROUTES_MAX][ROUTE_NAME_SIZE];
+    unsigned other = route_number(NULL);
+    for (unsigned i = 0; i < COUNTERS_ROUTES_MAX; i++) {
+        bool is_number = route_write_name(i, names[i]);
+        assert_true(i <= other || !is_number);
+        for (unsigned j = 0; is_number && j < i; j++)
+            assert_string_not_equal(names[i], names[j]);
+    }
+    assert_string_equal(names[other], "other");
+    assert_int_equal(route_method_number(SPAN("GET")), 0);
+    assert_int_equal(route_method_number(SPAN("get")), COUNTERS_METHODS - 1);
+    assert_int_equal(route_method_number((struct span){NULL, 0}), COUNTERS_METHODS - 1);
 }
 
 int main(void)
@@ -355,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_renders_and_callers),
         cmocka_unit_test(test_bodies_that_are_read),
         cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_numbers),
     };
     return cmocka_run_group_tests_name("route", tests, NULL, NULL);
 }
