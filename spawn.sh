@@ -452,7 +452,8 @@ launch() {
 # Becomes a command, to which the caller hands on standard input, output and error, TOKEN_*, PATH,
 # locale and systemd's NOTIFY_SOCKET. --default-signal: a shell starts background commands with SIGINT
 # ignored, nohup with SIGHUP, and a shell can't trap a signal that was ignored when it started. bash:
-# other shells can't close descriptors above 9. No value is an argument, which others could read: TOKEN_STORE may have a password.
+# other shells can't close descriptors above 9. No value is an argument, which others could read:
+# TOKEN_STORE may have a password.
 clean() {
     # shellcheck disable=SC2016 # for bash
     exec bash -p -c '

@@ -11,8 +11,8 @@ from client import Client  # noqa: E402
 from engines import ENGINES  # noqa: E402
 from service import Site, Store  # noqa: E402
 
-# `make run` and `make install` are for the default build, also when another one is tested.
-OF_DEFAULT_BUILD = ["test_install.py", "test_readme.py", "test_run.py"]
+# `make run` and `make install` are for the default build, also when another one is tested. Examples are not built.
+OF_DEFAULT_BUILD = ["test_examples.py", "test_install.py", "test_install_document.py", "test_readme.py", "test_run.py"]
 collect_ignore = OF_DEFAULT_BUILD if os.environ.get("BUILD", "build") != "build" else []
 
 

@@ -273,7 +273,8 @@ class DyingWorker(threading.Thread):
             while True:
                 with contextlib.closing(self.listener.accept()[0]) as peer:
                     self.read(peer)
-                    answer = fastcgi.stream(fastcgi.STDOUT, b"Status: 204\r\n\r\n")
+                    # nginx 1.26 keeps no connection after an answer without a body.
+                    answer = fastcgi.stream(fastcgi.STDOUT, b"Status: 200\r\n\r\n{}")
                     peer.sendall(answer + fastcgi.record(fastcgi.END_REQUEST, bytes(8)))
                     self.read(peer)
 
@@ -298,7 +299,7 @@ def test_lost_writes_are_not_repeated(method, target, which):
     """On a kept connection that ends: a PUT may hold an add_quota."""
     with Site(pool=False, nginx_changes=[ONE_PROCESS]) as site:
         worker = DyingWorker(site.socket)
-        assert ask(getattr(site, which), "GET", "/api/token/").status == 204
+        assert ask(getattr(site, which), "GET", "/api/token/").status == 200
         assert failure(ask(getattr(site, which), method, target)) == (503, "unknown")
         assert worker.requests == 2
         worker.close()
