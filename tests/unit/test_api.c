@@ -92,7 +92,9 @@ static int check_reply(struct fixture *fixture)
     assert_true((status == 401) == (header(fixture, "WWW-Authenticate", value) != NULL));
 
     struct json_tokener *tokener = json_tokener_new();
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    /* With STRICT json-c 0.18 refuses every string that is not ASCII. */
+    int strict = json_c_version_num() >> 8 == 18 ? 0 : JSON_TOKENER_STRICT;
+    json_tokener_set_flags(tokener, strict | JSON_TOKENER_VALIDATE_UTF8);
     struct json_object *json = json_tokener_parse_ex(tokener, body.at, (int)body.len), *member;
     require(json && json_tokener_get_parse_end(tokener) == body.len, "%.*s", (int)body.len,
             body.at);
