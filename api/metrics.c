@@ -140,6 +140,8 @@ uint64_t api_counters_layout(void)
 {
     uint64_t hash = sizeof(struct counters_file);
     char labels[LABELS_SIZE];
+    for (size_t i = 0; i < COUNTERS_BOUNDS; i++)
+        hash = crc32(hash, (const Bytef *)&counters_bounds[i].ns, sizeof(counters_bounds[i].ns));
     for (size_t i = 0; i < METRIC_COUNT; i++) {
         const char *name = metrics[i].name;
         hash = crc32(hash, (const Bytef *)name, (uInt)strlen(name));

@@ -58,13 +58,16 @@ static const char *const roots[] = {
     "/api/user",  "/api/log",         "/healthz",    "/metrics",
 };
 
-/* Takes the first root off, with a prefix of the site before it (/gateway/api/token). */
+/* Takes the first root off, with a prefix of the site before it (/gateway/api/token). Those of
+ * monitors have none, as their names could end a path of anybody's (/API/TOKEN/metrics). */
 static bool strip_root(struct span *path, enum route_root *root)
 {
     for (struct span rest = *path; rest.len > 0; rest = span_from(rest, 1))
         for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
             struct span name = span_of(roots[i]);
             if (!span_starts_with(rest, name) || (rest.len > name.len && rest.at[name.len] != '/'))
+                continue;
+            if (i >= ROUTE_HEALTH && rest.at != path->at)
                 continue;
             *path = span_from(rest, name.len);
             *root = (enum route_root)i;
@@ -106,8 +109,11 @@ struct span route_path(const struct request_input *input, char text[ROUTE_PATH_S
         return SPAN("/verify");
     /* The program's own name may precede what is below /api/token (/cgi-bin/token.fcgi/5). */
     bool is_program = script.len > 3 && span_equal(span_from(script, script.len - 3), SPAN("cgi"));
-    if (!strip_root(&path, root) && (input->path_info.len > 0 || is_program))
+    if (!strip_root(&path, root) && (input->path_info.len > 0 || is_program)) {
         path = input->path_info;
+        if (is_program)
+            strip_root(&path, root);
+    }
     /* "/" is administrators' there, or guarded by its exact name. */
     bool is_exact = *root >= ROUTE_USERS;
     return path.len > 0 || is_exact ? path : SPAN("/");

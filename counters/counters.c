@@ -23,28 +23,39 @@ const struct counters_bound counters_bounds[COUNTERS_BOUNDS] = {
 
 enum state { READY, EMPTY, OTHER_LAYOUT, OTHER_FILE };
 
+/* The first members of struct counters_file. */
+struct head {
+    char magic[8];
+    uint64_t layout;
+};
+
 static enum state find_state(int fd, const struct stat *status, uint64_t layout)
 {
-    struct counters_file *head = NULL; /* for the members' sizes */
-    unsigned char bytes[sizeof(head->magic) + sizeof(head->layout)];
+    static const struct head nothing;
+    struct head head = nothing;
     if (status->st_size == 0)
         return EMPTY;
-    if (pread(fd, bytes, sizeof(bytes), 0) < (ssize_t)sizeof(magic) ||
-        memcmp(bytes, magic, sizeof(magic)) != 0)
+    if (pread(fd, &head, sizeof(head), 0) < 0)
         return OTHER_FILE;
-    return status->st_size == sizeof(*head) &&
-                   memcmp(bytes + sizeof(magic), &layout, sizeof(layout)) == 0
-               ? READY
-               : OTHER_LAYOUT;
+    /* After a power cut a file may have its size without its content. */
+    if (status->st_size == sizeof(struct counters_file) &&
+        memcmp(&head, &nothing, sizeof(head)) == 0)
+        return EMPTY;
+    if (memcmp(head.magic, magic, sizeof(magic)) != 0)
+        return OTHER_FILE;
+    return status->st_size == sizeof(struct counters_file) && head.layout == layout ? READY
+                                                                                    : OTHER_LAYOUT;
 }
 
-/* Of zeros that have their place on the disk: a full one must not end a worker that counts. */
+/* Of zeros that have their place on the disk: a full one must not end a worker that counts. The
+ * head comes first, so that workers of another layout, which may have mapped the file, count in it
+ * no more; and whoever finds it unfinished can tell. */
 static bool fill(int fd, uint64_t layout)
 {
-    return ftruncate(fd, 0) == 0 &&
-           (errno = posix_fallocate(fd, 0, sizeof(struct counters_file))) == 0 &&
-           pwrite(fd, &layout, sizeof(layout), offsetof(struct counters_file, layout)) > 0 &&
-           pwrite(fd, magic, sizeof(magic), 0) > 0;
+    struct head head = {.layout = layout};
+    memcpy(head.magic, magic, sizeof(magic));
+    return pwrite(fd, &head, sizeof(head), 0) == sizeof(head) && ftruncate(fd, sizeof(head)) == 0 &&
+           (errno = posix_fallocate(fd, 0, sizeof(struct counters_file))) == 0;
 }
 
 static const char *find_fault(int fd, struct stat *status)
@@ -181,7 +192,7 @@ bool counters_open(struct counters *counters, const char *path, uint64_t layout,
     }
     if (at == MAP_FAILED)
         return false;
-    *counters = (struct counters){.shared = at, .fd = fd};
+    *counters = (struct counters){.shared = at, .layout = layout, .fd = fd};
     if (fd >= 0)
         sigbus_spare(at, size, path);
     take_place(counters);

@@ -74,22 +74,26 @@ struct counters_worker {
     atomic_llong connections; /* that are open */
 };
 
-/* The file's content. */
+/* The file's content. What is before the cells has its place in each layout. */
 struct counters_file {
     char magic[8];
-    uint64_t layout;
-    atomic_ullong commit_error; /* see counters_set_commit_error */
+    atomic_ullong layout; /* which cells are of what; 0: in memory */
+    /* In a line of the cache of its own, as others write here.
+     * See counters_set_commit_error. */
+    _Alignas(64) atomic_ullong commit_error;
     /* See counters_take_failures. */
     atomic_ullong failed_writes, failure;
     atomic_llong log_failures_ms;
-    atomic_ullong cells[COUNTERS_CELLS];
     struct counters_worker workers[COUNTERS_WORKERS_MAX];
+    atomic_ullong cells[COUNTERS_CELLS];
 };
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "processes count without a lock");
 
 /* A process's way to it. */
 struct counters {
     struct counters_file *shared; /* or private memory */
     struct counters_worker *own;
+    uint64_t layout;
     int fd; /* -1: private memory */
 };
 
@@ -113,10 +117,17 @@ extern const struct counters_bound {
     const char *seconds;
 } counters_bounds[COUNTERS_BOUNDS];
 
+/* False once a worker of another version has emptied the file for its own layout. */
+static inline bool counters_are_current(const struct counters *counters)
+{
+    uint64_t layout = atomic_load_explicit(&counters->shared->layout, memory_order_relaxed);
+    return layout == counters->layout || layout == 0;
+}
+
 /* From any thread, as the following. counters NULL: nothing is counted. */
 static inline void counters_add(const struct counters *counters, unsigned cell, uint64_t amount)
 {
-    if (counters)
+    if (counters && counters_are_current(counters))
         atomic_fetch_add_explicit(&counters->shared->cells[cell], amount, memory_order_relaxed);
 }
 
@@ -132,8 +143,9 @@ static inline void counters_observe(const struct counters *counters, unsigned ce
 
 static inline uint64_t counters_get(const struct counters *counters, unsigned cell)
 {
-    return counters ? atomic_load_explicit(&counters->shared->cells[cell], memory_order_relaxed)
-                    : 0;
+    return counters && counters_are_current(counters)
+               ? atomic_load_explicit(&counters->shared->cells[cell], memory_order_relaxed)
+               : 0;
 }
 
 /* A connection of this worker was opened (1) or closed (-1). */

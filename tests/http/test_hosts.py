@@ -410,10 +410,17 @@ def test_guarded_routes_are_not_public(host, user, path):
             assert "x-token-id" not in reply.headers
 
 
+@pytest.mark.parametrize("path", ["/API/TOKEN/api/token/verify", "/Api/Token/Verify", "/API/STATUS/api/token/verify"])
+def test_letter_case(host, user, path):
+    reply = host.send("GET", path, {"X-Api-Key": user.make()["key"]}, None)
+    assert reply.status in (400, 403, 404) or reply.body == b""
+    assert "x-token-id" not in reply.headers
+
+
 @pytest.mark.parametrize("name", ["healthz", "metrics"])
 def test_no_block_serves_monitors(host, name):
     for path in (f"/{name}", f"/{name}/", f"//{name}", f"/api/token/{name}", f"/api/status/{name}",
-                 f"/api/status/../../{name}", f"/x/{name}"):
+                 f"/api/status/../../{name}", f"/x/{name}", f"/API/TOKEN/{name}", f"/api/tokens/{name}"):
         reply = host.send("GET", path, {}, None)
         assert reply.status in (400, 403, 404) or reply.body == b"", path  # Caddy's own 200
 

@@ -495,6 +495,10 @@ def damaged(shared, kind):
         return b""
     if kind == "short":
         return bytes(data[:100])
+    if kind == "unfinished":
+        return bytes(data[:16])
+    if kind == "zeros":
+        return bytes(len(data))
     if kind == "long":
         return bytes(data) + b"x"
     if kind == "other layout":
@@ -505,7 +509,7 @@ def damaged(shared, kind):
     raise AssertionError(kind)
 
 
-@pytest.mark.parametrize("kind", ["empty", "short", "long", "other layout"])
+@pytest.mark.parametrize("kind", ["empty", "short", "long", "unfinished", "zeros", "other layout"])
 def test_damaged(store, shared, kind):
     """A file that is no longer as it was is made anew; a worker of before counts on in its own."""
     before = Worker(store, shared)
@@ -623,16 +627,26 @@ def test_roots_folder_and_another_layout():
     """spawn.sh makes the file where workers may not: they empty one of another version."""
     with Site(workers=2) as site:
         shared = site.dir / "metrics"
+        name = "token_http_requests_total{/api/token/,GET,200}"
+
+        def set_layout(layout):
+            with shared.open("r+b") as file:
+                file.seek(8)
+                file.write(layout)
+
         assert shared.stat().st_mode & 0o777 == 0o600
         inode = shared.stat().st_ino
+        layout = shared.read_bytes()[8:16]
         user = site.direct(site.add_user())
         assert user.list().status == 200
-        site.spawn("stop")
-        with shared.open("r+b") as file:
-            file.seek(8)
-            file.write(struct.pack("<Q", 1))
-        site.spawn("start")
-        assert Metrics(site)["token_http_requests_total{/api/token/,GET,200}"] == 0
+        set_layout(struct.pack("<Q", 1))
+        assert user.list().status == 200
+        assert Metrics(site)[name] == 0  # those of before count no more
+        set_layout(layout)
+        assert Metrics(site)[name] == 1
+        set_layout(struct.pack("<Q", 1))
+        site.spawn("reload")
+        assert Metrics(site)[name] == 0
         assert Metrics(site)["token_workers"] == 2
         assert (shared.stat().st_ino == inode) is IS_ROOT
         assert "TOKEN_SHARED" not in (site.dir / "pool.log").read_text()

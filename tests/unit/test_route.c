@@ -73,6 +73,9 @@ static void test_path(void **state)
         {"/", "/healthz", "/", ROUTE_HEALTH, NULL},
         {"/healthz", "/cgi-bin/token.cgi", "", ROUTE_HEALTH, NULL},
         {"/healthzx", NULL, "/healthzx", ROUTE_TOKEN, NULL},
+        {"/x/healthz", NULL, "/x/healthz", ROUTE_TOKEN, NULL}, /* monitors' have no prefix */
+        {NULL, "/API/TOKEN/metrics", "/API/TOKEN/metrics", ROUTE_TOKEN, NULL},
+        {"/x/metrics", "/cgi-bin/token.cgi", "/x/metrics", ROUTE_TOKEN, NULL},
         {"/healthz", "/api/token", "/healthz", ROUTE_TOKEN, NULL},
         {"/", "/api/log", "/", ROUTE_LOG, NULL},
         /* a subrequest of nginx: all but its location is the original request's */
