@@ -41,6 +41,7 @@ function facts({ id, username, group, role, token_count, token_limit }) {
 }
 
 async function rotate() {
+  const { id } = session.self;
   const answer = await confirm({
     title: t("new_access_token"),
     text: t("new_access_token_text"),
@@ -48,7 +49,7 @@ async function rotate() {
     work: self.rotate,
   });
   if (!answer) return;
-  signIn(String(session.self.id), answer.access_token);
+  if (session.self?.id === id) signIn(String(id), answer.access_token); // not signed out meanwhile
   const secrets = [{ secret: answer.access_token }];
   await showSecrets({ title: t("new_access_token"), text: t("secret_once"), secrets, isOnce: true });
 }

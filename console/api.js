@@ -27,18 +27,26 @@ const tell = (name, detail) => events.dispatchEvent(new CustomEvent(name, { deta
 
 const TRIES_MAX = 4;
 const WAIT_MAX_S = 60; // longer waits are told instead
+const ANSWER_MAX_S = 120; // nginx gives up earlier
 
 /* Returns the answer, without the envelope if it has nothing else than data. Options: query (members
  * that are "" or null are left out), body, idempotencyKey. Throws ApiError. */
 async function request(method, path, options = {}) {
+  const { credentials } = session;
   for (let tries = 1; ; tries++) {
     try {
       return await requestOnce(method, path, options);
     } catch (error) {
-      if (tries === TRIES_MAX || !mayRepeat(error, method, options)) throw error;
-      await wait(error.retryAfter);
+      const isRepeated = tries < TRIES_MAX && mayRepeat(error, method, options) && (await wait(error.retryAfter, method));
+      if (!isRepeated || session.credentials !== credentials) throw told(error, method);
     }
   }
+}
+
+/* A page that shows what was perhaps changed, or is no longer there, is "stale". */
+function told(error, method) {
+  if (method !== "GET" && (error.code === "unknown" || error.code === "not_found")) tell("stale");
+  return error;
 }
 
 /* "unknown" means that the request is perhaps done. */
@@ -47,15 +55,29 @@ function mayRepeat(error, method, options) {
   return error.code !== "unknown" || method === "GET" || Boolean(options.idempotencyKey);
 }
 
-async function wait(seconds) {
+const waits = new Set();
+
+/* What waits to be repeated and is more than a question fails instead. */
+export const abandonWaits = () => waits.forEach((abandon) => abandon(false));
+
+/* Resolves with whether it was not abandoned. */
+async function wait(seconds, method) {
   tell("wait", seconds);
-  await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  let abandon;
+  const isOver = await new Promise((resolve) => {
+    abandon = resolve;
+    if (method !== "GET") waits.add(abandon);
+    setTimeout(() => resolve(true), seconds * 1000);
+  });
+  waits.delete(abandon);
   tell("go");
+  return isOver;
 }
 
 async function requestOnce(method, path, options) {
-  const response = await send(method, path, options);
-  const answer = readAnswer(response, await response.text());
+  const { credentials } = session;
+  const [response, text] = await send(method, path, options);
+  const answer = readAnswer(response, text);
   if (answer.success === true) return "refused" in answer ? answer : answer.data;
   const retryAfter = response.headers.get("Retry-After");
   const error = new ApiError(
@@ -64,7 +86,7 @@ async function requestOnce(method, path, options) {
     answer.message || `HTTP ${response.status}`,
     retryAfter === null ? null : Number(retryAfter) || 1,
   );
-  if (isRefused(error)) tell("refused", error);
+  if (isRefused(error) && session.credentials === credentials) tell("refused", error);
   throw error;
 }
 
@@ -73,14 +95,16 @@ async function send(method, path, { query, body, idempotencyKey }) {
   for (const [name, value] of Object.entries(query ?? {}))
     if (value !== "" && value !== null && value !== undefined) url.searchParams.set(name, value);
   try {
-    return await fetch(url, {
+    const response = await fetch(url, {
       method,
       headers: headers(body, idempotencyKey),
       body: body === undefined ? undefined : stringify(body),
       cache: "no-store",
       credentials: "omit",
       redirect: "error",
+      signal: AbortSignal.timeout(ANSWER_MAX_S * 1000),
     });
+    return [response, await response.text()];
   } catch {
     throw new ApiError(0, "offline", "The service does not answer");
   }
@@ -128,6 +152,7 @@ export const self = {
 /* ---- tokens; owner: the user id whose they are, for administrators; absent: one's own ---- */
 
 export const tokens = {
+  get: (id, owner) => request("GET", `api/token/${id}`, { query: { user_id: owner } }),
   page: (query, owner) => tokenPage(query, { user_id: owner }),
   create: (body, idempotencyKey) => request("POST", "api/token/", { body, idempotencyKey }),
   update: (body, owner) => request("PUT", "api/token/", { body, query: { user_id: owner } }),

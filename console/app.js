@@ -45,6 +45,7 @@ async function load() {
 }
 
 async function start() {
+  closeDialogs(); // of who was signed in before a link
   if (!session.credentials) {
     await showSignIn();
     session.site = await site().catch(() => null); // for its name; the sign-in does without
@@ -65,8 +66,9 @@ async function showSignIn(message) {
   closeDialogs();
   main.replaceChildren();
   drawFrame();
-  const { signInPage } = await import("./sign-in.js");
-  main.replaceChildren(signInPage(load, message));
+  const found = await import("./sign-in.js").catch((error) => showFailure(error, () => showSignIn(message)));
+  if (!found) return;
+  main.replaceChildren(found.signInPage(load, message));
   main.querySelector("[autofocus]").focus();
 }
 
@@ -118,7 +120,7 @@ function switchUnit(unit) {
 
 function switchLanguage() {
   setLanguage(nextLanguage());
-  if (!session.self) return showSignIn();
+  if (!session.self) return start();
   drawFrame();
   return showPage();
 }
@@ -140,22 +142,24 @@ function writeAddress(name, params) {
 async function showPage() {
   const number = ++asked;
   const { name, params } = readAddress();
-  const loading = setTimeout(() => main.replaceChildren(h("p", { class: "loading" }, t("loading"))), 300);
+  const isPresent = () => number === asked;
+  const loading = setTimeout(() => isPresent() && main.replaceChildren(h("p", { class: "loading" }, t("loading"))), 300);
   try {
-    const shown = await pages()[name](params, (changed) => writeAddress(name, changed));
-    if (number !== asked) return;
+    const shown = await pages()[name](params, (changed) => isPresent() && writeAddress(name, changed));
+    if (!isPresent()) return;
     page = shown;
     const back = page.back && h("a", { href: page.back, class: "back" }, `‹ ${t("back")}`);
     main.replaceChildren(h("div", { class: "title" }, back || "", h("h1", { tabindex: -1 }, page.title)), page.node);
     drawFrame();
   } catch (error) {
-    if (number === asked) showFailure(error, showPage);
+    if (isPresent()) showFailure(error, showPage);
   } finally {
     clearTimeout(loading);
   }
 }
 
 function showFailure(error, again) {
+  page = { reload: again };
   main.replaceChildren(failedState(error, again, !session.self && button(t("sign_out"), leave, { testid: "signout", class: "quiet" })));
   drawFrame();
 }
@@ -201,6 +205,7 @@ function focusSearch(event) {
 events.addEventListener("wait", showWait);
 events.addEventListener("go", endNotice);
 events.addEventListener("refused", ({ detail: error }) => session.self && showSignIn(errorText(error)));
+events.addEventListener("stale", () => page?.reload?.());
 addEventListener("offline", endNotice);
 addEventListener("online", () => {
   endNotice();

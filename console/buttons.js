@@ -34,10 +34,11 @@ export const switchButton = (label, isOn, work, attributes) =>
 export function menu(label, makeItems) {
   const opener = h(
     "button",
-    { type: "button", class: "icon-button", "aria-label": label, title: label, "aria-haspopup": "true" },
+    { type: "button", class: "icon-button", "aria-label": label, title: label, "aria-haspopup": "true", testid: "more" },
     icon("more"),
   );
-  const list = h("div", { class: "menu", popover: true, id: newId(), click: () => list.hidePopover() });
+  const list = h("div", { class: "menu", popover: true, id: newId() });
+  list.addEventListener("click", () => list.hidePopover(), true); // first, so that the opener has the focus
   opener.setAttribute("popovertarget", list.id);
   list.addEventListener("beforetoggle", (event) => {
     if (event.newState !== "open") return;

@@ -18,10 +18,11 @@ export function text(value, attributes = {}) {
   return { node: input, input, get: () => input.value.trim() };
 }
 
-/* Words or lines: an array. */
+/* Lines or what commas separate, blanks within are part of it: an array. */
 export function list(value, attributes = {}) {
   const input = h("textarea", { rows: 2, spellcheck: "false", value: value.join("\n"), ...attributes });
-  return { node: input, input, get: () => input.value.split(/[\s,]+/).filter(Boolean) };
+  const get = () => input.value.split(/[\n,，]/).map((one) => one.trim()).filter(Boolean);
+  return { node: input, input, get };
 }
 
 /* An empty one is min. */
@@ -101,6 +102,12 @@ export function quotaPatch({ units, isUnlimited }, object, member) {
   return added === 0n ? patch : { ...patch, add_quota: added };
 }
 
+/* As of the units that were used when object was shown: if an answer was lost, this tells whether its quota was added. */
+export function rebase(object, member, now) {
+  const spent = now.unlimited_quota ? 0n : BigInt(now.used_quota) - BigInt(object.used_quota);
+  object[member] = BigInt(now[member]) + spent;
+}
+
 function describe(typed, before) {
   const meaning = isMoney() ? t("is_units", { units: number(typed) }) : "";
   const change = before === null ? 0n : typed - BigInt(before);
@@ -124,16 +131,18 @@ export function expiry(value, attributes = {}) {
   });
   const before = at.value; // "" if it is beyond the years of this control
   const hint = h("p", { class: "hint" });
-  const span = () => SPANS_S[choice.get()];
+  let until = null; // it stays as it was shown, so that what is sent again is the same
   const draw = () => {
+    const span = SPANS_S[choice.get()];
     at.hidden = choice.get() !== "time";
-    hint.textContent = span() ? t("expires_at", { time: dateTime(nowS() + span()) }) : "";
+    until = span ? nowS() + span : null;
+    hint.textContent = until ? t("expires_at", { time: dateTime(until) }) : "";
   };
   choice.input.addEventListener("change", draw);
   draw();
   const get = () => {
     if (choice.get() === "never") return NEVER;
-    if (span()) return nowS() + span();
+    if (until) return until;
     if (value !== NEVER && at.value === before) return value;
     const typed = parseTimeInput(at.value);
     if (typed === null || Number.isNaN(typed)) throw new ControlError(t("bad_time"));

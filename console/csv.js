@@ -5,7 +5,7 @@ import { NEVER, toDate } from "./format.js";
 
 const TOKEN_FIELDS = [
   "id", "name", "status", "group", "remain_quota", "used_quota", "unlimited_quota", "expired_time",
-  "model_limits", "allow_ips", "rpm_limit", "tpm_limit", "max_parallel_requests",
+  "model_limits", "model_limits_enabled", "allow_ips", "rpm_limit", "tpm_limit", "max_parallel_requests",
   "refill_interval", "refill_amount", "refill_day", "created_time", "accessed_time",
 ];
 

@@ -1,6 +1,7 @@
 /* Modal dialogs: real <dialog> elements, which Escape closes, and which give the focus back. */
 
-import { h, newId, runBusy } from "./dom.js";
+import { abandonWaits } from "./api.js";
+import { h, newId, rememberFocus, runBusy } from "./dom.js";
 import { errorText, t } from "./language.js";
 import { homeToast, toastError } from "./toast.js";
 
@@ -11,15 +12,17 @@ import { homeToast, toastError } from "./toast.js";
  *                 it is done, unless it returned false. What it throws is told in the dialog. Absent: there
  *                 is only a close button
  *   mayClose      asked before it closes without work; false keeps it open
+ *   stays         over the next page too: what it shows can't be shown again
  *
  * Resolves when the dialog has closed, with what work returned; undefined if it was not run. Work that runs when it
- * is closed is waited for: what it did is done. */
-export function openDialog({ title, body, submit, mayClose = () => true, isWide = false }) {
+ * is closed is waited for: what it did is done; but what waits to be repeated is given up. */
+export function openDialog({ title, body, submit, mayClose = () => true, isWide = false, stays = false }) {
   let result;
   let running;
   const heading = h("h2", { id: newId() }, title);
   const failure = h("p", { class: "failure", role: "alert" });
-  const dialog = h("dialog", { "aria-labelledby": heading.id, class: isWide && "wide" });
+  const dialog = h("dialog", { "aria-labelledby": heading.id, class: isWide && "wide", "data-stays": stays });
+  const restoreFocus = rememberFocus();
   const leave = () => mayClose() && dialog.close();
 
   const cancel = h("button", { type: "button", testid: "cancel", click: leave }, t(submit ? "cancel" : "close"));
@@ -46,6 +49,8 @@ export function openDialog({ title, body, submit, mayClose = () => true, isWide 
     dialog.addEventListener("close", async () => {
       dialog.remove();
       homeToast();
+      if (go?.ariaBusy) abandonWaits();
+      if (document.activeElement === document.body) restoreFocus(document.querySelector("main"));
       await running;
       resolve(result);
     });
@@ -63,8 +68,8 @@ function showFailure(failure, error) {
 
 /* Asks before something is destroyed or cut off; text names what. Resolves with what work returned. */
 export const confirm = ({ title, text, label, work }) =>
-  openDialog({ title, body: h("p", {}, text), submit: { label, isDanger: true, work: async () => (await work()) ?? true } });
+  openDialog({ title, body: h("p", {}, text), submit: { label, isDanger: true, work: async () => (await work()) || true } });
 
 export function closeDialogs() {
-  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+  for (const dialog of document.querySelectorAll("dialog:not([data-stays])")) dialog.close();
 }

@@ -46,18 +46,26 @@ export async function runBusy(button, work, onError) {
   }
 }
 
-/* Draws anew and gives the focus to the control in the place of the one that had it: the same
- * data-testid, in the same row. If that is gone, the fallback gets it. */
+/* Draws anew and gives the focus to the control in the place of the one that had it. */
 export function keepFocus(draw, fallback) {
+  const restore = rememberFocus();
+  draw();
+  restore(fallback);
+}
+
+/* Returns what gives the focus back to the control in the place of the one that has it now: the same
+ * data-testid, in the same row. If that is gone, the fallback gets it. */
+export function rememberFocus() {
   const focused = document.activeElement;
   const selector = selectorOf(focused);
-  draw();
-  if (!focused || document.activeElement === focused) return;
-  (document.querySelector(selector) ?? fallback)?.focus();
+  return (fallback) => {
+    if (!focused || (document.activeElement === focused && !focused.hidden)) return;
+    (document.querySelector(selector) ?? fallback)?.focus();
+  };
 }
 
 function selectorOf(element) {
   const control = element?.closest("[data-testid]");
   const row = element?.closest("tr[id]");
-  return control ? `${row ? `#${row.id} ` : ""}[data-testid="${control.dataset.testid}"]` : "none";
+  return control ? `${row ? `#${row.id} ` : ""}[data-testid="${control.dataset.testid}"]:not([hidden])` : "none";
 }

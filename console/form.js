@@ -73,16 +73,21 @@ export function foldedForm(fields, summary, folded, object) {
 }
 
 /* The dialog that changes a present object. update: (members) -> what it resolves with, undefined if nothing was
- * changed. */
-export function editDialog(title, form, update) {
+ * changed; look: () -> the object's present state, asked for before what failed is tried again, as it is perhaps done.
+ * Resolves with null if it was left after a failure. */
+export async function editDialog(title, form, update, look) {
+  let hasFailed = false;
   const work = async () => {
+    const found = hasFailed ? await look() : undefined;
     const patch = form.read();
-    if (Object.keys(patch).length === 0) return undefined;
+    if (Object.keys(patch).length === 0) return found;
+    hasFailed = true;
     const changed = await update(patch);
     toast(t("saved"));
     return changed;
   };
-  return openDialog({ title, body: form.nodes, submit: { label: t("save"), work } });
+  const changed = await openDialog({ title, body: form.nodes, submit: { label: t("save"), work } });
+  return changed ?? (hasFailed ? null : undefined);
 }
 
 /* A whole number, whose name is also the member's. unset: the value that means that it is not used. */

@@ -49,10 +49,10 @@ export function quotaInput(units) {
   return decimal(BigInt(units), BigInt(session.site.quota_per_unit), 12).replace(/\.?0+$/, "");
 }
 
-/* The units that a person has typed; null if it is no number. Blanks, commas and underlines may
- * separate digits. Of money what is below a unit is cut off. */
+/* The units that a person has typed; null if it is no number. Blanks and underlines may separate digits,
+ * commas thousands: "2,50" is not 250. Of money what is below a unit is cut off. */
 export function parseQuota(text) {
-  const found = /^(-?)(\d+)(?:\.(\d+))?$/.exec(text.replace(/[\s,_$]/g, ""));
+  const found = /^(-?)(\d+)(?:\.(\d+))?$/.exec(text.replace(/[\s_$]|,(?=\d{3}(?!\d))/g, ""));
   if (!found || (found[3] && !isMoney())) return null;
   const [, sign, whole, fraction = ""] = found;
   const value = BigInt(whole + fraction) * (isMoney() ? BigInt(session.site.quota_per_unit) : 1n);
@@ -107,7 +107,8 @@ export const timeOrNever = (unixS) =>
 /* A time for <input type=datetime-local>, in the reader's zone, and back. */
 export function timeInput(unixS) {
   const date = toDate(unixS);
-  return new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+  const local = Math.min(date - date.getTimezoneOffset() * 60000, LAST_DATE_MS);
+  return new Date(local).toISOString().slice(0, 19);
 }
 
 export const parseTimeInput = (text) => (text ? Math.floor(new Date(text).getTime() / 1000) : null);

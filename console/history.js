@@ -51,7 +51,7 @@ const show = (value) => (value === "" ? "“”" : [value].flat().join(", "));
 
 /* fetchPage: ({before, size, ...query}) -> {items, next}; returns node and change(query). */
 function createLog(fetchPage, caption, shownColumns = columns) {
-  const place = h("div", { class: "place", "aria-live": "polite" });
+  const place = h("div", { class: "place", "aria-live": "polite", tabindex: -1 });
   const more = button(t("older"), () => load(), { testid: "older" });
   const node = h("section", {}, place, h("div", { class: "pager" }, more));
   let query = {};
@@ -71,17 +71,21 @@ function createLog(fetchPage, caption, shownColumns = columns) {
   function draw() {
     const attributes = ({ id }) => ({ id: `record-${id}`, testid: "record" });
     const table = () => createTable({ caption, columns: shownColumns, objects: records, attributes }).node;
-    more.hidden = next === null;
-    keepFocus(() => place.replaceChildren(records.length > 0 ? table() : state("empty", h("p", {}, t("no_history")))), place);
+    keepFocus(() => {
+      more.hidden = next === null;
+      place.replaceChildren(records.length > 0 ? table() : state("empty", h("p", {}, t("no_history"))));
+    }, place);
   }
 
   async function change(members) {
     query = { ...query, ...members };
     records = [];
     next = null;
+    const number = asked + 1;
     try {
       await load();
     } catch (error) {
+      if (number !== asked) return;
       more.hidden = true;
       place.replaceChildren(failedState(error, () => change({})));
     }

@@ -34,12 +34,12 @@ function boolean(value) {
   throw "bad_boolean";
 }
 
-/* Unix seconds, a time as ISO 8601, or "never". */
+/* Unix seconds, a time as ISO 8601, or "never", as the API takes 0 too. */
 function expiry(value) {
   const text = String(value).trim();
-  if (["", "-1", "never"].includes(text)) return NEVER;
+  if (["", "-1", "0", "never"].includes(text)) return NEVER;
   if (/^\d+$/.test(text)) return integer(0n, 2n ** 63n - 1n)(text);
-  const ms = Date.parse(text);
+  const ms = /^\+?\d{4,6}-\d\d-\d\d/.test(text) ? Date.parse(text) : NaN; // which takes "7 days" for a day of 2001
   if (Number.isNaN(ms)) throw "bad_time";
   return Math.floor(ms / 1000);
 }
@@ -56,16 +56,27 @@ function oneOf(words) {
   };
 }
 
-const words = (value) => (Array.isArray(value) ? value.map(String) : String(value).split(/[\s,;]+/).filter(Boolean));
+/* Blanks are part of a model's name. A limit that names nothing must not become none. */
+function words(value) {
+  const found = (Array.isArray(value) ? value.map(String) : String(value).split(/[,;\n]/)).map((one) => one.trim()).filter(Boolean);
+  if (found.length === 0 && !Array.isArray(value)) throw "bad_list";
+  return found;
+}
 
-/* Fields that are not here are ignored, as the API ignores them: what was exported can be imported. */
+const addresses = (value) => words(value).join(",");
+
+/* Fields that are not here are ignored, as the API ignores them: what was exported can be imported. models and
+ * subnet are One API's names. */
 const FIELDS = {
   name,
   remain_quota: QUOTA,
   unlimited_quota: boolean,
   expired_time: expiry,
   model_limits: words,
-  allow_ips: (value) => words(value).join(","),
+  models: words,
+  model_limits_enabled: boolean,
+  allow_ips: addresses,
+  subnet: addresses,
   group: String,
   rpm_limit: integer(0n, 1_000_000n),
   tpm_limit: integer(0n, 10n ** 15n),

@@ -31,6 +31,7 @@ export async function showSecrets({ title, text, secrets, isOnce = false, more =
       warning,
     ],
     mayClose,
+    stays: isOnce,
   });
   removeEventListener("beforeunload", warnBeforeUnload);
 }

@@ -17,12 +17,14 @@ export function signInPage(load, message = "") {
     failure.textContent = "";
     const typed = token.input.value.trim().replace(/^Bearer\s+/i, "");
     if (!isAccessToken(typed)) return fail(t("bad_access_token"));
-    signIn(user.input.value.trim(), typed);
+    const id = user.input.value.trim();
+    if (!/^\d*$/.test(id)) return fail(t("bad_user_id"), user.input);
+    signIn(id, typed);
     await load();
   };
-  const fail = (text) => {
+  const fail = (text, input = token.input) => {
     failure.textContent = text;
-    token.input.focus();
+    input.focus();
   };
   const submit = (event) => {
     event.preventDefault();

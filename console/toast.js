@@ -7,9 +7,10 @@ import { errorText, t } from "./language.js";
 const SHOWN_MS = 6000;
 
 const text = h("span");
-const close = h("button", { class: "icon-button", click: hide }, icon("close"));
+const close = h("button", { class: "icon-button", click: hide, focus: (event) => (before = event.relatedTarget) }, icon("close"));
 const node = h("div", { class: "toast", role: "status", testid: "toast", hidden: true }, text, close);
 let timer;
+let before; // what had the focus
 
 export function toast(message, { isError = false } = {}) {
   clearTimeout(timer);
@@ -25,6 +26,7 @@ export function toast(message, { isError = false } = {}) {
 export const toastError = (error) => toast(errorText(error), { isError: true });
 
 function hide() {
+  if (node.contains(document.activeElement)) (before?.isConnected ? before : document.querySelector("main")).focus();
   node.hidden = true;
 }
 

@@ -2,7 +2,7 @@
 
 import { newIdempotencyKey, tokens } from "./api.js";
 import { button } from "./buttons.js";
-import { integer, select } from "./controls.js";
+import { integer, rebase, select } from "./controls.js";
 import { saveCsv } from "./csv.js";
 import { openDialog } from "./dialog.js";
 import { createForm, editDialog, foldedForm } from "./form.js";
@@ -43,12 +43,14 @@ function toCreate({ count = 1, ...typed }) {
 }
 
 /* Sends a body with an Idempotency-Key that stays the same while the body does: if an answer is lost, the
- * person can press the button again. */
+ * person can press the button again. After an answer the same body is another request. */
 export function createRepeatable(send) {
   let text, key;
-  return (body) => {
+  return async (body) => {
     if (stringify(body) !== text) [text, key] = [stringify(body), newIdempotencyKey()];
-    return send(body, key);
+    const answer = await send(body, key);
+    text = undefined;
+    return answer;
   };
 }
 
@@ -63,10 +65,17 @@ export function showKeys(created) {
   });
 }
 
-/* Resolves with the changed token, undefined if nothing was changed. */
-export const editToken = (token, owner) =>
-  editDialog(t("edit_title", { name: nameOf(token) }), tokenForm(mainFields, token),
-    (patch) => tokens.update({ id: token.id, ...patch }, owner));
+/* Resolves as editDialog does. */
+export function editToken(shown, owner) {
+  const token = { ...shown };
+  const update = (patch) => tokens.update({ id: token.id, ...patch }, owner);
+  const look = async () => {
+    const now = await tokens.get(token.id, owner);
+    rebase(token, "remain_quota", now);
+    return now;
+  };
+  return editDialog(t("edit_title", { name: nameOf(token) }), tokenForm(mainFields, token), update, look);
+}
 
 const tokenForm = (fields, token) => foldedForm(fields, t("limits_and_refill"), limitFields, token);
 

@@ -21,7 +21,7 @@ const usageDialog = () => import("./usage.js");
 
 /* params: of the address, owner (a user id) and the query; setParams: keeps the query in the address. */
 export async function tokensPage(params, setParams) {
-  const owner = params.owner;
+  const owner = /^\d+$/.test(params.owner) ? params.owner : undefined;
   const user = owner && (await users.get(owner));
   const list = createList({
     caption: t("nav_tokens"),
@@ -49,7 +49,8 @@ const readQuery = ({ keyword = "", status = "", group = "", sort = "id", order =
 
 function createFilters({ keyword = "", status = "", group = "" }, owner) {
   const statuses = [["", t("all_statuses")], ...Object.entries(STATUSES).map(([value, word]) => [value, t(`status_${word}`)])];
-  const groups = [["", t("all_groups")], ...Object.keys(session.groups).map((name) => [name, name])];
+  const names = new Set([...Object.keys(session.groups), group].filter(Boolean));
+  const groups = [["", t("all_groups")], ...[...names].map((name) => [name, name])];
   return [
     {
       label: t("search"),
@@ -104,6 +105,7 @@ async function edit(token, list, owner) {
   const { editToken } = await dialogs();
   const changed = await editToken(token, owner);
   if (changed) list.replace(changed);
+  else if (changed === null) await list.reload();
 }
 
 async function rotate(token, list) {

@@ -3,7 +3,7 @@
 import { tokens, users } from "./api.js";
 import { button, iconButton, menu, switchButton } from "./buttons.js";
 import { chip, lines, muted, quotaBar } from "./cells.js";
-import { text } from "./controls.js";
+import { rebase, text } from "./controls.js";
 import { confirm, openDialog } from "./dialog.js";
 import { h } from "./dom.js";
 import { searchInput } from "./filters.js";
@@ -13,7 +13,7 @@ import { icon } from "./icons.js";
 import { t } from "./language.js";
 import { createList } from "./list.js";
 import { showSecrets } from "./secret.js";
-import { isRoot } from "./session.js";
+import { isRoot, session, signIn } from "./session.js";
 import { toast } from "./toast.js";
 import { ENABLED, STATUSES } from "./token-status.js";
 import { limitFields, mainFields, NEW_USER, roleField } from "./user-fields.js";
@@ -116,9 +116,11 @@ async function create(list) {
   await showSecrets({ title: t("new_access_token"), text: t("secret_once"), secrets, isOnce: true });
 }
 
-async function edit(user, list) {
+async function edit(shown, list) {
+  const user = { ...shown };
   const title = t("edit_title", { name: user.username });
-  await editDialog(title, userForm(mainFields, user), (patch) => users.update({ id: user.id, ...patch }));
+  const look = async () => rebase(user, "quota", await users.get(user.id));
+  await editDialog(title, userForm(mainFields, user), (patch) => users.update({ id: user.id, ...patch }), look);
   await list.reload();
 }
 
@@ -155,6 +157,7 @@ async function rotate(user) {
   });
   if (!answer) return;
   if (!answer.access_token) return toast(t("voided", { name: user.username }));
+  if (user.id === session.self?.id) signIn(String(user.id), answer.access_token);
   const secrets = [{ name: user.username, secret: answer.access_token }];
   await showSecrets({ title: t("new_access_token"), text: t("secret_once"), secrets, isOnce: true });
 }

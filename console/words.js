@@ -33,6 +33,7 @@ const en = {
   signin_token: "Access token",
   signin_user: "User id (optional)",
   bad_access_token: "Enter an access token: letters and digits, without blanks.",
+  bad_user_id: "A user id is a number.",
 
   // common
   cancel: "Cancel",
@@ -327,6 +328,7 @@ const en = {
   bad_row: "no object",
   bad_number: "no whole number",
   bad_range: "out of range",
+  bad_list: "names nothing",
   bad_boolean: "neither true nor false",
   bad_name: "too long",
   bad_choice: "not one of the choices",
@@ -387,6 +389,7 @@ const zh = {
   signin_token: "访问令牌",
   signin_user: "用户 ID（可选）",
   bad_access_token: "请输入访问令牌：由字母和数字组成，不含空格。",
+  bad_user_id: "用户 ID 是数字。",
 
   cancel: "取消",
   close: "关闭",
@@ -671,6 +674,7 @@ const zh = {
   bad_row: "不是对象",
   bad_number: "不是整数",
   bad_range: "超出范围",
+  bad_list: "没有任何内容",
   bad_boolean: "不是 true 或 false",
   bad_name: "过长",
   bad_choice: "不是可选值",
