@@ -74,11 +74,10 @@ static const char *find_fault(int fd, struct stat *status)
 static const char *open_file(const char *path, uint64_t layout, int *fd)
 {
     enum { TRIES_MAX = 100 };
-    struct stat status, named;
-    const char *fault = "is replaced again and again";
+    struct stat status = {.st_size = 0}, named;
     for (int i = 0; i < TRIES_MAX; i++, close(*fd)) {
         *fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-        fault = find_fault(*fd, &status);
+        const char *fault = find_fault(*fd, &status);
         if (fault)
             return fault;
         if (flock(*fd, LOCK_EX) != 0)
@@ -100,7 +99,7 @@ static const char *open_file(const char *path, uint64_t layout, int *fd)
         return NULL;
     }
     *fd = -1;
-    return fault;
+    return "is replaced again and again";
 }
 
 /* ---- workers ---- */
