@@ -124,6 +124,14 @@ static void commit(struct commit_thread *thread)
 
 /* ---- background work ---- */
 
+/* On a site that only asks there are no other commits. */
+static void write_in_background(const struct commit_thread *thread, struct store_write *write)
+{
+    enum store_error error = store_write(thread->store, write);
+    if (store_is_failure(error))
+        counters_set_commit_error(thread->counters, error);
+}
+
 static void store_access_times(struct commit_thread *thread, bool all, int64_t now_unix_s)
 {
     struct access_times *times = &thread->times;
@@ -136,7 +144,7 @@ static void store_access_times(struct commit_thread *thread, bool all, int64_t n
         write.access.count = access_times_take(times);
     pthread_mutex_unlock(&thread->times_lock);
     if (due)
-        store_write(thread->store, &write); /* if it fails, the next use is recorded again */
+        write_in_background(thread, &write); /* if it fails, the next use is recorded again */
 }
 
 static void store_reveals(struct commit_thread *thread)
@@ -150,7 +158,7 @@ static void store_reveals(struct commit_thread *thread)
                                 .reveal = {.reveals = (const struct store_reveal *)taken.at,
                                            .count = taken.len / sizeof(struct store_reveal)}};
     if (write.reveal.count > 0)
-        store_write(thread->store, &write);
+        write_in_background(thread, &write);
     buffer_free(&taken);
 }
 

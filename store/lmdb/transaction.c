@@ -104,6 +104,14 @@ static size_t count_free(const struct lmdb_store *store, size_t wanted)
 
 enum { ZEROS_LEN = 64 * 1024, STEPS_MAX = 16, RESERVE_LEN = 128 * 1024 };
 
+/* By how much the data file becomes longer at once, in pieces of ZEROS_LEN: a small store stays
+ * small. */
+static size_t count_steps(size_t used)
+{
+    size_t steps = used / 16 / ZEROS_LEN + 1;
+    return steps < STEPS_MAX ? steps : STEPS_MAX;
+}
+
 /* Finds out what writes may take, at least need bytes if there are so many. Beyond that a reserve
  * is kept, so that deletes and purges go on if the disk or the map is full.
  *
@@ -119,9 +127,7 @@ static void find_room(struct lmdb_txn *txn, size_t need)
     mdb_env_info(store->env, &info);                /* fails only without an environment */
     off_t end = lseek(store->data_fd, 0, SEEK_END); /* not fstat: see is_in_place */
     size_t used = (info.me_last_pgno + 1) * store->page_size, size = end > 0 ? (size_t)end : 0;
-    size_t steps = used / 16 / ZEROS_LEN + 1; /* a small store stays small */
-    if (steps > STEPS_MAX)
-        steps = STEPS_MAX;
+    size_t steps = count_steps(used);
     for (size_t i = 0; i < steps; i++)
         parts[i] = (struct iovec){zeros, ZEROS_LEN};
     size_t len = steps * ZEROS_LEN, wanted = used + RESERVE_LEN + need;
@@ -160,11 +166,13 @@ bool has_room(const struct lmdb_store *store)
     off_t end = lseek(store->data_fd, 0, SEEK_END);
     if (end < 0 || fstatvfs(store->data_fd, &disk) != 0 || disk.f_flag & ST_RDONLY)
         return false;
-    size_t size = (size_t)end, more = info.me_mapsize > size ? info.me_mapsize - size : 0;
+    size_t used = (info.me_last_pgno + 1) * store->page_size;
+    size_t step = count_steps(used) * ZEROS_LEN, wanted = used + RESERVE_LEN + room_of_next(store);
+    size_t size = (size_t)end, more = 0;
+    if (info.me_mapsize > size)
+        more = (info.me_mapsize - size) / step * step; /* as find_room takes it */
     if (disk.f_bavail < more / disk.f_frsize)
         more = disk.f_bavail * disk.f_frsize;
-    size_t used = (info.me_last_pgno + 1) * store->page_size;
-    size_t wanted = used + RESERVE_LEN + room_of_next(store);
     size += more;
     return size >= wanted || count_free(store, wanted - size) >= wanted - size;
 }

@@ -1,4 +1,4 @@
-/* A disk that is full in the middle of a write. */
+/* A disk that is full in the middle of a write, and a full map. */
 
 #include "tests/unit/temporary.h"
 
@@ -57,9 +57,31 @@ static void test_room_for_a_part(void **state)
     temporary_remove(&temporary);
 }
 
+/* The file grows in steps: the last part of a map, less than one, is no room. */
+static void test_health_of_a_full_map(void **state)
+{
+    (void)state;
+    enum { MAP_LEN = 6500 * 1024, AT_ONCE = 16 };
+    struct temporary temporary;
+    char access_token[STORE_CREDENTIAL_LEN], reason[STORE_REASON_SIZE];
+    int64_t id;
+    temporary_create_folder(&temporary, MAP_LEN);
+    temporary_open(&temporary);
+    temporary_add_user(&temporary, access_token);
+    while (store_probe(temporary.store) == STORE_OK) {
+        assert_int_equal(store_check_health(temporary.reader, reason), STORE_OK);
+        enum store_error error =
+            temporary_create_tokens(temporary.store, 1, AT_ONCE, MODELS_LEN, 0, &id);
+        require(error == STORE_OK || error == STORE_FULL, "%s", store_error_text(error));
+    }
+    assert_int_equal(store_check_health(temporary.reader, reason), STORE_FULL);
+    temporary_remove(&temporary);
+}
+
 int main(void)
 {
     signal(SIGXFSZ, SIG_IGN);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_room_for_a_part)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_room_for_a_part),
+                                       cmocka_unit_test(test_health_of_a_full_map)};
     return cmocka_run_group_tests_name("disk_full", tests, NULL, NULL);
 }
