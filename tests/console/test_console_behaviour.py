@@ -199,6 +199,7 @@ def test_import_csv(page, user, newline):
     script = "const area = arguments[0]; area.value = arguments[1]; area.dispatchEvent(new Event('input'))"
     page.driver.execute_script(script, page.get("import-text"), "\ufeff" + CSV.replace("\n", newline))
     page.wait_for("2 tokens, ready to be created.")
+    page.wait_for("Not known, therefore ignored: note")
     page.click("import-submit")
     assert len(page.wait_until(lambda: page.all("secret"), "the keys")) == 2
     page.click("cancel")
