@@ -4,8 +4,7 @@
 import { base, events, isRefused, self, site } from "./api.js";
 import { button } from "./buttons.js";
 import { failedState } from "./cells.js";
-import { closeDialogs } from "./dialog.js";
-import { h, keepFocus } from "./dom.js";
+import { closeDialogs, h, keepFocus } from "./dom.js";
 import { icon } from "./icons.js";
 import { applyLanguage, errorText, nextLanguage, setLanguage, t } from "./language.js";
 import { choices, choose, isAdministrator, session, signInByLink, signOut } from "./session.js";

@@ -131,18 +131,18 @@ export function expiry(value, attributes = {}) {
   });
   const before = at.value; // "" if it is beyond the years of this control
   const hint = h("p", { class: "hint" });
-  let until = null; // it stays as it was shown, so that what is sent again is the same
+  const span = () => SPANS_S[choice.get()];
+  let until; // it stays once it is asked for, so that what is sent again is the same
   const draw = () => {
-    const span = SPANS_S[choice.get()];
+    until = undefined;
     at.hidden = choice.get() !== "time";
-    until = span ? nowS() + span : null;
-    hint.textContent = until ? t("expires_at", { time: dateTime(until) }) : "";
+    hint.textContent = span() ? t("expires_at", { time: dateTime(nowS() + span()) }) : "";
   };
   choice.input.addEventListener("change", draw);
   draw();
   const get = () => {
     if (choice.get() === "never") return NEVER;
-    if (until) return until;
+    if (span()) return (until ??= nowS() + span());
     if (value !== NEVER && at.value === before) return value;
     const typed = parseTimeInput(at.value);
     if (typed === null || Number.isNaN(typed)) throw new ControlError(t("bad_time"));

@@ -69,7 +69,3 @@ function showFailure(failure, error) {
 /* Asks before something is destroyed or cut off; text names what. Resolves with what work returned. */
 export const confirm = ({ title, text, label, work }) =>
   openDialog({ title, body: h("p", {}, text), submit: { label, isDanger: true, work: async () => (await work()) || true } });
-
-export function closeDialogs() {
-  for (const dialog of document.querySelectorAll("dialog:not([data-stays])")) dialog.close();
-}

@@ -69,3 +69,7 @@ function selectorOf(element) {
   const row = element?.closest("tr[id]");
   return control ? `${row ? `#${row.id} ` : ""}[data-testid="${control.dataset.testid}"]:not([hidden])` : "none";
 }
+
+export function closeDialogs() {
+  for (const dialog of document.querySelectorAll("dialog:not([data-stays])")) dialog.close();
+}

@@ -86,6 +86,10 @@ const FIELDS = {
   refill_day: integer(1n, 31n),
 };
 
+/* What an export has beside them; of what is in neither, a person is told. */
+const LEFT_OUT = ["id", "user_id", "key", "status", "used_quota", "created_time", "accessed_time"];
+const KNOWN = new Set([...Object.keys(FIELDS), ...LEFT_OUT, ""]);
+
 /* ---- checking ---- */
 
 /* The rows of a text; throws a word. */
@@ -153,11 +157,13 @@ function preview(text, keep) {
     return [h("p", { class: "problem", role: "alert" }, t(word))];
   }
   const bad = rows.filter(({ problems }) => problems.length > 0).length;
+  const ignored = [...new Set(rows.flatMap(({ row }) => Object.keys(row)))].filter((field) => !KNOWN.has(field));
   const work = () => create(rows.map(({ token }) => token), keep);
   const go = button(t("import_go", { n: rows.length }), work, { class: "primary", testid: "import-submit" });
   const verdict = t(bad > 0 ? "import_bad" : "import_good", { n: bad || rows.length, all: rows.length });
   return [
     h("p", { class: bad > 0 ? "problem" : "" }, verdict),
+    ignored.length > 0 && h("p", { class: "warn" }, t("import_ignored", { names: ignored.slice(0, SHOWN_MAX).join(", ") })),
     rows.length > 0 && previewTable(rows),
     bad === 0 && rows.length > 0 && h("div", { class: "row" }, go),
   ].filter(Boolean);

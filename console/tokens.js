@@ -2,7 +2,6 @@
 
 import { tokens, users } from "./api.js";
 import { button, copy, iconButton, menu, switchButton } from "./buttons.js";
-import { confirm } from "./dialog.js";
 import { h, selectElement } from "./dom.js";
 import { searchInput } from "./filters.js";
 import { t } from "./language.js";
@@ -14,6 +13,7 @@ import { tokenColumns } from "./token-columns.js";
 import { DISABLED, ENABLED, nameOf, STATUSES } from "./token-status.js";
 
 /* What is needed on a click only. */
+const dialog = () => import("./dialog.js");
 const dialogs = () => import("./token-dialogs.js");
 const csv = () => import("./csv.js");
 const historyPages = () => import("./history.js");
@@ -127,6 +127,7 @@ async function history(token, name, owner) {
 }
 
 async function remove(items, list, owner) {
+  const { confirm } = await dialog();
   const ids = items.map(({ id }) => id);
   const done = await confirm({
     title: t("delete_title", { n: ids.length }),

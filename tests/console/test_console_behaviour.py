@@ -40,6 +40,9 @@ def test_sign_in_with_a_user_id(tab, user, site):
     other = site.add_user()
     tab.open()
     tab.fill("signin-token", user.user.access_token)
+    tab.fill("signin-user", "用户")
+    tab.click("signin-submit")
+    tab.wait_for("A user id is a number.")
     tab.fill("signin-user", str(other.id))
     tab.click("signin-submit")
     tab.wait_for("Authorization or New-Api-User is wrong")
@@ -146,6 +149,30 @@ def test_new_access_token(page, user, site):
     assert user.list().status == 401
 
 
+def test_a_new_access_token_stays_when_the_page_goes(page):
+    page.click("nav-account")
+    page.click("rotate-self")
+    page.submit()
+    ISSUED.add(page.get("secret").text)
+    page.driver.back()
+    page.get("new-token")
+    assert page.get("secret").text
+    page.css("dialog .primary")[0].click()
+    page.click("cancel")
+    assert page.css("dialog") == []
+
+
+def test_older_keeps_the_focus(page, user):
+    for n in range(55):
+        user.make(name=f"t{n}")
+    page.click("nav-history")
+    page.wait_until(lambda: len(page.all("record")) == 50, "the newest")
+    page.click("older")
+    page.wait_until(lambda: len(page.all("record")) > 50, "all")
+    focused = "const { tagName, className } = document.activeElement; return tagName + className"
+    assert page.driver.execute_async_script(f"setTimeout(() => arguments[0]((() => {{ {focused} }})()), 100)") == "DIVplace"
+
+
 def test_history_page(page, user):
     token = user.make(name="one")
     user.update({"id": token["id"], "status": 2}, "?status_only=true")
@@ -172,6 +199,7 @@ def test_import_csv(page, user, newline):
     script = "const area = arguments[0]; area.value = arguments[1]; area.dispatchEvent(new Event('input'))"
     page.driver.execute_script(script, page.get("import-text"), "\ufeff" + CSV.replace("\n", newline))
     page.wait_for("2 tokens, ready to be created.")
+    page.wait_for("Not known, therefore ignored: note")
     page.click("import-submit")
     assert len(page.wait_until(lambda: page.all("secret"), "the keys")) == 2
     page.click("cancel")
@@ -192,6 +220,37 @@ def test_import_checks_before_it_sends(page, user):
     page.fill("import-text", "[{")
     page.wait_for("This is no valid JSON.")
     assert user.list().data["total"] == 0
+
+
+def put(page, text):
+    script = "const area = arguments[0]; area.value = arguments[1]; area.dispatchEvent(new Event('input'))"
+    page.driver.execute_script(script, page.get("import-text"), text)
+
+
+def test_equal_rows_are_tokens_of_their_own(page, user):
+    """In two requests of one import, and in one more import."""
+    page.click("nav-import")
+    for times, total in ((1, 200), (2, 400)):
+        put(page, json.dumps([{"name": "same", "remain_quota": 1}] * 200))
+        page.click("import-submit")
+        page.wait_until(lambda: len(page.all("secret")) == 200, "the keys")
+        page.click("cancel")
+        assert user.list().data["total"] == total, times
+
+
+def test_import_loses_no_limit(page, user):
+    page.click("nav-import")
+    put(page, json.dumps([{"remain_quota": 1, "expired_time": "7 days"}, {"remain_quota": 1, "allow_ips": " , "}]))
+    page.wait_for("2 of 2 rows must be corrected.")
+    put(page, json.dumps([
+        {"remain_quota": 1, "models": "my model,b", "subnet": "10.0.0.0/8"},
+        {"remain_quota": 1, "model_limits_enabled": True, "model_limits": ""},
+    ]))
+    page.click("import-submit")
+    page.get("secret")
+    nothing, some = user.list().data["items"]
+    assert (some["model_limits"], some["model_limits_enabled"], some["allow_ips"]) == ("my model,b", True, "10.0.0.0/8")
+    assert (nothing["model_limits"], nothing["model_limits_enabled"]) == ("", True)
 
 
 def test_import_json_file(page, user, tmp_path):
@@ -490,6 +549,47 @@ def test_waits_for_retry_after_and_says_so(page, user, status):
     page.toast("“late” is disabled.")
     assert page.driver.execute_script("return window.answered") == 2
     assert page.all("notice") == []
+
+
+def test_what_is_left_while_it_waits_is_not_done(page, user):
+    token = user.make(name="spared")
+    reload(page)
+    answer(page, 503, {"Retry-After": "2"}, 1)
+    page.click_in(token, "delete")
+    page.click("submit")
+    page.wait_for("Trying again in")
+    page.click("cancel")
+    page.toast("Nothing was changed.")
+    page.driver.execute_async_script("setTimeout(arguments[0], 2500)")
+    assert user.get(token["id"]).status == 200 and page.focused() == "delete"
+
+
+def test_a_page_that_comes_late_leaves_the_next_one_alone(page, user):
+    user.make(name="there")
+    page.driver.execute_script("""
+        const fetch = window.fetch;
+        window.fetch = async (url, options) => {
+            if (String(url).endsWith("user/self")) await new Promise((done) => setTimeout(done, 1000));
+            return fetch(url, options);
+        };
+        location.hash = "account";
+        setTimeout(() => { location.hash = "tokens"; }, 50);""")
+    page.driver.execute_async_script("setTimeout(arguments[0], 1500)")
+    page.wait_for_names(["there"])
+
+
+def test_the_language_may_be_changed_while_the_service_is_away(tab, user):
+    tab.sign_in(user.user)
+    tab.driver.execute_cdp_cmd("Network.enable", {})
+    tab.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/api/*"]})
+    tab.driver.refresh()
+    tab.get("failed")
+    tab.click("lang")
+    tab.wait_for("服务没有响应")
+    tab.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    tab.click("retry")
+    tab.get("new-token")
+    tab.click("lang")
 
 
 def test_an_unknown_outcome_is_not_repeated(page, user):

@@ -475,11 +475,8 @@ def test_all_or_none(page, user):
     assert created(user) == []
 
 
-def test_a_lost_answer_creates_nothing_twice(page, user):
-    """The button is pressed again after the network came back."""
-    page.click("new-token")
-    page.fill("field-name", "once")
-    page.click("field-unlimited")
+def lose_an_answer(page):
+    """Of the next request, which is done."""
     page.driver.execute_script("""
         const fetch = window.fetch;
         window.fetch = async (...request) => {
@@ -487,8 +484,18 @@ def test_a_lost_answer_creates_nothing_twice(page, user):
             await fetch(...request);
             throw new TypeError("connection lost");
         };""")
+
+
+def test_a_lost_answer_creates_nothing_twice(page, user):
+    """The button is pressed again a minute later, after the network came back."""
+    page.click("new-token")
+    page.fill("field-name", "once")
+    page.click("field-unlimited")
+    page.choose("field-expires", "30d")
+    lose_an_answer(page)
     page.click("submit")
     page.wait_for("The service does not answer.")
+    page.driver.execute_script("const now = Date.now; Date.now = () => now() + 60000")
     page.submit()
     page.get("secret")
     assert [token["name"] for token in created(user)] == ["once"]
@@ -566,6 +573,43 @@ def test_a_quota_can_be_taken_away(page, gateway, user):
     assert user.get(token["id"]).data["remain_quota"] == 700
 
 
+def test_a_lost_answer_adds_nothing_twice(page, gateway, user):
+    token = user.make(unlimited_quota=False, remain_quota=1000)
+    reload(page)
+    page.click_in(token, "edit")
+    page.fill("field-quota", "1500")
+    lose_an_answer(page)
+    page.click("submit")
+    page.wait_for("The service does not answer.")
+    gateway.consume(key=token["key"], amount=300)
+    page.submit()
+    left = user.get(token["id"]).data
+    assert (left["remain_quota"], left["used_quota"]) == (1200, 300)
+    page.wait_until(lambda: cell(page, token, "quota") == "300 / 1,500", "the row shows it")
+
+
+def test_what_was_perhaps_done_is_looked_at(page, user):
+    token = user.make(unlimited_quota=False, remain_quota=1000)
+    reload(page)
+    page.click_in(token, "edit")
+    page.fill("field-quota", "1500")
+    lose_an_answer(page)
+    page.click("submit")
+    page.wait_for("The service does not answer.")
+    page.click("cancel")
+    page.wait_until(lambda: cell(page, token, "quota") == "0 / 1,500", "the row shows it")
+    assert page.focused() == "edit"
+
+
+def test_blanks_in_a_models_name(page, user):
+    token = user.make(model_limits=["my model", "b"])
+    reload(page)
+    page.click_in(token, "edit")
+    page.get("field-models").send_keys("\nnew one，c")
+    page.submit()
+    assert user.get(token["id"]).data["model_limits"] == "my model,b,new one,c"
+
+
 def test_unlimited_and_back(page, user):
     token = user.make(unlimited_quota=False, remain_quota=1000)
     reload(page)
@@ -615,7 +659,9 @@ def test_edit_the_expiry(page, user):
     assert user.get(token["id"]).data["expired_time"] == expires // 60 * 60
 
 
-def test_a_year_that_the_control_cannot_show_is_kept(page, user):
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Shanghai", "America/New_York"])
+def test_a_year_that_the_control_cannot_show_is_kept(page, user, zone):
+    page.driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": zone})
     token = user.make(name="eternal", expired_time=2**62)
     reload(page)
     page.click_in(token, "edit")

@@ -112,6 +112,7 @@ def test_role_and_access_token(users, site):
     user = site.add_user("rising")
     in_menu(find(users, "rising"), users, "user-role")
     users.submit()
+    assert users.focused() == "more"
     wait_until(lambda: "Administrator" in find(users, "rising").text, "it is an administrator")
     in_menu(find(users, "rising"), users, "user-role")
     users.submit()
