@@ -209,10 +209,12 @@ unsigned route_number(const struct route *route)
 
 bool route_write_name(unsigned number, char name[static ROUTE_NAME_SIZE])
 {
-    const struct route *route = &routes[number];
     if (number == ROUTE_COUNT)
-        return strcpy(name, "other");
-    if (number > ROUTE_COUNT || route_number(route) != number)
+        return snprintf(name, ROUTE_NAME_SIZE, "other") > 0;
+    if (number > ROUTE_COUNT)
+        return false;
+    const struct route *route = &routes[number];
+    if (route_number(route) != number)
         return false;
     bool is_one = route->caller == ROUTE_ANYONE; /* no collection */
     return snprintf(name, ROUTE_NAME_SIZE, "%s%s", roots[route->root],
