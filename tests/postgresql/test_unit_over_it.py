@@ -45,5 +45,12 @@ def test_unit(program, environment):
 
 
 def test_differential(environment):
+    """Both engines answer alike. Where a busy machine lets the database miss the engine's deadline, the same
+    operations are done once more: a fault of the engine comes again."""
     seed = os.environ.get("TOKEN_TEST_SEED") or random.randrange(1 << 32)
-    print(run(environment, "postgresql/differential", OPERATIONS, seed))
+    for tries_left in (2, 1, 0):
+        try:
+            return print(run(environment, "postgresql/differential", OPERATIONS, seed))
+        except AssertionError as error:
+            if tries_left == 0 or "outcome unknown" not in str(error):
+                raise
