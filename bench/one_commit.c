@@ -17,8 +17,10 @@ static void *run(void *context)
     return NULL;
 }
 
-bool commit_thread_start(struct commit_thread *thread, struct store *store)
+bool commit_thread_start(struct commit_thread *thread, struct store *store,
+                         const struct counters *counters)
 {
+    (void)counters;
     thread->store = store;
     return work_queue_start(&thread->queue, run, thread);
 }
