@@ -573,7 +573,8 @@ def test_a_quota_can_be_taken_away(page, gateway, user):
     assert user.get(token["id"]).data["remain_quota"] == 700
 
 
-def test_a_lost_answer_adds_nothing_twice(page, gateway, user):
+def add_quota_without_an_answer(page, user):
+    """500 to a token's 1,000: done, but the answer is lost; the dialog is still there."""
     token = user.make(unlimited_quota=False, remain_quota=1000)
     reload(page)
     page.click_in(token, "edit")
@@ -581,6 +582,11 @@ def test_a_lost_answer_adds_nothing_twice(page, gateway, user):
     lose_an_answer(page)
     page.click("submit")
     page.wait_for("The service does not answer.")
+    return token
+
+
+def test_a_lost_answer_adds_nothing_twice(page, gateway, user):
+    token = add_quota_without_an_answer(page, user)
     gateway.consume(key=token["key"], amount=300)
     page.submit()
     left = user.get(token["id"]).data
@@ -589,13 +595,7 @@ def test_a_lost_answer_adds_nothing_twice(page, gateway, user):
 
 
 def test_what_was_perhaps_done_is_looked_at(page, user):
-    token = user.make(unlimited_quota=False, remain_quota=1000)
-    reload(page)
-    page.click_in(token, "edit")
-    page.fill("field-quota", "1500")
-    lose_an_answer(page)
-    page.click("submit")
-    page.wait_for("The service does not answer.")
+    token = add_quota_without_an_answer(page, user)
     page.click("cancel")
     page.wait_until(lambda: cell(page, token, "quota") == "0 / 1,500", "the row shows it")
     assert page.focused() == "edit"
