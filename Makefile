@@ -118,11 +118,13 @@ run:
 	@BUILD='$(BUILD)' STORE='$(STORE)' exec ./dev/run.sh '$(PORT)'
 
 # Tests wait much, for processes and for the disk: twice as many at once as there are processors.
+RUN_TESTS = $(PYTHON) -m pytest -n "$$((2 * $$(nproc)))" --dist loadfile $(PYTEST) tests
+
 test:
 	@./dev/deps.sh test
 	@$(MAKE) --no-print-directory all unit-tests
 	@./dev/axe.sh '$(BUILD)/axe'
-	@BUILD='$(BUILD)' $(PYTHON) -m pytest --timeout=900 -n "$$((2 * $$(nproc)))" --dist loadfile $(PYTEST) tests
+	@BUILD='$(BUILD)' $(RUN_TESTS) --timeout=900
 
 # The same tests on programs that check themselves; under ThreadSanitizer those marked "threads".
 ASAN = BUILD=build/asan HARDENING= CFLAGS='-O1 -g -fno-omit-frame-pointer' \
@@ -147,7 +149,7 @@ coverage:
 	@./dev/coverage.sh ready '$(COVERAGE)'
 	@$(MAKE) --no-print-directory '$(COVERAGE)/obj/dev/coverage.o' BUILD='$(COVERAGE)' HARDENING= CFLAGS=-O1
 	@$(MAKE) --no-print-directory all unit-tests $(COVERED)
-	@./dev/coverage.sh count '$(COVERAGE)' $(PYTHON) -m pytest $(PYTEST) tests; status=$$?; \
+	@./dev/coverage.sh count '$(COVERAGE)' $(RUN_TESTS); status=$$?; \
 	    ./dev/coverage.sh report '$(COVERAGE)' $(filter-out store/%,$(LAYERS)) fcgi ctl && exit $$status
 
 lint:

@@ -17,11 +17,12 @@ crash-tests: $(CRASH)
 
 unit-tests: crash-tests
 
-# The long form of all tests: an hour or so.
+# The long form of all tests, then an hour of fuzzing.
 torture:
 	@./dev/deps.sh torture
 	@$(MAKE) --no-print-directory all unit-tests
-	@TORTURE=1 BUILD='$(BUILD)' $(PYTHON) -m pytest $(PYTEST) tests
+	@TORTURE=1 BUILD='$(BUILD)' $(RUN_TESTS)
+	@$(MAKE) --no-print-directory fuzz SECONDS=900
 
 SOURCES += $(wildcard tests/crash/*.c)
 HEADERS += $(wildcard tests/crash/*.h)

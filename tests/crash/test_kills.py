@@ -14,7 +14,7 @@ from client import ISSUED, Client
 from service import TOKENCTL, Site, wait_until
 
 TORTURE = os.environ.get("TORTURE") == "1"
-POOL_KILLS, WORKER_KILLS, CTL_KILLS = (200, 1500, 2000) if TORTURE else (15, 120, 150)
+POOL_KILLS, WORKER_KILLS, CTL_KILLS = (200, 4700, 5000) if TORTURE else (15, 120, 150)
 CLIENTS, GRANTED = 6, 10**9
 
 

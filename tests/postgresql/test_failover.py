@@ -11,7 +11,7 @@ from service import Site
 
 from server import BUILD, TORTURE, USER, Database, Load, Server, counts, location, used
 
-ROUNDS = 5 if TORTURE else 1
+ROUNDS = 20 if TORTURE else 1
 
 
 class Pair:
