@@ -577,7 +577,7 @@ status() {
     may_ask || no_permission "$TOKEN_SOCKET"
     [ ! -e "$TOKEN_PIDFILE" ] || [ -r "$TOKEN_PIDFILE" ] || no_permission "$TOKEN_PIDFILE"
     if answers; then
-        find_holder || die "another pool answers on $TOKEN_SOCKET: its pid is not in $TOKEN_PIDFILE"
+        find_holder || die "a pool answers on $TOKEN_SOCKET that is not in $TOKEN_PIDFILE: systemd's, or another spawn.sh's"
         echo "running, pid $holder, $(count_workers), on $TOKEN_SOCKET"
         check_health
     elif find_holder; then

@@ -150,7 +150,8 @@ def test_start_on_the_socket_of_another_pool(pool, client):
             status, output = pool.run_spawn(action, **other)
             assert status == 1 and "in use by another pool" in output and "started" not in output
     status, output = pool.run_spawn("status", **other)
-    assert status == 1 and "another pool" in output
+    assert status == 1 and output == (f"spawn.sh: a pool answers on {pool.socket} that is not in {other['TOKEN_PIDFILE']}: "
+                                      "systemd's, or another spawn.sh's\n")
     pool.spawn("stop", **other)
     assert pool.pids() == before and client.list().status == 200
     assert pool.run_spawn("status")[0] == 0

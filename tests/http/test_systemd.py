@@ -283,6 +283,8 @@ def test_spawn_sh_leaves_the_service_alone(service):
     for action in ("start", "restart"):
         status, output = service.run_spawn(action)
         assert status == 1 and "is in use by another pool" in output
+    status, output = service.run_spawn("status")
+    assert status == 1 and f"a pool answers on {service.socket} that is not in " in output and "systemd's" in output
     assert service.pids() == before and service.socket.exists()
 
 
@@ -290,6 +292,7 @@ def test_spawn_sh_leaves_the_service_alone(service):
     (2, {}, "LISTEN_FDS: 2 sockets were passed instead of one"),
     (1, {"TOKEN_SECRET": "/nonexistent"}, "/nonexistent: No such file"),
     (1, {"TOKEN_KEYS": "wrong"}, "TOKEN_KEYS must be"),
+    (1, {"TOKEN_USER": "daemon"}, "TOKEN_USER: only root can start workers as daemon"),
 ])
 def test_start_that_fails(service, count, settings, said):
     """Ends, and systemd tries again."""

@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "api/api.h"
+#include "api/route.h"
 #include "tests/unit/temporary.h"
 
 /* ---- allocations that fail ---- */
@@ -84,7 +85,7 @@ void __wrap_free(void *at)
 
 /* ---- the requests ---- */
 
-enum { NOW = 1700000000, ALICE = 1, BOB = 2 /* has more tokens than a short search */ };
+enum { NOW = 1700000000, ALICE = 1, BOB = 2 /* has more tokens than a short search */, ROOT = 3 };
 
 enum flags {
     BY_KEY = 1,
@@ -94,6 +95,7 @@ enum flags {
     LONG = 16,      /* the token has long texts, whose answer can't all be reserved */
     LIMITED = 32,   /* to one token a user */
     NO_ACCESS = 64, /* nobody's access token */
+    BY_ROOT = 128,
 };
 
 /* In the texts %T is the id of a token of Alice's, %K its key, %R a reservation of it, and %U a
@@ -184,6 +186,28 @@ static const struct row {
     {"GET", "/v1/dashboard/billing/usage", "", NULL, NULL, 200, "\"total_usage\":0}", BY_KEY},
     {"GET", "/api/status", "", NULL, NULL, 200, "\"engine\":\"lmdb\"", 0},
     {"GET", "/healthz", "", NULL, NULL, 200, "{\"status\":\"ok\"}", 0},
+    {"GET", "/metrics", "", NULL, NULL, 200, "\ntoken_tokens 502\n", 0},
+
+    {"GET", "/%T/usage", "", NULL, NULL, 200, "{\"days\":[", 0},
+    {"POST", "/batch/status", "{\"ids\":[%T,987654],\"status\":2}", NULL, NULL, 200,
+     "\"refused\":[]", 0},
+    {"GET", "/api/usage/token/days", "", NULL, NULL, 200, "{\"days\":[", BY_KEY},
+    {"GET", "/api/user/self", "", NULL, NULL, 200, "\"id\":1,", 0},
+    {"POST", "/api/user/self/rotate", "", NULL, NULL, 401, "New-Api-User is wrong", NO_ACCESS},
+    {"GET", "/api/user/self/groups", "", NULL, NULL, 200, "\"data\":{", 0},
+    {"GET", "/api/user/self/usage", "", NULL, NULL, 200, "{\"days\":[", 0},
+    {"GET", "/api/user/models", "", NULL, NULL, 200, "\"data\":[", 0},
+    {"GET", "/api/log/self?p=99999", "", NULL, NULL, 200, "\"items\":[", 0},
+    {"POST", "/find", "{\"key\":\"%K\"}", NULL, NULL, 200, "\"name\":\"name\"", BY_ROOT},
+    {"GET", "/api/user/?p=99999", "", NULL, NULL, 200, "\"items\":[", BY_ROOT},
+    {"GET", "/api/user/search?keyword=user1", "", NULL, NULL, 200, "\"items\":[", BY_ROOT},
+    {"GET", "/api/user/2", "", NULL, NULL, 200, "\"id\":2,", BY_ROOT},
+    {"POST", "/api/user/", "{\"username\":\"root\"}", NULL, NULL, 409, "name", BY_ROOT},
+    {"PUT", "/api/user/", "{\"id\":2,\"group\":\"vip\"}", NULL, NULL, 200, "\"id\":2,", BY_ROOT},
+    {"POST", "/api/user/manage", "{\"id\":2,\"action\":\"enable\"}", NULL, NULL, 200,
+     "\"data\":", BY_ROOT},
+    {"DELETE", "/api/user/987654", "", NULL, NULL, 404, "User does not exist", BY_ROOT},
+    {"GET", "/api/log/?p=99999", "", NULL, NULL, 200, "\"items\":[", BY_ROOT},
 };
 
 /* ---- a store, and a token for each request ---- */
@@ -193,24 +217,30 @@ struct fixture {
     struct settings options;
     struct api *api;
     struct request *request;
-    char access_tokens[3][STORE_CREDENTIAL_LEN + 1]; /* by user id */
+    char access_tokens[ROOT + 1][STORE_CREDENTIAL_LEN + 1]; /* by user id */
     char gateway_secret[STORE_CREDENTIAL_LEN + 1];
     int64_t gateway_id;
     struct token token;
     int64_t reservation_id;
     int64_t unique;
+    bool asked[COUNTERS_ROUTES_MAX]; /* paths, by route_number */
 };
 
 static void set_up(struct fixture *fixture)
 {
     int64_t first;
     struct store_gateway gateway = {.name = "gw"};
+    struct store_user root = {.name = "root", .role = USER_ROLE_ROOT};
     *fixture = (struct fixture){.unique = 0};
     temporary_create(&fixture->temporary);
     fixture->temporary.options.audit_days = 90;
     temporary_open(&fixture->temporary);
     for (int64_t id = ALICE; id <= BOB; id++)
         assert_int_equal(temporary_add_user(&fixture->temporary, fixture->access_tokens[id]), id);
+    assert_int_equal(
+        store_user_add(fixture->temporary.store, 1000, &root, fixture->access_tokens[ROOT]),
+        STORE_OK);
+    assert_int_equal(root.id, ROOT);
     assert_int_equal(
         store_gateway_add(fixture->temporary.store, 1000, &gateway, fixture->gateway_secret),
         STORE_OK);
@@ -326,7 +356,8 @@ struct asked {
 
 static void make_request(const struct fixture *fixture, const struct row *row, struct asked *asked)
 {
-    int user = row->flags & BY_BOB ? BOB : ALICE;
+    static const struct span users[] = {[ALICE] = SPAN("1"), [BOB] = SPAN("2"), [ROOT] = SPAN("3")};
+    int user = row->flags & BY_BOB ? BOB : row->flags & BY_ROOT ? ROOT : ALICE;
     expand(fixture, row->path, asked->path);
     expand(fixture, row->body, asked->body);
     expand(fixture, row->idempotency_key ? row->idempotency_key : "", asked->idempotency_key);
@@ -341,7 +372,7 @@ static void make_request(const struct fixture *fixture, const struct row *row, s
         .path_info = {asked->path, query ? (size_t)(query - asked->path) : strlen(asked->path)},
         .query = span_of(query ? query + 1 : NULL),
         .authorization = span_of(asked->authorization),
-        .new_api_user = user == BOB ? SPAN("2") : SPAN("1"),
+        .new_api_user = users[user],
         .idempotency_key = span_of(row->idempotency_key ? asked->idempotency_key : NULL),
         .gateway_token = span_of(row->flags & BY_GATEWAY ? fixture->gateway_secret : NULL),
         .remote_addr = SPAN("10.0.0.1"),
@@ -451,6 +482,7 @@ static struct buffer ask_for_reference(struct fixture *fixture, const struct row
     begin(fixture, row);
     ask(fixture, row);
     struct buffer reference = answer_of(fixture->request, &status);
+    fixture->asked[route_number(fixture->request->route)] = true;
     require(status == row->status && reply_has(fixture->request, row->part), "%s %s %s: %d, %.*s",
             row->method, row->path, row->body, status, (int)fixture->request->body.len,
             fixture->request->body.at);
@@ -543,6 +575,10 @@ static void test_requests(void **state)
         buffer_free(&reference);
     }
     assert_true(failed_count > 2 * (int)COUNT_OF(rows)); /* or it has shown nothing */
+    for (unsigned i = 0; i < COUNTERS_ROUTES_MAX; i++) {
+        char name[ROUTE_NAME_SIZE];
+        require(!route_write_name(i, name) || fixture.asked[i], "%s has no row", name);
+    }
     temporary_check(&fixture.temporary);
     temporary_remove(&fixture.temporary);
 }
