@@ -414,11 +414,11 @@ def test_many_at_once(gateway, token):
 # ---- moving in ----
 
 
-def migrate(store, *arguments):
+def migrate(store, *arguments, programs=BUILD):
     temporary = store.dir / "temporary"
     temporary.mkdir(exist_ok=True)
     temporary.chmod(0o1777)  # the store's owner writes there too
-    environment = {**store.environment, "PATH": f"{BUILD}:{store.environment['PATH']}", "TMPDIR": str(temporary)}
+    environment = {**store.environment, "PATH": f"{programs}:{store.environment['PATH']}", "TMPDIR": str(temporary)}
     done = subprocess.run([EXAMPLES / "migrate-from-new-api.sh", *arguments], env=environment, timeout=60,
                           capture_output=True, text=True)
     assert list(temporary.iterdir()) == []  # no keys are left
@@ -459,3 +459,10 @@ def test_migration_of_half_a_database():
         done = migrate(store, path)
         assert done.returncode != 0 and "tokens" in done.stderr
         assert store.ctl("user", "list") == []
+
+
+def test_migration_that_is_interrupted():
+    with Store() as store:
+        (store.dir / "sqlite3").write_text("#!/bin/sh\nkill -TERM $PPID\n")
+        (store.dir / "sqlite3").chmod(0o755)
+        assert migrate(store, "one-api.db", programs=store.dir).returncode != 0
