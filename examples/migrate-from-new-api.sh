@@ -6,5 +6,6 @@ set -eu
 umask 077
 rows=$(mktemp)
 trap 'rm -f "$rows"' EXIT
+trap 'exit 1' HUP INT TERM
 sqlite3 -json "$1" 'SELECT * FROM users; SELECT * FROM tokens' >"$rows"
 tokenctl import --from new-api ${2+"$2"} "$rows"

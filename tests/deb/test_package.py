@@ -67,6 +67,27 @@ def test_starts_nothing_without_a_store(unpacked):
         assert "ConditionPathExists=/etc/token/secret\n" in unit.read_text()
 
 
+@pytest.mark.parametrize("kind", ["nothing", "empty", "data", "link"])
+def test_purge_keeps_data(tmp_path, kind):
+    """Whatever /var/lib/token is."""
+    data, real, run_ = (tmp_path / name for name in ("data", "disk", "run"))
+    real.mkdir()
+    if kind == "link":
+        data.symlink_to(real)
+    elif kind != "nothing":
+        data.mkdir()
+    if kind == "data":
+        (data / "store").mkdir()
+    run_.mkdir()
+    script = (ROOT / "debian/token-fcgi.postrm").read_text()
+    for path, other in (("/var/lib/token", data), ("/etc/token", tmp_path / "none"), ("/run/token", run_)):
+        script = script.replace(path, str(other))
+    said = run("sh", "-c", script, "postrm", "purge")
+    stays = kind in ("data", "link")
+    assert data.exists() == stays and said == (f"token-fcgi: {data} stays: it may hold users' data or the secret\n" * stays)
+    assert real.exists() and not run_.exists()
+
+
 def test_upgrade_keeps_the_socket(unpacked):
     scripts = "".join(path.read_text() for path in (unpacked / "DEBIAN").glob("p*"))
     assert re.search(r"_dh_action=restart\n.*\n.*\n.*\n\s*deb-systemd-invoke \$_dh_action 'token.service' >", scripts)

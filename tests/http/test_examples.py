@@ -105,7 +105,7 @@ def stream(*chunks, complete=True):
 
 class Internal(Server):
     """Between a gateway and the internal server. faults: for a route what happens to its next requests, a letter
-    each: d, the answer is lost; l, the request is lost; u, 503."""
+    each: d, the answer is lost; b, it is a proxy's 502 instead; l, the request is lost; u, 503."""
 
     def __init__(self, port):
         self.port, self.faults = port, {}
@@ -123,6 +123,9 @@ class Internal(Server):
             reply = connection.getresponse()
             answer = reply.read()
             connection.close()
+        if fault == "b":
+            handler.reply(502, b"<html>Bad Gateway</html>")
+            return
         if fault:
             handler.hang_up()
             return
@@ -304,8 +307,9 @@ def test_upstream_fails(gateway, token, answer, expected):
 @pytest.mark.parametrize("faults, expected", [
     ({"reserve": "d", "settle": "d"}, COST),
     ({"reserve": "lu", "settle": "ul"}, COST),
-    ({"reserve": "d", "cancel": "d"}, 0),
-], ids=["answers", "requests", "cancel"])
+    ({"reserve": "b", "settle": "bd"}, COST),
+    ({"reserve": "d", "cancel": "db"}, 0),
+], ids=["answers", "requests", "proxy", "cancel"])
 def test_lost(gateway, token, faults, expected):
     """What is sent again is done once."""
     gateway.internal.faults.update(faults)
@@ -315,7 +319,7 @@ def test_lost(gateway, token, faults, expected):
     assert token.used() == expected and len(gateway.internal.requests) == 2 + sum(map(len, faults.values()))
 
 
-@pytest.mark.parametrize("faults", ["ddd", "uuu", "lll"])
+@pytest.mark.parametrize("faults", ["ddd", "uuu", "lll", "bbb"])
 def test_reserve_without_an_answer(gateway, token, faults):
     gateway.internal.faults["reserve"] = faults
     status, headers, _ = gateway.ask(token.key)
@@ -368,6 +372,13 @@ def test_stream_breaks_off(gateway, token, count):
     assert token.used() == (-(-(prompt_tokens * 1250 + count * 5000) // 1000) if count else 0)
 
 
+def test_stream_without_its_use(gateway, token):
+    """What came is paid for, by its events, if the last one does not tell all."""
+    gateway.upstream.answer = stream(*words(3), event(choices=[], usage={"prompt_tokens": 10}))
+    assert gateway.ask(token.key, STREAMED)[0] == 200
+    assert gateway.internal.routes() == ["reserve", "settle"] and token.used() == -(-(10 * 1250 + 4 * 5000) // 1000)
+
+
 @pytest.mark.parametrize("request_", [HELLO, STREAMED], ids=["whole", "stream"])
 def test_client_hangs_up(gateway, token, request_):
     """The upstream has worked: its use is paid."""
@@ -403,11 +414,11 @@ def test_many_at_once(gateway, token):
 # ---- moving in ----
 
 
-def migrate(store, *arguments):
+def migrate(store, *arguments, programs=BUILD):
     temporary = store.dir / "temporary"
     temporary.mkdir(exist_ok=True)
     temporary.chmod(0o1777)  # the store's owner writes there too
-    environment = {**store.environment, "PATH": f"{BUILD}:{store.environment['PATH']}", "TMPDIR": str(temporary)}
+    environment = {**store.environment, "PATH": f"{programs}:{store.environment['PATH']}", "TMPDIR": str(temporary)}
     done = subprocess.run([EXAMPLES / "migrate-from-new-api.sh", *arguments], env=environment, timeout=60,
                           capture_output=True, text=True)
     assert list(temporary.iterdir()) == []  # no keys are left
@@ -448,3 +459,10 @@ def test_migration_of_half_a_database():
         done = migrate(store, path)
         assert done.returncode != 0 and "tokens" in done.stderr
         assert store.ctl("user", "list") == []
+
+
+def test_migration_that_is_interrupted():
+    with Store() as store:
+        (store.dir / "sqlite3").write_text("#!/bin/sh\nkill -TERM $PPID\n")
+        (store.dir / "sqlite3").chmod(0o755)
+        assert migrate(store, "one-api.db", programs=store.dir).returncode != 0

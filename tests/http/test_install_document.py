@@ -163,3 +163,8 @@ def test_shared_hosting():
         assert user.request("GET", "/api/user/self").data["id"] == host.user.id
         for path in ("/api/token/verify", "/api/token/consume/", "/api/log/", "/api/user/1"):
             assert client.transport(host.port)("POST", path, user.credentials, b"{}").status == 403
+        for path in ("", "/healthz", "/metrics", "/verify", "/api/token/verify", "/api/token/consume", "/api/user/1"):
+            for program in ("/token.cgi", "/%74oken.cgi", "//token.cgi", "/api/token/../../token.cgi"):
+                for method in ("GET", "POST"):
+                    reply = client.transport(host.port)(method, program + path, {"X-Api-Key": token["key"]}, None)
+                    assert reply.status == 403, (method, program + path, reply)
