@@ -623,7 +623,8 @@ supervise() {
     open_log
     # The socket moves from fd 0: "command &" gets /dev/null there, and other commands don't need it.
     exec 3<&0 </dev/null
-    trap end_pools TERM
+    trap 'end_pools TERM' TERM
+    trap 'end_pools USR1' USR1
     trap replace_pool HUP
     notify_socket=${NOTIFY_SOCKET:-}
     unset NOTIFY_SOCKET
@@ -729,12 +730,13 @@ pool_workers() {
 }
 
 # To the process group, as workers of pools that a reload has replaced are in it too. Twice, for a
-# worker that multiwatch forked just before it got the first signal.
+# worker that multiwatch forked just before it got the first signal. On SIGUSR1 workers serve their open
+# connections until nginx closes them: for a restart by systemd, whose socket stays.
 end_pools() {
-    trap '' TERM HUP
-    kill -TERM 0
+    trap '' TERM HUP USR1
+    kill -s "$1" 0
     sleep 0.2
-    kill -TERM 0
+    kill -s "$1" 0
     wait
     exit 0
 }

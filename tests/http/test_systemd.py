@@ -276,6 +276,19 @@ def test_restart_lets_requests_wait(service):
     assert "RuntimeDirectory=token\nRuntimeDirectoryPreserve=yes\n" in service.unit
 
 
+def test_restart_leaves_kept_connections_to_nginx(service):
+    """systemd sends RestartKillSignal= to all processes. A connection closed by a worker might get a request just then."""
+    (name,) = re.findall("^RestartKillSignal=(.*)", service.unit, re.M)
+    with Connection(service.socket, timeout=60) as kept:
+        assert kept.ask("OPTIONS", "/api/token/").status == 204
+        os.killpg(service.process.pid, signal.Signals[name])
+        wait_until(lambda: len(service.pids()) == 1, "the worker without a connection has ended")
+        assert kept.ask("OPTIONS", "/api/token/").status == 204
+    assert service.process.wait(timeout=60) == 0
+    service.start()
+    service.is_up()
+
+
 def test_spawn_sh_leaves_the_service_alone(service):
     """It is no pool of its own."""
     before = service.pids()
