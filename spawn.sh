@@ -99,7 +99,7 @@ read_conf() {
     [ "$command" != status ] || [ ! -e "$conf" ] || [ -r "$conf" ] || no_permission "$conf"
     { [ -f "$conf" ] && [ -r "$conf" ]; } || die "TOKEN_CONF: cannot read $conf (as $(id -un))"
     exec 8<"$conf"
-    [ -n "$(find -L /proc/self/fd/8 -maxdepth 0 ! -perm /022 \( -user 0 -o -user "$(id -u)" \))" ] ||
+    [ -n "$(find -L /proc/self/fd/8 -maxdepth 0 ! -perm /022 \( -user 0 -o -user "$(id -u)" \) 2>/dev/null)" ] ||
         die "TOKEN_CONF: $conf must belong to root or the caller ($(id -un)), and others may not write to it"
     number=0
     while IFS= read -r line <&8 || [ -n "$line" ]; do
@@ -233,7 +233,7 @@ as_keeper() {
 is_roots() {
     path=$1
     [ -n "$(find "$path/" -maxdepth 0 ! -perm /022 2>/dev/null)" ] || return 1
-    while [ -n "$(find "$path/" -maxdepth 0 -user 0 \( ! -perm /022 -o -perm -1000 \))" ]; do
+    while [ -n "$(find "$path/" -maxdepth 0 -user 0 \( ! -perm /022 -o -perm -1000 \) 2>/dev/null)" ]; do
         [ -n "$path" ] || return 0
         path=${path%/*}
     done

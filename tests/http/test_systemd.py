@@ -166,14 +166,22 @@ def test_log_is_rotated(tmp_path):
         log = Path(site.environment["TOKEN_LOG"])
         text = (ROOT / "systemd/logrotate.conf").read_text()
         text = text.replace("/run/token/token.log", str(log)).replace("/usr/local/lib/token/spawn.sh", str(site.spawn_sh))
+        text = text.replace("/run/token/token.pid", str(site.dir / "token.pid"))
         text = text.replace("token token", f"{WORKER_USER} {WORKER_USER}" if IS_ROOT else "")
         (tmp_path / "conf").write_text(text)
         (tmp_path / "conf").chmod(0o644)
+
+        def rotate():
+            done = subprocess.run(["/usr/sbin/logrotate", "-f", "-s", tmp_path / "state", tmp_path / "conf"],
+                                  env=site.environment, capture_output=True, text=True, timeout=60)
+            assert (done.returncode, done.stderr) == (0, "")
+
         old = log.read_text()
-        done = subprocess.run(["/usr/sbin/logrotate", "-f", "-s", tmp_path / "state", tmp_path / "conf"],
-                              env=site.environment, capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stderr) == (0, "")
+        rotate()
         assert Path(f"{log}.1").read_text().startswith(old) and "reloaded" in log.read_text()
+        site.spawn("stop")
+        rotate()  # what the pool has left
+        assert "reloaded" in Path(f"{log}.1").read_text() and log.read_text() == ""
         Path(f"{log}.1").unlink()
 
 
