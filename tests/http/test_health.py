@@ -100,7 +100,7 @@ def test_no_answer(site, tmp_path):
     done = site.run_ctl("health", TOKEN_SOCKET=address)
     assert (done.returncode, done.stderr) == (
         1, f"tokenctl: the pool does not answer on {address}: Connection refused\n")
-    for wrong in ("127.0.0.1:x", "127.0.0.1:70000", "example:1", "/" + "x" * 108):
+    for wrong in ("127.0.0.1:x", "127.0.0.1:70000", "127.0.0.1:0", "127.0.0.1:-65000", "example:1", "/" + "x" * 108):
         assert "TOKEN_SOCKET: " in site.run_ctl("health", TOKEN_SOCKET=wrong).stderr
 
 
