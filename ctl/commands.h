@@ -119,7 +119,7 @@ int ctl_end_change(struct ctl *ctl, const char *change, enum store_error error);
 /* Whether a name or a group, where it is given, may be stored; else says what it has to be. */
 bool ctl_check_label(const char *what, const char *label);
 
-/* groups.c: a change that may take groups away from tokens. */
+/* stop.c: a change that may take groups away from tokens. */
 struct ctl_stop {
     const struct store_group *put; /* as it will be; NULL: none */
     const char *deleted;           /* a group; NULL: none */

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Moves the users and tokens of a New API site (SQLite) in. Keys, access tokens, ids, quotas and groups stay.
-#   migrate-from-new-api.sh one-api.db --dry-run    what would be done, and what does not fit
-#   migrate-from-new-api.sh one-api.db              after New API and the pool have been stopped
+# Imports the users and tokens of a New API site (SQLite). Keys, access tokens, ids, quotas and groups stay.
+#   sh migrate-from-new-api.sh one-api.db --dry-run    what would be done, and what does not fit
+#   sh migrate-from-new-api.sh one-api.db              after New API and the pool have been stopped
 set -eu
 umask 077
 rows=$(mktemp)

@@ -81,5 +81,16 @@ def test_readme_in_chinese(of):
     assert of(chinese) == of(english) and of(english)
 
 
+def test_sharding():
+    """docs/scale.md and the store's tests distribute the tables that there are."""
+    section = re.search(r"^## Sharding by Citus\n(.*?)^## ", (ROOT / "docs/scale.md").read_text(), re.M | re.S)[1]
+    distributed = re.findall(r"create_distributed_table\('(\w+)', '(\w+)'", section)
+    others = re.findall(r"create_reference_table\('(\w+)'", section)
+    tables = re.findall(r"^CREATE TABLE (\w+) \(", (ROOT / "store/postgresql/schema.sql").read_text(), re.M)
+    assert {"workers", *others, *(table for table, _ in distributed)} == set(tables)
+    tests = re.findall(r"\[''(\w+)'', ''(\w+)''\]", (ROOT / "tests/unit/temporary.h").read_text())
+    assert sorted(tests) == sorted(distributed)
+
+
 def test_length():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 200

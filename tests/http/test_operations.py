@@ -297,7 +297,7 @@ def test_move_in(machine, database, name):
 
 def move_in(machine, peer, dump):
     """The page's steps: dump, rehearse, switch, by which the dump is gone."""
-    heading = "Move in from New API or One API"
+    heading = "Migrate from New API or One API"
     machine.environment.update(peer.environment)
 
     def change(text):
@@ -418,7 +418,7 @@ STRING_OR_COMMENT = re.compile(r"""("(?:[^"\\]|\\.)*")|'(?:[^'\\]|\\.)+'|/\*.*?\
 TEXT = re.compile(r'"(?:[^"\\]|\\.)*"(?:\s*(?:PRI[du]64|"(?:[^"\\]|\\.)*"))*')
 PARTS = re.compile(r'"((?:[^"\\]|\\.)*)"|(PRI[du]64)')
 NOT_MESSAGES = re.compile(
-    r"^\} commands\[\] = \{.*?^\};|^#include[^\n]*|_Static_assert\(.*?;\n", re.M | re.S
+    r"^\} commands\[\] = \{.*?^\};|^#define COUNTERS\(.*?\n\n|^#include[^\n]*|_Static_assert\(.*?;\n", re.M | re.S
 )
 OTHERS = re.compile(r'SELECT |tokenctl: …|[^a-z]*usage: |[^%]*%-|[{,]\\"|\\n--json: ')
 
@@ -441,7 +441,7 @@ def template(text):
 
 def of_programs():
     """All texts in the files that write messages; the parts of one are joined."""
-    for folder in ("fcgi", "store", "seal", "settings", "sandbox", "ctl", "base"):
+    for folder in ("fcgi", "store", "seal", "settings", "sandbox", "counters", "ctl", "base"):
         for path in sorted((ROOT / folder).rglob("*.[ch]")):
             code = NOT_MESSAGES.sub("", STRING_OR_COMMENT.sub(lambda found: found[1] or " ", path.read_text()))
             for text in TEXT.findall(code):
