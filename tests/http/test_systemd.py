@@ -169,12 +169,25 @@ def test_log_is_rotated(tmp_path):
         text = text.replace("token token", f"{WORKER_USER} {WORKER_USER}" if IS_ROOT else "")
         (tmp_path / "conf").write_text(text)
         (tmp_path / "conf").chmod(0o644)
+
+        def rotate():
+            done = subprocess.run(["/usr/sbin/logrotate", "-f", "-s", tmp_path / "state", tmp_path / "conf"],
+                                  env=site.environment, capture_output=True, text=True, timeout=60)
+            assert (done.returncode, done.stderr) == (0, "")
+
         old = log.read_text()
-        done = subprocess.run(["/usr/sbin/logrotate", "-f", "-s", tmp_path / "state", tmp_path / "conf"],
-                              env=site.environment, capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stderr) == (0, "")
+        rotate()
         assert Path(f"{log}.1").read_text().startswith(old) and "reloaded" in log.read_text()
-        Path(f"{log}.1").unlink()
+        site.spawn("stop")
+        old = log.read_text()
+        rotate()
+        assert Path(f"{log}.1").read_text() == old and log.read_text() == ""
+        log.write_text("again\n")
+        (tmp_path / "conf").write_text(text.replace(str(site.spawn_sh), "/nonexistent"))
+        rotate()
+        assert Path(f"{log}.1").read_text() == "again\n"
+        for path in log.parent.glob(f"{log.name}.*"):
+            path.unlink()
 
 
 # ---- the service ----
