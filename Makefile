@@ -177,7 +177,8 @@ with_folders = sed -E 's,/etc/token,$(SYSCONFDIR)/token,g; s,/usr/local/share/do
 # The workers' account, which nobody else has: only on this machine, not in a package's folder.
 install: all
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && ! getent passwd token >/dev/null; then \
-	    useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin token; fi
+	    useradd --system $$(getent group token >/dev/null && echo --gid token || echo --user-group) \
+	        --home-dir /nonexistent --shell /usr/sbin/nologin token; fi
 	install -d '$(LIB)' '$(BIN)' '$(DOC)/docs' '$(DOC)/bench' '$(DOC)/examples' '$(CONF)' '$(SHARE)/console'
 	install -m 755 $(BUILD)/token.fcgi '$(LIB)'
 	$(with_folders) spawn.sh >'$(LIB)/spawn.sh' && chmod 755 '$(LIB)/spawn.sh'

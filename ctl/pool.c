@@ -38,7 +38,7 @@ static socklen_t read_address(const char *socket, union address *address)
     host = span_cut(&port, ':');
     if (!span_equal(host, SPAN("localhost")))
         snprintf(text, sizeof(text), "%.*s", (int)host.len, host.at);
-    if (!number_parse(port, &number) || number > UINT16_MAX)
+    if (!number_parse(port, &number) || number < 1 || number > UINT16_MAX)
         return 0;
     *address =
         (union address){.inet = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number)}};

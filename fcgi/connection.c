@@ -370,10 +370,15 @@ void connections_finish_jobs(struct loop *loop)
 /* A job that has not begun is never done: its client would not learn of it, or only too late. */
 static void cancel(struct connection *connection)
 {
+    const struct counters *counters = &connection->loop->process->counters;
     connection->deadline_ms = 0;
     if (!work_queue_cancel(&connection->job))
         return;
     connection->request->write.error = STORE_UNAVAILABLE;
+    if (connection->fd >= 0) { /* the commit thread waits for a lock, and can't tell */
+        counters_set_commit_error(counters, STORE_UNAVAILABLE);
+        counters_add_failures(counters, 1, STORE_UNAVAILABLE);
+    }
     finish(connection);
 }
 

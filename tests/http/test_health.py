@@ -1,6 +1,8 @@
 """GET /healthz, tokenctl health and spawn.sh status: whether reads and writes work."""
 
+import fcntl
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -98,7 +100,7 @@ def test_no_answer(site, tmp_path):
     done = site.run_ctl("health", TOKEN_SOCKET=address)
     assert (done.returncode, done.stderr) == (
         1, f"tokenctl: the pool does not answer on {address}: Connection refused\n")
-    for wrong in ("127.0.0.1:x", "127.0.0.1:70000", "example:1", "/" + "x" * 108):
+    for wrong in ("127.0.0.1:x", "127.0.0.1:70000", "127.0.0.1:0", "127.0.0.1:-65000", "example:1", "/" + "x" * 108):
         assert "TOKEN_SOCKET: " in site.run_ctl("health", TOKEN_SOCKET=wrong).stderr
 
 
@@ -147,3 +149,29 @@ def test_a_full_map():
             assert user.delete(token["id"]).status == 200
         wait_until(lambda: user.health() == (200, ""), "there is room again")
         assert site.run_spawn("status")[0] == 0
+
+
+# ---- a store that can't be written ----
+
+
+@pytest.mark.lmdb
+def test_a_locked_store():
+    """Another process has stopped in the middle of a write: reads work, writes time out."""
+    with Site(workers=2) as site:
+        user = site.http(site.add_user())
+        token = user.make()
+        folder = os.open(site.environment["TOKEN_STORE"], os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            assert user.get(token["id"]).status == 200 and user.health() == (200, "")
+            paid = fastcgi.environment("GET", "/api/token/verify", {"Authorization": f"Bearer {token['key']}"})
+            with fastcgi.Connection(site.socket, timeout=60) as connection:
+                connection.send(fastcgi.request({**paid, "TOKEN_COST": "1"}))
+                assert connection.read_reply().status == 503
+            status, why = user.health()
+            assert status == 503 and why.startswith("The last commit failed: not done: the store is locked")
+        finally:
+            os.close(folder)
+        wait_until(lambda: user.health() == (200, ""), "writes work again")
+        said = ": 1 writes failed: not done: the store is locked"
+        wait_until(lambda: said in (site.dir / "pool.log").read_text(), "it is logged")

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from service import BUILD, ROOT, Store
+from service import BUILD, IS_ROOT, ROOT, Store
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_install_and_uninstall(build, tmp_path):
     assert {*programs, *units, "usr/lib/sysusers.d/token.conf", "usr/lib/tmpfiles.d/token.conf",
             "usr/share/doc/token/README.md"} <= files_below(root) and conf.exists()
     assert "ExecStart=/usr/lib/token/spawn.sh run\n" in (root / units[0]).read_text()
-    assert "/usr/lib/token/spawn.sh reload" in rotation.read_text()
+    assert "spawn=/usr/lib/token/spawn.sh\n" in rotation.read_text()
     for page in (root / "usr/share/doc/token").rglob("*.md"):
         for link in re.findall(r"\]\(([^):]+)\)", page.read_text()):
             assert (page.parent / link.partition("#")[0]).exists(), f"{page.name}: {link}"
@@ -84,6 +84,21 @@ def test_install_and_uninstall(build, tmp_path):
     shutil.copy(root / "usr/share/doc/token/token.conf.example", conf)
     make("uninstall", build, root, etc)
     assert files_below(root) == set() and not conf.parent.exists()
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root adds accounts")
+@pytest.mark.parametrize("group, option", [(2, "--user-group"), (0, "--gid token")])
+def test_account(tmp_path, group, option):
+    """It may have a group already, as an account that was removed leaves it."""
+    (tmp_path / "bin").mkdir()
+    for name, script in (("getent", f"[ $1 = group ] && exit {group}; exit 2"), ("useradd", f"echo $* >{tmp_path}/done")):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    subprocess.run(["make", "-s", "-o", "all", "install", f"BUILD={BUILD}", f"PREFIX={tmp_path}/usr",
+                    f"SYSCONFDIR={tmp_path}/etc"], cwd=ROOT, check=True, timeout=60, capture_output=True,
+                   env={**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"})
+    added = (tmp_path / "done").read_text()
+    assert added == f"--system {option} --home-dir /nonexistent --shell /usr/sbin/nologin token\n"
 
 
 def test_example_of_settings():

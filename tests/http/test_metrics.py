@@ -669,3 +669,5 @@ def test_alert_rules(site):
         used = set(re.findall(r"\btoken_\w+", rule["expr"]))
         assert used and used <= names
         assert rule["expr"].count("(") == rule["expr"].count(")")
+    (job,) = re.findall(r"job_name: (\w+)", (ROOT / "docs/operations.md").read_text())
+    assert f'up{{job="{job}"}} == 0' in group["rules"][0]["expr"]  # one machine of several, too

@@ -166,7 +166,6 @@ def test_log_is_rotated(tmp_path):
         log = Path(site.environment["TOKEN_LOG"])
         text = (ROOT / "systemd/logrotate.conf").read_text()
         text = text.replace("/run/token/token.log", str(log)).replace("/usr/local/lib/token/spawn.sh", str(site.spawn_sh))
-        text = text.replace("/run/token/token.pid", str(site.dir / "token.pid"))
         text = text.replace("token token", f"{WORKER_USER} {WORKER_USER}" if IS_ROOT else "")
         (tmp_path / "conf").write_text(text)
         (tmp_path / "conf").chmod(0o644)
@@ -180,9 +179,15 @@ def test_log_is_rotated(tmp_path):
         rotate()
         assert Path(f"{log}.1").read_text().startswith(old) and "reloaded" in log.read_text()
         site.spawn("stop")
-        rotate()  # what the pool has left
-        assert "reloaded" in Path(f"{log}.1").read_text() and log.read_text() == ""
-        Path(f"{log}.1").unlink()
+        old = log.read_text()
+        rotate()
+        assert Path(f"{log}.1").read_text() == old and log.read_text() == ""
+        log.write_text("again\n")
+        (tmp_path / "conf").write_text(text.replace(str(site.spawn_sh), "/nonexistent"))
+        rotate()
+        assert Path(f"{log}.1").read_text() == "again\n"
+        for path in log.parent.glob(f"{log.name}.*"):
+            path.unlink()
 
 
 # ---- the service ----
