@@ -344,7 +344,8 @@ make_log() {
     # shellcheck disable=SC2016 # for sh
     as_keeper "$TOKEN_LOG" sh -c 'umask 027 && : >>"$1"' sh "$TOKEN_LOG" 2>/dev/null ||
         die "TOKEN_LOG: cannot write $TOKEN_LOG"
-    ! changes_user || keeps_root || ! is_roots "${TOKEN_LOG%/*}" || chown "$TOKEN_USER" "$TOKEN_LOG"
+    [ ! -f "$TOKEN_LOG" ] || ! changes_user || keeps_root || ! is_roots "${TOKEN_LOG%/*}" ||
+        chown "$TOKEN_USER" "$TOKEN_LOG"
 }
 
 # For workers that may not make it; what is wrong with it they say.
@@ -352,8 +353,12 @@ make_shared() {
     [ ! -p "$TOKEN_SHARED" ] || return 0
     # shellcheck disable=SC2016 # for sh
     as_keeper "$TOKEN_SHARED" sh -c 'umask 077 && : >>"$1"' sh "$TOKEN_SHARED" 2>/dev/null || return 0
-    ! changes_user || ! is_roots "${TOKEN_SHARED%/*}" || chown "$TOKEN_USER" "$TOKEN_SHARED"
+    ! changes_user || ! is_roots "${TOKEN_SHARED%/*}" || ! is_counters "$TOKEN_SHARED" ||
+        chown "$TOKEN_USER" "$TOKEN_SHARED"
 }
+
+# And not another file that is named by mistake: see counters.c.
+is_counters() { [ -f "$1" ] && case $(head -c 8 "$1") in '' | tokenmet) ;; *) return 1 ;; esac; }
 
 # ---- commands ------------------------------------------------------------------------------
 

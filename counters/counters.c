@@ -47,15 +47,18 @@ static enum state find_state(int fd, const struct stat *status, uint64_t layout)
                                                                                     : OTHER_LAYOUT;
 }
 
-/* Of zeros that have their place on the disk: a full one must not end a worker that counts. The
- * head comes first, so that workers of another layout, which may have mapped the file, count in it
- * no more; and whoever finds it unfinished can tell. */
+/* Of zeros that have their place on the disk: a full one must not end a worker that counts. First a
+ * head of no layout, so that workers of another one, which may have mapped the file, count in it no
+ * more, and whoever finds it unfinished can tell. */
 static bool fill(int fd, uint64_t layout)
 {
-    struct head head = {.layout = layout};
+    struct head head = {.layout = ~layout};
     memcpy(head.magic, magic, sizeof(magic));
-    return pwrite(fd, &head, sizeof(head), 0) == sizeof(head) && ftruncate(fd, sizeof(head)) == 0 &&
-           (errno = posix_fallocate(fd, 0, sizeof(struct counters_file))) == 0;
+    if (pwrite(fd, &head, sizeof(head), 0) != sizeof(head) || ftruncate(fd, sizeof(head)) != 0 ||
+        (errno = posix_fallocate(fd, 0, sizeof(struct counters_file))) != 0)
+        return false;
+    head.layout = layout;
+    return pwrite(fd, &head, sizeof(head), 0) == sizeof(head);
 }
 
 static const char *find_fault(int fd, struct stat *status)

@@ -469,6 +469,26 @@ def test_fifos_in_a_folder_of_the_workers_user(stopped):
     shutil.rmtree(folder)
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="only root gives files away")
+def test_files_that_are_no_log_and_no_counters(stopped):
+    """Root gives the workers' user no device that is the log, and no file that TOKEN_SHARED names by mistake."""
+    folder, null, other = stopped.dir / "run", stopped.dir / "null", stopped.dir / "other"
+    folder.mkdir()
+    shutil.chown(folder, WORKER_USER)
+    os.mknod(null, 0o666 | stat.S_IFCHR, os.stat("/dev/null").st_rdev)
+    null.chmod(0o666)
+    other.write_text("intact")
+    other.chmod(0o600)
+    settings = {"TOKEN_SOCKET": str(folder / "token.sock"), "TOKEN_LOG": str(null), "TOKEN_SHARED": str(other)}
+    try:
+        for action in ("start", "reload"):
+            stopped.spawn(action, **settings)
+    finally:
+        stopped.spawn("stop", **settings)
+        shutil.rmtree(folder)
+    assert (null.stat().st_uid, other.stat().st_uid, other.read_text()) == (0, 0, "intact")
+
+
 # ---- what keeps it from starting ----
 
 CANNOT = [

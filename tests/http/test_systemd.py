@@ -166,6 +166,7 @@ def test_log_is_rotated(tmp_path):
         log = Path(site.environment["TOKEN_LOG"])
         text = (ROOT / "systemd/logrotate.conf").read_text()
         text = text.replace("/run/token/token.log", str(log)).replace("/usr/local/lib/token/spawn.sh", str(site.spawn_sh))
+        text = text.replace("/run/token/token.pid", str(site.dir / "token.pid"))
         text = text.replace("token token", f"{WORKER_USER} {WORKER_USER}" if IS_ROOT else "")
         (tmp_path / "conf").write_text(text)
         (tmp_path / "conf").chmod(0o644)
