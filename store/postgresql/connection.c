@@ -44,7 +44,8 @@ enum store_error pg_fail(struct pg_connection *connection, enum store_error erro
 bool pg_lose(struct pg_connection *connection)
 {
     const char *message = PQerrorMessage(connection->pg);
-    pg_fail(connection, STORE_UNAVAILABLE, *message ? message : "no answer in time");
+    /* One that is complete has a newline; while libpq connects, it has no reason yet. */
+    pg_fail(connection, STORE_UNAVAILABLE, strchr(message, '\n') ? message : "no answer in time");
     connection->lost = true;
     pg_disconnect(connection);
     return false;

@@ -78,6 +78,8 @@ def test_hosts_that_do_not_answer(site):
         environment["TOKEN_STORE"] = store.replace("host=", f"host={silent},{silent},")
         try:
             assert add_user(tokenctl, "sylvia")["name"] == "sylvia"
+            environment["TOKEN_STORE"] = location(silent)
+            assert tokenctl("stat").stderr == "tokenctl: TOKEN_STORE: no answer in time\n"
         finally:
             environment["TOKEN_STORE"] = store
 
