@@ -99,7 +99,7 @@ read_conf() {
     [ "$command" != status ] || [ ! -e "$conf" ] || [ -r "$conf" ] || no_permission "$conf"
     { [ -f "$conf" ] && [ -r "$conf" ]; } || die "TOKEN_CONF: cannot read $conf (as $(id -un))"
     exec 8<"$conf"
-    [ -n "$(find -L /proc/self/fd/8 -maxdepth 0 ! -perm /022 \( -user 0 -o -user "$(id -u)" \))" ] ||
+    [ -n "$(find -L /proc/self/fd/8 -maxdepth 0 ! -perm /022 \( -user 0 -o -user "$(id -u)" \) 2>/dev/null)" ] ||
         die "TOKEN_CONF: $conf must belong to root or the caller ($(id -un)), and others may not write to it"
     number=0
     while IFS= read -r line <&8 || [ -n "$line" ]; do
@@ -233,7 +233,7 @@ as_keeper() {
 is_roots() {
     path=$1
     [ -n "$(find "$path/" -maxdepth 0 ! -perm /022 2>/dev/null)" ] || return 1
-    while [ -n "$(find "$path/" -maxdepth 0 -user 0 \( ! -perm /022 -o -perm -1000 \))" ]; do
+    while [ -n "$(find "$path/" -maxdepth 0 -user 0 \( ! -perm /022 -o -perm -1000 \) 2>/dev/null)" ]; do
         [ -n "$path" ] || return 0
         path=${path%/*}
     done
@@ -628,7 +628,8 @@ supervise() {
     open_log
     # The socket moves from fd 0: "command &" gets /dev/null there, and other commands don't need it.
     exec 3<&0 </dev/null
-    trap end_pools TERM
+    trap 'end_pools TERM' TERM
+    trap 'end_pools USR1' USR1
     trap replace_pool HUP
     notify_socket=${NOTIFY_SOCKET:-}
     unset NOTIFY_SOCKET
@@ -734,12 +735,13 @@ pool_workers() {
 }
 
 # To the process group, as workers of pools that a reload has replaced are in it too. Twice, for a
-# worker that multiwatch forked just before it got the first signal.
+# worker that multiwatch forked just before it got the first signal. On SIGUSR1 workers serve their open
+# connections until nginx closes them: for a restart by systemd, whose socket stays.
 end_pools() {
-    trap '' TERM HUP
-    kill -TERM 0
+    trap '' TERM HUP USR1
+    kill -s "$1" 0
     sleep 0.2
-    kill -TERM 0
+    kill -s "$1" 0
     wait
     exit 0
 }

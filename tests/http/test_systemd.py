@@ -166,6 +166,7 @@ def test_log_is_rotated(tmp_path):
         log = Path(site.environment["TOKEN_LOG"])
         text = (ROOT / "systemd/logrotate.conf").read_text()
         text = text.replace("/run/token/token.log", str(log)).replace("/usr/local/lib/token/spawn.sh", str(site.spawn_sh))
+        text = text.replace("/run/token/token.pid", str(site.dir / "token.pid"))
         text = text.replace("token token", f"{WORKER_USER} {WORKER_USER}" if IS_ROOT else "")
         (tmp_path / "conf").write_text(text)
         (tmp_path / "conf").chmod(0o644)
@@ -287,6 +288,19 @@ def test_restart_lets_requests_wait(service):
     service.is_up()
     assert client.list().status == 200 and counters.stat().st_ino == counted
     assert "RuntimeDirectory=token\nRuntimeDirectoryPreserve=yes\n" in service.unit
+
+
+def test_restart_leaves_kept_connections_to_nginx(service):
+    """systemd sends RestartKillSignal= to all processes. A connection closed by a worker might get a request just then."""
+    (name,) = re.findall("^RestartKillSignal=(.*)", service.unit, re.M)
+    with Connection(service.socket, timeout=60) as kept:
+        assert kept.ask("OPTIONS", "/api/token/").status == 204
+        os.killpg(service.process.pid, signal.Signals[name])
+        wait_until(lambda: len(service.pids()) == 1, "the worker without a connection has ended")
+        assert kept.ask("OPTIONS", "/api/token/").status == 204
+    assert service.process.wait(timeout=60) == 0
+    service.start()
+    service.is_up()
 
 
 def test_spawn_sh_leaves_the_service_alone(service):
