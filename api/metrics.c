@@ -42,6 +42,8 @@ static bool label_request(unsigned series, char *labels, size_t size)
                     route_methods[method].at, reply_status(status)) > 0;
 }
 
+_Static_assert((int)TOKEN_REFUSAL_COUNT <= (int)COUNTERS_RESULTS_MAX, "results are counted");
+
 static bool label_result(unsigned series, char *labels, size_t size)
 {
     if (series >= TOKEN_REFUSAL_COUNT)
