@@ -177,9 +177,11 @@ enum store_error visit_token(struct store_txn *txn, struct token *token,
         return db_corrupt(txn);
     if (token->group.len == 0)
         token->group = find_owner_group(txn, token->user_id);
-    visit(context, token);
+    if (txn->error ==
+        STORE_OK) /* no token is shown without the group of an owner that can't be read */
+        visit(context, token);
     explicit_bzero(token->key, TOKEN_KEY_PREFIX_LEN + keys->sealed.len - SEAL_OVERHEAD_LEN);
-    return STORE_OK;
+    return txn->error;
 }
 
 enum store_error visit_by_id(struct store_txn *txn, int64_t user_id, int64_t token_id,

@@ -42,7 +42,7 @@ enum store_error next_token(struct store_txn *txn, MDB_cursor *cursor, MDB_curso
                             struct token *token, struct record_keys *keys);
 
 /* The group of a user, which tokens without a group of their own are shown with; empty if there is
- * no such user. In a transaction of reads. */
+ * no such user, or where it can't be read (txn->error). In a transaction of reads. */
 struct span find_owner_group(struct store_txn *txn, int64_t user_id);
 
 /* Unseals the token's key and shows the token to visit. */

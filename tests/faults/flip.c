@@ -375,7 +375,7 @@ struct value {
     size_t len;
 };
 static struct value values[4 * TOKENS_MAX];
-static size_t value_count;
+static size_t value_count, first_count; /* the first: of meta and users, of which there are few */
 
 static void take_values(MDB_txn *txn, const char *database)
 {
@@ -410,8 +410,11 @@ static void list_values(void)
         mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) != 0 || mdb_env_info(env, &info) != 0)
         die("LMDB");
     data.used = (info.me_last_pgno + 1) * PAGE;
-    for (size_t i = 0; i < sizeof(databases) / sizeof(databases[0]); i++)
+    for (size_t i = 0; i < sizeof(databases) / sizeof(databases[0]); i++) {
         take_values(txn, databases[i]);
+        if (i == 1)
+            first_count = value_count;
+    }
     mdb_txn_abort(txn);
     mdb_env_close(env);
 }
@@ -438,9 +441,9 @@ static struct {
 } counts;
 
 /* Whether the promises are kept. */
-static bool try_flip(bool in_value, const struct answers *expected, bool verbose)
+static bool try_flip(bool in_value, const struct value *value, const struct answers *expected,
+                     bool verbose)
 {
-    const struct value *value = &values[random_below(&randomness, value_count)];
     size_t bit = random_below(&randomness, 8 * (in_value ? value->len : data.used));
     if (!in_value &&
         random_below(&randomness, 2)) /* near a page's beginning, where LMDB's own are */
@@ -484,8 +487,11 @@ static int flip_many(size_t count, bool verbose)
     bool kept = true;
     if (!read_all(&expected) || run(NULL, true) != SOUND || run(&expected, true) != SOUND)
         die("the store is not right before any flip");
+    for (size_t i = 0; i < first_count; i++) /* a random choice seldom has them */
+        kept &= try_flip(true, &values[i], &expected, verbose);
     for (size_t i = 0; i < 2 * count; i++)
-        kept &= try_flip(i % 2, &expected, verbose);
+        kept &=
+            try_flip(i % 2, &values[random_below(&randomness, value_count)], &expected, verbose);
     if (run(NULL, true) != SOUND || run(&expected, true) != SOUND)
         die("the store is not right after all flips");
     printf("{");
