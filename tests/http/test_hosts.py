@@ -405,15 +405,25 @@ def test_guarded_routes_are_not_public(host, user, path):
         if not name and form in ("../usage/token/{}",):
             continue  # users'
         for method in ("GET", "POST"):
-            reply = host.send(method, f"/api/{root}/" + form.format(name), sent, b"{}" if method == "POST" else None)
+            address = f"/api/{root}/" + form.format(name)
+            try:
+                reply = host.send(method, address, sent, b"{}" if method == "POST" else None)
+            except ConnectionResetError:  # uWSGI refuses, and leaves the body unread
+                reply = host.send(method, address, sent, None)
             assert reply.status in (400, 403, 404), (form, reply)
             assert "x-token-id" not in reply.headers
+
+
+def is_not_served(reply):
+    """Caddy answers 200 without a body, HAProxy 503, where no block is for a path."""
+    is_without_backend = reply.status == 503 and b"No server is available" in reply.body
+    return reply.status in (400, 403, 404) or reply.body == b"" or is_without_backend
 
 
 @pytest.mark.parametrize("path", ["/API/TOKEN/api/token/verify", "/Api/Token/Verify", "/API/STATUS/api/token/verify"])
 def test_letter_case(host, user, path):
     reply = host.send("GET", path, {"X-Api-Key": user.make()["key"]}, None)
-    assert reply.status in (400, 403, 404) or reply.body == b""
+    assert is_not_served(reply)
     assert "x-token-id" not in reply.headers
 
 
@@ -422,7 +432,7 @@ def test_no_block_serves_monitors(host, name):
     for path in (f"/{name}", f"/{name}/", f"//{name}", f"/api/token/{name}", f"/api/status/{name}",
                  f"/api/status/../../{name}", f"/x/{name}", f"/API/TOKEN/{name}", f"/api/tokens/{name}"):
         reply = host.send("GET", path, {}, None)
-        assert reply.status in (400, 403, 404) or reply.body == b"", path  # Caddy's own 200
+        assert is_not_served(reply), path
 
 
 def test_users_and_administrators(host, user):

@@ -35,8 +35,13 @@ def test_control_without_ids_units_are_spent_twice(database, folder):
         " 'BEGIN NEW.id = uuid_send(gen_random_uuid()); RETURN NEW; END';"
         "CREATE TRIGGER another_id BEFORE INSERT ON commits FOR EACH ROW EXECUTE FUNCTION another_id()"
     )
-    acknowledged, unknown, failed, gap_ms = spend_while_cut(database, folder, 60)
-    assert database.used() > acknowledged + unknown
+
+    def are_spent_twice():
+        before = database.used()
+        acknowledged, unknown, failed, gap_ms = spend_while_cut(database, folder, 60)
+        return database.used() - before > acknowledged + unknown
+
+    assert any(are_spent_twice() for _ in range(10))  # a slow machine may have no commit under way at any cut
 
 
 @pytest.mark.threads
