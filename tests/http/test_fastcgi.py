@@ -13,12 +13,14 @@ import fastcgi
 import pytest
 from client import Client
 from fastcgi import Connection, begin, environment, pair, pairs, record, stream
+from service import wait_until
 
 CANT_MPX_CONN = 1
 
 
 @pytest.fixture(autouse=True)
 def unharmed(site):
+    wait_until(lambda: len(site.pids()) == 2, "both workers serve")
     before = site.pids()
     yield
     client = site.direct(site.add_user())

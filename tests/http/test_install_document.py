@@ -113,7 +113,9 @@ def test_container():
     with Site(pool=False, workers=1, TOKEN_LOG=None, **dict(re.findall(r"^ENV (\w+)=(.*)", dockerfile, re.M))) as site:
         assert command[0] == "/usr/local/lib/token/spawn.sh" and "RUN make -C /src install" in dockerfile
         environment = site.with_settings({"TOKEN_LOG": None})
-        first = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"] if IS_ROOT else []
+        # unchanged: a chroot's / is no mount point
+        namespace = ["unshare", "--pid", "--fork", "--mount-proc", "--propagation=unchanged", "--kill-child"]
+        first = namespace if IS_ROOT else []
         with site.log.open("ab") as log:
             process = subprocess.Popen([*first, site.spawn_sh, *command[1:]], env=environment, stdin=subprocess.DEVNULL,
                                        stdout=log, stderr=log)

@@ -1,5 +1,6 @@
 """tokenctl export and import: all rows, out of a store and into one, or none of them."""
 
+import contextlib
 import json
 import os
 import random
@@ -625,7 +626,8 @@ def test_killed_exports(store, of_child):
             time.sleep(draw.uniform(0, length))
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             for pid in children if of_child else [process.pid]:
-                os.kill(int(pid), signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                    os.kill(int(pid), signal.SIGKILL)
         _, err = process.communicate()
         length = length or time.monotonic() - began
         found.add(file.exists())
