@@ -259,7 +259,8 @@ def test_flipped_bits():
         for what in ("check", "reads"):
             total = sum((Counter(report[kind][what]) for report in reports), Counter())
             print(kind, what, dict(total))
-            assert total.total() == FLIP_PROCESSES * FLIPS
+            singles = total.total() - FLIP_PROCESSES * FLIPS  # of each record of meta and users
+            assert singles > 0 if kind == "value" else singles == 0
             assert total["found" if what == "check" else "error"] > 0
     print("read wrong and not found by the check", sum(report["unnoticed"] for report in reports))
 
